@@ -1,0 +1,53 @@
+//! Stacks and the switch: the lowest layer of Greenloom.
+//!
+//! A [`Fiber`] is a function running on a [`Stack`] of its own. Any fiber of an OS thread may [switch](Fiber::switch)
+//! to any other of that thread; the one that switches is suspended until somebody switches back to it. A switch
+//! transfers control and nothing else: values, parents, errors and scheduling belong to the layers above.
+//!
+//! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (who keeps a running fiber alive) and in
+//! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
+//! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope`], and fork detection.
+//!
+//! It must not know greenlets, hubs, I/O or Python.
+//!
+//! ```
+//! use fiber::{Fiber, Resume, Stack};
+//! use std::{cell::Cell, rc::Rc};
+//!
+//! struct Node(Fiber);
+//! impl Resume for Node {
+//!     fn fiber(&self) -> &Fiber {
+//!         &self.0
+//!     }
+//! }
+//!
+//! let root = Rc::new(Node(Fiber::root()));
+//! let seen = Rc::new(Cell::new(0));
+//! let child = {
+//!     let (root, seen) = (root.clone(), seen.clone());
+//!     Fiber::new(Stack::new(64 * 1024)?, move || {
+//!         seen.set(1);
+//!         root.0.switch().expect("the root is suspended while we run");
+//!         seen.set(2);
+//!         root // who runs when this fiber has ended
+//!     })
+//! };
+//! child.switch()?;
+//! assert_eq!(seen.get(), 1);
+//! child.switch()?;
+//! assert_eq!(seen.get(), 2);
+//! assert!(child.is_finished());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod fiber;
+mod fork;
+pub mod overflow;
+mod scope;
+mod stack;
+mod switch;
+
+pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
+pub use fork::fork_generation;
+pub use scope::{Erased, Scope, scope};
+pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};

@@ -1,0 +1,152 @@
+//! Stack overflow: a message that names the fiber, its stack's size and the setting, then the end of the process.
+//!
+//! A fault in the guard region of the running fiber's stack is an overflow. The handler for SIGSEGV and SIGBUS runs on
+//! the OS thread's alternate signal stack, writes one line and lets the default action end the process (so a core
+//! dump shows the fault). Every other fault goes to the handler that was there before, Rust's own or faulthandler's.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::{Once, OnceLock};
+
+use crate::fiber::running_stack;
+
+static WORDING: OnceLock<(&str, &str)> = OnceLock::new();
+
+/// Sets the words of the message: what a fiber is called by the layer above ("green thread"), and how its users set the
+/// size ("raise it with ..."). The first call counts.
+pub fn set_wording(noun: &'static str, advice: &'static str) {
+    let _ = WORDING.set((noun, advice));
+}
+
+/// Installs the handler, once a process, and an alternate signal stack, once a thread that has none.
+pub(crate) fn install() {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        for (signal, previous) in [(libc::SIGSEGV, &PREVIOUS_SEGV), (libc::SIGBUS, &PREVIOUS_BUS)] {
+            // SAFETY: all-zero is a valid sigaction; the handler has the three-argument form that SA_SIGINFO asks for.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = handler as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+                let mut old = MaybeUninit::uninit();
+                if libc::sigaction(signal, &action, old.as_mut_ptr()) == 0 {
+                    let _ = previous.set(old.assume_init());
+                }
+            }
+        }
+    });
+    thread_local! {
+        static CHECKED: Cell<bool> = const { Cell::new(false) };
+        static OWN: AlternateStack = const { AlternateStack(Cell::new(ptr::null_mut())) };
+    }
+    if !CHECKED.replace(true) {
+        let _ = OWN.try_with(AlternateStack::ensure);
+    }
+}
+
+static PREVIOUS_SEGV: OnceLock<libc::sigaction> = OnceLock::new();
+static PREVIOUS_BUS: OnceLock<libc::sigaction> = OnceLock::new();
+
+extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid siginfo for a fault.
+    let address = unsafe { (*info).si_addr() } as usize;
+    if let Some((id, name, stack)) = running_stack()
+        && stack.guard().contains(&address)
+    {
+        report(id, name, stack.size());
+        // SAFETY: sets the default action; returning repeats the fault, which then ends the process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        return;
+    }
+    let previous = if signal == libc::SIGBUS { PREVIOUS_BUS.get() } else { PREVIOUS_SEGV.get() };
+    match previous {
+        Some(previous) if previous.sa_sigaction != libc::SIG_DFL && previous.sa_sigaction != libc::SIG_IGN => {
+            if previous.sa_flags & libc::SA_SIGINFO != 0 {
+                // SAFETY: the flag says that the handler has this form.
+                let chained: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    unsafe { std::mem::transmute(previous.sa_sigaction) };
+                chained(signal, info, context);
+            } else {
+                // SAFETY: without the flag, it has this form.
+                let chained: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(previous.sa_sigaction) };
+                chained(signal);
+            }
+        }
+        // SAFETY: as above.
+        _ => unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        },
+    }
+}
+
+/// Writes the message without allocating: the process may have faulted anywhere.
+fn report(id: u64, name: Option<&str>, size: usize) {
+    let (noun, advice) = WORDING.get().copied().unwrap_or(("fiber", "give it a larger stack"));
+    let mut line = [0u8; 512];
+    let mut rest = &mut line[..];
+    let _ = match name {
+        Some(name) => write!(rest, "\ngreenloom: stack overflow in {noun} {id} {name:?}"),
+        None => write!(rest, "\ngreenloom: stack overflow in {noun} {id}"),
+    };
+    let _ = writeln!(rest, ": its stack of {size} bytes is full; {advice}");
+    let left = rest.len();
+    let length = line.len() - left;
+    // SAFETY: the buffer is ours; write(2) is allowed in a signal handler.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), length) };
+}
+
+/// The alternate signal stack of a thread that Rust did not make (its own threads have one).
+struct AlternateStack(Cell<*mut libc::c_void>);
+
+impl AlternateStack {
+    const SIZE: usize = 64 * 1024;
+
+    fn ensure(&self) {
+        // SAFETY: asks for the present one, then sets one of our own mapping, which is released only after it was
+        // switched off.
+        unsafe {
+            let mut present: libc::stack_t = std::mem::zeroed();
+            if libc::sigaltstack(ptr::null(), &mut present) != 0 || present.ss_flags & libc::SS_DISABLE == 0 {
+                return;
+            }
+            let memory = libc::mmap(
+                ptr::null_mut(),
+                Self::SIZE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            if memory == libc::MAP_FAILED {
+                return;
+            }
+            let stack = libc::stack_t { ss_sp: memory, ss_flags: 0, ss_size: Self::SIZE };
+            if libc::sigaltstack(&stack, ptr::null_mut()) == 0 {
+                self.0.set(memory);
+            } else {
+                libc::munmap(memory, Self::SIZE);
+            }
+        }
+    }
+}
+
+impl Drop for AlternateStack {
+    fn drop(&mut self) {
+        let memory = self.0.get();
+        if memory.is_null() {
+            return;
+        }
+        // SAFETY: switched off before it is unmapped, and only if it is still the one in use.
+        unsafe {
+            let mut present: libc::stack_t = std::mem::zeroed();
+            libc::sigaltstack(ptr::null(), &mut present);
+            if present.ss_sp == memory {
+                let off = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: Self::SIZE };
+                libc::sigaltstack(&off, ptr::null_mut());
+            }
+            libc::munmap(memory, Self::SIZE);
+        }
+    }
+}
