@@ -1,0 +1,153 @@
+//! Waiting for readiness: epoll and an eventfd as the bell.
+//!
+//! This file is the backend. One for another system is another file with the same functions: `new`, `add`, `change`,
+//! `remove`, `wait`, `bell`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+
+/// The number under which events of the bell arrive; sources never have it.
+const BELL: u64 = u64::MAX;
+
+/// How events are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Once for each change, in both directions.
+    Edge,
+    /// Again and again, as long as the file descriptor is ready in the directions named.
+    Level {
+        /// Whether to report that it can be read.
+        read: bool,
+        /// Whether to report that it can be written.
+        write: bool,
+    },
+}
+
+impl Mode {
+    fn flags(self) -> EventFlags {
+        match self {
+            Mode::Edge => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            Mode::Level { read, write } => {
+                let mut flags = EventFlags::empty();
+                flags.set(EventFlags::IN | EventFlags::RDHUP, read);
+                flags.set(EventFlags::OUT, write);
+                flags
+            }
+        }
+    }
+}
+
+/// What happened to a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The number the source was added with.
+    pub number: u64,
+    /// It can be read, or would report an error or the end.
+    pub read: bool,
+    /// It can be written, or would report an error.
+    pub write: bool,
+    /// Nothing more will arrive: the peer has shut down its side, or there is an error. Reading does not block any more.
+    pub read_closed: bool,
+}
+
+/// An epoll instance.
+pub struct Poller {
+    epoll: OwnedFd,
+    bell: Arc<OwnedFd>,
+    events: Vec<epoll::Event>,
+}
+
+impl Poller {
+    /// A poller with nothing in it.
+    ///
+    /// # Errors
+    /// Those of `epoll_create1` and `eventfd`, such as too many open files.
+    pub fn new() -> io::Result<Poller> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
+        Ok(Poller { epoll, bell: Arc::new(bell), events: Vec::with_capacity(256) })
+    }
+
+    /// Adds a file descriptor; events carry `number`. One that is in already gets the new number and mode.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`: `EPERM` for a file that is always ready, such as a regular one; `ENOSPC` and `ENOMEM`.
+    pub fn add(&self, fd: BorrowedFd<'_>, number: u64, mode: Mode) -> io::Result<()> {
+        match epoll::add(&self.epoll, fd, EventData::new_u64(number), mode.flags()) {
+            Err(Errno::EXIST) => self.change(fd, number, mode),
+            result => Ok(result?),
+        }
+    }
+
+    /// Changes how a file descriptor that is in is reported.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn change(&self, fd: BorrowedFd<'_>, number: u64, mode: Mode) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(number), mode.flags())?)
+    }
+
+    /// Removes a file descriptor.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`: `ENOENT` if it is not in.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// Waits for events, at most `timeout` (`None`: as long as it takes), and calls `report` for each but the bell's. A
+    /// signal ends the wait early.
+    ///
+    /// # Errors
+    /// Those of `epoll_pwait2` but for `EINTR`.
+    pub fn wait(&mut self, timeout: Option<Duration>, mut report: impl FnMut(Readiness)) -> io::Result<()> {
+        self.events.clear();
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &self.events {
+            let (number, flags) = (event.data.u64(), event.flags);
+            if number == BELL {
+                // Edge-triggered: the counter need not be read.
+                continue;
+            }
+            let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            report(Readiness {
+                number,
+                read: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                write: broken || flags.contains(EventFlags::OUT),
+                read_closed: broken || flags.contains(EventFlags::RDHUP),
+            });
+        }
+        Ok(())
+    }
+
+    /// Something that ends the present or the next wait when it is called, from any OS thread.
+    pub fn bell(&self) -> impl Fn() + Send + Sync + 'static + use<> {
+        let bell = Arc::clone(&self.bell);
+        move || {
+            // EAGAIN means that the counter is at its maximum, and rung.
+            let _ = rustix::io::write(bell.as_fd(), &1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
+}
