@@ -1,0 +1,3 @@
+module greenloom-bench
+
+go 1.19

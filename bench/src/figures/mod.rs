@@ -1,0 +1,181 @@
+//! What is measured: one file a figure, and the vocabulary they share.
+//!
+//! A figure is data: its contenders, and the claims that are judged on their samples. A contender's function runs in a process of
+//! its own and measures once; repeating, interleaving and judging are the harness's and the report's.
+
+mod echo;
+mod hop;
+mod idle;
+mod sleepers;
+mod spawn;
+mod switch;
+mod syscalls;
+mod two_cores;
+mod yielding;
+
+use std::{collections::BTreeMap, io};
+
+use serde::{Deserialize, Serialize};
+
+/// In the order in which they run and are shown.
+pub const ALL: [&Figure; 9] = [
+    &switch::FIGURE,
+    &yielding::FIGURE,
+    &spawn::FIGURE,
+    &hop::FIGURE,
+    &sleepers::FIGURE,
+    &echo::FIGURE,
+    &two_cores::FIGURE,
+    &idle::FIGURE,
+    &syscalls::FIGURE,
+];
+
+/// One row of the comparison, and one panel of the plot.
+pub struct Figure {
+    /// How it is called on the command line.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// The metric that the plot shows and that contenders are ranked by.
+    pub metric: Metric,
+    /// Further metrics, shown beside it.
+    pub beside: &'static [Metric],
+    pub repetitions: usize,
+    pub contenders: &'static [Contender],
+    pub claims: &'static [Claim],
+}
+
+/// One value of a sample.
+pub struct Metric {
+    /// Its key in the sample.
+    pub key: &'static str,
+    pub unit: Unit,
+    pub what: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Nanoseconds,
+    Microseconds,
+    Seconds,
+    Bytes,
+    PerSecond,
+    /// A number of things.
+    Count,
+    /// A share of a whole.
+    Share,
+}
+
+/// Somebody who does the work of a figure.
+pub struct Contender {
+    pub name: &'static str,
+    pub measure: fn(Scale) -> Result<Sample, Skip>,
+}
+
+/// The contender that is ours, in every figure.
+pub const OURS: &str = "greenloom";
+
+/// What one measurement found: values by their metric's key.
+pub type Sample = BTreeMap<String, f64>;
+
+/// Something that is held to a floor, and has an aim beyond it.
+pub struct Claim {
+    pub what: &'static str,
+    /// The contender that is judged.
+    pub subject: &'static str,
+    pub metric: &'static str,
+    pub against: Against,
+    pub floor: Bound,
+    pub aim: Option<Bound>,
+}
+
+/// What the subject's value is divided by, repetition by repetition, before it is compared with the bounds.
+pub enum Against {
+    /// The one of these contenders with the best median.
+    BestOf(&'static [&'static str]),
+    /// Nothing: the bounds are in the metric's unit.
+    Itself,
+}
+
+#[derive(Clone, Copy)]
+pub enum Bound {
+    AtMost(f64),
+    Below(f64),
+    AtLeast(f64),
+    Above(f64),
+}
+
+/// How much to do: a full measurement or a smoke test.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    pub quick: bool,
+}
+
+impl Scale {
+    pub fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// Why there is no sample.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Skip {
+    /// This machine lacks something; that is no fault.
+    Absent(String),
+    Failed(String),
+}
+
+impl Skip {
+    pub fn absent(reason: impl Into<String>) -> Self {
+        Self::Absent(reason.into())
+    }
+
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+impl From<io::Error> for Skip {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Figure {
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|figure| figure.name == name)
+    }
+
+    pub fn contender(&self, name: &str) -> Option<&Contender> {
+        self.contenders.iter().find(|contender| contender.name == name)
+    }
+}
+
+/// tokio's current-thread runtime as programs have it: with I/O and timers, which every other contender has always.
+fn tokio_current_thread() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+impl Unit {
+    /// Whether a smaller value is a better one.
+    pub fn less_is_better(self) -> bool {
+        self != Unit::PerSecond
+    }
+}
+
+impl Bound {
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Bound::AtMost(limit) => value <= limit,
+            Bound::Below(limit) => value < limit,
+            Bound::AtLeast(limit) => value >= limit,
+            Bound::Above(limit) => value > limit,
+        }
+    }
+
+    pub fn limit(self) -> f64 {
+        match self {
+            Bound::AtMost(limit) | Bound::Below(limit) | Bound::AtLeast(limit) | Bound::Above(limit) => limit,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Runs a figure: its contenders in turn, A B C A B C, each measurement in a fresh copy of this program.
+//!
+//! So a contender never meets what another left behind, and a busy minute of the machine falls on all of them.
+
+use std::{
+    io::{self, Read, Write},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    figures::{Contender, Figure, Sample, Scale, Skip},
+    report, sys,
+};
+
+/// A measurement that takes longer has hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The core of measurements that need only one; the first one serves the machine's interrupts more often.
+const CORE: usize = 1;
+
+/// What a figure's contenders showed.
+pub struct Outcome {
+    pub figure: &'static Figure,
+    /// In the order of the figure's contenders.
+    pub series: Vec<Series>,
+}
+
+/// One contender's samples, one a repetition.
+pub struct Series {
+    pub contender: &'static Contender,
+    pub samples: Vec<Sample>,
+    /// Why there are no (further) samples.
+    pub skipped: Option<Skip>,
+}
+
+/// Measures a whole figure, and shows how it goes.
+pub fn run(figure: &'static Figure, scale: Scale, repetitions: usize) -> Outcome {
+    println!("\n{} ({repetitions} x {})", figure.title, figure.contenders.len());
+    let mut series: Vec<Series> =
+        figure.contenders.iter().map(|contender| Series { contender, samples: Vec::new(), skipped: None }).collect();
+    for repetition in 1..=repetitions {
+        progress(&format!("  {repetition}:"));
+        for series in series.iter_mut().filter(|series| series.skipped.is_none()) {
+            match measure_apart(figure, series.contender, scale) {
+                Ok(sample) => {
+                    progress(&format!("  {} {}", series.contender.name, report::value(&sample, &figure.metric)));
+                    series.samples.push(sample);
+                }
+                Err(skip) => {
+                    progress(&format!("  {} -", series.contender.name));
+                    series.skipped = Some(skip);
+                }
+            }
+        }
+        println!();
+    }
+    Outcome { figure, series }
+}
+
+fn progress(text: &str) {
+    print!("{text}");
+    // Progress that cannot be shown is no reason to stop.
+    let _ = io::stdout().flush();
+}
+
+/// Measures once, in a process of its own.
+fn measure_apart(figure: &Figure, contender: &Contender, scale: Scale) -> Result<Sample, Skip> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["measure", figure.name, contender.name, scale.pick("full", "quick")]);
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    if !ends_in_time(&mut process)? {
+        process.kill()?;
+        process.wait()?;
+        return Err(Skip::failed(format!("took longer than {} s", PATIENCE.as_secs())));
+    }
+    let mut found = String::new();
+    process.stdout.take().expect("stdout is piped").read_to_string(&mut found)?;
+    let status = process.wait()?;
+    serde_json::from_str(&found).unwrap_or_else(|_| Err(Skip::failed(format!("ended without a sample: {status}"))))
+}
+
+fn ends_in_time(process: &mut Child) -> io::Result<bool> {
+    let deadline = Instant::now() + PATIENCE;
+    while process.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}
+
+/// The other side of [`measure_apart`]: measures, and prints what was found as one line of JSON.
+pub fn measure_here(contender: &Contender, scale: Scale) -> io::Result<()> {
+    // With a single core there is nothing to choose.
+    let _ = sys::pin(&[CORE]);
+    let found = (contender.measure)(scale);
+    println!("{}", serde_json::to_string(&found)?);
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The client of the echo figures: keep-alive connections, one request in flight on each, every response compared byte by byte.
+//!
+//! One epoll loop a core. The clock is read once a response, which ends one latency and starts the next.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicU8, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+};
+
+use crate::{
+    figures::{Sample, Skip},
+    http::{REQUEST, RESPONSE},
+    servers::Server,
+    sys,
+};
+
+/// Requests answered in a second.
+pub const RPS: &str = "rps";
+/// Median and 99th percentile of the latency, in microseconds.
+pub const P50: &str = "p50_us";
+pub const P99: &str = "p99_us";
+/// CPU time of the server for one request, in microseconds.
+pub const SERVER_CPU: &str = "server_cpu_us";
+/// Share of the client's cores that the client used: near 1, the client is the limit and not the server.
+pub const CLIENT_BUSY: &str = "client_busy";
+
+/// What the client does.
+pub struct Load<'a> {
+    /// Connections that always have a request in flight.
+    pub busy: usize,
+    /// Connections that have had one request answered, and then stay silent.
+    pub idle: usize,
+    /// Where the client runs; one thread each.
+    pub cores: &'a [usize],
+    pub warm_up: Duration,
+    pub window: Duration,
+}
+
+const WARMING: u8 = 0;
+const MEASURING: u8 = 1;
+const DONE: u8 = 2;
+
+/// Puts the load on the server, and measures for the length of the window.
+pub fn measure(server: &Server, load: &Load) -> Result<Sample, Skip> {
+    sys::pin(load.cores)?;
+    let idle = open_idle(server.address, load.idle)?;
+    let phase = AtomicU8::new(WARMING);
+    let threads = load.cores.len();
+    let sample = thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| run_client(server.address, load.busy / threads, &phase))).collect();
+        let observed = observe(server, load, &phase);
+        // Whatever happened, the clients must end.
+        phase.store(DONE, Ordering::Relaxed);
+        let outcomes: Vec<_> =
+            clients.into_iter().map(|client| client.join().expect("a client does not panic")).collect();
+        let observed = observed?;
+        let mut latencies = outcomes.into_iter().collect::<io::Result<Vec<_>>>()?.concat();
+        summary(&observed, &mut latencies, threads)
+    })?;
+    drop(idle);
+    Ok(sample)
+}
+
+/// What was seen from outside while the clients ran.
+struct Observed {
+    elapsed: Duration,
+    server_cpu: Duration,
+    client_cpu: Duration,
+}
+
+fn observe(server: &Server, load: &Load, phase: &AtomicU8) -> io::Result<Observed> {
+    let own = std::process::id();
+    thread::sleep(load.warm_up);
+    let (server_before, client_before) = (sys::cpu_time(server.pid())?, sys::cpu_time(own)?);
+    let start = Instant::now();
+    phase.store(MEASURING, Ordering::Relaxed);
+    thread::sleep(load.window);
+    phase.store(DONE, Ordering::Relaxed);
+    let elapsed = start.elapsed();
+    Ok(Observed {
+        elapsed,
+        server_cpu: sys::cpu_time(server.pid())? - server_before,
+        client_cpu: sys::cpu_time(own)?.saturating_sub(client_before),
+    })
+}
+
+fn summary(observed: &Observed, latencies: &mut [u32], threads: usize) -> Result<Sample, Skip> {
+    if latencies.is_empty() {
+        return Err(Skip::failed("no request was answered"));
+    }
+    latencies.sort_unstable();
+    let count = latencies.len() as f64;
+    let percentile = |share: f64| f64::from(latencies[((count - 1.0) * share) as usize]) / 1000.0;
+    let seconds = observed.elapsed.as_secs_f64();
+    Ok(Sample::from([
+        (RPS.to_owned(), count / seconds),
+        (P50.to_owned(), percentile(0.5)),
+        (P99.to_owned(), percentile(0.99)),
+        (SERVER_CPU.to_owned(), observed.server_cpu.as_secs_f64() * 1e6 / count),
+        (CLIENT_BUSY.to_owned(), observed.client_cpu.as_secs_f64() / (seconds * threads as f64)),
+    ]))
+}
+
+fn open_idle(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    let mut response = [0; RESPONSE.len()];
+    let mut open = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(REQUEST)?;
+        stream.read_exact(&mut response)?;
+        if response == RESPONSE { Ok(stream) } else { Err(wrong_response()) }
+    };
+    (0..count).map(|_| open()).collect()
+}
+
+/// One epoll loop over `count` connections. Returns the latencies of the measuring phase, in nanoseconds.
+fn run_client(address: SocketAddr, count: usize, phase: &AtomicU8) -> io::Result<Vec<u32>> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut connections = Vec::with_capacity(count);
+    for token in 0..count {
+        let connection = Connection::open(address)?;
+        epoll::add(&epoll, &connection.stream, EventData::new_u64(token as u64), EventFlags::IN | EventFlags::ET)?;
+        connections.push(connection);
+    }
+    for connection in &mut connections {
+        connection.send(Instant::now())?;
+    }
+    let now_and_then = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let mut latencies = Vec::with_capacity(1 << 20);
+    let mut events: Vec<Event> = Vec::with_capacity(256);
+    loop {
+        events.clear();
+        epoll::wait(&epoll, spare_capacity(&mut events), Some(&now_and_then))?;
+        let phase = phase.load(Ordering::Relaxed);
+        if phase == DONE {
+            return Ok(latencies);
+        }
+        for event in &events {
+            let latency = connections[event.data.u64() as usize].progress()?;
+            if phase == MEASURING {
+                latencies.extend(latency);
+            }
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    sent: Instant,
+    /// Bytes of the response that have arrived.
+    arrived: usize,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, sent: Instant::now(), arrived: 0 })
+    }
+
+    fn send(&mut self, now: Instant) -> io::Result<()> {
+        self.sent = now;
+        self.arrived = 0;
+        // With nothing else in flight the socket has room for the whole request.
+        self.stream.write_all(REQUEST)
+    }
+
+    /// Reads what has arrived. At the end of a response, returns its latency and sends the next request.
+    fn progress(&mut self) -> io::Result<Option<u32>> {
+        // One byte more than expected, so that an answer that is too long shows, and a read of all that came is a short one.
+        let mut buffer = [0; RESPONSE.len() + 1];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if RESPONSE.get(self.arrived..self.arrived + count) != Some(&buffer[..count]) {
+            return Err(wrong_response());
+        }
+        self.arrived += count;
+        if self.arrived < RESPONSE.len() {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let latency = now - self.sent;
+        self.send(now)?;
+        Ok(Some(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX)))
+    }
+}
+
+fn wrong_response() -> io::Error {
+    io::Error::other("the server sent something else than the response")
+}

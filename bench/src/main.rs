@@ -1,0 +1,44 @@
+//! Side-by-side benchmarks of greenloom and its peers.
+//!
+//! One binary plays every part. Started by a person it is the driver: it starts itself again for each measurement, so that every
+//! runtime gets a fresh process. Those copies are started as `measure` (one contender of one figure, once) or `serve` (an echo server).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `cli` | the command line |
+//! | `figures` | what is measured, one file a figure |
+//! | `harness` | interleaved repetitions, each in a subprocess |
+//! | `stopwatch` | nanoseconds an operation, inside such a process |
+//! | `ours` | every use of greenloom |
+//! | `servers`, `http`, `load` | the echo: servers of the peers, the messages, the client |
+//! | `go` | building and calling the Go contenders |
+//! | `sys`, `machine` | what the kernel is asked: core pinning, memory, CPU time; what machine this is |
+//! | `report`, `plot` | the verdicts as a table, JSON and SVG |
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod figures;
+mod go;
+mod harness;
+mod http;
+mod load;
+mod machine;
+mod ours;
+mod plot;
+mod report;
+mod servers;
+mod stopwatch;
+mod sys;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args().skip(1)) {
+        Ok(command) => cli::run(command),
+        Err(complaint) => {
+            eprintln!("bench: {complaint}\n\n{}", cli::HELP);
+            ExitCode::from(2)
+        }
+    }
+}

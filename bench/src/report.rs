@@ -1,0 +1,280 @@
+//! From samples to what people read: medians, ratios, verdicts; a table for the terminal and JSON to keep.
+
+use std::{io, path::Path};
+
+use serde::Serialize;
+
+use crate::{
+    figures::{Against, Bound, Claim, Figure, Metric, Sample, Skip, Unit},
+    harness::{Outcome, Series},
+    machine::Machine,
+};
+
+/// Smallest, middle and largest of some values.
+#[derive(Clone, Copy, Serialize)]
+pub struct Spread {
+    pub least: f64,
+    pub median: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Some(Self { least, median, most })
+    }
+}
+
+impl Series {
+    pub fn spread(&self, key: &str) -> Option<Spread> {
+        Spread::of(self.values(key).collect())
+    }
+
+    fn values(&self, key: &str) -> impl Iterator<Item = f64> {
+        self.samples.iter().filter_map(move |sample| sample.get(key).copied())
+    }
+}
+
+impl Outcome {
+    fn series(&self, contender: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.contender.name == contender)
+    }
+}
+
+/// How a claim stands.
+#[derive(Serialize)]
+pub struct Verdict {
+    pub claim: &'static str,
+    /// The subject's median, with its unit.
+    pub ours: String,
+    /// Who it was compared with, and their median.
+    pub peer: Option<String>,
+    /// The median over the repetitions of ours divided by theirs; without a peer, of ours.
+    pub found: Option<f64>,
+    pub floor: String,
+    pub aim: Option<String>,
+    pub standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    Aim,
+    Pass,
+    Short,
+    Unknown,
+}
+
+/// Judges every claim of a figure.
+pub fn judge(outcome: &Outcome) -> Vec<Verdict> {
+    outcome.figure.claims.iter().map(|claim| judge_claim(outcome, claim)).collect()
+}
+
+fn judge_claim(outcome: &Outcome, claim: &Claim) -> Verdict {
+    let metric = metric(outcome.figure, claim.metric);
+    let subject = outcome.series(claim.subject).expect("a claim's subject is a contender");
+    let (found, peer) = match claim.against {
+        Against::Itself => (subject.spread(metric.key), None),
+        Against::BestOf(names) => {
+            let best = best(outcome, metric, names);
+            (best.and_then(|best| ratio(subject, best, metric.key)), best)
+        }
+    };
+    let found = found.map(|spread| spread.median);
+    let name_and_value = |series: &Series| format!("{} {}", series.contender.name, median(series, metric));
+    // A ratio is shown as such, a bare value in its unit.
+    let unit = if matches!(claim.against, Against::Itself) { Some(metric.unit) } else { None };
+    Verdict {
+        claim: claim.what,
+        ours: median(subject, metric),
+        peer: peer.map(name_and_value),
+        found,
+        floor: bound(claim.floor, unit),
+        aim: claim.aim.map(|aim| bound(aim, unit)),
+        standing: found.map_or(Standing::Unknown, |found| standing(claim, found)),
+    }
+}
+
+fn metric<'a>(figure: &'a Figure, key: &str) -> &'a Metric {
+    let mut all = figure.beside.iter().chain([&figure.metric]);
+    all.find(|metric| metric.key == key).expect("a claim's metric is one of the figure's")
+}
+
+fn best<'a>(outcome: &'a Outcome, metric: &Metric, names: &[&str]) -> Option<&'a Series> {
+    let median = |series: &Series| series.spread(metric.key).map(|spread| spread.median);
+    let present = names.iter().filter_map(|name| outcome.series(name)).filter(|series| median(series).is_some());
+    let by_median = |a: &&Series, b: &&Series| median(a).unwrap_or(f64::NAN).total_cmp(&median(b).unwrap_or(f64::NAN));
+    if metric.unit.less_is_better() { present.min_by(by_median) } else { present.max_by(by_median) }
+}
+
+/// Ours divided by theirs, repetition by repetition: what slows the machine for a while slows both.
+fn ratio(ours: &Series, theirs: &Series, key: &str) -> Option<Spread> {
+    Spread::of(ours.values(key).zip(theirs.values(key)).map(|(ours, theirs)| ours / theirs).collect())
+}
+
+fn standing(claim: &Claim, found: f64) -> Standing {
+    match (claim.floor.holds(found), claim.aim.is_some_and(|aim| aim.holds(found))) {
+        (false, _) => Standing::Short,
+        (true, true) => Standing::Aim,
+        (true, false) => Standing::Pass,
+    }
+}
+
+/// Prints what every contender of a figure showed.
+pub fn print_figure(outcome: &Outcome) {
+    for series in &outcome.series {
+        let figure = outcome.figure;
+        let name = series.contender.name;
+        if let Some(spread) = series.spread(figure.metric.key) {
+            let unit = figure.metric.unit;
+            let range = format!("[{} .. {}]", number(spread.least, unit), number(spread.most, unit));
+            print!("  {name:<26} {:>11} {} {range:<22}", number(spread.median, unit), figure.metric.what);
+            for metric in figure.beside {
+                print!("  {} {}", median(series, metric), metric.what);
+            }
+            println!();
+        }
+        match &series.skipped {
+            Some(Skip::Absent(reason)) => println!("  {name:<26} skipped: {reason}"),
+            Some(Skip::Failed(reason)) => println!("  {name:<26} FAILED: {reason}"),
+            None => {}
+        }
+    }
+}
+
+/// Prints the claims, with floor, aim and standing.
+pub fn print_verdicts(verdicts: &[Verdict]) {
+    println!("\n{:<56} {:>11}  {:<24} {:>8}  {:<10} {:<10} standing", "claim", "ours", "peer", "ratio", "floor", "aim");
+    for verdict in verdicts {
+        let Verdict { claim, ours, peer, found, floor, aim, standing } = verdict;
+        let ratio = found.filter(|_| peer.is_some()).map_or("".to_owned(), |ratio| format!("{ratio:.2}x"));
+        let peer = peer.as_deref().unwrap_or("");
+        let aim = aim.as_deref().unwrap_or("");
+        println!("{claim:<56} {ours:>11}  {peer:<24} {ratio:>8}  {floor:<10} {aim:<10} {}", standing.word());
+    }
+}
+
+impl Standing {
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Aim => "PASS, aim reached",
+            Standing::Pass => "PASS",
+            Standing::Short => "short",
+            Standing::Unknown => "no figure",
+        }
+    }
+}
+
+/// Whether a contender broke, which is not the same as one that this machine cannot run.
+pub fn anyone_failed(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().flat_map(|outcome| &outcome.series).any(|series| matches!(series.skipped, Some(Skip::Failed(_))))
+}
+
+/// A sample's value of a metric, with its unit.
+pub fn value(sample: &Sample, metric: &Metric) -> String {
+    sample.get(metric.key).map_or("?".to_owned(), |&value| number(value, metric.unit))
+}
+
+fn median(series: &Series, metric: &Metric) -> String {
+    series.spread(metric.key).map_or("-".to_owned(), |spread| number(spread.median, metric.unit))
+}
+
+/// A value as people write it.
+pub fn number(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Nanoseconds if value >= 1000.0 => format!("{:.1} us", value / 1000.0),
+        Unit::Nanoseconds => format!("{value:.1} ns"),
+        Unit::Microseconds => format!("{value:.1} us"),
+        Unit::Seconds => format!("{value:.2} s"),
+        Unit::Bytes if value >= 1024.0 => format!("{:.2} KiB", value / 1024.0),
+        Unit::Bytes => format!("{value:.0} B"),
+        Unit::PerSecond => format!("{:.1} k/s", value / 1000.0),
+        Unit::Count if value.fract() == 0.0 => format!("{value}"),
+        Unit::Count => format!("{value:.2}"),
+        Unit::Share => format!("{:.0}%", value * 100.0),
+    }
+}
+
+fn bound(bound: Bound, unit: Option<Unit>) -> String {
+    let limit = unit.map_or_else(|| format!("{}x", bound.limit()), |unit| number(bound.limit(), unit));
+    match bound {
+        Bound::AtMost(_) => format!("<= {limit}"),
+        Bound::Below(_) => format!("< {limit}"),
+        Bound::AtLeast(_) => format!(">= {limit}"),
+        Bound::Above(_) => format!("> {limit}"),
+    }
+}
+
+/// Keeps everything that was measured.
+pub fn write_json(
+    path: &Path,
+    machine: &Machine,
+    quick: bool,
+    outcomes: &[Outcome],
+    verdicts: &[Verdict],
+) -> io::Result<()> {
+    let kept = Kept { machine, quick, figures: outcomes.iter().map(KeptFigure::of).collect(), claims: verdicts };
+    let mut text = serde_json::to_string_pretty(&kept)?;
+    text.push('\n');
+    std::fs::write(path, text)
+}
+
+#[derive(Serialize)]
+struct Kept<'a> {
+    machine: &'a Machine,
+    quick: bool,
+    figures: Vec<KeptFigure<'a>>,
+    claims: &'a [Verdict],
+}
+
+#[derive(Serialize)]
+struct KeptFigure<'a> {
+    name: &'a str,
+    title: &'a str,
+    contenders: Vec<KeptSeries<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeptSeries<'a> {
+    name: &'a str,
+    /// In the order of the repetitions.
+    samples: &'a [Sample],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'a Skip>,
+}
+
+impl<'a> KeptFigure<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
+        let kept = |series: &'a Series| KeptSeries {
+            name: series.contender.name,
+            samples: &series.samples,
+            skipped: series.skipped.as_ref(),
+        };
+        Self {
+            name: outcome.figure.name,
+            title: outcome.figure.title,
+            contenders: outcome.series.iter().map(kept).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        let spread = Spread::of(vec![4.0, 1.0, 2.0, 3.0]).expect("there are values");
+        assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 4.0));
+        assert!(Spread::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_value_on_the_floor_holds_only_where_the_floor_is_inclusive() {
+        assert!(Bound::AtMost(3.0).holds(3.0) && Bound::AtLeast(3.0).holds(3.0));
+        assert!(!Bound::Below(3.0).holds(3.0) && !Bound::Above(3.0).holds(3.0));
+    }
+}

@@ -1,0 +1,54 @@
+//! What the kernel is asked for: pinning to cores, the limit of open files, memory and CPU time of a process.
+
+use std::{fs, io, time::Duration};
+
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, sched_setaffinity},
+};
+
+/// Lets the calling thread, and threads and processes it starts later, run on these cores only.
+pub fn pin(cores: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &core in cores {
+        set.set(core);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+pub fn raise_open_files() -> io::Result<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// Resident memory and page tables of this process, in bytes.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    pub resident: f64,
+    pub page_tables: f64,
+}
+
+/// What this process holds now.
+pub fn memory() -> io::Result<Memory> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    Ok(Memory { resident: kibibytes(&status, "VmRSS:")? * 1024.0, page_tables: kibibytes(&status, "VmPTE:")? * 1024.0 })
+}
+
+fn kibibytes(status: &str, field: &str) -> io::Result<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("no {field} in the status of this process")))
+}
+
+/// CPU time that the live threads of process `pid` have used so far.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let on_cpu = stat.split_whitespace().next().and_then(|ns| ns.parse().ok());
+        sum += Duration::from_nanos(on_cpu.ok_or_else(|| io::Error::other("no CPU time in schedstat"))?);
+    }
+    Ok(sum)
+}
