@@ -1,7 +1,7 @@
 //! The Go contenders (`go/`): a program of its own, built once with the `go` command where there is one.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -10,6 +10,8 @@ use crate::figures::{Sample, Scale, Skip};
 
 /// Builds the Go program, and says what it was built with.
 pub fn build() -> Result<String, Skip> {
+    // What an earlier run built must not take part if it cannot be built now. Nothing to remove is as good.
+    let _ = fs::remove_file(program());
     let version =
         Command::new("go").arg("version").output().map_err(|_| Skip::absent("no `go` command (Debian: golang-go)"))?;
     let built = Command::new("go").current_dir(source()).args(["build", "-o"]).arg(program()).status()?;
