@@ -44,14 +44,22 @@ pub struct Fiber {
     one_thread: PhantomData<*mut ()>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum State {
-    /// A handle to the thread's own stack; what state that is in, the thread's record knows.
-    Root,
+    Suspended,
     New,
     Running,
-    Suspended,
     Finished,
+    /// A handle to the thread's own stack; what state that is in, the thread's record knows.
+    Root,
+}
+
+impl State {
+    /// Whether it can be switched to.
+    #[inline]
+    fn can_go_on(self) -> bool {
+        self <= State::New
+    }
 }
 
 /// Why a switch was refused.
@@ -190,10 +198,8 @@ impl Fiber {
         }
         THREAD.with(|thread| {
             let target = thread.resolve(self);
-            match target.state.get() {
-                State::Suspended | State::New => {}
-                State::Running => return Ok(()),
-                State::Finished | State::Root => return Err(SwitchError::Finished),
+            if !target.state.get().can_go_on() {
+                return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
             }
             let me = thread.current();
             if thread.kept.get().is_some() {
@@ -210,12 +216,41 @@ impl Fiber {
         })
     }
 
+    /// Ends a fiber that has not begun: its function is dropped unrun and its stack given back. Returns `false`, and does
+    /// nothing, if it has begun.
+    pub fn cancel(&self) -> bool {
+        if self.state.get() != State::New {
+            return false;
+        }
+        self.state.set(State::Finished);
+        // SAFETY: nobody runs on the stack, and nobody will.
+        let stack = unsafe { (*self.stack.get()).take() };
+        self.drop_start();
+        drop(stack);
+        true
+    }
+
+    fn drop_start(&self) {
+        if let Some(start) = self.start.take() {
+            // SAFETY: the fiber has not begun, so the function is still there, and was not run.
+            unsafe { (start.as_ref().drop)(start) };
+        }
+    }
+
+    /// Whether it has begun, has not ended and does not run now; `false` for a root.
+    #[inline]
+    pub fn is_suspended(&self) -> bool {
+        self.state.get() == State::Suspended
+    }
+
     /// Whether the function has begun. A root has.
+    #[inline]
     pub fn is_started(&self) -> bool {
         self.state.get() != State::New
     }
 
     /// Whether the function has returned.
+    #[inline]
     pub fn is_finished(&self) -> bool {
         self.state.get() == State::Finished
     }
@@ -223,10 +258,14 @@ impl Fiber {
     /// Whether this is the fiber that runs now.
     #[inline]
     pub fn is_running(&self) -> bool {
-        THREAD.with(|thread| thread.resolve(self).state.get() == State::Running)
+        match self.state.get() {
+            State::Root => THREAD.with(|thread| thread.root.state.get() == State::Running),
+            state => state == State::Running,
+        }
     }
 
     /// A number that no other fiber of this OS thread has; 0 for the root.
+    #[inline]
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -269,12 +308,7 @@ impl Drop for Fiber {
     fn drop(&mut self) {
         match self.state.get() {
             State::Root | State::Finished => {}
-            State::New => {
-                if let Some(start) = self.start.take() {
-                    // SAFETY: the fiber has not begun, so the function is still there, and was not run.
-                    unsafe { (start.as_ref().drop)(start) };
-                }
-            }
+            State::New => self.drop_start(),
             State::Suspended => {
                 LEAKED.fetch_add(1, Ordering::Relaxed);
                 std::mem::forget(self.stack.get_mut().take());
@@ -380,7 +414,7 @@ impl Thread {
         self.kept.set(Some(next));
         // SAFETY: `kept` holds a count of the `Rc`.
         let target = self.resolve(unsafe { next.as_ref() }.fiber());
-        if !matches!(target.state.get(), State::Suspended | State::New) {
+        if !target.state.get().can_go_on() {
             die("a fiber ended, and the one it returned cannot go on");
         }
         me.state.set(State::Finished);

@@ -1,1 +1,71 @@
+//! Green threads for Rust: code that reads as if it blocked, and runs as an event loop.
+//!
+//! A green thread costs one page of memory and some tens of nanoseconds to make. It runs on a stack of its own, so anything
+//! may block anywhere, without `async`, and every library that is generic over [`Read`](std::io::Read) and
+//! [`Write`](std::io::Write) works unchanged. Blocking suspends the green thread alone; its OS thread goes on with the
+//! next one that is ready.
+//!
+//! ```
+//! use greenloom::{sleep, spawn};
+//! use std::time::Duration;
+//!
+//! let slow = spawn(|| {
+//!     sleep(Duration::from_millis(20));
+//!     "slow"
+//! });
+//! let quick = spawn(|| "quick");
+//! assert_eq!(quick.wait()?, "quick");
+//! assert_eq!(slow.wait()?, "slow");
+//! # Ok::<(), greenloom::JoinError>(())
+//! ```
+//!
+//! # The rules
+//!
+//! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and lock
+//!   guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
+//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run. What
+//!   blocks in std stops the whole OS thread: hand it to [`blocking`].
+//! - **Kill and timeout unwind.** A killed green thread unwinds from where it is parked, and its destructors run.
+//! - **A failure stays where it happened.** A panic in a green thread is an error for whoever [waits](GreenThread::wait) for
+//!   it; the hub goes on. It needs `panic = "unwind"`, the default.
+//!
+//! # Where things are
+//!
+//! | module | what |
+//! |---|---|
+//! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope`] |
+//! | [`greenlet`] | the layer below: switch, throw, parent |
+//! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; waiting for several; bounded concurrency |
+//! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
+//! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
+//! | [`testing`] | virtual time, replayable schedules, deadlock detection |
+//! | [`inspect`], [`instrument`] | what runs, what waits for what |
 
+#![forbid(unsafe_code)]
+
+pub mod blocking;
+pub mod greenlet;
+pub mod hub;
+pub mod instrument;
+pub mod local;
+pub mod net;
+pub mod pipe;
+pub mod pool;
+pub mod process;
+pub mod queue;
+pub mod select;
+pub mod signal;
+pub mod sync;
+
+mod node;
+mod park;
+mod thread;
+mod timeout;
+mod wait_list;
+
+pub use greenlet::getcurrent;
+pub use hub::{Hub, HubHandle, get_hub};
+pub use thread::{
+    Builder, GreenThread, JoinError, SpawnError, sleep, spawn, spawn_after, spawn_after_local, spawn_n, yield_now,
+};
+pub use timeout::{Elapsed, timeout};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::poller::Poller;
-use crate::{Clock, Direction, Inbox, RunQueue, SourceKey, Sources, Time, TimerKey, Timers};
+use crate::{Clock, Direction, Inbox, SourceKey, Sources, Time, TimerKey, Timers};
 
 /// How many pieces of ready work may run between two turns while there is always more. A turn with nothing to do
 /// costs a clock read and, with file descriptors registered, a system call (about 0.5 us together); shared by this many
@@ -37,10 +37,8 @@ pub enum Others {
     Silent,
 }
 
-/// The state of one OS thread's event loop. `W` is what it hands out, `M` what other OS threads may send.
+/// The state of one OS thread's event loop but for its [`RunQueue`](crate::RunQueue). `W` is what it hands out, `M` what other OS threads may send.
 pub struct Core<W, M> {
-    /// Ready work.
-    pub ready: RunQueue<W>,
     /// Pending timers.
     pub timers: Timers<W>,
     sources: Sources<W>,
@@ -57,7 +55,7 @@ impl<W, M: Send + 'static> Core<W, M> {
     pub fn new(clock: Rc<dyn Clock>) -> io::Result<Core<W, M>> {
         let poller = Poller::new()?;
         let inbox = Arc::new(Inbox::new(poller.bell()));
-        Ok(Core { ready: RunQueue::new(), timers: Timers::new(), sources: Sources::new(), poller, clock, inbox })
+        Ok(Core { timers: Timers::new(), sources: Sources::new(), poller, clock, inbox })
     }
 
     /// The inbox, for other OS threads to send to.
@@ -113,14 +111,14 @@ impl<W, M: Send + 'static> Core<W, M> {
         self.timers.add(at, work)
     }
 
-    /// One turn without the ready work: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing
-    /// ready, nothing due and an empty inbox it waits first, for the next timer, event or message.
+    /// One turn: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing due, an empty inbox and no
+    /// other work (`busy` is false) it waits first, for the next timer, event or message.
     ///
     /// Returns `false` when nothing can happen any more (see [`Others::Silent`]).
     ///
     /// # Errors
     /// Those of the poller.
-    pub fn turn(&mut self, others: Others, fired: &mut Vec<(W, Cause)>) -> io::Result<bool> {
+    pub fn turn(&mut self, busy: bool, others: Others, fired: &mut Vec<(W, Cause)>) -> io::Result<bool> {
         let before = fired.len();
         if !self.timers.is_empty() {
             let (now, limit) = (self.clock.now(), self.timers.limit());
@@ -128,7 +126,7 @@ impl<W, M: Send + 'static> Core<W, M> {
                 fired.push((work, Cause::Timer));
             }
         }
-        if fired.len() > before || !self.ready.is_empty() || !self.inbox.fall_asleep() {
+        if busy || fired.len() > before || !self.inbox.fall_asleep() {
             self.poll(Some(Duration::ZERO), fired)?;
             return Ok(true);
         }
@@ -189,10 +187,6 @@ impl<W, M: Send + 'static> Core<W, M> {
 
 impl<W, M> fmt::Debug for Core<W, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("ready", &self.ready)
-            .field("timers", &self.timers)
-            .field("sources", &self.sources)
-            .finish_non_exhaustive()
+        f.debug_struct("Core").field("timers", &self.timers).field("sources", &self.sources).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 //! The core of an event loop for green threads, without the green threads.
 //!
-//! A [`Core`] belongs to one OS thread and is generic over `W`, the work that it hands out: a green thread to resume, a
-//! function to call, or whatever the layer above makes of it. The core never runs work itself. It holds
+//! An OS thread has a [`RunQueue`] of work that is ready, in FIFO order or in the order a [`Choose`] picks, and a [`Core`] for
+//! work that waits. Both are generic over that work: a green thread to resume, a function to call, or whatever the
+//! layer above makes of it. Neither runs work itself. The core holds
 //!
-//! - a [run queue](RunQueue) of work that is ready, in FIFO order or in the order a [`Choose`] picks;
 //! - [timers](Timers), ordered by time and then by age;
 //! - [sources](Sources): file descriptors registered once and edge-triggered, with readiness kept per direction;
 //! - a [poller](poller::Poller) to wait in, a [`Clock`] to tell the time, and an [inbox](Inbox) for other OS threads.

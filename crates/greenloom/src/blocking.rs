@@ -1,0 +1,1 @@
+//! Calls that have no other way than to block an OS thread.

@@ -1,0 +1,110 @@
+//! What every greenlet is made of: the OS thread's root, the hub, green threads and greenlets proper.
+
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use fiber::{Fiber, Resume};
+
+use crate::greenlet::{AnyGreenlet, Error};
+
+/// No slot in the hub's table of what can be parked.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+pub(crate) struct Node {
+    pub fiber: Fiber,
+    pub kind: Kind,
+    pub parent: RefCell<Option<AnyGreenlet>>,
+
+    // Parking (see `park`).
+    /// Where the hub's table holds it, once it has parked.
+    pub slot: Cell<u32>,
+    /// The park that may be woken; 0 for none.
+    pub ticket: Cell<u64>,
+    pub parked: Cell<bool>,
+    pub cause: Cell<Wake>,
+    pub interrupts: Cell<Interrupts>,
+    /// What it waits for, or waited for last, for people to read.
+    pub waits_for: Cell<&'static str>,
+
+    // Switching by hand (see `greenlet`).
+    /// The port at which it waits for a value; 0 for none.
+    pub receives_at: Cell<usize>,
+    pub thrown: Cell<Option<Box<Error>>>,
+
+    /// What few green threads have.
+    pub extra: RefCell<Option<Box<Extra>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Root,
+    Hub,
+    GreenThread,
+    Greenlet,
+}
+
+/// Why a park ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wake {
+    Woken,
+    TimedOut,
+    Closed,
+    Interrupted,
+}
+
+/// What makes the next park, or the present one, unwind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Interrupts {
+    pub killed: bool,
+    /// At least one of the timeout scopes it is in has expired.
+    pub expired: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub locals: HashMap<TypeId, Box<dyn Any>>,
+    /// The timeout scopes it is in, outermost first.
+    pub timeouts: Vec<Scope>,
+}
+
+pub(crate) struct Scope {
+    pub id: u64,
+    pub expired: bool,
+}
+
+impl Node {
+    pub fn new(fiber: Fiber, kind: Kind, parent: Option<AnyGreenlet>) -> Rc<Node> {
+        Rc::new(Node {
+            fiber,
+            kind,
+            parent: RefCell::new(parent),
+            slot: Cell::new(NO_SLOT),
+            ticket: Cell::new(0),
+            parked: Cell::new(false),
+            cause: Cell::new(Wake::Woken),
+            interrupts: Cell::new(Interrupts::default()),
+            waits_for: Cell::new(""),
+            receives_at: Cell::new(0),
+            thrown: Cell::new(None),
+            extra: RefCell::new(None),
+        })
+    }
+
+    #[inline]
+    pub fn is_suspended(&self) -> bool {
+        self.fiber.is_suspended()
+    }
+}
+
+impl Resume for Node {
+    fn fiber(&self) -> &Fiber {
+        &self.fiber
+    }
+
+    fn release(self: Rc<Self>) {
+        // As any handle: the last one unwinds what is suspended.
+        drop(AnyGreenlet::from_node(self));
+    }
+}

@@ -1,0 +1,1 @@
+//! Queues for green threads; each can be used from any OS thread.
