@@ -31,7 +31,7 @@ pub const MIN_STACK_SIZE: usize = 32 * 1024;
 const KEEP: usize = 256;
 
 /// After how many uses a stack's resident pages are counted (one system call) and its deep ones given back.
-const LOOK_EVERY: u32 = 64;
+const LOOK_EVERY: u32 = 256;
 
 /// A stack that was looked at keeps this many bytes at its top.
 const SHALLOW: usize = 16 * 1024;
@@ -120,29 +120,33 @@ impl Stack {
     /// # Errors
     /// [`StackError`], with the numbers, when the size is out of range or the system has no memory for it.
     pub fn new(size: usize) -> Result<Stack, StackError> {
-        let mut stack = CACHES
-            .try_with(|caches| {
-                let mut caches = caches.0.borrow_mut();
-                let cache = match caches.iter_mut().find(|cache| cache.size_asked == size) {
-                    Some(cache) => cache,
-                    None => {
-                        caches.push(Cache { size_asked: size, pool: pool_of(size)?, free: Vec::new(), in_use: 0 });
-                        caches.last_mut().expect("one was just pushed")
-                    }
-                };
-                let slot = match cache.free.pop() {
-                    Some(slot) => slot,
-                    None => cache.pool.take(size)?,
-                };
-                cache.in_use += 1;
-                Ok(Stack { slot, pool: cache.pool, reserved: 0 })
-            })
-            .unwrap_or_else(|_| {
-                let pool = pool_of(size)?;
-                Ok(Stack { slot: pool.take(size)?, pool, reserved: 0 })
-            })?;
-        stack.slot.uses = stack.slot.uses.wrapping_add(1);
-        Ok(stack)
+        if let Some(stack) = Stack::new_from_cache(size) {
+            return Ok(stack);
+        }
+        let pool = pool_of(size)?;
+        let slot = pool.take(size)?;
+        // When the OS thread is ending it keeps no stacks any more.
+        let _ = CACHES.try_with(|caches| {
+            let mut caches = caches.0.borrow_mut();
+            match caches.iter_mut().find(|cache| ptr::eq(cache.pool, pool)) {
+                Some(cache) => cache.in_use += 1,
+                None => caches.push(Cache { size_asked: size, pool, free: Vec::new(), in_use: 1 }),
+            }
+        });
+        Ok(Stack { slot, pool, reserved: 0 })
+    }
+
+    /// As [`Stack::new`], if this OS thread keeps a free stack of exactly that size; takes a few nanoseconds.
+    #[inline]
+    pub fn new_from_cache(size: usize) -> Option<Stack> {
+        let take = |caches: &Caches| {
+            let mut caches = caches.0.borrow_mut();
+            let cache = caches.iter_mut().find(|cache| cache.size_asked == size)?;
+            let slot = cache.free.pop()?;
+            cache.in_use += 1;
+            Some(Stack { slot, pool: cache.pool, reserved: 0 })
+        };
+        CACHES.try_with(take).ok().flatten()
     }
 
     /// The lowest usable address; the guard lies below it.
@@ -190,6 +194,7 @@ impl Drop for Stack {
                 return false;
             };
             cache.in_use -= 1;
+            self.slot.uses = self.slot.uses.wrapping_add(1);
             if self.slot.uses.is_multiple_of(LOOK_EVERY) {
                 self.pool.trim(self.slot);
             }

@@ -49,8 +49,8 @@ use std::rc::{Rc, Weak};
 use fiber::{Fiber, Stack, StackError};
 
 use crate::hub::{State, with_hub};
-use crate::node::{Kind, Node};
-use crate::park::{Refused, check_interrupts};
+use crate::node::{Kind, Mail, Node};
+use crate::park::{Refused, raise_interrupt};
 use crate::thread::default_stack_size;
 
 pub use crate::instrument::{TraceEvent, Tracer, gettrace, settrace};
@@ -291,12 +291,13 @@ fn unwind_dropped(greenlet: AnyGreenlet) {
         interrupts.killed = true;
         node.interrupts.set(interrupts);
         *node.parent.borrow_mut() = Some(me.clone());
-        let before = me.node().receives_at.replace(ANYTHING);
+        let mail = me.node().mail();
+        let before = mail.receives_at.replace(ANYTHING);
         hub.watch.will_throw();
         hub.switch_to(&greenlet);
-        me.node().receives_at.set(before);
+        mail.receives_at.set(before);
         // What came back is of no interest: a panic was reported by the panic hook.
-        let _ = me.node().thrown.take();
+        let _ = mail.thrown.take();
     });
     if done.is_none() || !greenlet.dead() {
         // The OS thread is ending, or the greenlet refuses to. Its stack is leaked with what lives on it.
@@ -354,6 +355,8 @@ impl<T> fmt::Debug for Receiver<T> {
 pub struct Current<T> {
     /// The greenlet's own handle would keep it alive for ever, so it is looked up when it is needed.
     id: u64,
+    in_hub: bool,
+    mail: Rc<Mail>,
     port: Rc<Port<T>>,
     /// Only one made by [`Current::here`] has it, for [`Current::receiver`].
     receiver: Option<Receiver<T>>,
@@ -364,7 +367,16 @@ impl<T: 'static> Current<T> {
     pub fn here() -> Current<T> {
         let greenlet = getcurrent();
         let port = Port::new();
-        Current { id: greenlet.id(), port: Rc::clone(&port), receiver: Some(Receiver { greenlet, port }) }
+        Current {
+            receiver: Some(Receiver { greenlet: greenlet.clone(), port: Rc::clone(&port) }),
+            ..Current::of(&greenlet, port)
+        }
+    }
+
+    fn of(greenlet: &AnyGreenlet, port: Rc<Port<T>>) -> Current<T> {
+        let node = greenlet.node();
+        let mail = Rc::clone(node.mail());
+        Current { id: greenlet.id(), in_hub: node.kind == Kind::Hub, mail, port, receiver: None }
     }
 
     /// The handle by which others switch to this place.
@@ -392,7 +404,7 @@ impl<T: 'static> Current<T> {
             return Err(misuse.into());
         }
         target.port.value.set(Some(value));
-        go(self.port.address(), &target.greenlet);
+        self.go(&target.greenlet);
         match self.port.value.take() {
             Some(value) => Ok(value),
             None => Err(what_came()),
@@ -403,7 +415,7 @@ impl<T: 'static> Current<T> {
     #[inline]
     fn refuses<U>(&self, target: &Receiver<U>) -> Option<Misuse> {
         let node = target.greenlet.node();
-        if node.receives_at.get() != target.port.address() && node.fiber.is_started() && !node.fiber.is_running() {
+        if node.receives_at() != target.port.address() && node.fiber.is_started() && !node.fiber.is_running() {
             return Some(if node.fiber.is_finished() { Misuse::Dead } else { Misuse::NotReceiving });
         }
         self.refuses_here()
@@ -432,11 +444,11 @@ impl<T: 'static> Current<T> {
                 }
                 return Err(error);
             }
-            hub.current().node().receives_at.set(self.port.address());
+            self.mail.receives_at.set(self.port.address());
             let next = if node.fiber.is_finished() || node.fiber.cancel() {
                 pass_up(hub, target.parent(), error)
-            } else if node.receives_at.get() == 0 {
-                hub.current().node().receives_at.set(0);
+            } else if node.receives_at() == 0 {
+                self.mail.receives_at.set(0);
                 return Err(Error::NotReceiving);
             } else {
                 if exit {
@@ -444,7 +456,7 @@ impl<T: 'static> Current<T> {
                     interrupts.killed = true;
                     node.interrupts.set(interrupts);
                 } else {
-                    node.thrown.set(Some(Box::new(error)));
+                    node.mail().thrown.set(Some(Box::new(error)));
                 }
                 target.clone()
             };
@@ -454,7 +466,7 @@ impl<T: 'static> Current<T> {
             Ok(next)
         })
         .and_then(|next| {
-            go(self.port.address(), &next);
+            self.go(&next);
             self.port.value.take().ok_or_else(what_came)
         })
     }
@@ -462,17 +474,29 @@ impl<T: 'static> Current<T> {
     #[inline]
     fn refuses_here(&self) -> Option<Misuse> {
         with_hub(|hub| {
-            let misuse = hub.with_current(|me| match me.node().kind {
-                _ if me.id() != self.id => Some(Misuse::NotCurrent),
-                _ if std::thread::panicking() => Some(Misuse::Panicking),
-                Kind::Hub => Some(Misuse::InHub),
-                _ => None,
-            });
-            if misuse.is_none() {
-                let _ = check_interrupts(hub);
+            let (id, interrupts) = hub.with_current(|me| (me.id(), me.node().interrupts.get()));
+            if id != self.id {
+                return Some(Misuse::NotCurrent);
             }
-            misuse
+            if std::thread::panicking() {
+                return Some(Misuse::Panicking);
+            }
+            if self.in_hub {
+                return Some(Misuse::InHub);
+            }
+            if interrupts.any() {
+                let _ = raise_interrupt(hub, interrupts);
+            }
+            None
         })
+    }
+
+    /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
+    #[inline]
+    fn go(&self, target: &AnyGreenlet) {
+        self.mail.receives_at.set(self.port.address());
+        with_hub(|hub| hub.switch_to(target));
+        self.mail.receives_at.set(0);
     }
 }
 
@@ -499,21 +523,11 @@ impl From<Misuse> for Error {
     }
 }
 
-/// Suspends the running greenlet, to receive at `port`, and goes on with `target`.
-#[inline]
-fn go(port: usize, target: &AnyGreenlet) {
-    with_hub(|hub| {
-        hub.with_current(|me| me.node().receives_at.set(port));
-        hub.switch_to(target);
-        hub.with_current(|me| me.node().receives_at.set(0));
-    });
-}
-
 /// What came instead of a value. Unwinds if the running greenlet was killed.
 #[cold]
 fn what_came() -> Error {
     let me = getcurrent();
-    match me.node().thrown.take() {
+    match me.node().mail().thrown.take() {
         Some(error) => *error,
         None if me.node().interrupts.get().killed => {
             drop(me);
@@ -643,7 +657,7 @@ fn run<In: 'static, Out: 'static>(
             hub.watch.switched(hub);
         }
         hub.look_after_abandoned();
-        hub.with_current(|me| Current { id: me.id(), port, receiver: None })
+        hub.with_current(|me| Current::of(me, port))
     });
     let first = current.port.value.take().expect("it begins by a switch with a value");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&current, first)));
@@ -668,7 +682,7 @@ fn run<In: 'static, Out: 'static>(
 fn pass_value<T>(hub: &State, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
     if let Some(parent) = &parent {
         let node = parent.node();
-        let receives_at = node.receives_at.get();
+        let receives_at = node.receives_at();
         if receives_at == ANYTHING {
             return parent.clone();
         }
@@ -687,8 +701,8 @@ fn pass_up(hub: &State, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGre
         if node.kind == Kind::Hub {
             break;
         }
-        if !node.fiber.is_finished() && !node.fiber.cancel() && node.receives_at.get() != 0 {
-            node.thrown.set(Some(Box::new(error)));
+        if !node.fiber.is_finished() && !node.fiber.cancel() && node.receives_at() != 0 {
+            node.mail().thrown.set(Some(Box::new(error)));
             return greenlet;
         }
         parent = greenlet.parent();

@@ -650,6 +650,10 @@ impl fmt::Debug for Timer {
 }
 
 impl Hub {
+    pub(crate) fn state(&self) -> &'static State {
+        self.state
+    }
+
     /// The hub's own greenlet, the parent of all green threads.
     pub fn greenlet(&self) -> AnyGreenlet {
         self.state.hub().clone()

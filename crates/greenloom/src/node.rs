@@ -1,7 +1,7 @@
 //! What every greenlet is made of: the OS thread's root, the hub, green threads and greenlets proper.
 
 use std::any::{Any, TypeId};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -28,10 +28,8 @@ pub(crate) struct Node {
     /// What it waits for, or waited for last, for people to read.
     pub waits_for: Cell<&'static str>,
 
-    // Switching by hand (see `greenlet`).
-    /// The port at which it waits for a value; 0 for none.
-    pub receives_at: Cell<usize>,
-    pub thrown: Cell<Option<Box<Error>>>,
+    /// Switching by hand (see `greenlet`): made when it first does.
+    pub mail: OnceCell<Rc<Mail>>,
 
     /// What few green threads have.
     pub extra: RefCell<Option<Box<Extra>>>,
@@ -62,6 +60,13 @@ pub(crate) struct Interrupts {
     pub expired: bool,
 }
 
+impl Interrupts {
+    #[inline]
+    pub fn any(self) -> bool {
+        self.killed | self.expired
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Extra {
     pub locals: HashMap<TypeId, Box<dyn Any>>,
@@ -72,6 +77,15 @@ pub(crate) struct Extra {
 pub(crate) struct Scope {
     pub id: u64,
     pub expired: bool,
+}
+
+/// What comes to a greenlet that is switched to by hand. Its own side, which lives on its own stack, holds this and not
+/// the node, which it would keep alive.
+#[derive(Default)]
+pub(crate) struct Mail {
+    /// The port at which it waits for a value; 0 for none.
+    pub receives_at: Cell<usize>,
+    pub thrown: Cell<Option<Box<Error>>>,
 }
 
 impl Node {
@@ -86,10 +100,19 @@ impl Node {
             cause: Cell::new(Wake::Woken),
             interrupts: Cell::new(Interrupts::default()),
             waits_for: Cell::new(""),
-            receives_at: Cell::new(0),
-            thrown: Cell::new(None),
+            mail: OnceCell::new(),
             extra: RefCell::new(None),
         })
+    }
+
+    pub fn mail(&self) -> &Rc<Mail> {
+        self.mail.get_or_init(Rc::default)
+    }
+
+    /// The port at which it waits for a value; 0 for none.
+    #[inline]
+    pub fn receives_at(&self) -> usize {
+        self.mail.get().map_or(0, |mail| mail.receives_at.get())
     }
 
     #[inline]

@@ -51,8 +51,12 @@ impl Waker {
 }
 
 /// Why something cannot wait here and now.
+///
+/// A word wide, so that the errors that hold it are moved in whole words (a byte at an odd place makes the compiler
+/// copy them in overlapping pieces, which stalls the processor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Refused {
     /// A function that the hub calls (a timer, a listener, a link) wants to block; nobody would be left to wake it.
     InHub,
@@ -95,10 +99,7 @@ pub(crate) struct Ticket {
 /// Prepares the running greenlet for a park. Unwinds if it was interrupted meanwhile.
 #[inline]
 pub(crate) fn prepare() -> Result<Ticket, Refused> {
-    with_hub(|hub| {
-        check_interrupts(hub)?;
-        hub.prepare(false)
-    })
+    with_hub(|hub| hub.prepare(false))
 }
 
 /// As [`prepare`], for a park that must not unwind; interrupts wait for the next one.
@@ -122,12 +123,21 @@ impl State {
         self.with_current(|me| {
             let node = me.node();
             if node.kind == Kind::Hub {
-                return Err(Refused::InHub);
+                return Err(Some(Refused::InHub));
+            }
+            let interrupts = node.interrupts.get();
+            if interrupts.any() && !shielded {
+                return Err(None);
             }
             let slot = self.slot_of(me);
             let ticket = self.next_ticket();
             node.ticket.set(ticket);
             Ok(Ticket { waker: Waker { hub: self.id(), slot, ticket }, shielded })
+        })
+        .or_else(|refused| match refused {
+            Some(refused) => Err(refused),
+            // Raised outside of the borrow.
+            None => Err(check_interrupts(self).err().unwrap_or(Refused::Panicking)),
         })
     }
 }
@@ -162,10 +172,11 @@ impl Ticket {
                     }
                 }
             }
-            if !self.shielded {
-                let _ = check_interrupts(hub);
+            let (cause, interrupts) = hub.with_current(|me| (me.node().cause.get(), me.node().interrupts.get()));
+            if interrupts.any() && !self.shielded {
+                let _ = raise_interrupt(hub, interrupts);
             }
-            hub.with_current(|me| me.node().cause.get())
+            cause
         })
     }
 }
@@ -182,11 +193,11 @@ impl Drop for Ticket {
 #[inline]
 pub(crate) fn check_interrupts(hub: &State) -> Result<(), Refused> {
     let interrupts = hub.with_current(|me| me.node().interrupts.get());
-    if interrupts.killed || interrupts.expired { raise_interrupt(hub, interrupts) } else { Ok(()) }
+    if interrupts.any() { raise_interrupt(hub, interrupts) } else { Ok(()) }
 }
 
 #[cold]
-fn raise_interrupt(hub: &State, interrupts: Interrupts) -> Result<(), Refused> {
+pub(crate) fn raise_interrupt(hub: &State, interrupts: Interrupts) -> Result<(), Refused> {
     if std::thread::panicking() {
         return Err(Refused::Panicking);
     }

@@ -31,7 +31,14 @@ use crate::park::{Refused, Waker, check_interrupts, park, prepare};
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
-    Builder::new().spawn(f).unwrap_or_else(|error| panic!("{error}"))
+    let packet = Rc::new(Packet::default());
+    let body = run_into(Rc::clone(&packet), f);
+    let greenlet = with_hub(|hub| {
+        let greenlet = make(hub, default_stack_size(), None, body);
+        hub.make_ready(greenlet.node().slot.get());
+        greenlet
+    });
+    GreenThread { greenlet, packet, timer: Cell::new(None) }
 }
 
 /// As [`spawn`], without a handle: nobody waits for it, and a panic is only reported. A little cheaper.
@@ -48,9 +55,8 @@ pub fn spawn_n(f: impl FnOnce() + 'static) {
         let _ = catch_unwind(AssertUnwindSafe(f));
     };
     with_hub(|hub| {
-        let (greenlet, slot) = make(hub, default_stack_size(), None, body).unwrap_or_else(|error| panic!("{error}"));
-        drop(greenlet);
-        hub.make_ready(slot);
+        let greenlet = make(hub, default_stack_size(), None, body);
+        hub.make_ready(greenlet.node().slot.get());
     });
 }
 
@@ -228,38 +234,37 @@ impl Builder {
 
     fn make<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<(GreenThread<T>, u32), SpawnError> {
         let packet = Rc::new(Packet::default());
-        let outcome = Rc::clone(&packet);
-        let body = move || {
-            let result = catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload);
-            outcome.finish(result);
-        };
-        try_get_hub_state(|hub| {
-            let (greenlet, slot) = make(hub, self.stack_size.unwrap_or_else(default_stack_size), self.name, body)?;
-            let thread = GreenThread { greenlet, packet, timer: Cell::new(None) };
-            Ok((thread, slot))
-        })
+        let body = run_into(Rc::clone(&packet), f);
+        let hub = try_get_hub().map_err(SpawnError::Hub)?;
+        let stack = Stack::new(self.stack_size.unwrap_or_else(default_stack_size)).map_err(SpawnError::Stack)?;
+        let greenlet = make_on(hub.state(), stack, self.name, body);
+        let slot = greenlet.node().slot.get();
+        Ok((GreenThread { greenlet, packet, timer: Cell::new(None) }, slot))
     }
 }
 
-fn try_get_hub_state<R>(f: impl FnOnce(&State) -> Result<R, SpawnError>) -> Result<R, SpawnError> {
-    match State::try_with(|_| ()) {
-        Some(()) => with_hub(f),
-        None => {
-            try_get_hub().map_err(SpawnError::Hub)?;
-            with_hub(f)
-        }
+/// A function that runs `f` and leaves in `packet` what it came to.
+#[inline]
+fn run_into<T: 'static>(packet: Rc<Packet<T>>, f: impl FnOnce() -> T + 'static) -> impl FnOnce() + 'static {
+    move || match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => packet.finish(Ok(value)),
+        Err(payload) => packet.finish(Err(JoinError::from_payload(payload))),
     }
+}
+
+/// Makes a green thread on a stack of `stack_size` bytes. Panics when there is none.
+#[inline]
+fn make(hub: &State, stack_size: usize, name: Option<String>, body: impl FnOnce() + 'static) -> AnyGreenlet {
+    let stack = match Stack::new_from_cache(stack_size) {
+        Some(stack) => stack,
+        None => Stack::new(stack_size).unwrap_or_else(|error| panic!("{}", SpawnError::Stack(error))),
+    };
+    make_on(hub, stack, name, body)
 }
 
 /// Makes a green thread that is in the hub's table and not ready yet. `body` must not unwind.
 #[inline]
-fn make(
-    hub: &State,
-    stack_size: usize,
-    name: Option<String>,
-    body: impl FnOnce() + 'static,
-) -> Result<(AnyGreenlet, u32), SpawnError> {
-    let stack = Stack::new(stack_size).map_err(SpawnError::Stack)?;
+fn make_on(hub: &State, stack: Stack, name: Option<String>, body: impl FnOnce() + 'static) -> AnyGreenlet {
     let fiber = Fiber::new(stack, move || -> Rc<Node> {
         with_hub(|hub| {
             if hub.watch.is_on() {
@@ -268,17 +273,17 @@ fn make(
             hub.look_after_abandoned();
         });
         body();
-        with_hub(|hub| end(hub))
+        with_hub(end)
     });
     if let Some(name) = name {
         let _ = fiber.set_name(name.into_boxed_str());
     }
     let greenlet = AnyGreenlet::from_node(Node::new(fiber, Kind::GreenThread, Some(hub.hub().clone())));
-    let slot = hub.enroll(&greenlet);
+    hub.enroll(&greenlet);
     if hub.watch.is_on() {
         hub.watch.tell(&Event::Spawn { greenlet: &greenlet });
     }
-    Ok((greenlet, slot))
+    greenlet
 }
 
 /// Ends the running green thread and returns who goes on.
@@ -512,7 +517,7 @@ fn kill(hub: &State, target: &AnyGreenlet) {
         return;
     }
     hub.make_ready(hub.slot_of(&me));
-    if node.parked.replace(false) || node.receives_at.get() != 0 {
+    if node.parked.replace(false) || node.receives_at() != 0 {
         node.ticket.set(0);
         node.cause.set(Wake::Interrupted);
         drop(me);
