@@ -22,7 +22,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fiber::{Fiber, Stack};
-use hub::{Cause, Clock, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey};
+use hub::{
+    Cause, Choose, Clock, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey,
+};
 use slab::Slab;
 
 use crate::greenlet::AnyGreenlet;
@@ -536,6 +538,10 @@ impl State {
 
     pub fn inbox(&self) -> Arc<Inbox<Message>> {
         Arc::clone(self.core.borrow().inbox())
+    }
+
+    pub fn set_choose(&self, choose: Option<Box<dyn Choose>>) {
+        self.ready.borrow_mut().set_choose(choose);
     }
 
     pub fn set_others(&self, others: Others) {

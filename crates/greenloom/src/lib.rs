@@ -46,6 +46,7 @@
 pub mod blocking;
 pub mod greenlet;
 pub mod hub;
+pub mod inspect;
 pub mod instrument;
 pub mod local;
 pub mod net;
@@ -56,16 +57,23 @@ pub mod queue;
 pub mod select;
 pub mod signal;
 pub mod sync;
+pub mod testing;
 
+mod hubs;
 mod node;
 mod park;
+mod scope;
 mod thread;
 mod timeout;
 mod wait_list;
 
 pub use greenlet::getcurrent;
 pub use hub::{Hub, HubHandle, get_hub};
+pub use hubs::{Hubs, Remote};
+pub use park::Refused;
+pub use scope::{Scope, ScopedThread, scope};
 pub use thread::{
-    Builder, GreenThread, JoinError, SpawnError, sleep, spawn, spawn_after, spawn_after_local, spawn_n, yield_now,
+    Builder, GreenThread, JoinError, LinkId, SpawnError, default_stack_size, sleep, spawn, spawn_after,
+    spawn_after_local, spawn_n, yield_now,
 };
 pub use timeout::{Elapsed, timeout};

@@ -243,12 +243,21 @@ impl Builder {
     }
 }
 
-/// A function that runs `f` and leaves in `packet` what it came to.
+/// A function that runs `f` and leaves in `packet` what it came to; also if it is dropped unrun.
 #[inline]
-fn run_into<T: 'static>(packet: Rc<Packet<T>>, f: impl FnOnce() -> T + 'static) -> impl FnOnce() + 'static {
+pub(crate) fn run_into<T, F: FnOnce() -> T>(packet: Rc<Packet<T>>, f: F) -> impl FnOnce() + use<T, F> {
+    struct Outcome<T>(Rc<Packet<T>>);
+    impl<T> Drop for Outcome<T> {
+        fn drop(&mut self) {
+            if !self.0.finished.get() {
+                self.0.finish(Err(JoinError::Killed));
+            }
+        }
+    }
+    let outcome = Outcome(packet);
     move || match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => packet.finish(Ok(value)),
-        Err(payload) => packet.finish(Err(JoinError::from_payload(payload))),
+        Ok(value) => outcome.0.finish(Ok(value)),
+        Err(payload) => outcome.0.finish(Err(JoinError::from_payload(payload))),
     }
 }
 
@@ -314,7 +323,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
+    pub(crate) fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
         if payload.is::<GreenletExit>() { JoinError::Killed } else { JoinError::Panicked(payload) }
     }
 
@@ -340,8 +349,9 @@ impl fmt::Display for JoinError {
 impl std::error::Error for JoinError {}
 
 /// What a green thread leaves behind, and who is to be told.
-struct Packet<T> {
+pub(crate) struct Packet<T> {
     result: Cell<Option<Result<T, JoinError>>>,
+    finished: Cell<bool>,
     waiter: Cell<Option<Waker>>,
     links: RefCell<Vec<(u64, Link<T>)>>,
 }
@@ -350,12 +360,29 @@ type Link<T> = Box<dyn FnOnce(&Result<T, JoinError>)>;
 
 impl<T> Default for Packet<T> {
     fn default() -> Packet<T> {
-        Packet { result: Cell::new(None), waiter: Cell::new(None), links: RefCell::new(Vec::new()) }
+        Packet {
+            result: Cell::new(None),
+            finished: Cell::new(false),
+            waiter: Cell::new(None),
+            links: RefCell::new(Vec::new()),
+        }
     }
 }
 
 impl<T> Packet<T> {
+    /// Parks until the green thread that leaves its outcome here has ended.
+    #[inline]
+    pub fn wait(&self) -> Result<T, JoinError> {
+        loop {
+            if let Some(result) = self.result.take() {
+                return result;
+            }
+            park("green thread", |waker| self.waiter.set(Some(waker))).map_err(JoinError::Refused)?;
+        }
+    }
+
     fn finish(&self, result: Result<T, JoinError>) {
+        self.finished.set(true);
         if !self.links.borrow().is_empty() {
             for (_, link) in self.links.take() {
                 // One that panics does not keep the others from being called.
@@ -387,12 +414,7 @@ impl<T: 'static> GreenThread<T> {
     /// # Errors
     /// [`JoinError`]: its panic, or that it was killed.
     pub fn wait(self) -> Result<T, JoinError> {
-        loop {
-            if let Some(result) = self.packet.result.take() {
-                return result;
-            }
-            park("green thread", |waker| self.packet.waiter.set(Some(waker))).map_err(JoinError::Refused)?;
-        }
+        self.packet.wait()
     }
 
     /// As [`GreenThread::wait`], but gives the handle back if it has not ended after `timeout`.
@@ -447,7 +469,7 @@ impl<T: 'static> GreenThread<T> {
     /// effect when the target next runs.
     pub fn kill(&self) {
         if !self.cancel() {
-            with_hub(|hub| kill(hub, &self.greenlet));
+            with_hub(|hub| kill(hub, &self.greenlet, false));
         }
     }
 
@@ -464,7 +486,6 @@ impl<T: 'static> GreenThread<T> {
                 hub.retire(&self.greenlet);
             }
         });
-        self.packet.finish(Err(JoinError::Killed));
         true
     }
 }
@@ -498,7 +519,7 @@ impl<T> fmt::Debug for GreenThread<T> {
 }
 
 /// Kills a greenlet that has begun.
-fn kill(hub: &State, target: &AnyGreenlet) {
+pub(crate) fn kill(hub: &State, target: &AnyGreenlet, shielded: bool) {
     if target.dead() {
         return;
     }
@@ -527,5 +548,18 @@ fn kill(hub: &State, target: &AnyGreenlet) {
         drop(me);
         hub.switch_to_next();
     }
-    let _ = check_interrupts(hub);
+    if !shielded {
+        let _ = check_interrupts(hub);
+    }
+}
+
+impl State {
+    /// Kills every green thread of the hub. Those that refuse to end are left.
+    pub fn kill_all(&self) {
+        for greenlet in self.enrolled() {
+            if greenlet.node().kind != Kind::Root && !greenlet.node().fiber.cancel() {
+                kill(self, &greenlet, true);
+            }
+        }
+    }
 }
