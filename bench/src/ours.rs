@@ -1,35 +1,90 @@
 //! Every use of greenloom: what it does in each figure, and its echo server.
 
-use std::io;
+use std::{cell::Cell, hint::black_box, io, rc::Rc};
 
-use crate::figures::{Sample, Scale, Skip};
+use greenloom::{
+    Builder, GreenThread,
+    greenlet::{Current, Greenlet},
+};
 
-fn not_yet() -> Skip {
-    Skip::absent("greenloom is not there yet")
+use crate::{
+    figures::{Sample, Scale, Skip, sleepers, yielding},
+    stopwatch::nanoseconds,
+};
+
+/// Two greenlets that switch to each other; neither is the root.
+pub fn switch(scale: Scale) -> Result<Sample, Skip> {
+    let main = Current::<Sample>::here();
+    let a = Greenlet::new(&main, move |me: &Current<u64>, _| {
+        let back = me.receiver();
+        let b = Greenlet::new(me, move |me: &Current<u64>, mut value| {
+            loop {
+                value = me.switch(&back, value + 1)?;
+            }
+        });
+        Ok(nanoseconds(scale, |count| {
+            let mut value = 0;
+            // There and back again: two switches.
+            for _ in 0..count / 2 {
+                value = me.switch(&b, value).expect("b goes on for ever");
+            }
+            assert_eq!(black_box(value), count / 2);
+        }))
+    });
+    main.switch(&a, 0).map_err(|error| Skip::failed(error.to_string()))
 }
 
-pub fn switch(_: Scale) -> Result<Sample, Skip> {
-    Err(not_yet())
+pub fn yielding(scale: Scale) -> Result<Sample, Skip> {
+    Ok(nanoseconds(scale, |count| {
+        let taking_turns = move || {
+            for _ in 0..count / yielding::GREEN_THREADS {
+                greenloom::yield_now();
+            }
+        };
+        let threads: Vec<_> = (0..yielding::GREEN_THREADS).map(|_| greenloom::spawn(taking_turns)).collect();
+        threads.into_iter().for_each(ended);
+    }))
 }
 
-pub fn yielding(_: Scale) -> Result<Sample, Skip> {
-    Err(not_yet())
+pub fn spawn(scale: Scale) -> Result<Sample, Skip> {
+    Ok(nanoseconds(scale, |count| ended(greenloom::spawn(move || spawn_and_wait(count)))))
 }
 
-pub fn spawn(_: Scale) -> Result<Sample, Skip> {
-    Err(not_yet())
+pub fn spawn_from_main(scale: Scale) -> Result<Sample, Skip> {
+    Ok(nanoseconds(scale, spawn_and_wait))
 }
 
-pub fn spawn_from_main(_: Scale) -> Result<Sample, Skip> {
-    Err(not_yet())
+fn spawn_and_wait(count: u64) {
+    for _ in 0..count {
+        ended(greenloom::spawn(|| ()));
+    }
+}
+
+fn ended(thread: GreenThread<()>) {
+    thread.wait().expect("the green thread does not panic");
 }
 
 pub fn hop(_: Scale) -> Result<Sample, Skip> {
-    Err(not_yet())
+    Err(Skip::absent("not yet"))
 }
 
-pub fn sleepers(_: Scale, _stack_size: Option<usize>) -> Result<Sample, Skip> {
-    Err(not_yet())
+pub fn sleepers(scale: Scale, stack_size: Option<usize>) -> Result<Sample, Skip> {
+    let count = sleepers::population(scale);
+    let builder = stack_size.map_or_else(Builder::new, |bytes| Builder::new().stack_size(bytes));
+    let asleep = Rc::new(Cell::new(0));
+    sleepers::measure(count, 5 * 1024, || {
+        for _ in 0..count {
+            let asleep = Rc::clone(&asleep);
+            let sleeper = move || {
+                asleep.set(asleep.get() + 1);
+                greenloom::sleep(sleepers::SLEEP);
+            };
+            builder.clone().spawn(sleeper).expect("there is memory for a stack");
+        }
+        while asleep.get() < count {
+            greenloom::yield_now();
+        }
+    })
 }
 
 pub fn serve(_threads: usize) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What the kernel is asked for: pinning to cores, the limit of open files, memory and CPU time of a process.
 
-use std::{fs, io, time::Duration};
+use std::{fs, hint::black_box, io, time::Duration};
 
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -34,6 +34,16 @@ pub struct Memory {
 pub fn memory() -> io::Result<Memory> {
     let status = fs::read_to_string("/proc/self/status")?;
     Ok(Memory { resident: kibibytes(&status, "VmRSS:")? * 1024.0, page_tables: kibibytes(&status, "VmPTE:")? * 1024.0 })
+}
+
+/// Touches this much memory and gives it back.
+///
+/// The host of a virtual machine may take free memory away, and then each page costs it dear at its next touch. What is allocated
+/// right after this call meets pages that the machine has.
+pub fn warm_memory(bytes: usize) {
+    let mut memory = vec![0_u8; bytes];
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    black_box(&memory);
 }
 
 fn kibibytes(status: &str, field: &str) -> io::Result<f64> {

@@ -6,12 +6,12 @@
 mod echo;
 mod hop;
 mod idle;
-mod sleepers;
+pub mod sleepers;
 mod spawn;
 mod switch;
 mod syscalls;
 mod two_cores;
-mod yielding;
+pub mod yielding;
 
 use std::{collections::BTreeMap, io};
 

@@ -28,7 +28,7 @@ pub const FIGURE: Figure = Figure {
         Contender { name: DEFAULT_STACKS, measure: |scale| ours::sleepers(scale, None) },
         Contender { name: "may, 30,000 only", measure: may },
         Contender { name: "tokio", measure: tokio },
-        Contender { name: "go", measure: |scale| go::measure("sleepers", scale) },
+        Contender { name: "go", measure: go },
     ],
     claims: &[
         Claim {
@@ -81,10 +81,11 @@ pub fn population(scale: Scale) -> u64 {
     scale.pick(1_000_000, 100_000)
 }
 
-/// Measures around `fill`, which makes `count` sleepers and returns when all of them sleep.
+/// Measures around `fill`, which makes `count` sleepers of about `bytes` each and returns when all of them sleep.
 ///
 /// What `fill` returns is kept until the memory has been read.
-pub fn measure<T>(count: u64, fill: impl FnOnce() -> T) -> Result<Sample, Skip> {
+pub fn measure<T>(count: u64, bytes: u64, fill: impl FnOnce() -> T) -> Result<Sample, Skip> {
+    sys::warm_memory((count * bytes) as usize);
     let before = sys::memory()?;
     let start = Instant::now();
     let sleepers = fill();
@@ -100,11 +101,16 @@ pub fn measure<T>(count: u64, fill: impl FnOnce() -> T) -> Result<Sample, Skip> 
     ]))
 }
 
+fn go(scale: Scale) -> Result<Sample, Skip> {
+    sys::warm_memory((population(scale) * 3 * 1024) as usize);
+    go::measure("sleepers", scale)
+}
+
 fn may(scale: Scale) -> Result<Sample, Skip> {
     may::config().set_workers(1);
     let count = scale.pick(30_000, 10_000);
     let asleep = Arc::new(AtomicU64::new(0));
-    measure(count, || {
+    measure(count, 9 * 1024, || {
         for _ in 0..count {
             let asleep = Arc::clone(&asleep);
             may::go!(move || {
@@ -122,7 +128,7 @@ fn tokio(scale: Scale) -> Result<Sample, Skip> {
     let runtime = super::tokio_current_thread()?;
     let count = population(scale);
     let asleep = Arc::new(AtomicU64::new(0));
-    measure(count, || {
+    measure(count, 512, || {
         runtime.block_on(async {
             for _ in 0..count {
                 let asleep = Arc::clone(&asleep);
