@@ -280,12 +280,12 @@ const ANYTHING: usize = usize::MAX;
 /// Unwinds a suspended greenlet whose last handle was dropped. The running one is its parent for the while.
 #[cold]
 fn unwind_dropped(greenlet: AnyGreenlet) {
-    let done = State::try_with(|hub| {
-        let me = hub.current();
-        if std::thread::panicking() || me.node().kind == Kind::Hub && greenlet.is(&me) {
-            hub.abandon(greenlet.clone());
-            return;
+    // If it does not end, or the OS thread has no hub any more, its stack is leaked with what lives on it.
+    State::try_with(|hub| {
+        if std::thread::panicking() {
+            return hub.abandon(greenlet.clone());
         }
+        let me = hub.current();
         let node = greenlet.node();
         let mut interrupts = node.interrupts.get();
         interrupts.killed = true;
@@ -299,10 +299,6 @@ fn unwind_dropped(greenlet: AnyGreenlet) {
         // What came back is of no interest: a panic was reported by the panic hook.
         let _ = mail.thrown.take();
     });
-    if done.is_none() || !greenlet.dead() {
-        // The OS thread is ending, or the greenlet refuses to. Its stack is leaked with what lives on it.
-        std::mem::forget(greenlet);
-    }
 }
 
 /// Where a greenlet receives values of one type.

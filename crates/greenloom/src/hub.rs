@@ -76,7 +76,7 @@ pub(crate) enum Message {
 
 /// Everything an OS thread knows of its greenlets and its hub.
 pub(crate) struct State {
-    id: Cell<u32>,
+    id: u32,
     current: RefCell<AnyGreenlet>,
     root: AnyGreenlet,
     hub: OnceCell<AnyGreenlet>,
@@ -174,7 +174,7 @@ impl State {
         let core = Core::new(clock)?;
         let id = registry::add(Arc::clone(core.inbox()));
         Ok(State {
-            id: Cell::new(id),
+            id,
             current: RefCell::new(root.clone()),
             root,
             hub: OnceCell::new(),
@@ -204,7 +204,12 @@ impl State {
 
     #[inline]
     pub fn id(&self) -> u32 {
-        self.id.get()
+        self.id
+    }
+
+    /// How often the poller was replaced after a fork. What is registered belongs to a hub and to this number.
+    pub fn forks(&self) -> u64 {
+        self.forks.get()
     }
 
     #[inline]
@@ -508,7 +513,8 @@ impl State {
             Ok(waiting) => waiting,
             Err(error) => panic!("no hub in the child of a fork: {error}"),
         };
-        self.id.set(registry::add(Arc::clone(self.core.borrow().inbox())));
+        // Wakers that are out keep their good: the hub's number stays.
+        registry::replace(self.id, self.inbox());
         for work in waiting {
             if let Work::Wake { slot, ticket } = work {
                 // They try again and register anew.
@@ -609,6 +615,11 @@ mod registry {
         // Numbers are not used again: an old waker must not reach a new hub.
         hubs.push(Some(inbox));
         u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
+    }
+
+    pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
+        let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
+        hubs[id as usize] = Some(inbox);
     }
 
     pub fn remove(id: u32) {
