@@ -48,9 +48,9 @@ use std::rc::{Rc, Weak};
 
 use fiber::{Fiber, Stack, StackError};
 
-use crate::hub::{State, with_hub};
+use crate::hub::{State, here, with_hub};
 use crate::node::{Kind, Mail, Node};
-use crate::park::{Refused, raise_interrupt};
+use crate::park::{Refused, check_interrupts};
 use crate::thread::default_stack_size;
 
 pub use crate::instrument::{TraceEvent, Tracer, gettrace, settrace};
@@ -286,11 +286,8 @@ fn unwind_dropped(greenlet: AnyGreenlet) {
             return hub.abandon(greenlet.clone());
         }
         let me = hub.current();
-        let node = greenlet.node();
-        let mut interrupts = node.interrupts.get();
-        interrupts.killed = true;
-        node.interrupts.set(interrupts);
-        *node.parent.borrow_mut() = Some(me.clone());
+        hub.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
+        *greenlet.node().parent.borrow_mut() = Some(me.clone());
         let mail = me.node().mail();
         let before = mail.receives_at.replace(ANYTHING);
         hub.watch.will_throw();
@@ -448,9 +445,7 @@ impl<T: 'static> Current<T> {
                 return Err(Error::NotReceiving);
             } else {
                 if exit {
-                    let mut interrupts = node.interrupts.get();
-                    interrupts.killed = true;
-                    node.interrupts.set(interrupts);
+                    hub.change_interrupts(target, |interrupts| interrupts.killed = true);
                 } else {
                     node.mail().thrown.set(Some(Box::new(error)));
                 }
@@ -470,8 +465,7 @@ impl<T: 'static> Current<T> {
     #[inline]
     fn refuses_here(&self) -> Option<Misuse> {
         with_hub(|hub| {
-            let (id, interrupts) = hub.with_current(|me| (me.id(), me.node().interrupts.get()));
-            if id != self.id {
+            if hub.current_id() != self.id {
                 return Some(Misuse::NotCurrent);
             }
             if std::thread::panicking() {
@@ -480,18 +474,16 @@ impl<T: 'static> Current<T> {
             if self.in_hub {
                 return Some(Misuse::InHub);
             }
-            if interrupts.any() {
-                let _ = raise_interrupt(hub, interrupts);
-            }
+            let _ = check_interrupts(hub);
             None
         })
     }
 
     /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
-    #[inline]
+    #[inline(always)]
     fn go(&self, target: &AnyGreenlet) {
         self.mail.receives_at.set(self.port.address());
-        with_hub(|hub| hub.switch_to(target));
+        here().switch_to(target);
         self.mail.receives_at.set(0);
     }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::greenlet::AnyGreenlet;
-use crate::hub::with_hub;
+use crate::hub::{State, with_hub};
 use crate::park::{Waker, check_interrupts, prepare_shielded};
 use crate::thread::{Builder, GreenThread, JoinError, Packet, SpawnError, kill, run_into};
 
@@ -78,7 +78,7 @@ struct Shared {
 impl Shared {
     /// Parks until one of the scope's green threads has ended. Does not unwind.
     fn wait(&self) {
-        let interrupted = with_hub(|hub| hub.with_current(|me| me.node().interrupts.get().any()));
+        let interrupted = with_hub(State::is_current_interrupted);
         if interrupted && !self.threads.borrow().is_empty() {
             // Whoever is killed must not have to wait for what others would still like to do.
             self.cut_short.set(true);
