@@ -47,11 +47,15 @@ mod serve;
 pub(crate) mod source;
 mod split;
 mod tcp;
+mod udp;
+mod unix;
 
 pub use dns::{Addresses, ToSocketAddrs, resolve};
 pub use serve::{Listener, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, WriteHalf};
 pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};
 
 /// Listens for TCP connections; the same as [`TcpListener::bind`].
 ///

@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -313,10 +314,55 @@ fn give_way() {
     }
 }
 
-/// Implements std's traits by the methods of the same names of the field `source`, for a type and for references to it.
-macro_rules! stream_traits {
-    ($type:ty: $($traits:ident)*) => {
-        $($crate::net::source::stream_traits!(@$traits $type);)*
+/// What all types of green I/O have, for one with a field `source: Source<$std>`; then what is named after the colon.
+macro_rules! io_type {
+    ($type:ident($std:ty): $($more:ident)*) => {
+        impl $type {
+            /// Takes over what std opened, and makes it non-blocking.
+            ///
+            /// # Errors
+            /// Those of `ioctl`.
+            pub fn from_std(std: $std) -> std::io::Result<$type> {
+                rustix::io::ioctl_fionbio(&std, true)?;
+                Ok($type { source: $crate::net::source::Source::new(std) })
+            }
+
+            /// Gives it to std, blocking, as std's users expect. Clones of it block from then on, too.
+            ///
+            /// # Errors
+            /// Those of `ioctl`.
+            pub fn into_std(self) -> std::io::Result<$std> {
+                let std = self.source.into_inner();
+                rustix::io::ioctl_fionbio(&std, false)?;
+                Ok(std)
+            }
+
+            /// It as std's type, for what has no method here. It is non-blocking, and must stay so.
+            pub fn as_std(&self) -> &$std {
+                self.source.inner()
+            }
+
+            /// Another handle of the same, with its own timeouts and its own registration.
+            ///
+            /// # Errors
+            /// Those of `fcntl`: too many open files.
+            pub fn try_clone(&self) -> std::io::Result<$type> {
+                Ok($type { source: $crate::net::source::Source::new(self.as_std().try_clone()?) })
+            }
+
+            /// Closes it while others may hold references to it: whoever waits on it gets an error of kind `NotConnected`
+            /// at once, and so does everyone later. A socket is shut down; the descriptor itself goes with the drop.
+            pub fn close(&self) {
+                self.source.close();
+                // It fails for what is no socket or not connected any more.
+                let _ = rustix::net::shutdown(self, rustix::net::Shutdown::Both);
+            }
+
+            /// Whether this program has closed it.
+            pub fn is_closed(&self) -> bool {
+                self.source.is_closed()
+            }
+        }
 
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -335,63 +381,70 @@ macro_rules! stream_traits {
                 self.source.fmt(f)
             }
         }
+
+        $($crate::net::source::io_type!(@$more $type);)*
     };
-    (@Read $type:ty) => {
-        impl std::io::Read for &$type {
-            #[inline]
-            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.source.read(buf)
-            }
-
-            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
-                self.source.read_vectored(bufs)
-            }
-        }
-
-        impl std::io::Read for $type {
-            #[inline]
-            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.source.read(buf)
-            }
-
-            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
-                self.source.read_vectored(bufs)
-            }
-        }
+    (@Read $type:ident) => {
+        $crate::net::source::io_type!(@ReadFor $type);
+        $crate::net::source::io_type!(@ReadFor &$type);
+        $crate::net::source::io_type!(@Timeout $type, Direction::Read, read_timeout, set_read_timeout, "read");
     };
-    (@Write $type:ty) => {
-        impl std::io::Write for &$type {
-            #[inline]
-            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                self.source.write(buf)
-            }
-
-            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                self.source.write_vectored(bufs)
-            }
-
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-
-        impl std::io::Write for $type {
-            #[inline]
-            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                self.source.write(buf)
-            }
-
-            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                self.source.write_vectored(bufs)
-            }
-
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
+    (@Write $type:ident) => {
+        $crate::net::source::io_type!(@WriteFor $type);
+        $crate::net::source::io_type!(@WriteFor &$type);
+        $crate::net::source::io_type!(@Timeout $type, Direction::Write, write_timeout, set_write_timeout, "write");
     };
-    (@Split $type:ty) => {
+    (@Datagrams $type:ident) => {
+        $crate::net::source::io_type!(@Timeout $type, Direction::Read, read_timeout, set_read_timeout, "receive");
+        $crate::net::source::io_type!(@Timeout $type, Direction::Write, write_timeout, set_write_timeout, "send");
+
         impl $type {
+            /// Sends a datagram to the peer it is connected to. Parks while there is no room for it.
+            ///
+            /// # Errors
+            /// Those of `send`: `NotConnected`, `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
+            pub fn send(&self, datagram: &[u8]) -> std::io::Result<usize> {
+                self.source.retry(Direction::Write, |socket| socket.send(datagram))
+            }
+
+            /// Receives a datagram and returns its length. Parks until there is one. What does not fit is lost.
+            ///
+            /// # Errors
+            /// Those of `recv`: `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
+            pub fn recv(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+                self.source.retry(Direction::Read, |socket| socket.recv(buf))
+            }
+
+            /// Ends reading, writing or both.
+            ///
+            /// # Errors
+            /// `NotConnected`.
+            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+                $crate::net::source::shutdown(self, how)
+            }
+        }
+    };
+    (@Accept $type:ident) => {
+        $crate::net::source::io_type!(@Timeout $type, Direction::Read, timeout, set_timeout, "accept");
+    };
+    (@Split $type:ident) => {
+        impl $type {
+            /// Ends reading, writing or both. The peer then reads the end.
+            ///
+            /// # Errors
+            /// `NotConnected`.
+            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+                $crate::net::source::shutdown(self, how)
+            }
+
+            /// The pending error, taken (`SO_ERROR`).
+            ///
+            /// # Errors
+            /// Those of `getsockopt`.
+            pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+                self.as_std().take_error()
+            }
+
             /// Halves that borrow the stream, to tell its reader from its writer.
             pub fn split(&self) -> ($crate::net::ReadHalf<'_, Self>, $crate::net::WriteHalf<'_, Self>) {
                 $crate::net::split::split(self)
@@ -425,5 +478,60 @@ macro_rules! stream_traits {
             }
         }
     };
+    (@Timeout $type:ident, $direction:expr, $get:ident, $set:ident, $what:literal) => {
+        impl $type {
+            #[doc = concat!("The longest that one ", $what, " waits.")]
+            pub fn $get(&self) -> Option<std::time::Duration> {
+                self.source.timeout($direction)
+            }
+
+            #[doc = concat!(
+                "Sets the longest that one ", $what, " waits before it fails as `TimedOut`; it can be tried again. `None`, the default: for ever."
+            )]
+            ///
+            /// # Errors
+            /// `InvalidInput` for a timeout of zero.
+            pub fn $set(&self, timeout: Option<std::time::Duration>) -> std::io::Result<()> {
+                self.source.set_timeout($direction, timeout)
+            }
+        }
+    };
+    (@ReadFor $type:ty) => {
+        impl std::io::Read for $type {
+            #[inline]
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                self.source.read(buf)
+            }
+
+            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+                self.source.read_vectored(bufs)
+            }
+        }
+    };
+    (@WriteFor $type:ty) => {
+        impl std::io::Write for $type {
+            #[inline]
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                self.source.write(buf)
+            }
+
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                self.source.write_vectored(bufs)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+    };
 }
-pub(crate) use stream_traits;
+pub(crate) use io_type;
+
+pub(crate) fn shutdown(socket: impl AsFd, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => rustix::net::Shutdown::Read,
+        Shutdown::Write => rustix::net::Shutdown::Write,
+        Shutdown::Both => rustix::net::Shutdown::Both,
+    };
+    Ok(rustix::net::shutdown(socket, how)?)
+}

@@ -1,7 +1,7 @@
 //! TCP.
 
 use std::io;
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind,
 
 use super::ToSocketAddrs;
 use super::dns::first_of;
-use super::source::{Source, Stream, stream_traits};
+use super::source::{Source, Stream, io_type};
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -31,10 +31,10 @@ const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    pub(super) source: Source<net::TcpStream>,
+    source: Source<net::TcpStream>,
 }
 
-stream_traits!(TcpStream: Read Write Split);
+io_type!(TcpStream(net::TcpStream): Read Write Split);
 
 impl Stream for net::TcpStream {
     const SHORT_MEANS_WAIT: bool = true;
@@ -64,45 +64,6 @@ impl TcpStream {
     /// ```
     pub fn connect_timeout(address: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
         first_of(address, |address| connect(address, Some(timeout)))
-    }
-
-    /// Takes over a connection of std's and makes it non-blocking.
-    ///
-    /// # Errors
-    /// Those of `ioctl`.
-    ///
-    /// ```
-    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
-    /// greenloom::net::TcpStream::from_std(stream)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream))
-    }
-
-    /// Gives the connection to std, blocking, as std's users expect. Clones of it block from then on, too.
-    ///
-    /// # Errors
-    /// Those of `ioctl`.
-    pub fn into_std(self) -> io::Result<net::TcpStream> {
-        let stream = self.source.into_inner();
-        stream.set_nonblocking(false)?;
-        Ok(stream)
-    }
-
-    /// The socket as std's type, for options that have no method here. It is non-blocking, and must stay so.
-    pub fn as_std(&self) -> &net::TcpStream {
-        self.source.inner()
-    }
-
-    /// Another handle of the same connection. Each has its own timeouts and its own registration.
-    ///
-    /// # Errors
-    /// Those of `fcntl`: too many open files.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream::new(self.as_std().try_clone()?))
     }
 
     /// The address of this end.
@@ -141,42 +102,6 @@ impl TcpStream {
     /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.source.retry(Direction::Read, |stream| stream.peek(buf))
-    }
-
-    /// Ends reading, writing or both.
-    ///
-    /// # Errors
-    /// `NotConnected`.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.as_std().shutdown(how)
-    }
-
-    /// Closes the connection while others may hold references to it: whoever waits on it gets an error at once, and so does
-    /// everyone later. The descriptor itself goes with the drop.
-    ///
-    /// ```
-    /// use greenloom::net::{TcpListener, TcpStream};
-    /// use std::io::Read;
-    /// use std::rc::Rc;
-    ///
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = Rc::new(TcpStream::connect(listener.local_addr()?)?);
-    /// let reading = stream.clone();
-    /// let reader = greenloom::spawn(move || (&*reading).read(&mut [0]));
-    /// greenloom::yield_now();
-    /// stream.close();
-    /// assert!(reader.wait().unwrap().is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn close(&self) {
-        self.source.close();
-        // It fails when the connection has ended already.
-        let _ = self.shutdown(Shutdown::Both);
-    }
-
-    /// Whether [`TcpStream::close`] was called.
-    pub fn is_closed(&self) -> bool {
-        self.source.is_closed()
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`).
@@ -238,48 +163,10 @@ impl TcpStream {
         sockopt::set_tcp_keepintvl(self, every)?;
         Ok(sockopt::set_tcp_keepcnt(self, count)?)
     }
-
-    /// The longest that a read waits.
-    pub fn read_timeout(&self) -> Option<Duration> {
-        self.source.timeout(Direction::Read)
-    }
-
-    /// Sets the longest that a read waits before it fails as `TimedOut`; the connection stays usable. None by default.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a timeout of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.source.set_timeout(Direction::Read, timeout)
-    }
-
-    /// The longest that a write waits.
-    pub fn write_timeout(&self) -> Option<Duration> {
-        self.source.timeout(Direction::Write)
-    }
-
-    /// Sets the longest that a write waits before it fails as `TimedOut`. Each write of `write_all` has it anew. None by default.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a timeout of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.source.set_timeout(Direction::Write, timeout)
-    }
-
-    /// The connection's pending error, taken (`SO_ERROR`).
-    ///
-    /// # Errors
-    /// Those of `getsockopt`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.as_std().take_error()
-    }
-
-    fn new(stream: net::TcpStream) -> TcpStream {
-        TcpStream { source: Source::new(stream) }
-    }
 }
 
 fn connect(address: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-    let stream = TcpStream::new(socket(address)?.into());
+    let stream = TcpStream { source: Source::new(net::TcpStream::from(socket(address)?)) };
     stream.source.set_timeout(Direction::Write, timeout)?;
     stream.source.retry(Direction::Write, |stream| match rustix::net::connect(stream, &address) {
         // It goes on by itself; called again, connect tells what came of it.
@@ -301,7 +188,7 @@ pub struct TcpListener {
     source: Source<net::TcpListener>,
 }
 
-stream_traits!(TcpListener:);
+io_type!(TcpListener(net::TcpListener): Accept);
 
 impl TcpListener {
     /// Listens at the first of the addresses that can be had, with the defaults of [`ListenOptions`].
@@ -312,30 +199,6 @@ impl TcpListener {
         ListenOptions::new().bind(address)
     }
 
-    /// Takes over a listener of std's and makes it non-blocking.
-    ///
-    /// # Errors
-    /// Those of `ioctl`.
-    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: Source::new(listener) })
-    }
-
-    /// Gives the listener to std, blocking.
-    ///
-    /// # Errors
-    /// Those of `ioctl`.
-    pub fn into_std(self) -> io::Result<net::TcpListener> {
-        let listener = self.source.into_inner();
-        listener.set_nonblocking(false)?;
-        Ok(listener)
-    }
-
-    /// The socket as std's type, for options that have no method here. It is non-blocking, and must stay so.
-    pub fn as_std(&self) -> &net::TcpListener {
-        self.source.inner()
-    }
-
     /// Parks until there is a connection and takes it.
     ///
     /// # Errors
@@ -344,20 +207,12 @@ impl TcpListener {
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (fd, from) = self.source.retry(Direction::Read, |listener| Ok(acceptfrom_with(listener, FLAGS)?))?;
         let from = from.and_then(|from| from.try_into().ok()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok((TcpStream::new(fd.into()), from))
+        Ok((TcpStream { source: Source::new(fd.into()) }, from))
     }
 
     /// The connections, one after another, for ever.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
-    }
-
-    /// Another handle of the same socket; with it another hub can accept, too.
-    ///
-    /// # Errors
-    /// Those of `fcntl`: too many open files.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { source: Source::new(self.as_std().try_clone()?) })
     }
 
     /// Where it listens.
@@ -366,27 +221,6 @@ impl TcpListener {
     /// Those of `getsockname`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.as_std().local_addr()
-    }
-
-    /// Sets the longest that [`TcpListener::accept`] waits. None by default.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a timeout of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.source.set_timeout(Direction::Read, timeout)
-    }
-
-    /// Stops listening while others may hold references to it: whoever waits for a connection gets an error at once, and
-    /// clients are refused. The descriptor itself goes with the drop.
-    pub fn close(&self) {
-        self.source.close();
-        // Whatever it says, nobody accepts any more.
-        let _ = rustix::net::shutdown(self, rustix::net::Shutdown::Both);
-    }
-
-    /// Whether [`TcpListener::close`] was called.
-    pub fn is_closed(&self) -> bool {
-        self.source.is_closed()
     }
 }
 
