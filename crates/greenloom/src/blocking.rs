@@ -1,1 +1,169 @@
-//! Calls that have no other way than to block an OS thread.
+//! Calls that have no other way than to block an OS thread: file I/O, a library that knows nothing of green threads, a long
+//! computation.
+//!
+//! [`run`] hands a closure to a pool of OS threads and parks the green thread until it is done. One pool serves all hubs of the
+//! process; its threads start as they are needed, [`size`] of them at most, and end after ten idle seconds.
+//!
+//! Semantics: eventlet's `tpool`.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hub::blocking::{BlockingPool, DEFAULT_SIZE};
+
+use crate::greenlet::panic_message;
+use crate::hub::{State, with_hub};
+use crate::park::{Refused, prepare};
+
+/// Runs `job` on an OS thread of the pool, parks meanwhile, and returns its value.
+///
+/// If the green thread is killed or timed out meanwhile, it unwinds at once; the job goes on, and its value is dropped.
+///
+/// # Errors
+/// [`Error`]: the job's panic, a park that is refused here, or no OS thread to run it.
+///
+/// ```
+/// let text = greenloom::blocking::run(|| std::fs::read_to_string("/proc/self/status"))??;
+/// assert!(text.starts_with("Name:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let ticket = prepare()?;
+    let waker = ticket.waker();
+    let outcome = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&outcome);
+    let done = move |value| {
+        *lock(&place) = Some(value);
+        waker.wake();
+    };
+    let _outstanding = Outstanding::new();
+    pool().run(job, done).map_err(Error::NoThread)?;
+    ticket.park("blocking call", None);
+    let outcome = lock(&outcome).take();
+    // The ticket was shown to nobody else, and a kill or a timeout would have unwound.
+    outcome.expect("the park was ended by the job").map_err(Error::Panicked)
+}
+
+/// How many OS threads the pool has at most: what [`set_size`] said last, else the environment variable
+/// `GREENLOOM_BLOCKING_THREADS`, else 20.
+///
+/// # Panics
+/// When the variable holds something else than a number above zero.
+///
+/// ```
+/// assert!(greenloom::blocking::size() > 0);
+/// ```
+pub fn size() -> usize {
+    pool().size()
+}
+
+/// Changes how many OS threads the pool has at most. Those above it end when they are idle.
+///
+/// ```
+/// greenloom::blocking::set_size(4.try_into()?);
+/// assert_eq!(greenloom::blocking::size(), 4);
+/// # Ok::<(), std::num::TryFromIntError>(())
+/// ```
+pub fn set_size(size: NonZeroUsize) {
+    pool().set_size(size);
+}
+
+/// Why [`run`] has no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The job panicked, with this payload.
+    Panicked(Box<dyn Any + Send>),
+    /// Waiting is not possible here.
+    Refused(Refused),
+    /// No OS thread runs, and none could be started.
+    NoThread(io::Error),
+}
+
+impl Error {
+    /// Panics with the payload of the job's panic, or with the error's text.
+    pub fn resume(self) -> ! {
+        match self {
+            Error::Panicked(payload) => resume_unwind(payload),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Panicked(payload) => write!(f, "the blocking call panicked: {}", panic_message(payload.as_ref())),
+            Error::Refused(refused) => refused.fmt(f),
+            Error::NoThread(error) => write!(f, "no OS thread for a blocking call: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::NoThread(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        Error::Refused(refused)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match error {
+            Error::Panicked(payload) => io::Error::other(panic_message(payload.as_ref()).to_owned()),
+            Error::Refused(refused) => refused.into(),
+            Error::NoThread(error) => error,
+        }
+    }
+}
+
+/// While it lives, a virtual clock stands still and nobody takes the hub for deadlocked.
+struct Outstanding;
+
+impl Outstanding {
+    fn new() -> Outstanding {
+        with_hub(|hub| hub.add_outstanding(1));
+        Outstanding
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        State::try_with(|hub| hub.add_outstanding(-1));
+    }
+}
+
+/// The pool of this process. The child of a fork has none of its parent's threads, so it makes a pool of its own.
+fn pool() -> BlockingPool {
+    static POOL: Mutex<Option<(u64, BlockingPool)>> = Mutex::new(None);
+    let forks = fiber::fork_generation();
+    let mut pool = lock(&POOL);
+    match &*pool {
+        Some((made_after, pool)) if *made_after == forks => pool.clone(),
+        _ => pool.insert((forks, BlockingPool::new(first_size()))).1.clone(),
+    }
+}
+
+fn first_size() -> NonZeroUsize {
+    match std::env::var("GREENLOOM_BLOCKING_THREADS") {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("GREENLOOM_BLOCKING_THREADS={text:?} is no number above 0")),
+        Err(_) => NonZeroUsize::new(DEFAULT_SIZE).expect("the default is not 0"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is under these locks is replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -460,6 +460,11 @@ impl State {
         self.ready.borrow_mut().push(Ready::call(place));
     }
 
+    /// Makes the next park or yield go to the hub, for a look at timers and I/O.
+    pub fn turn_soon(&self) {
+        self.budget.set(0);
+    }
+
     // The loop.
 
     /// One round of the hub's greenlet.
@@ -928,29 +933,28 @@ pub fn trampoline(fd: impl AsFd, direction: Direction, timeout: Option<Duration>
     })?;
     // The caller has just seen that it is not ready; an edge since then is seen by the next turn.
     with_hub(|state| state.with_core(|core| core.sources().clear_ready(key, direction)));
-    wait_for(key, direction, timeout)
+    wait_for(key, direction, timeout.map(|timeout| with_hub(|state| state.now()) + timeout))
 }
 
-/// Parks until the source is ready; returns at once if it is.
-pub(crate) fn wait_for(key: SourceKey, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
-    struct StopWaiting(SourceKey, Direction);
+/// Parks until the source is ready, or until `deadline`; returns at once if it is ready.
+pub(crate) fn wait_for(key: SourceKey, direction: Direction, deadline: Option<Time>) -> io::Result<()> {
+    struct StopWaiting(SourceKey, Direction, u64);
     impl Drop for StopWaiting {
         fn drop(&mut self) {
-            State::try_with(|state| state.with_core(|core| core.sources().stop_waiting(self.0, self.1)));
+            let mine = |work: &Work| matches!(work, Work::Wake { ticket, .. } if *ticket == self.2);
+            State::try_with(|state| state.with_core(|core| core.sources().stop_waiting(self.0, self.1, mine)));
         }
     }
 
     let ticket = prepare()?;
     let Waker { slot, ticket: number, .. } = ticket.waker();
-    let (must_wait, deadline) = with_hub(|state| {
-        let must_wait =
-            state.with_core(|core| core.sources().wait(key, direction, Work::Wake { slot, ticket: number }));
-        (must_wait, timeout.map(|timeout| state.now() + timeout))
+    let must_wait = with_hub(|state| {
+        state.with_core(|core| core.sources().wait(key, direction, Work::Wake { slot, ticket: number }))
     });
     if !must_wait? {
         return Ok(());
     }
-    let stop = StopWaiting(key, direction);
+    let stop = StopWaiting(key, direction, number);
     let cause = ticket.park(if direction == Direction::Read { "readable fd" } else { "writable fd" }, deadline);
     match cause {
         Wake::Woken | Wake::Interrupted => {

@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use slab::Slab;
 
@@ -29,7 +30,8 @@ pub enum Direction {
     Write,
 }
 
-/// Names a registered file descriptor. Keys are not used again for 2^32 registrations.
+/// Names a registered file descriptor, among those of all pollers of the process: a key means nothing to another poller
+/// than its own. Keys are not used again for 2^32 registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceKey {
     slot: u32,
@@ -48,6 +50,9 @@ impl SourceKey {
     }
 }
 
+/// One count for all pollers, so that a key that was left behind by a move to another OS thread fits nothing there.
+static NEXT_GENERATION: AtomicU32 = AtomicU32::new(1);
+
 /// Somebody waits on this direction of the file descriptor already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
@@ -55,7 +60,6 @@ pub struct Busy;
 /// The registered file descriptors of one poller.
 pub struct Sources<W> {
     slots: Slab<Source<W>>,
-    next_generation: u32,
     /// The newest source of each file descriptor.
     by_fd: Vec<Option<SourceKey>>,
     waiting: usize,
@@ -113,7 +117,7 @@ impl<W> Source<W> {
 impl<W> Sources<W> {
     /// None.
     pub fn new() -> Sources<W> {
-        Sources { slots: Slab::new(), next_generation: 1, by_fd: Vec::new(), waiting: 0 }
+        Sources { slots: Slab::new(), by_fd: Vec::new(), waiting: 0 }
     }
 
     /// Registers a file descriptor, ready in both directions until an operation says otherwise.
@@ -123,9 +127,8 @@ impl<W> Sources<W> {
     pub fn add(&mut self, poller: &Poller, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
         let entry = self.slots.vacant_entry();
         let slot = u32::try_from(entry.key()).map_err(|_| io::Error::other("2^32 file descriptors are registered"))?;
-        let key = SourceKey { slot, generation: self.next_generation };
+        let key = SourceKey { slot, generation: NEXT_GENERATION.fetch_add(1, Ordering::Relaxed) };
         poller.add(fd, key.to_bits(), Mode::Edge)?;
-        self.next_generation = self.next_generation.wrapping_add(1);
         let side = || Side { ready: true, waiter: Waiter::None };
         let fd = fd.as_raw_fd();
         entry.insert(Source { fd, generation: key.generation, read: side(), write: side(), read_closed: false });
@@ -208,15 +211,20 @@ impl<W> Sources<W> {
         Ok(true)
     }
 
-    /// Takes back work that waits and was not told.
-    pub fn stop_waiting(&mut self, key: SourceKey, direction: Direction) -> Option<W> {
+    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody else
+    /// waits already.
+    pub fn stop_waiting(&mut self, key: SourceKey, direction: Direction, mine: impl FnOnce(&W) -> bool) -> Option<W> {
         let side = self.get(key)?.side(direction);
-        if !matches!(side.waiter, Waiter::Once(_)) {
-            return None;
+        match mem::replace(&mut side.waiter, Waiter::None) {
+            Waiter::Once(work) if mine(&work) => {
+                self.waiting -= 1;
+                Some(work)
+            }
+            other => {
+                side.waiter = other;
+                None
+            }
         }
-        let Waiter::Once(work) = mem::replace(&mut side.waiter, Waiter::None) else { return None };
-        self.waiting -= 1;
-        Some(work)
     }
 
     /// Sets or removes what is told, again and again, while the file descriptor is ready in a direction.
