@@ -18,17 +18,15 @@ use std::path::Path;
 use std::process as std_process;
 
 use hub::Direction;
-use rustix::process::{
-    Pid, PidfdFlags, Signal as RawSignal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal as RawSignal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
 pub use std::process::{ExitStatus, Output, Stdio};
 
+use crate::blocking;
 use crate::net::source::Source;
 use crate::pipe::{Reader, Writer};
 use crate::scope::scope;
 use crate::signal::Signal;
-use crate::blocking;
 
 /// How to start a process. Mirrors [`std::process::Command`]; what has no method here is set through
 /// [`Command::as_std_mut`].
@@ -122,7 +120,11 @@ impl Command {
     pub fn spawn(&mut self) -> io::Result<Child> {
         let mut std = self.std.spawn()?;
         Ok(Child {
-            stdin: std.stdin.take().map(|stdin| Writer::from_std(PipeWriter::from(OwnedFd::from(stdin)))).transpose()?,
+            stdin: std
+                .stdin
+                .take()
+                .map(|stdin| Writer::from_std(PipeWriter::from(OwnedFd::from(stdin))))
+                .transpose()?,
             stdout: std.stdout.take().map(reader).transpose()?,
             stderr: std.stderr.take().map(reader).transpose()?,
             pidfd: pidfd(&std),
