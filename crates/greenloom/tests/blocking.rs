@@ -1,4 +1,5 @@
 //! Calls that block an OS thread.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

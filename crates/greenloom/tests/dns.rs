@@ -1,4 +1,5 @@
 //! Names to addresses.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

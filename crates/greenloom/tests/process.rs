@@ -1,4 +1,5 @@
 //! Child processes.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Signals. Each test is about another one, because they are the whole process's.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -27,6 +28,14 @@ fn wait_for(child: &mut Child, word: &str) {
     }
 }
 
+/// Sends a signal to `helper` when it says that it sleeps, and expects that it ends by it.
+fn ends_by(signal: Signal, helper: &str) {
+    let mut child = in_a_process_of_its_own(helper).spawn().unwrap();
+    wait_for(&mut child, "sleeping");
+    child.signal(signal).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(signal.number()));
+}
+
 #[test]
 fn ctrl_c_reaches_a_program_that_waits_in_the_hub() {
     let mut child = in_a_process_of_its_own("helper_waits_for_ctrl_c").spawn().unwrap();
@@ -48,10 +57,7 @@ fn helper_waits_for_ctrl_c() {
 
 #[test]
 fn when_nobody_asks_a_signal_does_what_it_always_does() {
-    let mut child = in_a_process_of_its_own("helper_only_sleeps").spawn().unwrap();
-    wait_for(&mut child, "sleeping");
-    child.signal(Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.number()));
+    ends_by(Signal::INT, "helper_only_sleeps");
 }
 
 #[test]
@@ -63,10 +69,7 @@ fn helper_only_sleeps() {
 
 #[test]
 fn when_nobody_asks_any_more_it_does_so_again() {
-    let mut child = in_a_process_of_its_own("helper_has_asked_once").spawn().unwrap();
-    wait_for(&mut child, "sleeping");
-    child.signal(Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.number()));
+    ends_by(Signal::TERM, "helper_has_asked_once");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! TCP.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

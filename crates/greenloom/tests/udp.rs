@@ -1,4 +1,5 @@
 //! UDP.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

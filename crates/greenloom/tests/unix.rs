@@ -1,4 +1,5 @@
 //! Unix sockets and pipes.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
