@@ -8,6 +8,7 @@
 //! | `cli` | the command line |
 //! | `figures` | what is measured, one file a figure |
 //! | `harness` | interleaved repetitions, each in a subprocess |
+//! | `others` | how much everybody else used the machine meanwhile |
 //! | `stopwatch` | nanoseconds an operation, inside such a process |
 //! | `ours` | every use of greenloom |
 //! | `servers`, `http`, `load` | the echo: servers of the peers, the messages, the client |
@@ -24,6 +25,7 @@ mod harness;
 mod http;
 mod load;
 mod machine;
+mod others;
 mod ours;
 mod plot;
 mod report;

@@ -1,14 +1,22 @@
 //! Every use of greenloom: what it does in each figure, and its echo server.
 
-use std::{cell::Cell, hint::black_box, io, rc::Rc};
+use std::{
+    cell::Cell,
+    hint::black_box,
+    io::{self, Read, Write},
+    rc::Rc,
+};
 
 use greenloom::{
-    Builder, GreenThread,
+    Builder, GreenThread, Hubs,
     greenlet::{Current, Greenlet},
+    net::{ListenOptions, TcpStream},
 };
 
 use crate::{
     figures::{Sample, Scale, Skip, sleepers, yielding},
+    http::{Inbox, RESPONSE},
+    servers::{ANY_PORT, BACKLOG, announce},
     stopwatch::nanoseconds,
 };
 
@@ -87,6 +95,31 @@ pub fn sleepers(scale: Scale, stack_size: Option<usize>) -> Result<Sample, Skip>
     })
 }
 
-pub fn serve(_threads: usize) -> io::Result<()> {
-    Err(io::Error::other("greenloom is not there yet"))
+/// The echo: one green thread a connection, in this thread's hub or dealt out to hubs on threads of their own.
+pub fn serve(threads: usize) -> io::Result<()> {
+    let hubs = if threads == 1 { None } else { Some(Hubs::new(threads)?) };
+    let listener = ListenOptions::new().backlog(BACKLOG).bind(ANY_PORT)?;
+    announce(listener.local_addr()?)?;
+    loop {
+        let (stream, _) = listener.accept()?;
+        // An error is a client that left.
+        match &hubs {
+            None => greenloom::spawn_n(move || drop(answer(stream))),
+            Some(hubs) => drop(hubs.spawn(move || answer(stream).ok())),
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut inbox = Inbox::new();
+    loop {
+        let arrived = stream.read(inbox.room())?;
+        if arrived == 0 {
+            return Ok(());
+        }
+        for _ in 0..inbox.take(arrived) {
+            stream.write_all(RESPONSE)?;
+        }
+    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     figures::{Against, Bound, Claim, Figure, Metric, Sample, Skip, Unit},
-    harness::{Outcome, Series},
+    harness::{OTHERS, Outcome, Series, TOLERABLE},
     machine::Machine,
 };
 
@@ -125,6 +125,11 @@ fn standing(claim: &Claim, found: f64) -> Standing {
 
 /// Prints what every contender of a figure showed.
 pub fn print_figure(outcome: &Outcome) {
+    let samples = || outcome.series.iter().flat_map(|series| &series.samples);
+    let disturbed = samples().filter(|sample| sample[OTHERS] > TOLERABLE).count();
+    if disturbed > 0 {
+        println!("  ~ {disturbed} of {} measurements were disturbed by other work on this machine", samples().count());
+    }
     for series in &outcome.series {
         let figure = outcome.figure;
         let name = series.contender.name;

@@ -48,9 +48,9 @@ use std::rc::{Rc, Weak};
 
 use fiber::{Fiber, Stack, StackError};
 
-use crate::hub::{State, with_hub};
+use crate::hub::{State, here, with_hub};
 use crate::node::{Kind, Mail, Node};
-use crate::park::{Refused, raise_interrupt};
+use crate::park::{Refused, check_interrupts};
 use crate::thread::default_stack_size;
 
 pub use crate::instrument::{TraceEvent, Tracer, gettrace, settrace};
@@ -280,17 +280,14 @@ const ANYTHING: usize = usize::MAX;
 /// Unwinds a suspended greenlet whose last handle was dropped. The running one is its parent for the while.
 #[cold]
 fn unwind_dropped(greenlet: AnyGreenlet) {
-    let done = State::try_with(|hub| {
-        let me = hub.current();
-        if std::thread::panicking() || me.node().kind == Kind::Hub && greenlet.is(&me) {
-            hub.abandon(greenlet.clone());
-            return;
+    // If it does not end, or the OS thread has no hub any more, its stack is leaked with what lives on it.
+    State::try_with(|hub| {
+        if std::thread::panicking() {
+            return hub.abandon(greenlet.clone());
         }
-        let node = greenlet.node();
-        let mut interrupts = node.interrupts.get();
-        interrupts.killed = true;
-        node.interrupts.set(interrupts);
-        *node.parent.borrow_mut() = Some(me.clone());
+        let me = hub.current();
+        hub.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
+        *greenlet.node().parent.borrow_mut() = Some(me.clone());
         let mail = me.node().mail();
         let before = mail.receives_at.replace(ANYTHING);
         hub.watch.will_throw();
@@ -299,10 +296,6 @@ fn unwind_dropped(greenlet: AnyGreenlet) {
         // What came back is of no interest: a panic was reported by the panic hook.
         let _ = mail.thrown.take();
     });
-    if done.is_none() || !greenlet.dead() {
-        // The OS thread is ending, or the greenlet refuses to. Its stack is leaked with what lives on it.
-        std::mem::forget(greenlet);
-    }
 }
 
 /// Where a greenlet receives values of one type.
@@ -452,9 +445,7 @@ impl<T: 'static> Current<T> {
                 return Err(Error::NotReceiving);
             } else {
                 if exit {
-                    let mut interrupts = node.interrupts.get();
-                    interrupts.killed = true;
-                    node.interrupts.set(interrupts);
+                    hub.change_interrupts(target, |interrupts| interrupts.killed = true);
                 } else {
                     node.mail().thrown.set(Some(Box::new(error)));
                 }
@@ -474,8 +465,7 @@ impl<T: 'static> Current<T> {
     #[inline]
     fn refuses_here(&self) -> Option<Misuse> {
         with_hub(|hub| {
-            let (id, interrupts) = hub.with_current(|me| (me.id(), me.node().interrupts.get()));
-            if id != self.id {
+            if hub.current_id() != self.id {
                 return Some(Misuse::NotCurrent);
             }
             if std::thread::panicking() {
@@ -484,18 +474,16 @@ impl<T: 'static> Current<T> {
             if self.in_hub {
                 return Some(Misuse::InHub);
             }
-            if interrupts.any() {
-                let _ = raise_interrupt(hub, interrupts);
-            }
+            let _ = check_interrupts(hub);
             None
         })
     }
 
     /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
-    #[inline]
+    #[inline(always)]
     fn go(&self, target: &AnyGreenlet) {
         self.mail.receives_at.set(self.port.address());
-        with_hub(|hub| hub.switch_to(target));
+        here().switch_to(target);
         self.mail.receives_at.set(0);
     }
 }

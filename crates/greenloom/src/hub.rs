@@ -21,7 +21,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use fiber::{Fiber, Stack};
+use fiber::{Fiber, Stack, SwitchError};
 use hub::{
     Cause, Choose, Clock, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey,
 };
@@ -29,7 +29,7 @@ use slab::Slab;
 
 use crate::greenlet::AnyGreenlet;
 use crate::instrument::{Event, Watch};
-use crate::node::{Kind, NO_SLOT, Node, Wake};
+use crate::node::{Interrupts, Kind, NO_SLOT, Node, Wake};
 use crate::park::{Waker, prepare};
 
 pub use hub::{Direction, Time};
@@ -76,8 +76,12 @@ pub(crate) enum Message {
 
 /// Everything an OS thread knows of its greenlets and its hub.
 pub(crate) struct State {
-    id: Cell<u32>,
+    id: u32,
     current: RefCell<AnyGreenlet>,
+    /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each borrow of
+    /// `current` has to wait for the stores of the one before.
+    current_id: Cell<u64>,
+    current_interrupted: Cell<bool>,
     root: AnyGreenlet,
     hub: OnceCell<AnyGreenlet>,
     ready: RefCell<RunQueue<Ready>>,
@@ -109,13 +113,19 @@ thread_local! {
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }
 
-/// Calls `f` with the running OS thread's state. Panics when it cannot be made.
-#[inline]
-pub(crate) fn with_hub<R>(f: impl FnOnce(&'static State) -> R) -> R {
-    f(match STATE.get() {
+/// The running OS thread's state. Panics when it cannot be made.
+#[inline(always)]
+pub(crate) fn here() -> &'static State {
+    match STATE.get() {
         Some(state) => state,
         None => made().unwrap_or_else(|error| panic!("no hub for this OS thread: {error}")),
-    })
+    }
+}
+
+/// Calls `f` with the running OS thread's state. Not for what switches on a hot path: the closure may not be inlined.
+#[inline(always)]
+pub(crate) fn with_hub<R>(f: impl FnOnce(&'static State) -> R) -> R {
+    f(here())
 }
 
 #[cold]
@@ -174,8 +184,10 @@ impl State {
         let core = Core::new(clock)?;
         let id = registry::add(Arc::clone(core.inbox()));
         Ok(State {
-            id: Cell::new(id),
+            id,
             current: RefCell::new(root.clone()),
+            current_id: Cell::new(root.id()),
+            current_interrupted: Cell::new(false),
             root,
             hub: OnceCell::new(),
             ready: RefCell::new(RunQueue::new()),
@@ -204,17 +216,44 @@ impl State {
 
     #[inline]
     pub fn id(&self) -> u32 {
-        self.id.get()
+        self.id
+    }
+
+    /// How often the poller was replaced after a fork. What is registered belongs to a hub and to this number.
+    pub fn forks(&self) -> u64 {
+        self.forks.get()
     }
 
     #[inline]
     pub fn current(&self) -> AnyGreenlet {
-        self.current.borrow().clone()
+        self.with_current(AnyGreenlet::clone)
+    }
+
+    /// Calls `f`, which does not switch, with the current greenlet.
+    #[inline(always)]
+    pub fn with_current<R>(&self, f: impl FnOnce(&AnyGreenlet) -> R) -> R {
+        f(&self.current.borrow())
     }
 
     #[inline]
-    pub fn with_current<R>(&self, f: impl FnOnce(&AnyGreenlet) -> R) -> R {
-        f(&self.current.borrow())
+    pub fn current_id(&self) -> u64 {
+        self.current_id.get()
+    }
+
+    /// Whether the current greenlet's next park has to unwind.
+    #[inline]
+    pub fn is_current_interrupted(&self) -> bool {
+        self.current_interrupted.get()
+    }
+
+    pub fn change_interrupts(&self, greenlet: &AnyGreenlet, change: impl FnOnce(&mut Interrupts)) {
+        let cell = &greenlet.node().interrupts;
+        let mut interrupts = cell.get();
+        change(&mut interrupts);
+        cell.set(interrupts);
+        if greenlet.id() == self.current_id() {
+            self.current_interrupted.set(interrupts.any());
+        }
     }
 
     pub fn root(&self) -> &AnyGreenlet {
@@ -311,7 +350,7 @@ impl State {
     }
 
     /// Suspends the running greenlet, which is parked or ready, and runs what comes next.
-    #[inline]
+    #[inline(always)]
     pub fn switch_to_next(&self) {
         if self.watch.is_on() {
             let me = self.current();
@@ -344,12 +383,12 @@ impl State {
         self.hub().clone()
     }
 
-    /// Switches, and comes back when somebody switches back.
-    #[inline]
+    /// Switches, and comes back when somebody switches back. Always inlined, as `Fiber::switch` is, and all that calls it on a hot path.
+    #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
         self.set_current(target);
         if let Err(error) = target.node().fiber.switch() {
-            unreachable!("whoever picks a greenlet to run makes sure that it can: {error}");
+            cannot_run(error);
         }
         if self.watch.is_on() {
             self.watch.switched(self);
@@ -358,11 +397,13 @@ impl State {
     }
 
     /// Makes `target` the current greenlet, just before the switch to it.
-    #[inline]
+    #[inline(always)]
     pub fn set_current(&self, target: &AnyGreenlet) {
         if self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
+        self.current_id.set(target.id());
+        self.current_interrupted.set(target.node().interrupts.get().any());
         let before = self.current.replace(target.clone());
         if before.is_last_handle() && !before.dead() {
             // Nobody can ever switch back to it: it is unwound by whoever runs next.
@@ -377,7 +418,7 @@ impl State {
     }
 
     /// Unwinds greenlets whose last handle was dropped where that was not possible.
-    #[inline]
+    #[inline(always)]
     pub fn look_after_abandoned(&self) {
         if self.has_abandoned.get() {
             self.unwind_abandoned();
@@ -513,7 +554,8 @@ impl State {
             Ok(waiting) => waiting,
             Err(error) => panic!("no hub in the child of a fork: {error}"),
         };
-        self.id.set(registry::add(Arc::clone(self.core.borrow().inbox())));
+        // Wakers that are out keep their good: the hub's number stays.
+        registry::replace(self.id, self.inbox());
         for work in waiting {
             if let Work::Wake { slot, ticket } = work {
                 // They try again and register anew.
@@ -561,6 +603,11 @@ impl State {
     pub fn add_outstanding(&self, change: isize) {
         self.outstanding.set(self.outstanding.get().saturating_add_signed(change));
     }
+}
+
+#[cold]
+fn cannot_run(error: SwitchError) -> ! {
+    unreachable!("whoever picks a greenlet to run makes sure that it can: {error}")
 }
 
 /// The stack of the hub's own greenlet, on which timers, listeners and links run.
@@ -614,6 +661,11 @@ mod registry {
         // Numbers are not used again: an old waker must not reach a new hub.
         hubs.push(Some(inbox));
         u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
+    }
+
+    pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
+        let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
+        hubs[id as usize] = Some(inbox);
     }
 
     pub fn remove(id: u32) {

@@ -18,8 +18,8 @@ use std::panic::resume_unwind;
 use hub::Time;
 
 use crate::greenlet::GreenletExit;
-use crate::hub::{State, send_wake, with_hub};
-use crate::node::{Interrupts, Kind, Wake};
+use crate::hub::{State, here, send_wake, with_hub};
+use crate::node::{Kind, Wake};
 use crate::timeout::Expired;
 
 /// Wakes one park of one green thread, from any OS thread.
@@ -120,24 +120,34 @@ impl State {
         if std::thread::panicking() {
             return Err(Refused::Panicking);
         }
+        if !shielded {
+            check_interrupts(self)?;
+        }
         self.with_current(|me| {
             let node = me.node();
             if node.kind == Kind::Hub {
-                return Err(Some(Refused::InHub));
-            }
-            let interrupts = node.interrupts.get();
-            if interrupts.any() && !shielded {
-                return Err(None);
+                return Err(Refused::InHub);
             }
             let slot = self.slot_of(me);
             let ticket = self.next_ticket();
             node.ticket.set(ticket);
             Ok(Ticket { waker: Waker { hub: self.id(), slot, ticket }, shielded })
         })
-        .or_else(|refused| match refused {
-            Some(refused) => Err(refused),
-            // Raised outside of the borrow.
-            None => Err(check_interrupts(self).err().unwrap_or(Refused::Panicking)),
+    }
+}
+
+impl State {
+    /// Marks the current greenlet as parked, unless the park has been ended already.
+    #[inline]
+    fn begin_park(&self, ticket: u64, waits_for: &'static str) -> bool {
+        self.with_current(|me| {
+            let node = me.node();
+            let must_wait = node.ticket.get() == ticket;
+            if must_wait {
+                node.waits_for.set(waits_for);
+                node.parked.set(true);
+            }
+            must_wait
         })
     }
 }
@@ -150,34 +160,23 @@ impl Ticket {
     /// Suspends the green thread until it is woken, or until `deadline`. `waits_for` is shown to people.
     ///
     /// Unwinds if it was killed or if a timeout around it expired.
-    #[inline]
+    #[inline(always)]
     pub fn park(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
-        with_hub(|hub| {
-            let must_wait = hub.with_current(|me| {
-                let node = me.node();
-                let must_wait = node.ticket.get() == self.waker.ticket;
-                if must_wait {
-                    node.waits_for.set(waits_for);
-                    node.parked.set(true);
-                }
-                must_wait
-            });
-            if must_wait {
-                match deadline {
-                    None => hub.switch_to_next(),
-                    Some(deadline) => {
-                        let timer = hub.add_wake_timer(deadline, self.waker.slot, self.waker.ticket);
-                        hub.switch_to_next();
-                        hub.cancel_timer(timer);
-                    }
+        let hub = here();
+        if hub.begin_park(self.waker.ticket, waits_for) {
+            match deadline {
+                None => hub.switch_to_next(),
+                Some(deadline) => {
+                    let timer = hub.add_wake_timer(deadline, self.waker.slot, self.waker.ticket);
+                    hub.switch_to_next();
+                    hub.cancel_timer(timer);
                 }
             }
-            let (cause, interrupts) = hub.with_current(|me| (me.node().cause.get(), me.node().interrupts.get()));
-            if interrupts.any() && !self.shielded {
-                let _ = raise_interrupt(hub, interrupts);
-            }
-            cause
-        })
+        }
+        if !self.shielded {
+            let _ = check_interrupts(hub);
+        }
+        hub.with_current(|me| me.node().cause.get())
     }
 }
 
@@ -192,22 +191,23 @@ impl Drop for Ticket {
 /// meets it here again.
 #[inline]
 pub(crate) fn check_interrupts(hub: &State) -> Result<(), Refused> {
-    let interrupts = hub.with_current(|me| me.node().interrupts.get());
-    if interrupts.any() { raise_interrupt(hub, interrupts) } else { Ok(()) }
+    if hub.is_current_interrupted() { raise_interrupt(hub) } else { Ok(()) }
 }
 
 #[cold]
-pub(crate) fn raise_interrupt(hub: &State, interrupts: Interrupts) -> Result<(), Refused> {
+fn raise_interrupt(hub: &State) -> Result<(), Refused> {
     if std::thread::panicking() {
         return Err(Refused::Panicking);
     }
-    if interrupts.killed {
+    let me = hub.current();
+    if me.node().interrupts.get().killed {
+        drop(me);
         resume_unwind(Box::new(GreenletExit));
     }
-    let outermost = hub.with_current(|me| {
-        let extra = me.node().extra.borrow();
-        extra.iter().flat_map(|extra| &extra.timeouts).find(|scope| scope.expired).map(|scope| scope.id)
-    });
+    let extra = me.node().extra.borrow();
+    let outermost = extra.iter().flat_map(|extra| &extra.timeouts).find(|scope| scope.expired).map(|scope| scope.id);
+    drop(extra);
+    drop(me);
     match outermost {
         Some(scope) => resume_unwind(Box::new(Expired { scope })),
         None => Ok(()),

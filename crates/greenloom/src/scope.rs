@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::greenlet::AnyGreenlet;
-use crate::hub::with_hub;
-use crate::park::{Waker, prepare_shielded};
+use crate::hub::{State, with_hub};
+use crate::park::{Waker, check_interrupts, prepare_shielded};
 use crate::thread::{Builder, GreenThread, JoinError, Packet, SpawnError, kill, run_into};
 
 /// Runs `body`, in which [`Scope::spawn`] starts green threads that may borrow what lives outside of it, and returns when they all have
@@ -38,7 +38,7 @@ use crate::thread::{Builder, GreenThread, JoinError, Packet, SpawnError, kill, r
 /// ```
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -> R {
     let shared = Rc::new(Shared::default());
-    fiber::scope(
+    let value = fiber::scope(
         |_pending| shared.wait(),
         |inner| {
             let scope = Scope { inner, shared: Rc::clone(&shared) };
@@ -50,7 +50,14 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -
                 }
             }
         },
-    )
+    );
+    if shared.cut_short.get() {
+        // Now that nobody borrows any more, it may unwind.
+        with_hub(|hub| {
+            let _ = check_interrupts(hub);
+        });
+    }
+    value
 }
 
 /// Starts green threads that may borrow; see [`scope`]. Clones are the same scope.
@@ -64,14 +71,17 @@ pub struct Scope<'scope, 'env: 'scope> {
 struct Shared {
     threads: RefCell<Vec<AnyGreenlet>>,
     waiter: Cell<Option<Waker>>,
+    /// Whether its green threads were killed because the one that waits for them was interrupted.
+    cut_short: Cell<bool>,
 }
 
 impl Shared {
     /// Parks until one of the scope's green threads has ended. Does not unwind.
     fn wait(&self) {
-        let interrupted = with_hub(|hub| hub.with_current(|me| me.node().interrupts.get().any()));
+        let interrupted = with_hub(State::is_current_interrupted);
         if interrupted && !self.threads.borrow().is_empty() {
             // Whoever is killed must not have to wait for what others would still like to do.
+            self.cut_short.set(true);
             return self.kill();
         }
         match prepare_shielded() {

@@ -13,7 +13,7 @@ use fiber::{Fiber, Stack, StackError};
 use hub::TimerKey;
 
 use crate::greenlet::{AnyGreenlet, GreenletExit, panic_message};
-use crate::hub::{State, try_get_hub, with_hub};
+use crate::hub::{State, here, try_get_hub, with_hub};
 use crate::instrument::Event;
 use crate::node::{Kind, Node, Wake};
 use crate::park::{Refused, Waker, check_interrupts, park, prepare};
@@ -95,26 +95,14 @@ pub fn sleep(duration: Duration) {
 }
 
 /// Lets the green threads that are ready run first.
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
-    with_hub(|hub| {
-        let refused = if std::thread::panicking() {
-            Some(Refused::Panicking)
-        } else {
-            hub.with_current(|me| {
-                if me.node().kind == Kind::Hub {
-                    return Some(Refused::InHub);
-                }
-                hub.make_ready(hub.slot_of(me));
-                None
-            })
-        };
-        if let Some(refused) = refused {
-            refused.raise();
-        }
-        hub.switch_to_next();
-        let _ = check_interrupts(hub);
-    });
+    let hub = here();
+    if let Some(refused) = hub.make_current_ready() {
+        refused.raise();
+    }
+    hub.switch_to_next();
+    let _ = check_interrupts(hub);
 }
 
 /// The stack size in bytes of green threads that are not given one: `GREENLOOM_STACK_SIZE` when the process starts, else 256 KiB.
@@ -524,9 +512,7 @@ pub(crate) fn kill(hub: &State, target: &AnyGreenlet, shielded: bool) {
         return;
     }
     let node = target.node();
-    let mut interrupts = node.interrupts.get();
-    interrupts.killed = true;
-    node.interrupts.set(interrupts);
+    hub.change_interrupts(target, |interrupts| interrupts.killed = true);
     let me = hub.current();
     if target.is(&me) {
         let _ = check_interrupts(hub);
@@ -554,6 +540,21 @@ pub(crate) fn kill(hub: &State, target: &AnyGreenlet, shielded: bool) {
 }
 
 impl State {
+    /// Puts the current greenlet at the end of the run queue.
+    #[inline]
+    fn make_current_ready(&self) -> Option<Refused> {
+        if std::thread::panicking() {
+            return Some(Refused::Panicking);
+        }
+        self.with_current(|me| {
+            if me.node().kind == Kind::Hub {
+                return Some(Refused::InHub);
+            }
+            self.make_ready(self.slot_of(me));
+            None
+        })
+    }
+
     /// Kills every green thread of the hub. Those that refuse to end are left.
     pub fn kill_all(&self) {
         for greenlet in self.enrolled() {

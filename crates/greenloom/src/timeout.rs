@@ -62,24 +62,22 @@ pub fn timeout<R>(after: Duration, body: impl FnOnce() -> R) -> Result<R, Elapse
             let Some(extra) = extra.as_mut() else { return };
             let Some(scope) = extra.timeouts.iter_mut().find(|candidate| candidate.id == scope) else { return };
             scope.expired = true;
-            let mut interrupts = node.interrupts.get();
-            interrupts.expired = true;
-            node.interrupts.set(interrupts);
-            with_hub(|hub| hub.wake(node.slot.get(), node.ticket.get(), Wake::Interrupted));
+            with_hub(|hub| {
+                hub.change_interrupts(&greenlet, |interrupts| interrupts.expired = true);
+                hub.wake(node.slot.get(), node.ticket.get(), Wake::Interrupted);
+            });
         };
         (scope, hub.add_call_timer(hub.now() + after, Box::new(expire)))
     });
     let result = catch_unwind(AssertUnwindSafe(body));
     with_hub(|hub| {
         hub.cancel_timer(timer);
-        hub.with_current(|me| {
-            let mut extra = me.node().extra.borrow_mut();
-            let extra = extra.as_mut().expect("the scope is in it");
-            extra.timeouts.retain(|candidate| candidate.id != scope);
-            let mut interrupts = me.node().interrupts.get();
-            interrupts.expired = extra.timeouts.iter().any(|scope| scope.expired);
-            me.node().interrupts.set(interrupts);
-        });
+        let me = hub.current();
+        let mut extra = me.node().extra.borrow_mut();
+        let timeouts = &mut extra.as_mut().expect("the scope is in it").timeouts;
+        timeouts.retain(|candidate| candidate.id != scope);
+        let expired = timeouts.iter().any(|scope| scope.expired);
+        hub.change_interrupts(&me, |interrupts| interrupts.expired = expired);
     });
     match result {
         Ok(value) => Ok(value),

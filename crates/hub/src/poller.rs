@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 /// The number under which events of the bell arrive; sources never have it.
 const BELL: u64 = u64::MAX;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// How events are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +107,25 @@ impl Poller {
     }
 
     /// Waits for events, at most `timeout` (`None`: as long as it takes), and calls `report` for each but the bell's. A
-    /// signal ends the wait early.
+    /// signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
     ///
     /// # Errors
-    /// Those of `epoll_pwait2` but for `EINTR`.
+    /// Those of `epoll_wait` and `ppoll` but for `EINTR`.
     pub fn wait(&mut self, timeout: Option<Duration>, mut report: impl FnMut(Readiness)) -> io::Result<()> {
         self.events.clear();
+        let timeout = match timeout {
+            // epoll_wait counts in milliseconds (epoll_pwait2 needs Linux 5.11). The rest is waited for with ppoll.
+            Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
+                let mut epoll = [PollFd::new(&self.epoll, PollFlags::IN)];
+                match poll(&mut epoll, Some(&Timespec { tv_sec: 0, tv_nsec: rest.subsec_nanos().into() })) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                Some(Duration::ZERO)
+            }
+            Some(timeout) => Some(Duration::from_millis(timeout.as_millis().try_into().unwrap_or(i32::MAX as u64))),
+            None => None,
+        };
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
