@@ -52,7 +52,7 @@ mod unix;
 
 pub use dns::{Addresses, ToSocketAddrs, resolve};
 pub use serve::{Listener, serve};
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, WriteHalf};
+pub use split::{NotOneStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, WriteHalf};
 pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

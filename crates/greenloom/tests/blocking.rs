@@ -1,0 +1,119 @@
+//! Calls that block an OS thread.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{in_a_process_of_its_own, millis};
+use greenloom::blocking::{self, Error};
+use greenloom::{Refused, get_hub, sleep, spawn, timeout, yield_now};
+
+#[test]
+fn its_value_comes_back_and_others_run_meanwhile() {
+    let started = Instant::now();
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            spawn(move || {
+                blocking::run(move || {
+                    std::thread::sleep(millis(60));
+                    number
+                })
+                .unwrap()
+            })
+        })
+        .collect();
+    let mut ticks = 0;
+    while threads.iter().any(|thread| !thread.dead()) {
+        sleep(millis(2));
+        ticks += 1;
+    }
+    assert!(ticks > 5 && started.elapsed() < millis(200), "{ticks} {:?}", started.elapsed());
+    let values: Vec<i32> = threads.into_iter().map(|thread| thread.wait().unwrap()).collect();
+    assert_eq!(values, [0, 1, 2, 3]);
+}
+
+#[test]
+fn its_panic_is_an_error() {
+    let error = blocking::run(|| -> () { panic!("too bad") }).unwrap_err();
+    assert_eq!(error.to_string(), "the blocking call panicked: too bad");
+    assert!(matches!(error, Error::Panicked(payload) if payload.is::<&str>()));
+}
+
+#[test]
+fn killed_meanwhile_the_job_goes_on_and_its_value_is_dropped() {
+    let ends = Arc::new(AtomicUsize::new(0));
+    struct Value(Arc<AtomicUsize>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let value = Value(ends.clone());
+    let thread = spawn(move || {
+        blocking::run(move || {
+            std::thread::sleep(millis(20));
+            value
+        })
+        .is_ok()
+    });
+    yield_now();
+    thread.kill();
+    assert!(thread.dead());
+    assert_eq!(ends.load(Ordering::SeqCst), 0);
+    while ends.load(Ordering::SeqCst) == 0 {
+        sleep(millis(1));
+    }
+    assert!(timeout(millis(5), || blocking::run(|| std::thread::sleep(millis(30)))).is_err());
+    sleep(millis(40));
+}
+
+#[test]
+fn in_the_hub_it_is_refused() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    get_hub().schedule_call_global(Duration::ZERO, move || {
+        sender.send(matches!(blocking::run(|| ()), Err(Error::Refused(Refused::InHub)))).unwrap();
+    });
+    sleep(millis(2));
+    assert!(receiver.recv().unwrap());
+}
+
+#[test]
+fn the_size_is_set_by_the_environment_and_by_a_call() {
+    let output = in_a_process_of_its_own("helper_one_thread").env("GREENLOOM_BLOCKING_THREADS", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output =
+        in_a_process_of_its_own("helper_one_thread").env("GREENLOOM_BLOCKING_THREADS", "none").output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("GREENLOOM_BLOCKING_THREADS=\"none\" is no number above 0")
+    );
+}
+
+#[test]
+#[ignore = "a helper of another test, in a process of its own"]
+fn helper_one_thread() {
+    assert_eq!(blocking::size(), 1);
+    let most_at_once = || {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs: Vec<_> = (0..4)
+            .map(|_| {
+                let (running, most) = (running.clone(), most.clone());
+                spawn(move || {
+                    blocking::run(move || {
+                        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::sleep(millis(50));
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    })
+                    .unwrap()
+                })
+            })
+            .collect();
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+        most.load(Ordering::SeqCst)
+    };
+    assert_eq!(most_at_once(), 1);
+    blocking::set_size(4.try_into().unwrap());
+    assert_eq!(most_at_once(), 4);
+}
