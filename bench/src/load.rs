@@ -10,12 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, Event, EventData, EventFlags},
-    },
+use rustix::event::{
+    Timespec,
+    epoll::{self, CreateFlags, Event, EventData, EventFlags},
 };
 
 use crate::{
@@ -140,8 +137,7 @@ fn run_client(address: SocketAddr, count: usize, phase: &AtomicU8) -> io::Result
     let mut latencies = Vec::with_capacity(1 << 20);
     let mut events: Vec<Event> = Vec::with_capacity(256);
     loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), Some(&now_and_then))?;
+        sys::wait(&epoll, &mut events, Some(&now_and_then))?;
         let phase = phase.load(Ordering::Relaxed);
         if phase == DONE {
             return Ok(latencies);
