@@ -84,13 +84,11 @@ fn observe(server: &Server, load: &Load, phase: &AtomicU8) -> io::Result<Observe
     let start = Instant::now();
     phase.store(MEASURING, Ordering::Relaxed);
     thread::sleep(load.window);
-    phase.store(DONE, Ordering::Relaxed);
     let elapsed = start.elapsed();
-    Ok(Observed {
-        elapsed,
-        server_cpu: sys::cpu_time(server.pid())? - server_before,
-        client_cpu: sys::cpu_time(own)?.saturating_sub(client_before),
-    })
+    // Before the clients are told to end: the CPU time of a thread that has ended is no longer counted.
+    let (server_cpu, client_cpu) = (sys::cpu_time(server.pid())? - server_before, sys::cpu_time(own)? - client_before);
+    phase.store(DONE, Ordering::Relaxed);
+    Ok(Observed { elapsed, server_cpu, client_cpu })
 }
 
 fn summary(observed: &Observed, latencies: &mut [u32], threads: usize) -> Result<Sample, Skip> {
