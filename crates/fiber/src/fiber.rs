@@ -174,6 +174,11 @@ impl Fiber {
         Fiber::without_stack(State::Root)
     }
 
+    /// A fiber that has ended, for a handle to something that needed none.
+    pub const fn finished() -> Fiber {
+        Fiber::without_stack(State::Finished)
+    }
+
     const fn without_stack(state: State) -> Fiber {
         Fiber {
             context: UnsafeCell::new(Context::running()),

@@ -1,6 +1,6 @@
 //! What every greenlet is made of: the OS thread's root, the hub, green threads and greenlets proper.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -69,7 +69,7 @@ impl Interrupts {
 
 #[derive(Default)]
 pub(crate) struct Extra {
-    pub locals: HashMap<TypeId, Box<dyn Any>>,
+    pub locals: HashMap<usize, Rc<dyn Any>>,
     /// The timeout scopes it is in, outermost first.
     pub timeouts: Vec<Scope>,
 }

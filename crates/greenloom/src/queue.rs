@@ -1,1 +1,665 @@
-//! Queues for green threads; each can be used from any OS thread.
+//! Queues for green threads. Each can be used from any OS thread, and serves those who wait first come first served.
+//!
+//! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With capacity 0 it is a
+//! channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs is the order in
+//! which items come out: [`Queue`] is first in first out, [`LifoQueue`] last in first out, [`PriorityQueue`] smallest first and,
+//! among equals, first in first out.
+//!
+//! A queue can be [closed](QueueOf::close): puts fail from then on, and gets when it is empty.
+//!
+//! Semantics: eventlet's `queue` module, with items handed to waiters in the order in which they came.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, VecDeque};
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hub::Time;
+
+use crate::Refused;
+use crate::park::Waker;
+use crate::wait_list::{Claim, Line, Ungranted, WaitList, WaiterKey, deadline, grant_all, leave, lock, wait, wake};
+
+/// A first in, first out queue.
+///
+/// ```
+/// use greenloom::{queue::Queue, spawn};
+/// use std::rc::Rc;
+///
+/// let queue = Rc::new(Queue::new(2));
+/// let producer = { let queue = queue.clone(); spawn(move || (0..5).try_for_each(|n| queue.put(n))) };
+/// let all: Vec<i32> = (0..5).map(|_| queue.get().unwrap()).collect();
+/// assert_eq!(all, [0, 1, 2, 3, 4]);
+/// producer.wait().unwrap()?;
+/// # Ok::<(), greenloom::queue::PutError<i32>>(())
+/// ```
+pub type Queue<T> = QueueOf<Fifo<T>>;
+
+/// The same as [`Queue`]: that eventlet's `Queue` also counts unfinished tasks costs nothing here.
+pub type LightQueue<T> = Queue<T>;
+
+/// A queue whose newest item comes out first.
+///
+/// ```
+/// let queue = greenloom::queue::LifoQueue::unbounded();
+/// (1..4).try_for_each(|n| queue.put(n))?;
+/// assert_eq!(queue.get(), Ok(3));
+/// # Ok::<(), greenloom::queue::PutError<i32>>(())
+/// ```
+pub type LifoQueue<T> = QueueOf<Lifo<T>>;
+
+/// A queue whose smallest item comes out first; among equals, the oldest.
+///
+/// ```
+/// let queue = greenloom::queue::PriorityQueue::unbounded();
+/// [3, 1, 2].into_iter().try_for_each(|n| queue.put(n))?;
+/// assert_eq!(queue.get(), Ok(1));
+/// # Ok::<(), greenloom::queue::PutError<i32>>(())
+/// ```
+pub type PriorityQueue<T> = QueueOf<Priority<T>>;
+
+/// In which order items come out.
+pub trait Order: Default {
+    /// The items.
+    type Item;
+
+    /// Adds an item.
+    fn push(&mut self, item: Self::Item);
+
+    /// Takes the next one out.
+    fn pop(&mut self) -> Option<Self::Item>;
+
+    /// Puts back an item that was taken out and not delivered, so that it is the next one of its rank.
+    fn push_back_in(&mut self, item: Self::Item);
+
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// First in, first out.
+#[derive(Debug)]
+pub struct Fifo<T>(VecDeque<T>);
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Fifo<T> {
+        Fifo(VecDeque::new())
+    }
+}
+
+impl<T> Order for Fifo<T> {
+    type Item = T;
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.0.push_back(item);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        self.0.pop_front()
+    }
+
+    fn push_back_in(&mut self, item: T) {
+        self.0.push_front(item);
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Last in, first out.
+#[derive(Debug)]
+pub struct Lifo<T>(Vec<T>);
+
+impl<T> Default for Lifo<T> {
+    fn default() -> Lifo<T> {
+        Lifo(Vec::new())
+    }
+}
+
+impl<T> Order for Lifo<T> {
+    type Item = T;
+
+    fn push(&mut self, item: T) {
+        self.0.push(item);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+
+    fn push_back_in(&mut self, item: T) {
+        self.0.push(item);
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Smallest first; among equals, first in first out.
+#[derive(Debug)]
+pub struct Priority<T: Ord> {
+    heap: BinaryHeap<Reverse<Ranked<T>>>,
+    next: i64,
+    /// Items that were put back come before those that were never out.
+    before: i64,
+}
+
+#[derive(Debug)]
+struct Ranked<T> {
+    item: T,
+    age: i64,
+}
+
+impl<T: Ord> Ord for Ranked<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.item.cmp(&other.item).then(self.age.cmp(&other.age))
+    }
+}
+
+impl<T: Ord> PartialOrd for Ranked<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> PartialEq for Ranked<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T: Ord> Eq for Ranked<T> {}
+
+impl<T: Ord> Default for Priority<T> {
+    fn default() -> Priority<T> {
+        Priority { heap: BinaryHeap::new(), next: 0, before: -1 }
+    }
+}
+
+impl<T: Ord> Order for Priority<T> {
+    type Item = T;
+
+    fn push(&mut self, item: T) {
+        self.heap.push(Reverse(Ranked { item, age: self.next }));
+        self.next += 1;
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.heap.pop().map(|Reverse(ranked)| ranked.item)
+    }
+
+    fn push_back_in(&mut self, item: T) {
+        self.heap.push(Reverse(Ranked { item, age: self.before }));
+        self.before -= 1;
+    }
+
+    fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
+
+/// Why an item was not put; it comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PutError<T> {
+    /// The item.
+    pub item: T,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why nothing was put or got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(usize)]
+pub enum Reason {
+    /// The queue is full, or the time was over before it was not. Only from `try_put` and `put_timeout`.
+    Full,
+    /// The queue is empty, or the time was over before it was not. Only from `try_get` and `get_timeout`.
+    Empty,
+    /// The queue was closed.
+    Closed,
+    /// Waiting is not possible in a function that the hub calls.
+    InHub,
+    /// Waiting is not possible while a panic unwinds.
+    Panicking,
+}
+
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Reason {
+        match refused {
+            Refused::InHub => Reason::InHub,
+            Refused::Panicking => Reason::Panicking,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Full => f.write_str("the queue is full"),
+            Reason::Empty => f.write_str("the queue is empty"),
+            Reason::Closed => f.write_str("the queue is closed"),
+            Reason::InHub => Refused::InHub.fmt(f),
+            Reason::Panicking => Refused::Panicking.fmt(f),
+        }
+    }
+}
+
+impl Error for Reason {}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PutError({:?})", self.reason)
+    }
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl<T> Error for PutError<T> {}
+
+/// A queue whose items come out in the order `O`; see the [module](self).
+pub struct QueueOf<O: Order> {
+    state: Mutex<State<O>>,
+}
+
+struct State<O: Order> {
+    items: O,
+    capacity: usize,
+    closed: bool,
+    /// They wait for an item; nothing means that the queue was closed.
+    getters: WaitList<(), Option<O::Item>>,
+    /// They wait for room with their item; it comes back if the queue is closed.
+    putters: WaitList<O::Item, Result<(), O::Item>>,
+    unfinished: usize,
+    joiners: WaitList<(), ()>,
+}
+
+struct Getters<O>(PhantomData<O>);
+struct Putters<O>(PhantomData<O>);
+struct Joiners<O>(PhantomData<O>);
+
+impl<O: Order> Line for Getters<O> {
+    type State = State<O>;
+    type Brings = ();
+    type Grant = Option<O::Item>;
+    const WAITS_FOR: &'static str = "queue: an item";
+
+    #[inline]
+    fn list(state: &mut State<O>) -> &mut WaitList<(), Option<O::Item>> {
+        &mut state.getters
+    }
+
+    fn take_back(state: &mut State<O>, item: Option<O::Item>) -> Option<Waker> {
+        let mut item = Some(item?);
+        let waker = state.getters.grant(|()| item.take());
+        if let Some(item) = item {
+            state.items.push_back_in(item);
+        }
+        waker
+    }
+}
+
+impl<O: Order> Line for Putters<O> {
+    type State = State<O>;
+    type Brings = O::Item;
+    type Grant = Result<(), O::Item>;
+    const WAITS_FOR: &'static str = "queue: room";
+
+    #[inline]
+    fn list(state: &mut State<O>) -> &mut WaitList<O::Item, Result<(), O::Item>> {
+        &mut state.putters
+    }
+
+    fn take_back(_: &mut State<O>, _: Result<(), O::Item>) -> Option<Waker> {
+        // The item is in the queue already, or the queue is closed.
+        None
+    }
+}
+
+impl<O: Order> Line for Joiners<O> {
+    type State = State<O>;
+    type Brings = ();
+    type Grant = ();
+    const WAITS_FOR: &'static str = "queue: tasks";
+
+    fn list(state: &mut State<O>) -> &mut WaitList<(), ()> {
+        &mut state.joiners
+    }
+
+    fn take_back(_: &mut State<O>, (): ()) -> Option<Waker> {
+        None
+    }
+}
+
+impl<O: Order> State<O> {
+    /// Puts an item where there is a place for it: with a getter that waits, or among the items.
+    #[inline]
+    fn put_now(&mut self, item: O::Item) -> Result<Option<Waker>, O::Item> {
+        let mut item = Some(item);
+        if let Some(waker) = self.getters.grant(|()| item.take()) {
+            self.unfinished += 1;
+            return Ok(Some(waker));
+        }
+        match item {
+            Some(item) if self.items.len() >= self.capacity => Err(item),
+            Some(item) => {
+                self.unfinished += 1;
+                self.items.push(item);
+                Ok(None)
+            }
+            None => unreachable!("only a getter takes it"),
+        }
+    }
+
+    /// Takes an item, and lets the first putter that waits fill its place.
+    #[inline]
+    fn get_now(&mut self) -> Option<(O::Item, Option<Waker>)> {
+        let item = self.items.pop();
+        if item.is_some() && self.items.len() >= self.capacity {
+            // One that was put back had the place.
+            return item.map(|item| (item, None));
+        }
+        let mut moved = None;
+        let waker = self.putters.grant(|putters| {
+            moved = Some(putters);
+            Ok(())
+        });
+        let Some(moved) = moved else { return item.map(|item| (item, None)) };
+        self.unfinished += 1;
+        match item {
+            None => Some((moved, waker)),
+            Some(item) => {
+                self.items.push(moved);
+                Some((item, waker))
+            }
+        }
+    }
+}
+
+impl<O: Order> QueueOf<O> {
+    /// A queue of at most `capacity` items; with 0, a channel.
+    pub fn new(capacity: usize) -> QueueOf<O> {
+        let state = State {
+            items: O::default(),
+            capacity,
+            closed: false,
+            getters: WaitList::new(),
+            putters: WaitList::new(),
+            unfinished: 0,
+            joiners: WaitList::new(),
+        };
+        QueueOf { state: Mutex::new(state) }
+    }
+
+    /// A queue without a limit: puts never wait.
+    pub fn unbounded() -> QueueOf<O> {
+        QueueOf::new(usize::MAX)
+    }
+
+    /// Puts an item; parks while the queue is full.
+    ///
+    /// # Errors
+    /// [`PutError`], with the item: [`Reason::Closed`], or where waiting is not possible.
+    #[inline]
+    pub fn put(&self, item: O::Item) -> Result<(), PutError<O::Item>> {
+        self.put_until(item, || None)
+    }
+
+    /// As [`QueueOf::put`], at most for `timeout`.
+    ///
+    /// # Errors
+    /// As there, and [`Reason::Full`].
+    pub fn put_timeout(&self, item: O::Item, timeout: Duration) -> Result<(), PutError<O::Item>> {
+        self.put_until(item, || deadline(timeout))
+    }
+
+    /// Puts an item if there is room for it, or somebody waits for one. Never waits, and works on any OS thread.
+    ///
+    /// # Errors
+    /// [`PutError`]: [`Reason::Full`], [`Reason::Closed`].
+    pub fn try_put(&self, item: O::Item) -> Result<(), PutError<O::Item>> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(PutError { item, reason: Reason::Closed });
+        }
+        match state.put_now(item) {
+            Ok(waker) => {
+                drop(state);
+                wake(waker);
+                Ok(())
+            }
+            Err(item) => Err(PutError { item, reason: Reason::Full }),
+        }
+    }
+
+    #[inline]
+    fn put_until(&self, item: O::Item, deadline: impl FnOnce() -> Option<Time>) -> Result<(), PutError<O::Item>> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(PutError { item, reason: Reason::Closed });
+        }
+        let item = match state.put_now(item) {
+            Ok(waker) => {
+                drop(state);
+                wake(waker);
+                return Ok(());
+            }
+            Err(item) => item,
+        };
+        match wait::<Putters<O>>(&self.state, state, item, deadline()) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(item)) => Err(PutError { item, reason: Reason::Closed }),
+            Err(Ungranted::TimedOut(item)) => Err(PutError { item, reason: Reason::Full }),
+            Err(Ungranted::Refused(refused, item)) => Err(PutError { item, reason: refused.into() }),
+        }
+    }
+
+    /// Takes the next item; parks while there is none.
+    ///
+    /// # Errors
+    /// [`Reason::Closed`] when the queue is closed and empty; where waiting is not possible.
+    #[inline]
+    pub fn get(&self) -> Result<O::Item, Reason> {
+        self.get_until(|| None)
+    }
+
+    /// As [`QueueOf::get`], at most for `timeout`.
+    ///
+    /// # Errors
+    /// As there, and [`Reason::Empty`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<O::Item, Reason> {
+        self.get_until(|| deadline(timeout))
+    }
+
+    /// Takes the next item if there is one, in the queue or with a putter that waits. Never waits, and works on any OS thread.
+    ///
+    /// # Errors
+    /// [`Reason::Empty`], [`Reason::Closed`].
+    pub fn try_get(&self) -> Result<O::Item, Reason> {
+        let mut state = lock(&self.state);
+        match state.get_now() {
+            Some((item, waker)) => {
+                drop(state);
+                wake(waker);
+                Ok(item)
+            }
+            None if state.closed => Err(Reason::Closed),
+            None => Err(Reason::Empty),
+        }
+    }
+
+    #[inline]
+    fn get_until(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<O::Item, Reason> {
+        let mut state = lock(&self.state);
+        if let Some((item, waker)) = state.get_now() {
+            drop(state);
+            wake(waker);
+            return Ok(item);
+        }
+        if state.closed {
+            return Err(Reason::Closed);
+        }
+        match wait::<Getters<O>>(&self.state, state, (), deadline()) {
+            Ok(Some(item)) => Ok(item),
+            Ok(None) => Err(Reason::Closed),
+            Err(Ungranted::TimedOut(())) => Err(Reason::Empty),
+            Err(Ungranted::Refused(refused, ())) => Err(refused.into()),
+        }
+    }
+
+    /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty. Items that are
+    /// in it can still be got.
+    pub fn close(&self) {
+        lock(&self.state).closed = true;
+        loop {
+            let mut state = lock(&self.state);
+            let waker = state.putters.grant(Err).or_else(|| state.getters.grant(|()| None));
+            drop(state);
+            match waker {
+                Some(waker) => waker.wake(),
+                None => return,
+            }
+        }
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
+    /// How many items are in it; those of putters that wait do not count.
+    pub fn len(&self) -> usize {
+        lock(&self.state).items.len()
+    }
+
+    /// Whether no item is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a put would wait.
+    pub fn is_full(&self) -> bool {
+        let state = lock(&self.state);
+        state.getters.is_empty() && state.items.len() >= state.capacity
+    }
+
+    /// How many wait to put and to get.
+    pub fn waiting(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.putters.len(), state.getters.len())
+    }
+
+    /// Says that the work which an item that was got stands for is done.
+    ///
+    /// # Panics
+    /// When it is said more often than items were put.
+    pub fn task_done(&self) {
+        let mut state = lock(&self.state);
+        let Some(unfinished) = state.unfinished.checked_sub(1) else {
+            drop(state);
+            panic!("task_done was called more often than items were put");
+        };
+        state.unfinished = unfinished;
+        drop(state);
+        if unfinished == 0 {
+            grant_all::<Joiners<O>>(&self.state);
+        }
+    }
+
+    /// Parks until [`task_done`](QueueOf::task_done) was called for every item that was put.
+    ///
+    /// ```
+    /// use greenloom::{queue::Queue, spawn_n};
+    /// use std::rc::Rc;
+    ///
+    /// let queue = Rc::new(Queue::unbounded());
+    /// (0..3).try_for_each(|n| queue.put(n))?;
+    /// let worker = queue.clone();
+    /// spawn_n(move || while worker.get().is_ok() { worker.task_done() });
+    /// queue.join().unwrap();
+    /// # Ok::<(), greenloom::queue::PutError<i32>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where waiting is not possible.
+    pub fn join(&self) -> Result<(), Reason> {
+        let state = lock(&self.state);
+        if state.unfinished == 0 {
+            return Ok(());
+        }
+        match wait::<Joiners<O>>(&self.state, state, (), None) {
+            Ok(()) => Ok(()),
+            Err(Ungranted::Refused(refused, ())) => Err(refused.into()),
+            Err(Ungranted::TimedOut(())) => unreachable!("there was no deadline"),
+        }
+    }
+
+    /// How many items were put whose work is not done.
+    pub fn unfinished_tasks(&self) -> usize {
+        lock(&self.state).unfinished
+    }
+
+    /// For `select`: gets an item if nothing else was got, or queues for one.
+    pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<O::Item> {
+        let mut state = lock(&self.state);
+        // Taken before it is known that there is an item: so it is only asked for one that is there.
+        if !state.items.is_empty() || !state.putters.is_empty() || state.closed {
+            if !claim.take() {
+                return Registered::Claimed;
+            }
+            let Some((item, waker)) = state.get_now() else { return Registered::Now(Err(Reason::Closed)) };
+            drop(state);
+            wake(waker);
+            return Registered::Now(Ok(item));
+        }
+        Registered::Waits(state.getters.push(waker, Some(claim.clone()), ()))
+    }
+
+    /// For `select`: leaves the line with what was granted.
+    pub(crate) fn leave(&self, key: WaiterKey) -> Option<Result<O::Item, Reason>> {
+        let granted = lock(&self.state).getters.leave(key).ok()?;
+        Some(granted.ok_or(Reason::Closed))
+    }
+
+    /// For `select`, when it is unwound: leaves the line and gives back what was granted.
+    pub(crate) fn give_back(&self, key: WaiterKey) {
+        leave::<Getters<O>>(&self.state, key);
+    }
+}
+
+/// What came of queueing for a select.
+pub(crate) enum Registered<T> {
+    Now(Result<T, Reason>),
+    Waits(WaiterKey),
+    /// Another of the select's sources has granted something meanwhile.
+    Claimed,
+}
+
+impl<O: Order> fmt::Debug for QueueOf<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Queue")
+            .field("len", &state.items.len())
+            .field("capacity", &state.capacity)
+            .field("closed", &state.closed)
+            .field("putters", &state.putters.len())
+            .field("getters", &state.getters.len())
+            .finish()
+    }
+}

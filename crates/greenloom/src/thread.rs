@@ -407,6 +407,17 @@ pub struct GreenThread<T> {
 pub struct LinkId(u64);
 
 impl<T: 'static> GreenThread<T> {
+    /// The handle of one that never was, whose work was done in the running greenlet.
+    pub(crate) fn finished(result: Result<T, JoinError>) -> GreenThread<T> {
+        let thread = with_hub(|hub| {
+            let fiber = Fiber::finished();
+            AnyGreenlet::from_node(Node::new(fiber, Kind::GreenThread, Some(hub.hub().clone())))
+        });
+        let packet = Rc::new(Packet::default());
+        packet.finish(result);
+        GreenThread { greenlet: thread, packet, timer: Cell::new(None) }
+    }
+
     /// Parks until it has ended and returns its value.
     ///
     /// # Errors

@@ -4,66 +4,79 @@
 //! one who wakes does not take effect by waking: it marks the waiter as *granted*, under the lock, with what it grants
 //! (a permit, an item), and wakes it afterwards. A waiter that is interrupted looks under the lock whether it was granted
 //! something; if so it gives that back, else it removes itself. So nothing is lost between the two.
+//!
+//! A waiter may stand in several lists at once, for [`select`](crate::select). Its entries then share a [`Claim`], which the
+//! first one to grant something takes; the others pass it over.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hub::Time;
 
 use slab::Slab;
 
-use crate::park::Waker;
+use crate::park::{Refused, Waker, prepare};
 
 /// Names a waiter in its list.
 pub(crate) type WaiterKey = usize;
+
+/// What the entries of one waiter in several lists share.
+#[derive(Clone, Default)]
+pub(crate) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether nobody else has granted the waiter anything; from now on, nobody else will.
+    pub fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
 
 /// Waiters in the order in which they came, each with what it brings, `B`, until it is granted a `G`.
 pub(crate) struct WaitList<B, G> {
     nodes: Slab<Node<B, G>>,
     first: Option<WaiterKey>,
     last: Option<WaiterKey>,
-    waiting: usize,
 }
 
 struct Node<B, G> {
     waker: Waker,
+    claim: Option<Claim>,
     /// While it waits.
     brings: Option<B>,
-    /// Once it was granted something; it is not linked any more then.
+    /// Once it was granted something.
     granted: Option<G>,
+    /// Whether it stands in the line: not once it was granted something, here or elsewhere.
+    linked: bool,
     before: Option<WaiterKey>,
     after: Option<WaiterKey>,
 }
 
-/// What became of a waiter that leaves.
-pub(crate) enum Left<B, G> {
-    /// It was granted this.
-    Granted(G),
-    /// It was still waiting, with this.
-    Waiting(B),
-}
-
 impl<B, G> WaitList<B, G> {
     pub const fn new() -> WaitList<B, G> {
-        WaitList { nodes: Slab::new(), first: None, last: None, waiting: 0 }
+        WaitList { nodes: Slab::new(), first: None, last: None }
     }
 
-    /// How many wait that were not granted anything.
+    /// How many stand in the line. Counts them.
     pub fn len(&self) -> usize {
-        self.waiting
+        std::iter::successors(self.first, |key| self.nodes[*key].after).count()
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
     /// Queues at the end.
-    pub fn push(&mut self, waker: Waker, brings: B) -> WaiterKey {
-        let node = Node { waker, brings: Some(brings), granted: None, before: self.last, after: None };
+    pub fn push(&mut self, waker: Waker, claim: Option<Claim>, brings: B) -> WaiterKey {
+        let before = self.last;
+        let node = Node { waker, claim, brings: Some(brings), granted: None, linked: true, before, after: None };
         let key = self.nodes.insert(node);
-        match self.last {
-            Some(last) => self.nodes[last].after = Some(key),
+        match before {
+            Some(before) => self.nodes[before].after = Some(key),
             None => self.first = Some(key),
         }
         self.last = Some(key);
-        self.waiting += 1;
         key
     }
 
@@ -72,35 +85,38 @@ impl<B, G> WaitList<B, G> {
         self.nodes[self.first?].brings.as_ref()
     }
 
-    /// Grants the first in line what `grant` makes of what it brought, and returns whom to wake once the lock is released.
+    /// Grants the first in line that can be what `grant` makes of what it brought, and returns whom to wake once the lock is
+    /// released. If nobody can be granted anything, `grant` is not called.
+    #[inline]
     pub fn grant(&mut self, grant: impl FnOnce(B) -> G) -> Option<Waker> {
-        let key = self.first?;
-        self.unlink(key);
-        let node = &mut self.nodes[key];
-        node.granted = node.brings.take().map(grant);
-        Some(node.waker)
+        loop {
+            let key = self.first?;
+            self.unlink(key);
+            let node = &mut self.nodes[key];
+            if node.claim.as_ref().is_none_or(Claim::take) {
+                node.granted = node.brings.take().map(grant);
+                return Some(node.waker);
+            }
+        }
     }
 
-    /// Takes a waiter out, by its own hand.
-    pub fn leave(&mut self, key: WaiterKey) -> Left<B, G> {
-        if !self.is_granted(key) {
+    /// Takes a waiter out, by its own hand: what it was granted, or else what it brought.
+    pub fn leave(&mut self, key: WaiterKey) -> Result<G, B> {
+        if self.nodes[key].linked {
             self.unlink(key);
         }
         let node = self.nodes.remove(key);
         match (node.granted, node.brings) {
-            (Some(granted), _) => Left::Granted(granted),
-            (None, Some(brings)) => Left::Waiting(brings),
+            (Some(granted), _) => Ok(granted),
+            (None, Some(brings)) => Err(brings),
             (None, None) => unreachable!("a waiter waits or was granted something"),
         }
     }
 
-    /// Whether a waiter was granted something.
-    pub fn is_granted(&self, key: WaiterKey) -> bool {
-        self.nodes[key].granted.is_some()
-    }
-
     fn unlink(&mut self, key: WaiterKey) {
-        let (before, after) = (self.nodes[key].before, self.nodes[key].after);
+        let node = &mut self.nodes[key];
+        node.linked = false;
+        let (before, after) = (node.before, node.after);
         match before {
             Some(before) => self.nodes[before].after = after,
             None => self.first = after,
@@ -109,12 +125,123 @@ impl<B, G> WaitList<B, G> {
             Some(after) => self.nodes[after].before = before,
             None => self.last = before,
         }
-        self.waiting -= 1;
     }
 }
 
 impl<B, G> fmt::Debug for WaitList<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitList").field("waiting", &self.waiting).finish()
+        f.debug_struct("WaitList").field("len", &self.len()).finish()
     }
+}
+
+/// Locks. A panic under these locks leaves nothing half changed: what is done there is moves and counts.
+#[inline]
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a wait has granted nothing; what was brought comes back.
+pub(crate) enum Ungranted<B> {
+    TimedOut(B),
+    Refused(Refused, B),
+}
+
+/// One of the lines at something that is waited for: where its list is, and what leaving it means.
+pub(crate) trait Line {
+    /// What the lock protects.
+    type State;
+    /// What a waiter brings.
+    type Brings;
+    /// What it is granted.
+    type Grant;
+    /// For people to read.
+    const WAITS_FOR: &'static str;
+
+    fn list(state: &mut Self::State) -> &mut WaitList<Self::Brings, Self::Grant>;
+
+    /// Takes a grant back from a waiter that was interrupted before it could use it; returns whom to wake instead.
+    fn take_back(state: &mut Self::State, grant: Self::Grant) -> Option<Waker>;
+
+    /// A waiter has left without a grant; returns whom to wake, if that lets somebody else in.
+    fn left(state: &mut Self::State) -> Option<Waker> {
+        let _ = state;
+        None
+    }
+}
+
+/// Queues with `brings` under the lock that `state` holds, and parks until something is granted.
+#[inline]
+pub(crate) fn wait<L: Line>(
+    mutex: &Mutex<L::State>,
+    mut state: MutexGuard<'_, L::State>,
+    brings: L::Brings,
+    deadline: Option<Time>,
+) -> Result<L::Grant, Ungranted<L::Brings>> {
+    let ticket = match prepare() {
+        Ok(ticket) => ticket,
+        Err(refused) => return Err(Ungranted::Refused(refused, brings)),
+    };
+    let key = L::list(&mut state).push(ticket.waker(), None, brings);
+    drop(state);
+    let interrupted = Interrupted::<L> { mutex, key };
+    ticket.park(L::WAITS_FOR, deadline);
+    std::mem::forget(interrupted);
+    let mut state = lock(mutex);
+    match L::list(&mut state).leave(key) {
+        Ok(granted) => Ok(granted),
+        Err(brings) => {
+            let waker = L::left(&mut state);
+            drop(state);
+            wake(waker);
+            Err(Ungranted::TimedOut(brings))
+        }
+    }
+}
+
+/// Leaves the line when the park unwinds.
+struct Interrupted<'a, L: Line> {
+    mutex: &'a Mutex<L::State>,
+    key: WaiterKey,
+}
+
+impl<L: Line> Drop for Interrupted<'_, L> {
+    fn drop(&mut self) {
+        leave::<L>(self.mutex, self.key);
+    }
+}
+
+/// Leaves the line, whether something was granted or not; a grant is taken back.
+#[cold]
+pub(crate) fn leave<L: Line>(mutex: &Mutex<L::State>, key: WaiterKey) {
+    let mut state = lock(mutex);
+    let (waker, brought) = match L::list(&mut state).leave(key) {
+        Ok(granted) => (L::take_back(&mut state, granted), None),
+        Err(brings) => (L::left(&mut state), Some(brings)),
+    };
+    drop(state);
+    wake(waker);
+    drop(brought);
+}
+
+#[inline]
+pub(crate) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Lets everybody in the line go on, one at a time and each woken outside of the lock.
+pub(crate) fn grant_all<L: Line<Brings = (), Grant = ()>>(mutex: &Mutex<L::State>) {
+    loop {
+        let waker = L::list(&mut lock(mutex)).grant(|()| ());
+        match waker {
+            Some(waker) => waker.wake(),
+            None => return,
+        }
+    }
+}
+
+/// The point on the hub's clock that lies `timeout` from now.
+pub(crate) fn deadline(timeout: std::time::Duration) -> Option<Time> {
+    Some(crate::hub::with_hub(|hub| hub.now()) + timeout)
 }

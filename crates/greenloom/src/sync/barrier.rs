@@ -1,0 +1,75 @@
+//! A barrier.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use super::must_be_granted;
+use crate::park::Waker;
+use crate::wait_list::{Line, WaitList, lock, wait};
+
+/// Lets so many green threads wait for one another. It can be used again and again.
+///
+/// ```
+/// use greenloom::{scope, sync::Barrier};
+///
+/// let barrier = Barrier::new(3);
+/// let leaders: usize = scope(|scope| {
+///     let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| barrier.wait())).collect();
+///     threads.into_iter().map(|thread| usize::from(thread.wait().unwrap())).sum()
+/// });
+/// assert_eq!(leaders, 1);
+/// ```
+pub struct Barrier {
+    size: usize,
+    waiters: Mutex<WaitList<(), ()>>,
+}
+
+/// Those who wait.
+struct Waiters;
+
+impl Line for Waiters {
+    type State = WaitList<(), ()>;
+    type Brings = ();
+    type Grant = ();
+    const WAITS_FOR: &'static str = "barrier";
+
+    fn list(state: &mut WaitList<(), ()>) -> &mut WaitList<(), ()> {
+        state
+    }
+
+    fn take_back(_state: &mut WaitList<(), ()>, _: ()) -> Option<Waker> {
+        None
+    }
+}
+
+impl Barrier {
+    /// A barrier for so many; with 0 or 1, nobody waits.
+    pub const fn new(size: usize) -> Barrier {
+        Barrier { size, waiters: Mutex::new(WaitList::new()) }
+    }
+
+    /// Parks until all the others wait, too. Returns `true` for one of them, the one that came last. One that is killed
+    /// while it waits does not count any more.
+    ///
+    /// # Panics
+    /// Where waiting is not possible; see the [module](super).
+    pub fn wait(&self) -> bool {
+        let mut waiters = lock(&self.waiters);
+        if waiters.len() + 1 < self.size {
+            must_be_granted(wait::<Waiters>(&self.waiters, waiters, (), None));
+            return false;
+        }
+        // All are let go under one lock, so that the next round's waiters stay.
+        let wakers: Vec<_> = std::iter::from_fn(|| waiters.grant(|()| ())).collect();
+        drop(waiters);
+        wakers.into_iter().for_each(|waker| waker.wake());
+        true
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = lock(&self.waiters).len();
+        f.debug_struct("Barrier").field("size", &self.size).field("waiting", &waiting).finish()
+    }
+}

@@ -1,0 +1,239 @@
+//! A lock for many readers or one writer.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+use super::must_be_granted;
+use crate::park::Waker;
+use crate::wait_list::{Line, WaitList, lock, wait, wake};
+
+/// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting writer
+/// waits behind it, so neither starves. It is not poisoned.
+///
+/// ```
+/// use greenloom::sync::RwLock;
+///
+/// let value = RwLock::new(5);
+/// {
+///     let (one, two) = (value.read(), value.read());
+///     assert_eq!(*one + *two, 10);
+///     assert!(value.try_write().is_none());
+/// }
+/// *value.write() += 1;
+/// assert_eq!(value.into_inner(), 6);
+/// ```
+pub struct RwLock<T: ?Sized> {
+    state: Mutex<State>,
+    /// `state` says who may have it, so this lock is never waited for.
+    value: std::sync::RwLock<T>,
+}
+
+struct State {
+    readers: usize,
+    writer: bool,
+    waiters: WaitList<Access, Access>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl State {
+    fn may(&self, access: Access) -> bool {
+        match access {
+            Access::Read => !self.writer,
+            Access::Write => !self.writer && self.readers == 0,
+        }
+    }
+
+    fn take(&mut self, access: Access) {
+        match access {
+            Access::Read => self.readers += 1,
+            Access::Write => self.writer = true,
+        }
+    }
+
+    /// Takes access back, and gives it to the first in line if that has become possible.
+    fn take_back(&mut self, access: Access) -> Option<Waker> {
+        match access {
+            Access::Read => self.readers -= 1,
+            Access::Write => self.writer = false,
+        }
+        self.grant_next()
+    }
+
+    fn grant_next(&mut self) -> Option<Waker> {
+        let access = *self.waiters.front()?;
+        if !self.may(access) {
+            return None;
+        }
+        self.take(access);
+        self.waiters.grant(|access| access)
+    }
+}
+
+/// Those who wait.
+struct Waiters;
+
+impl Line for Waiters {
+    type State = State;
+    type Brings = Access;
+    type Grant = Access;
+    const WAITS_FOR: &'static str = "rwlock";
+
+    fn list(state: &mut State) -> &mut WaitList<Access, Access> {
+        &mut state.waiters
+    }
+
+    fn take_back(state: &mut State, access: Access) -> Option<Waker> {
+        state.take_back(access)
+    }
+
+    fn left(state: &mut State) -> Option<Waker> {
+        // A reader may have stood behind a writer that is gone.
+        state.grant_next()
+    }
+}
+
+impl<T> RwLock<T> {
+    /// An unlocked lock around `value`.
+    pub const fn new(value: T) -> RwLock<T> {
+        let state = State { readers: 0, writer: false, waiters: WaitList::new() };
+        RwLock { state: Mutex::new(state), value: std::sync::RwLock::new(value) }
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Parks until no writer has the lock or waits before us, and takes it for reading.
+    ///
+    /// # Panics
+    /// Where waiting is not possible; see the [module](super).
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.read_guard(self.acquire(Access::Read))
+    }
+
+    /// Parks until nobody has the lock, and takes it for writing.
+    ///
+    /// # Panics
+    /// As [`RwLock::read`].
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.write_guard(self.acquire(Access::Write))
+    }
+
+    /// Takes the lock for reading if no writer has it or waits.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        Some(self.read_guard(self.try_acquire(Access::Read)?))
+    }
+
+    /// Takes the lock for writing if nobody has it or waits.
+    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        Some(self.write_guard(self.try_acquire(Access::Write)?))
+    }
+
+    fn acquire(&self, access: Access) -> Turn<'_> {
+        let mut state = lock(&self.state);
+        if state.waiters.is_empty() && state.may(access) {
+            state.take(access);
+        } else {
+            must_be_granted(wait::<Waiters>(&self.state, state, access, None));
+        }
+        let turn = Turn { state: &self.state, access };
+        if access == Access::Read {
+            // Readers behind this one go with it.
+            turn.grant_next();
+        }
+        turn
+    }
+
+    fn try_acquire(&self, access: Access) -> Option<Turn<'_>> {
+        let mut state = lock(&self.state);
+        if !state.waiters.is_empty() || !state.may(access) {
+            return None;
+        }
+        state.take(access);
+        Some(Turn { state: &self.state, access })
+    }
+
+    fn read_guard<'a>(&'a self, turn: Turn<'a>) -> RwLockReadGuard<'a, T> {
+        RwLockReadGuard { value: self.value.read().unwrap_or_else(PoisonError::into_inner), _turn: turn }
+    }
+
+    fn write_guard<'a>(&'a self, turn: Turn<'a>) -> RwLockWriteGuard<'a, T> {
+        RwLockWriteGuard { value: self.value.write().unwrap_or_else(PoisonError::into_inner), _turn: turn }
+    }
+}
+
+/// Access that is given back when it is dropped.
+struct Turn<'a> {
+    state: &'a Mutex<State>,
+    access: Access,
+}
+
+impl Turn<'_> {
+    fn grant_next(&self) {
+        let waker = lock(self.state).grant_next();
+        wake(waker);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let waker = lock(self.state).take_back(self.access);
+        wake(waker);
+    }
+}
+
+/// Shared access to the value of a [`RwLock`]. Fields drop in order: the value is let go before the turn.
+#[must_use = "a guard that is dropped at once protects nothing"]
+pub struct RwLockReadGuard<'a, T: ?Sized> {
+    value: std::sync::RwLockReadGuard<'a, T>,
+    _turn: Turn<'a>,
+}
+
+/// Exclusive access to the value of a [`RwLock`]. Fields drop in order: the value is let go before the turn.
+#[must_use = "a guard that is dropped at once protects nothing"]
+pub struct RwLockWriteGuard<'a, T: ?Sized> {
+    value: std::sync::RwLockWriteGuard<'a, T>,
+    _turn: Turn<'a>,
+}
+
+impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("RwLock")
+            .field("readers", &state.readers)
+            .field("writer", &state.writer)
+            .field("waiting", &state.waiters.len())
+            .finish_non_exhaustive()
+    }
+}
