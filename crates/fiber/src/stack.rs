@@ -31,7 +31,7 @@ pub const MIN_STACK_SIZE: usize = 32 * 1024;
 const KEEP: usize = 256;
 
 /// After how many uses a stack's resident pages are counted (one system call) and its deep ones given back.
-const LOOK_EVERY: u32 = 256;
+const LOOK_EVERY: u32 = 1024;
 
 /// A stack that was looked at keeps this many bytes at its top.
 const SHALLOW: usize = 16 * 1024;
@@ -100,8 +100,8 @@ impl std::error::Error for StackError {
 #[derive(Debug)]
 pub struct Stack {
     slot: Slot,
+    reserved: u32,
     pool: &'static Pool,
-    reserved: usize,
 }
 
 /// The lowest address of a slot, which is its guard's, and how often the slot was given out.
@@ -133,7 +133,7 @@ impl Stack {
                 None => caches.push(Cache { size_asked: size, pool, free: Vec::new(), in_use: 1 }),
             }
         });
-        Ok(Stack { slot, pool, reserved: 0 })
+        Ok(Stack { slot, reserved: 0, pool })
     }
 
     /// As [`Stack::new`], if this OS thread keeps a free stack of exactly that size; takes a few nanoseconds.
@@ -144,7 +144,7 @@ impl Stack {
             let cache = caches.iter_mut().find(|cache| cache.size_asked == size)?;
             let slot = cache.free.pop()?;
             cache.in_use += 1;
-            Some(Stack { slot, pool: cache.pool, reserved: 0 })
+            Some(Stack { slot, reserved: 0, pool: cache.pool })
         };
         CACHES.try_with(take).ok().flatten()
     }
@@ -158,7 +158,7 @@ impl Stack {
     /// One past the highest usable address, 16-byte aligned.
     pub fn top(&self) -> *mut u8 {
         // SAFETY: the slot is `guard + size` bytes long, and less than `size` is reserved.
-        unsafe { self.bottom().add(self.pool.size - self.reserved) }
+        unsafe { self.bottom().add(self.pool.size - self.reserved as usize) }
     }
 
     /// The usable size in bytes, reserved part included.
@@ -171,8 +171,8 @@ impl Stack {
     ///
     /// Returns `None` when less than [`MIN_STACK_SIZE`] would be left.
     pub fn reserve(&mut self, bytes: usize) -> Option<NonNull<u8>> {
-        let reserved = self.reserved.checked_add(bytes.checked_next_multiple_of(16)?)?;
-        if self.pool.size.checked_sub(reserved)? < MIN_STACK_SIZE {
+        let reserved = self.reserved.checked_add(bytes.checked_next_multiple_of(16)?.try_into().ok()?)?;
+        if self.pool.size.checked_sub(reserved as usize)? < MIN_STACK_SIZE {
             return None;
         }
         self.reserved = reserved;

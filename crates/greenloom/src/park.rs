@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 
 use hub::Time;
@@ -162,18 +163,21 @@ impl Ticket {
     /// Unwinds if it was killed or if a timeout around it expired.
     #[inline(always)]
     pub fn park(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
+        // Whatever ends the park takes the number back, so there will be nothing to forget.
+        let this = ManuallyDrop::new(self);
+        let (waker, shielded) = (this.waker, this.shielded);
         let hub = here();
-        if hub.begin_park(self.waker.ticket, waits_for) {
+        if hub.begin_park(waker.ticket, waits_for) {
             match deadline {
                 None => hub.switch_to_next(),
                 Some(deadline) => {
-                    let timer = hub.add_wake_timer(deadline, self.waker.slot, self.waker.ticket);
+                    let timer = hub.add_wake_timer(deadline, waker.slot, waker.ticket);
                     hub.switch_to_next();
                     hub.cancel_timer(timer);
                 }
             }
         }
-        if !self.shielded {
+        if !shielded {
             let _ = check_interrupts(hub);
         }
         hub.with_current(|me| me.node().cause.get())
@@ -182,7 +186,6 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // After a park the number is 0 or a later one.
         State::try_with(|hub| hub.forget(self.waker.slot, self.waker.ticket));
     }
 }

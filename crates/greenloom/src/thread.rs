@@ -341,6 +341,7 @@ pub(crate) struct Packet<T> {
     result: Cell<Option<Result<T, JoinError>>>,
     finished: Cell<bool>,
     waiter: Cell<Option<Waker>>,
+    has_links: Cell<bool>,
     links: RefCell<Vec<(u64, Link<T>)>>,
 }
 
@@ -352,6 +353,7 @@ impl<T> Default for Packet<T> {
             result: Cell::new(None),
             finished: Cell::new(false),
             waiter: Cell::new(None),
+            has_links: Cell::new(false),
             links: RefCell::new(Vec::new()),
         }
     }
@@ -369,17 +371,25 @@ impl<T> Packet<T> {
         }
     }
 
+    /// Inlined, so that the result is stored where it stays: built on the stack in words and copied from there in pairs of
+    /// them, it keeps the processor waiting.
+    #[inline(always)]
     fn finish(&self, result: Result<T, JoinError>) {
         self.finished.set(true);
-        if !self.links.borrow().is_empty() {
-            for (_, link) in self.links.take() {
-                // One that panics does not keep the others from being called.
-                let _ = catch_unwind(AssertUnwindSafe(|| link(&result)));
-            }
+        if self.has_links.get() {
+            self.call_links(&result);
         }
         self.result.set(Some(result));
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();
+        }
+    }
+
+    #[cold]
+    fn call_links(&self, result: &Result<T, JoinError>) {
+        for (_, link) in self.links.take() {
+            // One that panics does not keep the others from being called.
+            let _ = catch_unwind(AssertUnwindSafe(|| link(result)));
         }
     }
 }
@@ -435,7 +445,10 @@ impl<T: 'static> GreenThread<T> {
                 let _ = catch_unwind(AssertUnwindSafe(|| link(&result)));
                 self.packet.result.set(Some(result));
             }
-            None => self.packet.links.borrow_mut().push((id, Box::new(link))),
+            None => {
+                self.packet.links.borrow_mut().push((id, Box::new(link)));
+                self.packet.has_links.set(true);
+            }
         }
         LinkId(id)
     }

@@ -2,7 +2,7 @@
 //!
 //! Senders put messages under a lock and ring the poller's bell only if the hub sleeps or is about to. The hub says that it
 //! is about to sleep *before* it looks a last time whether the inbox is empty, and senders look at that flag *after*
-//! they have put their message in. With both in sequentially consistent order, either the hub sees the message or the
+//! they have put their message in. With a fence between the two on either side, either the hub sees the message or the
 //! sender sees the flag: no message is left to lie while the hub sleeps. `tests/inbox_loom.rs` checks all interleavings.
 
 use std::collections::VecDeque;
@@ -11,12 +11,12 @@ use std::fmt;
 #[cfg(loom)]
 use loom::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, Ordering, fence},
 };
 #[cfg(not(loom))]
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, Ordering, fence},
 };
 
 /// Messages from other OS threads to one hub. `bell` wakes the hub from its wait; ringing it twice, or for nothing, is
@@ -73,9 +73,10 @@ impl<M> Inbox<M> {
                 return Err(InboxClosed(message));
             }
             queue.messages.push_back(message);
-            self.waiting.store(true, Ordering::SeqCst);
+            self.waiting.store(true, Ordering::Release);
         }
-        if self.sleeping.swap(false, Ordering::SeqCst) {
+        fence(Ordering::SeqCst);
+        if self.sleeping.swap(false, Ordering::AcqRel) {
             (self.bell)();
         }
         Ok(())
@@ -83,19 +84,20 @@ impl<M> Inbox<M> {
 
     /// Takes all messages, oldest first. Costs one load when there are none.
     pub fn take(&self) -> VecDeque<M> {
-        if !self.waiting.load(Ordering::SeqCst) {
+        if !self.waiting.load(Ordering::Acquire) {
             return VecDeque::new();
         }
         let mut queue = self.lock();
-        self.waiting.store(false, Ordering::SeqCst);
+        self.waiting.store(false, Ordering::Release);
         std::mem::take(&mut queue.messages)
     }
 
     /// Says that the hub is about to sleep. It may do so if this returns `true`; else there are messages.
     pub fn fall_asleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) {
-            self.sleeping.store(false, Ordering::SeqCst);
+        self.sleeping.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Acquire) {
+            self.sleeping.store(false, Ordering::Release);
             return false;
         }
         true
@@ -103,14 +105,14 @@ impl<M> Inbox<M> {
 
     /// Says that the hub is awake, so that senders need not ring.
     pub fn wake_up(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.sleeping.store(false, Ordering::Release);
     }
 
     /// Refuses further messages and returns those that were not taken.
     pub fn close(&self) -> VecDeque<M> {
         let mut queue = self.lock();
         queue.open = false;
-        self.waiting.store(false, Ordering::SeqCst);
+        self.waiting.store(false, Ordering::Release);
         std::mem::take(&mut queue.messages)
     }
 

@@ -1,0 +1,36 @@
+# Everything here does its own set-up. On a fresh Debian it needs Rust (with rustfmt and clippy), Python 3.10 or later, and make.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test test-rust test-fallbacks test-loom bench soak fuzz check
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
+
+demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
+	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
+
+test: test-rust test-fallbacks test-loom ## every test
+
+test-rust: ## the Rust crates, their examples and documentation
+	$(CARGO) test --workspace
+
+# Each fallback has a hidden switch: the portable stack switch, and guards made by mprotect.
+test-fallbacks: ## the same behaviour on the fallbacks for other processors and older kernels
+	RUSTFLAGS='--cfg greenloom_switch="trampoline"' CARGO_TARGET_DIR=target/trampoline \
+		$(CARGO) test -p greenloom-fiber -p greenloom --tests
+	GREENLOOM_GUARD=mprotect $(CARGO) test -p greenloom-fiber -p greenloom --test switch --test faults --test greenlet
+
+test-loom: ## all interleavings of a hub's inbox
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
+
+check: ## formatting, lints and documentation, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+
+bench: ## side by side with corosensei, generator, may, tokio, monoio and, where it is installed, Go
+	bench/run
+
+-include python/python.mk
