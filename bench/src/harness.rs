@@ -23,10 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CORE: usize = 1;
 
 /// In every sample: how many cores others used while it was taken.
-pub const OTHERS: &str = "others_cores";
+const OTHERS: &str = "others_cores";
 
 /// More than this disturbs.
-pub const TOLERABLE: f64 = 0.1;
+const TOLERABLE: f64 = 0.1;
+
+/// Whether others left the machine to this measurement.
+pub fn undisturbed(sample: &Sample) -> bool {
+    sample[OTHERS] <= TOLERABLE
+}
 
 /// What a figure's contenders showed.
 pub struct Outcome {
@@ -55,7 +60,7 @@ pub fn run(figure: &'static Figure, scale: Scale, repetitions: usize) -> Outcome
         for series in series.iter_mut().filter(|series| series.skipped.is_none()) {
             match measure_undisturbed(figure, series.contender, scale, &mut again) {
                 Ok(sample) => {
-                    let mark = if sample[OTHERS] > TOLERABLE { "~" } else { "" };
+                    let mark = if undisturbed(&sample) { "" } else { "~" };
                     progress(&format!("  {} {mark}{}", series.contender.name, report::value(&sample, &figure.metric)));
                     series.samples.push(sample);
                 }
@@ -79,7 +84,7 @@ fn measure_undisturbed(
 ) -> Result<Sample, Skip> {
     let mut best = measure_apart(figure, contender, scale)?;
     for _ in 0..2 {
-        if best[OTHERS] <= TOLERABLE || *again == 0 {
+        if undisturbed(&best) || *again == 0 {
             break;
         }
         *again -= 1;

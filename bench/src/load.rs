@@ -10,12 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, Event, EventData, EventFlags},
-    },
+use rustix::event::{
+    Timespec,
+    epoll::{self, CreateFlags, Event, EventData, EventFlags},
 };
 
 use crate::{
@@ -87,13 +84,11 @@ fn observe(server: &Server, load: &Load, phase: &AtomicU8) -> io::Result<Observe
     let start = Instant::now();
     phase.store(MEASURING, Ordering::Relaxed);
     thread::sleep(load.window);
-    phase.store(DONE, Ordering::Relaxed);
     let elapsed = start.elapsed();
-    Ok(Observed {
-        elapsed,
-        server_cpu: sys::cpu_time(server.pid())? - server_before,
-        client_cpu: sys::cpu_time(own)?.saturating_sub(client_before),
-    })
+    // Before the clients are told to end: the CPU time of a thread that has ended is no longer counted.
+    let (server_cpu, client_cpu) = (sys::cpu_time(server.pid())? - server_before, sys::cpu_time(own)? - client_before);
+    phase.store(DONE, Ordering::Relaxed);
+    Ok(Observed { elapsed, server_cpu, client_cpu })
 }
 
 fn summary(observed: &Observed, latencies: &mut [u32], threads: usize) -> Result<Sample, Skip> {
@@ -140,8 +135,7 @@ fn run_client(address: SocketAddr, count: usize, phase: &AtomicU8) -> io::Result
     let mut latencies = Vec::with_capacity(1 << 20);
     let mut events: Vec<Event> = Vec::with_capacity(256);
     loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), Some(&now_and_then))?;
+        sys::wait(&epoll, &mut events, Some(&now_and_then))?;
         let phase = phase.load(Ordering::Relaxed);
         if phase == DONE {
             return Ok(latencies);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     figures::{Against, Bound, Claim, Figure, Metric, Sample, Skip, Unit},
-    harness::{OTHERS, Outcome, Series, TOLERABLE},
+    harness::{self, Outcome, Series},
     machine::Machine,
 };
 
@@ -30,11 +30,31 @@ impl Spread {
 
 impl Series {
     pub fn spread(&self, key: &str) -> Option<Spread> {
-        Spread::of(self.values(key).collect())
+        self.found(key).map(|found| found.spread)
     }
 
-    fn values(&self, key: &str) -> impl Iterator<Item = f64> {
-        self.samples.iter().filter_map(move |sample| sample.get(key).copied())
+    fn found(&self, key: &str) -> Option<Found> {
+        Found::of(self.samples.iter().filter_map(|sample| Some((*sample.get(key)?, harness::undisturbed(sample)))))
+    }
+}
+
+/// What the samples say about something.
+struct Found {
+    spread: Spread,
+    /// Whether it rests on disturbed samples, because there are no others.
+    disturbed: bool,
+}
+
+impl Found {
+    /// Of values, each with whether it is an undisturbed one.
+    fn of(values: impl Iterator<Item = (f64, bool)>) -> Option<Self> {
+        let values: Vec<_> = values.collect();
+        let undisturbed = values.iter().filter(|(_, undisturbed)| *undisturbed).map(|(value, _)| *value).collect();
+        let all = || Spread::of(values.iter().map(|(value, _)| *value).collect());
+        match Spread::of(undisturbed) {
+            Some(spread) => Some(Self { spread, disturbed: false }),
+            None => Some(Self { spread: all()?, disturbed: true }),
+        }
     }
 }
 
@@ -57,6 +77,8 @@ pub struct Verdict {
     pub floor: String,
     pub aim: Option<String>,
     pub standing: Standing,
+    /// Whether it rests on measurements that others disturbed.
+    pub disturbed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,13 +99,14 @@ fn judge_claim(outcome: &Outcome, claim: &Claim) -> Verdict {
     let metric = metric(outcome.figure, claim.metric);
     let subject = outcome.series(claim.subject).expect("a claim's subject is a contender");
     let (found, peer) = match claim.against {
-        Against::Itself => (subject.spread(metric.key), None),
+        Against::Itself => (subject.found(metric.key), None),
         Against::BestOf(names) => {
             let best = best(outcome, metric, names);
             (best.and_then(|best| ratio(subject, best, metric.key)), best)
         }
     };
-    let found = found.map(|spread| spread.median);
+    let disturbed = found.as_ref().is_some_and(|found| found.disturbed);
+    let found = found.map(|found| found.spread.median);
     let name_and_value = |series: &Series| format!("{} {}", series.contender.name, median(series, metric));
     // A ratio is shown as such, a bare value in its unit.
     let unit = if matches!(claim.against, Against::Itself) { Some(metric.unit) } else { None };
@@ -95,6 +118,7 @@ fn judge_claim(outcome: &Outcome, claim: &Claim) -> Verdict {
         floor: bound(claim.floor, unit),
         aim: claim.aim.map(|aim| bound(aim, unit)),
         standing: found.map_or(Standing::Unknown, |found| standing(claim, found)),
+        disturbed,
     }
 }
 
@@ -111,8 +135,12 @@ fn best<'a>(outcome: &'a Outcome, metric: &Metric, names: &[&str]) -> Option<&'a
 }
 
 /// Ours divided by theirs, repetition by repetition: what slows the machine for a while slows both.
-fn ratio(ours: &Series, theirs: &Series, key: &str) -> Option<Spread> {
-    Spread::of(ours.values(key).zip(theirs.values(key)).map(|(ours, theirs)| ours / theirs).collect())
+fn ratio(ours: &Series, theirs: &Series, key: &str) -> Option<Found> {
+    let ratio = |(ours, theirs): (&Sample, &Sample)| {
+        let undisturbed = harness::undisturbed(ours) && harness::undisturbed(theirs);
+        Some((ours.get(key)? / theirs.get(key)?, undisturbed))
+    };
+    Found::of(ours.samples.iter().zip(&theirs.samples).filter_map(ratio))
 }
 
 fn standing(claim: &Claim, found: f64) -> Standing {
@@ -126,7 +154,7 @@ fn standing(claim: &Claim, found: f64) -> Standing {
 /// Prints what every contender of a figure showed.
 pub fn print_figure(outcome: &Outcome) {
     let samples = || outcome.series.iter().flat_map(|series| &series.samples);
-    let disturbed = samples().filter(|sample| sample[OTHERS] > TOLERABLE).count();
+    let disturbed = samples().filter(|sample| !harness::undisturbed(sample)).count();
     if disturbed > 0 {
         println!("  ~ {disturbed} of {} measurements were disturbed by other work on this machine", samples().count());
     }
@@ -152,13 +180,14 @@ pub fn print_figure(outcome: &Outcome) {
 
 /// Prints the claims, with floor, aim and standing.
 pub fn print_verdicts(verdicts: &[Verdict]) {
-    println!("\n{:<56} {:>11}  {:<24} {:>8}  {:<10} {:<10} standing", "claim", "ours", "peer", "ratio", "floor", "aim");
+    println!("\n{:<56} {:>11}  {:<26} {:>6}  {:<11} {:<11} standing", "claim", "ours", "peer", "ratio", "floor", "aim");
     for verdict in verdicts {
-        let Verdict { claim, ours, peer, found, floor, aim, standing } = verdict;
+        let Verdict { claim, ours, peer, found, floor, aim, standing, disturbed } = verdict;
         let ratio = found.filter(|_| peer.is_some()).map_or("".to_owned(), |ratio| format!("{ratio:.2}x"));
         let peer = peer.as_deref().unwrap_or("");
         let aim = aim.as_deref().unwrap_or("");
-        println!("{claim:<56} {ours:>11}  {peer:<24} {ratio:>8}  {floor:<10} {aim:<10} {}", standing.word());
+        let standing = format!("{}{}", standing.word(), if *disturbed { ", but disturbed" } else { "" });
+        println!("{claim:<56} {ours:>11}  {peer:<26} {ratio:>6}  {floor:<11} {aim:<11} {standing}");
     }
 }
 
@@ -275,6 +304,15 @@ mod tests {
         let spread = Spread::of(vec![4.0, 1.0, 2.0, 3.0]).expect("there are values");
         assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.5, 4.0));
         assert!(Spread::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn disturbed_samples_count_only_where_there_are_no_others() {
+        let found = |values: &[(f64, bool)]| Found::of(values.iter().copied()).expect("there are values");
+        let mixed = found(&[(9.0, false), (1.0, true), (9.0, false)]);
+        assert_eq!((mixed.spread.median, mixed.disturbed), (1.0, false));
+        let disturbed = found(&[(9.0, false), (8.0, false), (7.0, false)]);
+        assert_eq!((disturbed.spread.median, disturbed.disturbed), (8.0, true));
     }
 
     #[test]

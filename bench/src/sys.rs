@@ -1,8 +1,15 @@
-//! What the kernel is asked for: pinning to cores, the limit of open files, memory and CPU time of a process.
+//! What the kernel is asked for: pinning to cores, the limit of open files, readiness, memory and CPU time of a process.
 
 use std::{fs, hint::black_box, io, time::Duration};
 
 use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, Event},
+    },
+    fd::OwnedFd,
+    io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
 };
@@ -21,6 +28,15 @@ pub fn raise_open_files() -> io::Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// Replaces `events` by what is ready, which may be nothing: after `timeout`, or when a signal or a tracer interrupts.
+pub fn wait(epoll: &OwnedFd, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> io::Result<()> {
+    events.clear();
+    match epoll::wait(epoll, spare_capacity(events), timeout) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Resident memory and page tables of this process, in bytes.

@@ -10,13 +10,15 @@ use std::{
 };
 
 use rustix::{
-    buffer::spare_capacity,
     event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
     fd::OwnedFd,
 };
 
 use super::{ANY_PORT, announce};
-use crate::http::{Inbox, RESPONSE};
+use crate::{
+    http::{Inbox, RESPONSE},
+    sys,
+};
 
 const LISTENER: u64 = u64::MAX;
 
@@ -31,8 +33,7 @@ pub fn serve() -> io::Result<()> {
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut events: Vec<Event> = Vec::with_capacity(256);
     loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        sys::wait(&epoll, &mut events, None)?;
         for event in &events {
             match event.data.u64() {
                 LISTENER => accept_all(&listener, &epoll, &mut connections)?,
