@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{in_a_process_of_its_own, millis};
 use greenloom::blocking::{self, Error};
+use greenloom::testing::Simulation;
 use greenloom::{Refused, get_hub, sleep, spawn, timeout, yield_now};
 
 #[test]
@@ -78,6 +79,26 @@ fn in_the_hub_it_is_refused() {
     });
     sleep(millis(2));
     assert!(receiver.recv().unwrap());
+}
+
+#[test]
+fn virtual_time_stands_still_meanwhile() {
+    let order = Simulation::new().run(|| {
+        let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let (slept, called) = (order.clone(), order.clone());
+        let sleeper = spawn(move || {
+            sleep(Duration::from_secs(3_600));
+            slept.borrow_mut().push("an hour");
+        });
+        let caller = spawn(move || {
+            blocking::run(|| std::thread::sleep(millis(30))).unwrap();
+            called.borrow_mut().push("the call");
+        });
+        sleeper.wait().unwrap();
+        caller.wait().unwrap();
+        order.take()
+    });
+    assert_eq!(order.unwrap(), ["the call", "an hour"]);
 }
 
 #[test]

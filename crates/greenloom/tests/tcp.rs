@@ -605,6 +605,36 @@ fn a_clone_is_the_same_connection() {
 }
 
 #[test]
+fn under_any_schedule_each_client_gets_its_answer() {
+    greenloom::testing::explore(20, || {
+        let listener = Rc::new(net::listen("127.0.0.1:0").unwrap());
+        let address = listener.local_addr().unwrap();
+        let accepting = listener.clone();
+        let server = spawn(move || {
+            net::serve(&*accepting, 2, |stream, _| {
+                std::io::copy(&mut &stream, &mut &stream).unwrap();
+            })
+        });
+        let clients: Vec<_> = (0..6u8)
+            .map(|number| {
+                spawn(move || {
+                    let mut stream = net::connect(address).unwrap();
+                    stream.write_all(&[number; 100]).unwrap();
+                    let mut answer = [0; 100];
+                    stream.read_exact(&mut answer).unwrap();
+                    assert_eq!(answer, [number; 100]);
+                })
+            })
+            .collect();
+        for client in clients {
+            client.wait().unwrap();
+        }
+        listener.close();
+        server.wait().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn out_of_descriptors_accept_says_so_and_serve_pauses() {
     let text = passes("helper_out_of_descriptors");
     assert_eq!(text.matches("cannot accept connections for now").count(), 1, "{text}");

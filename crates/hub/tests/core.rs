@@ -125,7 +125,7 @@ fn waiting_twice_in_one_direction_is_busy() {
     let (mut core, _) = core();
     let (_reader, _writer, key) = waiting_pipe(&mut core, "first");
     assert!(core.sources().wait(key, Direction::Read, "second").is_err());
-    assert_eq!(core.sources().stop_waiting(key, Direction::Read), Some("first"));
+    assert_eq!(core.sources().stop_waiting(key, Direction::Read, |work| *work == "first"), Some("first"));
     assert_eq!(core.sources().wait(key, Direction::Read, "second"), Ok(true));
     assert_eq!(core.sources().waiting(), 1);
 }
