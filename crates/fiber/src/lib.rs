@@ -6,7 +6,7 @@
 //!
 //! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (who keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
-//! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope`], and fork detection.
+//! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], and fork detection.
 //!
 //! It must not know greenlets, hubs, I/O or Python.
 //!
@@ -39,6 +39,8 @@
 //! assert!(child.is_finished());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod fiber;
 mod fork;

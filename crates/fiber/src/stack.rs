@@ -465,7 +465,7 @@ mod tests {
     fn stacks_do_not_overlap_and_are_writable_from_end_to_end() {
         let stacks: Vec<Stack> = (0..200).map(|_| Stack::new(40_000).unwrap()).collect();
         for (number, stack) in stacks.iter().enumerate() {
-            assert!(stack.size() >= 40_000 && stack.top() as usize % 16 == 0);
+            assert!(stack.size() >= 40_000 && (stack.top() as usize).is_multiple_of(16));
             // SAFETY: the range is the stack's own.
             unsafe { ptr::write_bytes(stack.bottom(), number as u8, stack.size()) };
         }

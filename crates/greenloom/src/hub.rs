@@ -219,11 +219,6 @@ impl State {
         self.id
     }
 
-    /// How often the poller was replaced after a fork. What is registered belongs to a hub and to this number.
-    pub fn forks(&self) -> u64 {
-        self.forks.get()
-    }
-
     #[inline]
     pub fn current(&self) -> AnyGreenlet {
         self.with_current(AnyGreenlet::clone)
@@ -254,10 +249,6 @@ impl State {
         if greenlet.id() == self.current_id() {
             self.current_interrupted.set(interrupts.any());
         }
-    }
-
-    pub fn root(&self) -> &AnyGreenlet {
-        &self.root
     }
 
     /// The hub's greenlet, made when something first waits.

@@ -33,7 +33,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope`] |
+//! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; waiting for several; bounded concurrency |
 //! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
@@ -41,6 +41,7 @@
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
 //! | [`inspect`], [`instrument`] | what runs, what waits for what |
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
 
 pub mod blocking;

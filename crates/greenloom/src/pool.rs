@@ -91,7 +91,7 @@ impl GreenPool {
     /// green thread, which could otherwise wait for itself.
     ///
     /// # Panics
-    /// Where waiting is not possible, and as [`spawn`](crate::spawn).
+    /// Where waiting is not possible, and as [`spawn`].
     pub fn spawn<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
         if self.must_run_inline() {
             return GreenThread::finished(catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload));

@@ -190,7 +190,7 @@ impl<'a, R> Select<'a, R> {
         let ticket = prepare().unwrap_or_else(|refused| refused.raise());
         let waker = ticket.waker();
         let until = self.timeout.as_ref().and_then(|(timeout, _)| deadline(*timeout));
-        let mut registered = GiveBack(&mut self.arms);
+        let registered = GiveBack(&mut self.arms);
         let mut must_wait = true;
         for arm in registered.0.iter_mut() {
             match arm.register(waker, &claim) {

@@ -50,7 +50,8 @@ fn values_go_both_ways_and_the_result_goes_to_the_parent() {
 fn any_greenlet_may_switch_to_any_other() {
     let main = Current::<Vec<u32>>::here();
     let home = main.receiver();
-    let pong: Rc<RefCell<Option<Greenlet<Vec<u32>, Vec<u32>>>>> = Rc::default();
+    type Slot = Rc<RefCell<Option<Greenlet<Vec<u32>, Vec<u32>>>>>;
+    let pong: Slot = Rc::default();
     let ping = {
         let pong = pong.clone();
         Greenlet::new(&main, move |me: &Current<Vec<u32>>, mut seen| {

@@ -16,6 +16,7 @@
 //!
 //! This crate must not know fibers, greenlets or Python.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
 
 pub mod blocking;

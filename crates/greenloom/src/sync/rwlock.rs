@@ -142,6 +142,7 @@ impl<T: ?Sized> RwLock<T> {
         let mut state = lock(&self.state);
         if state.waiters.is_empty() && state.may(access) {
             state.take(access);
+            drop(state);
         } else {
             must_be_granted(wait::<Waiters>(&self.state, state, access, None));
         }
