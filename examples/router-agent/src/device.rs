@@ -93,7 +93,7 @@ impl Connection {
     /// Those of the connection.
     pub fn open(address: SocketAddr) -> io::Result<Connection> {
         let timeout = Duration::from_secs(5);
-        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        let stream = TcpStream::connect_timeout(address, timeout)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         Ok(Connection { reader: BufReader::new(stream) })
