@@ -173,6 +173,17 @@ pub fn try_get_hub() -> io::Result<Hub> {
     Ok(Hub { state })
 }
 
+/// The time on the hub's clock since its beginning; in a [simulation](crate::testing), virtual.
+///
+/// ```
+/// let began = greenloom::hub::now();
+/// greenloom::sleep(std::time::Duration::from_millis(1));
+/// assert!(greenloom::hub::now() - began >= std::time::Duration::from_millis(1));
+/// ```
+pub fn now() -> Duration {
+    here().now() - Time::ZERO
+}
+
 impl State {
     fn new() -> io::Result<State> {
         fiber::overflow::set_wording(

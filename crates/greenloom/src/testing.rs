@@ -18,7 +18,7 @@
 //!     let other = spawn(move || sleep(hour));
 //!     sleep(hour);
 //!     other.wait().unwrap();
-//!     testing::now()
+//!     greenloom::hub::now()
 //! });
 //! assert_eq!(slept.unwrap(), hour);
 //! ```
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use hub::{Choose, Clock, Others, Time};
 
-use crate::hub::{State, get_hub, with_hub};
+use crate::hub::{State, now, with_hub};
 use crate::inspect::{GreenletInfo, green_threads};
 use crate::park::{Waker, park};
 use crate::thread::{Builder, JoinError};
@@ -80,11 +80,6 @@ impl Clock for VirtualClock {
     fn jump(&self, to: Time) {
         self.now.set(self.now.get().max(to));
     }
-}
-
-/// The time on the hub's clock since its beginning; in a simulation, since the simulation's.
-pub fn now() -> Duration {
-    get_hub().now() - Time::ZERO
 }
 
 /// SplitMix64: small, and the same everywhere for ever, which a replay needs.

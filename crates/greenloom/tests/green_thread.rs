@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::testing::{Simulation, now};
+use greenloom::hub::now;
+use greenloom::testing::Simulation;
 use greenloom::{
     Builder, JoinError, get_hub, getcurrent, scope, sleep, spawn, spawn_after, spawn_after_local, spawn_n, timeout,
     yield_now,

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use greenloom::hub::now;
 use greenloom::sync::Event;
-use greenloom::testing::{Simulation, explore, now};
+use greenloom::testing::{Simulation, explore};
 use greenloom::{Builder, get_hub, sleep, spawn, yield_now};
 
 fn schedule(seed: Option<u64>) -> Vec<u32> {

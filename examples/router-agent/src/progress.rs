@@ -1,0 +1,38 @@
+//! Live progress: one line that is written over on a terminal, a line a second elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use greenloom::hub::now;
+use greenloom::sleep;
+
+use crate::agent::Agent;
+
+/// Shows progress until it is killed.
+pub fn show(agent: &Agent, expected: usize) {
+    let began = now();
+    let on_terminal = io::stderr().is_terminal();
+    loop {
+        sleep(if on_terminal { Duration::from_millis(100) } else { Duration::from_secs(1) });
+        let counts = agent.counts();
+        let ended = counts.applied + counts.merged + counts.given_up.len();
+        let line = format!(
+            "{:5.1} s  {ended:>5} of {expected} done, {:>4} waiting, {} retried, {} given up",
+            (now() - began).as_secs_f64(),
+            counts.waiting,
+            counts.retried,
+            counts.given_up.len(),
+        );
+        let mut out = io::stderr().lock();
+        // Progress that cannot be shown is no reason to stop.
+        let _ = if on_terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = out.flush();
+    }
+}
+
+/// Clears the line on a terminal.
+pub fn clear() {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
