@@ -14,8 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub::Time;
 
-use slab::Slab;
-
 use crate::park::{Refused, Waker, prepare};
 
 /// Names a waiter in its list.
@@ -33,11 +31,19 @@ impl Claim {
 }
 
 /// Waiters in the order in which they came, each with what it brings, `B`, until it is granted a `G`.
+///
+/// The nodes are kept and used again in place, field by field: to build one and move it in, and to move it out, took as long
+/// as the rest of a queue's hop.
 pub(crate) struct WaitList<B, G> {
-    nodes: Slab<Node<B, G>>,
-    first: Option<WaiterKey>,
-    last: Option<WaiterKey>,
+    nodes: Vec<Node<B, G>>,
+    first: Link,
+    last: Link,
+    free: Link,
 }
+
+/// A node's index, or [`NONE`].
+type Link = usize;
+const NONE: Link = usize::MAX;
 
 struct Node<B, G> {
     waker: Waker,
@@ -48,49 +54,69 @@ struct Node<B, G> {
     granted: Option<G>,
     /// Whether it stands in the line: not once it was granted something, here or elsewhere.
     linked: bool,
-    before: Option<WaiterKey>,
-    after: Option<WaiterKey>,
+    before: Link,
+    /// The next in the line, or in the list of free nodes.
+    after: Link,
 }
 
 impl<B, G> WaitList<B, G> {
     pub const fn new() -> WaitList<B, G> {
-        WaitList { nodes: Slab::new(), first: None, last: None }
+        WaitList { nodes: Vec::new(), first: NONE, last: NONE, free: NONE }
     }
 
     /// How many stand in the line. Counts them.
     pub fn len(&self) -> usize {
-        std::iter::successors(self.first, |key| self.nodes[*key].after).count()
+        std::iter::successors(self.nodes.get(self.first), |node| self.nodes.get(node.after)).count()
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first == NONE
     }
 
     /// Queues at the end.
+    #[inline(always)]
     pub fn push(&mut self, waker: Waker, claim: Option<Claim>, brings: B) -> WaiterKey {
-        let before = self.last;
-        let node = Node { waker, claim, brings: Some(brings), granted: None, linked: true, before, after: None };
-        let key = self.nodes.insert(node);
-        match before {
-            Some(before) => self.nodes[before].after = Some(key),
-            None => self.first = Some(key),
+        if self.free == NONE {
+            self.grow();
         }
-        self.last = Some(key);
+        let (key, before) = (self.free, self.last);
+        let node = &mut self.nodes[key];
+        self.free = node.after;
+        node.waker = waker;
+        node.claim = claim;
+        node.brings = Some(brings);
+        node.linked = true;
+        node.before = before;
+        node.after = NONE;
+        self.last = key;
+        match self.nodes.get_mut(before) {
+            Some(before) => before.after = key,
+            None => self.first = key,
+        }
         key
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let waker = Waker { hub: 0, slot: 0, ticket: 0 };
+        let node =
+            Node { waker, claim: None, brings: None, granted: None, linked: false, before: NONE, after: self.free };
+        self.free = self.nodes.len();
+        self.nodes.push(node);
     }
 
     /// What the first in line brought.
     pub fn front(&self) -> Option<&B> {
-        self.nodes[self.first?].brings.as_ref()
+        self.nodes.get(self.first)?.brings.as_ref()
     }
 
     /// Grants the first in line that can be what `grant` makes of what it brought, and returns whom to wake once the lock is
     /// released. If nobody can be granted anything, `grant` is not called.
     #[inline]
     pub fn grant(&mut self, grant: impl FnOnce(B) -> G) -> Option<Waker> {
-        loop {
-            let key = self.first?;
+        while self.first != NONE {
+            let key = self.first;
             self.unlink(key);
             let node = &mut self.nodes[key];
             if node.claim.as_ref().is_none_or(Claim::take) {
@@ -98,31 +124,39 @@ impl<B, G> WaitList<B, G> {
                 return Some(node.waker);
             }
         }
+        None
     }
 
     /// Takes a waiter out, by its own hand: what it was granted, or else what it brought.
+    #[inline]
     pub fn leave(&mut self, key: WaiterKey) -> Result<G, B> {
         if self.nodes[key].linked {
             self.unlink(key);
         }
-        let node = self.nodes.remove(key);
-        match (node.granted, node.brings) {
-            (Some(granted), _) => Ok(granted),
-            (None, Some(brings)) => Err(brings),
-            (None, None) => unreachable!("a waiter waits or was granted something"),
+        let node = &mut self.nodes[key];
+        node.claim = None;
+        node.after = self.free;
+        self.free = key;
+        match node.granted.take() {
+            Some(granted) => Ok(granted),
+            None => match node.brings.take() {
+                Some(brings) => Err(brings),
+                None => unreachable!("a waiter waits or was granted something"),
+            },
         }
     }
 
+    #[inline]
     fn unlink(&mut self, key: WaiterKey) {
         let node = &mut self.nodes[key];
         node.linked = false;
         let (before, after) = (node.before, node.after);
-        match before {
-            Some(before) => self.nodes[before].after = after,
+        match self.nodes.get_mut(before) {
+            Some(before) => before.after = after,
             None => self.first = after,
         }
-        match after {
-            Some(after) => self.nodes[after].before = before,
+        match self.nodes.get_mut(after) {
+            Some(after) => after.before = before,
             None => self.last = before,
         }
     }
@@ -170,7 +204,7 @@ pub(crate) trait Line {
 }
 
 /// Queues with `brings` under the lock that `state` holds, and parks until something is granted.
-#[inline]
+#[inline(always)]
 pub(crate) fn wait<L: Line>(
     mutex: &Mutex<L::State>,
     mut state: MutexGuard<'_, L::State>,
