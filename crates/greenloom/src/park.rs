@@ -61,7 +61,8 @@ impl Waker {
 pub enum Refused {
     /// A function that the hub calls (a timer, a listener, a link) wants to block; nobody would be left to wake it.
     InHub,
-    /// A destructor wants to block while a panic unwinds its green thread. Others would see the panic as theirs.
+    /// A destructor wants to block while its green thread unwinds, from a panic, a kill or a timeout. Others would see the panic as
+    /// theirs.
     Panicking,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for Refused {
             Refused::InHub => {
                 "cannot block in a function that the hub calls (a timer, a listener, a link): spawn a green thread for it"
             }
-            Refused::Panicking => "cannot block while a panic unwinds this green thread: a destructor must not wait",
+            Refused::Panicking => "cannot block while this green thread unwinds (a panic, a kill, a timeout): a destructor must not wait",
         })
     }
 }
