@@ -22,9 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fiber::{Fiber, Stack, SwitchError};
-use hub::{
-    Cause, Choose, Clock, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey,
-};
+use hub::{Cause, Choose, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey};
 use slab::Slab;
 
 use crate::greenlet::AnyGreenlet;
