@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench check
+.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench check fuzz soak
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -41,6 +41,16 @@ check: ## formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+
+SECONDS ?= 60
+fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
+	cargo +nightly fuzz run --release feed -- -max_total_time=$(SECONDS)
+	cargo +nightly fuzz run --release greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600
+
+MINUTES ?= 3
+soak: ## MINUTES=3 of everything at once, with memory that must stay flat
+	$(CARGO) run --quiet --release -p greenloom --example soak -- $(MINUTES)
 
 bench: ## side by side with corosensei, generator, may, tokio, monoio and, where it is installed, Go
 	bench/run
