@@ -251,6 +251,11 @@ impl State {
         self.current_interrupted.get()
     }
 
+    #[inline]
+    pub fn is_current_killed(&self) -> bool {
+        self.is_current_interrupted() && self.with_current(|me| me.node().interrupts.get().killed)
+    }
+
     pub fn change_interrupts(&self, greenlet: &AnyGreenlet, change: impl FnOnce(&mut Interrupts)) {
         let cell = &greenlet.node().interrupts;
         let mut interrupts = cell.get();

@@ -164,9 +164,19 @@ impl Ticket {
     /// Unwinds if it was killed or if a timeout around it expired.
     #[inline(always)]
     pub fn park(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
+        let shielded = self.shielded;
+        let wake = self.park_quietly(waits_for, deadline);
+        if !shielded {
+            let _ = check_interrupts(here());
+        }
+        wake
+    }
+
+    /// As [`Ticket::park`], without unwinding: the caller has something to see to first.
+    #[inline(always)]
+    pub fn park_quietly(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
         // Whatever ends the park takes the number back, so there will be nothing to forget.
-        let this = ManuallyDrop::new(self);
-        let (waker, shielded) = (this.waker, this.shielded);
+        let waker = ManuallyDrop::new(self).waker;
         let hub = here();
         if hub.begin_park(waker.ticket, waits_for) {
             match deadline {
@@ -177,9 +187,6 @@ impl Ticket {
                     hub.cancel_timer(timer);
                 }
             }
-        }
-        if !shielded {
-            let _ = check_interrupts(hub);
         }
         hub.with_current(|me| me.node().cause.get())
     }

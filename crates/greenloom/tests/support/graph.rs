@@ -17,7 +17,7 @@ const TABLE: usize = 8;
 const LONGEST: usize = 600;
 
 struct World {
-    bytes: RefCell<std::vec::IntoIter<u8>>,
+    bytes: RefCell<std::collections::VecDeque<u8>>,
     table: RefCell<Vec<Option<Greenlet<u8, u8>>>>,
     /// All greenlets that were made.
     all: RefCell<Vec<WeakGreenlet>>,
@@ -28,7 +28,7 @@ struct World {
 
 impl World {
     fn next(&self) -> Option<u8> {
-        self.bytes.borrow_mut().next()
+        self.bytes.borrow_mut().pop_front()
     }
 
     fn pick(&self) -> Option<Greenlet<u8, u8>> {
@@ -115,7 +115,7 @@ fn live(world: &Rc<World>, me: &Current<u8>, is_root: bool) -> Result<u8, Error>
 pub fn run(program: &[u8]) {
     let (leaked, in_use) = (fiber::leaked_stacks(), fiber::pool_stats().in_use);
     let world = Rc::new(World {
-        bytes: RefCell::new(program[..program.len().min(LONGEST)].to_vec().into_iter()),
+        bytes: RefCell::new(program.iter().copied().take(LONGEST).collect()),
         table: RefCell::new((0..TABLE).map(|_| None).collect()),
         all: RefCell::default(),
         made: Cell::new(0),
