@@ -19,9 +19,6 @@ use crate::{
 /// A measurement that takes longer has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The core of measurements that need only one; the first one serves the machine's interrupts more often.
-const CORE: usize = 1;
-
 /// In every sample: how many cores others used while it was taken.
 const OTHERS: &str = "others_cores";
 
@@ -48,13 +45,13 @@ pub struct Series {
     pub skipped: Option<Skip>,
 }
 
-/// Measures a whole figure, and shows how it goes.
-pub fn run(figure: &'static Figure, scale: Scale, repetitions: usize) -> Outcome {
+/// Measures a whole figure, and shows how it goes. From `no_more_after` on, disturbed measurements are not taken again.
+pub fn run(figure: &'static Figure, scale: Scale, repetitions: usize, no_more_after: Instant) -> Outcome {
     println!("\n{} ({repetitions} x {})", figure.title, figure.contenders.len());
     let mut series: Vec<Series> =
         figure.contenders.iter().map(|contender| Series { contender, samples: Vec::new(), skipped: None }).collect();
-    // For measurements that others disturb; none in a smoke test.
-    let mut again = scale.pick(repetitions * series.len() / 2, 0);
+    // For measurements that others disturb; none in a smoke test, nor when time is short.
+    let mut again = if Instant::now() < no_more_after { scale.pick(repetitions * series.len() / 2, 0) } else { 0 };
     for repetition in 1..=repetitions {
         progress(&format!("  {repetition}:"));
         for series in series.iter_mut().filter(|series| series.skipped.is_none()) {
@@ -106,7 +103,7 @@ fn progress(text: &str) {
 fn measure_apart(figure: &Figure, contender: &Contender, scale: Scale) -> Result<Sample, Skip> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["measure", figure.name, contender.name, scale.pick("full", "quick")]);
-    let meter = Meter::start()?;
+    let meter = Meter::start(figure.cores)?;
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     if !ends_in_time(&mut process)? {
         process.kill()?;
@@ -137,9 +134,8 @@ fn ends_in_time(process: &mut Child) -> io::Result<bool> {
 }
 
 /// The other side of [`measure_apart`]: measures, and prints what was found as one line of JSON.
-pub fn measure_here(contender: &Contender, scale: Scale) -> io::Result<()> {
-    // With a single core there is nothing to choose.
-    let _ = sys::pin(&[CORE]);
+pub fn measure_here(figure: &Figure, contender: &Contender, scale: Scale) -> io::Result<()> {
+    sys::pin(figure.cores)?;
     let found = (contender.measure)(scale);
     println!("{}", serde_json::to_string(&found)?);
     Ok(())

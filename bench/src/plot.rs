@@ -1,6 +1,6 @@
 //! The plot: a panel a figure, a bar a contender, written as SVG by hand.
 //!
-//! A bar is as long as the median; a thin line reaches from the least to the greatest value.
+//! A bar is as long as the median; a thin line reaches from the least to the greatest value, but not out of the panel.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -25,7 +25,7 @@ const FOOTER: usize = 52;
 const TITLE: usize = 32;
 const ROW: usize = 24;
 const BAR: usize = 14;
-const NAMES: usize = 168;
+const NAMES: usize = 186;
 const VALUES: usize = 72;
 const LONGEST: usize = PANEL - NAMES - VALUES;
 
@@ -78,11 +78,14 @@ impl<'a> Panel<'a> {
         let bar = |series: &'a Series| Some((series, series.spread(metric.key)?));
         let bars: Vec<_> = outcome.series.iter().filter_map(bar).collect();
         let panel = Self { title: outcome.figure.title, what: metric.what, unit: metric.unit, bars };
-        (panel.greatest() > 0.0).then_some(panel)
+        (panel.longest() > 0.0).then_some(panel)
     }
 
-    fn greatest(&self) -> f64 {
-        self.bars.iter().map(|(_, spread)| spread.most).fold(0.0, f64::max)
+    /// The value at the panel's right end: the greatest one, unless an outlier would leave little of the bars.
+    fn longest(&self) -> f64 {
+        let greatest =
+            |value: fn(&Spread) -> f64| self.bars.iter().map(|(_, spread)| value(spread)).fold(0.0, f64::max);
+        greatest(|spread| spread.most).min(1.25 * greatest(|spread| spread.median))
     }
 
     fn height(&self) -> usize {
@@ -96,11 +99,11 @@ impl Display for Panel<'_> {
         let what = format!("{}; {better}", self.what);
         Text { x: 0, y: 8, size: 14, fill: INK, anchor: "start", bold: true, text: self.title }.fmt(out)?;
         Text { x: 0, y: 24, size: 11, fill: PALE_INK, anchor: "start", bold: false, text: &what }.fmt(out)?;
-        let scale = LONGEST as f64 / self.greatest();
+        let scale = LONGEST as f64 / self.longest();
         for (row, (series, spread)) in self.bars.iter().enumerate() {
             let name = series.contender.name;
             let middle = TITLE + row * ROW + ROW / 2;
-            let length = |value: f64| value * scale;
+            let length = |value: f64| (value * scale).min(LONGEST as f64);
             let fill = if name.starts_with(OURS) { GREEN } else { GREY };
             let end = NAMES as f64 + length(spread.most);
             Text { x: NAMES - 8, y: middle + 4, size: 12, fill: INK, anchor: "end", bold: fill == GREEN, text: name }

@@ -16,6 +16,7 @@ pub const FIGURE: Figure = Figure {
     title: "HTTP-shaped echo, 64 connections, one core",
     metric: RPS,
     beside: BESIDE,
+    cores: super::TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| on_one_core(scale, Kind::Ours, 0) },

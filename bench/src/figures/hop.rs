@@ -15,6 +15,7 @@ pub const FIGURE: Figure = Figure {
     title: "Hop through a queue of 1",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "an item" },
     beside: &[],
+    cores: super::ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::hop },

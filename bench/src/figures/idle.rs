@@ -8,6 +8,7 @@ pub const FIGURE: Figure = Figure {
     title: "64 busy connections beside 10,000 idle ones",
     metric: echo::RPS,
     beside: echo::BESIDE,
+    cores: super::TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| beside_idle(scale, Kind::Ours) },

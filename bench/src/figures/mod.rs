@@ -39,10 +39,16 @@ pub struct Figure {
     pub metric: Metric,
     /// Further metrics, shown beside it.
     pub beside: &'static [Metric],
+    /// Where it runs, unless a contender says otherwise: what others do on these cores disturbs it.
+    pub cores: &'static [usize],
     pub repetitions: usize,
     pub contenders: &'static [Contender],
     pub claims: &'static [Claim],
 }
+
+/// The first core serves the machine's interrupts more often.
+const ONE_CORE: &[usize] = &[1];
+const TWO_CORES: &[usize] = &[0, 1];
 
 /// One value of a sample.
 pub struct Metric {

@@ -22,6 +22,7 @@ pub const FIGURE: Figure = Figure {
         Metric { key: PAGE_TABLES, unit: Unit::Bytes, what: "page tables, each" },
         Metric { key: SPAWN, unit: Unit::Seconds, what: "until a million sleep" },
     ],
+    cores: super::ONE_CORE,
     repetitions: 3,
     contenders: &[
         Contender { name: OURS, measure: |scale| ours::sleepers(scale, Some(64 * 1024)) },

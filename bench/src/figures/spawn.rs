@@ -14,6 +14,7 @@ pub const FIGURE: Figure = Figure {
     title: "Spawn and wait, empty green thread",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a spawn with its wait" },
     beside: &[],
+    cores: super::ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::spawn },

@@ -16,6 +16,7 @@ pub const FIGURE: Figure = Figure {
     title: "Symmetric switch with a value",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a switch" },
     beside: &[],
+    cores: super::ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::switch },

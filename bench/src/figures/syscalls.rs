@@ -26,6 +26,7 @@ pub const FIGURE: Figure = Figure {
         Metric { key: READS, unit: Unit::Count, what: "reads a request" },
         Metric { key: WAITS, unit: Unit::Count, what: "polls a request" },
     ],
+    cores: super::TWO_CORES,
     repetitions: 1,
     contenders: &[
         Contender { name: OURS, measure: |scale| count(scale, Kind::Ours) },

@@ -10,6 +10,7 @@ pub const FIGURE: Figure = Figure {
     title: "The same echo, two hubs, two cores for server and client",
     metric: echo::RPS,
     beside: echo::BESIDE,
+    cores: super::TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| on_two_cores(scale, Kind::Ours) },

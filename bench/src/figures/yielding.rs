@@ -11,6 +11,7 @@ pub const FIGURE: Figure = Figure {
     title: "Yield, 10 green threads",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a yield" },
     beside: &[],
+    cores: super::ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::yielding },
