@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-loom bench soak fuzz check
+.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench check fuzz soak
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -11,7 +11,7 @@ help: ## show this
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
 
-test: test-rust test-fallbacks test-loom ## every test
+test: test-rust test-fallbacks test-loom test-asan ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test --workspace
@@ -25,10 +25,32 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 test-loom: ## all interleavings of a hub's inbox
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
 
+# The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
+ASAN_TARGET := x86_64-unknown-linux-gnu
+ASAN_RUNTIME := $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(ASAN_TARGET)/lib/librustc-*_rt.asan.a)
+test-asan: ## greenlets, green threads and I/O under AddressSanitizer and LeakSanitizer
+ifeq ($(ASAN_RUNTIME),)
+	@echo 'test-asan: skipped, this toolchain has no AddressSanitizer runtime for $(ASAN_TARGET)'
+else
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
+		CARGO_TARGET_DIR=target/asan $(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
+		--test switch --test greenlet --test green_thread --test eventlet_bugs --test hubs --test tcp
+endif
+
 check: ## formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+
+SECONDS ?= 60
+fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
+	cargo +nightly fuzz run --release feed -- -max_total_time=$(SECONDS)
+	cargo +nightly fuzz run --release greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600
+
+MINUTES ?= 3
+soak: ## MINUTES=3 of everything at once, with memory that must stay flat
+	$(CARGO) run --quiet --release -p greenloom --example soak -- $(MINUTES)
 
 bench: ## side by side with corosensei, generator, may, tokio, monoio and, where it is installed, Go
 	bench/run

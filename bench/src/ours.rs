@@ -11,6 +11,7 @@ use greenloom::{
     Builder, GreenThread, Hubs,
     greenlet::{Current, Greenlet},
     net::{ListenOptions, TcpStream},
+    queue::LightQueue,
 };
 
 use crate::{
@@ -72,8 +73,15 @@ fn ended(thread: GreenThread<()>) {
     thread.wait().expect("the green thread does not panic");
 }
 
-pub fn hop(_: Scale) -> Result<Sample, Skip> {
-    Err(Skip::absent("not yet"))
+pub fn hop(scale: Scale) -> Result<Sample, Skip> {
+    Ok(nanoseconds(scale, |count| {
+        let there = Rc::new(LightQueue::new(1));
+        let arriving = Rc::clone(&there);
+        let producer = greenloom::spawn(move || (0..count).for_each(|item| there.put(item).expect("nobody closes it")));
+        let consumer = greenloom::spawn(move || (0..count).for_each(|item| assert_eq!(arriving.get(), Ok(item))));
+        ended(producer);
+        ended(consumer);
+    }))
 }
 
 pub fn sleepers(scale: Scale, stack_size: Option<usize>) -> Result<Sample, Skip> {

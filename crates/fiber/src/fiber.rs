@@ -39,7 +39,7 @@ pub struct Fiber {
     stack: UnsafeCell<Option<Stack>>,
     /// The function, on the fiber's own stack, until it begins.
     start: Cell<Option<NonNull<Start>>>,
-    id: u64,
+    id: Cell<u64>,
     name: OnceCell<Box<str>>,
     one_thread: PhantomData<*mut ()>,
 }
@@ -129,6 +129,22 @@ impl Fiber {
         F: FnOnce() -> Rc<N> + 'static,
         N: Resume,
     {
+        let fiber = Fiber::finished();
+        fiber.restart(stack, function);
+        fiber
+    }
+
+    /// Gives a fiber that has ended a function and a stack, so that it begins anew, with a new number and the name it had. The function is
+    /// built where it stays, as is the rest: a fiber that is part of something larger need not be moved there.
+    ///
+    /// # Panics
+    /// As [`Fiber::new`], and when the fiber has not ended.
+    #[inline]
+    pub fn restart<F, N>(&self, stack: Stack, function: F)
+    where
+        F: FnOnce() -> Rc<N> + 'static,
+        N: Resume,
+    {
         unsafe fn run<F: FnOnce() -> Rc<N>, N: Resume>(start: NonNull<Start>) -> Rc<dyn Resume> {
             // SAFETY: `start` heads a `StartWith<F>` that is read just this once.
             let function = unsafe { ptr::read(&raw const (*start.cast::<StartWith<F>>().as_ptr()).function) };
@@ -139,6 +155,7 @@ impl Fiber {
             unsafe { ManuallyDrop::drop(&mut (*start.cast::<StartWith<F>>().as_ptr()).function) };
         }
 
+        assert!(self.is_finished(), "only a fiber that has ended can begin anew");
         overflow::install();
         let size = size_of::<StartWith<F>>();
         let align = align_of::<StartWith<F>>().max(16);
@@ -158,15 +175,15 @@ impl Fiber {
             });
             (NonNull::new_unchecked(with.cast::<Start>()), Context::new(stack.bottom(), start, entry))
         };
-        Fiber {
-            context: UnsafeCell::new(context),
-            state: Cell::new(State::New),
-            stack: UnsafeCell::new(Some(stack)),
-            start: Cell::new(Some(start)),
-            id: THREAD.with(|thread| thread.next_id.replace(thread.next_id.get() + 1)),
-            name: OnceCell::new(),
-            one_thread: PhantomData,
+        // SAFETY: the fiber has ended, so nobody uses its context or its stack.
+        unsafe {
+            self.context.get().write(context);
+            self.stack.get().write(Some(stack));
         }
+        self.start.set(Some(start));
+        let thread = Thread::record();
+        self.id.set(thread.next_id.replace(thread.next_id.get() + 1));
+        self.state.set(State::New);
     }
 
     /// A handle to the OS thread's own stack. All roots made on one thread stand for the same stack.
@@ -185,7 +202,7 @@ impl Fiber {
             state: Cell::new(state),
             stack: UnsafeCell::new(None),
             start: Cell::new(None),
-            id: 0,
+            id: Cell::new(0),
             name: OnceCell::new(),
             one_thread: PhantomData,
         }
@@ -274,7 +291,7 @@ impl Fiber {
     /// A number that no other fiber of this OS thread has; 0 for the root.
     #[inline]
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.get()
     }
 
     /// The name shown when the stack overflows.
@@ -333,7 +350,7 @@ impl Drop for Fiber {
 impl fmt::Debug for Fiber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fiber")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("name", &self.name())
             .field("state", &self.state.get())
             .finish()
@@ -469,7 +486,7 @@ pub(crate) fn running_stack() -> Option<(u64, Option<&'static str>, &'static Sta
         let fiber = unsafe { current.as_ref() }?;
         // SAFETY: as above.
         let stack = unsafe { &*fiber.stack.get() }.as_ref()?;
-        Some((fiber.id, fiber.name(), stack))
+        Some((fiber.id(), fiber.name(), stack))
     })
 }
 

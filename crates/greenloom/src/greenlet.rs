@@ -170,7 +170,16 @@ impl AnyGreenlet {
         Rc::clone(&self.0)
     }
 
-    pub(crate) fn downgrade(&self) -> WeakGreenlet {
+    /// A handle that does not keep it alive.
+    ///
+    /// Greenlets that hold one another's handles on their stacks are a cycle, and live until one of them is ended by hand.
+    ///
+    /// ```
+    /// let weak = greenloom::spawn(|| ()).greenlet().downgrade();
+    /// greenloom::yield_now();
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn downgrade(&self) -> WeakGreenlet {
         WeakGreenlet(Rc::downgrade(&self.0))
     }
 
@@ -265,10 +274,18 @@ impl fmt::Debug for AnyGreenlet {
     }
 }
 
+/// A handle that does not keep its greenlet alive; see [`AnyGreenlet::downgrade`].
 #[derive(Clone)]
-pub(crate) struct WeakGreenlet(Weak<Node>);
+pub struct WeakGreenlet(Weak<Node>);
+
+impl fmt::Debug for WeakGreenlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakGreenlet")
+    }
+}
 
 impl WeakGreenlet {
+    /// The greenlet, if it is still there.
     pub fn upgrade(&self) -> Option<AnyGreenlet> {
         self.0.upgrade().map(AnyGreenlet)
     }
@@ -289,12 +306,13 @@ fn unwind_dropped(greenlet: AnyGreenlet) {
         hub.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
         *greenlet.node().parent.borrow_mut() = Some(me.clone());
         let mail = me.node().mail();
-        let before = mail.receives_at.replace(ANYTHING);
+        // An error may have come with the switch after which we look after what was abandoned; it is not this one's.
+        let (before, pending) = (mail.receives_at.replace(ANYTHING), mail.thrown.take());
         hub.watch.will_throw();
         hub.switch_to(&greenlet);
         mail.receives_at.set(before);
         // What came back is of no interest: a panic was reported by the panic hook.
-        let _ = mail.thrown.take();
+        mail.thrown.set(pending);
     });
 }
 

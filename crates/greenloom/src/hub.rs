@@ -12,7 +12,7 @@
 //!
 //! Functions that the hub calls must not block; one that panics is reported by the panic hook, and the hub goes on.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -22,9 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fiber::{Fiber, Stack, SwitchError};
-use hub::{
-    Cause, Choose, Clock, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey,
-};
+use hub::{Cause, Choose, Core, Inbox, InboxClosed, MonotonicClock, Others, RunQueue, SourceKey, TURN_EVERY, TimerKey};
 use slab::Slab;
 
 use crate::greenlet::AnyGreenlet;
@@ -32,7 +30,7 @@ use crate::instrument::{Event, Watch};
 use crate::node::{Interrupts, Kind, NO_SLOT, Node, Wake};
 use crate::park::{Waker, prepare};
 
-pub use hub::{Direction, Time};
+pub use hub::{Clock, Direction, Time};
 
 /// Ready work: a green thread's slot, or the place of a function to call. One word, because it is built and
 /// copied at every park: an enum is stored in two halves and read as a whole, which stalls the processor.
@@ -87,7 +85,8 @@ pub(crate) struct State {
     ready: RefCell<RunQueue<Ready>>,
     /// The functions among the ready work.
     calls: RefCell<Slab<Box<dyn FnOnce()>>>,
-    core: RefCell<Core<Work, Message>>,
+    /// Gone when the OS thread has ended.
+    core: RefCell<Option<Core<Work, Message>>>,
     /// All that are parked or may be: the root, green threads, and greenlets that have parked once.
     threads: RefCell<Slab<AnyGreenlet>>,
     last_ticket: Cell<u64>,
@@ -203,7 +202,7 @@ impl State {
             hub: OnceCell::new(),
             ready: RefCell::new(RunQueue::new()),
             calls: RefCell::new(Slab::new()),
-            core: RefCell::new(core),
+            core: RefCell::new(Some(core)),
             threads: RefCell::new(Slab::new()),
             last_ticket: Cell::new(0),
             budget: Cell::new(TURN_EVERY),
@@ -250,6 +249,11 @@ impl State {
     #[inline]
     pub fn is_current_interrupted(&self) -> bool {
         self.current_interrupted.get()
+    }
+
+    #[inline]
+    pub fn is_current_killed(&self) -> bool {
+        self.is_current_interrupted() && self.with_current(|me| me.node().interrupts.get().killed)
     }
 
     pub fn change_interrupts(&self, greenlet: &AnyGreenlet, change: impl FnOnce(&mut Interrupts)) {
@@ -440,19 +444,19 @@ impl State {
     // Timers.
 
     pub fn now(&self) -> Time {
-        self.core.borrow().clock().now()
+        self.core().clock().now()
     }
 
     pub fn add_wake_timer(&self, at: Time, slot: u32, ticket: u64) -> TimerKey {
-        self.core.borrow_mut().add_timer(at, Work::Wake { slot, ticket })
+        self.core().add_timer(at, Work::Wake { slot, ticket })
     }
 
     pub fn add_call_timer(&self, at: Time, call: Box<dyn FnOnce()>) -> TimerKey {
-        self.core.borrow_mut().add_timer(at, Work::Call(call))
+        self.core().add_timer(at, Work::Call(call))
     }
 
     pub fn cancel_timer(&self, key: TimerKey) -> bool {
-        let work = self.core.borrow_mut().timers.cancel(key);
+        let work = self.core().timers.cancel(key);
         // What it captured is dropped outside of the borrow: a destructor may use the hub.
         work.is_some()
     }
@@ -472,7 +476,7 @@ impl State {
     /// One round of the hub's greenlet.
     fn run_once(&self) {
         self.renew_after_fork();
-        let messages = self.core.borrow().inbox().take();
+        let messages = self.core().inbox().take();
         for message in messages {
             self.receive(message);
         }
@@ -502,7 +506,7 @@ impl State {
         let others = if self.outstanding.get() > 0 { Others::Working } else { self.others.get() };
         let mut fired = self.fired.take();
         let busy = !self.ready.borrow().is_empty();
-        let result = self.core.borrow_mut().turn(busy, others, &mut fired);
+        let result = self.core().turn(busy, others, &mut fired);
         if self.watch.is_on() {
             self.watch.tell(&Event::Turn { fired: fired.len() });
         }
@@ -552,7 +556,7 @@ impl State {
         if self.forks.replace(forks) == forks {
             return;
         }
-        let waiting = match self.core.borrow_mut().renew() {
+        let waiting = match self.core().renew() {
             Ok(waiting) => waiting,
             Err(error) => panic!("no hub in the child of a fork: {error}"),
         };
@@ -567,12 +571,20 @@ impl State {
     }
 
     pub fn with_core<R>(&self, f: impl FnOnce(&mut Core<Work, Message>) -> R) -> R {
-        f(&mut self.core.borrow_mut())
+        f(&mut self.core())
+    }
+
+    #[inline]
+    fn core(&self) -> RefMut<'_, Core<Work, Message>> {
+        RefMut::map(self.core.borrow_mut(), |core| match core {
+            Some(core) => core,
+            None => unreachable!("an OS thread's state is forgotten when its core is dropped"),
+        })
     }
 
     /// Forgets a source and tells who waits on it that it was closed.
     pub fn remove_source(&self, key: SourceKey, fd: Option<BorrowedFd<'_>>) {
-        let told = self.core.borrow_mut().remove_source(key, fd);
+        let told = self.core().remove_source(key, fd);
         for work in told.into_iter().flatten() {
             match work {
                 Work::Wake { slot, ticket } => {
@@ -586,7 +598,7 @@ impl State {
     // For other OS threads and for tests.
 
     pub fn inbox(&self) -> Arc<Inbox<Message>> {
-        Arc::clone(self.core.borrow().inbox())
+        Arc::clone(self.core().inbox())
     }
 
     pub fn set_choose(&self, choose: Option<Box<dyn Choose>>) {
@@ -650,6 +662,9 @@ impl State {
                 std::mem::forget(thread);
             }
         }
+        // The poller's file descriptors go, too.
+        let core = self.core.take();
+        drop((core, self.fired.take(), self.abandoned.take(), self.on_deadlock.take()));
     }
 }
 
@@ -860,7 +875,7 @@ impl Hub {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("id", &self.state.id()).field("core", &*self.state.core.borrow()).finish()
+        f.debug_struct("Hub").field("id", &self.state.id()).field("core", &*self.state.core()).finish()
     }
 }
 

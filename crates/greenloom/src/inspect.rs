@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use fiber::{PoolStats, pool_stats};
+
 use crate::greenlet::AnyGreenlet;
 use crate::hub::with_hub;
 
@@ -65,6 +67,16 @@ impl fmt::Display for GreenletInfo {
 /// ```
 pub fn green_threads() -> Vec<GreenletInfo> {
     with_hub(|hub| hub.enrolled()).iter().map(info).collect()
+}
+
+/// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green threads left when
+/// their OS thread ended, and greenlets that refused to end.
+///
+/// ```
+/// assert_eq!(greenloom::inspect::leaked_stacks(), 0);
+/// ```
+pub fn leaked_stacks() -> usize {
+    fiber::leaked_stacks()
 }
 
 fn info(greenlet: &AnyGreenlet) -> GreenletInfo {

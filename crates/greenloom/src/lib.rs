@@ -78,3 +78,26 @@ pub use thread::{
     spawn_after_local, spawn_n, yield_now,
 };
 pub use timeout::{Elapsed, timeout};
+
+/// The code in the README and in the guides compiles and runs.
+#[cfg(doctest)]
+mod guides {
+    macro_rules! guides {
+        ($($name:ident $path:literal;)*) => {
+            $(
+                #[doc = include_str!(concat!("../../../", $path))]
+                mod $name {}
+            )*
+        };
+    }
+
+    guides! {
+        readme "README.md";
+        greenlets "docs/greenlets.md";
+        green_threads "docs/green-threads.md";
+        io "docs/io.md";
+        testing "docs/testing.md";
+        hubs "docs/hubs.md";
+        design "docs/design.md";
+    }
+}

@@ -89,6 +89,7 @@ pub(crate) struct Mail {
 }
 
 impl Node {
+    #[inline(always)]
     pub fn new(fiber: Fiber, kind: Kind, parent: Option<AnyGreenlet>) -> Rc<Node> {
         Rc::new(Node {
             fiber,

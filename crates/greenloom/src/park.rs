@@ -61,7 +61,8 @@ impl Waker {
 pub enum Refused {
     /// A function that the hub calls (a timer, a listener, a link) wants to block; nobody would be left to wake it.
     InHub,
-    /// A destructor wants to block while a panic unwinds its green thread. Others would see the panic as theirs.
+    /// A destructor wants to block while its green thread unwinds, from a panic, a kill or a timeout. Others would see the panic as
+    /// theirs.
     Panicking,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for Refused {
             Refused::InHub => {
                 "cannot block in a function that the hub calls (a timer, a listener, a link): spawn a green thread for it"
             }
-            Refused::Panicking => "cannot block while a panic unwinds this green thread: a destructor must not wait",
+            Refused::Panicking => "cannot block while this green thread unwinds (a panic, a kill, a timeout): a destructor must not wait",
         })
     }
 }
@@ -163,9 +164,19 @@ impl Ticket {
     /// Unwinds if it was killed or if a timeout around it expired.
     #[inline(always)]
     pub fn park(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
+        let shielded = self.shielded;
+        let wake = self.park_quietly(waits_for, deadline);
+        if !shielded {
+            let _ = check_interrupts(here());
+        }
+        wake
+    }
+
+    /// As [`Ticket::park`], without unwinding: the caller has something to see to first.
+    #[inline(always)]
+    pub fn park_quietly(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
         // Whatever ends the park takes the number back, so there will be nothing to forget.
-        let this = ManuallyDrop::new(self);
-        let (waker, shielded) = (this.waker, this.shielded);
+        let waker = ManuallyDrop::new(self).waker;
         let hub = here();
         if hub.begin_park(waker.ticket, waits_for) {
             match deadline {
@@ -176,9 +187,6 @@ impl Ticket {
                     hub.cancel_timer(timer);
                 }
             }
-        }
-        if !shielded {
-            let _ = check_interrupts(hub);
         }
         hub.with_current(|me| me.node().cause.get())
     }

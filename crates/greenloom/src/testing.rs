@@ -223,13 +223,13 @@ impl Simulation {
     }
 }
 
-/// Runs `body` under many schedules, one a seed from 0 to `seeds`, and panics with the first failure, its seed printed. With
+/// Runs `body` under many schedules, one a seed from 0 to `seeds`, which it is given, too, and panics with the first failure, its seed printed. With
 /// the environment variable `GREENLOOM_SEED` set, runs that seed alone.
 ///
 /// ```
 /// use greenloom::{spawn, testing};
 ///
-/// testing::explore(20, || {
+/// testing::explore(20, |_seed| {
 ///     let threads: Vec<_> = (0..3).map(|number| spawn(move || number)).collect();
 ///     let sum: i32 = threads.into_iter().map(|thread| thread.wait().unwrap()).sum();
 ///     assert_eq!(sum, 3);
@@ -238,7 +238,7 @@ impl Simulation {
 ///
 /// # Panics
 /// When `body` panics or deadlocks under one of them.
-pub fn explore(seeds: u64, body: impl Fn() + Send + Sync) {
+pub fn explore(seeds: u64, body: impl Fn(u64) + Send + Sync) {
     let seeds = match std::env::var("GREENLOOM_SEED") {
         Err(_) => 0..seeds,
         Ok(text) => {
@@ -248,7 +248,7 @@ pub fn explore(seeds: u64, body: impl Fn() + Send + Sync) {
     };
     for seed in seeds {
         let simulation = Simulation::new().seed(seed);
-        if let Err(deadlock) = simulation.run(&body) {
+        if let Err(deadlock) = simulation.run(|| body(seed)) {
             simulation.print_seed();
             panic!("{deadlock}");
         }

@@ -263,7 +263,10 @@ fn make(hub: &State, stack_size: usize, name: Option<String>, body: impl FnOnce(
 /// Makes a green thread that is in the hub's table and not ready yet. `body` must not unwind.
 #[inline]
 fn make_on(hub: &State, stack: Stack, name: Option<String>, body: impl FnOnce() + 'static) -> AnyGreenlet {
-    let fiber = Fiber::new(stack, move || -> Rc<Node> {
+    // An empty node is made of constants, and the rest is filled in where it stays.
+    let node = Node::new(Fiber::finished(), Kind::GreenThread, None);
+    *node.parent.borrow_mut() = Some(hub.hub().clone());
+    node.fiber.restart(stack, move || -> Rc<Node> {
         with_hub(|hub| {
             if hub.watch.is_on() {
                 hub.watch.switched(hub);
@@ -274,9 +277,9 @@ fn make_on(hub: &State, stack: Stack, name: Option<String>, body: impl FnOnce() 
         with_hub(end)
     });
     if let Some(name) = name {
-        let _ = fiber.set_name(name.into_boxed_str());
+        let _ = node.fiber.set_name(name.into_boxed_str());
     }
-    let greenlet = AnyGreenlet::from_node(Node::new(fiber, Kind::GreenThread, Some(hub.hub().clone())));
+    let greenlet = AnyGreenlet::from_node(node);
     hub.enroll(&greenlet);
     if hub.watch.is_on() {
         hub.watch.tell(&Event::Spawn { greenlet: &greenlet });

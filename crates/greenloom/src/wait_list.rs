@@ -2,8 +2,8 @@
 //!
 //! One list serves all of [`sync`](crate::sync) and [`queue`](crate::queue). It lives under its owner's lock. The
 //! one who wakes does not take effect by waking: it marks the waiter as *granted*, under the lock, with what it grants
-//! (a permit, an item), and wakes it afterwards. A waiter that is interrupted looks under the lock whether it was granted
-//! something; if so it gives that back, else it removes itself. So nothing is lost between the two.
+//! (a permit, an item), and wakes it afterwards. A waiter that was interrupted meanwhile looks under the lock whether it was
+//! granted something. If it timed out, it keeps that; if it was killed, it gives that back. So nothing is lost between the two.
 //!
 //! A waiter whose hub has ended never comes to look: its OS thread is gone. Who wakes it learns that, and takes the grant back.
 //!
@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub::Time;
 
-use crate::park::{Refused, Waker, prepare};
+use crate::hub::here;
+use crate::park::{Refused, Waker, check_interrupts, prepare};
 
 /// Names a waiter in its list.
 pub(crate) type WaiterKey = usize;
@@ -241,30 +242,24 @@ pub(crate) fn wait<L: Line>(
     };
     let key = L::list(&mut state).push(ticket.waker(), None, brings);
     drop(state);
-    let interrupted = Interrupted::<L> { mutex, key };
-    ticket.park(L::WAITS_FOR, deadline);
-    std::mem::forget(interrupted);
+    ticket.park_quietly(L::WAITS_FOR, deadline);
+    let hub = here();
+    if hub.is_current_killed() {
+        leave::<L>(mutex, key);
+        let _ = check_interrupts(hub);
+        unreachable!("one that is killed unwinds: it could not have parked while a panic unwinds");
+    }
     let mut state = lock(mutex);
     match L::list(&mut state).leave(key) {
+        // A timeout that expires after the grant comes too late for this wait; it comes at the next one.
         Ok(granted) => Ok(granted),
         Err(brings) => {
             let next = L::left(&mut state);
             drop(state);
             wake::<L>(mutex, next);
+            let _ = check_interrupts(hub);
             Err(Ungranted::TimedOut(brings))
         }
-    }
-}
-
-/// Leaves the line when the park unwinds.
-struct Interrupted<'a, L: Line> {
-    mutex: &'a Mutex<L::State>,
-    key: WaiterKey,
-}
-
-impl<L: Line> Drop for Interrupted<'_, L> {
-    fn drop(&mut self) {
-        leave::<L>(self.mutex, self.key);
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use common::{Log, Random, millis, on_os_threads, settle, simulate};
 use greenloom::hub::now;
-use greenloom::queue::{LifoQueue, LightQueue, Order, PriorityQueue, PutError, Queue, QueueOf, Reason};
+use greenloom::queue::{
+    Fifo, Lifo, LifoQueue, LightQueue, Order, Priority, PriorityQueue, PutError, Queue, QueueOf, Reason,
+};
 use greenloom::testing::explore;
 use greenloom::{GreenThread, get_hub, sleep, spawn, spawn_n, timeout, yield_now};
 
@@ -542,12 +544,10 @@ fn conserves<O: Order<Item = u64> + 'static>(seed: u64, capacity: usize) {
 #[test]
 fn what_goes_in_comes_out_once_under_any_schedule() {
     for capacity in [0, 1, 3, usize::MAX] {
-        let seed = std::sync::atomic::AtomicU64::new(0);
-        explore(100, move || {
-            let seed = seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            conserves::<greenloom::queue::Fifo<u64>>(seed, capacity);
-            conserves::<greenloom::queue::Lifo<u64>>(seed, capacity);
-            conserves::<greenloom::queue::Priority<u64>>(seed, capacity);
+        explore(100, |seed| {
+            conserves::<Fifo<u64>>(seed, capacity);
+            conserves::<Lifo<u64>>(seed, capacity);
+            conserves::<Priority<u64>>(seed, capacity);
         });
     }
 }

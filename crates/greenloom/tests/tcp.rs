@@ -606,7 +606,7 @@ fn a_clone_is_the_same_connection() {
 
 #[test]
 fn under_any_schedule_each_client_gets_its_answer() {
-    greenloom::testing::explore(20, || {
+    greenloom::testing::explore(20, |_seed| {
         let listener = Rc::new(net::listen("127.0.0.1:0").unwrap());
         let address = listener.local_addr().unwrap();
         let accepting = listener.clone();

@@ -86,7 +86,7 @@ fn a_deadlock_names_who_waits_for_what() {
 #[test]
 #[should_panic(expected = "the third came first")]
 fn explore_finds_a_schedule_that_fails() {
-    explore(200, || {
+    explore(200, |_| {
         let log: Rc<RefCell<Vec<u32>>> = Rc::default();
         let threads: Vec<_> = (1..=3)
             .map(|number| {

@@ -1,6 +1,5 @@
 //! One green thread a connection, up to a limit.
 
-use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{TcpListener, TcpStream};
-use crate::park::{Waker, park};
+use crate::sync::Semaphore;
 use crate::thread::{Builder, sleep};
 
 /// What accepts connections.
@@ -70,10 +69,10 @@ pub fn serve<L: Listener>(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a concurrency of zero would serve nobody"));
     }
     let handler = Rc::new(handler);
-    let places = Rc::new(Places { free: Cell::new(concurrency), waiter: Cell::new(None) });
+    let places = Rc::new(Semaphore::new(concurrency));
     let mut pause = Pause::default();
     loop {
-        let place = Places::take(&places)?;
+        let place = Place::take(&places)?;
         let (stream, from) = match listener.accept() {
             Ok(connection) => connection,
             Err(_) if listener.is_closed() => return Ok(()),
@@ -154,29 +153,18 @@ impl Pause {
     }
 }
 
-/// How many more handlers may run.
-struct Places {
-    free: Cell<usize>,
-    waiter: Cell<Option<Waker>>,
-}
+/// A handler's place, given back when it has ended.
+struct Place(Rc<Semaphore>);
 
-struct Place(Rc<Places>);
-
-impl Places {
-    fn take(places: &Rc<Places>) -> io::Result<Place> {
-        while places.free.get() == 0 {
-            park("a handler's end", |waker| places.waiter.set(Some(waker)))?;
-        }
-        places.free.set(places.free.get() - 1);
+impl Place {
+    fn take(places: &Rc<Semaphore>) -> io::Result<Place> {
+        places.acquire_or_refuse()?;
         Ok(Place(Rc::clone(places)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.free.set(self.0.free.get() + 1);
-        if let Some(waiter) = self.0.waiter.take() {
-            waiter.wake();
-        }
+        self.0.release();
     }
 }

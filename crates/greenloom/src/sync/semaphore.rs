@@ -7,6 +7,7 @@ use std::time::Duration;
 use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
+use crate::Refused;
 use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake};
 
 /// A number of permits. Those who wait get them in the order in which they came: a permit that is released while somebody waits
@@ -126,8 +127,17 @@ impl Semaphore {
         wake::<Waiters>(&self.state, first);
     }
 
+    /// As [`Semaphore::acquire`], with the permit forgotten and an error where waiting is not possible.
+    pub(crate) fn acquire_or_refuse(&self) -> Result<(), Refused> {
+        match self.wait(|| None) {
+            Ok(()) => Ok(()),
+            Err(Ungranted::Refused(refused, ())) => Err(refused),
+            Err(Ungranted::TimedOut(())) => unreachable!("there was no deadline"),
+        }
+    }
+
     #[inline]
-    pub(crate) fn wait(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<(), Ungranted<()>> {
+    fn wait(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<(), Ungranted<()>> {
         let mut state = lock(&self.state);
         if state.available > 0 {
             state.available -= 1;
