@@ -632,9 +632,10 @@ pub(crate) fn call_safely(call: Box<dyn FnOnce()>) {
     let _ = catch_unwind(AssertUnwindSafe(call));
 }
 
-pub(crate) fn send_wake(waker: Waker, cause: Wake) {
-    // A hub that has ended has no one to wake.
-    let _ = registry::send(waker.hub, Message::Wake { slot: waker.slot, ticket: waker.ticket, cause });
+/// Wakes on another OS thread; returns `false` if its hub has ended.
+#[cold]
+pub(crate) fn send_wake(waker: Waker, cause: Wake) -> bool {
+    registry::send(waker.hub, Message::Wake { slot: waker.slot, ticket: waker.ticket, cause }).is_ok()
 }
 
 impl State {

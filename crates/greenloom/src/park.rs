@@ -32,12 +32,14 @@ pub(crate) struct Waker {
 }
 
 impl Waker {
-    /// Ends the park, if it has not ended yet. Never switches.
-    pub fn wake(self) {
-        self.wake_as(Wake::Woken);
+    /// Ends the park, if it has not ended yet. Never switches. Returns `false` if the hub is gone, and its green threads with it.
+    #[inline]
+    pub fn wake(self) -> bool {
+        self.wake_as(Wake::Woken)
     }
 
-    pub fn wake_as(self, cause: Wake) {
+    #[inline]
+    pub fn wake_as(self, cause: Wake) -> bool {
         let here = State::try_with(|hub| {
             let here = hub.id() == self.hub;
             if here {
@@ -45,9 +47,7 @@ impl Waker {
             }
             here
         });
-        if here != Some(true) {
-            send_wake(self, cause);
-        }
+        here == Some(true) || send_wake(self, cause)
     }
 }
 

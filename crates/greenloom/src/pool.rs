@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::greenlet::getcurrent;
 use crate::hub::with_hub;
 use crate::sync::{Semaphore, WaitGroup};
-use crate::thread::{GreenThread, JoinError, spawn};
+use crate::thread::{GreenThread, JoinError, is_interrupt, spawn};
 
 /// Runs green threads, at most `size` at a time. Clones are the same pool.
 ///
@@ -41,6 +41,16 @@ struct Inner {
     group: WaitGroup,
     /// The numbers of the green threads that run in it.
     members: RefCell<HashSet<u64>>,
+}
+
+/// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its own.
+fn run_inline<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        if is_interrupt(payload.as_ref()) {
+            resume_unwind(payload);
+        }
+        JoinError::from_payload(payload)
+    })
 }
 
 /// A place in the pool, given back when it is dropped: when its green thread has ended, or when it is cancelled unstarted.
@@ -94,7 +104,7 @@ impl GreenPool {
     /// Where waiting is not possible, and as [`spawn`].
     pub fn spawn<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
         if self.must_run_inline() {
-            return GreenThread::finished(catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload));
+            return GreenThread::finished(run_inline(f));
         }
         let place = self.take_place();
         spawn(move || {
@@ -110,7 +120,7 @@ impl GreenPool {
     pub fn spawn_n(&self, f: impl FnOnce() + 'static) {
         if self.must_run_inline() {
             // The panic hook has reported a panic.
-            let _ = catch_unwind(AssertUnwindSafe(f));
+            let _ = run_inline(f);
             return;
         }
         let place = self.take_place();
@@ -145,7 +155,8 @@ impl GreenPool {
     }
 
     /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items are taken and
-    /// green threads started as results are asked for, at most [`size`](GreenPool::size) ahead.
+    /// green threads started as results are asked for, at most [`size`](GreenPool::size) ahead. While others fill the pool, it waits
+    /// for a place only if it has no result to wait for.
     pub fn imap<I, T, R>(&self, f: impl Fn(T) -> R + 'static, items: I) -> IMap<I::IntoIter, T, R>
     where
         I: IntoIterator<Item = T>,
@@ -225,7 +236,7 @@ impl<I: Iterator<Item = T>, T: 'static, R: 'static> Iterator for IMap<I, T, R> {
     type Item = Result<R, JoinError>;
 
     fn next(&mut self) -> Option<Result<R, JoinError>> {
-        while self.ahead.len() < self.pool.size().max(1) {
+        while self.ahead.is_empty() || self.ahead.len() < self.pool.size() && self.pool.free() > 0 {
             let Some(item) = self.items.next() else { break };
             let f = Rc::clone(&self.f);
             self.ahead.push_back(self.pool.spawn(move || f(item)));

@@ -21,7 +21,9 @@ use hub::Time;
 
 use crate::Refused;
 use crate::park::Waker;
-use crate::wait_list::{Claim, Line, Ungranted, WaitList, WaiterKey, deadline, grant_all, leave, lock, wait, wake};
+use crate::wait_list::{
+    Claim, Granted, Line, Registered, Ungranted, WaitList, WaiterKey, deadline, leave, lock, wait, wake, wake_all,
+};
 
 /// A first in, first out queue.
 ///
@@ -230,6 +232,8 @@ pub enum Reason {
     Empty,
     /// The queue was closed.
     Closed,
+    /// The time was over before all tasks were done. Only from `join_timeout`.
+    Unfinished,
     /// Waiting is not possible in a function that the hub calls.
     InHub,
     /// Waiting is not possible while a panic unwinds.
@@ -251,6 +255,7 @@ impl fmt::Display for Reason {
             Reason::Full => f.write_str("the queue is full"),
             Reason::Empty => f.write_str("the queue is empty"),
             Reason::Closed => f.write_str("the queue is closed"),
+            Reason::Unfinished => f.write_str("not all tasks of the queue are done"),
             Reason::InHub => Refused::InHub.fmt(f),
             Reason::Panicking => Refused::Panicking.fmt(f),
         }
@@ -305,13 +310,13 @@ impl<O: Order> Line for Getters<O> {
         &mut state.getters
     }
 
-    fn take_back(state: &mut State<O>, item: Option<O::Item>) -> Option<Waker> {
+    fn take_back(state: &mut State<O>, item: Option<O::Item>) -> Option<Granted> {
         let mut item = Some(item?);
-        let waker = state.getters.grant(|()| item.take());
+        let next = state.getters.grant(|()| item.take());
         if let Some(item) = item {
             state.items.push_back_in(item);
         }
-        waker
+        next
     }
 }
 
@@ -326,7 +331,7 @@ impl<O: Order> Line for Putters<O> {
         &mut state.putters
     }
 
-    fn take_back(_: &mut State<O>, _: Result<(), O::Item>) -> Option<Waker> {
+    fn take_back(_: &mut State<O>, _: Result<(), O::Item>) -> Option<Granted> {
         // The item is in the queue already, or the queue is closed.
         None
     }
@@ -342,7 +347,7 @@ impl<O: Order> Line for Joiners<O> {
         &mut state.joiners
     }
 
-    fn take_back(_: &mut State<O>, (): ()) -> Option<Waker> {
+    fn take_back(_: &mut State<O>, (): ()) -> Option<Granted> {
         None
     }
 }
@@ -350,11 +355,11 @@ impl<O: Order> Line for Joiners<O> {
 impl<O: Order> State<O> {
     /// Puts an item where there is a place for it: with a getter that waits, or among the items.
     #[inline]
-    fn put_now(&mut self, item: O::Item) -> Result<Option<Waker>, O::Item> {
+    fn put_now(&mut self, item: O::Item) -> Result<Option<Granted>, O::Item> {
         let mut item = Some(item);
-        if let Some(waker) = self.getters.grant(|()| item.take()) {
+        if let Some(getter) = self.getters.grant(|()| item.take()) {
             self.unfinished += 1;
-            return Ok(Some(waker));
+            return Ok(Some(getter));
         }
         match item {
             Some(item) if self.items.len() >= self.capacity => Err(item),
@@ -369,26 +374,32 @@ impl<O: Order> State<O> {
 
     /// Takes an item, and lets the first putter that waits fill its place.
     #[inline]
-    fn get_now(&mut self) -> Option<(O::Item, Option<Waker>)> {
+    fn get_now(&mut self) -> Option<(O::Item, Option<Granted>)> {
         let item = self.items.pop();
         if item.is_some() && self.items.len() >= self.capacity {
             // One that was put back had the place.
             return item.map(|item| (item, None));
         }
-        let mut moved = None;
-        let waker = self.putters.grant(|putters| {
-            moved = Some(putters);
-            Ok(())
-        });
-        let Some(moved) = moved else { return item.map(|item| (item, None)) };
-        self.unfinished += 1;
-        match item {
-            None => Some((moved, waker)),
-            Some(item) => {
+        match (item, self.admit_putter()) {
+            (item, None) => item.map(|item| (item, None)),
+            (None, Some((moved, putter))) => Some((moved, Some(putter))),
+            (Some(item), Some((moved, putter))) => {
                 self.items.push(moved);
-                Some((item, waker))
+                Some((item, Some(putter)))
             }
         }
+    }
+
+    /// Takes the item of the first putter that waits.
+    #[inline]
+    fn admit_putter(&mut self) -> Option<(O::Item, Granted)> {
+        let mut moved = None;
+        let putter = self.putters.grant(|item| {
+            moved = Some(item);
+            Ok(())
+        });
+        self.unfinished += usize::from(moved.is_some());
+        moved.zip(putter)
     }
 }
 
@@ -439,9 +450,9 @@ impl<O: Order> QueueOf<O> {
             return Err(PutError { item, reason: Reason::Closed });
         }
         match state.put_now(item) {
-            Ok(waker) => {
+            Ok(getter) => {
                 drop(state);
-                wake(waker);
+                wake::<Getters<O>>(&self.state, getter);
                 Ok(())
             }
             Err(item) => Err(PutError { item, reason: Reason::Full }),
@@ -455,14 +466,14 @@ impl<O: Order> QueueOf<O> {
             return Err(PutError { item, reason: Reason::Closed });
         }
         let item = match state.put_now(item) {
-            Ok(waker) => {
+            Ok(getter) => {
                 drop(state);
-                wake(waker);
+                wake::<Getters<O>>(&self.state, getter);
                 return Ok(());
             }
             Err(item) => item,
         };
-        match wait::<Putters<O>>(&self.state, state, item, deadline()) {
+        match wait::<Putters<O>>(&self.state, item, state, deadline()) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(item)) => Err(PutError { item, reason: Reason::Closed }),
             Err(Ungranted::TimedOut(item)) => Err(PutError { item, reason: Reason::Full }),
@@ -494,9 +505,9 @@ impl<O: Order> QueueOf<O> {
     pub fn try_get(&self) -> Result<O::Item, Reason> {
         let mut state = lock(&self.state);
         match state.get_now() {
-            Some((item, waker)) => {
+            Some((item, putter)) => {
                 drop(state);
-                wake(waker);
+                wake::<Putters<O>>(&self.state, putter);
                 Ok(item)
             }
             None if state.closed => Err(Reason::Closed),
@@ -507,15 +518,15 @@ impl<O: Order> QueueOf<O> {
     #[inline]
     fn get_until(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<O::Item, Reason> {
         let mut state = lock(&self.state);
-        if let Some((item, waker)) = state.get_now() {
+        if let Some((item, putter)) = state.get_now() {
             drop(state);
-            wake(waker);
+            wake::<Putters<O>>(&self.state, putter);
             return Ok(item);
         }
         if state.closed {
             return Err(Reason::Closed);
         }
-        match wait::<Getters<O>>(&self.state, state, (), deadline()) {
+        match wait::<Getters<O>>(&self.state, (), state, deadline()) {
             Ok(Some(item)) => Ok(item),
             Ok(None) => Err(Reason::Closed),
             Err(Ungranted::TimedOut(())) => Err(Reason::Empty),
@@ -526,16 +537,59 @@ impl<O: Order> QueueOf<O> {
     /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty. Items that are
     /// in it can still be got.
     pub fn close(&self) {
-        lock(&self.state).closed = true;
-        loop {
-            let mut state = lock(&self.state);
-            let waker = state.putters.grant(Err).or_else(|| state.getters.grant(|()| None));
-            drop(state);
-            match waker {
-                Some(waker) => waker.wake(),
-                None => return,
-            }
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let (putters, getters) = (state.putters.grant_all(Err), state.getters.grant_all(|()| None));
+        drop(state);
+        wake_all(putters);
+        wake_all(getters);
+    }
+
+    /// Takes items until the queue is closed and empty; parks while there is none.
+    ///
+    /// ```
+    /// let queue = greenloom::queue::Queue::unbounded();
+    /// (0..3).try_for_each(|n| queue.put(n))?;
+    /// queue.close();
+    /// assert_eq!(queue.iter().sum::<i32>(), 3);
+    /// # Ok::<(), greenloom::queue::PutError<i32>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// The iterator's `next`, where waiting is not possible.
+    pub fn iter(&self) -> Iter<'_, O> {
+        Iter { queue: self }
+    }
+
+    /// How many items it holds at most; `usize::MAX` if there is no limit.
+    pub fn capacity(&self) -> usize {
+        lock(&self.state).capacity
+    }
+
+    /// Changes the capacity. Those who wait for room get what there is now; items that are in the queue stay.
+    ///
+    /// Semantics: eventlet's `resize`.
+    ///
+    /// ```
+    /// let queue = greenloom::queue::Queue::new(1);
+    /// queue.put('a')?;
+    /// assert!(queue.try_put('b').is_err());
+    /// queue.resize(2);
+    /// queue.put('b')?;
+    /// # Ok::<(), greenloom::queue::PutError<char>>(())
+    /// ```
+    pub fn resize(&self, capacity: usize) {
+        let mut state = lock(&self.state);
+        state.capacity = capacity;
+        let mut admitted = Vec::new();
+        while state.items.len() < state.capacity
+            && let Some((item, putter)) = state.admit_putter()
+        {
+            state.items.push(item);
+            admitted.push(putter);
         }
+        drop(state);
+        wake_all(admitted);
     }
 
     /// Whether it was closed.
@@ -576,9 +630,10 @@ impl<O: Order> QueueOf<O> {
             panic!("task_done was called more often than items were put");
         };
         state.unfinished = unfinished;
-        drop(state);
         if unfinished == 0 {
-            grant_all::<Joiners<O>>(&self.state);
+            let all = state.joiners.grant_all(|()| ());
+            drop(state);
+            wake_all(all);
         }
     }
 
@@ -599,14 +654,26 @@ impl<O: Order> QueueOf<O> {
     /// # Errors
     /// Where waiting is not possible.
     pub fn join(&self) -> Result<(), Reason> {
+        self.join_until(|| None)
+    }
+
+    /// As [`QueueOf::join`], at most for `timeout`.
+    ///
+    /// # Errors
+    /// As there, and [`Reason::Unfinished`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), Reason> {
+        self.join_until(|| deadline(timeout))
+    }
+
+    fn join_until(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<(), Reason> {
         let state = lock(&self.state);
         if state.unfinished == 0 {
             return Ok(());
         }
-        match wait::<Joiners<O>>(&self.state, state, (), None) {
+        match wait::<Joiners<O>>(&self.state, (), state, deadline()) {
             Ok(()) => Ok(()),
             Err(Ungranted::Refused(refused, ())) => Err(refused.into()),
-            Err(Ungranted::TimedOut(())) => unreachable!("there was no deadline"),
+            Err(Ungranted::TimedOut(())) => Err(Reason::Unfinished),
         }
     }
 
@@ -616,16 +683,16 @@ impl<O: Order> QueueOf<O> {
     }
 
     /// For `select`: gets an item if nothing else was got, or queues for one.
-    pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<O::Item> {
+    pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<Result<O::Item, Reason>> {
         let mut state = lock(&self.state);
         // Taken before it is known that there is an item: so it is only asked for one that is there.
         if !state.items.is_empty() || !state.putters.is_empty() || state.closed {
             if !claim.take() {
                 return Registered::Claimed;
             }
-            let Some((item, waker)) = state.get_now() else { return Registered::Now(Err(Reason::Closed)) };
+            let Some((item, putter)) = state.get_now() else { return Registered::Now(Err(Reason::Closed)) };
             drop(state);
-            wake(waker);
+            wake::<Putters<O>>(&self.state, putter);
             return Registered::Now(Ok(item));
         }
         Registered::Waits(state.getters.push(waker, Some(claim.clone()), ()))
@@ -643,12 +710,37 @@ impl<O: Order> QueueOf<O> {
     }
 }
 
-/// What came of queueing for a select.
-pub(crate) enum Registered<T> {
-    Now(Result<T, Reason>),
-    Waits(WaiterKey),
-    /// Another of the select's sources has granted something meanwhile.
-    Claimed,
+/// Takes items until the queue is closed and empty; see [`QueueOf::iter`].
+pub struct Iter<'a, O: Order> {
+    queue: &'a QueueOf<O>,
+}
+
+impl<O: Order> Iterator for Iter<'_, O> {
+    type Item = O::Item;
+
+    fn next(&mut self) -> Option<O::Item> {
+        match self.queue.get() {
+            Ok(item) => Some(item),
+            Err(Reason::InHub) => Refused::InHub.raise(),
+            Err(Reason::Panicking) => Refused::Panicking.raise(),
+            Err(_) => None,
+        }
+    }
+}
+
+impl<'a, O: Order> IntoIterator for &'a QueueOf<O> {
+    type Item = O::Item;
+    type IntoIter = Iter<'a, O>;
+
+    fn into_iter(self) -> Iter<'a, O> {
+        self.iter()
+    }
+}
+
+impl<O: Order> fmt::Debug for Iter<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("queue", self.queue).finish()
+    }
 }
 
 impl<O: Order> fmt::Debug for QueueOf<O> {

@@ -25,9 +25,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::park::{Waker, prepare};
-use crate::queue::{Order, QueueOf, Reason, Registered};
+use crate::queue::{Order, QueueOf, Reason};
 use crate::sync::{Event, EventError};
-use crate::wait_list::{Claim, WaiterKey, deadline};
+use crate::wait_list::{Claim, Registered, WaiterKey, deadline};
 
 /// A choice between several things to wait for; see the [module](self). Built anew for each wait.
 ///
@@ -39,102 +39,105 @@ pub struct Select<'a, R> {
     timeout: Option<(Duration, Box<dyn FnOnce() -> R + 'a>)>,
 }
 
-/// One of the things that are waited for.
+/// One of the things that are waited for. What it gets it keeps until it is concluded, when all lines were left: what is made of it may
+/// take its time.
 trait Arm<R> {
     /// Takes what is there, or queues for it.
-    fn register(&mut self, waker: Waker, claim: &Claim) -> Outcome<R>;
+    fn register(&mut self, waker: Waker, claim: &Claim) -> Registered<()>;
 
-    /// Leaves the line; what was granted, if something was.
-    fn leave(&mut self) -> Option<R>;
+    /// Leaves the line; returns whether something was granted.
+    fn leave(&mut self) -> bool;
 
     /// Leaves the line and gives back what was granted.
     fn give_back(&mut self);
+
+    /// Makes a result of what it got.
+    fn conclude(&mut self) -> R;
 }
 
-enum Outcome<R> {
-    Done(R),
-    Waits,
-    /// Another arm has been granted something.
-    Claimed,
-}
-
-struct Get<'a, O: Order, F> {
-    queue: &'a QueueOf<O>,
+/// What makes a result of what an arm gets.
+struct Then<T, F> {
+    got: Option<T>,
     then: Option<F>,
     key: Option<WaiterKey>,
 }
 
-impl<R, O: Order, F: FnOnce(Result<O::Item, Reason>) -> R> Get<'_, O, F> {
-    fn done(&mut self, item: Result<O::Item, Reason>) -> R {
-        let then = self.then.take().expect("an arm is done once");
-        then(item)
+impl<T, R, F: FnOnce(T) -> R> Then<T, F> {
+    fn new(then: F) -> Then<T, F> {
+        Then { got: None, then: Some(then), key: None }
+    }
+
+    fn registered(&mut self, outcome: Registered<T>) -> Registered<()> {
+        match outcome {
+            Registered::Now(got) => {
+                self.got = Some(got);
+                Registered::Now(())
+            }
+            Registered::Waits(key) => {
+                self.key = Some(key);
+                Registered::Waits(key)
+            }
+            Registered::Claimed => Registered::Claimed,
+        }
+    }
+
+    fn conclude(&mut self) -> R {
+        let (then, got) = self.then.take().zip(self.got.take()).expect("one arm is concluded, once, with what it got");
+        then(got)
     }
 }
 
+struct Get<'a, O: Order, F> {
+    queue: &'a QueueOf<O>,
+    then: Then<Result<O::Item, Reason>, F>,
+}
+
 impl<R, O: Order, F: FnOnce(Result<O::Item, Reason>) -> R> Arm<R> for Get<'_, O, F> {
-    fn register(&mut self, waker: Waker, claim: &Claim) -> Outcome<R> {
-        match self.queue.register(waker, claim) {
-            Registered::Now(item) => Outcome::Done(self.done(item)),
-            Registered::Claimed => Outcome::Claimed,
-            Registered::Waits(key) => {
-                self.key = Some(key);
-                Outcome::Waits
-            }
-        }
+    fn register(&mut self, waker: Waker, claim: &Claim) -> Registered<()> {
+        let outcome = self.queue.register(waker, claim);
+        self.then.registered(outcome)
     }
 
-    fn leave(&mut self) -> Option<R> {
-        let item = self.queue.leave(self.key.take()?)?;
-        Some(self.done(item))
+    fn leave(&mut self) -> bool {
+        self.then.got = self.then.key.take().and_then(|key| self.queue.leave(key));
+        self.then.got.is_some()
     }
 
     fn give_back(&mut self) {
-        if let Some(key) = self.key.take() {
+        if let Some(key) = self.then.key.take() {
             self.queue.give_back(key);
         }
+    }
+
+    fn conclude(&mut self) -> R {
+        self.then.conclude()
     }
 }
 
 struct OnEvent<'a, T, F> {
     event: &'a Event<T>,
-    then: Option<F>,
-    key: Option<WaiterKey>,
-}
-
-impl<R, T: Clone, F: FnOnce(Result<T, EventError>) -> R> OnEvent<'_, T, F> {
-    fn done(&mut self) -> Option<R> {
-        let outcome = self.event.poll()?;
-        let then = self.then.take().expect("an arm is done once");
-        Some(then(outcome))
-    }
+    then: Then<Result<T, EventError>, F>,
 }
 
 impl<R, T: Clone, F: FnOnce(Result<T, EventError>) -> R> Arm<R> for OnEvent<'_, T, F> {
-    fn register(&mut self, waker: Waker, claim: &Claim) -> Outcome<R> {
-        loop {
-            self.key = self.event.register(waker, claim);
-            if self.key.is_some() {
-                return Outcome::Waits;
-            }
-            if !claim.take() {
-                return Outcome::Claimed;
-            }
-            if let Some(outcome) = self.done() {
-                return Outcome::Done(outcome);
-            }
-            // It was reset in between, by another OS thread. The claim stays taken, so only this arm is left; it polls.
-            std::thread::yield_now();
-        }
+    fn register(&mut self, waker: Waker, claim: &Claim) -> Registered<()> {
+        let outcome = self.event.register(waker, claim);
+        self.then.registered(outcome)
     }
 
-    fn leave(&mut self) -> Option<R> {
-        if self.event.leave(self.key.take()?) { self.done() } else { None }
+    fn leave(&mut self) -> bool {
+        self.then.got = self.then.key.take().and_then(|key| self.event.leave(key));
+        self.then.got.is_some()
     }
 
     fn give_back(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.event.leave(key);
+        if let Some(key) = self.then.key.take() {
+            self.event.forget(key);
         }
+    }
+
+    fn conclude(&mut self) -> R {
+        self.then.conclude()
     }
 }
 
@@ -150,7 +153,7 @@ impl<'a, R> Select<'a, R> {
         queue: &'a QueueOf<O>,
         then: impl FnOnce(Result<O::Item, Reason>) -> R + 'a,
     ) -> Select<'a, R> {
-        self.arms.push(Box::new(Get { queue, then: Some(then), key: None }));
+        self.arms.push(Box::new(Get { queue, then: Then::new(then) }));
         self
     }
 
@@ -160,7 +163,7 @@ impl<'a, R> Select<'a, R> {
         event: &'a Event<T>,
         then: impl FnOnce(Result<T, EventError>) -> R + 'a,
     ) -> Select<'a, R> {
-        self.arms.push(Box::new(OnEvent { event, then: Some(then), key: None }));
+        self.arms.push(Box::new(OnEvent { event, then: Then::new(then) }));
         self
     }
 
@@ -175,49 +178,36 @@ impl<'a, R> Select<'a, R> {
     /// # Panics
     /// Where waiting is not possible: in a function that the hub calls, and while a panic unwinds.
     pub fn wait(mut self) -> R {
-        loop {
-            match self.try_wait() {
-                Ok(Some(result)) => return result,
-                // An event was sent and reset before we could look: to wait again is all that is left.
-                Ok(None) => {}
-                Err(then) => return then(),
+        match self.first() {
+            Some(arm) => self.arms[arm].conclude(),
+            None => {
+                let (_, then) = self.timeout.expect("nothing came, so the time was over");
+                then()
             }
         }
     }
 
-    fn try_wait(&mut self) -> Result<Option<R>, Box<dyn FnOnce() -> R + 'a>> {
-        let claim = Claim::default();
+    /// Which arm has got something, once one has; `None` when the time was over before that.
+    fn first(&mut self) -> Option<usize> {
         let ticket = prepare().unwrap_or_else(|refused| refused.raise());
-        let waker = ticket.waker();
         let until = self.timeout.as_ref().and_then(|(timeout, _)| deadline(*timeout));
+        let claim = Claim::default();
         let registered = GiveBack(&mut self.arms);
         let mut must_wait = true;
-        for arm in registered.0.iter_mut() {
-            match arm.register(waker, &claim) {
-                Outcome::Waits => {}
-                Outcome::Claimed => {
+        for (number, arm) in registered.0.iter_mut().enumerate() {
+            match arm.register(ticket.waker(), &claim) {
+                Registered::Now(()) => return Some(number),
+                Registered::Waits(_) => {}
+                Registered::Claimed => {
                     must_wait = false;
                     break;
                 }
-                Outcome::Done(result) => return Ok(Some(result)),
             }
         }
         if must_wait {
             ticket.park("select", until);
         }
-        let result = registered.0.iter_mut().find_map(|arm| arm.leave());
-        drop(registered);
-        match (result, self.timeout.take()) {
-            (Some(result), _) => Ok(Some(result)),
-            (None, Some((timeout, then))) if claim.take() => {
-                let _ = timeout;
-                Err(then)
-            }
-            (None, timeout) => {
-                self.timeout = timeout;
-                Ok(None)
-            }
-        }
+        registered.0.iter_mut().position(|arm| arm.leave())
     }
 }
 

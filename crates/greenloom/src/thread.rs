@@ -17,6 +17,7 @@ use crate::hub::{State, here, try_get_hub, with_hub};
 use crate::instrument::Event;
 use crate::node::{Kind, Node, Wake};
 use crate::park::{Refused, Waker, check_interrupts, park, prepare};
+use crate::timeout::Expired;
 
 /// Starts a green thread. It runs when the running one next parks; spawned ones begin in the order of their spawning.
 ///
@@ -525,6 +526,11 @@ impl<T> GreenThread<T> {
     pub fn greenlet(&self) -> &AnyGreenlet {
         &self.greenlet
     }
+}
+
+/// Whether a payload is that of a kill or of a timeout, which belong to the green thread that they unwind.
+pub(crate) fn is_interrupt(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<GreenletExit>() || payload.is::<Expired>()
 }
 
 impl<T> fmt::Debug for GreenThread<T> {

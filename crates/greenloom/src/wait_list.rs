@@ -5,6 +5,8 @@
 //! (a permit, an item), and wakes it afterwards. A waiter that was interrupted meanwhile looks under the lock whether it was
 //! granted something. If it timed out, it keeps that; if it was killed, it gives that back. So nothing is lost between the two.
 //!
+//! A waiter whose hub has ended never comes to look: its OS thread is gone. Who wakes it learns that, and takes the grant back.
+//!
 //! A waiter may stand in several lists at once, for [`select`](crate::select). Its entries then share a [`Claim`], which the
 //! first one to grant something takes; the others pass it over.
 
@@ -29,6 +31,22 @@ impl Claim {
     pub fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
+}
+
+/// A waiter that was granted something, to be [woken](wake) once the lock is released.
+#[must_use = "it waits until it is woken"]
+pub(crate) struct Granted {
+    waker: Waker,
+    key: WaiterKey,
+}
+
+/// How one fares that joins several lines.
+pub(crate) enum Registered<T> {
+    /// It need not wait: it has this, and the claim.
+    Now(T),
+    Waits(WaiterKey),
+    /// Another line has granted something meanwhile.
+    Claimed,
 }
 
 /// Waiters in the order in which they came, each with what it brings, `B`, until it is granted a `G`.
@@ -115,17 +133,22 @@ impl<B, G> WaitList<B, G> {
     /// Grants the first in line that can be what `grant` makes of what it brought, and returns whom to wake once the lock is
     /// released. If nobody can be granted anything, `grant` is not called.
     #[inline]
-    pub fn grant(&mut self, grant: impl FnOnce(B) -> G) -> Option<Waker> {
+    pub fn grant(&mut self, grant: impl FnOnce(B) -> G) -> Option<Granted> {
         while self.first != NONE {
             let key = self.first;
             self.unlink(key);
             let node = &mut self.nodes[key];
             if node.claim.as_ref().is_none_or(Claim::take) {
                 node.granted = node.brings.take().map(grant);
-                return Some(node.waker);
+                return Some(Granted { waker: node.waker, key });
             }
         }
         None
+    }
+
+    /// Grants everybody in the line something, under one lock, so that who comes back at once is not taken for one of them.
+    pub fn grant_all(&mut self, mut grant: impl FnMut(B) -> G) -> Vec<Granted> {
+        std::iter::from_fn(|| self.grant(&mut grant)).collect()
     }
 
     /// Takes a waiter out, by its own hand: what it was granted, or else what it brought.
@@ -195,10 +218,10 @@ pub(crate) trait Line {
     fn list(state: &mut Self::State) -> &mut WaitList<Self::Brings, Self::Grant>;
 
     /// Takes a grant back from a waiter that was interrupted before it could use it; returns whom to wake instead.
-    fn take_back(state: &mut Self::State, grant: Self::Grant) -> Option<Waker>;
+    fn take_back(state: &mut Self::State, grant: Self::Grant) -> Option<Granted>;
 
     /// A waiter has left without a grant; returns whom to wake, if that lets somebody else in.
-    fn left(state: &mut Self::State) -> Option<Waker> {
+    fn left(state: &mut Self::State) -> Option<Granted> {
         let _ = state;
         None
     }
@@ -208,8 +231,9 @@ pub(crate) trait Line {
 #[inline(always)]
 pub(crate) fn wait<L: Line>(
     mutex: &Mutex<L::State>,
-    mut state: MutexGuard<'_, L::State>,
     brings: L::Brings,
+    // After what is brought, so that it is released before that is dropped, should this unwind.
+    mut state: MutexGuard<'_, L::State>,
     deadline: Option<Time>,
 ) -> Result<L::Grant, Ungranted<L::Brings>> {
     let ticket = match prepare() {
@@ -230,9 +254,9 @@ pub(crate) fn wait<L: Line>(
         // A timeout that expires after the grant comes too late for this wait; it comes at the next one.
         Ok(granted) => Ok(granted),
         Err(brings) => {
-            let waker = L::left(&mut state);
+            let next = L::left(&mut state);
             drop(state);
-            wake(waker);
+            wake::<L>(mutex, next);
             let _ = check_interrupts(hub);
             Err(Ungranted::TimedOut(brings))
         }
@@ -242,31 +266,37 @@ pub(crate) fn wait<L: Line>(
 /// Leaves the line, whether something was granted or not; a grant is taken back.
 #[cold]
 pub(crate) fn leave<L: Line>(mutex: &Mutex<L::State>, key: WaiterKey) {
-    let mut state = lock(mutex);
-    let (waker, brought) = match L::list(&mut state).leave(key) {
-        Ok(granted) => (L::take_back(&mut state, granted), None),
-        Err(brings) => (L::left(&mut state), Some(brings)),
-    };
-    drop(state);
-    wake(waker);
-    drop(brought);
-}
-
-#[inline]
-pub(crate) fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
+    let mut leaving = key;
+    loop {
+        let mut state = lock(mutex);
+        let (next, brought) = match L::list(&mut state).leave(leaving) {
+            Ok(granted) => (L::take_back(&mut state, granted), None),
+            Err(brings) => (L::left(&mut state), Some(brings)),
+        };
+        drop(state);
+        drop(brought);
+        match next {
+            Some(next) if !next.waker.wake() => leaving = next.key,
+            _ => return,
+        }
     }
 }
 
-/// Lets everybody in the line go on, one at a time and each woken outside of the lock.
-pub(crate) fn grant_all<L: Line<Brings = (), Grant = ()>>(mutex: &Mutex<L::State>) {
-    loop {
-        let waker = L::list(&mut lock(mutex)).grant(|()| ());
-        match waker {
-            Some(waker) => waker.wake(),
-            None => return,
-        }
+/// Wakes one that was granted something at the line `L`, with the lock released.
+#[inline]
+pub(crate) fn wake<L: Line>(mutex: &Mutex<L::State>, granted: Option<Granted>) {
+    if let Some(granted) = granted
+        && !granted.waker.wake()
+    {
+        // It is gone with its hub.
+        leave::<L>(mutex, granted.key);
+    }
+}
+
+/// Wakes many, none of whom has anything that another could use.
+pub(crate) fn wake_all(granted: Vec<Granted>) {
+    for granted in granted {
+        granted.waker.wake();
     }
 }
 

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::must_be_granted;
-use crate::park::Waker;
-use crate::wait_list::{Line, WaitList, lock, wait};
+use crate::wait_list::{Granted, Line, WaitList, lock, wait, wake_all};
 
 /// Lets so many green threads wait for one another. It can be used again and again.
 ///
@@ -37,7 +36,7 @@ impl Line for Waiters {
         state
     }
 
-    fn take_back(_state: &mut WaitList<(), ()>, _: ()) -> Option<Waker> {
+    fn take_back(_state: &mut WaitList<(), ()>, _: ()) -> Option<Granted> {
         None
     }
 }
@@ -56,13 +55,13 @@ impl Barrier {
     pub fn wait(&self) -> bool {
         let mut waiters = lock(&self.waiters);
         if waiters.len() + 1 < self.size {
-            must_be_granted(wait::<Waiters>(&self.waiters, waiters, (), None));
+            must_be_granted(wait::<Waiters>(&self.waiters, (), waiters, None));
             return false;
         }
         // All are let go under one lock, so that the next round's waiters stay.
-        let wakers: Vec<_> = std::iter::from_fn(|| waiters.grant(|()| ())).collect();
+        let all = waiters.grant_all(|()| ());
         drop(waiters);
-        wakers.into_iter().for_each(|waker| waker.wake());
+        wake_all(all);
         true
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{MutexGuard, granted_in_time, must_be_granted};
-use crate::park::Waker;
-use crate::wait_list::{Line, Ungranted, WaitList, deadline, grant_all, lock, wait, wake};
+use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake, wake_all};
 
 /// Lets green threads wait, without the lock, until somebody says that what it protects has changed.
 ///
@@ -45,7 +44,7 @@ impl Line for Waiters {
         state
     }
 
-    fn take_back(state: &mut WaitList<(), ()>, _: ()) -> Option<Waker> {
+    fn take_back(state: &mut WaitList<(), ()>, _: ()) -> Option<Granted> {
         // A notification that one who was killed cannot use goes to the next.
         state.grant(|()| ())
     }
@@ -89,18 +88,19 @@ impl Condvar {
         let waiters = lock(&self.waiters);
         // Whoever notifies from now on waits for `waiters` and finds this one in the line.
         drop(guard);
-        wait::<Waiters>(&self.waiters, waiters, (), deadline)
+        wait::<Waiters>(&self.waiters, (), waiters, deadline)
     }
 
     /// Wakes the one that has waited longest, if somebody waits.
     pub fn notify_one(&self) {
-        let waker = lock(&self.waiters).grant(|()| ());
-        wake(waker);
+        let first = lock(&self.waiters).grant(|()| ());
+        wake::<Waiters>(&self.waiters, first);
     }
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
-        grant_all::<Waiters>(&self.waiters);
+        let all = lock(&self.waiters).grant_all(|()| ());
+        wake_all(all);
     }
 }
 

@@ -9,7 +9,9 @@ use hub::Time;
 
 use crate::Refused;
 use crate::park::Waker;
-use crate::wait_list::{Claim, Line, Ungranted, WaitList, WaiterKey, deadline, grant_all, lock, wait};
+use crate::wait_list::{
+    Claim, Granted, Line, Registered, Ungranted, WaitList, WaiterKey, deadline, leave, lock, wait, wake_all,
+};
 
 /// A value, or an error, that is sent once; everybody who waits, or comes later, gets a clone.
 ///
@@ -31,9 +33,13 @@ pub struct Event<T> {
 }
 
 struct State<T> {
-    outcome: Option<Result<T, Arc<dyn Error + Send + Sync>>>,
-    waiters: WaitList<(), ()>,
+    outcome: Option<Arc<Outcome<T>>>,
+    /// Each is granted what was sent, so a reset takes nothing from them.
+    waiters: WaitList<(), Arc<Outcome<T>>>,
 }
+
+/// What was sent. Shared, so that it is cloned with no lock held.
+type Outcome<T> = Result<T, Arc<dyn Error + Send + Sync>>;
 
 /// Those who wait.
 struct Waiters<T>(std::marker::PhantomData<T>);
@@ -41,14 +47,14 @@ struct Waiters<T>(std::marker::PhantomData<T>);
 impl<T> Line for Waiters<T> {
     type State = State<T>;
     type Brings = ();
-    type Grant = ();
+    type Grant = Arc<Outcome<T>>;
     const WAITS_FOR: &'static str = "event";
 
-    fn list(state: &mut State<T>) -> &mut WaitList<(), ()> {
+    fn list(state: &mut State<T>) -> &mut WaitList<(), Arc<Outcome<T>>> {
         &mut state.waiters
     }
 
-    fn take_back(_state: &mut State<T>, _: ()) -> Option<Waker> {
+    fn take_back(_state: &mut State<T>, _: Arc<Outcome<T>>) -> Option<Granted> {
         None
     }
 }
@@ -100,14 +106,10 @@ impl<T> Event<T> {
     /// # Errors
     /// [`AlreadySent`], with the value.
     pub fn send(&self, value: T) -> Result<(), AlreadySent<T>> {
-        let mut state = lock(&self.state);
-        if state.outcome.is_some() {
-            return Err(AlreadySent(value));
-        }
-        state.outcome = Some(Ok(value));
-        drop(state);
-        self.tell();
-        Ok(())
+        self.settle(Ok(value)).map_err(|outcome| match outcome {
+            Ok(value) => AlreadySent(value),
+            Err(_) => unreachable!("a value comes back"),
+        })
     }
 
     /// Sends an error: everybody who waits gets it.
@@ -115,18 +117,20 @@ impl<T> Event<T> {
     /// # Errors
     /// [`AlreadySent`].
     pub fn send_error(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Result<(), AlreadySent<()>> {
-        let mut state = lock(&self.state);
-        if state.outcome.is_some() {
-            return Err(AlreadySent(()));
-        }
-        state.outcome = Some(Err(Arc::from(error.into())));
-        drop(state);
-        self.tell();
-        Ok(())
+        self.settle(Err(Arc::from(error.into()))).map_err(|_| AlreadySent(()))
     }
 
-    fn tell(&self) {
-        grant_all::<Waiters<T>>(&self.state);
+    fn settle(&self, outcome: Outcome<T>) -> Result<(), Outcome<T>> {
+        let mut state = lock(&self.state);
+        if state.outcome.is_some() {
+            return Err(outcome);
+        }
+        let outcome = Arc::new(outcome);
+        state.outcome = Some(Arc::clone(&outcome));
+        let all = state.waiters.grant_all(|()| Arc::clone(&outcome));
+        drop(state);
+        wake_all(all);
+        Ok(())
     }
 
     /// Whether a value or an error was sent.
@@ -134,29 +138,19 @@ impl<T> Event<T> {
         lock(&self.state).outcome.is_some()
     }
 
-    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was.
+    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was. Who was woken by what was sent
+    /// still gets that.
     pub fn reset(&self) {
         let outcome = lock(&self.state).outcome.take();
         drop(outcome);
-    }
-
-    pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Option<WaiterKey> {
-        let mut state = lock(&self.state);
-        match state.outcome {
-            Some(_) => None,
-            None => Some(state.waiters.push(waker, Some(claim.clone()), ())),
-        }
-    }
-
-    pub(crate) fn leave(&self, key: WaiterKey) -> bool {
-        lock(&self.state).waiters.leave(key).is_ok()
     }
 }
 
 impl<T: Clone> Event<T> {
     /// What was sent, if something was. Does not wait.
     pub fn poll(&self) -> Option<Result<T, EventError>> {
-        lock(&self.state).outcome.clone().map(|outcome| outcome.map_err(EventError::Failed))
+        let outcome = lock(&self.state).outcome.clone();
+        outcome.map(received)
     }
 
     /// Parks until something is sent and returns it.
@@ -176,20 +170,43 @@ impl<T: Clone> Event<T> {
     }
 
     fn wait_until(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<T, EventError> {
-        let deadline = deadline();
-        loop {
-            let state = lock(&self.state);
-            if let Some(outcome) = &state.outcome {
-                return outcome.clone().map_err(EventError::Failed);
-            }
-            // Granted, it looks again: the event may have been reset, and sent anew, meanwhile.
-            match wait::<Waiters<T>>(&self.state, state, (), deadline) {
-                Ok(()) => {}
-                Err(Ungranted::TimedOut(())) => return Err(EventError::TimedOut),
-                Err(Ungranted::Refused(refused, ())) => return Err(EventError::Refused(refused)),
-            }
+        let state = lock(&self.state);
+        if let Some(outcome) = state.outcome.clone() {
+            drop(state);
+            return received(outcome);
+        }
+        match wait::<Waiters<T>>(&self.state, (), state, deadline()) {
+            Ok(outcome) => received(outcome),
+            Err(Ungranted::TimedOut(())) => Err(EventError::TimedOut),
+            Err(Ungranted::Refused(refused, ())) => Err(EventError::Refused(refused)),
         }
     }
+
+    /// For `select`: what was sent, if nothing else was got, or a place in the line.
+    pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<Result<T, EventError>> {
+        let mut state = lock(&self.state);
+        let Some(outcome) = state.outcome.clone() else {
+            return Registered::Waits(state.waiters.push(waker, Some(claim.clone()), ()));
+        };
+        drop(state);
+        if claim.take() { Registered::Now(received(outcome)) } else { Registered::Claimed }
+    }
+
+    /// For `select`: leaves the line with what was granted.
+    pub(crate) fn leave(&self, key: WaiterKey) -> Option<Result<T, EventError>> {
+        let granted = lock(&self.state).waiters.leave(key);
+        granted.ok().map(received)
+    }
+
+    /// For `select`, when it is unwound or has something else: leaves the line.
+    pub(crate) fn forget(&self, key: WaiterKey) {
+        leave::<Waiters<T>>(&self.state, key);
+    }
+}
+
+fn received<T: Clone>(outcome: Arc<Outcome<T>>) -> Result<T, EventError> {
+    // The last one to ask need not clone.
+    Arc::unwrap_or_clone(outcome).map_err(EventError::Failed)
 }
 
 impl<T> Default for Event<T> {

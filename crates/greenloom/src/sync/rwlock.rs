@@ -3,10 +3,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use super::must_be_granted;
-use crate::park::Waker;
-use crate::wait_list::{Line, WaitList, lock, wait, wake};
+use hub::Time;
+
+use super::{granted_in_time, must_be_granted};
+use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake};
 
 /// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting writer
 /// waits behind it, so neither starves. It is not poisoned.
@@ -57,7 +59,7 @@ impl State {
     }
 
     /// Takes access back, and gives it to the first in line if that has become possible.
-    fn take_back(&mut self, access: Access) -> Option<Waker> {
+    fn take_back(&mut self, access: Access) -> Option<Granted> {
         match access {
             Access::Read => self.readers -= 1,
             Access::Write => self.writer = false,
@@ -65,7 +67,7 @@ impl State {
         self.grant_next()
     }
 
-    fn grant_next(&mut self) -> Option<Waker> {
+    fn grant_next(&mut self) -> Option<Granted> {
         let access = *self.waiters.front()?;
         if !self.may(access) {
             return None;
@@ -88,11 +90,11 @@ impl Line for Waiters {
         &mut state.waiters
     }
 
-    fn take_back(state: &mut State, access: Access) -> Option<Waker> {
+    fn take_back(state: &mut State, access: Access) -> Option<Granted> {
         state.take_back(access)
     }
 
-    fn left(state: &mut State) -> Option<Waker> {
+    fn left(state: &mut State) -> Option<Granted> {
         // A reader may have stood behind a writer that is gone.
         state.grant_next()
     }
@@ -117,7 +119,21 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     /// Where waiting is not possible; see the [module](super).
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.read_guard(self.acquire(Access::Read))
+        self.read_guard(must_be_granted(self.acquire(Access::Read, || None)))
+    }
+
+    /// As [`RwLock::read`], at most for `timeout`.
+    ///
+    /// # Panics
+    /// As there.
+    ///
+    /// ```
+    /// let lock = greenloom::sync::RwLock::new(());
+    /// let _writer = lock.write();
+    /// assert!(lock.read_timeout(std::time::Duration::from_millis(1)).is_none());
+    /// ```
+    pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
+        Some(self.read_guard(granted_in_time(self.acquire(Access::Read, || deadline(timeout)))?))
     }
 
     /// Parks until nobody has the lock, and takes it for writing.
@@ -125,7 +141,15 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     /// As [`RwLock::read`].
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.write_guard(self.acquire(Access::Write))
+        self.write_guard(must_be_granted(self.acquire(Access::Write, || None)))
+    }
+
+    /// As [`RwLock::write`], at most for `timeout`.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn write_timeout(&self, timeout: Duration) -> Option<RwLockWriteGuard<'_, T>> {
+        Some(self.write_guard(granted_in_time(self.acquire(Access::Write, || deadline(timeout)))?))
     }
 
     /// Takes the lock for reading if no writer has it or waits.
@@ -138,20 +162,20 @@ impl<T: ?Sized> RwLock<T> {
         Some(self.write_guard(self.try_acquire(Access::Write)?))
     }
 
-    fn acquire(&self, access: Access) -> Turn<'_> {
+    fn acquire(&self, access: Access, deadline: impl FnOnce() -> Option<Time>) -> Result<Turn<'_>, Ungranted<Access>> {
         let mut state = lock(&self.state);
         if state.waiters.is_empty() && state.may(access) {
             state.take(access);
             drop(state);
         } else {
-            must_be_granted(wait::<Waiters>(&self.state, state, access, None));
+            wait::<Waiters>(&self.state, access, state, deadline())?;
         }
         let turn = Turn { state: &self.state, access };
         if access == Access::Read {
             // Readers behind this one go with it.
             turn.grant_next();
         }
-        turn
+        Ok(turn)
     }
 
     fn try_acquire(&self, access: Access) -> Option<Turn<'_>> {
@@ -180,15 +204,15 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn grant_next(&self) {
-        let waker = lock(self.state).grant_next();
-        wake(waker);
+        let next = lock(self.state).grant_next();
+        wake::<Waiters>(self.state, next);
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let waker = lock(self.state).take_back(self.access);
-        wake(waker);
+        let next = lock(self.state).take_back(self.access);
+        wake::<Waiters>(self.state, next);
     }
 }
 

@@ -8,8 +8,7 @@ use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
 use crate::Refused;
-use crate::park::Waker;
-use crate::wait_list::{Line, Ungranted, WaitList, deadline, lock, wait, wake};
+use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake};
 
 /// A number of permits. Those who wait get them in the order in which they came: a permit that is released while somebody waits
 /// goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what is free.
@@ -38,12 +37,12 @@ struct State {
 
 impl State {
     /// Gives a permit to the first in line, or sets it aside.
-    fn release(&mut self) -> Option<Waker> {
-        let waker = self.waiters.grant(|()| ());
-        if waker.is_none() {
+    fn release(&mut self) -> Option<Granted> {
+        let first = self.waiters.grant(|()| ());
+        if first.is_none() {
             self.available += 1;
         }
-        waker
+        first
     }
 }
 
@@ -60,7 +59,7 @@ impl Line for Waiters {
         &mut state.waiters
     }
 
-    fn take_back(state: &mut State, _: ()) -> Option<Waker> {
+    fn take_back(state: &mut State, _: ()) -> Option<Granted> {
         state.release()
     }
 }
@@ -124,8 +123,8 @@ impl Semaphore {
 
     /// Releases a permit, one that was [forgotten](Permit::forget) or a new one. Never switches.
     pub fn release(&self) {
-        let waker = lock(&self.state).release();
-        wake(waker);
+        let first = lock(&self.state).release();
+        wake::<Waiters>(&self.state, first);
     }
 
     /// As [`Semaphore::acquire`], with the permit forgotten and an error where waiting is not possible.
@@ -144,7 +143,7 @@ impl Semaphore {
             state.available -= 1;
             return Ok(());
         }
-        wait::<Waiters>(&self.state, state, (), deadline())
+        wait::<Waiters>(&self.state, (), state, deadline())
     }
 
     /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed still.
@@ -232,9 +231,9 @@ impl BoundedSemaphore {
         if state.available >= self.bound {
             return Err(OverReleased);
         }
-        let waker = state.release();
+        let first = state.release();
         drop(state);
-        wake(waker);
+        wake::<Waiters>(&self.semaphore.state, first);
         Ok(())
     }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
-use crate::park::Waker;
-use crate::wait_list::{Line, Ungranted, WaitList, deadline, grant_all, lock, wait};
+use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake_all};
 
 /// Waits until work that was announced is done.
 ///
@@ -48,7 +47,7 @@ impl Line for Waiters {
         &mut state.waiters
     }
 
-    fn take_back(_state: &mut State, _: ()) -> Option<Waker> {
+    fn take_back(_state: &mut State, _: ()) -> Option<Granted> {
         None
     }
 }
@@ -75,9 +74,10 @@ impl WaitGroup {
             panic!("more work was done than was announced to the wait group");
         };
         state.pending = pending;
-        drop(state);
         if pending == 0 {
-            grant_all::<Waiters>(&self.state);
+            let all = state.waiters.grant_all(|()| ());
+            drop(state);
+            wake_all(all);
         }
     }
 
@@ -107,7 +107,7 @@ impl WaitGroup {
         if state.pending == 0 {
             return Ok(());
         }
-        wait::<Waiters>(&self.state, state, (), deadline())
+        wait::<Waiters>(&self.state, (), state, deadline())
     }
 }
 
