@@ -103,7 +103,7 @@ fn progress(text: &str) {
 fn measure_apart(figure: &Figure, contender: &Contender, scale: Scale) -> Result<Sample, Skip> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["measure", figure.name, contender.name, scale.pick("full", "quick")]);
-    let meter = Meter::start(figure.cores)?;
+    let meter = Meter::start()?;
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     if !ends_in_time(&mut process)? {
         process.kill()?;

@@ -2,6 +2,9 @@
 //!
 //! The kernel counts the time in which its cores were not idle; what this process and its children used of it is ours, the rest is
 //! others'. Both are counted in ticks of about 10 ms, so a share of a few percent means nothing.
+//!
+//! All cores are watched, even where a figure needs only one: two cores of a virtual machine may be two threads of one real core,
+//! and then a busy one slows the other by half.
 
 use std::{fs, io, time::Instant};
 
@@ -9,39 +12,31 @@ use rustix::param::clock_ticks_per_second;
 
 /// Runs while something is measured.
 pub struct Meter {
-    cores: &'static [usize],
     start: Instant,
     others: u64,
 }
 
 impl Meter {
-    /// Watches these cores, to which this process's children keep.
-    pub fn start(cores: &'static [usize]) -> io::Result<Self> {
-        Ok(Self { cores, start: Instant::now(), others: others_ticks(cores)? })
+    pub fn start() -> io::Result<Self> {
+        Ok(Self { start: Instant::now(), others: others_ticks()? })
     }
 
     /// How many cores others used since then, on average. Children count as ours once they have been waited for.
     pub fn cores(&self) -> io::Result<f64> {
-        let ticks = others_ticks(self.cores)?.saturating_sub(self.others) as f64;
+        let ticks = others_ticks()?.saturating_sub(self.others) as f64;
         Ok(ticks / clock_ticks_per_second() as f64 / self.start.elapsed().as_secs_f64())
     }
 }
 
-fn others_ticks(cores: &[usize]) -> io::Result<u64> {
-    let all = busy_ticks(&fs::read_to_string("/proc/stat")?, cores)?;
-    Ok(all.saturating_sub(own_ticks(&fs::read_to_string("/proc/self/stat")?)?))
+fn others_ticks() -> io::Result<u64> {
+    Ok(machine_ticks(&fs::read_to_string("/proc/stat")?)?
+        .saturating_sub(own_ticks(&fs::read_to_string("/proc/self/stat")?)?))
 }
 
-/// The lines `cpuN user nice system idle iowait irq softirq steal ...` of these cores, without the two idle fields.
-fn busy_ticks(stat: &str, cores: &[usize]) -> io::Result<u64> {
-    let mut sum = 0;
-    for core in cores {
-        let name = format!("cpu{core} ");
-        let line = stat.lines().find(|line| line.starts_with(&name)).ok_or_else(unreadable)?;
-        let all = numbers(line, 1..=8)?;
-        sum += [0, 1, 2, 5, 6, 7].into_iter().map(|field| all[field]).sum::<u64>();
-    }
-    Ok(sum)
+/// The line `cpu user nice system idle iowait irq softirq steal ...`, without the two idle ones.
+fn machine_ticks(stat: &str) -> io::Result<u64> {
+    let all = numbers(stat.lines().next().unwrap_or_default(), 1..=8)?;
+    Ok([0, 1, 2, 5, 6, 7].into_iter().map(|field| all[field]).sum())
 }
 
 /// The fields utime, stime, cutime and cstime, counted from the command's name, which may hold spaces.
@@ -66,10 +61,8 @@ mod tests {
 
     #[test]
     fn idle_time_is_not_counted_and_guests_are_not_counted_twice() {
-        let stat = "cpu  9 9 9\ncpu0 5 5 5\ncpu1 1 20 300 9999 9999 4000 50000 600000 7 7\ncpu10 8 8";
-        assert_eq!(busy_ticks(stat, &[1]).unwrap(), 654_321);
-        assert!(busy_ticks(stat, &[0]).is_err(), "it has too few fields");
-        assert!(busy_ticks(stat, &[2]).is_err(), "there is no such core");
+        assert_eq!(machine_ticks("cpu  1 20 300 9999 9999 4000 50000 600000 7 7\ncpu0 1 1 1").unwrap(), 654_321);
+        assert!(machine_ticks("cpu 1 2 3").is_err());
     }
 
     #[test]

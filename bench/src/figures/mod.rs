@@ -39,7 +39,7 @@ pub struct Figure {
     pub metric: Metric,
     /// Further metrics, shown beside it.
     pub beside: &'static [Metric],
-    /// Where it runs, unless a contender says otherwise: what others do on these cores disturbs it.
+    /// Where it runs, unless a contender says otherwise.
     pub cores: &'static [usize],
     pub repetitions: usize,
     pub contenders: &'static [Contender],
