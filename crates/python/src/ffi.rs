@@ -3,6 +3,9 @@
 //! Functions that may run Python code are declared `C-unwind` here. A C++ exception or the forced unwinding of a thread that
 //! ends at interpreter shutdown passes through our frames then, as it does through any C code.
 
+// The calls that take an exception as three values are the ones that all versions have.
+#![allow(deprecated)]
+
 pub use pyo3_ffi::*;
 
 use std::cell::{Cell, UnsafeCell};

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, c_int};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ffi::{self, FastMethod, Global, GlobalObject, PyMethodDef, PyObject};
 use crate::stacks;
@@ -66,8 +65,10 @@ static FUNCTIONS: Global<[PyMethodDef; 15]> = Global::new([
           callback(event, (origin, target)) with the event \"switch\" or \"throw\"; None for no function. Returns the former one.",
     ),
     no_argument_method(c"gettrace", gettrace, c"gettrace() -> object\n\nThe trace function of this thread, or None."),
-    method(c"enable_optional_cleanup", enable_cleanup, ffi::METH_O, c"Kept for compatibility; there is nothing to enable."),
-    no_argument_method(c"get_clocks_used_doing_optional_cleanup", clocks_used, c"Zero, or None if it was disabled."),
+    method(c"enable_optional_cleanup", enable_cleanup, ffi::METH_O, c"enable_optional_cleanup(bool)\n\nWhether to \
+        look for a lost reference to the main greenlet of a thread that has ended."),
+    no_argument_method(c"get_clocks_used_doing_optional_cleanup", clocks_used, c"Processor time spent on \
+        optional cleanup, or None if it is disabled."),
     no_argument_method(c"get_pending_cleanup_count", pending_cleanups, c"How many ended threads were not cleaned up yet."),
     no_argument_method(c"get_total_main_greenlets", total_mains, c"How many main greenlets there are."),
     method(c"set_thread_local", set_thread_local, ffi::METH_VARARGS, c"For tests: sets a key of the thread state's dict."),
@@ -207,10 +208,6 @@ unsafe extern "C" fn gettrace(_: *mut PyObject, _: *mut PyObject) -> *mut PyObje
     }
 }
 
-/// greenlet can search for leaked greenlets when a thread ends, and lets that be disabled. We have no such search, but answer
-/// as if it never took time.
-static CLEANUP: AtomicBool = AtomicBool::new(true);
-
 unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -218,14 +215,19 @@ unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *m
         if truth < 0 {
             return ptr::null_mut();
         }
-        CLEANUP.store(truth != 0, Ordering::Relaxed);
+        thread::enable_cleanup(truth != 0);
         ffi::incref(ffi::Py_None())
     }
 }
 
 unsafe extern "C" fn clocks_used(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
-    unsafe { if CLEANUP.load(Ordering::Relaxed) { ffi::PyLong_FromLong(0) } else { ffi::incref(ffi::Py_None()) } }
+    unsafe {
+        match thread::cleanup_clocks() {
+            Some(clocks) => ffi::PyLong_FromLong(clocks),
+            None => ffi::incref(ffi::Py_None()),
+        }
+    }
 }
 
 unsafe extern "C" fn pending_cleanups(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {

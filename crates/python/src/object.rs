@@ -11,7 +11,7 @@ use crate::ffi::{self, Global, PyObject, PyTypeObject, Py_ssize_t};
 use crate::greenlet::{PyGreenlet, State, attach_body, body, has_body};
 use crate::module;
 use crate::switch::{self, Payload};
-use crate::thread::current_thread;
+use crate::thread::{current_thread, is_here};
 use crate::throw;
 use crate::tstate;
 
@@ -161,11 +161,14 @@ unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut
 unsafe fn set_up(this: *mut PyGreenlet, run: *mut PyObject, parent: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
-        let given = |object: *mut PyObject| !object.is_null() && object != ffi::Py_None();
-        if given(run) && set_run(this.cast(), run, ptr::null_mut()) < 0 {
+        // None counts as something to run, though it cannot be called; so it is with greenlet.
+        if !run.is_null() && set_run(this.cast(), run, ptr::null_mut()) < 0 {
             return -1;
         }
-        if given(parent) { set_parent(this.cast(), parent, ptr::null_mut()) } else { 0 }
+        if parent.is_null() || parent == ffi::Py_None() {
+            return 0;
+        }
+        set_parent(this.cast(), parent, ptr::null_mut())
     }
 }
 
@@ -389,7 +392,7 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
             " (thread exited) dead"
         } else if body.state.get() == State::Dead {
             " dead"
-        } else if body.is_current(greenlet) {
+        } else if body.is_current(greenlet) && is_here(body) {
             " current active started"
         } else {
             " suspended active started"
@@ -529,7 +532,7 @@ unsafe extern "C" fn get_frame(this: *mut PyObject, _: *mut c_void) -> *mut PyOb
     unsafe {
         let greenlet = this.cast();
         let body = body(greenlet);
-        let frame = if !body.is_active() || body.is_current(greenlet) {
+        let frame = if body.state.get() != State::Active || body.is_current(greenlet) {
             ptr::null_mut()
         } else {
             tstate::frame_of(&*body.saved.get())

@@ -1,5 +1,8 @@
 //! `throw`: from the three values of a raise statement to a pending exception, and on to the greenlet.
 
+// The calls that take an exception as three values are the ones that all versions have.
+#![allow(deprecated)]
+
 use std::ffi::CStr;
 use std::ptr;
 
