@@ -109,12 +109,12 @@ impl Body {
     /// # Safety
     /// It is suspended, and the caller holds the interpreter's lock.
     pub unsafe fn abandon(&self) {
+        self.state.set(State::Dead);
         // SAFETY: suspended, and its thread is gone or will not resume it.
         unsafe {
             (*self.saved.get()).abandon();
             (*self.fiber.get()).abandon();
         }
-        self.state.set(State::Dead);
     }
 }
 

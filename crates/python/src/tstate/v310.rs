@@ -45,6 +45,19 @@ pub struct ThreadState {
     pub root_cframe: Entry,
 }
 
+/// `PyFrameObject`, up to the last field that we use.
+#[repr(C)]
+struct Frame {
+    head: pyo3_ffi::PyVarObject,
+    /// Back, code, builtins, globals, locals, value stack, trace function.
+    references: [*mut c_void; 7],
+    stack_depth: c_int,
+    trace_lines: u8,
+    trace_opcodes: u8,
+    /// Borrowed: the generator that the frame belongs to.
+    f_gen: *mut PyObject,
+}
+
 /// An entry of the stack of exceptions being handled.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -193,6 +206,13 @@ impl Saved {
     /// The greenlet is suspended, and the caller holds the lock.
     pub unsafe fn abandon(&mut self) {
         self.exc_info = ptr::null_mut();
+        let frame = std::mem::replace(&mut self.frame, ptr::null_mut()).cast::<Frame>();
+        // SAFETY: the interpreter loop that ran the frame owned it and will not give it back; a generator owns its own.
+        unsafe {
+            if !frame.is_null() && (*frame).f_gen.is_null() {
+                crate::ffi::decref(frame);
+            }
+        }
     }
 
     /// The objects that a suspended greenlet holds through its thread state.
