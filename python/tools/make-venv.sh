@@ -7,6 +7,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+venv=$(cd "$venv" && pwd)
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'maturin>=1.7,<2' 'setuptools>=68' wheel
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT

@@ -112,6 +112,10 @@ impl Body {
         self.state.set(State::Dead);
         // SAFETY: suspended, and its thread is gone or will not resume it.
         unsafe {
+            if (*self.saved.get()).is_seen() {
+                // Frame objects that point into its stack outlive it, so the stack stays, and is leaked with the fiber.
+                return;
+            }
             (*self.saved.get()).abandon();
             (*self.fiber.get()).abandon();
         }

@@ -215,6 +215,14 @@ impl Saved {
         }
     }
 
+    /// Whether somebody else holds a frame whose content is on the greenlet's stacks: frames are objects, so never.
+    ///
+    /// # Safety
+    /// None; later versions look at the frames.
+    pub unsafe fn is_seen(&self) -> bool {
+        false
+    }
+
     /// The objects that a suspended greenlet holds through its thread state.
     pub fn held(&self) -> impl Iterator<Item = *mut PyObject> {
         self.exc_state.values.into_iter().chain([self.context]).filter(|object| !object.is_null())

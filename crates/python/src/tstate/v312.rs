@@ -50,6 +50,23 @@ pub struct ThreadState {
     pub root_cframe: Entry,
 }
 
+/// `_PyInterpreterFrame`, up to the last field that we use.
+#[repr(C)]
+struct Frame {
+    code: *mut c_void,
+    previous: *mut Frame,
+    /// Function, globals, builtins, locals.
+    references: [*mut c_void; 4],
+    frame_obj: *mut PyObject,
+    instruction: *mut c_void,
+    stack_top: c_int,
+    return_offset: u16,
+    owner: u8,
+}
+
+/// The owner of a frame that only marks where C code called the interpreter; few of its fields are set.
+const C_STACK: u8 = 3;
+
 /// An entry of the stack of exceptions being handled.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -205,6 +222,27 @@ impl Saved {
         // SAFETY: no frame on it is used again.
         unsafe { std::mem::replace(&mut self.datastack, DataStack::empty()).free_to_root() };
         self.exc_info = ptr::null_mut();
+    }
+
+    /// Whether somebody else holds a frame object of a suspended greenlet, whose content is on its data stack.
+    ///
+    /// # Safety
+    /// The greenlet is suspended, and the caller holds the lock.
+    pub unsafe fn is_seen(&self) -> bool {
+        // SAFETY: a suspended greenlet's frames are intact.
+        unsafe {
+            if self.cframe.is_null() {
+                return false;
+            }
+            let mut frame = (*self.cframe).current_frame.cast::<Frame>();
+            while !frame.is_null() {
+                if (*frame).owner != C_STACK && !(*frame).frame_obj.is_null() && pyo3_ffi::Py_REFCNT((*frame).frame_obj) > 1 {
+                    return true;
+                }
+                frame = (*frame).previous;
+            }
+        }
+        false
     }
 
     /// The objects that a suspended greenlet holds through its thread state.
