@@ -2,9 +2,10 @@
 #
 #   make venv [PYTHON=3.12]         .venv (or .venv-3.12) with greenloom and greenlet from this tree
 #   make test-python [PYTHON=3.12]  our tests and greenlet's own, on every supported CPython here or on one
+#   make dependents                gevent, SQLAlchemy and stock eventlet on our greenlet
 #   make bench-python               figures beside stock greenlet's
 
-.PHONY: venv test-python bench-python
+.PHONY: venv test-python dependents bench-python
 
 venv:
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -18,3 +19,6 @@ test-python:
 
 bench-python:
 	@python/tools/bench.sh
+
+dependents:
+	@PYTHON="$(PYTHON)" python/tools/dependents.sh

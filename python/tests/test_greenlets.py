@@ -435,7 +435,8 @@ class EndOfTheProcess(unittest.TestCase):
     def test_suspended_greenlets_go_on_after_a_fork(self):
         self.check(
             """
-            import greenlet, os, threading
+            import greenlet, os, threading, warnings
+            warnings.simplefilter("ignore")  # of a fork beside threads
             main = greenlet.getcurrent()
             g = greenlet.greenlet(lambda: [main.switch(i) for i in range(3)])
             assert g.switch() == 0
@@ -462,13 +463,28 @@ class EndOfTheProcess(unittest.TestCase):
             ["child [None, None, None]".replace("None", "()"), "parent"],
         )
 
-    def test_an_interpreter_of_another_version_is_refused(self):
-        import greenloom._native as native
+    def test_an_interpreter_whose_thread_state_does_not_match_is_refused(self):
+        from greenloom import _native
 
-        version = "%d.%d" % sys.version_info[:2]
-        self.assertIn("3.", version)
-        # The check itself cannot be failed from here; that it passed shows in the module being there.
-        self.assertEqual(native._layout()["interp"], 16)
+        # A field is made to disagree with what the layout says of it, as it would if it lay elsewhere.
+        self.check(
+            f"""
+            import ctypes
+            ctypes.pythonapi.PyThreadState_Get.restype = ctypes.c_void_p
+            state = ctypes.pythonapi.PyThreadState_Get()
+            field = ctypes.c_void_p.from_address(state + {_native._layout()["exc_info"]})
+            saved, elsewhere = field.value, (ctypes.c_void_p * 4)()
+            field.value = ctypes.addressof(elsewhere)
+            try:
+                import greenloom
+            except ImportError as error:
+                message = str(error)
+            finally:
+                field.value = saved
+            print(message)
+            """,
+            ["cannot run on", "the field exc_state of its thread state is not where it was"],
+        )
 
 
 if __name__ == "__main__":
