@@ -182,10 +182,7 @@ impl Fiber {
             let below_top = stack.top().sub(size);
             let start = below_top.sub(below_top as usize % align);
             let with = start.cast::<StartWith<F>>();
-            with.write(StartWith {
-                head: Start { run, drop: drop_start::<F> },
-                function: ManuallyDrop::new(function),
-            });
+            with.write(StartWith { head: Start { run, drop: drop_start::<F> }, function: ManuallyDrop::new(function) });
             (NonNull::new_unchecked(with.cast::<Start>()), Context::new(stack.bottom(), start, entry))
         };
         Fiber {

@@ -39,6 +39,9 @@ pub unsafe fn capsule() -> *mut PyObject {
 }
 
 /// Whether the argument is a greenlet; raises if not.
+///
+/// # Safety
+/// An object or null, with the interpreter's lock held.
 unsafe fn check(object: *mut PyGreenlet) -> bool {
     // SAFETY: an object or null, from C code.
     unsafe {
@@ -54,11 +57,15 @@ unsafe fn check(object: *mut PyGreenlet) -> bool {
     }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn new(run: *mut PyObject, parent: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: called from C with the interpreter's lock.
     unsafe { object::construct(run, parent.cast()) }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_current() -> *mut PyGreenlet {
     // SAFETY: as above.
     unsafe { current_or_refuse() }
@@ -82,6 +89,8 @@ pub unsafe fn current_or_refuse() -> *mut PyGreenlet {
     }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn throw_into(
     greenlet: *mut PyGreenlet,
     kind: *mut PyObject,
@@ -97,6 +106,8 @@ unsafe extern "C-unwind" fn throw_into(
     }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn switch_to(
     greenlet: *mut PyGreenlet,
     args: *mut PyObject,
@@ -117,6 +128,8 @@ unsafe extern "C-unwind" fn switch_to(
     }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut PyGreenlet) -> c_int {
     // SAFETY: as above.
     unsafe {
@@ -127,22 +140,30 @@ unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut P
     }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_main(greenlet: *mut PyGreenlet) -> c_int {
     // SAFETY: as above.
     unsafe { if check(greenlet) { body(greenlet).main.into() } else { -1 } }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_started(greenlet: *mut PyGreenlet) -> c_int {
     use crate::greenlet::State;
     // SAFETY: as above.
     unsafe { if check(greenlet) { (body(greenlet).state.get() != State::Pending).into() } else { -1 } }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_active(greenlet: *mut PyGreenlet) -> c_int {
     // SAFETY: as above.
     unsafe { if check(greenlet) { body(greenlet).is_active().into() } else { -1 } }
 }
 
+/// # Safety
+/// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_parent(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: as above.
     unsafe {

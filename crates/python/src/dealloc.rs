@@ -45,6 +45,9 @@ pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
 }
 
 /// Sees to it that an active greenlet ends. Returns whether the object may go now; if not, it has references again.
+///
+/// # Safety
+/// As [`dealloc`].
 unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `dealloc`.
     unsafe {
@@ -83,6 +86,9 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
 }
 
 /// Throws `GreenletExit` into the greenlet, with the current one as its parent for the while.
+///
+/// # Safety
+/// As [`dealloc`].
 unsafe fn kill(greenlet: *mut PyGreenlet) {
     // SAFETY: it is active, in this thread, and has a reference.
     unsafe {

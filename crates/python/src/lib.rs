@@ -4,9 +4,6 @@
 //! `greenloom` are thin over it. It knows the layout of the interpreter's thread state ([`tstate`]) and so is the one
 //! place where that matters. All state is guarded by the interpreter's lock unless a comment says otherwise.
 
-// Safety comments say whose word is relied on; most functions here are called by the interpreter with its lock held.
-#![allow(private_interfaces, unreachable_pub)]
-
 mod capi;
 mod dealloc;
 mod ffi;

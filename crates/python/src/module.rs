@@ -133,6 +133,9 @@ pub unsafe fn create() -> *mut PyObject {
 }
 
 /// Puts everything but the functions in. Returns false with an exception.
+///
+/// # Safety
+/// Called at import, once.
 unsafe fn fill(module: *mut PyObject) -> bool {
     // SAFETY: called once; names are literals.
     unsafe {
@@ -169,7 +172,9 @@ unsafe fn fill(module: *mut PyObject) -> bool {
         // eventlet finds these on the type.
         for name in [c"getcurrent", c"error", c"GreenletExit", c"settrace", c"gettrace"] {
             let value = ffi::PyObject_GetAttrString(module, name.as_ptr());
-            if value.is_null() || ffi::PyDict_SetItemString((*object::greenlet_type()).tp_dict, name.as_ptr(), value) < 0 {
+            if value.is_null()
+                || ffi::PyDict_SetItemString((*object::greenlet_type()).tp_dict, name.as_ptr(), value) < 0
+            {
                 return false;
             }
             ffi::decref(value);
@@ -179,11 +184,15 @@ unsafe fn fill(module: *mut PyObject) -> bool {
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn getcurrent(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { capi::current_or_refuse().cast() }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn settrace(_: *mut PyObject, tracer: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -196,6 +205,8 @@ unsafe extern "C" fn settrace(_: *mut PyObject, tracer: *mut PyObject) -> *mut P
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn gettrace(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -208,6 +219,8 @@ unsafe extern "C" fn gettrace(_: *mut PyObject, _: *mut PyObject) -> *mut PyObje
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -220,6 +233,8 @@ unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *m
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn clocks_used(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -230,16 +245,22 @@ unsafe extern "C" fn clocks_used(_: *mut PyObject, _: *mut PyObject) -> *mut PyO
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn pending_cleanups(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyLong_FromSize_t(thread::exited_threads()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn total_mains(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyLong_FromSize_t(thread::main_greenlets()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_thread_local(_: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -255,6 +276,8 @@ unsafe extern "C" fn set_thread_local(_: *mut PyObject, args: *mut PyObject) -> 
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn greenlets(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -274,11 +297,15 @@ unsafe extern "C" fn greenlets(_: *mut PyObject, _: *mut PyObject) -> *mut PyObj
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn stack_size(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyLong_FromSize_t(stacks::size()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_stack_size(_: *mut PyObject, bytes: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -293,6 +320,8 @@ unsafe extern "C" fn set_stack_size(_: *mut PyObject, bytes: *mut PyObject) -> *
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn stack_pool(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     let stats = fiber::pool_stats();
     // SAFETY: called by the interpreter.
@@ -307,6 +336,8 @@ unsafe extern "C" fn stack_pool(_: *mut PyObject, _: *mut PyObject) -> *mut PyOb
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn layout(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -314,7 +345,8 @@ unsafe extern "C" fn layout(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject
         for (name, offset) in tstate::LAYOUT {
             let key = ffi::PyUnicode_FromStringAndSize(name.as_ptr().cast(), name.len() as ffi::Py_ssize_t);
             let value = ffi::PyLong_FromSize_t(*offset);
-            let set = !dict.is_null() && !key.is_null() && !value.is_null() && ffi::PyDict_SetItem(dict, key, value) == 0;
+            let set =
+                !dict.is_null() && !key.is_null() && !value.is_null() && ffi::PyDict_SetItem(dict, key, value) == 0;
             ffi::xdecref(key);
             ffi::xdecref(value);
             if !set {
@@ -326,6 +358,8 @@ unsafe extern "C" fn layout(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn trash_nesting(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {

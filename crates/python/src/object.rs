@@ -7,7 +7,7 @@ use std::mem::offset_of;
 use std::ptr;
 
 use crate::dealloc;
-use crate::ffi::{self, Global, PyObject, PyTypeObject, Py_ssize_t};
+use crate::ffi::{self, Global, Py_ssize_t, PyObject, PyTypeObject};
 use crate::greenlet::{PyGreenlet, State, attach_body, body, has_body};
 use crate::module;
 use crate::switch::{self, Payload};
@@ -58,9 +58,8 @@ pub unsafe fn ready() -> bool {
         (*NUMBER.get()).nb_bool = Some(is_true);
         (*this).tp_name = c"greenlet.greenlet".as_ptr();
         (*this).tp_basicsize = size_of::<PyGreenlet>() as Py_ssize_t;
-        (*this).tp_dealloc = Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(
-            dealloc::dealloc,
-        ));
+        (*this).tp_dealloc =
+            Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc::dealloc));
         (*this).tp_repr = Some(repr);
         (*this).tp_as_number = NUMBER.get();
         (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
@@ -106,6 +105,9 @@ pub unsafe fn allocate(kind: *mut PyTypeObject) -> *mut PyGreenlet {
 }
 
 /// A new greenlet, whose parent is the current one.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
 unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
     // SAFETY: a fresh object gets its body before anybody sees it; until then its traverse function passes it by.
     unsafe {
@@ -113,7 +115,7 @@ unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
             allocate(kind)
         } else {
             // Refuses abstract classes, with their methods' names.
-            let object_new = (*(&raw mut ffi::PyBaseObject_Type)).tp_new.expect("object has a constructor");
+            let object_new = ffi::PyBaseObject_Type.tp_new.expect("object has a constructor");
             let empty = ffi::PyTuple_New(0);
             let this = object_new(kind, empty, ptr::null_mut());
             ffi::decref(empty);
@@ -134,11 +136,15 @@ unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn new(kind: *mut PyTypeObject, _args: *mut PyObject, _kwargs: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { make(kind).cast() }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter; the parsed references are borrowed.
     unsafe {
@@ -158,6 +164,9 @@ unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut
 }
 
 /// Sets what the constructor was given.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
 unsafe fn set_up(this: *mut PyGreenlet, run: *mut PyObject, parent: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -173,6 +182,9 @@ unsafe fn set_up(this: *mut PyGreenlet, run: *mut PyObject, parent: *mut PyObjec
 }
 
 /// `greenlet(run, parent)` without an argument tuple. Keywords take the long way.
+///
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn vectorcall(
     kind: *mut PyObject,
     args: *const *mut PyObject,
@@ -227,6 +239,9 @@ pub unsafe fn construct(run: *mut PyObject, parent: *mut PyObject) -> *mut PyGre
 }
 
 /// Arguments in an array as a tuple and a dict or null, both owned; a null tuple for an exception.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
 unsafe fn pack(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> (*mut PyObject, *mut PyObject) {
     // SAFETY: `count` positional arguments, then one for each name.
     unsafe {
@@ -258,6 +273,9 @@ unsafe fn pack(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObje
 
 /// A suspended greenlet's stack holds references that nobody can find. So the collector must not think that it knows all
 /// references to what the greenlet holds: active greenlets pass for objects that it does not manage.
+///
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -269,6 +287,8 @@ unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter; nothing changes meanwhile.
     unsafe {
@@ -288,6 +308,8 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
     0
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter for a greenlet that does not run.
     unsafe {
@@ -311,6 +333,9 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
 static METHODS: Global<[ffi::PyMethodDef; 4]> = Global::new([ffi::PyMethodDef::zeroed(); 4]);
 
 /// The fast form takes arguments from an array; two methods are called so often that it pays.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
 unsafe fn fill_in_methods() {
     // SAFETY: at import, before the type is ready.
     unsafe {
@@ -330,6 +355,8 @@ const THROW_DOC: &CStr = c"throw(type=GreenletExit, value=None, traceback=None)\
 As switch, but raises the exception in the greenlet that goes on. One that has not begun ends with it. \
 A greenlet ended by GreenletExit returns it to its parent as a value.";
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C-unwind" fn switch_method(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -351,6 +378,8 @@ unsafe extern "C-unwind" fn switch_method(
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C-unwind" fn throw_method(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -372,6 +401,8 @@ unsafe extern "C-unwind" fn throw_method(
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn refuse_to_pickle(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -380,6 +411,8 @@ unsafe extern "C" fn refuse_to_pickle(this: *mut PyObject, _: *mut PyObject) -> 
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -409,6 +442,8 @@ const NO_NUMBER: ffi::PyNumberMethods = unsafe { std::mem::zeroed() };
 
 static NUMBER: Global<ffi::PyNumberMethods> = Global::new(NO_NUMBER);
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn is_true(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     c_int::from(unsafe { body(this.cast()) }.is_active())
@@ -447,6 +482,8 @@ static ATTRIBUTES: Global<[ffi::PyGetSetDef; 9]> = Global::new([
     NO_ATTRIBUTE,
 ]);
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_run(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -459,6 +496,8 @@ unsafe extern "C" fn get_run(this: *mut PyObject, _: *mut c_void) -> *mut PyObje
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_run(this: *mut PyObject, run: *mut PyObject, _: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -475,6 +514,8 @@ unsafe extern "C" fn set_run(this: *mut PyObject, run: *mut PyObject, _: *mut c_
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_parent(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -527,6 +568,8 @@ pub unsafe extern "C" fn set_parent(this: *mut PyObject, parent: *mut PyObject, 
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_frame(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter; a greenlet that is active and not current is suspended.
     unsafe {
@@ -543,6 +586,9 @@ unsafe extern "C" fn get_frame(this: *mut PyObject, _: *mut c_void) -> *mut PyOb
 
 /// Where the context of a greenlet is: with the thread while it runs, with the greenlet else. Null with an exception if
 /// another thread has it.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
 unsafe fn context_slot(greenlet: *mut PyGreenlet, verb: &str) -> *mut *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -558,6 +604,8 @@ unsafe fn context_slot(greenlet: *mut PyGreenlet, verb: &str) -> *mut *mut PyObj
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_context(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -569,6 +617,8 @@ unsafe extern "C" fn get_context(this: *mut PyObject, _: *mut c_void) -> *mut Py
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_context(this: *mut PyObject, context: *mut PyObject, _: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -596,11 +646,15 @@ unsafe extern "C" fn set_context(this: *mut PyObject, context: *mut PyObject, _:
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_dead(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyBool_FromLong(body(this.cast()).is_dead().into()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_stack_saved(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -617,6 +671,8 @@ unsafe extern "C" fn get_stack_saved(this: *mut PyObject, _: *mut c_void) -> *mu
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_stack_size(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe {

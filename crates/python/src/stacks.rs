@@ -48,7 +48,8 @@ pub fn read_environment() -> Result<(), String> {
         _ => (trimmed, 1),
     };
     let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-    let bytes = bytes.ok_or_else(|| format!("{VARIABLE} must be a number of bytes such as 1M or 262144, not {text:?}"))?;
+    let bytes =
+        bytes.ok_or_else(|| format!("{VARIABLE} must be a number of bytes such as 1M or 262144, not {text:?}"))?;
     set_size(bytes).map_err(|error| format!("{VARIABLE}: {error}"))
 }
 

@@ -33,6 +33,9 @@ pub enum Payload {
 
 impl Payload {
     /// As a greenlet in the middle of a switch sees it; null for an exception.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn into_value(self) -> *mut PyObject {
         match self {
             Payload::Throw => ptr::null_mut(),
@@ -60,6 +63,9 @@ impl Payload {
     }
 
     /// As the arguments of a greenlet that begins; null for an exception.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
         match self {
             Payload::Throw => (ptr::null_mut(), ptr::null_mut()),
@@ -77,6 +83,8 @@ impl Payload {
         }
     }
 
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn discard(self) {
         // SAFETY: owned objects.
         unsafe {
@@ -92,6 +100,9 @@ impl Payload {
     }
 
     /// Lets go of what is handed over, because the pending exception takes its place.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn become_throw(&mut self) {
         // SAFETY: owned objects; the exception is kept while destructors run.
         unsafe {
@@ -103,6 +114,9 @@ impl Payload {
 }
 
 /// `(x,)` means `x`.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
     // SAFETY: an owned tuple.
     unsafe {
@@ -168,6 +182,9 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
 }
 
 /// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 #[inline]
 unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
@@ -193,6 +210,9 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
 }
 
 /// Whether a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors. Raises if not.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `destination`.
     unsafe {
@@ -235,6 +255,9 @@ enum Prepared {
 }
 
 /// Makes a pending greenlet ready to begin.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payload) -> Prepared {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
@@ -284,6 +307,9 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
 }
 
 /// The greenlet's function, as a new reference. A pending exception is kept if the lookup succeeds.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
@@ -296,7 +322,11 @@ unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
         }
         let pending = ffi::Pending::take();
         let run = ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
-        if run.is_null() { pending.discard() } else { pending.put_back() }
+        if run.is_null() {
+            pending.discard()
+        } else {
+            pending.put_back()
+        }
         run
     }
 }
@@ -316,6 +346,9 @@ struct Begin {
 
 /// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox when
 /// it goes on.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 #[inline]
 unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the thread's
@@ -344,6 +377,9 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
 }
 
 /// The second half of a switch. Returns what was handed over; null for an exception.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 #[inline]
 unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: both slots were filled by who was left.
@@ -402,6 +438,9 @@ fn run(begin: Begin) -> *const Fiber {
 }
 
 /// Finds who goes on when a greenlet has ended, and puts the payload into the mailbox. Returns a new reference.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut PyGreenlet {
     // SAFETY: ancestors are held by their descendants, and by a reference while Python code runs.
     unsafe {

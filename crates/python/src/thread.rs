@@ -127,6 +127,8 @@ pub unsafe fn this_thread<'a>() -> &'a Thread {
 }
 
 impl Thread {
+    /// # Safety
+    /// The interpreter's lock is held.
     #[cold]
     unsafe fn create() -> *const Thread {
         // SAFETY: the lock is held; a fresh object gets its body before anybody sees it.
@@ -217,6 +219,8 @@ impl Thread {
         }
     }
 
+    /// # Safety
+    /// The interpreter's lock is held.
     #[cold]
     unsafe fn let_go_of_left(&self) {
         // SAFETY: the lock is held; the list is emptied before code can run that adds to it.
@@ -286,6 +290,9 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
 
 /// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned in the
 /// middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
+///
+/// # Safety
+/// The interpreter's lock is held.
 unsafe fn only_a_lost_stack_holds(main: *mut PyGreenlet) -> bool {
     let begun = clock();
     // SAFETY: the interpreter's lock is held.

@@ -37,6 +37,9 @@ pub unsafe fn throw(
 }
 
 /// Makes the exception pending. Returns false with another one, about the arguments, if they do not fit.
+///
+/// # Safety
+/// As [`throw`].
 unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
     // SAFETY: as `throw`.
     unsafe {
@@ -64,11 +67,8 @@ unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mu
                 return refuse("instance exception may not have a separate value");
             }
             let class = ffi::incref(ffi::PyExceptionInstance_Class(kind));
-            let traceback = if traceback.is_null() {
-                ffi::PyException_GetTraceback(kind)
-            } else {
-                ffi::incref(traceback)
-            };
+            let traceback =
+                if traceback.is_null() { ffi::PyException_GetTraceback(kind) } else { ffi::incref(traceback) };
             ffi::PyErr_Restore(class, ffi::incref(kind), traceback);
             return true;
         }

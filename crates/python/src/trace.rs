@@ -68,6 +68,8 @@ pub unsafe fn set(thread: &Thread, tracer: *mut PyObject) -> *mut PyObject {
     former
 }
 
+/// # Safety
+/// The interpreter's lock is held.
 unsafe fn enter_tracing() {
     // SAFETY: the running thread state.
     unsafe {
@@ -78,6 +80,8 @@ unsafe fn enter_tracing() {
     }
 }
 
+/// # Safety
+/// The interpreter's lock is held.
 unsafe fn leave_tracing() {
     // SAFETY: as above. The call may have switched, but not to another thread.
     unsafe {

@@ -38,6 +38,8 @@ pub unsafe fn ready() -> bool {
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe fn change(this: *mut PyObject, flag: *mut PyObject, change: impl FnOnce(&mut Broken, bool)) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
@@ -56,21 +58,29 @@ unsafe fn change(this: *mut PyObject, flag: *mut PyObject, change: impl FnOnce(&
     }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_switch(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyBool_FromLong(body(this.cast()).broken.get().switch.into()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_switch(this: *mut PyObject, flag: *mut PyObject, _: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe { change(this, flag, |broken, value| broken.switch = value) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn get_slp_switch(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter.
     unsafe { ffi::PyBool_FromLong(body(this.cast()).broken.get().slp_switch.into()) }
 }
 
+/// # Safety
+/// Called by the interpreter.
 unsafe extern "C" fn set_slp_switch(this: *mut PyObject, flag: *mut PyObject, _: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe { change(this, flag, |broken, value| broken.slp_switch = value) }

@@ -230,7 +230,10 @@ impl Saved {
         unsafe {
             let mut frame = self.frame.cast::<Frame>();
             while !frame.is_null() {
-                if (*frame).owner != C_STACK && !(*frame).frame_obj.is_null() && pyo3_ffi::Py_REFCNT((*frame).frame_obj) > 1 {
+                if (*frame).owner != C_STACK
+                    && !(*frame).frame_obj.is_null()
+                    && pyo3_ffi::Py_REFCNT((*frame).frame_obj) > 1
+                {
                     return true;
                 }
                 frame = (*frame).previous;
