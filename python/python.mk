@@ -9,7 +9,7 @@
 
 venv:
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
-	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.13) with headers was found" >&2; exit 1; }; \
+	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found" >&2; exit 1; }; \
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \
 	python/tools/make-venv.sh "$${found#* }" "$$folder"; \
 	echo "$$folder is ready: CPython $${found%% *}"

@@ -191,6 +191,12 @@ impl Pending {
     }
 }
 
+/// Whether there is no interpreter to call any more.
+pub fn is_gone() -> bool {
+    // SAFETY: reads a flag.
+    is_finalizing() || unsafe { Py_IsInitialized() == 0 }
+}
+
 /// Whether the interpreter is being torn down.
 #[cfg(Py_3_13)]
 pub fn is_finalizing() -> bool {

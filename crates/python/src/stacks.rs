@@ -5,6 +5,7 @@
 //! program's, so there the stack has to be large enough for 1,000 levels of the worst kind. Only address space is that
 //! large: memory is used where the stack was touched.
 
+#[cfg(all(Py_3_12, not(Py_3_14)))]
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +20,7 @@ pub const DEFAULT_SIZE: usize = if cfg!(Py_3_12) { 1 << 20 } else { 4 << 20 };
 /// Less would not hold a shallow Python call.
 pub const SMALLEST: usize = 64 * 1024;
 
+#[cfg(all(Py_3_12, not(Py_3_14)))]
 const LEVELS_PER_MIB: usize = 600;
 
 static SIZE: AtomicUsize = AtomicUsize::new(DEFAULT_SIZE);
@@ -53,7 +55,8 @@ pub fn read_environment() -> Result<(), String> {
     set_size(bytes).map_err(|error| format!("{VARIABLE}: {error}"))
 }
 
-/// How deep C code may recurse on a stack of `size` bytes.
+/// How deep C code may recurse on a stack of `size` bytes. 3.14 looks at the stack pointer instead.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
 pub fn c_budget(size: usize) -> c_int {
     c_int::try_from(size * LEVELS_PER_MIB / (1 << 20)).unwrap_or(c_int::MAX)
 }

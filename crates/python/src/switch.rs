@@ -280,8 +280,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
             ffi::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
             return Prepared::Failed;
         }
-        let size = stacks::size();
-        let (stack, chunk) = match stacks::take(size) {
+        let (stack, chunk) = match stacks::take(stacks::size()) {
             Ok(taken) => taken,
             Err(error) => {
                 ffi::decref(run);
@@ -295,7 +294,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
             ffi::decref(run);
             return Prepared::Failed;
         }
-        let begin = Begin { greenlet, run, kwargs, chunk, size };
+        let begin = Begin { greenlet, run, kwargs, chunk };
         // The closure is as small as can be: a pointer-sized part of the new stack's first page each.
         *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
         *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
@@ -341,7 +340,6 @@ struct Begin {
     #[cfg(not(Py_3_11))]
     #[allow(dead_code)]
     chunk: (),
-    size: usize,
 }
 
 /// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox when
@@ -398,7 +396,7 @@ unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
 ///
 /// Nothing in this frame has a destructor: a thread that is ended at interpreter shutdown unwinds through it.
 fn run(begin: Begin) -> *const Fiber {
-    let Begin { greenlet, run, kwargs, size, .. } = begin;
+    let Begin { greenlet, run, kwargs, .. } = begin;
     let mut entry = Entry::new();
     // SAFETY: it runs in the thread that prepared it, with the interpreter's lock.
     unsafe {
@@ -409,7 +407,7 @@ fn run(begin: Begin) -> *const Fiber {
             &mut entry,
             #[cfg(Py_3_11)]
             begin.chunk,
-            stacks::c_budget(size),
+            &(*this.fiber.get()).stack_bounds().unwrap_or(0..0),
         );
         let args = arrive(thread, greenlet);
         let unused = this.run.replace(ptr::null_mut());

@@ -240,7 +240,7 @@ struct Exit;
 impl Drop for Exit {
     fn drop(&mut self) {
         let record = RECORD.replace(ptr::null());
-        if record.is_null() || ffi::is_finalizing() {
+        if record.is_null() || ffi::is_gone() {
             return;
         }
         // SAFETY: the record is ours until it is queued.

@@ -46,13 +46,19 @@ pub unsafe fn check() -> Result<(), String> {
         if !state.handles_exceptions_here() {
             return mismatch("exc_state");
         }
+        #[cfg(Py_3_14)]
+        if !ThreadState::find_private_part(public.cast()) {
+            return mismatch("c_stack_top");
+        }
     }
     Ok(())
 }
 
 /// The minor version that this was compiled for.
 pub const fn built_for() -> u8 {
-    if cfg!(Py_3_13) {
+    if cfg!(Py_3_14) {
+        14
+    } else if cfg!(Py_3_13) {
         13
     } else if cfg!(Py_3_12) {
         12

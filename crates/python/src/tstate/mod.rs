@@ -30,8 +30,12 @@ mod version;
 #[path = "v313.rs"]
 mod version;
 
-#[cfg(any(not(Py_3_10), Py_3_14))]
-compile_error!("greenloom knows the thread state of CPython 3.10 to 3.13; docs/cpython.md tells how to add a version");
+#[cfg(all(Py_3_14, not(Py_3_15)))]
+#[path = "v314.rs"]
+mod version;
+
+#[cfg(any(not(Py_3_10), Py_3_15))]
+compile_error!("greenloom knows the thread state of CPython 3.10 to 3.14; docs/cpython.md tells how to add a version");
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("greenloom does not know the thread state of free-threaded builds of CPython yet");
 

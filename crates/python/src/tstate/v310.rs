@@ -4,6 +4,7 @@
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
+use std::ops::Range;
 use std::ptr;
 
 use pyo3_ffi::PyObject;
@@ -172,7 +173,7 @@ impl Saved {
     ///
     /// # Safety
     /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end).
-    pub unsafe fn begin(&mut self, state: *mut ThreadState, entry: *mut Entry, _c_budget: c_int) {
+    pub unsafe fn begin(&mut self, state: *mut ThreadState, entry: *mut Entry, _stack: &Range<usize>) {
         // SAFETY: the caller's word.
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());

@@ -5,6 +5,7 @@
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
+use std::ops::Range;
 use std::ptr;
 
 use pyo3_ffi::PyObject;
@@ -180,7 +181,13 @@ impl Saved {
     ///
     /// # Safety
     /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root chunk.
-    pub unsafe fn begin(&mut self, state: *mut ThreadState, entry: *mut Entry, chunk: *mut Chunk, _c_budget: c_int) {
+    pub unsafe fn begin(
+        &mut self,
+        state: *mut ThreadState,
+        entry: *mut Entry,
+        chunk: *mut Chunk,
+        _stack: &Range<usize>,
+    ) {
         // SAFETY: the caller's word.
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());

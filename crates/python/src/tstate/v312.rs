@@ -4,11 +4,13 @@
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
+use std::ops::Range;
 use std::ptr;
 
 use pyo3_ffi::PyObject;
 
 use super::datastack::{Chunk, DataStack};
+use crate::stacks;
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
 #[allow(missing_docs)]
@@ -185,14 +187,20 @@ impl Saved {
     ///
     /// # Safety
     /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root chunk.
-    pub unsafe fn begin(&mut self, state: *mut ThreadState, entry: *mut Entry, chunk: *mut Chunk, c_budget: c_int) {
+    pub unsafe fn begin(
+        &mut self,
+        state: *mut ThreadState,
+        entry: *mut Entry,
+        chunk: *mut Chunk,
+        stack: &Range<usize>,
+    ) {
         // SAFETY: the caller's word.
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());
             (*state).context_ver += 1;
             (*state).exc_state = NOT_HANDLING;
             (*state).exc_info = &raw mut (*state).exc_state;
-            (*state).c_recursion_remaining = c_budget;
+            (*state).c_recursion_remaining = stacks::c_budget(stack.len());
             (*entry).current_frame = ptr::null_mut();
             (*entry).previous = &raw mut (*state).root_cframe;
             (*state).cframe = entry;

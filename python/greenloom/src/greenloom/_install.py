@@ -41,10 +41,8 @@ def install(*, subprocesses=True):
 
 
 def with_drop_ins(pythonpath):
-    """A value for PYTHONPATH that has the drop-ins, and this package, first."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    rest = [entry for entry in (pythonpath or "").split(os.pathsep) if entry and entry not in (DROP_IN, here)]
-    # This package itself must be found by a subprocess that runs in another environment's interpreter of this version.
+    """A value for PYTHONPATH that has the drop-ins first."""
+    rest = [entry for entry in (pythonpath or "").split(os.pathsep) if entry and entry != DROP_IN]
     return os.pathsep.join([DROP_IN, *rest])
 
 
