@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench check fuzz soak
+.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench bench-rust check fuzz soak
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -11,10 +11,10 @@ help: ## show this
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
 
-test: test-rust test-fallbacks test-loom ## every test
+test: test-rust test-fallbacks test-loom test-python ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
-	$(CARGO) test --workspace
+	$(CARGO) test
 
 # Each fallback has a hidden switch: the portable stack switch, and guards made by mprotect.
 test-fallbacks: ## the same behaviour on the fallbacks for other processors and older kernels
@@ -40,8 +40,9 @@ endif
 
 check: ## formatting, lints and documentation, warnings denied
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy -p greenloom-python --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
 
 SECONDS ?= 60
 fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
@@ -53,7 +54,9 @@ MINUTES ?= 3
 soak: ## MINUTES=3 of everything at once, with memory that must stay flat
 	$(CARGO) run --quiet --release -p greenloom --example soak -- $(MINUTES)
 
-bench: ## side by side with corosensei, generator, may, tokio, monoio and, where it is installed, Go
+bench: bench-rust bench-python ## side by side with the peers
+
+bench-rust: ## with corosensei, generator, may, tokio, monoio and, where it is installed, Go
 	bench/run
 
--include python/python.mk
+include python/python.mk

@@ -96,8 +96,15 @@ pub trait Resume: 'static {
 
 /// The head of the function that waits on a new fiber's stack; the function itself follows.
 struct Start {
-    run: unsafe fn(NonNull<Start>) -> Rc<dyn Resume>,
+    run: unsafe fn(NonNull<Start>) -> Next,
     drop: unsafe fn(NonNull<Start>),
+}
+
+/// Who goes on when a fiber has ended.
+struct Next {
+    fiber: *const Fiber,
+    /// What keeps it alive while it runs; `None` if the layer above sees to that.
+    keep: Option<NonNull<dyn Resume>>,
 }
 
 #[repr(C)]
@@ -134,8 +141,8 @@ impl Fiber {
         fiber
     }
 
-    /// Gives a fiber that has ended a function and a stack, so that it begins anew, with a new number and the name it had. The function is
-    /// built where it stays, as is the rest: a fiber that is part of something larger need not be moved there.
+    /// Gives a fiber that has ended a function and a stack, so that it begins anew, with a new number and the name it had. The
+    /// function is built where it stays, as is the rest: a fiber that is part of something larger need not be moved there.
     ///
     /// # Panics
     /// As [`Fiber::new`], and when the fiber has not ended.
@@ -145,11 +152,45 @@ impl Fiber {
         F: FnOnce() -> Rc<N> + 'static,
         N: Resume,
     {
-        unsafe fn run<F: FnOnce() -> Rc<N>, N: Resume>(start: NonNull<Start>) -> Rc<dyn Resume> {
-            // SAFETY: `start` heads a `StartWith<F>` that is read just this once.
-            let function = unsafe { ptr::read(&raw const (*start.cast::<StartWith<F>>().as_ptr()).function) };
-            ManuallyDrop::into_inner(function)()
+        unsafe fn run<F: FnOnce() -> Rc<N>, N: Resume>(start: NonNull<Start>) -> Next {
+            // SAFETY: the caller vouches that `start` heads a `StartWith<F>` that was not read before.
+            let function = unsafe { take_function::<F>(start) };
+            match catch_unwind(AssertUnwindSafe(function)) {
+                Ok(next) => {
+                    let fiber: *const Fiber = next.fiber();
+                    let keep: Rc<dyn Resume> = next;
+                    Next { fiber, keep: NonNull::new(Rc::into_raw(keep).cast_mut()) }
+                }
+                Err(_) => die("a panic left a fiber's function"),
+            }
         }
+        self.start(stack, function, run::<F, N>);
+    }
+
+    /// Like [`Fiber::new`], for a layer above that keeps its fibers alive by other means than `Rc`, and whose functions
+    /// call into another language: what unwinds out of the function (a foreign exception, or the forced unwinding of a
+    /// thread that is ended) meets no handler here and ends as at the bottom of any stack.
+    ///
+    /// # Safety
+    /// The fiber whose address the function returns must be able to go on, and must stay where it is until it is
+    /// suspended again. The function must not panic.
+    pub unsafe fn new_unguarded<F>(stack: Stack, function: F) -> Fiber
+    where
+        F: FnOnce() -> *const Fiber + 'static,
+    {
+        unsafe fn run<F: FnOnce() -> *const Fiber>(start: NonNull<Start>) -> Next {
+            // SAFETY: the caller vouches that `start` heads a `StartWith<F>` that was not read before.
+            let function = unsafe { take_function::<F>(start) };
+            Next { fiber: function(), keep: None }
+        }
+        let fiber = Fiber::finished();
+        fiber.start(stack, function, run::<F>);
+        fiber
+    }
+
+    /// Puts the function at the top of the stack, and makes a context that will call it through `run`.
+    #[inline]
+    fn start<F: 'static>(&self, stack: Stack, function: F, run: unsafe fn(NonNull<Start>) -> Next) {
         unsafe fn drop_start<F>(start: NonNull<Start>) {
             // SAFETY: `start` heads a `StartWith<F>` that was never run.
             unsafe { ManuallyDrop::drop(&mut (*start.cast::<StartWith<F>>().as_ptr()).function) };
@@ -169,10 +210,7 @@ impl Fiber {
             let below_top = stack.top().sub(size);
             let start = below_top.sub(below_top as usize % align);
             let with = start.cast::<StartWith<F>>();
-            with.write(StartWith {
-                head: Start { run: run::<F, N>, drop: drop_start::<F> },
-                function: ManuallyDrop::new(function),
-            });
+            with.write(StartWith { head: Start { run, drop: drop_start::<F> }, function: ManuallyDrop::new(function) });
             (NonNull::new_unchecked(with.cast::<Start>()), Context::new(stack.bottom(), start, entry))
         };
         // SAFETY: the fiber has ended, so nobody uses its context or its stack.
@@ -218,11 +256,25 @@ impl Fiber {
     /// another stack. Every call between the caller's own function and the switch costs a mispredicted return.
     #[inline(always)]
     pub fn switch(&self) -> Result<(), SwitchError> {
+        // SAFETY: `self` is borrowed until the call returns.
+        unsafe { Fiber::switch_raw(self) }
+    }
+
+    /// Like [`Fiber::switch`], for a fiber that may have ended and be gone when the call returns.
+    ///
+    /// # Errors
+    /// As [`Fiber::switch`].
+    ///
+    /// # Safety
+    /// `fiber` points to a fiber of this OS thread that stays where it is until it is suspended again or has ended.
+    #[inline(always)]
+    pub unsafe fn switch_raw(fiber: *const Fiber) -> Result<(), SwitchError> {
         if std::thread::panicking() {
             return Err(SwitchError::Panicking);
         }
         let thread = Thread::record();
-        let target = thread.resolve(self);
+        // SAFETY: the caller vouches for it up to the switch, after which it is not used.
+        let target = thread.resolve(unsafe { &*fiber });
         if !target.state.get().can_go_on() {
             return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
         }
@@ -233,8 +285,8 @@ impl Fiber {
         me.state.set(State::Suspended);
         target.state.set(State::Running);
         thread.current.set(target);
-        // SAFETY: `target` is suspended or new, so its context is good and its stack intact; it is borrowed until
-        // this call returns. `me` runs, so a suspended frame borrows it, or it is the root, or `kept` holds it.
+        // SAFETY: `target` is suspended or new, so its context is good and its stack intact; the caller vouches for it. `me`
+        // runs, so a suspended frame borrows it, or it is the root, or `kept` or the layer above holds it.
         unsafe { switch(me.context.get(), target.context.get()) };
         thread.clean_up();
         Ok(())
@@ -265,6 +317,19 @@ impl Fiber {
     #[inline]
     pub fn is_suspended(&self) -> bool {
         self.state.get() == State::Suspended
+    }
+
+    /// Gives up a suspended fiber without unwinding it, and returns its stack to the pool: for a fiber whose OS thread
+    /// is gone. Values that live on the stack are not dropped. Does nothing to a fiber that is not suspended.
+    ///
+    /// # Safety
+    /// Nothing may be used any more that lives on the stack.
+    pub unsafe fn abandon(&self) {
+        if self.state.get() == State::Suspended {
+            self.state.set(State::Finished);
+            // SAFETY: a suspended fiber's stack is looked at by nobody, and the caller vouches for what lives on it.
+            drop(unsafe { (*self.stack.get()).take() });
+        }
     }
 
     /// Whether the function has begun. A root has.
@@ -437,16 +502,14 @@ impl Thread {
     }
 
     /// Ends the running fiber and goes on with `next`.
-    fn finish(&self, next: Rc<dyn Resume>) -> ! {
+    fn finish(&self, next: Next) -> ! {
         let me = self.current();
-        // SAFETY: a raw pointer from an `Rc` is not null.
-        let next = unsafe { NonNull::new_unchecked(Rc::into_raw(next).cast_mut()) };
         if self.kept.get().is_some() {
             self.release_after_the_switch();
         }
-        self.kept.set(Some(next));
-        // SAFETY: `kept` holds a count of the `Rc`.
-        let target = self.resolve(unsafe { next.as_ref() }.fiber());
+        self.kept.set(next.keep);
+        // SAFETY: `kept` holds a count of the `Rc`, or the caller of `new_unguarded` vouches for it.
+        let target = self.resolve(unsafe { &*next.fiber });
         if !target.state.get().can_go_on() {
             die("a fiber ended, and the one it returned cannot go on");
         }
@@ -464,17 +527,24 @@ impl Thread {
     }
 }
 
+/// Moves the function out from behind its head.
+///
+/// # Safety
+/// `start` heads a `StartWith<F>` whose function is there, and is not used again.
+unsafe fn take_function<F>(start: NonNull<Start>) -> F {
+    // SAFETY: the caller's word.
+    let function = unsafe { ptr::read(&raw const (*start.cast::<StartWith<F>>().as_ptr()).function) };
+    ManuallyDrop::into_inner(function)
+}
+
 /// Where every fiber begins.
 extern "C-unwind" fn entry() -> ! {
     THREAD.with(|thread| {
         thread.clean_up();
         let start = thread.current().start.take().expect("a fiber begins once");
-        // SAFETY: the function was put there by `Fiber::new` and is run this once.
-        let next = catch_unwind(AssertUnwindSafe(|| unsafe { (start.as_ref().run)(start) }));
-        match next {
-            Ok(next) => thread.finish(next),
-            Err(_) => die("a panic left a fiber's function"),
-        }
+        // SAFETY: the function was put there by `Fiber::start` and is run this once.
+        let next = unsafe { (start.as_ref().run)(start) };
+        thread.finish(next)
     })
 }
 
@@ -493,4 +563,62 @@ pub(crate) fn running_stack() -> Option<(u64, Option<&'static str>, &'static Sta
 fn die(message: &str) -> ! {
     eprintln!("greenloom: {message}; this is a fault of the layer above the fibers, and the process ends");
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool_stats;
+
+    thread_local! {
+        static ROOT: &'static Fiber = Box::leak(Box::new(Fiber::root()));
+    }
+
+    fn leave() -> *const Fiber {
+        ROOT.with(|root| *root)
+    }
+
+    #[test]
+    fn an_unguarded_fiber_may_be_gone_when_the_switch_to_it_returns() {
+        let slot: &'static Cell<*mut Fiber> = Box::leak(Box::new(Cell::new(ptr::null_mut())));
+        let stack = Stack::new(64 * 1024).unwrap();
+        // SAFETY: the root is leaked.
+        let fiber = Box::into_raw(Box::new(unsafe { Fiber::new_unguarded(stack, leave) }));
+        slot.set(fiber);
+        // SAFETY: the fiber is boxed and freed by the second fiber, after it has ended.
+        unsafe { Fiber::switch_raw(fiber) }.unwrap();
+        // SAFETY: it has ended.
+        let ended = unsafe { Box::from_raw(slot.get()) };
+        assert!(ended.is_finished());
+    }
+
+    #[test]
+    fn an_abandoned_fiber_gives_its_stack_back_on_any_thread() {
+        struct Sent(Fiber);
+        // SAFETY: its own thread is gone when it is used.
+        unsafe impl Send for Sent {}
+
+        let sent = std::thread::spawn(|| {
+            let stack = Stack::new(80 * 1024).unwrap();
+            // SAFETY: the root is leaked.
+            let fiber = unsafe {
+                Fiber::new_unguarded(stack, || {
+                    ROOT.with(|root| root.switch()).unwrap();
+                    leave()
+                })
+            };
+            fiber.switch().unwrap();
+            assert!(fiber.stack_in_use() > 0);
+            Sent(fiber)
+        })
+        .join()
+        .unwrap();
+        let stacks = pool_stats().stacks;
+        // SAFETY: nothing on the stack is used any more.
+        unsafe { sent.0.abandon() };
+        assert!(sent.0.is_finished() && sent.0.stack_bounds().is_none());
+        assert_eq!(pool_stats().in_use, 0);
+        let _again = Stack::new(80 * 1024).unwrap();
+        assert_eq!(pool_stats().stacks, stacks);
+    }
 }

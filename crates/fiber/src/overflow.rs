@@ -1,8 +1,9 @@
 //! Stack overflow: a message that names the fiber, its stack's size and the setting, then the end of the process.
 //!
 //! A fault in the guard region of the running fiber's stack is an overflow. The handler for SIGSEGV and SIGBUS runs on
-//! the OS thread's alternate signal stack, writes one line and lets the default action end the process (so a core
-//! dump shows the fault). Every other fault goes to the handler that was there before, Rust's own or faulthandler's.
+//! the OS thread's alternate signal stack and writes one line. Then it goes on to the handler that was there before
+//! (Rust's own, or faulthandler's with its traceback), as for every other fault; without one the default action ends the
+//! process, so that a core dump shows the fault.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -18,6 +19,14 @@ static WORDING: OnceLock<(&str, &str)> = OnceLock::new();
 /// size ("raise it with ..."). The first call counts.
 pub fn set_wording(noun: &'static str, advice: &'static str) {
     let _ = WORDING.set((noun, advice));
+}
+
+static DESCRIBE: OnceLock<fn(&mut dyn Write)> = OnceLock::new();
+
+/// Sets a function that writes who runs, for a layer above that does not name its fibers one by one. It is called in a
+/// signal handler: it may read and write to its argument, and nothing else. The first call counts.
+pub fn set_describe(describe: fn(&mut dyn Write)) {
+    let _ = DESCRIBE.set(describe);
 }
 
 /// Installs the handler, once a process, and an alternate signal stack, once a thread that has none.
@@ -56,9 +65,6 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         && stack.guard().contains(&address)
     {
         report(id, name, stack.size());
-        // SAFETY: sets the default action; returning repeats the fault, which then ends the process.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-        return;
     }
     let previous = if signal == libc::SIGBUS { PREVIOUS_BUS.get() } else { PREVIOUS_SEGV.get() };
     match previous {
@@ -90,6 +96,10 @@ fn report(id: u64, name: Option<&str>, size: usize) {
         Some(name) => write!(rest, "\ngreenloom: stack overflow in {noun} {id} {name:?}"),
         None => write!(rest, "\ngreenloom: stack overflow in {noun} {id}"),
     };
+    if let Some(describe) = DESCRIBE.get() {
+        let _ = rest.write_all(b" ");
+        describe(&mut rest);
+    }
     let _ = writeln!(rest, ": its stack of {size} bytes is full; {advice}");
     let left = rest.len();
     let length = line.len() - left;

@@ -218,7 +218,8 @@ struct Cache {
     size_asked: usize,
     pool: &'static Pool,
     free: Vec<Slot>,
-    in_use: usize,
+    /// Given out here less given back here; below zero if stacks of other threads come back here.
+    in_use: isize,
 }
 
 impl Drop for Caches {
@@ -283,7 +284,7 @@ fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
 /// How many stacks there are, over all sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
-    /// Stacks on loan to the calling OS thread.
+    /// Stacks on loan to the calling OS thread; those given back here count wherever they came from.
     pub in_use: usize,
     /// Stacks cut so far by all OS threads, on loan or free.
     pub stacks: usize,
@@ -301,7 +302,9 @@ pub struct PoolStats {
 /// ```
 pub fn pool_stats() -> PoolStats {
     let mut stats = PoolStats::default();
-    let _ = CACHES.try_with(|caches| stats.in_use = caches.0.borrow().iter().map(|cache| cache.in_use).sum());
+    let _ = CACHES.try_with(|caches| {
+        stats.in_use = caches.0.borrow().iter().map(|cache| cache.in_use).sum::<isize>().max(0) as usize;
+    });
     for pool in lock(&POOLS).iter() {
         let stacks = lock(&pool.shared).stacks;
         stats.stacks += stacks;

@@ -479,8 +479,14 @@ fn check_rwlock(ops: Vec<RwLockOp>) {
                         release.wait().unwrap();
                     };
                     match (write, patience.map(millis)) {
-                        (false, None) => (|_guard| hold())(lock.read()),
-                        (true, None) => (|_guard| hold())(lock.write()),
+                        (false, None) => {
+                            let _guard = lock.read();
+                            hold()
+                        }
+                        (true, None) => {
+                            let _guard = lock.write();
+                            hold()
+                        }
                         (false, Some(patience)) => {
                             lock.read_timeout(patience).map_or_else(|| say("timed out"), |_guard| hold());
                         }

@@ -1,0 +1,176 @@
+//! The C API: a table of twelve pointers in a capsule, as `greenlet.h` declares it.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use crate::ffi::{self, Global, PyObject};
+use crate::greenlet::{PyGreenlet, body};
+use crate::module;
+use crate::object;
+use crate::switch::{self, Payload};
+use crate::thread::current_thread;
+use crate::throw;
+
+static TABLE: Global<[*mut c_void; 12]> = Global::new([ptr::null_mut(); 12]);
+
+/// A new capsule with the table.
+///
+/// # Safety
+/// Called at import, when the type and the exceptions are ready.
+pub unsafe fn capsule() -> *mut PyObject {
+    // SAFETY: the table lives for ever.
+    unsafe {
+        *TABLE.get() = [
+            object::greenlet_type().cast(),
+            module::error().cast(),
+            module::greenlet_exit().cast(),
+            new as *mut c_void,
+            get_current as *mut c_void,
+            throw_into as *mut c_void,
+            switch_to as *mut c_void,
+            set_parent as *mut c_void,
+            is_main as *mut c_void,
+            is_started as *mut c_void,
+            is_active as *mut c_void,
+            get_parent as *mut c_void,
+        ];
+        ffi::PyCapsule_New(TABLE.get().cast(), c"greenlet._C_API".as_ptr(), None)
+    }
+}
+
+/// Whether the argument is a greenlet; raises if not.
+///
+/// # Safety
+/// An object or null, with the interpreter's lock held.
+unsafe fn check(object: *mut PyGreenlet) -> bool {
+    // SAFETY: an object or null, from C code.
+    unsafe {
+        if !object.is_null() && object::is_greenlet(object.cast()) {
+            return true;
+        }
+        if object.is_null() {
+            ffi::PyErr_BadArgument();
+        } else {
+            ffi::raise::<()>(ffi::PyExc_TypeError, "expected a greenlet");
+        }
+        false
+    }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn new(run: *mut PyObject, parent: *mut PyGreenlet) -> *mut PyGreenlet {
+    // SAFETY: called from C with the interpreter's lock.
+    unsafe { object::construct(run, parent.cast()) }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn get_current() -> *mut PyGreenlet {
+    // SAFETY: as above.
+    unsafe { current_or_refuse() }
+}
+
+/// The current greenlet, as a new reference; a RuntimeError when there is none any more.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn current_or_refuse() -> *mut PyGreenlet {
+    // SAFETY: the caller's word.
+    unsafe {
+        if ffi::is_finalizing() {
+            return ffi::raise(ffi::PyExc_RuntimeError, "greenlet is being finalized");
+        }
+        let thread = current_thread();
+        if thread.is_null() {
+            return ptr::null_mut();
+        }
+        ffi::incref((*thread).current())
+    }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn throw_into(
+    greenlet: *mut PyGreenlet,
+    kind: *mut PyObject,
+    value: *mut PyObject,
+    traceback: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as above.
+    unsafe {
+        if !check(greenlet) {
+            return ptr::null_mut();
+        }
+        throw::throw(greenlet, kind, value, traceback)
+    }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn switch_to(
+    greenlet: *mut PyGreenlet,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as above.
+    unsafe {
+        if !check(greenlet) {
+            return ptr::null_mut();
+        }
+        let args = if args.is_null() { ffi::PyTuple_New(0) } else { ffi::incref(args) };
+        if args.is_null() {
+            return ptr::null_mut();
+        }
+        let keywords = !kwargs.is_null() && ffi::PyDict_Check(kwargs) != 0;
+        let kwargs = if keywords { ffi::incref(kwargs) } else { ptr::null_mut() };
+        switch::switch(greenlet, Payload::Call { args, kwargs })
+    }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut PyGreenlet) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        if !check(greenlet) {
+            return -1;
+        }
+        object::set_parent(greenlet.cast(), parent.cast(), ptr::null_mut())
+    }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn is_main(greenlet: *mut PyGreenlet) -> c_int {
+    // SAFETY: as above.
+    unsafe { if check(greenlet) { body(greenlet).main.into() } else { -1 } }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn is_started(greenlet: *mut PyGreenlet) -> c_int {
+    use crate::greenlet::State;
+    // SAFETY: as above.
+    unsafe { if check(greenlet) { (body(greenlet).state.get() != State::Pending).into() } else { -1 } }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn is_active(greenlet: *mut PyGreenlet) -> c_int {
+    // SAFETY: as above.
+    unsafe { if check(greenlet) { body(greenlet).is_active().into() } else { -1 } }
+}
+
+/// # Safety
+/// Called from C, with the interpreter's lock held.
+unsafe extern "C-unwind" fn get_parent(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+    // SAFETY: as above.
+    unsafe {
+        if !check(greenlet) {
+            return ptr::null_mut();
+        }
+        let parent = body(greenlet).parent.get();
+        if parent.is_null() { parent } else { ffi::incref(parent) }
+    }
+}

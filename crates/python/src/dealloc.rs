@@ -1,0 +1,109 @@
+//! The end of a greenlet object.
+//!
+//! One that is not active just goes. An active one has a stack full of live values, so it must end first: `GreenletExit` is
+//! thrown into it, and the object lives on for the while. That can happen only in its own thread: any other thread leaves it
+//! to that one. If the thread is gone, or the interpreter is about to be, the stack is taken away as it is.
+
+use std::ptr;
+
+use crate::ffi::{self, PyObject};
+use crate::greenlet::{PyGreenlet, State, body, drop_body, has_body};
+use crate::module;
+use crate::thread::{self, current_thread, is_here, this_thread};
+use crate::throw;
+
+/// The type's destructor.
+///
+/// # Safety
+/// Called by the interpreter when the last reference is gone.
+pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let greenlet: *mut PyGreenlet = this.cast();
+        ffi::PyObject_GC_UnTrack(this.cast());
+        if has_body(greenlet) && body(greenlet).state.get() == State::Active {
+            if body(greenlet).main {
+                thread::main_greenlet_is_gone();
+            } else if !let_go_of_active(greenlet) {
+                // A subclass's destructor called this one and will let go of the type, which the object still needs.
+                if (*ffi::Py_TYPE(this)).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
+                    ffi::incref(ffi::Py_TYPE(this));
+                }
+                ffi::PyObject_GC_Track(this.cast());
+                return;
+            }
+        }
+        if !(*greenlet).weakreflist.is_null() {
+            ffi::PyObject_ClearWeakRefs(this);
+        }
+        ffi::xdecref(std::mem::replace(&mut (*greenlet).dict, ptr::null_mut()));
+        drop_body(greenlet);
+        if let Some(free) = (*ffi::Py_TYPE(this)).tp_free {
+            free(this.cast());
+        }
+    }
+}
+
+/// Sees to it that an active greenlet ends. Returns whether the object may go now; if not, it has references again.
+///
+/// # Safety
+/// As [`dealloc`].
+unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: as `dealloc`.
+    unsafe {
+        let this = body(greenlet);
+        if ffi::is_finalizing() || this.is_thread_dead() {
+            if is_here(this) {
+                this_thread().unlink(greenlet);
+            }
+            this.abandon();
+            return true;
+        }
+        ffi::set_refcount(greenlet.cast(), 1);
+        if !is_here(this) {
+            if let Some(handle) = this.handle() {
+                handle.leave_to_thread(greenlet);
+            }
+            return false;
+        }
+        let pending = ffi::Pending::take();
+        kill(greenlet);
+        pending.put_back();
+        let references = ffi::Py_REFCNT(greenlet.cast());
+        if references == 1 && this.state.get() == State::Active {
+            // It swallowed the exception and was suspended again. Nobody will ever resume it.
+            let repr = ffi::PyObject_Repr(greenlet.cast());
+            ffi::PySys_FormatStderr(
+                c"greenlet: GreenletExit did not end %U; it is leaked\n".as_ptr(),
+                if repr.is_null() { module::RUN.object() } else { repr },
+            );
+            ffi::xdecref(repr);
+            return false;
+        }
+        ffi::set_refcount(greenlet.cast(), references - 1);
+        references == 1
+    }
+}
+
+/// Throws `GreenletExit` into the greenlet, with the current one as its parent for the while.
+///
+/// # Safety
+/// As [`dealloc`].
+unsafe fn kill(greenlet: *mut PyGreenlet) {
+    // SAFETY: it is active, in this thread, and has a reference.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            ffi::PyErr_Clear();
+            return;
+        }
+        let this = body(greenlet);
+        let parent = this.parent.replace(ffi::incref((*thread).current()));
+        let result = throw::throw(greenlet, module::greenlet_exit(), ptr::null_mut(), ptr::null_mut());
+        if result.is_null() {
+            ffi::PyErr_WriteUnraisable(greenlet.cast());
+        }
+        ffi::xdecref(result);
+        ffi::xdecref(this.parent.replace(parent));
+    }
+}

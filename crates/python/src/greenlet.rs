@@ -1,0 +1,171 @@
+//! A greenlet's data: what hangs off the Python object.
+//!
+//! The object itself has the layout that greenlet's C header promises, with one opaque pointer, to a [`Body`]. What it
+//! means to switch is in [`switch`](crate::switch); what Python sees of it in [`object`](crate::object).
+
+use std::cell::{Cell, UnsafeCell};
+use std::ptr;
+use std::sync::Arc;
+
+use fiber::Fiber;
+
+use crate::ffi::{self, PyObject};
+use crate::thread::Handle;
+use crate::tstate::Saved;
+
+/// The Python object. C code compiled against `greenlet.h` knows this layout.
+#[repr(C)]
+pub struct PyGreenlet {
+    ob_base: PyObject,
+    pub weakreflist: *mut PyObject,
+    pub dict: *mut PyObject,
+    body: *mut Body,
+}
+
+const _: () = assert!(size_of::<PyGreenlet>() == 40 || cfg!(not(target_pointer_width = "64")));
+
+/// Where a greenlet is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It has not begun.
+    Pending,
+    /// It has begun and not ended: it runs, or is suspended.
+    Active,
+    /// It has ended.
+    Dead,
+}
+
+/// What the greenlet is made of.
+pub struct Body {
+    pub state: Cell<State>,
+    pub main: bool,
+    /// Owned. Null for a main greenlet, and after the garbage collector took the greenlet apart.
+    pub parent: Cell<*mut PyGreenlet>,
+    /// Owned. What to run, until it begins.
+    pub run: Cell<*mut PyObject>,
+    /// The thread it runs in, since it has begun.
+    pub thread: UnsafeCell<Option<Arc<Handle>>>,
+    pub saved: UnsafeCell<Saved>,
+    pub fiber: UnsafeCell<Fiber>,
+    /// About where the stack pointer was when it was left.
+    pub left_at: Cell<usize>,
+    /// Neighbours in the thread's list of active greenlets.
+    pub links: Cell<[*mut PyGreenlet; 2]>,
+    /// For the test type: what is to fail.
+    pub broken: Cell<Broken>,
+}
+
+/// Failures that can be asked of an `UnswitchableGreenlet`.
+#[derive(Clone, Copy, Default)]
+pub struct Broken {
+    pub switch: bool,
+    pub slp_switch: bool,
+}
+
+impl Body {
+    fn new(main: bool) -> Body {
+        Body {
+            state: Cell::new(if main { State::Active } else { State::Pending }),
+            main,
+            parent: Cell::new(ptr::null_mut()),
+            run: Cell::new(ptr::null_mut()),
+            thread: UnsafeCell::new(None),
+            saved: UnsafeCell::new(Saved::new()),
+            fiber: UnsafeCell::new(Fiber::root()),
+            left_at: Cell::new(0),
+            links: Cell::new([ptr::null_mut(); 2]),
+            broken: Cell::new(Broken::default()),
+        }
+    }
+
+    /// The thread it began in, if it has begun.
+    pub fn handle(&self) -> Option<&Arc<Handle>> {
+        // SAFETY: set when the greenlet begins or is made, and not before it is gone.
+        unsafe { &*self.thread.get() }.as_ref()
+    }
+
+    /// Whether it began in a thread that has ended meanwhile.
+    pub fn is_thread_dead(&self) -> bool {
+        self.handle().is_some_and(|handle| !handle.is_alive())
+    }
+
+    /// Whether it has begun, has not ended, and could go on.
+    pub fn is_active(&self) -> bool {
+        self.state.get() == State::Active && !self.is_thread_dead()
+    }
+
+    /// What Python sees as `dead`.
+    pub fn is_dead(&self) -> bool {
+        self.state.get() == State::Dead || self.is_thread_dead()
+    }
+
+    /// Whether it is what its thread runs now.
+    pub fn is_current(&self, me: *mut PyGreenlet) -> bool {
+        self.state.get() == State::Active && self.handle().is_some_and(|handle| handle.runs(me))
+    }
+
+    /// Takes the stacks away from an active greenlet that will never go on. What it holds through them is leaked.
+    ///
+    /// # Safety
+    /// It is suspended, and the caller holds the interpreter's lock.
+    pub unsafe fn abandon(&self) {
+        self.state.set(State::Dead);
+        // SAFETY: suspended, and its thread is gone or will not resume it.
+        unsafe {
+            if (*self.saved.get()).is_seen() {
+                // Frame objects that point into its stack outlive it, so the stack stays, and is leaked with the fiber.
+                return;
+            }
+            (*self.saved.get()).abandon();
+            (*self.fiber.get()).abandon();
+        }
+    }
+}
+
+/// A greenlet's body.
+///
+/// # Safety
+/// A live greenlet object that was set up by [`attach_body`]; the result is good as long as the object is.
+#[inline]
+pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
+    // SAFETY: the caller's word.
+    unsafe { &*(*greenlet).body }
+}
+
+/// Gives a fresh object its body.
+///
+/// # Safety
+/// The object is zeroed behind its head.
+pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
+    // SAFETY: the caller's word.
+    unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(main))) };
+}
+
+/// Takes the body away, with what it owns.
+///
+/// # Safety
+/// The greenlet is not active, and nobody uses it any more.
+pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let body = std::mem::replace(&mut (*greenlet).body, ptr::null_mut());
+        if body.is_null() {
+            return;
+        }
+        let body = Box::from_raw(body);
+        ffi::clear(&body.parent);
+        ffi::clear(&body.run);
+        for held in (*body.saved.get()).held() {
+            ffi::decref(held);
+        }
+    }
+}
+
+/// Whether the object has a body: not while it is being made or unmade.
+///
+/// # Safety
+/// A greenlet object.
+pub unsafe fn has_body(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { !(*greenlet).body.is_null() }
+}

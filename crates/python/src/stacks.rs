@@ -1,0 +1,76 @@
+//! How large a greenlet's stack is, and how deep C code may recurse on it.
+//!
+//! CPython 3.12 and later count C recursion apart, so a greenlet gets a budget that fits its stack: 600 levels a MiB, which
+//! held for every kind of recursion we know of. 3.10 and 3.11 have one counter for Python and C, whose limit is the
+//! program's, so there the stack has to be large enough for 1,000 levels of the worst kind. Only address space is that
+//! large: memory is used where the stack was touched.
+
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fiber::{Stack, StackError};
+
+/// The environment variable that sets the size in bytes; `K` and `M` may follow the number.
+pub const VARIABLE: &str = "GREENLOOM_STACK_SIZE";
+
+/// The size if nobody says otherwise.
+pub const DEFAULT_SIZE: usize = if cfg!(Py_3_12) { 1 << 20 } else { 4 << 20 };
+
+/// Less would not hold a shallow Python call.
+pub const SMALLEST: usize = 64 * 1024;
+
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+const LEVELS_PER_MIB: usize = 600;
+
+static SIZE: AtomicUsize = AtomicUsize::new(DEFAULT_SIZE);
+
+/// The size of the stacks of greenlets that start from now on, in bytes.
+pub fn size() -> usize {
+    SIZE.load(Ordering::Relaxed)
+}
+
+/// Sets it. The error is a sentence.
+pub fn set_size(bytes: usize) -> Result<(), String> {
+    if !(SMALLEST..=1 << 30).contains(&bytes) {
+        return Err(format!("a greenlet's stack must have between {SMALLEST} and {} bytes, not {bytes}", 1 << 30));
+    }
+    SIZE.store(bytes, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Sets the size to what the environment says, if it says something.
+pub fn read_environment() -> Result<(), String> {
+    let Some(value) = std::env::var_os(VARIABLE) else { return Ok(()) };
+    let text = value.to_string_lossy();
+    let trimmed = text.trim();
+    let (digits, unit) = match trimmed.chars().last() {
+        Some('k' | 'K') => (&trimmed[..trimmed.len() - 1], 1024),
+        Some('m' | 'M') => (&trimmed[..trimmed.len() - 1], 1024 * 1024),
+        _ => (trimmed, 1),
+    };
+    let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes =
+        bytes.ok_or_else(|| format!("{VARIABLE} must be a number of bytes such as 1M or 262144, not {text:?}"))?;
+    set_size(bytes).map_err(|error| format!("{VARIABLE}: {error}"))
+}
+
+/// How deep C code may recurse on a stack of `size` bytes. 3.14 looks at the stack pointer instead.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub fn c_budget(size: usize) -> c_int {
+    c_int::try_from(size * LEVELS_PER_MIB / (1 << 20)).unwrap_or(c_int::MAX)
+}
+
+/// A stack, and the memory set aside above it for the data stack's root chunk.
+#[cfg(Py_3_11)]
+pub fn take(size: usize) -> Result<(Stack, *mut crate::tstate::Chunk), StackError> {
+    let mut stack = Stack::new(size)?;
+    let chunk = stack.reserve(crate::tstate::ROOT_CHUNK_SIZE).expect("the smallest stack is larger than that");
+    Ok((stack, chunk.as_ptr().cast()))
+}
+
+/// A stack.
+#[cfg(not(Py_3_11))]
+pub fn take(size: usize) -> Result<(Stack, ()), StackError> {
+    Ok((Stack::new(size)?, ()))
+}

@@ -1,0 +1,526 @@
+//! The switch: who goes on, with what, and what happens when a greenlet begins and ends.
+//!
+//! A switch hands over a [`Payload`] and has two halves. The greenlet that is left saves its part of the thread state, puts
+//! the payload into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new, *arrives*: it
+//! restores its part, takes the payload, tells the trace function, and lets go of the reference to the one that was
+//! left. From the payload on nothing of the switch is kept in shared places, so a trace function or a destructor may
+//! switch again.
+//!
+//! On a new stack, [`run`] calls the greenlet's function, and then finds the ancestor that goes on with the result.
+
+use std::ptr;
+
+use fiber::Fiber;
+
+use crate::ffi::{self, PyObject};
+use crate::greenlet::{Body, PyGreenlet, State, body};
+use crate::module;
+use crate::object;
+use crate::stacks;
+use crate::thread::{Thread, current_thread, is_here, this_thread};
+use crate::trace;
+use crate::tstate::{self, Entry};
+
+/// What a switch hands over. Owns its objects.
+pub enum Payload {
+    /// Arguments: a tuple, and a dict or null.
+    Call { args: *mut PyObject, kwargs: *mut PyObject },
+    /// One object: the result of a greenlet that has ended, or the argument of a switch.
+    Value(*mut PyObject),
+    /// The pending exception.
+    Throw,
+}
+
+impl Payload {
+    /// As a greenlet in the middle of a switch sees it; null for an exception.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    unsafe fn into_value(self) -> *mut PyObject {
+        match self {
+            Payload::Throw => ptr::null_mut(),
+            Payload::Value(value) => value,
+            // SAFETY: owned tuple and dict.
+            Payload::Call { args, kwargs } => unsafe {
+                if kwargs.is_null() {
+                    return unwrap_single(args);
+                }
+                if ffi::PyTuple_GET_SIZE(args) == 0 {
+                    ffi::decref(args);
+                    return kwargs;
+                }
+                let both = ffi::PyTuple_New(2);
+                if both.is_null() {
+                    ffi::decref(args);
+                    ffi::decref(kwargs);
+                    return ptr::null_mut();
+                }
+                ffi::PyTuple_SET_ITEM(both, 0, args);
+                ffi::PyTuple_SET_ITEM(both, 1, kwargs);
+                both
+            },
+        }
+    }
+
+    /// As the arguments of a greenlet that begins; null for an exception.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
+        match self {
+            Payload::Throw => (ptr::null_mut(), ptr::null_mut()),
+            Payload::Call { args, kwargs } => (args, kwargs),
+            // SAFETY: an owned object.
+            Payload::Value(value) => unsafe {
+                let args = ffi::PyTuple_New(1);
+                if args.is_null() {
+                    ffi::decref(value);
+                } else {
+                    ffi::PyTuple_SET_ITEM(args, 0, value);
+                }
+                (args, ptr::null_mut())
+            },
+        }
+    }
+
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    unsafe fn discard(self) {
+        // SAFETY: owned objects.
+        unsafe {
+            match self {
+                Payload::Throw => {}
+                Payload::Value(value) => ffi::decref(value),
+                Payload::Call { args, kwargs } => {
+                    ffi::decref(args);
+                    ffi::xdecref(kwargs);
+                }
+            }
+        }
+    }
+
+    /// Lets go of what is handed over, because the pending exception takes its place.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    unsafe fn become_throw(&mut self) {
+        // SAFETY: owned objects; the exception is kept while destructors run.
+        unsafe {
+            let pending = ffi::Pending::take();
+            std::mem::replace(self, Payload::Throw).discard();
+            pending.put_back();
+        }
+    }
+}
+
+/// `(x,)` means `x`.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
+    // SAFETY: an owned tuple.
+    unsafe {
+        if ffi::PyTuple_GET_SIZE(args) != 1 {
+            return args;
+        }
+        let only = ffi::incref(ffi::PyTuple_GET_ITEM(args, 0));
+        ffi::decref(args);
+        only
+    }
+}
+
+/// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the running
+/// greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and a reference to `greenlet`, and owns what is in the payload.
+pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
+    // SAFETY: the caller's word; what may go while Python code runs is kept by a reference.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            payload.become_throw();
+            return ptr::null_mut();
+        }
+        let thread = &*thread;
+        loop {
+            let target = destination(greenlet);
+            if target.is_null() {
+                payload.become_throw();
+                return ptr::null_mut();
+            }
+            if body(target).state.get() == State::Active {
+                if body(target).broken.get().switch {
+                    payload.become_throw();
+                    return ffi::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
+                }
+                let throws = matches!(payload, Payload::Throw);
+                let value = payload.into_value();
+                if value.is_null() && !throws {
+                    return ptr::null_mut();
+                }
+                thread.mailbox.set(value);
+                return jump(thread, target);
+            }
+            ffi::incref(target);
+            let outcome = prepare(thread, target, &mut payload);
+            let result = match outcome {
+                Prepared::Ready => jump(thread, target),
+                Prepared::Meanwhile => {
+                    ffi::decref(target);
+                    continue;
+                }
+                Prepared::Failed => {
+                    payload.become_throw();
+                    ptr::null_mut()
+                }
+            };
+            ffi::decref(target);
+            return result;
+        }
+    }
+}
+
+/// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+#[inline]
+unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+    // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
+    unsafe {
+        let mut target = greenlet;
+        if body(target).state.get() == State::Active && is_here(body(target)) {
+            return target;
+        }
+        if !may_run_here(greenlet) {
+            return ptr::null_mut();
+        }
+        while body(target).state.get() == State::Dead {
+            target = body(target).parent.get();
+            if target.is_null() {
+                return ffi::raise(module::error(), "cannot switch to a garbage collected greenlet");
+            }
+        }
+        if target != greenlet && !may_run_here(target) {
+            return ptr::null_mut();
+        }
+        target
+    }
+}
+
+/// Whether a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors. Raises if not.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: as `destination`.
+    unsafe {
+        let mut ancestor = greenlet;
+        let handle = loop {
+            if ancestor.is_null() {
+                ffi::raise::<()>(module::error(), "cannot switch to a garbage collected greenlet");
+                return false;
+            }
+            if let Some(handle) = body(ancestor).handle() {
+                break handle;
+            }
+            ancestor = body(ancestor).parent.get();
+        };
+        if handle.is_mine() {
+            return true;
+        }
+        if !handle.is_alive() {
+            let message = "cannot switch to a different thread (which happens to have exited)";
+            ffi::raise::<()>(module::error(), message);
+            return false;
+        }
+        ffi::PyErr_Format(
+            module::error(),
+            c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
+            this_thread().current(),
+            ancestor,
+        );
+        false
+    }
+}
+
+enum Prepared {
+    /// The next jump to it begins it. The payload was taken.
+    Ready,
+    /// Looking for its `run` made it begin, or end.
+    Meanwhile,
+    /// An exception is pending, beside the payload.
+    Failed,
+}
+
+/// Makes a pending greenlet ready to begin.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payload) -> Prepared {
+    // SAFETY: the caller holds a reference to the greenlet.
+    unsafe {
+        let this = body(greenlet);
+        let run = find_run(greenlet, matches!(payload, Payload::Throw));
+        if run.is_null() {
+            return Prepared::Failed;
+        }
+        if this.state.get() != State::Pending {
+            ffi::decref(run);
+            return Prepared::Meanwhile;
+        }
+        // Python code may have run: it may have another parent now.
+        if !may_run_here(greenlet) {
+            ffi::decref(run);
+            return Prepared::Failed;
+        }
+        if this.broken.get().switch {
+            ffi::decref(run);
+            ffi::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
+            return Prepared::Failed;
+        }
+        let (stack, chunk) = match stacks::take(stacks::size()) {
+            Ok(taken) => taken,
+            Err(error) => {
+                ffi::decref(run);
+                ffi::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
+                return Prepared::Failed;
+            }
+        };
+        let throws = matches!(payload, Payload::Throw);
+        let (args, kwargs) = std::mem::replace(payload, Payload::Throw).into_call();
+        if args.is_null() && !throws {
+            ffi::decref(run);
+            return Prepared::Failed;
+        }
+        let begin = Begin { greenlet, run, kwargs, chunk };
+        // The closure is as small as can be: a pointer-sized part of the new stack's first page each.
+        *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
+        *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
+        this.state.set(State::Active);
+        thread.link(greenlet);
+        thread.mailbox.set(args);
+        Prepared::Ready
+    }
+}
+
+/// The greenlet's function, as a new reference. A pending exception is kept if the lookup succeeds.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
+    // SAFETY: the caller holds a reference to the greenlet.
+    unsafe {
+        let run = body(greenlet).run.get();
+        if object::is_exact(greenlet) && !run.is_null() {
+            return ffi::incref(run);
+        }
+        if !throws {
+            return ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+        }
+        let pending = ffi::Pending::take();
+        let run = ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+        if run.is_null() {
+            pending.discard()
+        } else {
+            pending.put_back()
+        }
+        run
+    }
+}
+
+/// What a greenlet begins with, beside the arguments in the mailbox. Owns `run` and `kwargs`.
+struct Begin {
+    greenlet: *mut PyGreenlet,
+    run: *mut PyObject,
+    kwargs: *mut PyObject,
+    #[cfg(Py_3_11)]
+    chunk: *mut tstate::Chunk,
+    #[cfg(not(Py_3_11))]
+    #[allow(dead_code)]
+    chunk: (),
+}
+
+/// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox when
+/// it goes on.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+#[inline]
+unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
+    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the thread's
+    // record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body goes.
+    unsafe {
+        let me = thread.current();
+        if me == target {
+            thread.origin.set(ffi::incref(me));
+            return arrive(thread, me);
+        }
+        let this = body(me);
+        if body(target).broken.get().slp_switch {
+            ffi::Py_FatalError(c"greenlet: Failed low-level slp_switch(). The stack is probably corrupt.".as_ptr());
+        }
+        let environment = FloatEnvironment::save();
+        (*this.saved.get()).save(tstate::current());
+        this.left_at.set((&raw const environment).addr());
+        thread.origin.set(thread.set_current(ffi::incref(target)));
+        if Fiber::switch_raw(body(target).fiber.get()).is_err() {
+            ffi::Py_FatalError(c"greenlet: the stack of an active greenlet cannot go on".as_ptr());
+        }
+        environment.restore();
+        (*this.saved.get()).restore(tstate::current());
+        arrive(thread, me)
+    }
+}
+
+/// The second half of a switch. Returns what was handed over; null for an exception.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+#[inline]
+unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
+    // SAFETY: both slots were filled by who was left.
+    unsafe {
+        let mut value = thread.mailbox.replace(ptr::null_mut());
+        let origin = thread.origin.replace(ptr::null_mut());
+        if !thread.tracer.get().is_null() {
+            value = trace::tell(thread, origin, me, value);
+        }
+        ffi::decref(origin);
+        value
+    }
+}
+
+/// The life of a greenlet on its stack. Returns the stack that goes on.
+///
+/// Nothing in this frame has a destructor: a thread that is ended at interpreter shutdown unwinds through it.
+fn run(begin: Begin) -> *const Fiber {
+    let Begin { greenlet, run, kwargs, .. } = begin;
+    let mut entry = Entry::new();
+    // SAFETY: it runs in the thread that prepared it, with the interpreter's lock.
+    unsafe {
+        let thread = this_thread();
+        let this = body(greenlet);
+        (*this.saved.get()).begin(
+            tstate::current(),
+            &mut entry,
+            #[cfg(Py_3_11)]
+            begin.chunk,
+            &(*this.fiber.get()).stack_bounds().unwrap_or(0..0),
+        );
+        let args = arrive(thread, greenlet);
+        let unused = this.run.replace(ptr::null_mut());
+        // Not what was found as `run`, perhaps; letting go of it may switch.
+        ffi::xdecref(unused);
+        let mut result = ptr::null_mut();
+        if !args.is_null() {
+            result = ffi::PyObject_Call(run, args, kwargs);
+            ffi::decref(args);
+        }
+        ffi::decref(run);
+        ffi::xdecref(kwargs);
+        if result.is_null() && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
+            result = ffi::Pending::take().into_value();
+        }
+        let payload = if result.is_null() { Payload::Throw } else { Payload::Value(result) };
+        let heir = find_heir(thread, this, payload);
+
+        // From here to the jump no Python code runs.
+        (*this.saved.get()).end(tstate::current());
+        this.state.set(State::Dead);
+        thread.unlink(greenlet);
+        thread.origin.set(thread.set_current(heir));
+        body(heir).fiber.get()
+    }
+}
+
+/// Finds who goes on when a greenlet has ended, and puts the payload into the mailbox. Returns a new reference.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut PyGreenlet {
+    // SAFETY: ancestors are held by their descendants, and by a reference while Python code runs.
+    unsafe {
+        let mut heir = ffi::incref(dying.parent.get());
+        loop {
+            let state = body(heir).state.get();
+            if state == State::Active && is_here(body(heir)) {
+                let throws = matches!(payload, Payload::Throw);
+                let value = payload.into_value();
+                debug_assert!(throws || !value.is_null());
+                thread.mailbox.set(value);
+                return heir;
+            }
+            if state == State::Pending {
+                match prepare(thread, heir, &mut payload) {
+                    Prepared::Ready => return heir,
+                    Prepared::Meanwhile => continue,
+                    // It could not begin: its parent hears why.
+                    Prepared::Failed => payload.become_throw(),
+                }
+            }
+            let next = body(heir).parent.get();
+            let next = ffi::incref(if next.is_null() { thread.main } else { next });
+            ffi::decref(heir);
+            heir = next;
+        }
+    }
+}
+
+/// The floating-point control words, which belong to a greenlet: rounding, masked exceptions.
+#[cfg(target_arch = "x86_64")]
+#[derive(PartialEq)]
+struct FloatEnvironment {
+    mxcsr: u32,
+    x87: u16,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl FloatEnvironment {
+    #[inline(always)]
+    fn save() -> FloatEnvironment {
+        let mut saved = FloatEnvironment { mxcsr: 0, x87: 0 };
+        // SAFETY: stores the two words.
+        unsafe {
+            std::arch::asm!(
+                "stmxcsr [{0}]",
+                "fnstcw [{1}]",
+                in(reg) &raw mut saved.mxcsr,
+                in(reg) &raw mut saved.x87,
+                options(nostack, preserves_flags)
+            );
+        }
+        saved
+    }
+
+    /// Loading them is slow, and they seldom differ.
+    #[inline(always)]
+    fn restore(&self) {
+        if *self == FloatEnvironment::save() {
+            return;
+        }
+        // SAFETY: loads two words that were stored.
+        unsafe {
+            std::arch::asm!(
+                "ldmxcsr [{0}]",
+                "fldcw [{1}]",
+                in(reg) &raw const self.mxcsr,
+                in(reg) &raw const self.x87,
+                options(nostack)
+            );
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+struct FloatEnvironment;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl FloatEnvironment {
+    fn save() -> FloatEnvironment {
+        FloatEnvironment
+    }
+
+    fn restore(&self) {}
+}

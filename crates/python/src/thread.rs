@@ -1,0 +1,387 @@
+//! What an OS thread knows of its greenlets.
+//!
+//! The record is made when a thread first asks for its current greenlet. When the thread ends, a thread-local destructor runs
+//! without the interpreter's lock; it marks the thread's [`Handle`] dead, queues the record, and asks the interpreter
+//! for a call back with the lock, which lets go of the record's objects.
+//!
+//! Greenlets refer to their thread through the handle, which outlives the record.
+
+use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::ffi::{self, PyObject};
+use crate::greenlet::{Body, PyGreenlet, attach_body, body};
+use crate::object;
+
+/// A thread as its greenlets see it.
+pub struct Handle {
+    alive: AtomicBool,
+    /// Which greenlet runs in the thread; compared only, never followed.
+    running: AtomicPtr<PyGreenlet>,
+    /// Null once the thread has ended.
+    record: AtomicPtr<Thread>,
+    /// The process it lives in: threads do not survive a fork, but the one that forks.
+    generation: u64,
+}
+
+impl Handle {
+    /// Whether the thread can still run greenlets.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire) && (self.generation == fiber::fork_generation() || self.is_mine())
+    }
+
+    /// Whether it is the running thread's.
+    #[inline]
+    pub fn is_mine(&self) -> bool {
+        let record = RECORD.get();
+        !record.is_null() && ptr::eq(record, self.record.load(Ordering::Relaxed))
+    }
+
+    /// Whether the thread runs this greenlet now.
+    pub fn runs(&self, greenlet: *mut PyGreenlet) -> bool {
+        self.running.load(Ordering::Relaxed) == greenlet && self.is_alive()
+    }
+
+    /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of.
+    ///
+    /// # Safety
+    /// The caller holds the interpreter's lock, and the thread is alive and not the running one.
+    pub unsafe fn leave_to_thread(&self, greenlet: *mut PyGreenlet) {
+        // SAFETY: the record lives as long as the thread, and is guarded by the interpreter's lock.
+        unsafe { (*self.record.load(Ordering::Relaxed)).left.borrow_mut().push(greenlet) };
+    }
+}
+
+/// The record.
+pub struct Thread {
+    pub handle: Arc<Handle>,
+    /// Owned.
+    pub main: *mut PyGreenlet,
+    /// Owned: which greenlet runs.
+    current: Cell<*mut PyGreenlet>,
+    /// Owned, during a switch: who was left, until whoever goes on lets go of it.
+    pub origin: Cell<*mut PyGreenlet>,
+    /// Owned, during a switch: what is handed over; null for a pending exception.
+    pub mailbox: Cell<*mut PyObject>,
+    /// Owned: the trace function, or null.
+    pub tracer: Cell<*mut PyObject>,
+    /// The newest of the active greenlets but the main one.
+    active: Cell<*mut PyGreenlet>,
+    /// Owned: greenlets that other threads let go of.
+    left: RefCell<Vec<*mut PyGreenlet>>,
+}
+
+thread_local! {
+    static RECORD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+    static EXIT: Exit = const { Exit };
+}
+
+static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
+
+/// Threads that have ended, until the interpreter calls back.
+static EXITED: Mutex<Vec<Record>> = Mutex::new(Vec::new());
+
+/// All records of the process, for [`active_greenlets`].
+static ALL: Mutex<Vec<Record>> = Mutex::new(Vec::new());
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Record(*const Thread);
+
+// SAFETY: followed only by who holds the interpreter's lock.
+unsafe impl Send for Record {}
+
+fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> {
+    records.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other threads
+/// left here, keeping a pending exception.
+///
+/// # Safety
+/// The caller holds the interpreter's lock.
+#[inline]
+pub unsafe fn current_thread() -> *const Thread {
+    let record = RECORD.get();
+    // SAFETY: the caller's word; the record lives as long as the thread.
+    unsafe {
+        if record.is_null() {
+            return Thread::create();
+        }
+        if !(*record).left.borrow().is_empty() {
+            (*record).let_go_of_left();
+        }
+    }
+    record
+}
+
+/// The running thread's record, which the caller knows to exist.
+///
+/// # Safety
+/// A greenlet of this thread runs, or has run.
+#[inline]
+pub unsafe fn this_thread<'a>() -> &'a Thread {
+    // SAFETY: the caller's word.
+    unsafe { &*RECORD.get() }
+}
+
+impl Thread {
+    /// # Safety
+    /// The interpreter's lock is held.
+    #[cold]
+    unsafe fn create() -> *const Thread {
+        // SAFETY: the lock is held; a fresh object gets its body before anybody sees it.
+        unsafe {
+            let main = object::allocate(object::greenlet_type());
+            if main.is_null() {
+                return ptr::null();
+            }
+            attach_body(main, true);
+            MAIN_GREENLETS.fetch_add(1, Ordering::Relaxed);
+            if !RECORD.get().is_null() {
+                // The allocation ran code that got here first.
+                ffi::decref(main);
+                return RECORD.get();
+            }
+            let handle = Arc::new(Handle {
+                alive: AtomicBool::new(true),
+                running: AtomicPtr::new(main),
+                record: AtomicPtr::new(ptr::null_mut()),
+                generation: fiber::fork_generation(),
+            });
+            *body(main).thread.get() = Some(Arc::clone(&handle));
+            let record = Box::into_raw(Box::new(Thread {
+                handle: Arc::clone(&handle),
+                main,
+                current: Cell::new(ffi::incref(main)),
+                origin: Cell::new(ptr::null_mut()),
+                mailbox: Cell::new(ptr::null_mut()),
+                tracer: Cell::new(ptr::null_mut()),
+                active: Cell::new(ptr::null_mut()),
+                left: RefCell::new(Vec::new()),
+            }));
+            handle.record.store(record, Ordering::Relaxed);
+            RECORD.set(record);
+            EXIT.with(|_| ());
+            lock(&ALL).push(Record(record));
+            record
+        }
+    }
+
+    /// Which greenlet runs, borrowed.
+    #[inline]
+    pub fn current(&self) -> *mut PyGreenlet {
+        self.current.get()
+    }
+
+    /// Makes another greenlet the running one; the reference to it is taken over, and that to the former handed back.
+    #[inline]
+    pub fn set_current(&self, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+        self.handle.running.store(greenlet, Ordering::Relaxed);
+        self.current.replace(greenlet)
+    }
+
+    /// Adds a greenlet to the list of active ones.
+    ///
+    /// # Safety
+    /// It begins in this thread.
+    pub unsafe fn link(&self, greenlet: *mut PyGreenlet) {
+        let next = self.active.replace(greenlet);
+        // SAFETY: listed greenlets are alive.
+        unsafe {
+            body(greenlet).links.set([ptr::null_mut(), next]);
+            if !next.is_null() {
+                let [_, after] = body(next).links.get();
+                body(next).links.set([greenlet, after]);
+            }
+        }
+    }
+
+    /// Takes a greenlet off the list.
+    ///
+    /// # Safety
+    /// It is on it.
+    pub unsafe fn unlink(&self, greenlet: *mut PyGreenlet) {
+        // SAFETY: listed greenlets are alive.
+        unsafe {
+            let [previous, next] = body(greenlet).links.replace([ptr::null_mut(); 2]);
+            if previous.is_null() {
+                self.active.set(next);
+            } else {
+                let [before, _] = body(previous).links.get();
+                body(previous).links.set([before, next]);
+            }
+            if !next.is_null() {
+                let [_, after] = body(next).links.get();
+                body(next).links.set([previous, after]);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The interpreter's lock is held.
+    #[cold]
+    unsafe fn let_go_of_left(&self) {
+        // SAFETY: the lock is held; the list is emptied before code can run that adds to it.
+        unsafe {
+            let pending = ffi::Pending::take();
+            for greenlet in self.left.take() {
+                ffi::decref(greenlet);
+            }
+            pending.put_back();
+        }
+    }
+}
+
+/// Runs when the thread ends.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        let record = RECORD.replace(ptr::null());
+        if record.is_null() || ffi::is_gone() {
+            return;
+        }
+        // SAFETY: the record is ours until it is queued.
+        let handle = unsafe { &(*record).handle };
+        handle.alive.store(false, Ordering::Release);
+        handle.record.store(ptr::null_mut(), Ordering::Relaxed);
+        let mut exited = lock(&EXITED);
+        exited.push(Record(record));
+        if exited.len() == 1 {
+            // SAFETY: may be called without the interpreter's lock. If its queue is full, the next exit asks again.
+            if unsafe { ffi::Py_AddPendingCall(Some(let_go_of_exited), ptr::null_mut()) } != 0 {
+                PENDING_CALL_REFUSED.store(true, Ordering::Relaxed);
+            }
+        } else if PENDING_CALL_REFUSED.load(Ordering::Relaxed) {
+            // SAFETY: as above.
+            let refused = unsafe { ffi::Py_AddPendingCall(Some(let_go_of_exited), ptr::null_mut()) } != 0;
+            PENDING_CALL_REFUSED.store(refused, Ordering::Relaxed);
+        }
+    }
+}
+
+static PENDING_CALL_REFUSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
+    loop {
+        let Some(Record(record)) = lock(&EXITED).pop() else { return 0 };
+        lock(&ALL).retain(|other| other.0 != record);
+        // SAFETY: queued once, by its thread, which is gone; the interpreter's lock is held.
+        unsafe {
+            let record = Box::from_raw(record.cast_mut());
+            for greenlet in record.left.take() {
+                ffi::decref(greenlet);
+            }
+            ffi::clear(&record.tracer);
+            ffi::clear(&record.mailbox);
+            ffi::clear(&record.origin);
+            ffi::clear(&record.current);
+            let main = record.main;
+            drop(record);
+            if ffi::Py_REFCNT(main.cast()) == 2 && CLEANUP.load(Ordering::Relaxed) && only_a_lost_stack_holds(main) {
+                ffi::decref(main);
+            }
+            ffi::decref(main);
+        }
+    }
+}
+
+/// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned in the
+/// middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
+///
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn only_a_lost_stack_holds(main: *mut PyGreenlet) -> bool {
+    let begun = clock();
+    // SAFETY: the interpreter's lock is held.
+    let none = unsafe {
+        let gc = ffi::PyImport_ImportModule(c"gc".as_ptr());
+        let referrers = if gc.is_null() {
+            gc
+        } else {
+            let name = c"get_referrers".as_ptr();
+            ffi::PyObject_CallMethod(gc, name, c"O".as_ptr(), main)
+        };
+        let none = !referrers.is_null() && ffi::PyObject_Size(referrers) == 0;
+        ffi::xdecref(referrers);
+        ffi::xdecref(gc);
+        ffi::PyErr_Clear();
+        none && ffi::Py_REFCNT(main.cast()) == 2
+    };
+    CLEANUP_CLOCKS.fetch_add(clock() - begun, Ordering::Relaxed);
+    none
+}
+
+fn clock() -> i64 {
+    unsafe extern "C" {
+        safe fn clock() -> std::ffi::c_long;
+    }
+    clock()
+}
+
+static CLEANUP: AtomicBool = AtomicBool::new(true);
+static CLEANUP_CLOCKS: AtomicI64 = AtomicI64::new(0);
+
+/// Whether to look, when a thread has ended, for a reference to its main greenlet that was lost.
+pub fn enable_cleanup(on: bool) {
+    if CLEANUP.swap(on, Ordering::Relaxed) && !on {
+        CLEANUP_CLOCKS.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The processor time that took, in `CLOCKS_PER_SEC`; `None` if it is not done.
+pub fn cleanup_clocks() -> Option<i64> {
+    CLEANUP.load(Ordering::Relaxed).then(|| CLEANUP_CLOCKS.load(Ordering::Relaxed))
+}
+
+/// How many threads have ended whose records were not let go of yet.
+pub fn exited_threads() -> usize {
+    lock(&EXITED).len()
+}
+
+/// How many main greenlets there are.
+pub fn main_greenlets() -> usize {
+    MAIN_GREENLETS.load(Ordering::Relaxed)
+}
+
+/// A main greenlet is gone.
+pub fn main_greenlet_is_gone() {
+    MAIN_GREENLETS.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// New references to all active greenlets of the process, thread by thread, main greenlets first.
+///
+/// # Safety
+/// The caller holds the interpreter's lock.
+pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
+    let mut found = Vec::new();
+    for Record(record) in lock(&ALL).iter() {
+        // SAFETY: records are removed from the list before they go, under the interpreter's lock.
+        let thread = unsafe { &**record };
+        if !thread.handle.is_alive() {
+            continue;
+        }
+        // SAFETY: listed greenlets are alive.
+        unsafe {
+            found.push(ffi::incref(thread.main));
+            let mut greenlet = thread.active.get();
+            while !greenlet.is_null() {
+                // One that is being deallocated has no references left to add to.
+                if ffi::Py_REFCNT(greenlet.cast()) > 0 {
+                    found.push(ffi::incref(greenlet));
+                }
+                let [_, next] = body(greenlet).links.get();
+                greenlet = next;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a body belongs to the running thread.
+#[inline]
+pub fn is_here(body: &Body) -> bool {
+    body.handle().is_some_and(|handle| handle.is_mine())
+}

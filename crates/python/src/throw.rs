@@ -1,0 +1,78 @@
+//! `throw`: from the three values of a raise statement to a pending exception, and on to the greenlet.
+
+// The calls that take an exception as three values are the ones that all versions have.
+#![allow(deprecated)]
+
+use std::ffi::CStr;
+use std::ptr;
+
+use crate::ffi::{self, PyObject};
+use crate::greenlet::{PyGreenlet, State, body};
+use crate::module;
+use crate::switch::{self, Payload};
+
+/// Throws an exception into a greenlet. Value and traceback may be null or None.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn throw(
+    greenlet: *mut PyGreenlet,
+    kind: *mut PyObject,
+    value: *mut PyObject,
+    traceback: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the caller's word.
+    unsafe {
+        if !make_pending(kind, value, traceback) {
+            return ptr::null_mut();
+        }
+        let dead = body(greenlet).state.get() == State::Dead;
+        if dead && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
+            // Nobody is left to end: it is a value, as if it had just ended the greenlet.
+            let value = ffi::Pending::take().into_value();
+            return switch::switch(greenlet, Payload::Value(value));
+        }
+        switch::switch(greenlet, Payload::Throw)
+    }
+}
+
+/// Makes the exception pending. Returns false with another one, about the arguments, if they do not fit.
+///
+/// # Safety
+/// As [`throw`].
+unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+    // SAFETY: as `throw`.
+    unsafe {
+        let refuse = |message: &str| {
+            ffi::raise::<()>(ffi::PyExc_TypeError, message);
+            false
+        };
+        let present = |object: *mut PyObject| !object.is_null() && object != ffi::Py_None();
+        let mut traceback = if present(traceback) { traceback } else { ptr::null_mut() };
+        if !traceback.is_null() && ffi::PyTraceBack_Check(traceback) == 0 {
+            return refuse("throw() third argument must be a traceback object");
+        }
+        if ffi::PyExceptionClass_Check(kind) != 0 {
+            let mut kind = ffi::incref(kind);
+            let mut value = if value.is_null() { value } else { ffi::incref(value) };
+            if !traceback.is_null() {
+                ffi::incref(traceback);
+            }
+            ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+            ffi::PyErr_Restore(kind, value, traceback);
+            return true;
+        }
+        if ffi::PyExceptionInstance_Check(kind) != 0 {
+            if present(value) {
+                return refuse("instance exception may not have a separate value");
+            }
+            let class = ffi::incref(ffi::PyExceptionInstance_Class(kind));
+            let traceback =
+                if traceback.is_null() { ffi::PyException_GetTraceback(kind) } else { ffi::incref(traceback) };
+            ffi::PyErr_Restore(class, ffi::incref(kind), traceback);
+            return true;
+        }
+        let name = CStr::from_ptr((*ffi::Py_TYPE(kind)).tp_name).to_string_lossy();
+        refuse(&format!("exceptions must be classes, or instances, not {name}"))
+    }
+}

@@ -1,0 +1,93 @@
+//! The trace function of a thread, which is told of every switch in it.
+
+use std::ptr;
+
+use crate::ffi::{self, PyObject};
+use crate::greenlet::PyGreenlet;
+use crate::module;
+use crate::thread::Thread;
+use crate::tstate;
+
+/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own removes
+/// it, and is thrown in place of what was handed over. Returns the value that goes on.
+///
+/// # Safety
+/// The caller holds the interpreter's lock and owns `value`, which is null for a pending exception.
+#[cold]
+pub unsafe fn tell(
+    thread: &Thread,
+    origin: *mut PyGreenlet,
+    target: *mut PyGreenlet,
+    value: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the caller's word; the tracer is kept by a reference.
+    unsafe {
+        let pending = ffi::Pending::take();
+        let tracer = ffi::incref(thread.tracer.get());
+        let event = if value.is_null() { module::THROW.object() } else { module::SWITCH.object() };
+        let args = ffi::PyTuple_Pack(2, origin, target);
+        let mut answer: *mut PyObject = ptr::null_mut();
+        if !args.is_null() {
+            let call = ffi::PyTuple_Pack(2, event, args);
+            ffi::decref(args);
+            if !call.is_null() {
+                enter_tracing();
+                answer = ffi::PyObject_Call(tracer, call, ptr::null_mut());
+                leave_tracing();
+                ffi::decref(call);
+            }
+        }
+        if answer.is_null() {
+            let own = ffi::Pending::take();
+            if thread.tracer.get() == tracer {
+                ffi::clear(&thread.tracer);
+            }
+            ffi::decref(tracer);
+            pending.discard();
+            ffi::xdecref(value);
+            own.put_back();
+            return ptr::null_mut();
+        }
+        ffi::decref(tracer);
+        ffi::decref(answer);
+        pending.put_back();
+        value
+    }
+}
+
+/// Sets the trace function, null for none, whose reference is taken over. Returns the former one as a new reference or None.
+///
+/// # Safety
+/// The caller holds the interpreter's lock.
+pub unsafe fn set(thread: &Thread, tracer: *mut PyObject) -> *mut PyObject {
+    let former = thread.tracer.replace(tracer);
+    if former.is_null() {
+        // SAFETY: None lives for ever.
+        return unsafe { ffi::incref(ffi::Py_None()) };
+    }
+    former
+}
+
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn enter_tracing() {
+    // SAFETY: the running thread state.
+    unsafe {
+        #[cfg(Py_3_11)]
+        ffi::PyThreadState_EnterTracing(tstate::current().cast());
+        #[cfg(not(Py_3_11))]
+        tstate::ThreadState::enter_tracing(tstate::current());
+    }
+}
+
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn leave_tracing() {
+    // SAFETY: as above. The call may have switched, but not to another thread.
+    unsafe {
+        #[cfg(Py_3_11)]
+        ffi::PyThreadState_LeaveTracing(tstate::current().cast());
+        #[cfg(not(Py_3_11))]
+        tstate::ThreadState::leave_tracing(tstate::current());
+    }
+}

@@ -1,0 +1,70 @@
+//! The check at import: does this interpreter's thread state look as the layout says?
+//!
+//! The layout was compiled in; the interpreter is the one that loads the module, maybe another patch release than the one
+//! it was built against. Reading through a wrong layout would corrupt memory at the first switch, so a few fields are
+//! compared with what public functions say about them.
+
+use pyo3_ffi as ffi;
+
+use super::ThreadState;
+
+/// Looks at the running thread state; the error says what does not match.
+///
+/// # Safety
+/// The caller holds the interpreter's lock.
+pub unsafe fn check() -> Result<(), String> {
+    // SAFETY: reads fields near the start of a struct that is at least as large in all releases of this minor version.
+    unsafe {
+        let public = ffi::PyThreadState_Get();
+        // Makes the dict if there is none.
+        let dict = ffi::PyThreadState_GetDict();
+        let state = &*public.cast::<ThreadState>();
+        let mismatch = |field: &str| {
+            let version = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
+            Err(format!(
+                "greenloom was built for CPython 3.{} and cannot run on {version}: the field {field} of its thread state is \
+                 not where it was; install a greenloom that is built for this interpreter",
+                built_for(),
+            ))
+        };
+        let running = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
+        if !running.starts_with(&format!("3.{}.", built_for())) {
+            return mismatch("version");
+        }
+        if state.interp.cast() != ffi::PyThreadState_GetInterpreter(public) {
+            return mismatch("interp");
+        }
+        if state.id != ffi::PyThreadState_GetID(public) as u64 {
+            return mismatch("id");
+        }
+        if state.dict != dict {
+            return mismatch("dict");
+        }
+        if state.depth_limit().is_some_and(|limit| limit != ffi::Py_GetRecursionLimit()) {
+            return mismatch("recursion_limit");
+        }
+        if !state.handles_exceptions_here() {
+            return mismatch("exc_state");
+        }
+        #[cfg(Py_3_14)]
+        if !ThreadState::find_private_part(public.cast()) {
+            return mismatch("c_stack_top");
+        }
+    }
+    Ok(())
+}
+
+/// The minor version that this was compiled for.
+pub const fn built_for() -> u8 {
+    if cfg!(Py_3_14) {
+        14
+    } else if cfg!(Py_3_13) {
+        13
+    } else if cfg!(Py_3_12) {
+        12
+    } else if cfg!(Py_3_11) {
+        11
+    } else {
+        10
+    }
+}

@@ -1,0 +1,72 @@
+//! The interpreter's thread state: what of it belongs to a greenlet, and how that is taken out and put back.
+//!
+//! CPython keeps what it knows of a running Python stack in `PyThreadState`: the current frame, the exceptions being
+//! handled, the recursion counters, the data stack, the context. A greenlet has its own of each. The struct's layout
+//! changes with every minor version and is not public, so there is one file a version, with the same items:
+//!
+//! - `ThreadState`: the layout;
+//! - `LAYOUT`: the offsets that we use, compared with the interpreter's own headers by a test;
+//! - `Saved`: a greenlet's part of it, with `save` (the greenlet is left), `restore` (it goes on), `begin` (it starts, on
+//!   the stack it will run on) and `end` (it has run);
+//! - `Entry`: what must lie on the greenlet's own C stack as long as it runs;
+//! - `depth_limit`: for the check at import ([`check`]).
+//!
+//! `docs/cpython.md` says where each field comes from and how to add a version. Must not know greenlets.
+
+mod check;
+#[cfg(Py_3_11)]
+mod datastack;
+
+#[cfg(all(Py_3_10, not(Py_3_11)))]
+#[path = "v310.rs"]
+mod version;
+#[cfg(all(Py_3_11, not(Py_3_12)))]
+#[path = "v311.rs"]
+mod version;
+#[cfg(all(Py_3_12, not(Py_3_13)))]
+#[path = "v312.rs"]
+mod version;
+#[cfg(all(Py_3_13, not(Py_3_14)))]
+#[path = "v313.rs"]
+mod version;
+
+#[cfg(all(Py_3_14, not(Py_3_15)))]
+#[path = "v314.rs"]
+mod version;
+
+#[cfg(any(not(Py_3_10), Py_3_15))]
+compile_error!("greenloom knows the thread state of CPython 3.10 to 3.14; docs/cpython.md tells how to add a version");
+#[cfg(Py_GIL_DISABLED)]
+compile_error!("greenloom does not know the thread state of free-threaded builds of CPython yet");
+
+pub use check::check;
+#[cfg(Py_3_11)]
+pub use datastack::{Chunk, ROOT_CHUNK_SIZE};
+pub use version::{Entry, LAYOUT, Saved, ThreadState};
+
+use pyo3_ffi as ffi;
+
+/// The thread state of the running OS thread.
+///
+/// # Safety
+/// The caller holds the interpreter's lock.
+#[inline]
+pub unsafe fn current() -> *mut ThreadState {
+    // SAFETY: with the lock held, there is one.
+    unsafe { ffi::PyThreadState_Get() }.cast()
+}
+
+/// The Python stack of a suspended greenlet, as a new reference to its innermost frame; null if there is none.
+///
+/// # Safety
+/// The caller holds the interpreter's lock, and `saved` is that of a suspended greenlet.
+pub unsafe fn frame_of(saved: &Saved) -> *mut ffi::PyObject {
+    // SAFETY: the frame is put in for one call that runs no Python code, and the running one back after it.
+    unsafe {
+        let state = current();
+        let running = saved.swap_frame(state);
+        let frame = ffi::PyThreadState_GetFrame(state.cast());
+        Saved::put_frame(state, running);
+        frame.cast()
+    }
+}

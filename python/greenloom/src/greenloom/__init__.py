@@ -1,0 +1,24 @@
+"""
+Greenloom for Python: green threads on stacks of their own.
+
+This package holds the native module and what is not part of the ``greenlet`` API: stack sizes, a list of all greenlets, and
+putting the drop-in packages first where stock ones are installed.
+
+>>> import greenloom
+>>> greenloom.stack_size() >= 256 * 1024
+True
+"""
+
+from ._install import InstalledTooLate, install
+from ._native import greenlets, set_stack_size, stack_pool, stack_size
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "InstalledTooLate",
+    "greenlets",
+    "install",
+    "set_stack_size",
+    "stack_pool",
+    "stack_size",
+]

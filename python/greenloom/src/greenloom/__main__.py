@@ -1,0 +1,53 @@
+"""
+``greenloom run``: runs a program with Greenloom's drop-in packages in place of the stock ones.
+
+    greenloom run script.py args...
+    greenloom run -m module args...
+    greenloom run -c code args...
+
+``python -m greenloom run`` does the same.
+"""
+
+import os
+import runpy
+import sys
+
+from ._install import install
+
+USAGE = "usage: greenloom run (script.py | -m module | -c code) [args...]"
+
+
+def main():
+    command, *rest = sys.argv[1:] or [""]
+    if command in ("-h", "--help"):
+        print(__doc__.strip())
+        return
+    if command != "run" or not rest or (rest[0] in ("-m", "-c") and len(rest) < 2):
+        sys.exit(USAGE)
+    install()
+    if rest[0] == "-m":
+        sys.argv = rest[1:]
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+    elif rest[0] == "-c":
+        sys.argv = ["-c", *rest[2:]]
+        sys.path.insert(0, "")
+        run_in_main(compile(rest[1], "<string>", "exec"), None)
+    else:
+        script = rest[0]
+        sys.argv = rest
+        # As the interpreter does: the script's own folder comes first, even before the drop-ins.
+        sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
+        runpy.run_path(script, run_name="__main__")
+
+
+def run_in_main(code, filename):
+    module = type(sys)("__main__")
+    module.__file__ = filename
+    module.__builtins__ = __builtins__
+    sys.modules["__main__"] = module
+    exec(code, vars(module))
+
+
+if __name__ == "__main__":
+    main()

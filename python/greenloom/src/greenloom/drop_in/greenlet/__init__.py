@@ -1,0 +1,36 @@
+"""
+Greenlets on stacks of their own: Greenloom's drop-in for the ``greenlet`` package.
+
+The names, their meaning and the C API are those of greenlet 3.5; see Greenloom's documentation for what is different.
+"""
+
+from greenloom._native import (
+    CLOCKS_PER_SEC,
+    GREENLET_USE_CONTEXT_VARS,
+    GREENLET_USE_GC,
+    GREENLET_USE_TRACING,
+    GreenletExit,
+    _C_API,
+    enable_optional_cleanup,
+    error,
+    get_clocks_used_doing_optional_cleanup,
+    getcurrent,
+    gettrace,
+    greenlet,
+    settrace,
+)
+
+from . import _greenlet
+
+__version__ = "3.5.6"
+
+__all__ = [
+    "__version__",
+    "_C_API",
+    "GreenletExit",
+    "error",
+    "getcurrent",
+    "greenlet",
+    "gettrace",
+    "settrace",
+]

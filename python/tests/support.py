@@ -1,0 +1,19 @@
+"""Helpers of the tests."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def run_script(script, *arguments, env=None, timeout=120):
+    """Runs a program in a fresh interpreter. Returns its exit code, and its output with errors."""
+    done = subprocess.run(
+        [sys.executable, *arguments, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+    )
+    return done.returncode, done.stdout

@@ -1,0 +1,71 @@
+"""Putting ours first where a stock greenlet is installed: here a folder that pretends to be one."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+
+class Install(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        os.mkdir(os.path.join(self.folder.name, "greenlet"))
+        with open(os.path.join(self.folder.name, "greenlet", "__init__.py"), "w") as file:
+            file.write("stock = True\n")
+        self.script = os.path.join(self.folder.name, "program.py")
+        # Stock is first on PYTHONPATH, as an environment's site-packages would be before ours.
+        self.path = self.folder.name
+
+    def run_python(self, *arguments):
+        path = os.pathsep.join(filter(None, [self.path, os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd="/",
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def test_stock_wins_without_help(self):
+        self.assertEqual(self.run_python("-c", "import greenlet; print(greenlet.stock)"), (0, "True\n"))
+
+    def test_install_makes_ours_win_in_subprocesses_too(self):
+        code = (
+            "import greenloom; greenloom.install(); greenloom.install()\n"
+            "import greenlet, subprocess, sys\n"
+            "assert not hasattr(greenlet, 'stock'); print(greenlet.__version__, flush=True)\n"
+            "subprocess.run([sys.executable, '-c', 'import greenlet; print(hasattr(greenlet, \"stock\"))'])\n"
+        )
+        self.assertEqual(self.run_python("-c", code), (0, "3.5.6\nFalse\n"))
+
+    def test_install_after_the_import_of_stock_is_an_error_that_says_so(self):
+        status, output = self.run_python("-c", "import greenlet, greenloom; greenloom.install()")
+        self.assertEqual(status, 1)
+        self.assertIn("InstalledTooLate", output)
+        self.assertIn("greenloom run", output)
+
+    def test_run_takes_a_script_a_module_or_code(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".py", delete=False) as file:
+            file.write("import sys, greenlet\nprint(__name__, sys.argv[1:], greenlet.__version__)\n")
+        self.addCleanup(os.remove, file.name)
+        expected = (0, "__main__ ['a', '-b'] 3.5.6\n")
+        self.assertEqual(self.run_python("-m", "greenloom", "run", file.name, "a", "-b"), expected)
+        code = "import sys, greenlet; print(__name__, sys.argv[1:], greenlet.__version__)"
+        self.assertEqual(self.run_python("-m", "greenloom", "run", "-c", code, "a", "-b"), expected)
+        status, output = self.run_python("-m", "greenloom", "run", "-m", "timeit", "-n1", "-r1", "import greenlet; greenlet.error")
+        self.assertEqual(status, 0, output)
+        self.assertIn("1 loop", output)
+
+    def test_wrong_usage_is_told(self):
+        for arguments in ([], ["run"], ["run", "-m"], ["walk", "x"]):
+            status, output = self.run_python("-m", "greenloom", *arguments)
+            self.assertEqual(status, 1)
+            self.assertIn("usage:", output)
+
+
+if __name__ == "__main__":
+    unittest.main()

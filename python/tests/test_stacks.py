@@ -1,0 +1,74 @@
+"""Stacks: their size, the pool, what a suspended greenlet costs."""
+
+import unittest
+
+import greenlet
+import greenloom
+
+from support import run_script
+
+
+class Size(unittest.TestCase):
+    def test_it_can_be_set_from_inside(self):
+        before = greenloom.stack_size()
+        try:
+            greenloom.set_stack_size(512 * 1024)
+            g = greenlet.greenlet(lambda: greenlet.getcurrent().parent.switch())
+            g.switch()
+            self.assertTrue(480 * 1024 < g._stack_size <= 512 * 1024, g._stack_size)
+            g.switch()
+            self.assertIsNone(g._stack_size)
+            for wrong in (0, -1, 1000, 1 << 40):
+                with self.assertRaisesRegex(ValueError, "stack"):
+                    greenloom.set_stack_size(wrong)
+        finally:
+            greenloom.set_stack_size(before)
+
+    def test_it_can_be_set_by_the_environment(self):
+        for value, size in (("2M", 2 << 20), ("300k", 300 << 10), ("131072", 131072)):
+            status, output = run_script(
+                "import greenloom; print(greenloom.stack_size())", env={"GREENLOOM_STACK_SIZE": value}
+            )
+            self.assertEqual((status, output.strip()), (0, str(size)))
+        for value in ("", "many", "1"):
+            status, output = run_script("import greenloom", env={"GREENLOOM_STACK_SIZE": value})
+            self.assertEqual(status, 1, output)
+            self.assertIn("GREENLOOM_STACK_SIZE", output)
+
+
+class Memory(unittest.TestCase):
+    def test_a_shallow_suspended_greenlet_costs_about_a_page(self):
+        status, output = run_script(
+            """
+            import greenlet
+            def resident():
+                with open("/proc/self/smaps_rollup") as file:
+                    return next(int(line.split()[1]) for line in file if line.startswith("Rss:")) * 1024
+            main = greenlet.getcurrent()
+            run = lambda: main.switch()
+            kept = []
+            for _ in range(200): kept.append(greenlet.greenlet(run)); kept[-1].switch()
+            before = resident()
+            for _ in range(20000): kept.append(greenlet.greenlet(run)); kept[-1].switch()
+            print((resident() - before) // 20000)
+            """
+        )
+        self.assertEqual(status, 0, output)
+        self.assertLess(int(output), 5600)
+
+    def test_stacks_are_used_again(self):
+        def nest():
+            greenlet.getcurrent().parent.switch()
+
+        for _ in range(3):
+            kept = [greenlet.greenlet(nest) for _ in range(500)]
+            for g in kept:
+                g.switch()
+            stacks = greenloom.stack_pool()["stacks"]
+            for g in kept:
+                g.switch()
+        self.assertLess(stacks, 1500)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs our tests and greenlet's own on every supported CPython of this machine, or on the one that PYTHON names.
+# greenlet's leak checks take minutes, so they run on the newest one only; the others run the same tests without.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+root=$(dirname "$here")
+stock_version=3.5.6
+
+found=$("$here/tools/find-pythons.sh")
+[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found; nothing is tested" >&2; exit 1; }
+echo "CPython found here:"
+echo "$found" | sed 's/^/    /'
+newest=$(echo "$found" | tail -n 1 | cut -d' ' -f1)
+
+echo "$found" | while read -r version python; do
+    echo "--- CPython $version"
+    venv="$root/.venv-$version"
+    "$here/tools/make-venv.sh" "$python" "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check objgraph psutil
+    stock="$root/target/stock-greenlet-$version"
+    [ -d "$stock/greenlet/tests" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-deps --only-binary :all: --target "$stock" "greenlet==$stock_version"
+
+    echo "our tests:"
+    (cd "$here/tests" && "$venv/bin/python" -m unittest --buffer)
+
+    echo "the tests of greenlet $stock_version:"
+    modules=$(cd "$stock/greenlet/tests" && ls test_*.py | sed 's/\.py$//; s/^/greenlet.tests./')
+    [ "$version" = "$newest" ] || export GREENLET_SKIP_LEAKCHECKS=1
+    (cd "$root/target" && PYTHONPATH="$here/tests/stock" GREENLOOM_STOCK_GREENLET="$stock" \
+        "$venv/bin/python" -m unittest --buffer $modules)
+    unset GREENLET_SKIP_LEAKCHECKS
+done
