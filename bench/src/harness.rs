@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read, Write},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -101,7 +101,7 @@ fn progress(text: &str) {
 
 /// Measures once, in a process of its own.
 fn measure_apart(figure: &Figure, contender: &Contender, scale: Scale) -> Result<Sample, Skip> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = sys::this_program();
     command.args(["measure", figure.name, contender.name, scale.pick("full", "quick")]);
     let meter = Meter::start()?;
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

@@ -1,6 +1,6 @@
 //! What the kernel is asked for: pinning to cores, the limit of open files, readiness, memory and CPU time of a process.
 
-use std::{fs, hint::black_box, io, time::Duration};
+use std::{fs, hint::black_box, io, process::Command, time::Duration};
 
 use rustix::{
     buffer::spare_capacity,
@@ -13,6 +13,11 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
 };
+
+/// This very program again, even if its file has been replaced by a newer build meanwhile.
+pub fn this_program() -> Command {
+    Command::new("/proc/self/exe")
+}
 
 /// Lets the calling thread, and threads and processes it starts later, run on these cores only.
 pub fn pin(cores: &[usize]) -> io::Result<()> {

@@ -118,7 +118,7 @@ fn command(kind: Kind, threads: usize) -> Result<Command, Skip> {
     if kind == Kind::Go {
         return go::command("serve", threads);
     }
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = sys::this_program();
     command.args(["serve", kind.name(), &threads.to_string()]);
     Ok(command)
 }
