@@ -9,7 +9,7 @@ use std::time::Duration;
 use greenloom::pool::GreenPool;
 use greenloom::queue::{LifoQueue, Order, PriorityQueue, Queue, QueueOf, Reason};
 use greenloom::select::Select;
-use greenloom::sync::{Event, RwLock, Semaphore};
+use greenloom::sync::{Event, Mutex, RwLock, Semaphore};
 use greenloom::testing::{Simulation, explore};
 use greenloom::{GreenThread, get_hub, sleep, spawn, timeout, yield_now};
 
@@ -283,5 +283,81 @@ fn a_pool_never_runs_more_than_its_size_and_keeps_its_places() {
         pool.waitall();
         assert_eq!((pool.running(), pool.waiting(), running.get()), (0, 0, 0));
         assert_eq!(pool.free(), pool.size());
+    });
+}
+
+#[test]
+fn a_mutex_has_one_holder_and_survives_kills_and_timeouts() {
+    for_seeds(|random| {
+        let (value, done) = (Rc::new(Mutex::new(0u32)), Rc::new(Cell::new(0u32)));
+        let threads = (0..10).map(|_| {
+            let (value, random, done) = (value.clone(), random.clone(), done.clone());
+            spawn(move || {
+                for _ in 0..5 {
+                    let guard = match random.below(3) {
+                        0 => Some(value.lock()),
+                        1 => value.lock_timeout(MILLI * random.below(5) as u32),
+                        _ => value.try_lock(),
+                    };
+                    if let Some(mut guard) = guard {
+                        let before = *guard;
+                        sleep(MILLI * random.below(3) as u32);
+                        assert_eq!(*guard, before, "somebody else had it meanwhile");
+                        *guard += 1;
+                        done.set(done.get() + 1);
+                    }
+                }
+            })
+        });
+        harass(&random, threads.collect());
+        let value = value.try_lock().expect("it is free in the end");
+        assert_eq!(*value, done.get(), "no addition is lost");
+    });
+}
+
+#[test]
+fn a_select_over_queues_and_an_event_takes_one_thing_and_loses_none() {
+    for_seeds(|random| {
+        let queues: Rc<[Queue<u64>; 2]> = Rc::new([Queue::new(0), Queue::new(2)]);
+        let stop = Rc::new(Event::<()>::new());
+        let (put, got) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
+        let takers: Vec<_> = (0..4)
+            .map(|_| {
+                let (queues, stop, got, random) = (queues.clone(), stop.clone(), got.clone(), random.clone());
+                spawn(move || {
+                    let mut stopped = false;
+                    while !stopped {
+                        let item = Select::new()
+                            .get(&queues[0], Result::ok)
+                            .get(&queues[1], Result::ok)
+                            .event(&stop, |_| {
+                                stopped = true;
+                                None
+                            })
+                            .timeout(MILLI * (1 + random.below(3) as u32), || None)
+                            .wait();
+                        got.borrow_mut().extend(item);
+                    }
+                })
+            })
+            .collect();
+        for item in 0..40u64 {
+            let queue = &queues[random.below(2) as usize];
+            if queue.put_timeout(item, MILLI * random.below(4) as u32).is_ok() {
+                put.borrow_mut().push(item);
+            }
+            // One taker may be killed in the middle of its wait: what it had been granted goes to the others.
+            if item == 20 && random.below(2) == 0 {
+                takers[0].kill();
+            }
+        }
+        sleep(MILLI * 5);
+        stop.send(()).expect("it is sent once");
+        for taker in takers {
+            let _ = taker.wait();
+        }
+        queues.iter().for_each(|queue| got.borrow_mut().extend(std::iter::from_fn(|| queue.try_get().ok())));
+        got.borrow_mut().sort_unstable();
+        assert_eq!(*got.borrow(), *put.borrow(), "what went in came out once");
     });
 }
