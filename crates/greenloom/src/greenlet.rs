@@ -659,10 +659,9 @@ fn run<In: 'static, Out: 'static>(
     body: impl FnOnce(&Current<In>, In) -> Result<Out, Error>,
 ) -> Rc<Node> {
     let current = with_hub(|hub| {
-        if hub.watch.is_on() {
-            hub.watch.switched(hub);
+        if hub.is_unusual() {
+            hub.see_to_unusual();
         }
-        hub.look_after_abandoned();
         hub.with_current(|me| Current::of(me, port))
     });
     let first = current.port.value.take().expect("it begins by a switch with a value");

@@ -97,6 +97,8 @@ pub(crate) struct State {
     /// Greenlets whose last handle was dropped where they could not be unwound.
     abandoned: RefCell<Vec<AnyGreenlet>>,
     has_abandoned: Cell<bool>,
+    /// See [`State::update_unusual`].
+    unusual: Cell<bool>,
     others: Cell<Others>,
     /// Calls handed to other OS threads whose answer is to come.
     outstanding: Cell<usize>,
@@ -210,6 +212,7 @@ impl State {
             watch: Watch::default(),
             abandoned: RefCell::new(Vec::new()),
             has_abandoned: Cell::new(false),
+            unusual: Cell::new(false),
             others: Cell::new(Others::MaySend),
             outstanding: Cell::new(0),
             on_deadlock: Cell::new(None),
@@ -272,7 +275,7 @@ impl State {
             let stack = Stack::new(HUB_STACK_SIZE).unwrap_or_else(|error| panic!("no stack for the hub: {error}"));
             let fiber = Fiber::new(stack, || -> Rc<Node> {
                 with_hub(|hub| {
-                    hub.watch.switched(hub);
+                    hub.see_to_unusual();
                     while !hub.ending.get() {
                         hub.run_once();
                     }
@@ -396,16 +399,37 @@ impl State {
         if let Err(error) = target.node().fiber.switch() {
             cannot_run(error);
         }
+        if self.unusual.get() {
+            self.see_to_unusual();
+        }
+    }
+
+    /// What few switches have to be followed by. Also called where a greenlet begins.
+    #[cold]
+    pub fn see_to_unusual(&self) {
         if self.watch.is_on() {
             self.watch.switched(self);
         }
-        self.look_after_abandoned();
+        if self.has_abandoned.get() {
+            self.unwind_abandoned();
+        }
+        self.update_unusual();
+    }
+
+    #[inline]
+    pub fn is_unusual(&self) -> bool {
+        self.unusual.get()
+    }
+
+    /// Somebody watches, or something was abandoned: two rare things behind one flag, which is asked for at every switch.
+    pub fn update_unusual(&self) {
+        self.unusual.set(self.watch.is_on() || self.has_abandoned.get());
     }
 
     /// Makes `target` the current greenlet, just before the switch to it.
     #[inline(always)]
     pub fn set_current(&self, target: &AnyGreenlet) {
-        if self.watch.is_on() {
+        if self.unusual.get() && self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
         self.current_id.set(target.id());
@@ -421,16 +445,10 @@ impl State {
     pub fn abandon(&self, greenlet: AnyGreenlet) {
         self.abandoned.borrow_mut().push(greenlet);
         self.has_abandoned.set(true);
+        self.unusual.set(true);
     }
 
     /// Unwinds greenlets whose last handle was dropped where that was not possible.
-    #[inline(always)]
-    pub fn look_after_abandoned(&self) {
-        if self.has_abandoned.get() {
-            self.unwind_abandoned();
-        }
-    }
-
     #[cold]
     fn unwind_abandoned(&self) {
         if !std::thread::panicking() {

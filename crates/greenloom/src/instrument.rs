@@ -93,6 +93,7 @@ pub fn install(instrument: Option<Rc<dyn Instrument>>) -> Option<Rc<dyn Instrume
     with_hub(|hub| {
         let before = hub.watch.instrument.replace(instrument);
         hub.watch.update();
+        hub.update_unusual();
         before
     })
 }
@@ -105,6 +106,7 @@ pub fn settrace(tracer: Option<Tracer>) -> Option<Tracer> {
     with_hub(|hub| {
         let before = hub.watch.tracer.replace(tracer);
         hub.watch.update();
+        hub.update_unusual();
         before
     })
 }

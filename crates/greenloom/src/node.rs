@@ -88,13 +88,15 @@ pub(crate) struct Mail {
     pub thrown: Cell<Option<Box<Error>>>,
 }
 
-impl Node {
+/// A green thread that has no function yet. `Rc::<Node>::default()` builds it where it stays, which building one and moving it into
+/// an `Rc` does not.
+impl Default for Node {
     #[inline(always)]
-    pub fn new(fiber: Fiber, kind: Kind, parent: Option<AnyGreenlet>) -> Rc<Node> {
-        Rc::new(Node {
-            fiber,
-            kind,
-            parent: RefCell::new(parent),
+    fn default() -> Node {
+        Node {
+            fiber: Fiber::finished(),
+            kind: Kind::GreenThread,
+            parent: RefCell::new(None),
             slot: Cell::new(NO_SLOT),
             ticket: Cell::new(0),
             parked: Cell::new(false),
@@ -103,7 +105,13 @@ impl Node {
             waits_for: Cell::new(""),
             mail: OnceCell::new(),
             extra: RefCell::new(None),
-        })
+        }
+    }
+}
+
+impl Node {
+    pub fn new(fiber: Fiber, kind: Kind, parent: Option<AnyGreenlet>) -> Rc<Node> {
+        Rc::new(Node { fiber, kind, parent: RefCell::new(parent), ..Node::default() })
     }
 
     pub fn mail(&self) -> &Rc<Mail> {

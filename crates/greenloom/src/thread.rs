@@ -32,7 +32,7 @@ use crate::timeout::Expired;
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
-    let packet = Rc::new(Packet::default());
+    let packet = Rc::<Packet<T>>::default();
     let body = run_into(Rc::clone(&packet), f);
     let greenlet = with_hub(|hub| {
         let greenlet = make(hub, default_stack_size(), None, body);
@@ -222,7 +222,7 @@ impl Builder {
     }
 
     fn make<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<(GreenThread<T>, u32), SpawnError> {
-        let packet = Rc::new(Packet::default());
+        let packet = Rc::<Packet<T>>::default();
         let body = run_into(Rc::clone(&packet), f);
         let hub = try_get_hub().map_err(SpawnError::Hub)?;
         let stack = Stack::new(self.stack_size.unwrap_or_else(default_stack_size)).map_err(SpawnError::Stack)?;
@@ -263,15 +263,13 @@ fn make(hub: &State, stack_size: usize, name: Option<String>, body: impl FnOnce(
 /// Makes a green thread that is in the hub's table and not ready yet. `body` must not unwind.
 #[inline]
 fn make_on(hub: &State, stack: Stack, name: Option<String>, body: impl FnOnce() + 'static) -> AnyGreenlet {
-    // An empty node is made of constants, and the rest is filled in where it stays.
-    let node = Node::new(Fiber::finished(), Kind::GreenThread, None);
+    let node = Rc::<Node>::default();
     *node.parent.borrow_mut() = Some(hub.hub().clone());
     node.fiber.restart(stack, move || -> Rc<Node> {
         with_hub(|hub| {
-            if hub.watch.is_on() {
-                hub.watch.switched(hub);
+            if hub.is_unusual() {
+                hub.see_to_unusual();
             }
-            hub.look_after_abandoned();
         });
         body();
         with_hub(end)
@@ -417,7 +415,7 @@ impl<T: 'static> GreenThread<T> {
             let fiber = Fiber::finished();
             AnyGreenlet::from_node(Node::new(fiber, Kind::GreenThread, Some(hub.hub().clone())))
         });
-        let packet = Rc::new(Packet::default());
+        let packet = Rc::<Packet<T>>::default();
         packet.finish(result);
         GreenThread { greenlet: thread, packet, timer: Cell::new(None) }
     }
