@@ -9,10 +9,12 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_router-agent"))
 }
 
-/// A feed in a file of its own.
+/// A feed in a file of its own; put there whole, since another run of these tests may be reading it.
 fn feed(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
+    let aside = path.with_extension(std::process::id().to_string());
+    std::fs::write(&aside, text).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
     path
 }
 
