@@ -11,6 +11,7 @@ fuzz_target!(|text: &str| {
         let number = match &line {
             Ok((number, update)) => {
                 assert!(!update.router.is_empty() && !update.change.is_empty());
+                assert!(update.change.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic()));
                 *number
             }
             Err(bad) => {

@@ -14,6 +14,12 @@ use greenloom::pool::GreenPool;
 use greenloom::queue::Queue;
 use greenloom::{Hubs, blocking, inspect, net, sleep, spawn, timeout, yield_now};
 
+/// Memory cannot be seen to stay flat in less.
+const SHORTEST: Duration = Duration::from_secs(6);
+
+/// A week, almost.
+const LONGEST: Duration = Duration::from_secs(600_000);
+
 /// What both hubs count.
 #[derive(Default)]
 struct Counts {
@@ -32,12 +38,13 @@ impl Counts {
 }
 
 fn main() -> ExitCode {
-    let minutes = std::env::args().nth(1).map_or(Ok(3.0), |text| text.parse::<f64>());
-    let Ok(minutes) = minutes else {
-        eprintln!("soak: MINUTES is a number");
+    let minutes = std::env::args().nth(1).map_or(Some(3.0), |text| text.parse::<f64>().ok());
+    let length = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+    let Some(length) = length.filter(|length| (SHORTEST..=LONGEST).contains(length)) else {
+        eprintln!("soak: MINUTES is a number from 0.1 to 10000");
         return ExitCode::from(2);
     };
-    match soak(Duration::from_secs_f64(minutes * 60.0)) {
+    match soak(length) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("soak: {reason}");

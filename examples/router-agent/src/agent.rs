@@ -2,8 +2,8 @@
 //!
 //! A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker that takes a
 //! router applies its updates one after the other, most urgent first, so no router is ever worked on twice at a time; what
-//! comes meanwhile joins the line. An update that the device refuses comes back after a delay that doubles, up to
-//! [`TRIES`] tries. An update that repeats one still waiting is merged with it.
+//! comes meanwhile joins the line. An update that the device refuses does not hold up the router's others: it comes back after
+//! a delay that doubles, up to [`TRIES`] tries. An update that repeats the last one still waiting is merged with it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +33,8 @@ pub struct Job {
     pub line: usize,
     /// What is to be done.
     pub update: Update,
+    /// Why its last try failed; empty before it did.
+    pub problem: String,
     tries: u32,
     arrived: Duration,
 }
@@ -44,7 +46,7 @@ pub struct Counts {
     pub received: usize,
     /// Updates that went through.
     pub applied: usize,
-    /// Updates that repeated one still waiting.
+    /// Updates that repeated the last one still waiting.
     pub merged: usize,
     /// Tries that were put off to a later one.
     pub retried: usize,
@@ -106,7 +108,7 @@ impl Agent {
     pub fn update(&self, line: usize, update: Update) {
         self.inner.counts.borrow_mut().received += 1;
         self.inner.unfinished.add(1);
-        self.enqueue(Job { line, update, tries: 0, arrived: now() });
+        self.enqueue(Job { line, update, problem: String::new(), tries: 0, arrived: now() });
     }
 
     fn enqueue(&self, job: Job) {
@@ -114,7 +116,10 @@ impl Agent {
         let mut counts = inner.counts.borrow_mut();
         let mut routers = inner.routers.borrow_mut();
         let router = routers.entry(job.update.router.clone()).or_default();
-        if router.waiting.values().any(|waiting| waiting.update == job.update) {
+        // Only the last one: with another change between the two, the router would end up with that one.
+        let priority = job.update.priority;
+        let last = router.waiting.range((priority, 0)..=(priority, usize::MAX)).next_back();
+        if last.is_some_and(|(_, waiting)| waiting.update == job.update) {
             counts.merged += 1;
             inner.unfinished.done();
             return;
@@ -124,8 +129,8 @@ impl Agent {
             counts.deepest = (counts.waiting, now());
         }
         let age = inner.next.replace(inner.next.get() + 1);
-        let place = (job.update.priority, age, job.update.router.clone());
-        router.waiting.insert((job.update.priority, age), job);
+        let place = (priority, age, job.update.router.clone());
+        router.waiting.insert((priority, age), job);
         if !router.in_work {
             // A router may have several places; whoever comes to one in vain goes on to the next. A put fails when the agent stops.
             let _ = inner.queue.put(place);
@@ -167,17 +172,15 @@ impl Agent {
 
     fn apply(&self, mut job: Job) {
         job.tries += 1;
-        let outcome = self.ask_device(&job);
-        match outcome {
-            Ok(()) => self.finish(job, true),
-            Err(_) if job.tries >= TRIES => self.finish(job, false),
-            Err(_) => {
-                self.inner.counts.borrow_mut().retried += 1;
-                let agent = self.clone();
-                let delay = RETRY_AFTER * 2u32.pow(job.tries - 1);
-                drop(spawn_after(delay, move || agent.enqueue(job)));
-            }
+        let Err(problem) = self.ask_device(&job) else { return self.finish(job, true) };
+        job.problem = problem;
+        if job.tries >= TRIES {
+            return self.finish(job, false);
         }
+        self.inner.counts.borrow_mut().retried += 1;
+        let agent = self.clone();
+        let delay = RETRY_AFTER * 2u32.pow(job.tries - 1);
+        drop(spawn_after(delay, move || agent.enqueue(job)));
     }
 
     /// One try, on a connection that is kept for the next one if it held.
@@ -187,7 +190,7 @@ impl Agent {
         let mut connection = connection.map_err(|error| format!("no connection to the device: {error}"))?;
         let answer = connection.apply(job.line, &job.update).map_err(|error| format!("the device: {error}"))?;
         self.inner.connections.borrow_mut().push(connection);
-        answer
+        answer.map_err(|reason| format!("the device says: {reason}"))
     }
 
     fn finish(&self, job: Job, applied: bool) {

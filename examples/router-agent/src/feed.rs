@@ -103,7 +103,12 @@ impl FromStr for Update {
         let mut change = action.to_string();
         if *has_argument {
             let argument = words.next().filter(|word| !word.starts_with("fails="));
-            change = format!("{action} {}", argument.ok_or_else(|| format!("{action} wants an argument"))?);
+            let argument = argument.ok_or_else(|| format!("{action} wants an argument"))?;
+            // It goes into a line for the device and onto a terminal.
+            if !argument.chars().all(|letter| letter.is_ascii_graphic()) {
+                return Err(format!("{argument:?} is no argument: printable ASCII"));
+            }
+            change = format!("{action} {argument}");
         }
         let fails = match words.next() {
             None => Fails::Times(0),
@@ -156,6 +161,8 @@ mod tests {
             ("r1 high sync now", "\"now\" is too much"),
             ("r1 high sync fails=1 now", "\"now\" is too much"),
             ("r/1 high sync", "no router's name"),
+            ("r1 high set-gateway \u{1b}[31m", "is no argument"),
+            ("r1 high set-gateway \u{fffd}", "is no argument"),
         ] {
             assert!(problem(line).contains(part), "{line:?}: {}", problem(line));
         }

@@ -3,14 +3,16 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use greenloom::hub::now;
+use greenloom::signal::{Signal, Signals};
 use greenloom::sync::Event;
-use greenloom::{blocking, signal, sleep, spawn};
+use greenloom::{blocking, sleep, spawn};
 
 use router_agent::agent::Agent;
 use router_agent::device::Device;
@@ -30,7 +32,7 @@ Options:
   --help          show this
 
 Ctrl-C stops it after the updates in work, with the summary. Exit status: 0 when the feed was worked through, 130 when it was
-stopped, 2 when the options or the feed cannot be used.";
+stopped, 1 when the summary cannot be written, 2 when the options or the feed cannot be used.";
 
 struct Options {
     feed: PathBuf,
@@ -47,18 +49,30 @@ fn main() -> ExitCode {
         }
         Err(problem) => return unusable(&format!("{problem}; see router-agent --help")),
     };
-    match run(&options) {
-        Ok(summary) => {
-            println!("{summary}");
-            ExitCode::from(if summary.stopped { 130 } else { 0 })
-        }
-        Err(problem) => unusable(&problem),
+    // Asked for until the summary is out, so that a second Ctrl-C, or an early one, does not end the program without it.
+    let interrupts = match Signals::new([Signal::INT]) {
+        Ok(interrupts) => Rc::new(interrupts),
+        Err(error) => return unusable(&format!("cannot ask for Ctrl-C: {error}")),
+    };
+    let summary = match run(&options, &interrupts) {
+        Ok(summary) => summary,
+        Err(problem) => return unusable(&problem),
+    };
+    if let Err(error) = writeln!(io::stdout(), "{summary}") {
+        complain(&format!("router-agent: cannot write the summary: {error}"));
+        return ExitCode::FAILURE;
     }
+    ExitCode::from(if summary.stopped { 130 } else { 0 })
 }
 
 fn unusable(problem: &str) -> ExitCode {
-    eprintln!("router-agent: {problem}");
+    complain(&format!("router-agent: {problem}"));
     ExitCode::from(2)
+}
+
+/// Unlike `eprintln!`, does not panic when nobody reads it.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
@@ -83,7 +97,7 @@ fn at_least_one(option: &str, number: usize) -> Result<usize, lexopt::Error> {
     if number == 0 { Err(format!("{option} must be at least 1").into()) } else { Ok(number) }
 }
 
-fn run(options: &Options) -> Result<Summary, String> {
+fn run(options: &Options, interrupts: &Rc<Signals>) -> Result<Summary, String> {
     let (updates, bad_lines) = read_feed(options)?;
     let routers: HashSet<&str> = updates.iter().map(|(_, update)| update.router.as_str()).collect();
     let (expected, routers) = (updates.len(), routers.len());
@@ -103,8 +117,9 @@ fn run(options: &Options) -> Result<Summary, String> {
         waited.wait_until_done();
         let _ = done.send(true);
     });
+    let interrupts = Rc::clone(interrupts);
     let interrupted = spawn(move || {
-        if signal::ctrl_c().is_ok() {
+        if interrupts.wait().is_ok() {
             let _ = stopped.send(false);
         }
     });
@@ -124,8 +139,10 @@ fn run(options: &Options) -> Result<Summary, String> {
 fn read_feed(options: &Options) -> Result<(Vec<(usize, Update)>, usize), String> {
     let path = options.feed.clone();
     // File I/O has no other way than to block, so an OS thread of the pool does it.
-    let text = blocking::run(move || std::fs::read_to_string(path)).map_err(|error| error.to_string())?;
-    let text = text.map_err(|error| format!("cannot read the feed {}: {error}", options.feed.display()))?;
+    let bytes = blocking::run(move || std::fs::read(path)).map_err(|error| error.to_string())?;
+    let bytes = bytes.map_err(|error| format!("cannot read the feed {}: {error}", options.feed.display()))?;
+    // What is not UTF-8 spoils its own line only: no name, action or argument has a replacement character.
+    let text = String::from_utf8_lossy(&bytes);
     let (mut updates, mut bad_lines, mut routers) = (Vec::new(), 0, HashSet::new());
     for parsed in feed::parse(&text) {
         match parsed {
@@ -136,7 +153,7 @@ fn read_feed(options: &Options) -> Result<(Vec<(usize, Update)>, usize), String>
                 }
             }
             Err(bad) => {
-                eprintln!("{}:{}: {}; skipped", options.feed.display(), bad.line, bad.problem);
+                complain(&format!("{}:{}: {}; skipped", options.feed.display(), bad.line, bad.problem));
                 bad_lines += 1;
             }
         }

@@ -33,6 +33,6 @@ pub fn show(agent: &Agent, expected: usize) {
 /// Clears the line on a terminal.
 pub fn clear() {
     if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        let _ = write!(io::stderr(), "\r\x1b[K");
     }
 }

@@ -61,7 +61,7 @@ impl Summary {
             .given_up
             .iter()
             .take(3)
-            .map(|job| format!("{} {} (line {})", job.update.router, job.update.change, job.line))
+            .map(|job| format!("{} {} (line {}, {})", job.update.router, job.update.change, job.line, job.problem))
             .collect();
         if self.counts.given_up.len() > examples.len() {
             examples.push("...".into());

@@ -15,8 +15,12 @@ type Log = Rc<RefCell<Vec<String>>>;
 
 /// Runs an agent on `feed` and returns what it counted and what the device was asked, in order.
 fn work(feed: &str, workers: usize) -> (Counts, Vec<String>) {
-    let simulation = Simulation::new().seed(5);
-    simulation
+    work_with_seed(feed, workers, 5)
+}
+
+fn work_with_seed(feed: &str, workers: usize, seed: u64) -> (Counts, Vec<String>) {
+    Simulation::new()
+        .seed(seed)
         .run(|| {
             let listener = Rc::new(net::listen("127.0.0.1:0").unwrap());
             let address = listener.local_addr().unwrap();
@@ -78,6 +82,41 @@ fn urgent_updates_go_first() {
 fn a_repeat_of_a_waiting_update_is_merged() {
     let (counts, asked) = work("a low sync\na low sync\na low delete\n", 1);
     assert_eq!((counts.merged, counts.applied, asked.len()), (1, 2, 2));
+}
+
+#[test]
+fn a_repeat_is_not_merged_across_another_change() {
+    let (counts, asked) = work("a low set-gateway 1\na low clear-gateway\na low set-gateway 1\n", 1);
+    assert_eq!(counts.merged, 0);
+    assert_eq!(asked, ["a set-gateway 1", "a clear-gateway", "a set-gateway 1"]);
+}
+
+/// Feeds of a seed each, with few routers and changes, so that repeats and routers in work are common.
+fn random_feed(seed: u64) -> String {
+    let mut state = seed;
+    let mut below = |limit: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % limit
+    };
+    let lines = (0..40).map(|_| {
+        let priority = ["high", "normal", "low"][below(3) as usize];
+        let fails = ["", "", "", " fails=always"][below(4) as usize];
+        format!("r{} {priority} set-gateway {}{fails}\n", below(4), below(3))
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_update_ends_in_one_way_under_any_schedule() {
+    for seed in 0..60 {
+        let feed = random_feed(seed);
+        let (counts, asked) = work_with_seed(&feed, 1 + seed as usize % 5, seed);
+        assert_eq!(counts.received, 40, "seed {seed}");
+        assert_eq!(counts.applied + counts.merged + counts.given_up.len(), 40, "seed {seed}: {counts:?}");
+        assert_eq!(asked.len(), counts.applied + counts.retried + counts.given_up.len(), "seed {seed}: {counts:?}");
+        assert_eq!(counts.waiting, 0, "seed {seed}");
+        assert!(counts.given_up.iter().all(|job| job.problem == "the device says: busy"), "seed {seed}: {counts:?}");
+    }
 }
 
 #[test]

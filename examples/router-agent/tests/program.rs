@@ -3,15 +3,18 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_router-agent"))
 }
 
-/// A feed in a file of its own.
-fn feed(name: &str, text: &str) -> PathBuf {
+/// A feed in a file of its own; put there whole, since another run of these tests may be reading it.
+fn feed(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
+    let aside = path.with_extension(std::process::id().to_string());
+    std::fs::write(&aside, text).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
     path
 }
 
@@ -68,6 +71,38 @@ fn bad_lines_are_named_with_file_and_line_and_skipped() {
 }
 
 #[test]
+fn bytes_that_are_no_utf_8_spoil_their_own_line_only() {
+    let path = feed("bytes.feed", b"r1 high sync\nr2 high set-gateway \xff\xfe\nr\xff high sync\nr3 high sync\n");
+    let output = run(&path, &[]);
+    let errors = text(&output.stderr);
+    assert!(errors.contains(":2: ") && errors.contains(":3: "), "{errors}");
+    let summary = text(&output.stdout);
+    assert_eq!((number(&summary, "bad lines"), number(&summary, "applied")), (2, 2));
+}
+
+#[test]
+fn what_was_given_up_says_why() {
+    let summary = text(&run(&feed("why.feed", "r1 high sync fails=always\n"), &[]).stdout);
+    assert!(summary.contains("r1 sync (line 1, the device says: busy)"), "{summary}");
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_panic() {
+    let path = feed("unread.feed", "r1 high sync\nr2 soon sync\n");
+    let mut running = program().arg("--feed").arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(running.stdout.take());
+    let output = running.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("cannot write the summary") && !errors.contains("panicked"), "{errors}");
+
+    let mut running = program().arg("--feed").arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(running.stderr.take());
+    let output = running.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), number(&text(&output.stdout), "applied")), (Some(0), 1));
+}
+
+#[test]
 fn routers_limits_the_feed() {
     let path = feed("limit.feed", "a high sync\nb high sync\na low sync\nc high sync\n");
     let summary = text(&run(&path, &["--routers", "2"]).stdout);
@@ -109,8 +144,12 @@ fn ctrl_c_stops_it_with_the_summary() {
     let mut progress = String::new();
     errors.read_line(&mut progress).unwrap();
     assert!(progress.contains("waiting"), "{progress}");
-    // SAFETY: sends a signal to the child that was just started and not waited for.
-    assert_eq!(unsafe { libc::kill(running.id().try_into().unwrap(), libc::SIGINT) }, 0);
+    // An impatient one: the second comes while the first is worked on.
+    for _ in 0..2 {
+        // SAFETY: sends a signal to the child that was just started and not waited for.
+        assert_eq!(unsafe { libc::kill(running.id().try_into().unwrap(), libc::SIGINT) }, 0);
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let mut summary = String::new();
     running.stdout.take().unwrap().read_to_string(&mut summary).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130), "{summary}");
