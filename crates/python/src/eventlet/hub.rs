@@ -221,9 +221,13 @@ impl Hub {
         }
     }
 
-    /// Ends the wait of a loop that sleeps.
+    /// Ends the wait of a loop that sleeps in another OS thread.
     #[cold]
     pub fn ring(&self) {
+        // SAFETY: the interpreter's lock is held by whoever has work for the hub.
+        if unsafe { current_thread().as_ref() }.is_some_and(|thread| thread.hub.is(self)) {
+            return;
+        }
         // SAFETY: guarded by the lock; the poller is only replaced by its own thread, which sleeps.
         if let Some(polling) = unsafe { self.polling_if_any() } {
             polling.ring();
@@ -476,11 +480,16 @@ impl Hub {
             while !this.stopping.get() {
                 Hub::turn(this)?;
             }
-            this.canceled.set(0);
-            let (ready, timers) = (this.ready.take(), this.timers.take());
-            drop((ready, timers));
+            this.clear();
         }
         Ok(())
+    }
+
+    /// Forgets all that is ready or waits for its time.
+    fn clear(&self) {
+        self.canceled.set(0);
+        let (ready, timers) = (self.ready.take(), self.timers.take());
+        drop((ready, timers));
     }
 
     /// One turn.
@@ -624,8 +633,10 @@ impl Hub {
             };
             if !this.own_wait.get() {
                 let seconds = Owned::new(ffi::PyFloat_FromDouble(wait))?;
-                call_hub(this.as_ptr(), c"wait", [seconds.as_ptr()])?;
-                return Ok(());
+                this.asleep.set(true);
+                let waited = call_hub(this.as_ptr(), c"wait", [seconds.as_ptr()]);
+                this.asleep.set(false);
+                return waited.map(drop);
             }
             Hub::poll(this, wait)
         }
@@ -715,6 +726,13 @@ pub fn class() -> Class<Hub> {
         .method(c"default_sleep", default_sleep, c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.")
         .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for it.")
         .method(c"get_timers_count", timers_count, c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.")
+        .method(
+            c"_poller_fileno",
+            poller_fileno,
+            c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what other OS \
+              threads made ready. For hubs that wait in their own way.",
+        )
+        .method(c"_clear", clear, c"_clear()\n\nForgets all timers and all that is ready.")
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
         .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
             fired, polls; timer_lag and longest_timer_lag, longest_turn in seconds; ready, timers_pending, readers_and_writers.")
@@ -979,6 +997,16 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
             Hub::drain(this)?;
         }
     }
+    Ok(Owned::none())
+}
+
+fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyLong_FromLong(this.polling()?.number().into())) }
+}
+
+fn clear(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    Hub::clear(&this);
     Ok(Owned::none())
 }
 

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use ::hub::poller::{Events, Poller};
@@ -66,6 +66,11 @@ impl Polling {
     /// How many wait for I/O.
     pub fn waiters(&self) -> usize {
         self.sources.borrow().waiting()
+    }
+
+    /// A descriptor that can be read when [`wait`](Self::wait) would bring something.
+    pub fn number(&self) -> RawFd {
+        self.poller.as_fd().as_raw_fd()
     }
 
     /// Ends the present or the next wait.
