@@ -17,6 +17,11 @@ impl TimerKey {
     pub fn at(self) -> Time {
         self.at
     }
+
+    /// Its place among the timers by age; see [`Timers::limit`].
+    pub fn sequence(self) -> u64 {
+        self.sequence
+    }
 }
 
 /// Pending timers. The key is the place in the order, so cancelling removes the entry and nothing is left behind.

@@ -71,6 +71,8 @@ pub struct Hub {
     clock: Slot,
     /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it keeps.
     canceled: Cell<usize>,
+    /// Those of them that were cancelled in the turn in which they were started: stock drops them at the turn's end.
+    canceled_young: Cell<usize>,
     /// Listeners were closed: `closed` has something in it.
     has_closed: Cell<bool>,
     debug_blocking: Cell<bool>,
@@ -122,6 +124,7 @@ impl Payload for Hub {
             own_wait: Cell::new(false),
             clock: Slot::empty(),
             canceled: Cell::new(0),
+            canceled_young: Cell::new(0),
             has_closed: Cell::new(false),
             debug_blocking: Cell::new(false),
             asleep: Cell::new(false),
@@ -295,6 +298,7 @@ impl Hub {
             self.now.set(monotonic());
         }
         self.limit.set(timers.limit());
+        self.canceled_young.set(0);
         self.batch.set(self.ready.borrow().len());
         self.stage.set(Stage::Ready);
     }
@@ -318,6 +322,11 @@ impl Hub {
         }
         self.batch.set(self.batch.get() - 1);
         self.ready.borrow_mut().pop_front().map(|(_, work)| work)
+    }
+
+    /// Whether the timer was there when this turn began.
+    fn existed(&self, key: TimerKey) -> bool {
+        key.sequence() < self.limit.get()
     }
 
     fn count_timer(&self, at: Time) {
@@ -761,7 +770,7 @@ pub fn class() -> Class<Hub> {
         .getter(c"next_timers", |_| unsafe_list(), c"Always empty: new timers take part at once.")
         .property(
             c"timers_canceled",
-            |this| integer(this.canceled.get()),
+            |this| integer(this.canceled.get() + this.canceled_young.get()),
             |_, _| Ok(()),
             c"How many cancelled timers are counted by get_timers_count().",
         )
@@ -941,19 +950,22 @@ fn add_timer(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [timer] = args.parse("timer_canceled", ["timer"], 1)?;
     // SAFETY: a live object.
-    if let Some(timer) = unsafe { This::<Timer>::try_of(timer) } {
-        timer.stop();
+    let key = unsafe { This::<Timer>::try_of(timer) }.and_then(|timer| timer.stop());
+    if key.is_none_or(|key| !this.existed(key)) {
+        this.canceled_young.set(this.canceled_young.get() + 1);
+    } else {
+        this.canceled.set(this.canceled.get() + 1);
     }
-    this.canceled.set(this.canceled.get() + 1);
     let count = count_timers(&this);
-    if count > 1000 && count / 2 <= this.canceled.get() {
+    if count > 1000 && count / 2 <= this.canceled.get() + this.canceled_young.get() {
         this.canceled.set(0);
+        this.canceled_young.set(0);
     }
     Ok(Owned::none())
 }
 
 fn count_timers(hub: &Hub) -> usize {
-    hub.timers.borrow().len() + hub.ready.borrow().len() + hub.canceled.get()
+    hub.timers.borrow().len() + hub.ready.borrow().len() + hub.canceled.get() + hub.canceled_young.get()
 }
 
 fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {

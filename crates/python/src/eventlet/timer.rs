@@ -91,15 +91,14 @@ impl Timer {
         self.hub.set(Some(hub));
     }
 
-    /// Takes it out of the hub where it waits.
-    pub fn stop(&self) {
-        let (key, hub) = (self.key.take(), self.hub.take());
+    /// Takes it out of the hub where it waits. Returns the place that it had there.
+    pub fn stop(&self) -> Option<TimerKey> {
+        let (key, hub) = (self.key.take()?, self.hub.take()?);
         // SAFETY: kept by the slot until now.
-        if let (Some(key), Some(hub)) = (key, hub)
-            && let Some(hub) = unsafe { This::<Hub>::try_of(hub.as_ptr()) }
-        {
+        if let Some(hub) = unsafe { This::<Hub>::try_of(hub.as_ptr()) } {
             hub.cancel_timer(key);
         }
+        Some(key)
     }
 
     /// Calls any timer object whose time has come.
