@@ -207,8 +207,29 @@ class RawConnectionPool(BaseConnectionPool):
 ConnectionPool = TpooledConnectionPool
 
 
+# Methods of connections that a wrapper has too: DB-API's, psycopg2's and MySQLdb's. They are looked up in the connection
+# when they are called, so that one kept from before a `close` fails after it.
+_METHODS = """
+    affected_rows autocommit begin change_user character_set_name close commit cursor dump_debug_info errno error
+    errorhandler get_server_info insert_id literal ping query rollback select_db server_capabilities set_character_set
+    set_isolation_level set_server_option set_sql_mode show_warnings shutdown sqlstate stat store_result string_literal
+    thread_id use_result warning_count
+"""
+
+
+def _passing_on(name):
+    def method(self, *args, **kwargs):
+        return getattr(self._base, name)(*args, **kwargs)
+
+    method.__name__ = name
+    method.__qualname__ = f"GenericConnectionWrapper.{name}"
+    return method
+
+
 class GenericConnectionWrapper:
     """Stands for the connection `_base` and passes everything on to it."""
+
+    locals().update({name: _passing_on(name) for name in _METHODS.split()})
 
     def __init__(self, baseconn):
         self._base = baseconn
