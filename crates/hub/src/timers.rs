@@ -64,6 +64,11 @@ impl<W> Timers<W> {
         self.next_sequence
     }
 
+    /// Pending timers, the next one first.
+    pub fn iter(&self) -> impl Iterator<Item = (TimerKey, &W)> {
+        self.pending.iter().map(|(key, work)| (*key, work))
+    }
+
     /// How many timers are pending.
     pub fn len(&self) -> usize {
         self.pending.len()
