@@ -5,6 +5,7 @@
 //! - [`timer`]: timers as Python sees them.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
 //! - [`io`]: file descriptors, edge-triggered.
+//! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
 //! methods then ([`HubSlot::plain`] is null). Everything here is guarded by the interpreter's lock, also from another OS thread.
@@ -13,6 +14,7 @@ pub mod green_thread;
 pub mod hub;
 pub mod io;
 pub mod park;
+pub mod socket;
 pub mod timer;
 pub mod work;
 
@@ -105,6 +107,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
     functions.extend(hub::functions());
     functions.extend(io::functions());
+    functions.extend(socket::functions());
     functions
 }
 
@@ -118,6 +121,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         park::fill(module)?;
         hub::class().build(module)?;
         timer::class().build(module)?;
+        socket::fill(module)?;
         green_thread::ready(module)
     }
 }
