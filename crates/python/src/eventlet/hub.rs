@@ -673,7 +673,8 @@ impl Hub {
         unsafe {
             let wait = park::duration(seconds);
             let polling = this.polling()?;
-            if wait.is_zero() && !polling.has_waiters() {
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
             this.statistics.polls.set(this.statistics.polls.get() + 1);

@@ -52,8 +52,8 @@ const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
 // ---------------------------------------------------------------------------------------------------------------------
 // What Python tells once
 
-/// `socket.socket`, the unpatched one; null if its objects do not begin as [`PySocket`].
-static PLAIN_SOCKET: GlobalObject = GlobalObject::null();
+/// `socket.socket`, and that of the unpatched copy of the module; null if their objects do not begin as [`PySocket`].
+static PLAIN_SOCKETS: [GlobalObject; 2] = [const { GlobalObject::null() }; 2];
 
 /// Methods of `GreenSocket` as it was defined: `_trampoline`, `send` and `__init__`.
 static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
@@ -124,14 +124,14 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![class::function(
         c"_set_socket_classes",
         set_classes,
-        c"_set_socket_classes(plain, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a TCP socket \
-          of the class *plain*.",
+        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
+          TCP socket of the class *original*.",
     )]
 }
 
 fn set_classes(args: Args<'_>) -> Result<Owned> {
-    let parameters = ["plain", "sample", "green", "getdefaulttimeout"];
-    let [plain, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 4)?;
+    let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
+    let [plain, original, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 5)?;
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
         let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
@@ -141,7 +141,9 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
             && i64::from((*layout).fd) == fd
             && (*layout).family == libc::AF_INET
             && (*layout).kind == libc::SOCK_STREAM;
-        PLAIN_SOCKET.set(if fits { ffi::incref(plain) } else { ptr::null_mut() });
+        for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
+            kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
+        }
         for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
             own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
         }
@@ -384,7 +386,8 @@ impl Socket {
     /// Wraps an object.
     fn wrap(&self, wrapped: Owned) {
         // SAFETY: a live object; classes are compared.
-        let plain = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() == PLAIN_SOCKET.object() };
+        let kind: *mut PyObject = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() };
+        let plain = PLAIN_SOCKETS.iter().any(|class| class.object() == kind);
         self.is_plain.set(plain);
         self.wrapped.set(Some(wrapped));
     }
@@ -910,7 +913,10 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
         // With this flag it knows that it is non-blocking, and makes no system call to find out.
         let (family, kind, protocol, fd) =
             (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
-        ffi::call(PLAIN_SOCKET.object(), [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()])
+        ffi::call(
+            ffi::Py_TYPE(this.wrapped.get()).cast(),
+            [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
+        )
     }
 }
 

@@ -355,7 +355,7 @@ class GreenSocket(_native.GreenSocket):
 
 def _tell_native():
     with _original_socket(socket.AF_INET, socket.SOCK_STREAM) as sample:
-        _native._set_socket_classes(_original_socket, sample, GreenSocket, socket.getdefaulttimeout)
+        _native._set_socket_classes(socket.socket, _original_socket, sample, GreenSocket, socket.getdefaulttimeout)
 
 
 _tell_native()
