@@ -17,9 +17,7 @@ use crate::greenlet::{PyGreenlet, body};
 /// The dicts of a local.
 struct Dicts {
     all: RefCell<HashMap<*mut PyGreenlet, Owned>>,
-    /// The local itself, null when it goes.
-    owner: Cell<*mut PyObject>,
-    /// Whose dict it has now.
+    /// Whose dict the object has now. It keeps the dict of one that is gone until somebody uses it, as eventlet's does.
     present: Cell<*mut PyGreenlet>,
 }
 
@@ -59,18 +57,12 @@ impl Locals {
 
 impl Dicts {
     fn forget(&self, greenlet: *mut PyGreenlet) {
-        // Values run code when they go: that is after everything is in order.
+        if self.present.get() == greenlet {
+            self.present.set(ptr::null_mut());
+        }
+        // Values run code when they go: that is after the map is free again.
         let dict = self.all.borrow_mut().remove(&greenlet);
-        let attributes = if self.present.get() == greenlet { self.leave() } else { None };
-        drop((dict, attributes));
-    }
-
-    /// The object has nobody's dict any more.
-    fn leave(&self) -> Option<Owned> {
-        self.present.set(ptr::null_mut());
-        let owner = self.owner.get();
-        // SAFETY: it says when it goes.
-        if owner.is_null() { None } else { unsafe { This::<Local>::of(owner) }.replace_attributes(None) }
+        drop(dict);
     }
 }
 
@@ -94,13 +86,11 @@ An object whose attributes are different ones in each green thread. A subclass's
     }
 
     fn new() -> Local {
-        let nobody = ptr::null_mut();
-        let dicts = Dicts { all: RefCell::default(), owner: Cell::new(ptr::null_mut()), present: Cell::new(nobody) };
+        let dicts = Dicts { all: RefCell::default(), present: Cell::new(ptr::null_mut()) };
         Local { dicts: Rc::new(dicts), args: Slot::empty(), kwargs: Slot::empty() }
     }
 
     fn made(this: This<'_, Local>, args: Args<'_>) -> Result<()> {
-        this.dicts.owner.set(this.as_ptr());
         // SAFETY: called by the interpreter.
         unsafe {
             let address = |init: Option<ffi::initproc>| init.map_or(0, |init| init as usize);
@@ -129,14 +119,9 @@ An object whose attributes are different ones in each green thread. A subclass's
     fn clear(&self) {
         self.args.set(None);
         self.kwargs.set(None);
-        let (dicts, attributes) = (self.dicts.all.take(), self.dicts.leave());
-        drop((dicts, attributes));
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.dicts.owner.set(ptr::null_mut());
+        self.dicts.present.set(ptr::null_mut());
+        let dicts = self.dicts.all.take();
+        drop(dicts);
     }
 }
 
