@@ -54,15 +54,11 @@ def _import_dns():
     dns = importlib.import_module("dns")
     for name in dns.__all__:
         setattr(dns, name, importlib.import_module(f"dns.{name}"))
-    rdtypes = dns.rdtypes
-    for package in (rdtypes, rdtypes.IN, rdtypes.ANY):
-        for name in package.__all__:
-            importlib.import_module(f"{package.__name__}.{name}")
-    for name in ("dnskeybase", "dsbase", "txtbase"):
-        try:
-            importlib.import_module(f"dns.rdtypes.{name}")
-        except ImportError:
-            pass  # Not in every version.
+    for package in ("ANY", "IN"):
+        importlib.import_module(f"dns.rdtypes.{package}")
+    # The others are loaded when they are first met, from whichever dnspython is in sys.modules then.
+    for rdtype in dns.rdatatype.RdataType:
+        dns.rdata.get_rdata_class(dns.rdataclass.IN, rdtype)
     return dns
 
 
