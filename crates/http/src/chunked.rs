@@ -220,8 +220,10 @@ fn trailer(line: &[u8], length: usize, passed: u32) -> Result<u32, ChunkError> {
 mod tests {
     use super::*;
 
+    type Decoded<'i> = (Vec<u8>, &'i [u8]);
+
     /// All data, and what is left behind the end; none while the body is incomplete.
-    fn decode(mut input: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, ChunkError> {
+    fn decode(mut input: &[u8]) -> Result<Option<Decoded<'_>>, ChunkError> {
         let mut chunks = Chunks::default();
         let mut data = Vec::new();
         loop {

@@ -8,6 +8,7 @@ mod capi;
 mod dealloc;
 mod ffi;
 mod greenlet;
+mod http;
 mod module;
 mod object;
 mod stacks;
