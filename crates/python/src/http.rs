@@ -546,12 +546,12 @@ fn unencodable<T>(text: *mut PyObject, reason: &CStr) -> Option<T> {
 /// Appends `name: value` and the end of the line.
 fn write_field(name: *mut PyObject, value: *mut PyObject, capitalize: bool, out: &mut Vec<u8>) -> Option<usize> {
     let Some(name_text) = latin1_octets(name) else {
-        return unencodable(name, c"the names of response headers are Latin-1 in WSGI (PEP 3333), and ASCII in HTTP");
+        return unencodable(name, c"header names are Latin-1 in WSGI (PEP 3333), and ASCII in HTTP");
     };
     let Some(text) = latin1_octets(value) else {
         return unencodable(
             value,
-            c"the values of response headers are Latin-1 in WSGI (PEP 3333); RFC 8187 and percent-encoding carry other text",
+            c"header values are Latin-1 in WSGI (PEP 3333); RFC 8187 and percent-encoding carry other text",
         );
     };
     if !response::is_one_line(name_text) || !response::is_one_line(text) {
