@@ -67,7 +67,7 @@ impl Refusal {
         match self {
             Refusal::RequestLine => "The request line is malformed",
             Refusal::RequestLineTooLong => "The request line is too long",
-            Refusal::Version => "Only HTTP/1.0 and HTTP/1.1 are served",
+            Refusal::Version => "This version of HTTP is not served",
             Refusal::FieldName => "A header's name is malformed, or its line is folded",
             Refusal::FieldValue => "A header's value has a control character",
             Refusal::LineEnd => "Lines must end in CR LF",
