@@ -61,6 +61,7 @@ ACCEPT_EXCEPTIONS = (OSError,)
 if ssl is not None:
     ACCEPT_EXCEPTIONS += (ssl.SSLError,)
     ACCEPT_ERRNO |= {ssl.SSL_ERROR_EOF, ssl.SSL_ERROR_SSL}
+_TLS_ERRORS = () if ssl is None else (ssl.SSLError,)
 # Descriptors or memory are used up, and come back when connections end.
 EXHAUSTED_ERRNO = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 0.1
@@ -254,7 +255,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             return
         except greenio.SSL.ZeroReturnError:
             request = None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._ignore_broken(error)
             request = None
         if request is None:
@@ -393,7 +394,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             return line
         except greenio.SSL.ZeroReturnError:
             pass
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._ignore_broken(error)
         return ""
 
@@ -566,6 +567,9 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def _ignore_broken(self, error):
         """Raises the error again unless it says that the client has gone."""
+        if isinstance(error, ValueError) and self.conn_state[2] == STATE_CLOSE:
+            # A TLS socket says so when a server that stops has shut it down.
+            return
         number = support.get_errno(error)
         if number in BROKEN_SOCK:
             self.server.log.debug("({}) connection reset by peer {!r}".format(self.server.pid, self.client_address))
@@ -682,6 +686,9 @@ class Server(BaseHTTPServer.HTTPServer):
         except socket.timeout:
             conn_state[1].close()
             self.log.debug("({}) timed out {!r}".format(self.pid, conn_state[0]))
+        except _TLS_ERRORS as error:
+            conn_state[1].close()
+            self.log.debug("({}) TLS failed {!r}: {}".format(self.pid, conn_state[0], error))
 
     def log_message(self, message):
         raise AttributeError("Server.log_message is gone; use Server.log.info")
