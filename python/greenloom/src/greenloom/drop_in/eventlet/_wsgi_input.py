@@ -97,6 +97,8 @@ class Input:
     100 response that the client may be waiting for.
     """
 
+    wfile = wfile_line = None
+    chunked_input = False
     position = 0
     hundred_continue_headers = None
     is_hundred_continue_response_sent = False
@@ -109,9 +111,11 @@ class Input:
         self.rfile = rfile
         self._sock = sock
         self.content_length = None if content_length is None else int(content_length)
-        self.wfile = wfile
-        self.wfile_line = wfile_line
-        self.chunked_input = chunked_input
+        if wfile is not None:
+            self.wfile = wfile
+            self.wfile_line = wfile_line
+        if chunked_input:
+            self.chunked_input = True
 
     def read(self, size=None):
         """The next ``size`` bytes of the body, all that is left if that is None or negative; fewer only at the end."""

@@ -31,6 +31,17 @@ def date_line():
     return _date[1]
 
 
+def _one_piece(result):
+    """The body that a list or tuple of a few bytes is; None for anything else."""
+    if type(result) is not list and type(result) is not tuple:
+        return None
+    try:
+        body = result[0] if len(result) == 1 else b"".join(result)
+    except TypeError:
+        return None
+    return body if type(body) is bytes and len(body) <= ONE_PIECE else None
+
+
 class FileWrapper:
     """``environ['wsgi.file_wrapper']``: a file as a result. A regular file goes from the kernel's cache to a plain socket
     without passing through Python; anything else is read in blocks of ``blksize`` bytes."""
@@ -97,7 +108,12 @@ class Response:
     def send_result(self, result, minimum_size):
         """Sends what an application returned; pieces are gathered until there are ``minimum_size`` bytes of them."""
         if not self.sent and self.head is not None and hasattr(result, "__len__"):
-            if type(result) in (list, tuple) and self._send_whole(result):
+            body = _one_piece(result)
+            if body is not None:
+                # No code of the application runs any more.
+                if not self.handler.is_already_handled():
+                    self._set_length(len(body))
+                    self._send(body, last=True)
                 return
             self._set_length(sum(map(len, result)))
         if type(result) is FileWrapper and self._send_file(result):
@@ -113,9 +129,8 @@ class Response:
             if size >= minimum_size:
                 self._send(b"".join(parts))
                 parts, size = [], 0
-        if self.handler.is_already_handled():
-            return
-        self._send(b"".join(parts), last=True)
+        if not self.handler.is_already_handled():
+            self._send(b"".join(parts), last=True)
 
     def fail(self, body):
         """Answers 500 if nothing was sent yet."""
@@ -134,17 +149,6 @@ class Response:
         if self.input.should_send_hundred_continue:
             # The body was not asked for and will not be; whether the client sends it nobody knows.
             self.handler.close_connection = True
-
-    def _send_whole(self, result):
-        try:
-            body = result[0] if len(result) == 1 else b"".join(result)
-        except TypeError:
-            return False
-        if type(body) is not bytes or len(body) > ONE_PIECE or self.handler.is_already_handled():
-            return False
-        self._set_length(len(body))
-        self._send(body, last=True)
-        return True
 
     def _send(self, data, last=False):
         if self.head is None:

@@ -178,6 +178,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
     wbufsize = 16 << 10
 
     _asked_keep_alive = False
+    _connection_environ = None
     _forwarded_for = ""
     _headers = None
     _log_date = (0, "")
@@ -274,7 +275,6 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         else:
             body = Input(reader, length, conn, None, None, flags & _CHUNKED)
         environ["wsgi.input"] = environ["eventlet.input"] = body
-        environ["eventlet.set_idle"] = self._set_idle
         self.environ = environ
         self._respond()
 
@@ -317,14 +317,23 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def _base_environ(self):
         base = self.server.get_environ()
-        base["SCRIPT_NAME"] = ""
-        base["SERVER_PROTOCOL"] = "HTTP/1.0"
-        base["GATEWAY_INTERFACE"] = "CGI/1.1"
-        host, port = addr_to_host_port(self.request.getsockname())
-        base["SERVER_NAME"], base["SERVER_PORT"] = host, str(port)
-        host, port = addr_to_host_port(self.client_address)
-        base["REMOTE_ADDR"], base["REMOTE_PORT"] = host, str(port)
+        base.update(self._connection_environ or self._describe_connection())
         return base
+
+    def _describe_connection(self):
+        host, port = addr_to_host_port(self.request.getsockname())
+        client_host, client_port = addr_to_host_port(self.client_address)
+        self._connection_environ = {
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.0",
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "SERVER_NAME": host,
+            "SERVER_PORT": str(port),
+            "REMOTE_ADDR": client_host,
+            "REMOTE_PORT": str(client_port),
+            "eventlet.set_idle": self._set_idle,
+        }
+        return self._connection_environ
 
     def _set_idle(self):
         # A websocket never comes back from its request, and must not hold up a graceful stop.
@@ -468,7 +477,6 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             self.rfile, length or 0, self.connection, wfile=self.wfile if expects else None,
             wfile_line=_CONTINUE_LINE if expects else None, chunked_input=chunked)
         environ["eventlet.posthooks"] = []
-        environ["eventlet.set_idle"] = self._set_idle
         return environ
 
     def formalize_key_naming(self, name):
@@ -504,14 +512,11 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
                 result = self.application(environ, response.start)
                 minimum = environ.get("eventlet.minimum_write_chunk_size")
                 response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
-                if self.is_already_handled():
-                    self.close_connection = True
             except (Exception, eventlet.Timeout):
                 trace = traceback.format_exc()
                 server.log.info(trace)
                 response.fail(trace.encode() if server.debug else b"")
         finally:
-            WSGI_LOCAL.already_handled = False
             if hasattr(result, "close"):
                 result.close()
             if request_input.should_send_hundred_continue or response.is_short():
@@ -525,8 +530,12 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
                 self._log_response(response, time.time() - started)
 
     def is_already_handled(self):
-        """Whether the application has answered on the socket by itself."""
-        return getattr(WSGI_LOCAL, "already_handled", False)
+        """Whether the application has answered on the socket by itself; the connection is its own then."""
+        if not getattr(WSGI_LOCAL, "already_handled", False):
+            return False
+        WSGI_LOCAL.already_handled = False
+        self.close_connection = True
+        return True
 
     def may_keep_alive(self):
         """Whether the connection may serve another request, as far as is known."""
