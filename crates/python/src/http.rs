@@ -6,7 +6,8 @@
 use std::ffi::{CStr, c_char};
 use std::ptr;
 
-use ::http::{Body, Chunks, Framing, Head, Limits, Refusal, Step, response, websocket};
+use ::http::response::{self, Ending};
+use ::http::{Body, Chunks, Framing, Head, Limits, Refusal, Step, websocket};
 
 use crate::ffi::{self, Global, GlobalObject, Py_ssize_t, PyMethodDef, PyObject};
 use crate::module::fast_method;
@@ -155,6 +156,13 @@ fn size_of(object: *mut PyObject) -> Option<usize> {
         Err(_) if unsafe { !ffi::PyErr_Occurred().is_null() } => None,
         Err(_) => value_error("a size must not be negative"),
     }
+}
+
+fn number_of(object: *mut PyObject) -> Option<i64> {
+    // SAFETY: any object; an error shows.
+    let number = unsafe { ffi::PyLong_AsLongLong(object) };
+    // SAFETY: reads the pending exception.
+    if number == -1 && unsafe { !ffi::PyErr_Occurred().is_null() } { None } else { Some(number) }
 }
 
 fn truth(object: *mut PyObject) -> Option<bool> {
@@ -631,6 +639,39 @@ unsafe extern "C-unwind" fn response_head(
     finish(run())
 }
 
+/// The head says already how the body ends.
+const NO_ENDING: i64 = -1;
+/// The body comes in chunks.
+const CHUNKED_ENDING: i64 = -2;
+
+/// `http_finish(head, flags, ending, lines, body)`
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn finish_response(
+    _: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    _: *mut PyObject,
+) -> *mut PyObject {
+    let run = || {
+        // SAFETY: called by the interpreter.
+        let &[head, flags, ending, lines, body] = unsafe { arguments(args, count) }?;
+        let ending = match number_of(ending)? {
+            NO_ENDING => Ending::AsSaid,
+            CHUNKED_ENDING => Ending::Chunked,
+            length => Ending::Length(usize::try_from(length).unwrap_or(0)),
+        };
+        let (head, body) = (content(head)?, content(body)?);
+        let mut out = Vec::with_capacity(head.len() + body.len() + 256);
+        out.extend_from_slice(head);
+        response::write_end(&mut out, size_of(flags)? & HAS_DATE != 0, ending, content(lines)?);
+        out.extend_from_slice(body);
+        bytes(&out)
+    };
+    finish(run())
+}
+
 /// Appends the status and the end of the line. Returns the status code.
 fn write_status(status: *mut PyObject, out: &mut Vec<u8>) -> Option<usize> {
     let text = match latin1_octets(status) {
@@ -674,14 +715,8 @@ unsafe extern "C-unwind" fn chunks(
         // SAFETY: called by the interpreter.
         let &[buffer, state, limit] = unsafe { arguments(args, count) }?;
         let whole = content(buffer)?;
-        // SAFETY: any object; an error shows.
-        let number = unsafe { ffi::PyLong_AsLongLong(state) };
-        // SAFETY: reads the pending exception.
-        if number == -1 && unsafe { !ffi::PyErr_Occurred().is_null() } {
-            return None;
-        }
         let limit = size_of(limit)?;
-        let (mut decoder, mut input, mut data) = (Chunks::from_number(number), whole, Vec::new());
+        let (mut decoder, mut input, mut data) = (Chunks::from_number(number_of(state)?), whole, Vec::new());
         while data.len() < limit {
             match decoder.step(&mut input, limit - data.len()) {
                 Ok(Step::Data(piece)) => data.extend_from_slice(piece),
@@ -789,7 +824,7 @@ unsafe extern "C-unwind" fn pack(
     finish(run())
 }
 
-static FUNCTIONS: Global<[PyMethodDef; 10]> = Global::new([const { PyMethodDef::zeroed() }; 10]);
+static FUNCTIONS: Global<[PyMethodDef; 11]> = Global::new([const { PyMethodDef::zeroed() }; 11]);
 
 /// Adds the functions, `HttpError` and the flags. Returns false with an exception.
 ///
@@ -829,6 +864,13 @@ pub unsafe fn add_to(module: *mut PyObject) -> bool {
                 response_head,
                 c"http_response(protocol, status, headers, capitalize) -> tuple\n\nReturns the status line and the lines of the \
                   headers as bytes, the status code, flags, and the number in Content-Length or -1.",
+            ),
+            fast_method(
+                c"http_finish",
+                finish_response,
+                c"http_finish(head, flags, ending, lines, body) -> bytes\n\nA response: the head and flags of http_response, a \
+                  Date if it has none, Content-Length if ending is a length, chunked coding if it is HTTP_CHUNKED_ENDING, neither if it is \
+                  HTTP_NO_ENDING; more lines, the empty line and the body, or what there is of it.",
             ),
             fast_method(
                 c"http_chunks",
@@ -878,16 +920,18 @@ pub unsafe fn add_to(module: *mut PyObject) -> bool {
             ffi::PyExc_ValueError,
             ptr::null_mut(),
         ));
-        let flags: [(*const c_char, usize); 9] = [
-            (c"HTTP_VERSION_1_1".as_ptr(), VERSION_1_1),
-            (c"HTTP_PERSISTENT".as_ptr(), PERSISTENT),
-            (c"HTTP_CHUNKED".as_ptr(), CHUNKED),
-            (c"HTTP_EXPECTS_CONTINUE".as_ptr(), EXPECTS_CONTINUE),
-            (c"HTTP_ASKED_KEEP_ALIVE".as_ptr(), ASKED_KEEP_ALIVE),
-            (c"HTTP_HAS_DATE".as_ptr(), HAS_DATE),
-            (c"HTTP_HAS_LENGTH".as_ptr(), HAS_LENGTH),
-            (c"HTTP_HAS_CONNECTION".as_ptr(), HAS_CONNECTION),
-            (c"HTTP_SAYS_CLOSE".as_ptr(), SAYS_CLOSE),
+        let flags: [(*const c_char, i64); 11] = [
+            (c"HTTP_VERSION_1_1".as_ptr(), VERSION_1_1 as i64),
+            (c"HTTP_PERSISTENT".as_ptr(), PERSISTENT as i64),
+            (c"HTTP_CHUNKED".as_ptr(), CHUNKED as i64),
+            (c"HTTP_EXPECTS_CONTINUE".as_ptr(), EXPECTS_CONTINUE as i64),
+            (c"HTTP_ASKED_KEEP_ALIVE".as_ptr(), ASKED_KEEP_ALIVE as i64),
+            (c"HTTP_HAS_DATE".as_ptr(), HAS_DATE as i64),
+            (c"HTTP_HAS_LENGTH".as_ptr(), HAS_LENGTH as i64),
+            (c"HTTP_HAS_CONNECTION".as_ptr(), HAS_CONNECTION as i64),
+            (c"HTTP_SAYS_CLOSE".as_ptr(), SAYS_CLOSE as i64),
+            (c"HTTP_NO_ENDING".as_ptr(), NO_ENDING),
+            (c"HTTP_CHUNKED_ENDING".as_ptr(), CHUNKED_ENDING),
         ];
         let error = HTTP_ERROR.object();
         !error.is_null()

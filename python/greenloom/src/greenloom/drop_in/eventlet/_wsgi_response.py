@@ -1,35 +1,22 @@
 """The response's side of ``eventlet.wsgi``: what ``start_response`` and ``write`` do, and what an application's result becomes."""
 
-import email.utils
 import os
 import socket
 import stat
-import time
 
 from eventlet import hubs
 from greenloom import _native
 
-__all__ = ["FileWrapper", "Response", "date_line"]
+__all__ = ["FileWrapper", "Response"]
 
-HAS_DATE = _native.HTTP_HAS_DATE
 HAS_LENGTH = _native.HTTP_HAS_LENGTH
 HAS_CONNECTION = _native.HTTP_HAS_CONNECTION
 SAYS_CLOSE = _native.HTTP_SAYS_CLOSE
+NO_ENDING = _native.HTTP_NO_ENDING
+CHUNKED_ENDING = _native.HTTP_CHUNKED_ENDING
 
 # A result up to this size goes out in one piece, with its head.
 ONE_PIECE = 64 << 10
-
-_date = (0, b"")
-
-
-def date_line():
-    """The Date header of this second."""
-    global _date
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, b"Date: %s\r\n" % email.utils.formatdate(now, usegmt=True).encode())
-    return _date[1]
-
 
 def _one_piece(result):
     """The body that a list or tuple of a few bytes is; None for anything else."""
@@ -151,55 +138,57 @@ class Response:
             self.handler.close_connection = True
 
     def _send(self, data, last=False):
-        if self.head is None:
-            raise AssertionError("write() before start_response()")
-        parts = [] if self.sent else self._begin()
-        if self.bodyless:
-            pass
-        elif self.chunked:
-            if data:
-                parts += (b"%x\r\n" % len(data), data, b"\r\n")
-            if last:
-                parts.append(b"0\r\n\r\n")
-        elif data:
-            if 0 <= self.declared < self.written + len(data):
-                # The rest would pass for the next response.
-                data = data[:self.declared - self.written]
-                self.handler.close_connection = True
-            self.written += len(data)
-            parts.append(data)
-        out = parts[0] if len(parts) == 1 else b"".join(parts)
-        if out:
-            self.length += len(out)
-            self.handler.send_bytes(out)
+        if not self.sent:
+            if self.head is None:
+                raise AssertionError("write() before start_response()")
+            self._begin()
+            lines = b"" if self.flags & HAS_CONNECTION else self.handler.connection_lines()
+            data = _native.http_finish(self.head, self.flags, self._ending(), lines, self._frame(data, last))
+        else:
+            data = self._frame(data, last)
+        if data:
+            self.length += len(data)
+            self.handler.send_bytes(data)
 
     def _begin(self):
-        """The head. Decides how the body ends, and whether the connection does."""
+        """Decides how the body ends, and whether the connection does."""
         self.sent = True
-        handler, flags = self.handler, self.flags
+        handler, code = self.handler, self.code
         if self.input.wfile is not None:
             self.input.headers_sent = True
-        code, command = self.code, handler.command
-        # A tunnel's bytes, after 101 or CONNECT, are the application's affair; they have no framing.
-        tunnel = code < 200 or (command == "CONNECT" and code < 300)
-        self.bodyless = code in (204, 304) or command == "HEAD"
-        parts = [self.head]
-        if not flags & HAS_DATE:
-            parts.append(date_line())
-        if flags & SAYS_CLOSE or not handler.may_keep_alive():
+        if self.flags & SAYS_CLOSE or not handler.may_keep_alive():
             handler.close_connection = True
-        if not (tunnel or self.bodyless or flags & HAS_LENGTH):
-            if self.declared >= 0:
-                parts.append(b"Content-Length: %d\r\n" % self.declared)
-            elif handler.request_version == "HTTP/1.1" and handler.protocol_version == "HTTP/1.1":
+        if handler.command == "HEAD" or code == 204 or code == 304:
+            self.bodyless = True
+        elif code < 200 or (code < 300 and handler.command == "CONNECT"):
+            # A tunnel's bytes are the application's affair; they have no framing.
+            pass
+        elif self.declared < 0 and not self.flags & HAS_LENGTH:
+            if handler.request_version == "HTTP/1.1" and handler.protocol_version == "HTTP/1.1":
                 self.chunked = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 handler.close_connection = True
-        if not flags & HAS_CONNECTION:
-            parts.append(handler.connection_lines())
-        parts.append(b"\r\n")
-        return parts
+
+    def _ending(self):
+        if self.chunked:
+            return CHUNKED_ENDING
+        if self.bodyless or self.flags & HAS_LENGTH or self.code < 200:
+            return NO_ENDING
+        return self.declared
+
+    def _frame(self, data, last):
+        """A part of the body as it is sent."""
+        if self.bodyless:
+            return b""
+        if self.chunked:
+            framed = b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+            return framed + b"0\r\n\r\n" if last else framed
+        if 0 <= self.declared < self.written + len(data):
+            # The rest would pass for the next response.
+            data = data[:self.declared - self.written]
+            self.handler.close_connection = True
+        self.written += len(data)
+        return data
 
     def _send_file(self, wrapper):
         """Sends a regular file on a plain socket. Returns False if it is not one, or the socket is not."""

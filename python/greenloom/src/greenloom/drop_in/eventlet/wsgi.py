@@ -316,14 +316,17 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
                 not self.reject_bad_requests)
 
     def _base_environ(self):
-        base = self.server.get_environ()
-        base.update(self._connection_environ or self._describe_connection())
+        """What the environ of every request on this connection has."""
+        base = self._connection_environ
+        if base is None or base["wsgi.errors"] is not sys.stderr or type(self.server).get_environ is not Server.get_environ:
+            base = self._connection_environ = self._describe_connection()
         return base
 
     def _describe_connection(self):
         host, port = addr_to_host_port(self.request.getsockname())
         client_host, client_port = addr_to_host_port(self.client_address)
-        self._connection_environ = {
+        return {
+            **self.server.get_environ(),
             "SCRIPT_NAME": "",
             "SERVER_PROTOCOL": "HTTP/1.0",
             "GATEWAY_INTERFACE": "CGI/1.1",
@@ -333,7 +336,6 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             "REMOTE_PORT": str(client_port),
             "eventlet.set_idle": self._set_idle,
         }
-        return self._connection_environ
 
     def _set_idle(self):
         # A websocket never comes back from its request, and must not hold up a graceful stop.
@@ -452,7 +454,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def get_environ(self):
         """The WSGI environ of the request."""
-        environ = self._base_environ()
+        environ = dict(self._base_environ())
         environ["REQUEST_METHOD"] = self.command
         path, has_query, query = self.path.partition("?")
         environ["RAW_PATH_INFO"] = path
