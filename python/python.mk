@@ -5,7 +5,7 @@
 #   make test-matrix                eventlet's own tests on every CPython and every hub, with databases; CPython 3.14 from Debian
 #   make eventlet-baseline          what stock eventlet passes of its own tests
 #   make dependents                gevent, SQLAlchemy and stock eventlet on our greenlet
-#   make bench-python               figures beside stock greenlet's
+#   make bench-python               figures beside stock greenlet's and stock eventlet's
 
 .PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python
 
@@ -27,6 +27,7 @@ eventlet-baseline:
 
 bench-python:
 	@python/tools/bench.sh
+	@python/tools/bench-eventlet.sh $(FIGURES)
 
 dependents:
 	@PYTHON="$(PYTHON)" python/tools/dependents.sh
