@@ -224,13 +224,10 @@ impl Hub {
         }
     }
 
-    /// Ends the wait of a loop that sleeps in another OS thread.
+    /// Ends the wait of the loop, once: in another OS thread, or in an override of `wait` that runs other code.
     #[cold]
     pub fn ring(&self) {
-        // SAFETY: the interpreter's lock is held by whoever has work for the hub.
-        if unsafe { current_thread().as_ref() }.is_some_and(|thread| thread.hub.is(self)) {
-            return;
-        }
+        self.asleep.set(false);
         // SAFETY: guarded by the lock; the poller is only replaced by its own thread, which sleeps.
         if let Some(polling) = unsafe { self.polling_if_any() } {
             polling.ring();

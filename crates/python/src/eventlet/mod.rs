@@ -19,7 +19,6 @@ pub mod work;
 use std::cell::Cell;
 use std::ptr;
 
-use crate::class::This;
 use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Result, Slot};
 use crate::thread::Thread;
 
@@ -58,13 +57,6 @@ impl HubSlot {
     #[inline]
     pub fn get(&self) -> *mut PyObject {
         self.object.get()
-    }
-
-    /// Whether this is the hub's state.
-    pub fn is(&self, hub: &Hub) -> bool {
-        // SAFETY: kept by the slot.
-        let own = (!self.get().is_null()).then(|| unsafe { This::<Hub>::try_of(self.get()) }).flatten();
-        own.is_some_and(|own| ptr::eq(&*own, hub))
     }
 
     /// The hub if it can be served without its Python methods.

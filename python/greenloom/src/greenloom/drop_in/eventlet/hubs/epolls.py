@@ -35,5 +35,5 @@ class Hub(hub.BaseHub):
 
     def _register(self, fileno):
         if fileno < 0:
-            raise ValueError(f"file descriptor cannot be a negative integer ({fileno})")
+            return
         _listen(self, fileno, fileno in self.listeners[hub.READ], fileno in self.listeners[hub.WRITE])

@@ -110,8 +110,11 @@ class BaseHub(_native.Hub):
         :param cb: called with *fileno* in the hub's greenlet, each time the file descriptor is ready
         :param tb: called with an :class:`~eventlet.hubs.IOClosed` if the file is closed
         :param mark_as_closed: called without arguments in that case, or None
+        :raises ValueError: if *fileno* is negative
         :raises RuntimeError: if there is one already, unless ``debug.hub_prevent_multiple_readers(False)`` allows it
         """
+        if fileno < 0:
+            raise ValueError(f"file descriptor cannot be a negative integer ({fileno})")
         listener = self.lclass(evtype, fileno, cb, tb, mark_as_closed)
         first = self.listeners[evtype].setdefault(fileno, listener)
         if first is listener:
