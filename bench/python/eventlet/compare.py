@@ -3,8 +3,8 @@ Our eventlet beside stock eventlet, gevent, asyncio and uvloop.
 
     compare.py OURS_PYTHON STOCK_PYTHON LOAD RESULTS.json [FIGURE...]
 
-OURS_PYTHON has our eventlet; STOCK_PYTHON is the same CPython with stock eventlet, stock greenlet, gevent and uvloop. LOAD
-is the client, compiled. Each measurement is a fresh process and the contenders take turns, so that a busy minute of the
+OURS_PYTHON has our eventlet; STOCK_PYTHON is the same CPython with stock eventlet, stock greenlet, gevent and uvloop;
+LOAD is the client, compiled. Each measurement is a fresh process and the contenders take turns, so that a busy minute of the
 machine falls on all of them. A value is the median of the turns, a ratio the median of the ratios within each turn.
 """
 
@@ -160,7 +160,8 @@ def figures(programs):
             f"{IDLE:,} idle connections of the raw loop, each", "KiB", programs.idle_memory("raw"), half, turns=1
         ),
         "idle_wsgi": Figure(
-            f"{IDLE:,} idle connections of `wsgi.server`, each", "KiB", programs.idle_memory("wsgi"), half, green, turns=1
+            f"{IDLE:,} idle connections of `wsgi.server`, each", "KiB", programs.idle_memory("wsgi"), half, green,
+            turns=1,
         ),
     }  # fmt: skip
 
