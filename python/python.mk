@@ -6,9 +6,10 @@
 #   make test-matrix                eventlet's own tests on every CPython and hub, with databases
 #   make eventlet-baseline          what stock eventlet passes of its own tests
 #   make dependents                 gevent, SQLAlchemy and stock eventlet on our greenlet
+#   make soak-python MINUTES=10     everything at once on eventlet; memory must stay flat, nothing may be lost
 #   make bench-python               figures beside stock greenlet's and stock eventlet's
 
-.PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python demo-python
+.PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
 venv:
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -32,6 +33,9 @@ bench-python:
 
 demo-python:
 	@PYTHON="$(PYTHON)" python/tools/demo.sh $(ARGS)
+
+soak-python: venv
+	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tools/soak.py $(MINUTES)
 
 dependents:
 	@PYTHON="$(PYTHON)" python/tools/dependents.sh
