@@ -1,0 +1,6 @@
+//! Services on green threads over a message bus.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![forbid(unsafe_code)]
+
+pub mod transport;
