@@ -142,6 +142,30 @@ fn a_call_under_way_fails_when_the_connection_is_lost_and_is_made_again_if_that_
 }
 
 #[test]
+fn a_request_that_comes_again_is_answered_again_and_not_worked_on() {
+    simulate(|| {
+        let bus = Bus::new();
+        let seen = Seen::default();
+        let server = server(&bus, 1, &seen);
+        let transport = bus.connect();
+        let replies = transport.listen(&[Address::Reply { queue: "reply_1".into() }], 0).unwrap();
+        let topic = Address::Topic { exchange: "openstack".into(), topic: "t".into() };
+        let body =
+            br#"{"method": "work", "args": {"number": 7}, "_unique_id": "u", "_msg_id": "m", "_reply_q": "reply_1"}"#;
+        for round in 0..2 {
+            transport.send(&topic, Outgoing { body: body.into(), ..Outgoing::default() }).unwrap();
+            let incoming = greenloom::timeout(SECOND, || replies.next().unwrap()).unwrap();
+            let body = incoming.body.clone();
+            incoming.settle.ack().unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&answer["result"], &answer["_msg_id"]), (&7.into(), &"m".into()), "round {round}");
+        }
+        assert_eq!(seen.borrow()[&7], 1);
+        assert_eq!(server.stats().unwrap().consumers[0].duplicates, 1);
+    });
+}
+
+#[test]
 fn poison_is_tried_so_many_times_and_kept() {
     simulate(|| {
         let bus = Bus::new();
@@ -166,7 +190,7 @@ fn poison_is_tried_so_many_times_and_kept() {
         assert_eq!(tried.get(), 3);
         let topic = Address::Topic { exchange: "openstack".into(), topic: "t".into() };
         for garbage in [&b"garbage"[..], b"\xff\xfe", b"{}", b"[1, 2]"] {
-            client_transport(&bus).send(&topic, Outgoing { body: garbage.into(), ..Outgoing::default() }).unwrap();
+            bus.connect().send(&topic, Outgoing { body: garbage.into(), ..Outgoing::default() }).unwrap();
         }
         sleep(SECOND);
         let stats = server.stats().unwrap();
@@ -180,10 +204,6 @@ fn poison_is_tried_so_many_times_and_kept() {
         assert_eq!(first.reason.as_deref(), Some("tried 3 times: RuntimeError: poison panicked: it hurts"));
         assert!(String::from_utf8_lossy(&first.body).contains("\"method\":\"poison\""));
     });
-}
-
-fn client_transport(bus: &Bus) -> Rc<dyn greenloom_rpc::transport::Transport> {
-    bus.connect()
 }
 
 #[test]
