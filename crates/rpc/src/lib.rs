@@ -14,6 +14,7 @@ mod endpoint;
 mod envelope;
 mod error;
 mod failure;
+mod hash;
 mod id;
 mod random;
 mod replies;
