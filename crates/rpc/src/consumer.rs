@@ -95,6 +95,7 @@ enum Outcome {
     Done(Vec<u8>),
     Failed(Failure),
     Panicked(Failure),
+    GivenBack,
 }
 
 impl Consumer {
@@ -261,6 +262,7 @@ impl Consumer {
         };
         let outcome = match catch_unwind(AssertUnwindSafe(|| found.call(request))) {
             Ok(Ok(result)) => Outcome::Done(result),
+            Ok(Err(failure)) if failure.is_given_back() => Outcome::GivenBack,
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(payload) => Outcome::Panicked(panicked(&request.method, payload)),
         };
@@ -270,6 +272,10 @@ impl Consumer {
     /// Answers, and settles the request.
     fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome) {
         let (method, request_id) = (&*request.method, request.context.request_id());
+        if let Outcome::GivenBack = outcome {
+            // It goes back when it is dropped.
+            return;
+        }
         if let Outcome::Failed(failure) | Outcome::Panicked(failure) = outcome {
             tracing::warn!(request_id, method, topic = self.topic, %failure, "request failed");
         }
@@ -282,6 +288,7 @@ impl Consumer {
         let answer = match outcome {
             Outcome::Done(result) => Answer::Result(result),
             Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
+            Outcome::GivenBack => return,
         };
         let body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
         self.send_answer(to, Arc::clone(&body));

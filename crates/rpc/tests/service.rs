@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{in_a_process_of_its_own, passes, simulate};
 use greenloom::signal::Signal;
 use greenloom::{hub::now, sleep, spawn};
-use greenloom_rpc::{Client, Endpoint, Error, Hook, Manager, Report, Service, Target, create_connection};
+use greenloom_rpc::{Client, Endpoint, Error, Failure, Hook, Manager, Report, Service, Target, create_connection};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -150,7 +150,7 @@ fn a_stop_lets_the_requests_in_work_end() {
         assert_eq!(now(), 10 * SECOND);
         assert_eq!(caller.wait().unwrap(), "napped");
         let log = agent.log();
-        assert_eq!(log[log.len() - 2..], ["napped", "before_stop"]);
+        assert_eq!(log[log.len() - 2..], ["before_stop", "napped"]);
     });
 }
 
@@ -177,6 +177,32 @@ fn what_is_not_done_in_time_goes_back_to_the_bus() {
 }
 
 #[test]
+fn what_is_given_back_goes_to_another() {
+    struct Unwilling;
+    impl Manager for Unwilling {
+        fn endpoints(self: Rc<Self>) -> Vec<Endpoint> {
+            let nap = |_: &(), _: &_, ()| {
+                sleep(SECOND);
+                Err::<(), _>(Failure::give_back())
+            };
+            vec![Endpoint::new().method("nap", nap).build()]
+        }
+    }
+    simulate(|| {
+        let client = client();
+        let unwilling = Service::create("agent", "topic", Duration::ZERO, Unwilling);
+        unwilling.start().unwrap();
+        let caller = spawn(move || client.call::<String>("nap", &()).unwrap());
+        sleep(SECOND / 2);
+        unwilling.stop();
+        let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+        service.start().unwrap();
+        assert_eq!(caller.wait().unwrap(), "napped");
+        assert_eq!(now(), 11 * SECOND);
+    });
+}
+
+#[test]
 fn a_restart_keeps_what_comes_meanwhile() {
     simulate(|| {
         let agent = Agent::default();
@@ -196,7 +222,7 @@ fn a_restart_keeps_what_comes_meanwhile() {
         restart.wait().unwrap().unwrap();
         assert_eq!(service.report().restarts, 1);
         let log = agent.log();
-        let expected = ["napped", "before_stop", "reset", "init_host", "initialize_service_hook", "after_start"];
+        let expected = ["before_stop", "napped", "reset", "init_host", "initialize_service_hook", "after_start"];
         assert_eq!(log[log.len() - 6..], expected);
         service.stop();
     });
