@@ -18,6 +18,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where messages go to and come from.
@@ -82,12 +83,14 @@ pub struct Outgoing {
 
 /// A message that has come in. One that is dropped unsettled goes back into its queue.
 pub struct Incoming {
-    /// What it says.
-    pub body: Vec<u8>,
+    /// What it says. Shared, since a bus keeps it until it is settled.
+    pub body: Arc<[u8]>,
     /// The queue it was in.
-    pub queue: Rc<str>,
+    pub queue: Arc<str>,
     /// How often it was handed out before, as far as the transport knows.
     pub tries: u32,
+    /// Why it was given up, for one from [`Address::Dead`].
+    pub reason: Option<String>,
     /// What is done with it in the end.
     pub settle: Box<dyn Settle>,
 }
@@ -231,9 +234,9 @@ impl std::error::Error for TransportError {}
 /// # Errors
 /// [`TransportError::Url`], and those of the transport.
 pub fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    match scheme {
-        Some(other) => Err(TransportError::Url(format!("{other:?} is no transport"))),
+    match url.split_once("://") {
+        Some(("memory", rest)) => crate::memory::open(rest),
+        Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
         None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
     }
 }
