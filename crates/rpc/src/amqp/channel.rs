@@ -292,45 +292,44 @@ impl Channel {
     /// [`Error::Channel`] with 404 if there is no such queue.
     pub fn consume(&self, queue: &str) -> Result<Consumer, Error> {
         let deliveries = Rc::new(Queue::unbounded());
-        let tag = self.begin_consumer(queue, &deliveries)?;
-        Ok(Consumer { channel: self.clone(), tag, deliveries })
+        let number = self.begin_consumer(queue, &deliveries)?;
+        Ok(Consumer { channel: self.clone(), number, deliveries })
     }
 
     /// Consumes queues into one, `deliveries`, which has to be unbounded. It is closed, and what is in it thrown away, when
     /// the channel ends; and the channel ends when the broker cancels one of its consumers, because its queue is gone. Returns the
-    /// consumer's tag.
+    /// consumer's number, from 1 on.
     ///
     /// # Errors
     /// As [`Channel::consume`].
-    pub(super) fn consume_into(&self, queue: &str, deliveries: &Rc<Queue<Delivery>>) -> Result<Rc<str>, Error> {
+    pub(super) fn consume_into(&self, queue: &str, deliveries: &Rc<Queue<Delivery>>) -> Result<u64, Error> {
         self.state().cancel_ends.set(true);
         self.begin_consumer(queue, deliveries)
     }
 
-    fn begin_consumer(&self, queue: &str, deliveries: &Rc<Queue<Delivery>>) -> Result<Rc<str>, Error> {
+    fn begin_consumer(&self, queue: &str, deliveries: &Rc<Queue<Delivery>>) -> Result<u64, Error> {
         check_name(queue)?;
         let state = self.state();
-        state.consumers_made.set(state.consumers_made.get() + 1);
-        let tag: Rc<str> = Rc::from(state.consumers_made.get().to_string());
+        let consumer = state.consumers_made.get() + 1;
+        state.consumers_made.set(consumer);
         // The first delivery may come right behind the answer.
-        state.consumers.borrow_mut().insert(Rc::clone(&tag), Rc::clone(deliveries));
-        let (bits, arguments) = (ConsumeBits::default(), Cow::Owned(Table::new()));
-        match self.call(&Method::BasicConsume { reserved: 0, queue, tag: &tag, bits, arguments }) {
-            Ok(_) => Ok(tag),
-            Err(error) => {
-                state.consumers.borrow_mut().remove(&tag);
-                Err(error)
-            }
+        state.consumers.borrow_mut().insert(consumer, Rc::clone(deliveries));
+        let (tag, bits, arguments) = (consumer.to_string(), ConsumeBits::default(), Cow::Owned(Table::new()));
+        let answer = self.call(&Method::BasicConsume { reserved: 0, queue, tag: &tag, bits, arguments });
+        if answer.is_err() {
+            state.consumers.borrow_mut().remove(&consumer);
         }
+        answer.map(|_| consumer)
     }
 
     /// Ends a consumer without waiting for the broker's word. What has come and was not taken goes back.
-    pub(super) fn cancel(&self, tag: &str) {
+    pub(super) fn cancel(&self, consumer: u64) {
         let state = self.state();
         // Deliveries that are still under way go back, too: nobody is there for them.
-        state.consumers.borrow_mut().remove(tag);
+        state.consumers.borrow_mut().remove(&consumer);
         if state.check().is_ok() {
-            self.inner().push_method(state.id, &Method::BasicCancel { tag, nowait: Bit { set: true } });
+            let (tag, nowait) = (consumer.to_string(), Bit { set: true });
+            self.inner().push_method(state.id, &Method::BasicCancel { tag: &tag, nowait });
         }
     }
 
@@ -464,7 +463,7 @@ pub(super) struct ChannelState {
     calls: Mutex<()>,
     answer: RefCell<Option<Rc<Queue<Result<Answer, Error>>>>>,
     confirms: RefCell<Confirms>,
-    consumers: RefCell<HashMap<Rc<str>, Rc<Queue<Delivery>>>>,
+    consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
     consumers_made: Cell<u64>,
     /// Whether the channel ends with any of its consumers.
     cancel_ends: Cell<bool>,
@@ -561,7 +560,7 @@ impl ChannelState {
         match method {
             Method::BasicDeliver { tag, delivery, redelivered, exchange, routing_key } => {
                 let start = Start::Delivery {
-                    consumer: tag.into(),
+                    consumer: consumer_number(tag)?,
                     tag: delivery,
                     redelivered: redelivered.set,
                     exchange: exchange.into(),
@@ -579,7 +578,7 @@ impl ChannelState {
                 self.confirms.borrow_mut().settle(delivery, bits.multiple, &Err(Error::Nacked));
             }
             Method::BasicCancel { tag, .. } => {
-                let consumer = self.consumers.borrow_mut().remove(tag);
+                let consumer = self.consumers.borrow_mut().remove(&consumer_number(tag)?);
                 consumer.iter().for_each(|deliveries| drain(deliveries));
                 if self.cancel_ends.get() {
                     self.end(&Error::Channel { code: 404, text: "a queue that was consumed is gone".to_owned() });
@@ -632,8 +631,9 @@ impl ChannelState {
                 let Some(handle) = self.handle.borrow().upgrade() else { return Ok(()) };
                 let channel = Channel(handle);
                 let settled = false;
-                let delivery = Delivery { exchange, routing_key, redelivered, properties, body, channel, tag, settled };
-                let deliveries = self.consumers.borrow().get(&*consumer).cloned();
+                let delivery =
+                    Delivery { exchange, routing_key, redelivered, properties, body, consumer, channel, tag, settled };
+                let deliveries = self.consumers.borrow().get(&consumer).cloned();
                 match deliveries {
                     // A full or closed queue gives it back, and the drop gives it back to the broker.
                     Some(deliveries) => drop(deliveries.try_put(delivery)),
@@ -645,6 +645,11 @@ impl ChannelState {
     }
 }
 
+/// Tags are numbers, as this client gives them.
+fn consumer_number(tag: &str) -> Result<u64, Malformed> {
+    tag.parse().map_err(|_| Malformed("a consumer that this client does not have"))
+}
+
 /// Closes a queue and throws away what is in it.
 fn drain(deliveries: &Queue<Delivery>) {
     deliveries.close();
@@ -653,7 +658,7 @@ fn drain(deliveries: &Queue<Delivery>) {
 
 /// The beginning of a message.
 enum Start {
-    Delivery { consumer: Box<str>, tag: u64, redelivered: bool, exchange: Box<str>, routing_key: Box<str> },
+    Delivery { consumer: u64, tag: u64, redelivered: bool, exchange: Box<str>, routing_key: Box<str> },
     Return { code: u16, text: String },
 }
 
@@ -676,7 +681,7 @@ impl Unfinished {
 #[derive(Debug)]
 pub struct Consumer {
     channel: Channel,
-    tag: Rc<str>,
+    number: u64,
     deliveries: Rc<Queue<Delivery>>,
 }
 
@@ -700,7 +705,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.channel.cancel(&self.tag);
+        self.channel.cancel(self.number);
         drain(&self.deliveries);
     }
 }
@@ -719,6 +724,8 @@ pub struct Delivery {
     pub properties: Properties,
     /// The body.
     pub body: Vec<u8>,
+    /// Which of the channel's consumers got it.
+    pub(super) consumer: u64,
     channel: Channel,
     tag: u64,
     settled: bool,

@@ -392,15 +392,24 @@ fn shake_hands(host: &Host, options: &Options) -> Result<(Inner, Buffer), Error>
     let mut talk = Handshake { stream, buffer: Buffer::new(options.frame_max.max(MIN_FRAME)) };
     talk.stream.write_all(PROTOCOL_HEADER)?;
     talk.hear(|method| match method {
-        Method::ConnectionStart { mechanisms, .. } if mechanisms.split(|&byte| byte == b' ').any(|m| m == b"PLAIN") => Ok(()),
+        Method::ConnectionStart { mechanisms, .. } if mechanisms.split(|&byte| byte == b' ').any(|m| m == b"PLAIN") => {
+            Ok(())
+        }
         Method::ConnectionStart { .. } => Err(Error::Unsupported("the broker does not offer SASL PLAIN".to_owned())),
         _ => Err(out_of_order()),
     })?;
     let login = format!("\0{}\0{}", host.user, host.password);
     let properties = std::borrow::Cow::Owned(client_properties());
-    talk.say(&Method::ConnectionStartOk { properties, mechanism: "PLAIN", response: login.as_bytes(), locale: "en_US" })?;
+    talk.say(&Method::ConnectionStartOk {
+        properties,
+        mechanism: "PLAIN",
+        response: login.as_bytes(),
+        locale: "en_US",
+    })?;
     let limits = talk.hear(|method| match method {
-        Method::ConnectionTune { channel_max, frame_max, heartbeat } => Ok(agree(options, channel_max, frame_max, heartbeat)),
+        Method::ConnectionTune { channel_max, frame_max, heartbeat } => {
+            Ok(agree(options, channel_max, frame_max, heartbeat))
+        }
         _ => Err(out_of_order()),
     })?;
     talk.say(&Method::ConnectionTuneOk {
@@ -409,7 +418,11 @@ fn shake_hands(host: &Host, options: &Options) -> Result<(Inner, Buffer), Error>
         // Rounded up, as a smaller one would be none.
         heartbeat: limits.heartbeat.as_secs_f64().ceil() as u16,
     })?;
-    talk.say(&Method::ConnectionOpen { virtual_host: &options.virtual_host, reserved_1: "", reserved_2: Bit::default() })?;
+    talk.say(&Method::ConnectionOpen {
+        virtual_host: &options.virtual_host,
+        reserved_1: "",
+        reserved_2: Bit::default(),
+    })?;
     talk.hear(|method| match method {
         Method::ConnectionOpenOk { .. } => Ok(()),
         _ => Err(out_of_order()),
@@ -489,7 +502,13 @@ fn agree(options: &Options, channel_max: u16, frame_max: u32, heartbeat: u16) ->
 }
 
 fn client_properties() -> Table {
-    let capabilities = ["publisher_confirms", "consumer_cancel_notify", "basic.nack", "connection.blocked", "authentication_failure_close"];
+    let capabilities = [
+        "publisher_confirms",
+        "consumer_cancel_notify",
+        "basic.nack",
+        "connection.blocked",
+        "authentication_failure_close",
+    ];
     let capabilities = capabilities.into_iter().fold(Table::new(), |table, name| table.with(name, true));
     let program = std::env::args().next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default();

@@ -60,7 +60,11 @@ pub fn decode(bytes: &[u8], max: u32) -> Result<Option<(Frame<'_>, usize)>, Malf
     let mut head = Reader::new(bytes);
     let Ok(kind) = u8::read(&mut head) else { return Ok(None) };
     if !matches!(kind, METHOD | HEADER | BODY | HEARTBEAT) {
-        return Err(if kind == b'A' { Malformed("the peer wants another version") } else { Malformed("a frame of an unknown kind") });
+        return Err(if kind == b'A' {
+            Malformed("the peer wants another version")
+        } else {
+            Malformed("a frame of an unknown kind")
+        });
     }
     let (Ok(channel), Ok(size)) = (u16::read(&mut head), u32::read(&mut head)) else { return Ok(None) };
     if size as usize + OVERHEAD > max as usize {
@@ -109,7 +113,13 @@ pub(super) fn put_method(to: &mut Vec<u8>, channel: u16, method: &Method<'_>) {
 }
 
 /// A message's header and body, after its method. Returns whether the header fits a frame; if not, nothing more is appended.
-pub(super) fn put_content(to: &mut Vec<u8>, channel: u16, properties: &Properties, body: &[u8], frame_max: u32) -> bool {
+pub(super) fn put_content(
+    to: &mut Vec<u8>,
+    channel: u16,
+    properties: &Properties,
+    body: &[u8],
+    frame_max: u32,
+) -> bool {
     let start = to.len();
     put_frame(to, HEADER, channel, |to| Header::put(to, body.len() as u64, properties));
     if to.len() - start > frame_max as usize {

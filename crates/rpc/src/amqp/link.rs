@@ -108,7 +108,10 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("hosts", &self.inner.options.hosts).field("connected", &self.is_connected()).finish()
+        f.debug_struct("Link")
+            .field("hosts", &self.inner.options.hosts)
+            .field("connected", &self.is_connected())
+            .finish()
     }
 }
 

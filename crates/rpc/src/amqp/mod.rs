@@ -53,6 +53,10 @@ mod transport;
 mod url;
 mod wire;
 
+use std::rc::Rc;
+
+use crate::transport::{Transport, TransportError};
+
 pub use channel::{Channel, Confirm, Consumer, Declared, Delivery, ExchangeFlags, Message, QueueFlags};
 pub use connection::Connection;
 pub use error::Error;
@@ -63,3 +67,8 @@ pub use table::{Table, Value};
 pub use transport::AmqpTransport;
 pub use url::{Host, Options, Topology};
 pub use wire::Malformed;
+
+pub(crate) fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
+    let options: Options = url.parse().map_err(|error: Error| TransportError::Url(error.to_string()))?;
+    Ok(Rc::new(AmqpTransport::new(options)?))
+}

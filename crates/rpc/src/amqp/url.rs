@@ -175,7 +175,8 @@ fn decoded(text: &str) -> Result<String, Error> {
             continue;
         }
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let byte =
+            digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(byte.ok_or_else(|| bad(&format!("a % without two hexadecimal digits in {text:?}")))?);
         rest = &after[2..];
     }
@@ -209,7 +210,8 @@ mod tests {
 
     #[test]
     fn hosts_ports_users_and_virtual_hosts() {
-        let options = parse("amqps://a:p%40ss@one,b:q@[::1]:7,three:8//x?heartbeat=2.5&amqp_durable_queues=True").unwrap();
+        let options =
+            parse("amqps://a:p%40ss@one,b:q@[::1]:7,three:8//x?heartbeat=2.5&amqp_durable_queues=True").unwrap();
         let hosts: Vec<_> = options.hosts.iter().map(|host| format!("{host:?} {}", host.password)).collect();
         assert_eq!(hosts, ["a@one:5671 p@ss", "b@::1:7 q", "b@three:8 q"]);
         assert_eq!(options.virtual_host, "/x");
@@ -217,7 +219,11 @@ mod tests {
         assert!(options.tls && options.topology.durable);
         for default in ["amqp://", "amqp:///", "rabbit://localhost/%2F", "amqp://guest:guest@localhost:5672//"] {
             let options = parse(default).unwrap();
-            assert_eq!((options.hosts[0].name.as_str(), options.virtual_host.as_str()), ("localhost", "/"), "{default}");
+            assert_eq!(
+                (options.hosts[0].name.as_str(), options.virtual_host.as_str()),
+                ("localhost", "/"),
+                "{default}"
+            );
         }
     }
 

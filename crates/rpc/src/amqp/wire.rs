@@ -148,7 +148,10 @@ mod tests {
     #[test]
     fn what_a_length_claims_has_to_be_there() {
         assert_eq!(<&str>::read(&mut Reader::new(b"\x05abc")), Err(Malformed("a field ends before its length")));
-        assert_eq!(<&[u8]>::read(&mut Reader::new(b"\xff\xff\xff\xffabc")), Err(Malformed("a field ends before its length")));
+        assert_eq!(
+            <&[u8]>::read(&mut Reader::new(b"\xff\xff\xff\xffabc")),
+            Err(Malformed("a field ends before its length"))
+        );
         assert_eq!(u32::read(&mut Reader::new(b"\x00\x01")), Err(Malformed("a field is cut off")));
     }
 
