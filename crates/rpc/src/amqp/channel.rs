@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use greenloom::queue::{Queue, Reason};
@@ -534,7 +535,6 @@ impl ChannelState {
                     return Err(Malformed("a message of more than 512 MiB"));
                 }
                 message.missing = header.body_size;
-                message.body.reserve_exact(header.body_size.min(MAX_RESERVE) as usize);
                 message.properties = Some(header.properties);
                 drop(unfinished);
                 self.finish()
@@ -545,7 +545,7 @@ impl ChannelState {
                 let message = message.ok_or(Malformed("a body without a header"))?;
                 let left = message.missing.checked_sub(bytes.len() as u64);
                 message.missing = left.ok_or(Malformed("a body that is longer than its header says"))?;
-                message.body.extend_from_slice(bytes);
+                message.add(bytes);
                 drop(unfinished);
                 self.finish()
             }
@@ -620,6 +620,7 @@ impl ChannelState {
             return Ok(());
         }
         let Some(Unfinished { start, properties, body, .. }) = self.unfinished.take() else { return Ok(()) };
+        let body = body.whole();
         let properties = properties.unwrap_or_default();
         match start {
             Start::Return { code, text } => {
@@ -667,13 +668,43 @@ struct Unfinished {
     /// `None` until the header is there.
     properties: Option<Properties>,
     missing: u64,
-    body: Vec<u8>,
+    body: Body,
+}
+
+enum Body {
+    Pieces(Vec<u8>),
+    /// It came in one piece, as most do, and was copied once.
+    Whole(Arc<[u8]>),
+}
+
+impl Body {
+    fn whole(self) -> Arc<[u8]> {
+        match self {
+            Body::Pieces(pieces) => Arc::from(pieces),
+            Body::Whole(whole) => whole,
+        }
+    }
 }
 
 impl Unfinished {
     fn new(start: Start) -> Unfinished {
         // Something is missing as long as there is no header.
-        Unfinished { start, properties: None, missing: u64::MAX, body: Vec::new() }
+        Unfinished { start, properties: None, missing: u64::MAX, body: Body::Pieces(Vec::new()) }
+    }
+
+    /// Adds a piece that has been taken off what is missing.
+    fn add(&mut self, bytes: &[u8]) {
+        match &mut self.body {
+            Body::Pieces(pieces) if pieces.is_empty() && self.missing == 0 => self.body = Body::Whole(Arc::from(bytes)),
+            Body::Pieces(pieces) => {
+                if pieces.is_empty() {
+                    pieces.reserve_exact((bytes.len() as u64 + self.missing).min(MAX_RESERVE) as usize);
+                }
+                pieces.extend_from_slice(bytes);
+            }
+            // Nothing is missing then.
+            Body::Whole(_) => {}
+        }
     }
 }
 
@@ -723,7 +754,7 @@ pub struct Delivery {
     /// The properties.
     pub properties: Properties,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Arc<[u8]>,
     /// Which of the channel's consumers got it.
     pub(super) consumer: u64,
     channel: Channel,

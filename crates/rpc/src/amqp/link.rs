@@ -4,9 +4,7 @@
 //! connection, and declares anew what it needs; so there is no second list of everything that could differ from the first.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use greenloom::{Builder, hub};
 use super::connection::Connection;
 use super::error::Error;
 use super::url::Options;
+use crate::random::Random;
 
 /// The pause after all hosts were tried once in vain; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -150,7 +149,8 @@ impl Inner {
     fn keep(&self) {
         let hosts = &self.options.hosts;
         // Many clients with the same list spread over it.
-        let mut host = random() as usize % hosts.len();
+        let mut random = Random::new();
+        let mut host = random.below(hosts.len());
         let mut failures = 0;
         loop {
             let failure = match Connection::open(&hosts[host], &self.options) {
@@ -178,7 +178,7 @@ impl Inner {
             host = (host + 1) % hosts.len();
             let rounds = failures / hosts.len() as u32;
             let all_tried = failures % hosts.len() as u32 == 0;
-            if all_tried && self.close.wait_timeout(pause(rounds)).is_ok() {
+            if all_tried && self.close.wait_timeout(pause(rounds, &mut random)).is_ok() {
                 return;
             }
         }
@@ -187,14 +187,9 @@ impl Inner {
 
 /// The pause after `rounds` rounds, at least half of its full length: clients that lost the same broker should not all come back
 /// in the same moment.
-fn pause(rounds: u32) -> Duration {
+fn pause(rounds: u32, random: &mut Random) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    full / 2 + (full / 2).mul_f64(random() as f64 / u64::MAX as f64)
-}
-
-/// Good enough to spread load and to name queues: std seeds each of these from the system.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    full / 2 + (full / 2).mul_f64(random.next() as f64 / u64::MAX as f64)
 }
 
 #[cfg(test)]
@@ -205,7 +200,7 @@ mod tests {
     fn pauses_grow_and_stay_bounded() {
         let millis = Duration::from_millis;
         for (rounds, full) in [(1, millis(100)), (2, millis(200)), (4, millis(800)), (99, LONGEST_PAUSE)] {
-            let pause = pause(rounds);
+            let pause = pause(rounds, &mut Random::from_seed(1));
             assert!(full / 2 <= pause && pause <= full, "{rounds}: {pause:?}");
         }
     }

@@ -146,13 +146,13 @@ impl Header {
         }
         // The weight, which nobody uses.
         u16::read(from)?;
-        Ok(Header { body_size: u64::read(from)?, properties: Properties::read(from)? })
+        Ok(Header { body_size: Field::read(from)?, properties: Properties::read(from)? })
     }
 
     pub(super) fn put(to: &mut Vec<u8>, body_size: u64, properties: &Properties) {
         BASIC.put(to);
         0u16.put(to);
-        body_size.put(to);
+        Field::put(&body_size, to);
         properties.put(to);
     }
 }

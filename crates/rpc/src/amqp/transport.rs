@@ -22,6 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use greenloom::queue::Queue;
@@ -32,10 +33,11 @@ use greenloom::{Builder, sleep};
 use super::channel::{Channel, Declared, Delivery, ExchangeFlags, Message, QueueFlags};
 use super::connection::Connection;
 use super::error::Error;
-use super::link::{Link, random};
+use super::link::Link;
 use super::properties::Properties;
 use super::table::{Table, Value};
 use super::url::{Options, Topology};
+use crate::id::unique;
 use crate::transport::{Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError};
 
 /// How often a message was handed to a handler that wanted it to come again.
@@ -379,7 +381,7 @@ impl Target {
 /// A queue to listen on.
 struct Source {
     exchange: Option<Exchange>,
-    queue: Rc<str>,
+    queue: Arc<str>,
     binding: String,
     flags: QueueFlags,
     arguments: Table,
@@ -391,7 +393,7 @@ impl Source {
     fn new(address: &Address, topology: &Topology) -> Source {
         let mut source = Source {
             exchange: None,
-            queue: Rc::from(address.to_string()),
+            queue: Arc::from(address.to_string()),
             binding: address.to_string(),
             flags: QueueFlags::default(),
             arguments: Table::new(),
@@ -408,7 +410,7 @@ impl Source {
             }
             Address::Fanout { topic } => {
                 source.exchange = Some(Exchange::fanout(topic));
-                source.queue = Rc::from(format!("{topic}_fanout_{:016x}{:016x}", random(), random()));
+                source.queue = Arc::from(format!("{topic}_fanout_{}", unique()));
                 source.binding.clone_from(topic);
                 source.arguments = expiring(topology);
                 source.own = true;
@@ -604,11 +606,13 @@ impl Intake {
 
     fn incoming(self: &Rc<Intake>, delivery: Delivery) -> Incoming {
         // Consumers are numbered from 1, in the order of the sources.
-        let queue = Rc::clone(&self.sources[delivery.consumer as usize - 1].queue);
+        let queue = Arc::clone(&self.sources[delivery.consumer as usize - 1].queue);
         let tries = tries(&delivery);
-        let body = delivery.body.clone();
-        let settle = Unsettled { delivery: Some(delivery), intake: Rc::clone(self), queue: Rc::clone(&queue), tries };
-        Incoming { body, queue, tries, settle: Box::new(settle) }
+        let body = Arc::clone(&delivery.body);
+        let headers = delivery.properties.headers.as_ref();
+        let reason = headers.and_then(|headers| headers.get(REASON)?.as_str().map(str::to_owned));
+        let settle = Unsettled { delivery: Some(delivery), intake: Rc::clone(self), queue: Arc::clone(&queue), tries };
+        Incoming { body, queue, tries, reason, settle: Box::new(settle) }
     }
 
     fn stop(&self) {
@@ -624,7 +628,7 @@ struct Unsettled {
     /// Gone when it is settled.
     delivery: Option<Delivery>,
     intake: Rc<Intake>,
-    queue: Rc<str>,
+    queue: Arc<str>,
     tries: u32,
 }
 
