@@ -266,3 +266,96 @@ impl<'a> Answered<'a> {
         Ok(serde_json::from_str(message)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(context: &'a Context, args: &'a [u8]) -> NewRequest<'a> {
+        NewRequest {
+            method: "sync",
+            args,
+            namespace: Some("l3"),
+            version: Some("1.2"),
+            context,
+            unique_id: "u1",
+            answer: Some(WantsAnswer { msg_id: "m1", reply_q: "reply_1", monitor: Some(4) }),
+        }
+    }
+
+    #[test]
+    fn a_request_is_the_json_that_oslo_messaging_writes() {
+        let context = Context::empty().with("user", "me").with("roles", ["a", "b"]);
+        let sealed = seal(&request(&context, br#"{"router":"r \"1\""}"#).encode());
+        let envelope: serde_json::Value = serde_json::from_slice(&sealed).unwrap();
+        assert_eq!(envelope["oslo.version"], "2.0");
+        let message: serde_json::Value = serde_json::from_str(envelope["oslo.message"].as_str().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "method": "sync", "args": {"router": "r \"1\""}, "namespace": "l3", "version": "1.2", "_unique_id": "u1",
+            "_msg_id": "m1", "_reply_q": "reply_1", "_timeout": 4, "_context_user": "me", "_context_roles": ["a", "b"],
+        });
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let context = Context::new().with("user", "\u{e9}\n");
+        let sealed = seal(&request(&context, br#"{"n":[1,2]}"#).encode());
+        let message = open(&sealed).unwrap();
+        let read = Request::decode(&message).unwrap();
+        assert_eq!((&*read.method, read.args.unwrap().get()), ("sync", r#"{"n":[1,2]}"#));
+        assert_eq!((read.namespace.as_deref(), read.version.as_deref()), (Some("l3"), Some("1.2")));
+        assert_eq!((read.unique_id.as_deref(), read.msg_id.as_deref()), (Some("u1"), Some("m1")));
+        assert_eq!((read.reply_q.as_deref(), read.monitor), (Some("reply_1"), Some(4.0)));
+        assert_eq!(read.context, context);
+
+        let failure = Failure::new("ValueError", "no");
+        for (answer, result, failed, ends) in [
+            (Answer::Result(b"[1]"), Some("[1]"), None, true),
+            (Answer::Result(b"null"), None, None, true),
+            (Answer::Failure(&failure), None, Some(failure.to_json()), true),
+            (Answer::StillWorking, None, None, false),
+        ] {
+            let sealed = seal(&encode_answer("m1", &answer));
+            let message = open(&sealed).unwrap();
+            let read = Answered::decode(&message).unwrap();
+            let found = read.result.as_ref().map(|json| json.get());
+            assert_eq!((&*read.msg_id, found, read.failure, read.ending), ("m1", result, failed, ends));
+        }
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        // As oslo.messaging 18 sends a cast with an empty context and an unset namespace.
+        let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"f\", \"args\": {\"x\": \"\\u00e9\"}, \"version\": \"1.0\", \"_unique_id\": \"ab\", \"_timeout\": null, \"_msg_id\": null}"}"#;
+        let message = open(body).unwrap();
+        let read = Request::decode(&message).unwrap();
+        assert_eq!((&*read.method, read.args.unwrap().get()), ("f", r#"{"x": "\u00e9"}"#));
+        assert!(read.msg_id.is_none() && read.monitor.is_none() && read.namespace.is_none());
+    }
+
+    #[test]
+    fn messages_from_before_there_were_envelopes_are_read_and_later_ones_refused() {
+        let bare = br#"{"method": "f", "args": {}}"#;
+        assert_eq!(&*Request::decode(&open(bare).unwrap()).unwrap().method, "f");
+        let later = br#"{"oslo.version": "3.0", "oslo.message": "{}"}"#;
+        assert!(matches!(open(later), Err(Malformed::Version(version)) if version == "3.0"));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        for body in [
+            &b""[..],
+            b"hello",
+            b"\xff",
+            b"[]",
+            b"{\"oslo.version\": 2}",
+            b"{}",
+            b"{\"method\": null}",
+            b"{\"method\": \"f\"",
+        ] {
+            let read = open(body).and_then(|message| Request::decode(&message).map(drop));
+            assert!(read.is_err(), "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+}

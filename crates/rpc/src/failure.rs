@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 /// assert_eq!((failure.module(), failure.class()), ("neutron_lib.exceptions", "RouterNotFound"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure(Wire);
+pub struct Failure(Box<Wire>);
 
 /// As oslo.messaging writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Failure {
         let message = message.into();
         let args = vec![Value::String(message.clone())];
         let (module, class) = (module.into(), class.into());
-        Failure(Wire { class, module, message, args, ..Wire::default() })
+        Failure(Box::new(Wire { class, module, message, args, ..Wire::default() }))
     }
 
     /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of its own.
@@ -141,12 +141,13 @@ impl<E: Error> From<E> for Failure {
 /// # Ok::<(), greenloom_rpc::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct RemoteError(Wire);
+pub struct RemoteError(Box<Wire>);
 
 impl RemoteError {
     pub(crate) fn from_json(json: &str) -> RemoteError {
         // What has another form is told as it is.
-        RemoteError(serde_json::from_str(json).unwrap_or_else(|_| Wire { message: json.into(), ..Wire::default() }))
+        let told = serde_json::from_str(json).unwrap_or_else(|_| Wire { message: json.into(), ..Wire::default() });
+        RemoteError(Box::new(told))
     }
 
     /// The name of the exception's class or the error's type, such as `NoSuchMethod`.

@@ -1,21 +1,18 @@
 //! Calls, casts and fanouts over `memory://`.
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::testing::Simulation;
+use common::simulate;
 use greenloom::{hub::now, sleep, spawn};
 use greenloom_rpc::memory::Bus;
 use greenloom_rpc::transport::TransportError;
 use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Options, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-/// Runs on virtual time; a test that hangs is a deadlock that says who waits for what.
-fn simulate<R: Send>(body: impl FnOnce() -> R + Send) -> R {
-    Simulation::new().run(body).unwrap_or_else(|deadlock| panic!("{deadlock}"))
-}
 
 fn server(bus: &Bus, host: &str, topic: &str, endpoints: Vec<Endpoint>) -> Connection {
     let connection = Options { host: host.into(), ..Options::default() }.connect_over(bus.connect());
@@ -192,7 +189,7 @@ fn a_topic_that_nobody_has_listened_on_is_an_error_at_once() {
 fn a_call_times_out_and_its_late_answer_disturbs_nobody() {
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new().method("nap", |_, _, seconds: HashMapArg| {
+        let endpoint = Endpoint::new().method("nap", |_, _, seconds: Nap| {
             sleep(Duration::from_secs(seconds.seconds));
             Ok(seconds.seconds)
         });
@@ -213,7 +210,7 @@ fn a_call_times_out_and_its_late_answer_disturbs_nobody() {
 }
 
 #[derive(Deserialize)]
-struct HashMapArg {
+struct Nap {
     seconds: u64,
 }
 
