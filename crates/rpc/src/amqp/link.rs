@@ -20,9 +20,6 @@ use crate::random::Random;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A connection that lives shorter than that counts as a failure, so that a broker that throws us out at once is not flooded.
-const GOOD_LIFE: Duration = Duration::from_secs(5);
-
 /// A connection that is made again when it is lost. Dropped, it is closed.
 pub struct Link {
     inner: Rc<Inner>,
@@ -155,16 +152,13 @@ impl Inner {
         loop {
             let failure = match Connection::open(&hosts[host], &self.options) {
                 Ok(connection) => {
-                    let since = hub::now();
                     tracing::info!(host = ?hosts[host], "connected to the broker");
                     if !self.enter(Phase::Connected(connection.clone())) {
                         return connection.close();
                     }
                     let ended = connection.wait_ended();
                     self.losses.set(self.losses.get() + 1);
-                    if hub::now() - since >= GOOD_LIFE {
-                        failures = 0;
-                    }
+                    failures = 0;
                     ended
                 }
                 Err(failure) => failure,

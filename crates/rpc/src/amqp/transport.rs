@@ -16,7 +16,8 @@
 //! # Tries
 //! A classic queue tells that a message was delivered before and not how often, and forgets even that when the broker
 //! restarts. So a message that is to be [tried again](Settle::retry) is published anew to the end of its queue with a header that counts,
-//! and only then is the old one acknowledged. A quorum queue counts by itself and puts it back.
+//! and only then is the old one acknowledged. A quorum queue counts by itself, and
+//! only gives it back; where in the queue, is the broker's choice.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -113,7 +114,8 @@ impl Transport for AmqpTransport {
         let expiration = message.expires_after.map(|time| time.as_millis().max(1).to_string());
         let properties = Properties { expiration, ..json() };
         let mandatory = message.mandatory || matches!(to, Address::Reply { .. });
-        self.publisher.send(to, &properties, mandatory, &message.body)
+        let patience = message.expires_after.unwrap_or(FOREVER);
+        self.publisher.send(to, &properties, mandatory, &message.body, patience)
     }
 
     fn wait_connected(&self, timeout: Duration) -> bool {
@@ -240,15 +242,22 @@ impl Publisher {
         }
     }
 
-    fn send(&self, to: &Address, properties: &Properties, mandatory: bool, body: &[u8]) -> Result<(), TransportError> {
+    fn send(
+        &self,
+        to: &Address,
+        properties: &Properties,
+        mandatory: bool,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<(), TransportError> {
         let outlet = if matches!(to, Address::Fanout { .. }) { &self.fanout } else { &self.direct };
         let target = Target::new(to, &self.topology);
         let message =
             Message { exchange: target.exchange(), routing_key: &target.routing_key, mandatory, properties, body };
-        let sent = self.send_once(outlet, &target, message);
+        let sent = self.send_once(outlet, &target, message, patience);
         let sent = match sent {
             // The exchange was gone; on the next channel it is declared again.
-            Err(Error::Channel { code: 404, .. }) => self.send_once(outlet, &target, message),
+            Err(Error::Channel { code: 404, .. }) => self.send_once(outlet, &target, message, patience),
             sent => sent,
         };
         sent.map_err(|error| match error {
@@ -260,19 +269,25 @@ impl Publisher {
         })
     }
 
-    fn send_once(&self, outlet: &Outlet, target: &Target, message: Message<'_>) -> Result<(), Error> {
-        let outgo = self.outgo(outlet)?;
+    fn send_once(
+        &self,
+        outlet: &Outlet,
+        target: &Target,
+        message: Message<'_>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let outgo = self.outgo(outlet, patience)?;
         self.declare(&outgo, target)?;
-        outgo.channel.publish(message)?.wait(self.answer_timeout)
+        outgo.channel.publish(message)?.wait(self.answer_timeout.min(patience))
     }
 
     /// The open channel of an outlet.
-    fn outgo(&self, outlet: &Outlet) -> Result<Rc<Outgo>, Error> {
+    fn outgo(&self, outlet: &Outlet, patience: Duration) -> Result<Rc<Outgo>, Error> {
         if let Some(outgo) = outlet.present() {
             return Ok(outgo);
         }
         // Waited for before the lock, so that all wait at the same time and not one after another.
-        let connection = self.link.connection(self.connection_timeout)?;
+        let connection = self.link.connection(self.connection_timeout.min(patience))?;
         let _opening = outlet.opening.lock();
         if let Some(outgo) = outlet.present() {
             return Ok(outgo);
@@ -546,9 +561,11 @@ impl Intake {
                 Select::new().event(channel.end_event(), drop).event(&self.stopped, drop).wait();
                 self.finish(&channel, &tags, &deliveries);
             }
+            // The link is at it already.
+            Err(error) if error.is_loss() => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot listen; trying again");
-                let _ = self.first.send(Err(lost_or_failed(error)));
+                let _ = self.first.send(Err(failed(error)));
                 sleep(PAUSE);
             }
         }
@@ -641,7 +658,7 @@ impl Unsettled {
     fn move_to(mut self, to: &Address, headers: Table) -> Result<(), TransportError> {
         let mut delivery = self.take();
         let properties = Properties { headers: Some(headers), ..std::mem::take(&mut delivery.properties) };
-        self.intake.publisher.send(to, &properties, true, &delivery.body)?;
+        self.intake.publisher.send(to, &properties, true, &delivery.body, FOREVER)?;
         delivery.ack().map_err(disconnected)
     }
 

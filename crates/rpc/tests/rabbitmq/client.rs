@@ -9,7 +9,9 @@ use greenloom_rpc::amqp::{
     Channel, Connection, Error, ExchangeFlags, Link, Message, Options, Properties, QueueFlags, Table, Value,
 };
 
-use crate::broker::{PATIENCE, SECOND, channel, connect, connect_to, eventually, folder, name, options, port, script, url};
+use crate::broker::{
+    PATIENCE, SECOND, channel, connect, connect_to, eventually, folder, name, options, port, script, url,
+};
 use crate::proxy::Proxy;
 
 const EXCLUSIVE: QueueFlags = QueueFlags { durable: false, exclusive: true, auto_delete: false };
