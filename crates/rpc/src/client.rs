@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use greenloom::hub::now;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::connection::{Connection, Inner};
 use crate::context::Context;
-use crate::envelope::{self, NewRequest, WantsAnswer};
+use crate::envelope::{self, NewRequest, Sent, WantsAnswer};
 use crate::error::Error;
 use crate::failure::RemoteError;
 use crate::id;
@@ -188,7 +189,7 @@ impl Client {
     /// As [`Client::call`], without those of the other side.
     pub fn cast(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let message = self.request(method, args, None)?;
-        let outgoing = || Outgoing { body: message.clone(), expires_after: None, mandatory: !self.target.fanout };
+        let outgoing = || Outgoing { body: Arc::clone(&message), expires_after: None, mandatory: !self.target.fanout };
         let mut left = self.resend;
         loop {
             match self.connection.transport.send(&self.address, outgoing()) {
@@ -222,7 +223,7 @@ impl Client {
         let mut left = self.resend;
         loop {
             let expires_after = Some(deadline.saturating_sub(now()));
-            let outgoing = Outgoing { body: message.clone(), expires_after, mandatory: true };
+            let outgoing = Outgoing { body: Arc::clone(&message), expires_after, mandatory: true };
             let sent = self.connection.transport.send(&self.address, outgoing).map_err(Error::from);
             match sent.and_then(|()| self.wait_for(&expected, method, deadline)) {
                 Err(Error::Transport(TransportError::Disconnected(_)))
@@ -273,7 +274,7 @@ impl Client {
         method: &str,
         args: &(impl Serialize + ?Sized),
         answer: Option<WantsAnswer<'_>>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Arc<[u8]>, Error> {
         let Target { namespace, version, .. } = &self.target;
         self.check_version(version.as_deref())?;
         let args = match serde_json::to_vec(args)? {
@@ -281,26 +282,20 @@ impl Client {
             args if args == b"null" => b"{}".to_vec(),
             _ => return Err(Error::Invalid(format!("the arguments of {method} are no JSON object"))),
         };
-        let fresh;
-        let context = match &self.context {
-            Some(context) => context,
-            None => {
-                fresh = Context::new();
-                &fresh
-            }
-        };
-        tracing::debug!(request_id = context.request_id(), method, address = %self.address, "asking");
+        let fresh = if self.context.is_none() { id::request_id() } else { String::new() };
+        let request_id = self.context.as_ref().map_or(&*fresh, Context::request_id);
+        tracing::debug!(request_id, method, address = %self.address, "asking");
         let request = NewRequest {
             method,
             args: &args,
             namespace: namespace.as_deref(),
             version: version.as_deref(),
-            context,
+            context: self.context.as_ref().map_or(Sent::Fresh(&fresh), Sent::Given),
             unique_id: &id::unique(),
             answer,
         };
         let message = request.encode();
-        Ok(if self.connection.transport.is_wire() { envelope::seal(&message) } else { message })
+        Ok(if self.connection.transport.is_wire() { envelope::seal(&message).into() } else { message.into() })
     }
 
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {

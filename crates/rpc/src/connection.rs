@@ -158,10 +158,15 @@ impl Connection {
     /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether they are.
     pub fn stop_consuming(&self, timeout: Duration) -> bool {
         let deadline = now() + timeout;
+        self.stop_taking();
         let consumers = self.inner.consumers.borrow().clone();
-        // All stop before one is waited for.
-        consumers.iter().for_each(|consumer| consumer.stop());
         consumers.iter().all(|consumer| consumer.wait(deadline.saturating_sub(now())))
+    }
+
+    /// Takes no more requests, and waits for nothing.
+    pub(crate) fn stop_taking(&self) {
+        let consumers = self.inner.consumers.borrow().clone();
+        consumers.iter().for_each(|consumer| consumer.stop());
     }
 
     /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the bus; use

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::connection::Options;
 use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
+use crate::hash::HashMap;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
 use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
 
@@ -47,35 +48,45 @@ pub(crate) struct Consumer {
     pool: GreenPool,
     listener: RefCell<Option<Rc<dyn Listener>>>,
     taking: Cell<Option<GreenThread<()>>>,
-    /// What is in work, by unique id: the latest delivery of it, which is to be settled in the end.
-    in_work: RefCell<HashMap<String, Incoming>>,
-    finished: RefCell<Finished>,
+    known: RefCell<Known>,
     counts: ConsumerCounts,
 }
 
-/// The last requests that were finished, with what was answered.
+/// The requests that are in work, and the last that were finished, by unique id.
 #[derive(Default)]
-struct Finished {
-    order: VecDeque<String>,
-    answers: HashMap<String, Option<Sent>>,
+struct Known {
+    requests: HashMap<Rc<str>, Stage>,
+    /// Those that are finished, in that order.
+    finished: VecDeque<Rc<str>>,
 }
 
-/// An answer that was sent.
-#[derive(Clone)]
-struct Sent {
-    to: String,
-    body: Arc<[u8]>,
+enum Stage {
+    /// The latest delivery of it, which is to be settled in the end.
+    InWork(Incoming),
+    /// What was answered, if it was not too long.
+    Finished(Option<Arc<[u8]>>),
 }
 
-impl Finished {
-    fn remember(&mut self, id: String, answer: Option<Sent>) {
-        if self.order.len() >= REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answers.remove(&oldest);
+impl Known {
+    /// Ends the work. Returns what is to be settled.
+    fn end(&mut self, id: &str) -> Option<Incoming> {
+        match self.requests.remove(id)? {
+            Stage::InWork(incoming) => Some(incoming),
+            Stage::Finished(_) => None,
         }
-        self.order.push_back(id.clone());
-        self.answers.insert(id, answer);
+    }
+
+    /// Ends the work, and remembers it.
+    fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Incoming> {
+        let stage = self.requests.get_mut(id)?;
+        let Stage::InWork(incoming) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
+        if self.finished.len() >= REMEMBERED
+            && let Some(oldest) = self.finished.pop_front()
+        {
+            self.requests.remove(&oldest);
+        }
+        self.finished.push_back(Rc::clone(id));
+        Some(incoming)
     }
 }
 
@@ -84,6 +95,7 @@ enum Outcome {
     Done(Vec<u8>),
     Failed(Failure),
     Panicked(Failure),
+    GivenBack,
 }
 
 impl Consumer {
@@ -111,8 +123,7 @@ impl Consumer {
             pool: GreenPool::new(options.workers.max(1)),
             listener: RefCell::default(),
             taking: Cell::default(),
-            in_work: RefCell::default(),
-            finished: RefCell::default(),
+            known: RefCell::default(),
             counts: ConsumerCounts::default(),
         }
     }
@@ -218,24 +229,29 @@ impl Consumer {
         let Some(id) = request.unique_id.as_deref() else {
             return Some(Work { consumer: self, id: None, incoming: Some(incoming) });
         };
-        if let Some(latest) = self.in_work.borrow_mut().get_mut(id) {
-            count(&self.counts.duplicates);
-            // The one before came over a connection that is gone.
-            *latest = incoming;
-            return None;
-        }
-        let answered = self.finished.borrow().answers.get(id).cloned();
-        if let Some(answer) = answered {
-            count(&self.counts.duplicates);
-            tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
-            if let Some(Sent { to, body }) = answer {
-                self.send_answer(&to, &body);
+        let mut known = self.known.borrow_mut();
+        let answer = match known.requests.get_mut(id) {
+            None => {
+                let id: Rc<str> = id.into();
+                known.requests.insert(Rc::clone(&id), Stage::InWork(incoming));
+                return Some(Work { consumer: self, id: Some(id), incoming: None });
             }
-            self.acknowledge(incoming);
-            return None;
+            Some(Stage::InWork(latest)) => {
+                count(&self.counts.duplicates);
+                // The one before came over a connection that is gone; it has nothing left to give back.
+                *latest = incoming;
+                return None;
+            }
+            Some(Stage::Finished(answer)) => answer.clone(),
+        };
+        drop(known);
+        count(&self.counts.duplicates);
+        tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
+        if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
+            self.send_answer(to, answer);
         }
-        self.in_work.borrow_mut().insert(id.to_string(), incoming);
-        Some(Work { consumer: self, id: Some(id.to_string()), incoming: None })
+        self.acknowledge(incoming);
+        None
     }
 
     /// Calls the method. A panic ends there; that the worker is killed does not.
@@ -246,6 +262,7 @@ impl Consumer {
         };
         let outcome = match catch_unwind(AssertUnwindSafe(|| found.call(request))) {
             Ok(Ok(result)) => Outcome::Done(result),
+            Ok(Err(failure)) if failure.is_given_back() => Outcome::GivenBack,
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(payload) => Outcome::Panicked(panicked(&request.method, payload)),
         };
@@ -255,6 +272,10 @@ impl Consumer {
     /// Answers, and settles the request.
     fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome) {
         let (method, request_id) = (&*request.method, request.context.request_id());
+        if let Outcome::GivenBack = outcome {
+            // It goes back when it is dropped.
+            return;
+        }
         if let Outcome::Failed(failure) | Outcome::Panicked(failure) = outcome {
             tracing::warn!(request_id, method, topic = self.topic, %failure, "request failed");
         }
@@ -267,20 +288,23 @@ impl Consumer {
         let answer = match outcome {
             Outcome::Done(result) => Answer::Result(result),
             Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
+            Outcome::GivenBack => return,
         };
-        let body: Arc<[u8]> = envelope::encode_answer(msg_id, &answer).into();
-        self.send_answer(to, &body);
-        self.finish(&mut work, Some(Sent { to: to.to_string(), body }));
+        let body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
+        self.send_answer(to, Arc::clone(&body));
+        self.finish(&mut work, Some(body));
     }
 
     /// Remembers that it is done, so that it is known if it comes again, and acknowledges it.
-    fn finish(&self, work: &mut Work<'_>, answer: Option<Sent>) {
-        let Some(incoming) = work.take() else { return };
-        if let Some(id) = work.id.take() {
-            let kept = answer.filter(|answer| answer.body.len() <= ANSWER_KEPT);
-            self.finished.borrow_mut().remember(id, kept);
+    fn finish(&self, work: &mut Work<'_>, answer: Option<Arc<[u8]>>) {
+        let kept = answer.filter(|answer| answer.len() <= ANSWER_KEPT);
+        let incoming = match work.id.take() {
+            Some(id) => self.known.borrow_mut().finish(&id, kept),
+            None => work.incoming.take(),
+        };
+        if let Some(incoming) = incoming {
+            self.acknowledge(incoming);
         }
-        self.acknowledge(incoming);
     }
 
     fn acknowledge(&self, incoming: Incoming) {
@@ -316,19 +340,19 @@ impl Consumer {
     }
 
     /// Sends an answer, and waits for a bus that is gone for a while.
-    fn send_answer(&self, to: &str, body: &[u8]) {
+    fn send_answer(&self, to: &str, body: Arc<[u8]>) {
         let address = Address::Reply { queue: to.to_string() };
-        let deadline = now() + ANSWER_WAITS;
+        let mut gives_up = None;
         loop {
-            let body = if self.transport.is_wire() { envelope::seal(body) } else { body.to_vec() };
-            match self.transport.send(&address, Outgoing { body, ..Outgoing::default() }) {
+            let error = match self.transport.send(&address, Outgoing { body: Arc::clone(&body), ..Outgoing::default() })
+            {
                 Ok(()) => return,
-                Err(TransportError::Disconnected(_))
-                    if self.transport.wait_connected(deadline.saturating_sub(now())) => {}
-                Err(error) => {
-                    tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
-                    return;
-                }
+                Err(error) => error,
+            };
+            let left = gives_up.get_or_insert_with(|| now() + ANSWER_WAITS).saturating_sub(now());
+            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
+                tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
+                return;
             }
         }
     }
@@ -342,8 +366,7 @@ impl Consumer {
         Some(Heartbeat(spawn(move || {
             loop {
                 sleep(every);
-                let body = envelope::encode_answer(&msg_id, &Answer::StillWorking);
-                let body = if transport.is_wire() { envelope::seal(&body) } else { body };
+                let body = seal(&*transport, envelope::encode_answer(&msg_id, &Answer::StillWorking));
                 // One that is lost is followed by the next.
                 let _ = transport.send(&address, Outgoing { body, ..Outgoing::default() });
             }
@@ -378,6 +401,11 @@ impl Consumer {
     }
 }
 
+/// A message in the form that the bus carries.
+fn seal(transport: &dyn Transport, message: Vec<u8>) -> Arc<[u8]> {
+    if transport.is_wire() { envelope::seal(&message).into() } else { message.into() }
+}
+
 /// A message that is in no envelope.
 fn text(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
     std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| Malformed::NotText)
@@ -393,7 +421,7 @@ fn panicked(method: &str, payload: Box<dyn Any + Send>) -> Failure {
 /// A request in work. If its worker is killed, the request goes back.
 struct Work<'a> {
     consumer: &'a Consumer,
-    id: Option<String>,
+    id: Option<Rc<str>>,
     incoming: Option<Incoming>,
 }
 
@@ -401,7 +429,7 @@ impl Work<'_> {
     /// What is to be settled.
     fn take(&mut self) -> Option<Incoming> {
         let Some(id) = &self.id else { return self.incoming.take() };
-        self.consumer.in_work.borrow_mut().remove(id)
+        self.consumer.known.borrow_mut().end(id)
     }
 }
 

@@ -91,9 +91,15 @@ pub(crate) struct NewRequest<'a> {
     pub args: &'a [u8],
     pub namespace: Option<&'a str>,
     pub version: Option<&'a str>,
-    pub context: &'a Context,
+    pub context: Sent<'a>,
     pub unique_id: &'a str,
     pub answer: Option<WantsAnswer<'a>>,
+}
+
+/// The context that goes with a request: one that there is, or a fresh one, with nothing in it but an id.
+pub(crate) enum Sent<'a> {
+    Given(&'a Context),
+    Fresh(&'a str),
 }
 
 /// Where an answer goes.
@@ -132,11 +138,18 @@ impl NewRequest<'_> {
                 let _ = write!(out, ",\"_timeout\":{seconds}");
             }
         }
-        for (name, value) in self.context.iter() {
-            out.push(b',');
-            json(&mut out, &format_args!("{CONTEXT}{name}"));
-            out.push(b':');
-            json(&mut out, value);
+        match self.context {
+            Sent::Given(context) => context.iter().for_each(|(name, value)| {
+                out.push(b',');
+                json(&mut out, &format_args!("{CONTEXT}{name}"));
+                out.push(b':');
+                json(&mut out, value);
+            }),
+            Sent::Fresh(request_id) => {
+                out.extend_from_slice(b",\"_context_request_id\":\"");
+                out.extend_from_slice(request_id.as_bytes());
+                out.push(b'"');
+            }
         }
         out.push(b'}');
         out
@@ -237,13 +250,14 @@ pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
         Answer::Failure(failure) => json(&mut out, &failure.to_json()),
         _ => out.extend_from_slice(b"null"),
     }
-    let ending = !matches!(answer, Answer::StillWorking);
-    // A vector takes all.
-    let _ = write!(out, ",\"ending\":{ending},\"_msg_id\":");
+    let ending = if let Answer::StillWorking = answer { &b"false"[..] } else { b"true" };
+    out.extend_from_slice(b",\"ending\":");
+    out.extend_from_slice(ending);
+    out.extend_from_slice(b",\"_msg_id\":");
     json(&mut out, msg_id);
-    out.extend_from_slice(b",\"_unique_id\":");
-    json(&mut out, &id::unique());
-    out.push(b'}');
+    out.extend_from_slice(b",\"_unique_id\":\"");
+    out.extend_from_slice(id::unique().as_bytes());
+    out.extend_from_slice(b"\"}");
     out
 }
 
@@ -277,7 +291,7 @@ mod tests {
             args,
             namespace: Some("l3"),
             version: Some("1.2"),
-            context,
+            context: Sent::Given(context),
             unique_id: "u1",
             answer: Some(WantsAnswer { msg_id: "m1", reply_q: "reply_1", monitor: Some(4) }),
         }

@@ -24,7 +24,10 @@ use serde_json::{Map, Value};
 /// assert_eq!((failure.module(), failure.class()), ("neutron_lib.exceptions", "RouterNotFound"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure(Box<Wire>);
+pub struct Failure {
+    told: Box<Wire>,
+    given_back: bool,
+}
 
 /// As oslo.messaging writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,7 @@ impl Failure {
         let message = message.into();
         let args = vec![Value::String(message.clone())];
         let (module, class) = (module.into(), class.into());
-        Failure(Box::new(Wire { class, module, message, args, ..Wire::default() }))
+        Failure { told: Box::new(Wire { class, module, message, args, ..Wire::default() }), given_back: false }
     }
 
     /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of its own.
@@ -56,37 +59,47 @@ impl Failure {
     /// If the value cannot be written as JSON: a map whose keys are no strings.
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Failure {
         let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
-        self.0.args.clear();
-        self.0.kwargs.insert(name.into(), value);
+        self.told.args.clear();
+        self.told.kwargs.insert(name.into(), value);
         self
+    }
+
+    /// Not a failure at all: the request was not begun, and goes back to the bus for another server. For a service that is
+    /// stopping; one that goes on gets it again, until it was [tried](crate::Options::tries) too often.
+    pub fn give_back() -> Failure {
+        Failure { given_back: true, ..Failure::new("RuntimeError", "the request was given back") }
+    }
+
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.given_back
     }
 
     /// Its class, without the module.
     pub fn class(&self) -> &str {
-        &self.0.class
+        &self.told.class
     }
 
     /// The module of its class.
     pub fn module(&self) -> &str {
-        &self.0.module
+        &self.told.module
     }
 
     /// What it says.
     pub fn message(&self) -> &str {
-        &self.0.message
+        &self.told.message
     }
 
     pub(crate) fn no_such_method(method: &str) -> Failure {
         let message = format!("Endpoint does not support RPC method {method}");
         let mut failure = Failure::new("oslo_messaging.rpc.dispatcher.NoSuchMethod", message);
-        failure.0.args = vec![method.into()];
+        failure.told.args = vec![method.into()];
         failure
     }
 
     pub(crate) fn unsupported_version(version: &str, method: &str) -> Failure {
         let message = format!("Endpoint does not support RPC version {version}. Attempted method: {method}");
         let mut failure = Failure::new("oslo_messaging.rpc.dispatcher.UnsupportedVersion", message);
-        failure.0.args = vec![version.into(), method.into()];
+        failure.told.args = vec![version.into(), method.into()];
         failure
     }
 
@@ -102,7 +115,7 @@ impl Failure {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).expect("strings, lists and maps with strings for keys are JSON")
+        serde_json::to_string(&self.told).expect("strings, lists and maps with strings for keys are JSON")
     }
 }
 
@@ -120,7 +133,7 @@ impl<E: Error> From<E> for Failure {
         let mut failure = Failure::new(&name.replace("::", "."), error.to_string());
         let mut cause = error.source();
         while let Some(error) = cause {
-            failure.0.traceback.push(format!("caused by: {error}"));
+            failure.told.traceback.push(format!("caused by: {error}"));
             cause = error.source();
         }
         failure

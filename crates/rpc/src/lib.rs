@@ -15,6 +15,7 @@ mod endpoint;
 mod envelope;
 mod error;
 mod failure;
+mod hash;
 mod id;
 mod random;
 mod replies;

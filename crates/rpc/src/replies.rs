@@ -1,7 +1,6 @@
 //! The queue where a connection's calls get their answers.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use greenloom::{sleep, spawn};
 use serde_json::value::RawValue;
 
 use crate::envelope::{self, Answered, Malformed};
+use crate::hash::HashMap;
 use crate::id;
 use crate::stats::{ClientCounts, count};
 use crate::transport::{Address, Listener, Transport, TransportError};

@@ -62,8 +62,9 @@ pub trait Manager: 'static {
         let _ = service;
     }
 
-    /// No more requests come in, and those that were in work are done: the place to let one's own loops come to their end. What was
-    /// started by [`Service::spawn`] is killed after it.
+    /// The service stops: no more requests come in, and those in work are waited for after this. What they wait for in vain from now
+    /// on ends here; see also [`Failure::give_back`](crate::Failure::give_back). What was started by [`Service::spawn`] is killed
+    /// when they are done.
     fn before_stop(&self) {}
 
     /// Between stop and start, when the service is restarted: the place to read the configuration again.
@@ -323,6 +324,8 @@ impl Service {
     fn shut_down(&self, timeout: Duration) {
         let inner = &self.inner;
         let Some(connection) = inner.connection.borrow().clone() else { return };
+        connection.stop_taking();
+        inner.manager.before_stop();
         if !connection.stop_consuming(timeout) {
             tracing::warn!(binary = inner.binary, ?timeout, "requests are still in work; they go back to the bus");
         }
@@ -330,7 +333,6 @@ impl Service {
         if inner.connection.take().is_none() {
             return;
         }
-        inner.manager.before_stop();
         inner.loops.take().iter().for_each(GreenThread::kill);
         connection.close();
         tracing::info!(binary = inner.binary, topic = inner.topic, "service stopped");

@@ -73,8 +73,8 @@ impl fmt::Display for Address {
 /// A message that is to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
-    /// What it says.
-    pub body: Vec<u8>,
+    /// What it says. Shared, since it may be sent again, or to several queues.
+    pub body: Arc<[u8]>,
     /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
     pub expires_after: Option<Duration>,
     /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.

@@ -153,7 +153,7 @@ fn a_request_that_comes_again_is_answered_again_and_not_worked_on() {
         let body =
             br#"{"method": "work", "args": {"number": 7}, "_unique_id": "u", "_msg_id": "m", "_reply_q": "reply_1"}"#;
         for round in 0..2 {
-            transport.send(&topic, Outgoing { body: body.into(), ..Outgoing::default() }).unwrap();
+            transport.send(&topic, Outgoing { body: body[..].into(), ..Outgoing::default() }).unwrap();
             let incoming = greenloom::timeout(SECOND, || replies.next().unwrap()).unwrap();
             let body = incoming.body.clone();
             incoming.settle.ack().unwrap();

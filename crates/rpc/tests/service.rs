@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{in_a_process_of_its_own, passes, simulate};
 use greenloom::signal::Signal;
 use greenloom::{hub::now, sleep, spawn};
-use greenloom_rpc::{Client, Endpoint, Error, Hook, Manager, Report, Service, Target, create_connection};
+use greenloom_rpc::{Client, Endpoint, Error, Failure, Hook, Manager, Report, Service, Target, create_connection};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,6 +28,10 @@ impl Agent {
 
     fn log(&self) -> Vec<String> {
         self.log.borrow().clone()
+    }
+
+    fn log_without(&self, what: &str) -> Vec<String> {
+        self.log().into_iter().filter(|line| line != what).collect()
     }
 }
 
@@ -94,7 +98,7 @@ fn hooks_and_loops_run_in_order_and_end_with_the_service() {
         let service = Service::create("agent", "topic", 3 * SECOND, agent.clone()).periodic_interval(4 * SECOND);
         service.start().unwrap();
         service.start().unwrap();
-        sleep(8 * SECOND);
+        sleep(8 * SECOND + SECOND / 2);
         service.stop();
         service.stop();
         sleep(60 * SECOND);
@@ -149,8 +153,8 @@ fn a_stop_lets_the_requests_in_work_end() {
         service.stop();
         assert_eq!(now(), 10 * SECOND);
         assert_eq!(caller.wait().unwrap(), "napped");
-        let log = agent.log();
-        assert_eq!(log[log.len() - 2..], ["napped", "before_stop"]);
+        let log = agent.log_without("loop");
+        assert_eq!(log[log.len() - 2..], ["before_stop", "napped"]);
     });
 }
 
@@ -177,6 +181,32 @@ fn what_is_not_done_in_time_goes_back_to_the_bus() {
 }
 
 #[test]
+fn what_is_given_back_goes_to_another() {
+    struct Unwilling;
+    impl Manager for Unwilling {
+        fn endpoints(self: Rc<Self>) -> Vec<Endpoint> {
+            let nap = |_: &(), _: &_, ()| {
+                sleep(SECOND);
+                Err::<(), _>(Failure::give_back())
+            };
+            vec![Endpoint::new().method("nap", nap).build()]
+        }
+    }
+    simulate(|| {
+        let client = client();
+        let unwilling = Service::create("agent", "topic", Duration::ZERO, Unwilling);
+        unwilling.start().unwrap();
+        let caller = spawn(move || client.call::<String>("nap", &()).unwrap());
+        sleep(SECOND / 2);
+        unwilling.stop();
+        let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+        service.start().unwrap();
+        assert_eq!(caller.wait().unwrap(), "napped");
+        assert_eq!(now(), 11 * SECOND);
+    });
+}
+
+#[test]
 fn a_restart_keeps_what_comes_meanwhile() {
     simulate(|| {
         let agent = Agent::default();
@@ -195,8 +225,8 @@ fn a_restart_keeps_what_comes_meanwhile() {
         caller.wait().unwrap();
         restart.wait().unwrap().unwrap();
         assert_eq!(service.report().restarts, 1);
-        let log = agent.log();
-        let expected = ["napped", "before_stop", "reset", "init_host", "initialize_service_hook", "after_start"];
+        let log = agent.log_without("loop");
+        let expected = ["before_stop", "napped", "reset", "init_host", "initialize_service_hook", "after_start"];
         assert_eq!(log[log.len() - 6..], expected);
         service.stop();
     });

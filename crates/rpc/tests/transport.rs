@@ -22,7 +22,7 @@ fn dead() -> Address {
 }
 
 fn send(transport: &dyn Transport, to: &Address, body: &str) {
-    transport.send(to, Outgoing { body: body.into(), mandatory: true, ..Outgoing::default() }).unwrap();
+    transport.send(to, Outgoing { body: body.as_bytes().into(), mandatory: true, ..Outgoing::default() }).unwrap();
 }
 
 fn text(incoming: &Incoming) -> String {
@@ -172,7 +172,7 @@ fn what_has_expired_is_not_delivered() {
         let transport = Bus::new().connect();
         let listener = transport.listen(&[topic()], 1).unwrap();
         send(&*transport, &topic(), "first");
-        let brief = Outgoing { body: b"brief".to_vec(), expires_after: Some(2 * SECOND), mandatory: true };
+        let brief = Outgoing { body: b"brief"[..].into(), expires_after: Some(2 * SECOND), mandatory: true };
         transport.send(&topic(), brief).unwrap();
         send(&*transport, &topic(), "last");
         let first = next(&listener).unwrap();

@@ -39,7 +39,6 @@ impl MemoryTransport {
         queue: u64,
         body: Arc<[u8]>,
         expires: Option<Duration>,
-        now: Duration,
     ) -> MutexGuard<'a, BusState> {
         let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
         if let Some(room) = room {
@@ -52,7 +51,7 @@ impl MemoryTransport {
                 state = self.shared.lock();
             }
         }
-        state.push(queue, body, expires, now);
+        state.push(queue, body, expires);
         state
     }
 }
@@ -60,7 +59,6 @@ impl MemoryTransport {
 impl Transport for MemoryTransport {
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError> {
         self.check_open()?;
-        let now = self.shared.now();
         let mut state = self.shared.lock();
         let id = state.number();
         let queues: Vec<u64> = from.iter().map(|address| state.declare(address)).collect();
@@ -80,7 +78,7 @@ impl Transport for MemoryTransport {
             if let Some(queue) = state.queues.get_mut(&queue) {
                 queue.consumers.push(id);
             }
-            state.dispatch(queue, now);
+            state.dispatch(queue);
         }
         drop(state);
         Ok(Rc::new(MemoryListener { shared: Arc::clone(&self.shared), id, inbox }))
@@ -88,22 +86,21 @@ impl Transport for MemoryTransport {
 
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {
         self.check_open()?;
-        let now = self.shared.now();
-        let expires = message.expires_after.map(|after| now + after);
         let mut state = self.shared.lock();
+        let expires = message.expires_after.map(|after| state.now() + after);
         if state.outages > 0 {
             return Err(lost());
         }
         let fault = state.meets_fault();
         if fault != Some(false) {
-            let body = Arc::from(message.body);
+            let body = message.body;
             let one_queue = state.routes.get(to).map(|queues| (queues.len(), queues.first().copied()));
             match one_queue {
-                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, now),
+                Some((1, Some(queue))) => state = self.put(state, queue, body, expires),
                 Some(_) => {
                     let queues = state.routes.get(to).cloned().unwrap_or_default();
                     for queue in queues {
-                        state = self.put(state, queue, Arc::clone(&body), expires, now);
+                        state = self.put(state, queue, Arc::clone(&body), expires);
                     }
                 }
                 None if message.mandatory || matches!(to, Address::Reply { .. }) => {
@@ -116,7 +113,7 @@ impl Transport for MemoryTransport {
             return Ok(());
         }
         let mine = self.consumers(&state);
-        mine.into_iter().for_each(|consumer| state.reconnect(consumer, now));
+        mine.into_iter().for_each(|consumer| state.reconnect(consumer));
         Err(lost())
     }
 
@@ -154,11 +151,10 @@ impl Transport for MemoryTransport {
 
     fn close(&self) {
         self.closed.set(true);
-        let now = self.shared.now();
         let mut state = self.shared.lock();
         for consumer in self.consumers(&state) {
-            state.stop_consumer(consumer, now);
-            state.reconnect(consumer, now);
+            state.stop_consumer(consumer);
+            state.reconnect(consumer);
         }
     }
 }
@@ -206,8 +202,7 @@ impl Listener for MemoryListener {
     }
 
     fn stop(&self) {
-        let now = self.shared.now();
-        self.shared.lock().stop_consumer(self.id, now);
+        self.shared.lock().stop_consumer(self.id);
     }
 }
 
@@ -227,24 +222,23 @@ struct Token {
 
 impl Token {
     /// Ends the delivery, and lets `effect` do with it what is to be done.
-    fn finish(&mut self, effect: impl FnOnce(&mut BusState, Unsettled, Duration)) -> Result<(), TransportError> {
+    fn finish(&mut self, effect: impl FnOnce(&mut BusState, Unsettled)) -> Result<(), TransportError> {
         self.used = true;
-        let now = self.shared.now();
         let mut state = self.shared.lock();
         let connection = state.consumers.get(&self.consumer).map(|consumer| consumer.connection);
         let fault = state.meets_fault();
         let mut found = true;
         if fault != Some(false) {
             match state.settle(self.consumer, self.delivery) {
-                Some(unsettled) => effect(&mut state, unsettled, now),
+                Some(unsettled) => effect(&mut state, unsettled),
                 None => found = false,
             }
-            state.feed(self.consumer, now);
+            state.feed(self.consumer);
         }
         if fault.is_some() {
             let consumers = state.consumers.iter().filter(|(_, consumer)| Some(consumer.connection) == connection);
             let of_it: Vec<u64> = consumers.map(|(id, _)| *id).collect();
-            of_it.into_iter().for_each(|consumer| state.reconnect(consumer, now));
+            of_it.into_iter().for_each(|consumer| state.reconnect(consumer));
         }
         if found && fault.is_none() { Ok(()) } else { Err(lost()) }
     }
@@ -252,7 +246,7 @@ impl Token {
 
 impl Settle for Token {
     fn ack(mut self: Box<Self>) -> Result<(), TransportError> {
-        self.finish(|state, unsettled, _| {
+        self.finish(|state, unsettled| {
             if let Some(queue) = state.queues.get(&unsettled.queue) {
                 queue.release_room();
             }
@@ -260,20 +254,20 @@ impl Settle for Token {
     }
 
     fn retry(mut self: Box<Self>) -> Result<(), TransportError> {
-        self.finish(|state, unsettled, now| {
+        self.finish(|state, unsettled| {
             let Unsettled { queue: id, mut message, .. } = unsettled;
             message.tries += 1;
             message.age = state.number();
             if let Some(queue) = state.queues.get_mut(&id) {
                 queue.fresh.push_back(message);
             }
-            state.dispatch(id, now);
+            state.dispatch(id);
         })
     }
 
     fn bury(mut self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
         let dead = Address::Dead { topic: topic.into() };
-        self.finish(|state, unsettled, now| {
+        self.finish(|state, unsettled| {
             if let Some(queue) = state.queues.get(&unsettled.queue) {
                 queue.release_room();
             }
@@ -288,7 +282,7 @@ impl Settle for Token {
                     queue.fresh.pop_front();
                 }
             }
-            state.dispatch(id, now);
+            state.dispatch(id);
         })
     }
 }
@@ -298,13 +292,12 @@ impl Drop for Token {
         if self.used {
             return;
         }
-        let now = self.shared.now();
         let mut state = self.shared.lock();
         if let Some(unsettled) = state.settle(self.consumer, self.delivery) {
             let queue = unsettled.queue;
             state.give_back(unsettled);
-            state.dispatch(queue, now);
-            state.feed(self.consumer, now);
+            state.dispatch(queue);
+            state.feed(self.consumer);
         }
     }
 }

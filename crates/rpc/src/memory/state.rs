@@ -1,6 +1,6 @@
 //! What a bus consists of: queues, their messages, and who takes them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,17 @@ use greenloom::queue::Queue as GreenQueue;
 use greenloom::sync::{Event, Semaphore};
 
 use super::Faults;
+use crate::hash::HashMap;
 use crate::random::Random;
 use crate::transport::Address;
 
 pub(super) struct Shared {
-    pub state: Mutex<BusState>,
-    /// The beginning of its time, if several hubs share it: each of them has a clock of its own.
-    pub clock: Option<Instant>,
+    state: Mutex<BusState>,
 }
 
 pub(super) struct BusState {
+    /// The beginning of its time, if several hubs share it: each of them has a clock of its own.
+    clock: Option<Instant>,
     pub limit: usize,
     pub faults: Faults,
     pub random: Random,
@@ -82,17 +83,18 @@ pub(super) enum Delivered {
 impl Shared {
     pub fn new(limit: usize, clock: Option<Instant>, faults: Faults) -> Shared {
         let state = BusState {
+            clock,
             limit,
             random: Random::from_seed(faults.seed),
             faults,
-            routes: HashMap::new(),
+            routes: HashMap::default(),
             queues: BTreeMap::new(),
             consumers: BTreeMap::new(),
             next: 0,
             outages: 0,
             up: Arc::new(Event::new()),
         };
-        Shared { state: Mutex::new(state), clock }
+        Shared { state: Mutex::new(state) }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, BusState> {
@@ -100,13 +102,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn now(&self) -> Duration {
-        self.clock.map_or_else(now, |began| began.elapsed())
-    }
-
     /// Ends one outage.
     pub fn restore(&self) {
-        let now = self.now();
         let mut state = self.lock();
         state.outages -= 1;
         if state.outages > 0 {
@@ -114,11 +111,15 @@ impl Shared {
         }
         let _ = state.up.send(());
         let all: Vec<u64> = state.queues.keys().copied().collect();
-        all.into_iter().for_each(|queue| state.dispatch(queue, now));
+        all.into_iter().for_each(|queue| state.dispatch(queue));
     }
 }
 
 impl BusState {
+    pub fn now(&self) -> Duration {
+        self.clock.map_or_else(now, |began| began.elapsed())
+    }
+
     pub fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -160,7 +161,7 @@ impl BusState {
     }
 
     /// Adds a message to a queue in which it has room.
-    pub fn push(&mut self, id: u64, body: Arc<[u8]>, expires: Option<Duration>, now: Duration) {
+    pub fn push(&mut self, id: u64, body: Arc<[u8]>, expires: Option<Duration>) {
         let age = self.number();
         let lost = self.random.happens(self.faults.lose);
         let Some(queue) = self.queues.get_mut(&id) else { return };
@@ -169,16 +170,16 @@ impl BusState {
             return;
         }
         queue.fresh.push_back(Message { body, age, tries: 0, expires, reason: None });
-        self.dispatch(id, now);
+        self.dispatch(id);
     }
 
     /// Gives a queue's messages to its consumers in turn, as long as one can take another.
-    pub fn dispatch(&mut self, id: u64, now: Duration) {
+    pub fn dispatch(&mut self, id: u64) {
         if self.outages > 0 {
             return;
         }
         while let Some(consumer) = self.taker(id) {
-            let Some(message) = self.take(id, now) else { return };
+            let Some(message) = self.take(id) else { return };
             let delivery = self.number();
             let Some(consumer) = self.consumers.get_mut(&consumer) else { return };
             consumer.unsettled.insert(delivery, Unsettled { queue: id, message, out: false });
@@ -201,7 +202,7 @@ impl BusState {
     }
 
     /// The next message of a queue that has not expired.
-    pub fn take(&mut self, id: u64, now: Duration) -> Option<Message> {
+    pub fn take(&mut self, id: u64) -> Option<Message> {
         loop {
             let out_of_order = self.random.happens(self.faults.reorder);
             let queue = self.queues.get_mut(&id)?;
@@ -211,10 +212,11 @@ impl BusState {
             } else {
                 queue.returned.pop_first().map(|(_, message)| message).or_else(|| queue.fresh.pop_front())?
             };
-            if message.expires.is_none_or(|expires| now < expires) {
-                return Some(message);
+            match message.expires {
+                Some(expires) if self.now() >= expires => {}
+                _ => return Some(message),
             }
-            queue.release_room();
+            self.queues.get(&id)?.release_room();
         }
     }
 
@@ -229,14 +231,14 @@ impl BusState {
     }
 
     /// Lets a consumer have more, after it has settled something.
-    pub fn feed(&mut self, consumer: u64, now: Duration) {
+    pub fn feed(&mut self, consumer: u64) {
         let Some(holder) = self.consumers.get(&consumer) else { return };
         for at in 0..holder.queues.len() {
             let Some(queue) = self.consumers.get(&consumer).and_then(|holder| holder.queues.get(at)).copied() else {
                 return;
             };
             if self.queues.get(&queue).is_some_and(|queue| !queue.is_empty()) {
-                self.dispatch(queue, now);
+                self.dispatch(queue);
             }
         }
     }
@@ -267,7 +269,7 @@ impl BusState {
         self.random.happens(self.faults.cut).then(|| self.random.happens(0.5))
     }
 
-    pub fn stop_consumer(&mut self, id: u64, now: Duration) {
+    pub fn stop_consumer(&mut self, id: u64) {
         let Some(consumer) = self.consumers.get_mut(&id).filter(|consumer| !consumer.stopped) else { return };
         consumer.stopped = true;
         consumer.inbox.close();
@@ -290,7 +292,7 @@ impl BusState {
             let of_it: Vec<u64> = self.routes.get(&address).into_iter().flatten().copied().collect();
             of_it.into_iter().filter(|queue| queues.contains(queue)).for_each(|queue| self.remove(&address, queue));
         }
-        queues.into_iter().for_each(|queue| self.dispatch(queue, now));
+        queues.into_iter().for_each(|queue| self.dispatch(queue));
     }
 }
 
@@ -318,12 +320,12 @@ impl Consumer {
 
 impl BusState {
     /// Cuts a consumer off, and lets it and the others have what it had.
-    pub fn reconnect(&mut self, consumer: u64, now: Duration) {
+    pub fn reconnect(&mut self, consumer: u64) {
         let queues: Vec<u64> = self.consumers.get(&consumer).map_or_else(Vec::new, |consumer| {
             let held = consumer.unsettled.values().map(|unsettled| unsettled.queue);
             consumer.queues.iter().copied().chain(held).collect()
         });
         self.cut_consumer(consumer);
-        queues.into_iter().for_each(|queue| self.dispatch(queue, now));
+        queues.into_iter().for_each(|queue| self.dispatch(queue));
     }
 }
