@@ -103,7 +103,7 @@ impl Frame<'_> {
                 put_frame(to, HEADER, self.channel, |to| Header::put(to, header.body_size, &header.properties));
             }
             Payload::Body(bytes) => put_frame(to, BODY, self.channel, |to| to.extend_from_slice(bytes)),
-            Payload::Heartbeat => put_heartbeat(to),
+            Payload::Heartbeat => put_frame(to, HEARTBEAT, self.channel, |_| {}),
         }
     }
 }
