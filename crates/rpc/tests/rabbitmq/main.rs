@@ -6,5 +6,6 @@
 mod broker;
 mod client;
 mod faults;
+mod oslo;
 mod proxy;
 mod transport;

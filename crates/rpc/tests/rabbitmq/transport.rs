@@ -26,7 +26,7 @@ fn fanout_of(topic: &str) -> Address {
 }
 
 fn send(bus: &Rc<dyn Transport>, to: &Address, body: &str) -> Result<(), TransportError> {
-    bus.send(to, Outgoing { body: body.into(), mandatory: true, ..Outgoing::default() })
+    bus.send(to, Outgoing { body: body.as_bytes().into(), mandatory: true, ..Outgoing::default() })
 }
 
 /// The next message, which has to come soon.
@@ -54,7 +54,7 @@ fn topics_are_shared_servers_are_addressed_and_fanouts_reach_all() {
     assert_eq!((text(&incoming), &*incoming.queue), ("to two".into(), format!("{topic}.two").as_str()));
     incoming.settle.ack().unwrap();
 
-    bus.send(&fanout_of(&topic), Outgoing { body: b"to all".to_vec(), ..Outgoing::default() }).unwrap();
+    bus.send(&fanout_of(&topic), Outgoing { body: b"to all".as_slice().into(), ..Outgoing::default() }).unwrap();
     for listener in [&one, &two] {
         let incoming = next(listener);
         assert!(incoming.queue.starts_with(&format!("{topic}_fanout_")), "{}", incoming.queue);
@@ -165,7 +165,7 @@ fn what_nobody_can_get_is_unroutable() {
     let bus = transport("");
     let nowhere = topic_of(&name("topic"));
     assert_eq!(send(&bus, &nowhere, "x"), Err(TransportError::Unroutable(nowhere.to_string())));
-    let optional = Outgoing { body: b"x".to_vec(), ..Outgoing::default() };
+    let optional = Outgoing { body: b"x".as_slice().into(), ..Outgoing::default() };
     bus.send(&nowhere, optional.clone()).unwrap();
     bus.send(&fanout_of(&name("topic")), optional.clone()).unwrap();
     let gone = Address::Reply { queue: name("reply") };
@@ -178,7 +178,7 @@ fn what_nobody_can_get_is_unroutable() {
 fn a_fanout_is_sent_after_its_exchange_was_gone() {
     let (bus, topic) = (transport(""), name("topic"));
     let fanout = fanout_of(&topic);
-    let message = || Outgoing { body: b"x".to_vec(), ..Outgoing::default() };
+    let message = || Outgoing { body: b"x".as_slice().into(), ..Outgoing::default() };
     for _ in 0..2 {
         let listener = bus.listen(std::slice::from_ref(&fanout), 1).unwrap();
         bus.send(&fanout, message()).unwrap();
@@ -197,7 +197,7 @@ fn a_message_whose_time_is_over_is_not_handed_out() {
     let (bus, topic) = (transport(""), topic_of(&name("topic")));
     bus.listen(std::slice::from_ref(&topic), 1).unwrap().stop();
     let expires_after = Some(Duration::from_millis(50));
-    bus.send(&topic, Outgoing { body: b"late".to_vec(), expires_after, mandatory: true }).unwrap();
+    bus.send(&topic, Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true }).unwrap();
     sleep(SECOND / 5);
     send(&bus, &topic, "in time").unwrap();
     assert_eq!(text(&next(&bus.listen(&[topic], 1).unwrap())), "in time");
