@@ -1,5 +1,6 @@
-"""Putting ours first where a stock greenlet is installed: here a folder that pretends to be one."""
+"""Putting ours first where stock packages are installed: here a folder that pretends to be them."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -11,9 +12,10 @@ class Install(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        os.mkdir(os.path.join(self.folder.name, "greenlet"))
-        with open(os.path.join(self.folder.name, "greenlet", "__init__.py"), "w") as file:
-            file.write("stock = True\n")
+        for package in ("greenlet", "eventlet"):
+            os.mkdir(os.path.join(self.folder.name, package))
+            with open(os.path.join(self.folder.name, package, "__init__.py"), "w") as file:
+                file.write("stock = True\n")
         self.script = os.path.join(self.folder.name, "program.py")
         # Stock is first on PYTHONPATH, as an environment's site-packages would be before ours.
         self.path = self.folder.name
@@ -47,6 +49,17 @@ class Install(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("InstalledTooLate", output)
         self.assertIn("greenloom run", output)
+
+    def test_eventlet_is_replaced_too(self):
+        self.assertEqual(self.run_python("-c", "import eventlet; print(eventlet.stock)"), (0, "True\n"))
+        code = "import eventlet; assert not hasattr(eventlet, 'stock'); print(eventlet.__version__)"
+        self.assertEqual(self.run_python("-m", "greenloom", "run", "-c", code), (0, "0.41.3\n"))
+        status, output = self.run_python("-c", "import eventlet, greenloom; greenloom.install()")
+        self.assertIn("InstalledTooLate", output)
+
+    def test_each_drop_in_is_the_version_that_it_stands_in_for(self):
+        for package, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3")):
+            self.assertEqual(importlib.metadata.version(package), f"{version}+greenloom.0.1.0")
 
     def test_run_takes_a_script_a_module_or_code(self):
         with tempfile.NamedTemporaryFile("w", suffix=".py", delete=False) as file:

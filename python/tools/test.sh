@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs our tests and greenlet's own on every supported CPython of this machine, or on the one that PYTHON names.
-# greenlet's leak checks take minutes, so they run on the newest one only; the others run the same tests without.
+# Runs our tests, greenlet's own and eventlet's own on every supported CPython of this machine, or on the one that PYTHON names.
+# greenlet's leak checks take minutes, and most use the default hub, so these checks and the other hubs are for the newest one.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -30,4 +30,9 @@ echo "$found" | while read -r version python; do
     (cd "$root/target" && PYTHONPATH="$here/tests/stock" GREENLOOM_STOCK_GREENLET="$stock" \
         "$venv/bin/python" -m unittest --buffer $modules)
     unset GREENLET_SKIP_LEAKCHECKS
+
+    hubs=epolls
+    [ "$version" = "$newest" ] && hubs="epolls poll selects asyncio"
+    # Its input is the list of CPythons, which no test may eat.
+    "$here/tools/test-eventlet.sh" "$version" "$venv" $hubs </dev/null
 done

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::poller::Poller;
+use crate::poller::{Events, Poller};
 use crate::{Clock, Direction, Inbox, SourceKey, Sources, Time, TimerKey, Timers};
 
 /// How many pieces of ready work may run between two turns while there is always more. A turn with nothing to do
@@ -43,6 +43,7 @@ pub struct Core<W, M> {
     pub timers: Timers<W>,
     sources: Sources<W>,
     poller: Poller,
+    events: Events,
     clock: Rc<dyn Clock>,
     inbox: Arc<Inbox<M>>,
 }
@@ -55,7 +56,7 @@ impl<W, M: Send + 'static> Core<W, M> {
     pub fn new(clock: Rc<dyn Clock>) -> io::Result<Core<W, M>> {
         let poller = Poller::new()?;
         let inbox = Arc::new(Inbox::new(poller.bell()));
-        Ok(Core { timers: Timers::new(), sources: Sources::new(), poller, clock, inbox })
+        Ok(Core { timers: Timers::new(), sources: Sources::new(), poller, events: Events::new(), clock, inbox })
     }
 
     /// The inbox, for other OS threads to send to.
@@ -159,11 +160,14 @@ impl<W, M: Send + 'static> Core<W, M> {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, fired: &mut Vec<(W, Cause)>) -> io::Result<()> {
-        let sources = &mut self.sources;
-        if timeout == Some(Duration::ZERO) && sources.is_empty() {
+        if timeout == Some(Duration::ZERO) && self.sources.is_empty() {
             return Ok(());
         }
-        self.poller.wait(timeout, |event| sources.report(event, |work| fired.push((work, Cause::Io))))
+        self.poller.wait(timeout, &mut self.events)?;
+        for event in self.events.iter() {
+            self.sources.report(event, |work| fired.push((work, Cause::Io)));
+        }
+        Ok(())
     }
 
     /// Replaces the poller and the inbox's bell by fresh ones and forgets every source, as the child of a fork must: the

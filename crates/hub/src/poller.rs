@@ -64,7 +64,40 @@ pub struct Readiness {
 pub struct Poller {
     epoll: OwnedFd,
     bell: Arc<OwnedFd>,
-    events: Vec<epoll::Event>,
+}
+
+/// What a wait brought.
+pub struct Events(Vec<epoll::Event>);
+
+impl Events {
+    /// Room for what one wait brings.
+    pub fn new() -> Events {
+        Events(Vec::with_capacity(256))
+    }
+
+    /// The events, but for the bell's.
+    pub fn iter(&self) -> impl Iterator<Item = Readiness> + '_ {
+        self.0.iter().filter_map(|event| {
+            let (number, flags) = (event.data.u64(), event.flags);
+            if number == BELL {
+                // Edge-triggered: the counter need not be read.
+                return None;
+            }
+            let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            Some(Readiness {
+                number,
+                read: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                write: broken || flags.contains(EventFlags::OUT),
+                read_closed: broken || flags.contains(EventFlags::RDHUP),
+            })
+        })
+    }
+}
+
+impl Default for Events {
+    fn default() -> Events {
+        Events::new()
+    }
 }
 
 impl Poller {
@@ -76,7 +109,7 @@ impl Poller {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
-        Ok(Poller { epoll, bell: Arc::new(bell), events: Vec::with_capacity(256) })
+        Ok(Poller { epoll, bell: Arc::new(bell) })
     }
 
     /// Adds a file descriptor; events carry `number`. One that is in already gets the new number and mode.
@@ -106,13 +139,13 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits for events, at most `timeout` (`None`: as long as it takes), and calls `report` for each but the bell's. A
-    /// signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
+    /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what was
+    /// there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
     ///
     /// # Errors
     /// Those of `epoll_wait` and `ppoll` but for `EINTR`.
-    pub fn wait(&mut self, timeout: Option<Duration>, mut report: impl FnMut(Readiness)) -> io::Result<()> {
-        self.events.clear();
+    pub fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+        events.0.clear();
         let timeout = match timeout {
             // epoll_wait counts in milliseconds (epoll_pwait2 needs Linux 5.11). The rest is waited for with ppoll.
             Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
@@ -130,25 +163,10 @@ impl Poller {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        match epoll::wait(&self.epoll, spare_capacity(&mut events.0), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        for event in &self.events {
-            let (number, flags) = (event.data.u64(), event.flags);
-            if number == BELL {
-                // Edge-triggered: the counter need not be read.
-                continue;
-            }
-            let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-            report(Readiness {
-                number,
-                read: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
-                write: broken || flags.contains(EventFlags::OUT),
-                read_closed: broken || flags.contains(EventFlags::RDHUP),
-            });
-        }
-        Ok(())
     }
 
     /// Something that ends the present or the next wait when it is called, from any OS thread.
@@ -158,6 +176,13 @@ impl Poller {
             // EAGAIN means that the counter is at its maximum, and rung.
             let _ = rustix::io::write(bell.as_fd(), &1u64.to_ne_bytes());
         }
+    }
+}
+
+/// The epoll instance, readable when a wait would bring something: so it can be part of another poller.
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 

@@ -277,8 +277,8 @@ impl<W> Sources<W> {
         self.waiting -= told;
     }
 
-    /// All work that waits.
-    pub(crate) fn into_waiting(self) -> Vec<W> {
+    /// All work that waits, listeners' included.
+    pub fn into_waiting(self) -> Vec<W> {
         let sides = self.slots.into_iter().flat_map(|(_, source)| [source.read.waiter, source.write.waiter]);
         sides
             .filter_map(|waiter| match waiter {

@@ -17,6 +17,11 @@ impl TimerKey {
     pub fn at(self) -> Time {
         self.at
     }
+
+    /// Its place among the timers by age; see [`Timers::limit`].
+    pub fn sequence(self) -> u64 {
+        self.sequence
+    }
 }
 
 /// Pending timers. The key is the place in the order, so cancelling removes the entry and nothing is left behind.
@@ -62,6 +67,11 @@ impl<W> Timers<W> {
     /// Later timers than those that exist now have this sequence number or a higher one.
     pub fn limit(&self) -> u64 {
         self.next_sequence
+    }
+
+    /// Pending timers, the next one first.
+    pub fn iter(&self) -> impl Iterator<Item = (TimerKey, &W)> {
+        self.pending.iter().map(|(key, work)| (*key, work))
     }
 
     /// How many timers are pending.

@@ -18,6 +18,15 @@ use crate::throw;
 /// Called by the interpreter when the last reference is gone.
 pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
     // SAFETY: the caller's word.
+    unsafe { dealloc_with(this, || {}) };
+}
+
+/// As [`dealloc`]; a type with more in its objects than a greenlet has lets go of it in `last`.
+///
+/// # Safety
+/// As [`dealloc`].
+pub unsafe fn dealloc_with(this: *mut PyObject, last: impl FnOnce()) {
+    // SAFETY: the caller's word.
     unsafe {
         let greenlet: *mut PyGreenlet = this.cast();
         ffi::PyObject_GC_UnTrack(this.cast());
@@ -38,6 +47,7 @@ pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
         }
         ffi::xdecref(std::mem::replace(&mut (*greenlet).dict, ptr::null_mut()));
         drop_body(greenlet);
+        last();
         if let Some(free) = (*ffi::Py_TYPE(this)).tp_free {
             free(this.cast());
         }

@@ -213,3 +213,218 @@ pub fn is_finalizing() -> bool {
     // SAFETY: reads a flag.
     unsafe { _Py_IsFinalizing() != 0 }
 }
+
+/// An exception is pending.
+#[derive(Debug)]
+pub struct Raised;
+
+/// What calls that may raise return.
+pub type Result<T> = std::result::Result<T, Raised>;
+
+/// An owned reference, for code that is not hot. Letting go of it may run Python code.
+///
+/// While the interpreter is torn down a thread that wants its lock is unwound without it; a reference on such a stack is left
+/// alone.
+pub struct Owned(ptr::NonNull<PyObject>);
+
+impl Owned {
+    /// Takes over a reference; null means that an exception is pending.
+    ///
+    /// # Safety
+    /// The caller owns the reference, with the interpreter's lock held; so it is whenever the value is used.
+    #[inline]
+    pub unsafe fn new<T>(object: *mut T) -> Result<Owned> {
+        ptr::NonNull::new(object.cast()).map(Owned).ok_or(Raised)
+    }
+
+    /// One more reference to a live object.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new), but for the ownership.
+    #[inline]
+    pub unsafe fn borrow<T>(object: *mut T) -> Owned {
+        // SAFETY: the caller's word; objects are not null.
+        unsafe {
+            incref(object);
+            Owned(ptr::NonNull::new_unchecked(object.cast()))
+        }
+    }
+
+    /// None.
+    #[inline]
+    pub fn none() -> Owned {
+        // SAFETY: None is always there.
+        unsafe { Owned::borrow(Py_None()) }
+    }
+
+    /// True or False.
+    #[inline]
+    pub fn bool(value: bool) -> Owned {
+        // SAFETY: both are always there.
+        unsafe { Owned::borrow(if value { Py_True() } else { Py_False() }) }
+    }
+
+    /// The object, borrowed.
+    #[inline]
+    pub fn as_ptr(&self) -> *mut PyObject {
+        self.0.as_ptr()
+    }
+
+    /// The object, whose reference the caller takes over.
+    #[inline]
+    pub fn into_raw(self) -> *mut PyObject {
+        let object = self.0.as_ptr();
+        std::mem::forget(self);
+        object
+    }
+
+    /// Whether it is None.
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        // SAFETY: compares addresses.
+        self.as_ptr() == unsafe { Py_None() }
+    }
+}
+
+impl Clone for Owned {
+    fn clone(&self) -> Owned {
+        // SAFETY: live, as long as this reference.
+        unsafe { Owned::borrow(self.as_ptr()) }
+    }
+}
+
+impl Drop for Owned {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: owned, with the interpreter's lock held, unless the interpreter goes.
+        unsafe {
+            if Py_REFCNT(self.as_ptr()) > 1 || !is_finalizing() {
+                decref(self.as_ptr());
+            }
+        }
+    }
+}
+
+/// A slot for an owned reference that may be empty.
+#[derive(Default)]
+pub struct Slot(Cell<*mut PyObject>);
+
+impl Slot {
+    /// An empty one.
+    pub const fn empty() -> Slot {
+        Slot(Cell::new(ptr::null_mut()))
+    }
+
+    /// What is in it, borrowed; null if it is empty.
+    #[inline]
+    pub fn get(&self) -> *mut PyObject {
+        self.0.get()
+    }
+
+    /// One more reference to what is in it.
+    pub fn object(&self) -> Option<Owned> {
+        let object = self.0.get();
+        // SAFETY: the slot keeps it alive.
+        (!object.is_null()).then(|| unsafe { Owned::borrow(object) })
+    }
+
+    /// Puts something in; what was there is let go of.
+    pub fn set(&self, object: Option<Owned>) {
+        let former = self.0.replace(object.map_or(ptr::null_mut(), Owned::into_raw));
+        // SAFETY: the slot owned it.
+        unsafe { xdecref(former) };
+    }
+
+    /// Takes out what is in it.
+    pub fn take(&self) -> Option<Owned> {
+        // SAFETY: the slot owned it.
+        unsafe { Owned::new(self.0.replace(ptr::null_mut())).ok() }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
+/// Raises `exception` with a message.
+///
+/// # Safety
+/// The interpreter's lock is held.
+#[cold]
+pub unsafe fn error<T>(exception: *mut PyObject, message: &str) -> Result<T> {
+    // SAFETY: the caller's word.
+    unsafe { raise::<PyObject>(exception, message) };
+    Err(Raised)
+}
+
+/// A string.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn string(text: &str) -> Result<Owned> {
+    // SAFETY: the string is copied.
+    unsafe { Owned::new(PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t)) }
+}
+
+/// Calls something with positional arguments.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn call<const N: usize>(callable: *mut PyObject, args: [*mut PyObject; N]) -> Result<Owned> {
+    // SAFETY: the caller's word; the array outlives the call.
+    unsafe { Owned::new(PyObject_Vectorcall(callable, args.as_ptr(), N, ptr::null_mut())) }
+}
+
+/// Calls a method by its name with positional arguments.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn call_method<const N: usize>(
+    object: *mut PyObject,
+    name: *mut PyObject,
+    args: [*mut PyObject; N],
+) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let method = Owned::new(PyObject_GetAttr(object, name))?;
+        call(method.as_ptr(), args)
+    }
+}
+
+/// The number in an object that is one.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn float(object: *mut PyObject) -> Result<f64> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let value = PyFloat_AsDouble(object);
+        if value == -1.0 && !PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
+    }
+}
+
+/// The integer in an object that is one.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn integer(object: *mut PyObject) -> Result<i64> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let value = PyLong_AsLongLong(object);
+        if value == -1 && !PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
+    }
+}
+
+/// Whether an object counts as true.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn truth(object: *mut PyObject) -> Result<bool> {
+    // SAFETY: the caller's word.
+    match unsafe { PyObject_IsTrue(object) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
+}

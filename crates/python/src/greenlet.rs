@@ -53,7 +53,17 @@ pub struct Body {
     pub links: Cell<[*mut PyGreenlet; 2]>,
     /// For the test type: what is to fail.
     pub broken: Cell<Broken>,
+    /// Which of its parks this is; see [`Ticket`](crate::eventlet::park::Ticket).
+    pub parks: Cell<u64>,
+    /// What is told when its function has ended, or was not called because it was thrown into before.
+    pub on_end: Cell<Option<OnEnd>>,
 }
+
+/// Gets the function's result, null for the pending exception, and gives what the greenlet ends with in its place.
+///
+/// # Safety
+/// Called in the greenlet with the interpreter's lock; the result is owned.
+pub type OnEnd = unsafe fn(*mut PyGreenlet, *mut PyObject) -> *mut PyObject;
 
 /// Failures that can be asked of an `UnswitchableGreenlet`.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +85,8 @@ impl Body {
             left_at: Cell::new(0),
             links: Cell::new([ptr::null_mut(); 2]),
             broken: Cell::new(Broken::default()),
+            parks: Cell::new(0),
+            on_end: Cell::new(None),
         }
     }
 

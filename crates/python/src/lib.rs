@@ -5,7 +5,9 @@
 //! place where that matters. All state is guarded by the interpreter's lock unless a comment says otherwise.
 
 mod capi;
+mod class;
 mod dealloc;
+mod eventlet;
 mod ffi;
 mod greenlet;
 mod module;

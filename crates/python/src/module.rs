@@ -90,7 +90,7 @@ static FUNCTIONS: Global<[PyMethodDef; 15]> = Global::new([
 static MODULE: Global<ffi::PyModuleDef> = Global::new(ffi::PyModuleDef {
     m_base: ffi::PyModuleDef_HEAD_INIT,
     m_name: c"greenloom._native".as_ptr(),
-    m_doc: c"Greenloom's native part: the greenlet type.".as_ptr(),
+    m_doc: c"Greenloom's native part: the greenlet type, and the hot paths of eventlet.".as_ptr(),
     m_size: -1,
     m_methods: ptr::null_mut(),
     m_slots: ptr::null_mut(),
@@ -124,7 +124,11 @@ pub unsafe fn create() -> *mut PyObject {
         }
         (*MODULE.get()).m_methods = FUNCTIONS.get().cast();
         let module = ffi::PyModule_Create(MODULE.get());
-        if !module.is_null() && fill(module) {
+        let mut functions = crate::eventlet::functions();
+        functions.push(PyMethodDef::zeroed());
+        // The table must outlive the module.
+        let functions = functions.leak().as_mut_ptr();
+        if !module.is_null() && ffi::PyModule_AddFunctions(module, functions) == 0 && fill(module) {
             return module;
         }
         ffi::xdecref(module);
@@ -154,6 +158,9 @@ unsafe fn fill(module: *mut PyObject) -> bool {
         let add = |name: &CStr, value: *mut PyObject| {
             !value.is_null() && ffi::PyModule_AddObjectRef(module, name.as_ptr(), value) == 0
         };
+        if crate::eventlet::fill(module).is_err() {
+            return false;
+        }
         let number = |value| ffi::PyLong_FromLong(value);
         let kind: *mut PyObject = object::greenlet_type().cast();
         let added = add(c"greenlet", kind)

@@ -108,7 +108,7 @@ pub unsafe fn allocate(kind: *mut PyTypeObject) -> *mut PyGreenlet {
 ///
 /// # Safety
 /// Live objects, with the interpreter's lock held.
-unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
+pub unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
     // SAFETY: a fresh object gets its body before anybody sees it; until then its traverse function passes it by.
     unsafe {
         let this: *mut PyGreenlet = if (*kind).tp_flags & ffi::Py_TPFLAGS_IS_ABSTRACT == 0 {
@@ -167,7 +167,7 @@ unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut
 ///
 /// # Safety
 /// Live objects, with the interpreter's lock held.
-unsafe fn set_up(this: *mut PyGreenlet, run: *mut PyObject, parent: *mut PyObject) -> c_int {
+pub unsafe fn set_up(this: *mut PyGreenlet, run: *mut PyObject, parent: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
         // None counts as something to run, though it cannot be called; so it is with greenlet.
@@ -276,7 +276,7 @@ unsafe fn pack(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObje
 ///
 /// # Safety
 /// Called by the interpreter.
-unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
+pub unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
         if !has_body(this.cast()) {
@@ -289,7 +289,7 @@ unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
 
 /// # Safety
 /// Called by the interpreter.
-unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+pub unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: called by the interpreter; nothing changes meanwhile.
     unsafe {
         let this: *mut PyGreenlet = this.cast();
@@ -310,7 +310,7 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
 
 /// # Safety
 /// Called by the interpreter.
-unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
+pub unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter for a greenlet that does not run.
     unsafe {
         let this: *mut PyGreenlet = this.cast();

@@ -181,6 +181,42 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
     }
 }
 
+/// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it alive.
+///
+/// # Safety
+/// As [`switch`]; the thread has a record.
+pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
+    // SAFETY: the caller's word.
+    unsafe {
+        let thread = this_thread();
+        let this = body(greenlet);
+        if this.state.get() == State::Active && is_here(this) && !this.broken.get().switch {
+            let throws = matches!(payload, Payload::Throw);
+            let value = payload.into_value();
+            if value.is_null() && !throws {
+                ffi::decref(greenlet);
+                return ptr::null_mut();
+            }
+            thread.mailbox.set(value);
+            return jump_owned(thread, greenlet);
+        }
+        if this.state.get() == State::Pending && may_run_here(greenlet) {
+            match prepare(thread, greenlet, &mut payload) {
+                Prepared::Ready => return jump_owned(thread, greenlet),
+                Prepared::Meanwhile => {}
+                Prepared::Failed => {
+                    payload.become_throw();
+                    ffi::decref(greenlet);
+                    return ptr::null_mut();
+                }
+            }
+        }
+        let result = switch(greenlet, payload);
+        ffi::decref(greenlet);
+        result
+    }
+}
+
 /// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
 ///
 /// # Safety
@@ -349,12 +385,22 @@ struct Begin {
 /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
 #[inline]
 unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
+    // SAFETY: the caller's word.
+    unsafe { jump_owned(thread, ffi::incref(target)) }
+}
+
+/// As [`jump`], with a reference to the target that is taken over.
+///
+/// # Safety
+/// As [`jump`].
+#[inline]
+unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the thread's
     // record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body goes.
     unsafe {
         let me = thread.current();
         if me == target {
-            thread.origin.set(ffi::incref(me));
+            thread.origin.set(target);
             return arrive(thread, me);
         }
         let this = body(me);
@@ -364,7 +410,7 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
         let environment = FloatEnvironment::save();
         (*this.saved.get()).save(tstate::current());
         this.left_at.set((&raw const environment).addr());
-        thread.origin.set(thread.set_current(ffi::incref(target)));
+        thread.origin.set(thread.set_current(target));
         if Fiber::switch_raw(body(target).fiber.get()).is_err() {
             ffi::Py_FatalError(c"greenlet: the stack of an active greenlet cannot go on".as_ptr());
         }
@@ -420,6 +466,9 @@ fn run(begin: Begin) -> *const Fiber {
         }
         ffi::decref(run);
         ffi::xdecref(kwargs);
+        if let Some(on_end) = this.on_end.get() {
+            result = on_end(greenlet, result);
+        }
         if result.is_null() && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
             result = ffi::Pending::take().into_value();
         }

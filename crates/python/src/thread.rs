@@ -11,6 +11,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::eventlet::HubSlot;
 use crate::ffi::{self, PyObject};
 use crate::greenlet::{Body, PyGreenlet, attach_body, body};
 use crate::object;
@@ -44,6 +45,11 @@ impl Handle {
         self.running.load(Ordering::Relaxed) == greenlet && self.is_alive()
     }
 
+    /// The thread's record, null once it has ended; its objects may be used by whoever has the interpreter's lock.
+    pub fn record(&self) -> *const Thread {
+        self.record.load(Ordering::Relaxed)
+    }
+
     /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of.
     ///
     /// # Safety
@@ -69,6 +75,8 @@ pub struct Thread {
     pub tracer: Cell<*mut PyObject>,
     /// The newest of the active greenlets but the main one.
     active: Cell<*mut PyGreenlet>,
+    /// The thread's hub, with what is known of it.
+    pub hub: HubSlot,
     /// Owned: greenlets that other threads let go of.
     left: RefCell<Vec<*mut PyGreenlet>>,
 }
@@ -159,6 +167,7 @@ impl Thread {
                 mailbox: Cell::new(ptr::null_mut()),
                 tracer: Cell::new(ptr::null_mut()),
                 active: Cell::new(ptr::null_mut()),
+                hub: HubSlot::empty(),
                 left: RefCell::new(Vec::new()),
             }));
             handle.record.store(record, Ordering::Relaxed);
@@ -274,6 +283,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
             for greenlet in record.left.take() {
                 ffi::decref(greenlet);
             }
+            record.hub.set(None);
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);

@@ -40,7 +40,7 @@ pub unsafe fn throw(
 ///
 /// # Safety
 /// As [`throw`].
-unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+pub unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
     // SAFETY: as `throw`.
     unsafe {
         let refuse = |message: &str| {

@@ -24,6 +24,9 @@ from . import _greenlet
 
 __version__ = "3.5.6"
 
+#: Tells that this is not the stock package.
+__greenloom__ = True
+
 __all__ = [
     "__version__",
     "_C_API",

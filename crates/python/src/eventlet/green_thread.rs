@@ -1,0 +1,754 @@
+//! Sleep, spawn and kill, and the `GreenThread` type: a greenlet whose result can be waited for.
+//!
+//! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended, the
+//! result goes to who waits and to the links before the greenlet falls back into the hub.
+//!
+//! ```text
+//! object:  | PyGreenlet | Outcome |
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::{offset_of, size_of};
+use std::ptr;
+
+use ::hub::Time;
+
+use super::hub::{monotonic, schedule, squelch};
+use super::park::{self, Alarm, Outcome, Ticket, park};
+use super::work::Work;
+use super::{hub_object, park::duration};
+use crate::class::{self, Args};
+use crate::dealloc;
+use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
+use crate::greenlet::{PyGreenlet, State, body};
+use crate::module;
+use crate::object;
+use crate::thread::{Thread, current_thread};
+use crate::throw;
+
+#[repr(C)]
+struct PyGreenThread {
+    greenlet: PyGreenlet,
+    end: End,
+}
+
+/// How a green thread ended, and who wants to know.
+struct End {
+    done: Cell<bool>,
+    /// The function's result, or the exception that ended it and its traceback.
+    value: Slot,
+    exception: Slot,
+    traceback: Slot,
+    waiters: RefCell<VecDeque<Ticket>>,
+    links: RefCell<VecDeque<Link>>,
+    resolving: Cell<bool>,
+}
+
+/// A function that is told of the end.
+struct Link {
+    function: Owned,
+    args: Owned,
+    kwargs: Option<Owned>,
+}
+
+impl End {
+    fn new() -> End {
+        End {
+            done: Cell::new(false),
+            value: Slot::empty(),
+            exception: Slot::empty(),
+            traceback: Slot::empty(),
+            waiters: RefCell::new(VecDeque::new()),
+            links: RefCell::new(VecDeque::new()),
+            resolving: Cell::new(false),
+        }
+    }
+
+    /// What a wait gets.
+    fn outcome(&self) -> Outcome {
+        match self.exception.object() {
+            Some(exception) => Outcome::Throw(exception, self.traceback.object()),
+            None => Outcome::Value(self.value.object().unwrap_or_else(Owned::none)),
+        }
+    }
+}
+
+static TYPE: Global<PyTypeObject> = Global::new(object::zeroed_type());
+static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
+
+fn green_thread_type() -> *mut PyTypeObject {
+    TYPE.get()
+}
+
+/// Whether the greenlet is of the `GreenThread` type itself.
+///
+/// # Safety
+/// A live greenlet.
+#[inline]
+pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { ffi::Py_TYPE(greenlet.cast()) == green_thread_type() }
+}
+
+/// The end of a green thread.
+///
+/// # Safety
+/// A live green thread, which outlives `'a`.
+unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
+    // SAFETY: the caller's word.
+    unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
+}
+
+unsafe fn is_green_thread(object: *mut PyObject) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_TypeCheck(object, green_thread_type()) != 0 }
+}
+
+/// The running thread's record, made if there is none.
+///
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn here<'a>() -> Result<&'a Thread> {
+    // SAFETY: the caller's word.
+    unsafe { current_thread().as_ref().ok_or(Raised) }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The end
+
+/// Runs when a spawned function has ended.
+///
+/// # Safety
+/// As [`OnEnd`](crate::greenlet::OnEnd).
+unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's word.
+    unsafe {
+        let this = greenlet.cast();
+        if end(this).done.get() {
+            // Killed before it began.
+            return result;
+        }
+        if result.is_null() {
+            let pending = finish_with_exception(this);
+            pending.put_back();
+            return result;
+        }
+        finish(this, Owned::new(result).ok());
+        Owned::none().into_raw()
+    }
+}
+
+/// The function raised the pending exception. It stays with the caller.
+///
+/// # Safety
+/// A live green thread, an exception is pending; the interpreter's lock is held.
+unsafe fn finish_with_exception(this: *mut PyObject) -> ffi::Pending {
+    // SAFETY: the caller's word.
+    unsafe {
+        if let Ok(info) = super::hub::exception_info() {
+            let item = |index| Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), index));
+            let (exception, traceback) = (item(1), item(2));
+            end(this).exception.set(Some(exception.clone()));
+            end(this).traceback.set((!traceback.is_none()).then_some(traceback.clone()));
+            finish(this, None);
+            park::restore(&exception, (!traceback.is_none()).then_some(traceback));
+        }
+        ffi::Pending::take()
+    }
+}
+
+/// # Safety
+/// A live green thread; the interpreter's lock is held.
+unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let end = end(this);
+        end.value.set(value);
+        end.done.set(true);
+        for waiter in end.waiters.take() {
+            waiter.wake(end.outcome());
+        }
+        resolve_links(this);
+    }
+}
+
+/// Tells the links. One that raises is reported, and the others are told all the same.
+///
+/// # Safety
+/// A live green thread; the interpreter's lock is held.
+unsafe fn resolve_links(this: *mut PyObject) {
+    // SAFETY: the caller's word; a link is taken off the list before it is called.
+    unsafe {
+        let end = end(this);
+        if end.resolving.replace(true) {
+            return;
+        }
+        loop {
+            let next = end.links.borrow_mut().pop_front();
+            let Some(link) = next else { break };
+            if call_link(this, &link).is_err() {
+                let hub = here().and_then(|thread| hub_object(thread));
+                match hub {
+                    Ok(hub) => squelch(hub),
+                    Err(Raised) => ffi::PyErr_WriteUnraisable(this),
+                }
+            }
+        }
+        end.resolving.set(false);
+    }
+}
+
+unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
+    // SAFETY: live objects, with the lock held.
+    unsafe {
+        let kwargs = link.kwargs.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+        let head = Owned::new(ffi::PyTuple_Pack(1, this))?;
+        let args = Owned::new(ffi::PySequence_Concat(head.as_ptr(), link.args.as_ptr()))?;
+        Owned::new(ffi::PyObject_Call(link.function.as_ptr(), args.as_ptr(), kwargs))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Functions
+
+/// The functions of the module about green threads.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        class::function(
+            c"sleep",
+            sleep,
+            c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on when all \
+              that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) is possible: \
+              it returns at once.",
+        ),
+        class::function(
+            c"spawn",
+            spawn,
+            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It begins when \
+              the caller waits for something. An exception that ends it is printed, and raised by its wait().",
+        ),
+        class::function(
+            c"spawn_n",
+            spawn_n,
+            c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain greenlet.",
+        ),
+        class::function(
+            c"spawn_after",
+            spawn_after,
+            c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. cancel() \
+              prevents it while it has not begun.",
+        ),
+        class::function(
+            c"kill",
+            kill,
+            c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets it run at \
+              once; the caller goes on when what is ready now has had its turn. One that has not begun never runs. Does nothing \
+              to one that has ended.",
+        ),
+    ]
+}
+
+/// # Safety
+/// The interpreter's lock is held; a live greenlet.
+unsafe fn set_on_end(greenlet: &Owned) {
+    // SAFETY: the caller's word.
+    unsafe { body(greenlet.as_ptr().cast()).on_end.set(Some(on_end)) };
+}
+
+fn sleep(args: Args<'_>) -> Result<Owned> {
+    let [delay] = args.parse("sleep", ["seconds"], 0)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let delay = if delay.is_null() { 0.0 } else { ffi::float(delay)? };
+        let thread = here()?;
+        let object = hub_object(thread)?;
+        let Some(hub) = thread.hub.plain() else {
+            return sleep_through_python(thread, object, delay);
+        };
+        if hub.greenlet() == thread.current() && delay <= 0.0 {
+            return Ok(Owned::none());
+        }
+        let ticket = Ticket::take(thread);
+        if delay == 0.0 {
+            hub.make_ready(Work::Wake(ticket, Outcome::none()));
+            park(thread)?;
+        } else {
+            let key = hub.add_timer(due(delay), Work::Wake(ticket, Outcome::none()));
+            let slept = park(thread);
+            hub.cancel_timer(key);
+            slept?;
+        }
+        Ok(Owned::none())
+    }
+}
+
+/// When that many seconds, which may be negative, have passed.
+fn due(seconds: f64) -> Time {
+    let now = monotonic();
+    if seconds >= 0.0 {
+        now + duration(seconds)
+    } else {
+        Time::from_nanos(now.as_nanos().saturating_sub(duration(-seconds).as_nanos() as u64))
+    }
+}
+
+#[cold]
+unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) -> Result<Owned> {
+    // SAFETY: called with the lock held.
+    unsafe {
+        if let Err(Raised) = super::hub::refuse_in_loop(thread, hub) {
+            if delay <= 0.0 {
+                ffi::PyErr_Clear();
+                return Ok(Owned::none());
+            }
+            return Err(Raised);
+        }
+        let hub = Owned::borrow(hub);
+        let me = Owned::borrow(thread.current());
+        let wake = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), module::SWITCH.object()))?;
+        let timer = schedule(hub.as_ptr(), delay, wake.as_ptr())?;
+        let slept = park(thread);
+        Alarm::Python(timer).cancel(thread);
+        slept?;
+        Ok(Owned::none())
+    }
+}
+
+/// A green thread or plain greenlet that calls the function, a child of this thread's hub, not scheduled.
+///
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let object = hub_object(thread)?;
+        let loop_greenlet = match thread.hub.plain() {
+            Some(hub) => Owned::borrow(hub.greenlet()),
+            None => Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?,
+        };
+        let greenlet = Owned::new(object::make(kind))?;
+        if kind == green_thread_type() {
+            (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
+            set_on_end(&greenlet);
+        }
+        if object::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
+            return Err(Raised);
+        }
+        Ok(greenlet)
+    }
+}
+
+/// Schedules the start of a greenlet.
+///
+/// # Safety
+/// The interpreter's lock is held; live objects.
+unsafe fn start(thread: &Thread, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let Some(hub) = thread.hub.plain() else {
+            return start_through_python(thread, seconds, greenlet, &args, kwargs.as_ref());
+        };
+        let work = Work::Start { greenlet: greenlet.clone(), args, kwargs };
+        if seconds == 0.0 {
+            hub.make_ready(work);
+        } else {
+            hub.add_timer(due(seconds), work);
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+unsafe fn start_through_python(
+    thread: &Thread,
+    seconds: f64,
+    greenlet: &Owned,
+    args: &Owned,
+    kwargs: Option<&Owned>,
+) -> Result<()> {
+    // SAFETY: called with the lock held.
+    unsafe {
+        let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), module::SWITCH.object()))?;
+        let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
+        let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), switch.as_ptr()))?;
+        let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
+        let method = Owned::new(ffi::PyObject_GetAttrString(thread.hub.get(), c"schedule_call_global".as_ptr()))?;
+        let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), all.as_ptr(), kwargs))?;
+        Ok(())
+    }
+}
+
+fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -> Result<Owned> {
+    let first = usize::from(after);
+    let Some(function) = args.positional.get(first) else {
+        let message = format!("{name}() needs a function to call");
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_TypeError, &message) };
+    };
+    let (rest, kwargs) = args.rest(first + 1)?;
+    // SAFETY: called by the interpreter; arguments are alive.
+    unsafe {
+        let seconds = if after { ffi::float(args.positional[0])? } else { 0.0 };
+        let thread = here()?;
+        let greenlet = make(thread, kind, *function)?;
+        start(thread, seconds, &greenlet, rest, kwargs)?;
+        Ok(greenlet)
+    }
+}
+
+fn spawn(args: Args<'_>) -> Result<Owned> {
+    spawn_one(args, false, green_thread_type(), "spawn")
+}
+
+fn spawn_n(args: Args<'_>) -> Result<Owned> {
+    spawn_one(args, false, object::greenlet_type(), "spawn_n")
+}
+
+fn spawn_after(args: Args<'_>) -> Result<Owned> {
+    spawn_one(args, true, green_thread_type(), "spawn_after")
+}
+
+fn kill(args: Args<'_>) -> Result<Owned> {
+    let Some((target, throw_args)) = args.positional.split_first() else {
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
+    };
+    // SAFETY: called by the interpreter.
+    unsafe { kill_greenlet(*target, throw_args) }
+}
+
+/// # Safety
+/// Live objects; the interpreter's lock is held.
+unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        if !object::is_greenlet(target) {
+            return ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
+        }
+        let target = Owned::borrow(target);
+        let greenlet = target.as_ptr().cast::<PyGreenlet>();
+        if body(greenlet).is_dead() {
+            return Ok(Owned::none());
+        }
+        let thread = here()?;
+        let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
+        let kind = if throw_args.is_empty() { module::greenlet_exit() } else { argument(0) };
+        if body(greenlet).state.get() == State::Pending {
+            // It ends before anybody is told, so that nobody finds it about to begin.
+            if !throw::make_pending(kind, argument(1), argument(2)) {
+                return Err(Raised);
+            }
+            if is_green_thread(target.as_ptr()) && !end(target.as_ptr()).done.get() {
+                finish_with_exception(target.as_ptr()).discard();
+            } else {
+                ffi::PyErr_Clear();
+            }
+        }
+        let object = hub_object(thread)?;
+        let me = thread.current();
+        let in_loop = match thread.hub.plain() {
+            Some(hub) => {
+                let in_loop = hub.greenlet() == me;
+                if !in_loop {
+                    hub.ensure_greenlet()?;
+                    hub.make_ready(Work::Wake(Ticket::take(thread), Outcome::none()));
+                }
+                in_loop
+            }
+            None => !wake_me_through_python(thread, object)?,
+        };
+        let thrown = Owned::new(throw::throw(greenlet, kind, argument(1), argument(2)));
+        if !in_loop {
+            body(me).parks.set(body(me).parks.get() + 1);
+        }
+        thrown?;
+        Ok(Owned::none())
+    }
+}
+
+/// Schedules the running greenlet, unless it is the hub's. Returns whether it did.
+#[cold]
+unsafe fn wake_me_through_python(thread: &Thread, hub: *mut PyObject) -> Result<bool> {
+    // SAFETY: called with the lock held.
+    unsafe {
+        let greenlet = Owned::new(ffi::PyObject_GetAttrString(hub, c"greenlet".as_ptr()))?;
+        if greenlet.as_ptr() == thread.current().cast() {
+            return Ok(false);
+        }
+        let ensure = Owned::new(ffi::PyObject_GetAttrString(hub, c"ensure_greenlet".as_ptr()))?;
+        ffi::call(ensure.as_ptr(), [])?;
+        let switch = Owned::new(ffi::PyObject_GetAttr(thread.current().cast(), module::SWITCH.object()))?;
+        schedule(hub, 0.0, switch.as_ptr())?;
+        Ok(true)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The type
+
+const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
+A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent and \
+begun with switch(function, args, kwargs).";
+
+/// Makes the type ready and puts it into the module.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
+    // SAFETY: the statics live for ever; slots are of the right form, but may be unwound through.
+    unsafe {
+        let methods = &mut *METHODS.get();
+        *methods = vec![
+            class::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
+            class::bare_method(
+                c"link",
+                link,
+                c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the green \
+                  thread itself; at once if it has ended.",
+            ),
+            class::bare_method(
+                c"unlink",
+                unlink,
+                c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
+            ),
+            class::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
+            class::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
+            class::bare_method(
+                c"main",
+                main,
+                c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the function \
+                  and tells of its end.",
+            ),
+            PyMethodDef::zeroed(),
+        ];
+        let this = green_thread_type();
+        (*this).tp_name = c"eventlet.greenthread.GreenThread".as_ptr();
+        (*this).tp_doc = DOC.as_ptr();
+        (*this).tp_base = object::greenlet_type();
+        (*this).tp_basicsize = size_of::<PyGreenThread>() as ffi::Py_ssize_t;
+        (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+        (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as ffi::Py_ssize_t;
+        (*this).tp_dictoffset = offset_of!(PyGreenlet, dict) as ffi::Py_ssize_t;
+        (*this).tp_methods = methods.as_mut_ptr();
+        let dealloc: unsafe extern "C-unwind" fn(*mut PyObject) = dealloc;
+        (*this).tp_dealloc =
+            Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc));
+        (*this).tp_traverse = Some(traverse);
+        (*this).tp_clear = Some(clear);
+        (*this).tp_is_gc = Some(object::is_gc);
+        (*this).tp_new = Some(new);
+        (*this).tp_init = Some(init);
+        (*this).tp_as_async = ASYNC.get();
+        (*ASYNC.get()).am_await = Some(await_);
+        if ffi::PyType_Ready(this) < 0 {
+            return Err(Raised);
+        }
+        if ffi::PyModule_AddObjectRef(module, c"GreenThread".as_ptr(), this.cast()) < 0 {
+            return Err(Raised);
+        }
+        MAIN.set(Owned::new(ffi::PyUnicode_InternFromString(c"main".as_ptr()))?.into_raw());
+        Ok(())
+    }
+}
+
+static MAIN: GlobalObject = GlobalObject::null();
+
+// SAFETY: all fields are optional functions.
+static ASYNC: Global<ffi::PyAsyncMethods> = Global::new(unsafe { std::mem::zeroed() });
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter; a fresh object's end is written before anybody sees it.
+    unsafe {
+        let this = object::make(kind).cast::<PyObject>();
+        if !this.is_null() {
+            (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
+        }
+        this
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let set = Args::from_tuple(args, kwargs).parse("GreenThread", ["parent"], 0).and_then(|[parent]| {
+            let main = Owned::new(ffi::PyObject_GetAttr(this, MAIN.object()))?;
+            if object::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
+        });
+        if set.is_ok() { 0 } else { -1 }
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
+    // SAFETY: called by the interpreter; the end is there since the object was made.
+    unsafe { dealloc::dealloc_with(this, || ptr::drop_in_place(&raw mut (*this.cast::<PyGreenThread>()).end)) };
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: called by the interpreter; nothing changes meanwhile.
+    unsafe {
+        let end = end(this);
+        let links = end.links.borrow();
+        let of_links = links.iter().flat_map(|link| {
+            [link.function.as_ptr(), link.args.as_ptr(), link.kwargs.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)]
+        });
+        let own = [end.value.get(), end.exception.get(), end.traceback.get()];
+        for object in own.into_iter().chain(of_links).filter(|object| !object.is_null()) {
+            let answer = visit(object, arg);
+            if answer != 0 {
+                return answer;
+            }
+        }
+        object::traverse(this, visit, arg)
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let end = end(this);
+        let held = (end.value.take(), end.exception.take(), end.traceback.take(), end.links.take());
+        drop(held);
+        object::clear(this)
+    }
+}
+
+/// `await green_thread`, which the `eventlet.asyncio` module knows how to do.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let awaited = Owned::new(ffi::PyImport_ImportModule(c"eventlet.asyncio".as_ptr())).and_then(|module| {
+            let function = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"_await_green_thread".as_ptr()))?;
+            ffi::call(function.as_ptr(), [this])
+        });
+        awaited.map_or(ptr::null_mut(), Owned::into_raw)
+    }
+}
+
+fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let end = end(this);
+        if end.done.get() {
+            return match end.outcome() {
+                Outcome::Value(value) => Ok(value),
+                Outcome::Throw(exception, traceback) => {
+                    park::restore(&exception, traceback);
+                    Err(Raised)
+                }
+            };
+        }
+        let thread = here()?;
+        if thread.current() == this.cast() {
+            return ffi::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
+        }
+        let ticket = Ticket::take(thread);
+        end.waiters.borrow_mut().push_back(ticket.clone());
+        let value = park(thread);
+        if !end.done.get() {
+            // Woken by somebody else: nobody shall find the ticket.
+            let mine = end.waiters.borrow().iter().position(|waiter| waiter.is_same(&ticket));
+            let mine = mine.and_then(|index| end.waiters.borrow_mut().remove(index));
+            drop(mine);
+        }
+        value
+    }
+}
+
+fn make_link(args: Args<'_>) -> Result<Link> {
+    let Some(function) = args.positional.first() else {
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_TypeError, "a function to call is needed") };
+    };
+    let (rest, kwargs) = args.rest(1)?;
+    // SAFETY: arguments are alive.
+    Ok(Link { function: unsafe { Owned::borrow(*function) }, args: rest, kwargs })
+}
+
+fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    let link = make_link(args)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        end(this).links.borrow_mut().push_back(link);
+        if end(this).done.get() {
+            resolve_links(this);
+        }
+    }
+    Ok(Owned::none())
+}
+
+fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    let wanted = make_link(args)?;
+    // SAFETY: called by the interpreter; comparing runs code, so it is done on a copy of the list.
+    unsafe {
+        let end = end(this);
+        let equal =
+            |one: &Owned, other: &Owned| ffi::PyObject_RichCompareBool(one.as_ptr(), other.as_ptr(), ffi::Py_EQ);
+        let links: Vec<_> = end
+            .links
+            .borrow()
+            .iter()
+            .map(|link| (link.function.clone(), link.args.clone(), link.kwargs.clone()))
+            .collect();
+        for (function, args, kwargs) in links {
+            let same_kwargs = match (&kwargs, &wanted.kwargs) {
+                (Some(one), Some(other)) => equal(one, other),
+                (None, None) => 1,
+                _ => 0,
+            };
+            let same = [equal(&function, &wanted.function), equal(&args, &wanted.args), same_kwargs];
+            if same.contains(&-1) {
+                return Err(Raised);
+            }
+            if same == [1, 1, 1] {
+                let is_it =
+                    |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
+                let index = end.links.borrow().iter().position(is_it);
+                let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
+                return Ok(Owned::bool(removed.is_some()));
+            }
+        }
+    }
+    Ok(Owned::bool(false))
+}
+
+fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { kill_greenlet(this, args.positional) }
+}
+
+fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if body(this.cast()).state.get() == State::Pending {
+            return kill_greenlet(this, args.positional);
+        }
+    }
+    Ok(Owned::none())
+}
+
+fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    let [function, positional, keywords] = args.parse("main", ["function", "args", "kwargs"], 3)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let positional = Owned::new(ffi::PySequence_Tuple(positional))?;
+        let keywords = if keywords == ffi::Py_None() { ptr::null_mut() } else { keywords };
+        let result = ffi::PyObject_Call(function, positional.as_ptr(), keywords);
+        Owned::new(on_end(this.cast(), result))
+    }
+}

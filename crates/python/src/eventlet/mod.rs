@@ -1,0 +1,123 @@
+//! The hot paths of the `eventlet` package: the hub and what parks on it.
+//!
+//! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
+//! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
+//! - [`timer`]: timers as Python sees them.
+//! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
+//! - [`io`]: file descriptors, edge-triggered.
+//!
+//! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
+//! methods then ([`HubSlot::plain`] is null). Everything here is guarded by the interpreter's lock, also from another OS thread.
+
+pub mod green_thread;
+pub mod hub;
+pub mod io;
+pub mod park;
+pub mod timer;
+pub mod work;
+
+use std::cell::Cell;
+use std::ptr;
+
+use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Result, Slot};
+use crate::thread::Thread;
+
+use hub::Hub;
+
+/// A thread's hub.
+pub struct HubSlot {
+    object: Slot,
+    plain: Cell<*const Hub>,
+}
+
+impl HubSlot {
+    /// No hub yet.
+    pub const fn empty() -> HubSlot {
+        HubSlot { object: Slot::empty(), plain: Cell::new(ptr::null()) }
+    }
+
+    /// Sets or removes the hub.
+    pub fn set(&self, hub: Option<Owned>) {
+        // SAFETY: the object lives as long as the slot has it.
+        let plain = hub.as_ref().and_then(|hub| unsafe { Hub::if_plain(hub.as_ptr()) });
+        self.plain.set(plain.map_or(ptr::null(), ptr::from_ref));
+        self.object.set(hub);
+    }
+
+    /// Looks anew whether the hub is plain, after something of it was overridden.
+    pub fn look_again(&self, hub: *mut PyObject) {
+        if self.object.get() == hub {
+            // SAFETY: as in `set`.
+            let plain = unsafe { Hub::if_plain(hub) };
+            self.plain.set(plain.map_or(ptr::null(), ptr::from_ref));
+        }
+    }
+
+    /// The hub, borrowed; null if there is none.
+    #[inline]
+    pub fn get(&self) -> *mut PyObject {
+        self.object.get()
+    }
+
+    /// The hub if it can be served without its Python methods.
+    #[inline]
+    pub fn plain(&self) -> Option<&Hub> {
+        // SAFETY: null, or the payload of the hub that the slot keeps.
+        unsafe { self.plain.get().as_ref() }
+    }
+}
+
+/// Makes a thread's hub: a Python function without arguments.
+static MAKE_HUB: GlobalObject = GlobalObject::null();
+
+/// The running thread's hub object, borrowed, made if there is none.
+///
+/// # Safety
+/// The interpreter's lock is held.
+#[inline]
+pub unsafe fn hub_object(thread: &Thread) -> Result<*mut PyObject> {
+    let hub = thread.hub.get();
+    // SAFETY: the caller's word.
+    if hub.is_null() { unsafe { make_hub(thread) } } else { Ok(hub) }
+}
+
+/// # Safety
+/// The interpreter's lock is held.
+#[cold]
+unsafe fn make_hub(thread: &Thread) -> Result<*mut PyObject> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let factory = MAKE_HUB.object();
+        if factory.is_null() {
+            return ffi::error(ffi::PyExc_RuntimeError, "there is no hub: import eventlet.hubs first");
+        }
+        let hub = ffi::call(factory, [])?;
+        // The factory may have been asked for the hub itself.
+        if thread.hub.get().is_null() {
+            thread.hub.set(Some(hub));
+        }
+        Ok(thread.hub.get())
+    }
+}
+
+/// The functions of the native module that are eventlet's.
+pub fn functions() -> Vec<PyMethodDef> {
+    let mut functions = green_thread::functions();
+    functions.extend(hub::functions());
+    functions.extend(io::functions());
+    functions
+}
+
+/// Makes the types.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        park::fill(module)?;
+        hub::class().build(module)?;
+        timer::class().build(module)?;
+        green_thread::ready(module)
+    }
+}

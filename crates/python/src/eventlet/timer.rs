@@ -1,0 +1,299 @@
+//! Timers as Python sees them: a function to call after some seconds.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use ::hub::TimerKey;
+
+use super::hub::Hub;
+use super::hub_object;
+use crate::class::{self, Args, Class, ClassCell, Payload, This};
+use crate::ffi::{self, Owned, PyObject, Raised, Result, Slot};
+use crate::thread::current_thread;
+
+/// A timer.
+pub struct Timer {
+    seconds: Slot,
+    callback: Slot,
+    args: Slot,
+    kwargs: Slot,
+    called: Cell<bool>,
+    scheduled_time: Slot,
+    /// Where it is in its hub, while it waits there.
+    key: Cell<Option<TimerKey>>,
+    hub: Slot,
+}
+
+static TIMER: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Timer {
+    const NAME: &'static CStr = c"greenloom._native.Timer";
+    const DOC: &'static CStr =
+        c"Timer(seconds, callback, *args, **kwargs)\n--\n\nA function that a hub calls once, in its own greenlet, \
+          *seconds* after schedule() or hub.add_timer(timer).";
+
+    fn cell() -> &'static ClassCell {
+        &TIMER
+    }
+
+    fn new() -> Timer {
+        Timer {
+            seconds: Slot::empty(),
+            callback: Slot::empty(),
+            args: Slot::empty(),
+            kwargs: Slot::empty(),
+            called: Cell::new(false),
+            scheduled_time: Slot::empty(),
+            key: Cell::new(None),
+            hub: Slot::empty(),
+        }
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        for slot in [&self.callback, &self.args, &self.kwargs] {
+            visit(slot.get());
+        }
+    }
+
+    fn clear(&self) {
+        self.forget();
+    }
+}
+
+impl Timer {
+    /// A timer that is not started.
+    ///
+    /// # Safety
+    /// The interpreter's lock is held; a tuple, and a dict.
+    pub unsafe fn make(seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) -> Result<Owned> {
+        let timer = Timer::new();
+        timer.set(seconds, callback, args, kwargs);
+        // SAFETY: the caller's word.
+        unsafe { class::make(timer) }
+    }
+
+    fn set(&self, seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) {
+        self.seconds.set(Some(seconds));
+        self.callback.set(Some(callback));
+        self.args.set(Some(args));
+        self.kwargs.set(kwargs);
+    }
+
+    /// Lets go of the function and its arguments.
+    fn forget(&self) {
+        let held = [self.callback.take(), self.args.take(), self.kwargs.take()];
+        drop(held);
+    }
+
+    /// It waits in a hub now.
+    pub fn started(&self, key: TimerKey, hub: Owned) {
+        self.key.set(Some(key));
+        self.hub.set(Some(hub));
+    }
+
+    /// Takes it out of the hub where it waits. Returns the place that it had there.
+    pub fn stop(&self) -> Option<TimerKey> {
+        let (key, hub) = (self.key.take()?, self.hub.take()?);
+        // SAFETY: kept by the slot until now.
+        if let Some(hub) = unsafe { This::<Hub>::try_of(hub.as_ptr()) } {
+            hub.cancel_timer(key);
+        }
+        Some(key)
+    }
+
+    /// Calls any timer object whose time has come.
+    ///
+    /// # Safety
+    /// A live object; the interpreter's lock is held.
+    pub unsafe fn fire(timer: *mut PyObject) -> Result<Owned> {
+        // SAFETY: the caller's word.
+        unsafe {
+            match This::<Timer>::try_of(timer) {
+                Some(this) => {
+                    this.key.set(None);
+                    this.hub.set(None);
+                    if this.is_exact() { this.run() } else { ffi::call(timer, []) }
+                }
+                None => {
+                    let called = Owned::new(ffi::PyObject_GetAttrString(timer, c"called".as_ptr()))?;
+                    if ffi::truth(called.as_ptr())? { Ok(called) } else { ffi::call(timer, []) }
+                }
+            }
+        }
+    }
+
+    /// Calls the function, once.
+    fn run(&self) -> Result<Owned> {
+        if self.called.replace(true) {
+            return Ok(Owned::none());
+        }
+        let (callback, args, kwargs) = (self.callback.take(), self.args.take(), self.kwargs.take());
+        let (Some(callback), Some(args)) = (callback, args) else { return Ok(Owned::none()) };
+        let kwargs_pointer = kwargs.as_ref().map_or(std::ptr::null_mut(), Owned::as_ptr);
+        // SAFETY: live objects.
+        unsafe { Owned::new(ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), kwargs_pointer)) }
+    }
+}
+
+/// The type.
+pub fn class() -> Class<Timer> {
+    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
+    Class::new()
+        .init(init)
+        .call(|this: This<'_, Timer>, _: Args<'_>| this.run())
+        .slot(ffi::Py_tp_repr, repr as *mut std::ffi::c_void)
+        .method(c"schedule", schedule, c"schedule()\n\nStarts the timer in this thread's hub. Returns the timer.")
+        .method(c"cancel", cancel, c"cancel()\n\nPrevents the call; does nothing if it was made.")
+        .method(c"copy", copy, c"copy()\n\nA timer like this one, not started.")
+        .property(
+            c"seconds",
+            |this| Ok(this.seconds.object().unwrap_or_else(Owned::none)),
+            |this, value| {
+                this.seconds.set(value);
+                Ok(())
+            },
+            c"After how many seconds it is due.",
+        )
+        .property(
+            c"called",
+            |this| Ok(Owned::bool(this.called.get())),
+            |this, value| {
+                // SAFETY: called by the interpreter.
+                let called = value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })?;
+                this.called.set(called);
+                Ok(())
+            },
+            c"Whether it was called or cancelled.",
+        )
+        .property(
+            c"scheduled_time",
+            |this| attribute(this.scheduled_time.object(), "scheduled_time"),
+            |this, value| {
+                this.scheduled_time.set(value);
+                Ok(())
+            },
+            c"When it is due, by the hub's clock, since schedule().",
+        )
+        .getter(c"pending", |this| Ok(Owned::bool(!this.called.get())), c"Whether it was neither called nor cancelled.")
+        .property(
+            c"tpl",
+            get_tpl,
+            set_tpl,
+            c"The function, its arguments and its keyword arguments, until it is called.",
+        )
+}
+
+fn attribute(value: Option<Owned>, name: &str) -> Result<Owned> {
+    // SAFETY: getters are called with the interpreter's lock.
+    value.map_or_else(|| unsafe { ffi::error(ffi::PyExc_AttributeError, name) }, Ok)
+}
+
+fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
+    let [seconds, callback, ..] = args.positional else {
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_TypeError, "Timer() needs seconds and a callback") };
+    };
+    let (rest, kwargs) = args.rest(2)?;
+    // SAFETY: live objects.
+    unsafe { this.set(Owned::borrow(*seconds), Owned::borrow(*callback), rest, kwargs) };
+    Ok(())
+}
+
+fn get_tpl(this: This<'_, Timer>) -> Result<Owned> {
+    let callback = attribute(this.callback.object(), "tpl")?;
+    // SAFETY: live objects.
+    unsafe {
+        let args = this.args.object().map_or_else(|| Owned::new(ffi::PyTuple_New(0)), Ok)?;
+        let kwargs = this.kwargs.object().map_or_else(|| Owned::new(ffi::PyDict_New()), Ok)?;
+        Owned::new(ffi::PyTuple_Pack(3, callback.as_ptr(), args.as_ptr(), kwargs.as_ptr()))
+    }
+}
+
+fn set_tpl(this: This<'_, Timer>, value: Option<Owned>) -> Result<()> {
+    let Some(value) = value else {
+        this.forget();
+        return Ok(());
+    };
+    // SAFETY: a live object; three borrowed references out of it.
+    unsafe {
+        let [mut callback, mut args, mut kwargs]: [*mut PyObject; 3] = [std::ptr::null_mut(); 3];
+        let parsed =
+            ffi::PyArg_ParseTuple(value.as_ptr(), c"OOO".as_ptr(), &raw mut callback, &raw mut args, &raw mut kwargs);
+        if parsed == 0 {
+            return Err(Raised);
+        }
+        this.callback.set(Some(Owned::borrow(callback)));
+        this.args.set(Some(Owned::new(ffi::PySequence_Tuple(args))?));
+        this.kwargs.set(Some(Owned::borrow(kwargs)));
+    }
+    Ok(())
+}
+
+fn copy(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
+    let callback = attribute(this.callback.object(), "tpl")?;
+    // SAFETY: live objects.
+    unsafe {
+        let seconds = this.seconds.object().unwrap_or_else(Owned::none);
+        let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), callback.as_ptr()))?;
+        let args = this.args.object().map_or_else(|| Owned::new(ffi::PyTuple_New(0)), Ok)?;
+        let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
+        let kind = ffi::Py_TYPE(this.as_ptr()).cast();
+        Owned::new(ffi::PyObject_Call(kind, all.as_ptr(), this.kwargs.get()))
+    }
+}
+
+fn schedule(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
+    this.called.set(false);
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        let hub = Owned::borrow(hub_object(&*thread)?);
+        let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"add_timer".as_ptr()))?;
+        let at = ffi::call(method.as_ptr(), [this.as_ptr()])?;
+        this.scheduled_time.set(Some(at));
+    }
+    Ok(this.owned())
+}
+
+fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
+    if this.called.replace(true) {
+        return Ok(Owned::none());
+    }
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        // The hub where it waits, else this thread's.
+        let hub = match this.hub.object() {
+            Some(hub) => hub,
+            None => Owned::borrow(hub_object(&*thread)?),
+        };
+        let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"timer_canceled".as_ptr()))?;
+        ffi::call(method.as_ptr(), [this.as_ptr()])?;
+    }
+    this.forget();
+    Ok(Owned::none())
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter; %R takes objects.
+    unsafe {
+        let this = This::<Timer>::of(this);
+        let none = ffi::Py_None();
+        let or_none = |object: *mut PyObject| if object.is_null() { none } else { object };
+        ffi::PyUnicode_FromFormat(
+            c"Timer(%R, %R, *%R, **%R)".as_ptr(),
+            or_none(this.seconds.get()),
+            or_none(this.callback.get()),
+            or_none(this.args.get()),
+            or_none(this.kwargs.get()),
+        )
+    }
+}

@@ -1,0 +1,339 @@
+"""`_thread` whose threads are green threads.
+
+A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread, so that what
+was noted before the patch, or by an OS thread that knows nothing of it, still holds.
+"""
+
+import signal
+import threading as _stdlib_threading
+from collections import deque
+
+from eventlet import event, greenthread, hubs, patcher
+from eventlet.corolocal import local as _local
+from eventlet.lock import Lock
+from eventlet.support.greenlets import GreenletExit, getcurrent
+
+_original = patcher.original("_thread")
+
+__patched__ = [
+    "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel", "_shutdown",
+    "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
+    "start_joinable_thread", "start_new", "start_new_thread",
+]  # fmt: skip
+# Only what this Python's module has: others look there to find out which Python it is.
+__patched__ = [name for name in __patched__ if hasattr(_original, name)] + ["Lock"]
+
+patcher.slurp_properties(_original, globals(), ignore=__patched__, srckeys=dir(_original))
+LockType = lock = Lock
+
+_native_ident = _original.get_ident
+
+# The green threads that were started here and run, by identifier.
+_running = {}
+
+
+class _Running:
+    """What is known of one: the identifier of its OS thread, and the lock that is released when it ends."""
+
+    def __init__(self):
+        self.os_thread = _native_ident()
+        self.sentinel = None
+
+
+def get_ident(gr=None):
+    """The identifier of the green thread that calls, or of the greenlet given."""
+    current = getcurrent()
+    if gr is None:
+        gr = current
+    elif gr is not current:
+        return id(gr)
+    return _native_ident() if gr.parent is None else id(gr)
+
+
+def start_new_thread(function, args=(), kwargs=None):
+    """Starts a green thread that calls a function, and returns its identifier. SystemExit ends it silently."""
+    if not callable(function):
+        raise TypeError("first arg must be callable")
+    if not isinstance(args, tuple):
+        raise TypeError("2nd arg must be a tuple")
+    if kwargs is None:
+        kwargs = {}
+    elif not isinstance(kwargs, dict):
+        raise TypeError("optional 3rd arg must be a dictionary")
+    return id(greenthread.spawn_n(_body, function, args, kwargs, None))
+
+
+start_new = start_new_thread
+
+
+def _body(function, args, kwargs, handle):
+    ident = get_ident()
+    _running[ident] = running = _Running()
+    if handle is not None:
+        handle.ident = ident
+    try:
+        function(*args, **kwargs)
+    except SystemExit:
+        pass
+    finally:
+        _running.pop(ident, None)
+        if running.sentinel is not None and running.sentinel.locked():
+            running.sentinel.release()
+        if handle is not None:
+            handle._set_done()
+
+
+def _set_sentinel():
+    """A lock that is released when the thread that calls ends."""
+    sentinel = Lock()
+    running = _running.get(get_ident())
+    if running is not None:
+        running.sentinel = sentinel
+    return sentinel
+
+
+class _ThreadHandle:
+    """How threading, from Python 3.13 on, knows a thread: by its identifier and its end."""
+
+    def __init__(self):
+        self.ident = None
+        self._started = False
+        self._end = event.Event()
+
+    def __repr__(self):
+        return f"<_ThreadHandle object: ident={self.ident}>"
+
+    def is_done(self):
+        return self._end.ready()
+
+    def _set_done(self):
+        _awaited_at_exit.discard(self)
+        if not self._end.ready():
+            self._end.send()
+
+    def join(self, timeout=None):
+        """Waits until the thread ends, at most `timeout` seconds (None or negative: without end)."""
+        if not self._started:
+            raise RuntimeError("thread not started")
+        if self._end.ready():
+            return
+        if self.ident == get_ident():
+            raise RuntimeError("Cannot join current thread")
+        self._end.wait(None if timeout is None or timeout < 0 else timeout)
+
+
+_awaited_at_exit = set()
+
+
+def start_joinable_thread(function, handle=None, daemon=True):
+    """Starts a green thread that calls a function without arguments, and returns its handle."""
+    if handle is None:
+        handle = _ThreadHandle()
+    if handle._started:
+        raise RuntimeError("thread already started")
+    handle._started = True
+    if not daemon:
+        _awaited_at_exit.add(handle)
+    handle.ident = id(greenthread.spawn_n(_body, function, (), {}, handle))
+    return handle
+
+
+def _make_thread_handle(ident):
+    handle = _ThreadHandle()
+    handle.ident = ident
+    handle._started = True
+    return handle
+
+
+def _shutdown():
+    """Waits for the end of all threads started with daemon=False, green ones first."""
+    while _awaited_at_exit:
+        for handle in list(_awaited_at_exit):
+            handle.join()
+    _original._shutdown()
+
+
+def _count():
+    return len(_running)
+
+
+def _forget_other_os_threads(ident):
+    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for none."""
+    for key in [key for key, running in _running.items() if running.os_thread != ident]:
+        del _running[key]
+    _awaited_at_exit.clear()
+
+
+def allocate_lock(*_):
+    return Lock()
+
+
+allocate = allocate_lock
+
+
+def exit():
+    """Ends the thread that calls: by SystemExit one that was started here, by GreenletExit a greenlet of another kind."""
+    raise SystemExit if get_ident() in _running else GreenletExit
+
+
+exit_thread = exit
+
+
+def interrupt_main(signum=signal.SIGINT):
+    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green thread."""
+    if getcurrent().parent is None:
+        _original.interrupt_main(signum)
+    else:
+        hubs.get_hub().schedule_call_global(0, _original.interrupt_main, signum)
+
+
+def set_name(name):
+    """Names the OS thread. A green thread's name is not its OS thread's."""
+    if getcurrent().parent is None:
+        _original.set_name(name)
+
+
+_CLAIM = "claim"
+
+
+class _Waiter:
+    def __init__(self, claim):
+        self.claim = claim
+        self.gate = Lock()
+        self.gate.acquire()
+
+
+class RLock(_stdlib_threading._PyRLock):
+    """A reentrant lock whose owner is a green thread, of any OS thread. First come, first served.
+
+    It may be interrupted anywhere by a finalizer or a signal handler that takes it too, which a lock with an owner beside it may not:
+    between the two, its owner would wait for itself. So what says that it is held, by whom and how often, is one list under one
+    key; taking the lock is dict.setdefault, which nothing interrupts.
+    """
+
+    def __init__(self):
+        # A claim is [identifier, how often, identifier of the OS thread].
+        self._held = {}
+        self._waiting = deque()
+
+    def __repr__(self):
+        state = "locked" if self._held else "unlocked"
+        return f"<{state} {type(self).__qualname__} owner={self._owner!r} count={self._count} at {id(self):#x}>"
+
+    @property
+    def _owner(self):
+        claim = self._held.get(_CLAIM)
+        return claim and claim[0]
+
+    @property
+    def _count(self):
+        claim = self._held.get(_CLAIM)
+        return claim[1] if claim else 0
+
+    def locked(self):
+        return bool(self._held)
+
+    def acquire(self, blocking=True, timeout=-1):
+        """Takes the lock; waits for it, at most `timeout` seconds unless that is -1. Returns whether it was taken."""
+        if timeout != -1:
+            if not blocking:
+                raise ValueError("can't specify a timeout for a non-blocking call")
+            if timeout < 0:
+                raise ValueError("timeout value must be a non-negative number")
+        me = get_ident()
+        claim = [me, 1, _native_ident()]
+        held = self._held.setdefault(_CLAIM, claim)
+        if held is claim:
+            return True
+        if held[0] == me:
+            held[1] += 1
+            return True
+        return self._wait(claim, timeout) if blocking else False
+
+    def __enter__(self):
+        return self.acquire()
+
+    def release(self):
+        """Gives the lock back once; RuntimeError if the caller does not hold it."""
+        claim = self._held.get(_CLAIM)
+        if claim is None or claim[0] != get_ident():
+            raise RuntimeError("cannot release un-acquired lock")
+        if claim[1] > 1:
+            claim[1] -= 1
+        else:
+            self._pass_on()
+
+    def __exit__(self, *exc_info):
+        self.release()
+
+    def _wait(self, claim, timeout):
+        waiter = _Waiter(claim)
+        # Who waits twice was interrupted while it began to wait; the outer one cannot go on before the inner one has.
+        add = self._waiting.appendleft if any(each.claim[0] == claim[0] for each in self._waiting) else self._waiting.append
+        add(waiter)
+        self._give_if_free()
+        try:
+            waiter.gate.acquire(timeout=timeout)
+        except BaseException:
+            if not self._withdraw(waiter):
+                self.release()
+            raise
+        return not self._withdraw(waiter)
+
+    def _withdraw(self, waiter):
+        """Stops waiting. False if the lock was given before: then it is there when this returns."""
+        try:
+            self._waiting.remove(waiter)
+            return True
+        except ValueError:
+            # Who gives opens the gate first.
+            while self._held.get(_CLAIM) is not waiter.claim:
+                greenthread.sleep(0)
+            return False
+
+    def _pass_on(self):
+        try:
+            waiter = self._waiting.popleft()
+        except IndexError:
+            del self._held[_CLAIM]
+            self._give_if_free()
+            return
+        # In this order: an interrupting acquire() between the two is still the owner's, and does not wait for itself.
+        waiter.gate.release()
+        self._held[_CLAIM] = waiter.claim
+
+    def _give_if_free(self):
+        # The lock may have become free, in another OS thread, just before a waiter was added.
+        while self._waiting:
+            nobody = [None, 1, None]
+            if self._held.setdefault(_CLAIM, nobody) is not nobody:
+                return
+            self._pass_on()
+
+    def _is_owned(self):
+        return self._owner == get_ident()
+
+    def _recursion_count(self):
+        return self._count if self._is_owned() else 0
+
+    def _release_save(self):
+        if not self._is_owned():
+            raise RuntimeError("cannot release un-acquired lock")
+        claim = self._held[_CLAIM]
+        saved, claim[1] = claim[1], 1
+        self._pass_on()
+        return saved, claim[0]
+
+    def _acquire_restore(self, state):
+        self.acquire()
+        self._held[_CLAIM][1] = state[0]
+
+    def _at_fork_reinit(self):
+        """In a child process: frees the lock, unless another green thread holds it that lives on in the child."""
+        here = _native_ident()
+        for waiter in list(self._waiting):
+            if waiter.claim[2] != here:
+                self._waiting.remove(waiter)
+        claim = self._held.get(_CLAIM)
+        if claim is not None and (claim[2] != here or claim[0] == get_ident()):
+            self._pass_on()

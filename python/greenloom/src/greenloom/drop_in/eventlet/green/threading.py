@@ -1,0 +1,204 @@
+"""`threading` whose threads are green threads.
+
+It is a copy of the standard library's module that sees our `_thread`. When the standard library's own is patched, the two share
+what they know: which threads there are, the main one, and whom the end of the program waits for.
+"""
+
+import itertools as _itertools
+import threading as _stdlib
+import weakref as _weakref
+
+from eventlet import greenthread as _greenthread
+from eventlet import patcher as _patcher
+from eventlet.green import thread
+from eventlet.green import time as _green_time
+from eventlet.support.greenlets import getcurrent as _getcurrent
+from eventlet.timeout import Timeout as _Timeout
+
+_original = _patcher.original("threading")
+_copy = _patcher.inject("threading", globals(), ("_thread", thread), ("time", _green_time))
+
+__patched__ = [
+    "Lock", "RLock", "_CRLock", "_LockType", "_ThreadHandle", "_allocate_lock", "_make_thread_handle", "_set_name",
+    "_set_sentinel", "_start_joinable_thread", "_start_new_thread", "_thread_shutdown",
+    "currentThread", "current_thread", "get_ident", "local",
+]  # fmt: skip
+__patched__ = [name for name in __patched__ if hasattr(_stdlib, name)]
+
+_numbers = _itertools.count(1)
+
+
+class _GreenThread(_stdlib.Thread):
+    """How a green thread that was not started by threading looks to threading."""
+
+    # Not initialised as a thread is: this describes what runs already, and is made for each green thread that logs a line.
+    def __init__(self, g):
+        self._green = _weakref.ref(g)
+        self._ident = id(g)
+        self._name = f"GreenThread-{next(_numbers)}"
+
+    def __repr__(self):
+        return f"<_GreenThread({self._name}, {self._g!r})>"
+
+    @property
+    def _g(self):
+        return self._green()
+
+    def start(self):
+        raise RuntimeError("threads can only be started once")
+
+    def run(self):
+        raise RuntimeError("it runs already")
+
+    def join(self, timeout=None):
+        """Waits for the end of the green thread, at most `timeout` seconds. Raises what ended it, as GreenThread.wait does."""
+        g = self._g
+        if g is None:
+            return
+        if g is _getcurrent():
+            raise RuntimeError("cannot join current thread")
+        if timeout is None:
+            g.wait()
+            return
+        with _Timeout(max(timeout, 0), False):
+            g.wait()
+
+    def is_alive(self):
+        g = self._g
+        return g is not None and not g.dead
+
+    isAlive = is_alive
+
+    @property
+    def name(self):
+        return self._name
+
+    @name.setter
+    def name(self, name):
+        self._name = str(name)
+
+    def getName(self):
+        return self._name
+
+    def setName(self, name):
+        self._name = str(name)
+
+    get_name = getName
+    set_name = setName
+
+    @property
+    def ident(self):
+        return self._ident
+
+    @property
+    def native_id(self):
+        return _stdlib.get_native_id()
+
+    @property
+    def daemon(self):
+        return True
+
+    @daemon.setter
+    def daemon(self, daemonic):
+        raise RuntimeError("cannot set daemon status of active thread")
+
+    def isDaemon(self):
+        return True
+
+    is_daemon = isDaemon
+
+    def setDaemon(self, daemonic):
+        self.daemon = daemonic
+
+
+def current_thread():
+    """The Thread that runs. For a green thread that threading did not start it is a _GreenThread, for a plain greenlet the
+    thread of its OS thread."""
+    thread_object = _active.get(thread.get_ident())
+    if thread_object is not None:
+        return thread_object
+    g = _getcurrent()
+    if not isinstance(g, _greenthread.GreenThread):
+        return _active.get(thread._native_ident()) or _original.current_thread()
+    try:
+        return g._seen_by_threading
+    except AttributeError:
+        g._seen_by_threading = _GreenThread(g)
+        return g._seen_by_threading
+
+
+def currentThread():
+    """The same by an older name, which is not warned about here."""
+    return current_thread()
+
+
+RLock = _CRLock = thread.RLock
+for _name in ("RLock", "_CRLock", "current_thread", "currentThread"):
+    setattr(_copy, _name, globals()[_name])
+
+
+def _forked(module):
+    """Does in a child process what threading's _after_fork does, but green threads of the OS thread that forked live on.
+
+    `module` is the namespace of the copy, or of the standard library's module when that is patched.
+    """
+    native = thread._native_ident()
+    thread._forget_other_os_threads(native)
+    module["_active_limbo_lock"]._at_fork_reinit()
+    module["_limbo"].clear()
+    active = module["_active"]
+    for ident in [ident for ident in active if ident != native and ident not in thread._running]:
+        _mark_stopped(active.pop(ident))
+    if native not in active:
+        module["_MainThread"]()
+    module["_main_thread"] = active[native]
+    active[native]._set_native_id()
+    if "_shutdown_locks" in module:
+        # The green threads that live on were the parent's: the end of the child does not wait for them.
+        module["_shutdown_locks_lock"]._at_fork_reinit()
+        module["_shutdown_locks"].clear()
+
+
+def _mark_stopped(each):
+    if hasattr(each, "_reset_internal_locks"):  # until Python 3.12
+        each._reset_internal_locks(False)
+        return
+    handle = each._os_thread_handle if hasattr(each, "_os_thread_handle") else each._handle
+    handle._set_done()
+    each._after_fork()
+
+
+def _replace_after_fork(module):
+    # What os.register_at_fork was given stays for good, so it is the function that has to change.
+    def _after_fork():
+        import eventlet.green.threading as green
+
+        green._forked(globals())
+
+    module._after_fork.__code__ = _after_fork.__code__
+
+
+_replace_after_fork(_copy)
+
+
+def _patch_in_place(module):
+    module._active.update((ident, each) for ident, each in _active.items() if each is not _main_thread)
+    # Locks have to be green ones; whom there is and who is the main thread is known better there.
+    for name in ("_active_limbo_lock", "_shutdown_locks_lock"):
+        if hasattr(module, name):
+            setattr(module, name, getattr(_copy, name))
+    for name in ("_active", "_limbo", "_dangling", "_main_thread", "_shutdown_locks", "_threading_atexits"):
+        if hasattr(module, name):
+            setattr(_copy, name, getattr(module, name))
+            globals()[name] = getattr(module, name)
+    _replace_after_fork(module)
+    module._shutdown = _with_native_threads(module._shutdown)
+
+
+def _with_native_threads(shutdown):
+    def _shutdown():
+        """Called when the interpreter ends. Waits for all threads that are no daemons: green ones, then those of OS threads."""
+        shutdown()
+        _original._shutdown()
+
+    return _shutdown

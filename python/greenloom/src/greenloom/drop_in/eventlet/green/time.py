@@ -1,0 +1,10 @@
+"""`time` with a `sleep` that lets other green threads run."""
+
+import time as _time
+
+from eventlet.greenthread import sleep
+from eventlet.patcher import slurp_properties
+
+__patched__ = ["sleep"]
+
+slurp_properties(_time, globals(), ignore=__patched__, srckeys=dir(_time))

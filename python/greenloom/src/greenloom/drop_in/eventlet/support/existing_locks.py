@@ -1,0 +1,2 @@
+class Existing:
+    def make_green(self): pass
