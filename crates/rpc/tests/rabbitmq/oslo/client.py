@@ -25,7 +25,8 @@ def outcome(name, ask):
 
 
 def main(url, topic, server):
-    transport = messaging.get_rpc_transport(cfg.ConfigOpts(), url=url)
+    cfg.CONF([], project="greenloom")
+    transport = messaging.get_rpc_transport(cfg.CONF, url=url)
     client = messaging.get_rpc_client(transport, messaging.Target(topic=topic, version="1.0"), timeout=20)
     context = {"request_id": "req-python", "user": "ä"}
 
@@ -52,7 +53,7 @@ def main(url, topic, server):
     outcome("cast", lambda: client.cast(context, "note", text="cast"))
     outcome("cast to server", lambda: client.prepare(server=server).cast(context, "note", text="to server"))
     outcome("fanout", lambda: client.prepare(fanout=True).cast(context, "note", text="fanout"))
-    outcome("notes", lambda: call("notes", count=4))
+    outcome("notes", lambda: call("notes", count=3))
     transport.cleanup()
 
 

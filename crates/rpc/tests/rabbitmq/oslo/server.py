@@ -61,7 +61,8 @@ class Admin:
 
 
 def main(url, topic, server):
-    transport = messaging.get_rpc_transport(cfg.ConfigOpts(), url=url)
+    cfg.CONF([], project="greenloom")
+    transport = messaging.get_rpc_transport(cfg.CONF, url=url)
     target = messaging.Target(topic=topic, server=server)
     rpc = messaging.get_rpc_server(transport, target, [Plain(), Admin()], executor="threading")
     rpc.start()
