@@ -139,6 +139,13 @@ impl<'a, T: Payload> This<'a, T> {
         unsafe { Owned::new(ptr::replace(&raw mut (*self.object.cast::<Instance<T>>()).dict, dict)).ok() }
     }
 
+    /// The attributes that were set on the instance: a dict, borrowed; null if there are none.
+    #[inline]
+    pub fn dict(self) -> *mut PyObject {
+        // SAFETY: live.
+        unsafe { (*self.object.cast::<Instance<T>>()).dict }
+    }
+
     /// Whether attributes were set on the instance.
     pub fn has_own_attributes(self) -> bool {
         // SAFETY: live; the dict is a dict or null.
@@ -158,9 +165,11 @@ pub unsafe fn make<T: Payload>(value: T) -> Result<Owned> {
     unsafe { allocate(T::cell().kind(), value) }
 }
 
+/// A new instance of the type or a subclass, `__init__` not called.
+///
 /// # Safety
 /// The interpreter's lock is held; the type is the payload's or a subclass.
-unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owned> {
+pub unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owned> {
     // SAFETY: the fresh object is zeroed behind its head. It is tracked already, but nothing runs before its value is there.
     unsafe {
         let alloc = (*kind).tp_alloc.unwrap_or(ffi::PyType_GenericAlloc);

@@ -8,6 +8,7 @@
 //!   line there.
 //! - [`local`]: values of which each green thread has its own.
 //! - [`io`]: file descriptors, edge-triggered.
+//! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
 //! methods then ([`HubSlot::plain`] is null). Everything here is guarded by the interpreter's lock, also from another OS thread.
@@ -22,6 +23,7 @@ pub mod park;
 pub mod pool;
 pub mod queue;
 pub mod semaphore;
+pub mod socket;
 pub mod timer;
 pub mod work;
 
@@ -115,6 +117,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.extend(hub::functions());
     functions.extend(io::functions());
     functions.extend(local::functions());
+    functions.extend(socket::functions());
     functions
 }
 
@@ -133,6 +136,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         semaphore::fill(module)?;
         queue::fill(module)?;
         pool::class().build(module)?;
-        local::class().build(module)
+        local::class().build(module)?;
+        socket::fill(module)
     }
 }
