@@ -673,7 +673,8 @@ impl Hub {
         unsafe {
             let wait = park::duration(seconds);
             let polling = this.polling()?;
-            if wait.is_zero() && !polling.has_waiters() {
+            // A wait in Python that was rung for comes here for the bell alone: it has to stop ringing.
+            if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
             this.statistics.polls.set(this.statistics.polls.get() + 1);
