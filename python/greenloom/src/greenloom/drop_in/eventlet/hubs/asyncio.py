@@ -85,7 +85,7 @@ class Hub(hub.BaseHub):
 
     def _watch(self, evtype, fileno):
         listeners = self.listeners[evtype]
-        if evtype is self.READ:
+        if evtype == self.READ:
             start, stop = self.loop.add_reader, self.loop.remove_reader
         else:
             start, stop = self.loop.add_writer, self.loop.remove_writer
@@ -100,12 +100,17 @@ class Hub(hub.BaseHub):
         listener = listeners.get(fileno)
         if listener is None:
             return
+        if self.debug_blocking:
+            self.block_detect_pre()
         try:
             listener.cb(fileno)
         except self.SYSTEM_EXCEPTIONS:
             raise
         except BaseException:
             self.squelch_exception(fileno, sys.exc_info())
+        finally:
+            if self.debug_blocking:
+                self.block_detect_post()
 
     def _listen_to_bell(self):
         bell = self._poller_fileno()
@@ -131,7 +136,10 @@ class Hub(hub.BaseHub):
 
         renewed = type(selector)()
         for key in list(selector.get_map().values()):
-            renewed.register(key.fd, key.events, key.data)
+            try:
+                renewed.register(key.fd, key.events, key.data)
+            except OSError:
+                pass  # It was closed.
         loop._selector = renewed
         selector.close()
         loop._close_self_pipe()
