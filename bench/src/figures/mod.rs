@@ -3,6 +3,8 @@
 //! A figure is data: its contenders, and the claims that are judged on their samples. A contender's function runs in a process of
 //! its own and measures once; repeating, interleaving and judging are the harness's and the report's.
 
+mod callers;
+mod calls;
 mod echo;
 mod hop;
 mod idle;
@@ -18,7 +20,7 @@ use std::{collections::BTreeMap, io};
 use serde::{Deserialize, Serialize};
 
 /// In the order in which they run and are shown.
-pub const ALL: [&Figure; 9] = [
+pub const ALL: [&Figure; 11] = [
     &switch::FIGURE,
     &yielding::FIGURE,
     &spawn::FIGURE,
@@ -28,6 +30,8 @@ pub const ALL: [&Figure; 9] = [
     &two_cores::FIGURE,
     &idle::FIGURE,
     &syscalls::FIGURE,
+    &calls::FIGURE,
+    &callers::FIGURE,
 ];
 
 /// One row of the comparison, and one panel of the plot.

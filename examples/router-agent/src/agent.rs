@@ -15,7 +15,8 @@ use greenloom::hub::now;
 use greenloom::pool::GreenPool;
 use greenloom::queue::PriorityQueue;
 use greenloom::spawn_after;
-use greenloom::sync::WaitGroup;
+use greenloom::sync::{Event, WaitGroup};
+use serde::{Deserialize, Serialize};
 
 use crate::device::Connection;
 use crate::feed::{Priority, Update};
@@ -26,17 +27,69 @@ pub const TRIES: u32 = 4;
 /// How long the first retry waits; each later one twice as long as the one before.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// An update on its way.
-#[derive(Clone, Debug)]
-pub struct Job {
+/// How an update ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It went through.
+    Applied,
+    /// The same update was still waiting, and stands for both.
+    Merged,
+    /// It never went through, for this reason.
+    GivenUp(String),
+}
+
+/// An update that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finished {
     /// The feed's line.
     pub line: usize,
-    /// What is to be done.
-    pub update: Update,
-    /// Why its last try failed; empty before it did.
-    pub problem: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long after its arrival.
+    pub took: Duration,
+}
+
+/// An update that was taken in.
+pub struct Pending {
+    end: Rc<Event<Option<Finished>>>,
+}
+
+impl Pending {
+    /// Parks until it has ended. Nothing if the agent was stopped before it began.
+    pub fn wait(&self) -> Option<Finished> {
+        self.end.wait().ok().flatten()
+    }
+}
+
+/// An update on its way.
+#[derive(Debug)]
+struct Job {
+    line: usize,
+    update: Update,
     tries: u32,
     arrived: Duration,
+    end: Rc<Event<Option<Finished>>>,
+}
+
+impl Job {
+    fn end(&self, outcome: Outcome) -> Finished {
+        let finished = Finished { line: self.line, outcome, took: now() - self.arrived };
+        // A job ends once.
+        let _ = self.end.send(Some(finished.clone()));
+        finished
+    }
+}
+
+/// An update that never went through.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    /// The feed's line.
+    pub line: usize,
+    /// What was to be done.
+    pub update: Update,
+    /// Why not.
+    pub problem: String,
 }
 
 /// What has happened so far.
@@ -51,7 +104,7 @@ pub struct Counts {
     /// Tries that were put off to a later one.
     pub retried: usize,
     /// Updates that never went through.
-    pub given_up: Vec<Job>,
+    pub given_up: Vec<GivenUp>,
     /// Updates that wait in the queue.
     pub waiting: usize,
     /// The most that ever waited, and when.
@@ -59,6 +112,31 @@ pub struct Counts {
     /// The router that took longest from an update's arrival to its end, and how long.
     pub slowest: Option<(String, Duration)>,
 }
+
+impl Counts {
+    /// Counts an update that has ended.
+    pub fn add(&mut self, update: &Update, finished: &Finished) {
+        match &finished.outcome {
+            Outcome::Merged => return self.merged += 1,
+            Outcome::Applied => self.applied += 1,
+            Outcome::GivenUp(problem) => {
+                let (update, problem) = (update.clone(), problem.clone());
+                self.given_up.push(GivenUp { line: finished.line, update, problem });
+            }
+        }
+        if self.slowest.as_ref().is_none_or(|(_, slowest)| finished.took > *slowest) {
+            self.slowest = Some((update.router.clone(), finished.took));
+        }
+    }
+
+    /// How many updates have ended.
+    pub fn ended(&self) -> usize {
+        self.applied + self.merged + self.given_up.len()
+    }
+}
+
+/// A router's place in the queue: at this priority, since then.
+type Place = (Priority, usize, String);
 
 #[derive(Default)]
 struct Router {
@@ -76,7 +154,7 @@ pub struct Agent {
 struct Inner {
     device: SocketAddr,
     workers: usize,
-    queue: PriorityQueue<(Priority, usize, String)>,
+    queue: RefCell<Rc<PriorityQueue<Place>>>,
     routers: RefCell<HashMap<String, Router>>,
     counts: RefCell<Counts>,
     next: Cell<usize>,
@@ -93,7 +171,7 @@ impl Agent {
             inner: Rc::new(Inner {
                 device,
                 workers,
-                queue: PriorityQueue::unbounded(),
+                queue: RefCell::new(Rc::new(PriorityQueue::unbounded())),
                 routers: RefCell::default(),
                 counts: RefCell::default(),
                 next: Cell::new(0),
@@ -105,14 +183,19 @@ impl Agent {
     }
 
     /// Takes an update in. Does not wait.
-    pub fn update(&self, line: usize, update: Update) {
+    pub fn update(&self, line: usize, update: Update) -> Pending {
+        let end = Rc::new(Event::new());
         self.inner.counts.borrow_mut().received += 1;
         self.inner.unfinished.add(1);
-        self.enqueue(Job { line, update, problem: String::new(), tries: 0, arrived: now() });
+        self.enqueue(Job { line, update, tries: 0, arrived: now(), end: Rc::clone(&end) });
+        Pending { end }
     }
 
     fn enqueue(&self, job: Job) {
         let inner = &self.inner;
+        if inner.stopping.get() {
+            return self.let_go(&job);
+        }
         let mut counts = inner.counts.borrow_mut();
         let mut routers = inner.routers.borrow_mut();
         let router = routers.entry(job.update.router.clone()).or_default();
@@ -120,7 +203,7 @@ impl Agent {
         let priority = job.update.priority;
         let last = router.waiting.range((priority, 0)..=(priority, usize::MAX)).next_back();
         if last.is_some_and(|(_, waiting)| waiting.update == job.update) {
-            counts.merged += 1;
+            counts.add(&job.update, &job.end(Outcome::Merged));
             inner.unfinished.done();
             return;
         }
@@ -133,14 +216,15 @@ impl Agent {
         router.waiting.insert((priority, age), job);
         if !router.in_work {
             // A router may have several places; whoever comes to one in vain goes on to the next. A put fails when the agent stops.
-            let _ = inner.queue.put(place);
+            let _ = inner.queue.borrow().put(place);
         }
     }
 
     /// The loop that hands routers to workers, until the agent is stopped.
     pub fn process_routers(&self) {
         let pool = GreenPool::new(self.inner.workers);
-        while let Ok((_, _, router)) = self.inner.queue.get() {
+        let queue = Rc::clone(&self.inner.queue.borrow());
+        while let Ok((_, _, router)) = queue.get() {
             let agent = self.clone();
             pool.spawn_n(move || agent.process(&router));
         }
@@ -162,7 +246,7 @@ impl Agent {
     fn next_job(&self, name: &str) -> Option<Job> {
         let mut routers = self.inner.routers.borrow_mut();
         let router = routers.get_mut(name)?;
-        let job = router.waiting.pop_first().filter(|_| !self.inner.stopping.get());
+        let job = router.waiting.pop_first();
         router.in_work = job.is_some();
         if job.is_some() {
             self.inner.counts.borrow_mut().waiting -= 1;
@@ -172,10 +256,9 @@ impl Agent {
 
     fn apply(&self, mut job: Job) {
         job.tries += 1;
-        let Err(problem) = self.ask_device(&job) else { return self.finish(job, true) };
-        job.problem = problem;
+        let Err(problem) = self.ask_device(&job) else { return self.finish(&job, Outcome::Applied) };
         if job.tries >= TRIES {
-            return self.finish(job, false);
+            return self.finish(&job, Outcome::GivenUp(problem));
         }
         self.inner.counts.borrow_mut().retried += 1;
         let agent = self.clone();
@@ -193,18 +276,14 @@ impl Agent {
         answer.map_err(|reason| format!("the device says: {reason}"))
     }
 
-    fn finish(&self, job: Job, applied: bool) {
-        let mut counts = self.inner.counts.borrow_mut();
-        let took = now() - job.arrived;
-        if counts.slowest.as_ref().is_none_or(|(_, slowest)| took > *slowest) {
-            counts.slowest = Some((job.update.router.clone(), took));
-        }
-        if applied {
-            counts.applied += 1;
-        } else {
-            counts.given_up.push(job);
-        }
-        drop(counts);
+    fn finish(&self, job: &Job, outcome: Outcome) {
+        self.inner.counts.borrow_mut().add(&job.update, &job.end(outcome));
+        self.inner.unfinished.done();
+    }
+
+    /// An update that is not begun any more.
+    fn let_go(&self, job: &Job) {
+        let _ = job.end.send(None);
         self.inner.unfinished.done();
     }
 
@@ -215,8 +294,22 @@ impl Agent {
 
     /// Lets the updates in work end, and no other begin.
     pub fn stop(&self) {
-        self.inner.stopping.set(true);
-        self.inner.queue.close();
+        let inner = &self.inner;
+        inner.stopping.set(true);
+        inner.queue.borrow().close();
+        let waiting: Vec<Job> = {
+            let mut routers = inner.routers.borrow_mut();
+            routers.values_mut().flat_map(|router| std::mem::take(&mut router.waiting).into_values()).collect()
+        };
+        inner.counts.borrow_mut().waiting -= waiting.len();
+        waiting.iter().for_each(|job| self.let_go(job));
+    }
+
+    /// Lets updates begin again, after a stop.
+    pub fn resume(&self) {
+        if self.inner.stopping.replace(false) {
+            *self.inner.queue.borrow_mut() = Rc::new(PriorityQueue::unbounded());
+        }
     }
 
     /// What has happened so far.

@@ -6,19 +6,20 @@ use std::time::Duration;
 use greenloom::hub::now;
 use greenloom::sleep;
 
-use crate::agent::Agent;
+use crate::agent::Counts;
 
-/// Shows progress until it is killed.
-pub fn show(agent: &Agent, expected: usize) {
+/// Shows progress until it is killed; of how many, if that is known.
+pub fn show(counts: impl Fn() -> Counts, expected: Option<usize>) {
     let began = now();
     let on_terminal = io::stderr().is_terminal();
+    let of = expected.map_or(String::new(), |expected| format!(" of {expected}"));
     loop {
         sleep(if on_terminal { Duration::from_millis(100) } else { Duration::from_secs(1) });
-        let counts = agent.counts();
-        let ended = counts.applied + counts.merged + counts.given_up.len();
+        let counts = counts();
         let line = format!(
-            "{:5.1} s  {ended:>5} of {expected} done, {:>4} waiting, {} retried, {} given up",
+            "{:5.1} s  {:>5}{of} done, {:>4} waiting, {} retried, {} given up",
             (now() - began).as_secs_f64(),
+            counts.ended(),
             counts.waiting,
             counts.retried,
             counts.given_up.len(),

@@ -32,7 +32,7 @@ fn work_with_seed(feed: &str, workers: usize, seed: u64) -> (Counts, Vec<String>
             }));
             let agent = Agent::new(address, workers);
             for (line, update) in router_agent::feed::parse(feed).map(Result::unwrap) {
-                agent.update(line, update);
+                drop(agent.update(line, update));
             }
             let worker = agent.clone();
             let working = spawn(move || worker.process_routers());

@@ -118,6 +118,8 @@ fn a_feed_that_cannot_be_read_and_options_that_make_no_sense_are_named() {
         (&["--workers", "0"][..], "--workers must be at least 1"),
         (&["--workers", "many"], "many"),
         (&["--speed", "9"], "--speed"),
+        (&["--role", "boss"], "\"boss\" is no role"),
+        (&["--role", "agent"], "does not reach beyond this program"),
     ] {
         let output = program().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

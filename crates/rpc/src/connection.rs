@@ -1,0 +1,238 @@
+//! A connection to a message bus, for consumers and clients.
+
+use std::cell::{OnceCell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use greenloom::hub::now;
+
+use crate::consumer::Consumer;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::replies::Replies;
+use crate::stats::{ClientCounts, ClientStats, Stats};
+use crate::target::EXCHANGE;
+use crate::transport::{self, State, Transport, TransportError};
+
+/// What a connection is to be like.
+///
+/// ```
+/// let options = greenloom_rpc::Options { workers: 8, ..Default::default() };
+/// let connection = options.connect("memory://")?;
+/// # drop(connection);
+/// # Ok::<(), greenloom_rpc::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name under which this server of a topic can be addressed alone. By default, the machine's.
+    pub host: String,
+    /// The exchange of those who name none; by default `openstack`. oslo.messaging's `control_exchange`.
+    pub exchange: String,
+    /// How many requests of a consumer are in work at a time; by default 64. The bus hands out at most twice as many.
+    pub workers: usize,
+    /// How often a request is tried whose work panics or whose worker is lost; by default 5. Then it is put into the topic's
+    /// queue of dead letters.
+    pub tries: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { host: host_name(), exchange: EXCHANGE.into(), workers: 64, tries: 5 }
+    }
+}
+
+impl Options {
+    /// Connects to the bus that the URL names; see [`create_connection`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect(self, url: &str) -> Result<Connection, Error> {
+        Ok(self.connect_over(transport::open(url)?))
+    }
+
+    /// A connection over a transport that there is already, such as one of a [`Bus`](crate::memory::Bus).
+    pub fn connect_over(self, transport: Rc<dyn Transport>) -> Connection {
+        let inner = Inner {
+            transport,
+            options: self,
+            consumers: RefCell::default(),
+            replies: OnceCell::new(),
+            counts: Rc::default(),
+        };
+        Connection { inner: Rc::new(inner) }
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
+}
+
+/// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with
+/// [`Connection::close`], or without a wait when the last of them is dropped, its consumers included.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub transport: Rc<dyn Transport>,
+    pub options: Options,
+    consumers: RefCell<Vec<Rc<Consumer>>>,
+    replies: OnceCell<Rc<Replies>>,
+    pub counts: Rc<ClientCounts>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Green threads that wait on it end, and with the last of them the transport.
+        self.consumers.borrow().iter().for_each(|consumer| consumer.stop());
+        if let Some(replies) = self.replies.get() {
+            replies.stop();
+        }
+    }
+}
+
+impl Inner {
+    /// The queue for answers, made when the first call wants one.
+    pub fn replies(&self) -> Result<Rc<Replies>, TransportError> {
+        if let Some(replies) = self.replies.get() {
+            return Ok(Rc::clone(replies));
+        }
+        let made = Replies::open(&*self.transport, &self.counts)?;
+        // Another call may have been as far meanwhile; a queue that is not used does no harm.
+        Ok(Rc::clone(self.replies.get_or_init(|| made)))
+    }
+}
+
+/// Connects to the bus that a URL names: `memory://` ([which](crate::memory)), or
+/// `amqp://user:password@host:5672/virtual_host`.
+///
+/// # Errors
+/// [`Error::Transport`]: a URL that makes no sense, a bus that cannot be reached.
+///
+/// ```
+/// use greenloom_rpc::{Client, Context, Endpoint, Target, create_connection};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Greet {
+///     name: String,
+/// }
+///
+/// let server = create_connection("memory://")?;
+/// let endpoint = Endpoint::new().method("greet", |_, _: &Context, Greet { name }| Ok(format!("hello {name}"))).build();
+/// server.create_consumer("greeters", [endpoint], false)?;
+/// server.consume_in_threads()?;
+///
+/// let client = Client::new(&create_connection("memory://")?, Target::topic("greeters"));
+/// let greeting: String = client.call("greet", &Greet { name: "r1".into() })?;
+/// assert_eq!(greeting, "hello r1");
+/// # Ok::<(), greenloom_rpc::Error>(())
+/// ```
+pub fn create_connection(url: &str) -> Result<Connection, Error> {
+    Options::default().connect(url)
+}
+
+impl Connection {
+    /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from that of this
+    /// server alone, and with `fanout` also from what is sent to all. [`Connection::consume_in_threads`] begins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a topic, or without an endpoint.
+    pub fn create_consumer(
+        &self,
+        topic: &str,
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        fanout: bool,
+    ) -> Result<(), Error> {
+        let endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
+        if topic.is_empty() || endpoints.is_empty() {
+            return Err(Error::Invalid("a consumer takes a topic and an endpoint".into()));
+        }
+        let Inner { transport, options, consumers, .. } = &*self.inner;
+        consumers.borrow_mut().push(Rc::new(Consumer::new(transport, options, topic, endpoints, fanout)));
+        Ok(())
+    }
+
+    /// Begins to take requests for all consumers that do not yet. Each request runs in a green thread of its consumer's pool.
+    ///
+    /// # Errors
+    /// Those of [`Transport::listen`].
+    pub fn consume_in_threads(&self) -> Result<(), Error> {
+        let consumers = self.inner.consumers.borrow().clone();
+        consumers.iter().try_for_each(Consumer::start)?;
+        Ok(())
+    }
+
+    /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether they are.
+    pub fn stop_consuming(&self, timeout: Duration) -> bool {
+        let deadline = now() + timeout;
+        self.stop_taking();
+        let consumers = self.inner.consumers.borrow().clone();
+        consumers.iter().all(|consumer| consumer.wait(deadline.saturating_sub(now())))
+    }
+
+    /// Takes no more requests, and waits for nothing.
+    pub(crate) fn stop_taking(&self) {
+        let consumers = self.inner.consumers.borrow().clone();
+        consumers.iter().for_each(|consumer| consumer.stop());
+    }
+
+    /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the bus; use
+    /// [`Connection::stop_consuming`] first.
+    pub fn close(&self) {
+        self.inner.consumers.borrow_mut().clear();
+        self.inner.transport.close();
+    }
+
+    /// How its transport is.
+    pub fn state(&self) -> State {
+        self.inner.transport.state()
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// The transport below.
+    pub fn transport(&self) -> &Rc<dyn Transport> {
+        &self.inner.transport
+    }
+
+    /// Counts, latencies and the depths of its consumers' queues, since it was made. On a broker it asks for the depths, and parks.
+    ///
+    /// # Errors
+    /// Those of [`Transport::depth`].
+    ///
+    /// ```
+    /// # let connection = greenloom_rpc::create_connection("memory://")?;
+    /// let stats = connection.stats()?;
+    /// assert_eq!(stats.client.calls.count, 0);
+    /// println!("{stats}");
+    /// # Ok::<(), greenloom_rpc::Error>(())
+    /// ```
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let counts = &self.inner.counts;
+        let client = ClientStats {
+            calls: counts.calls.borrow().latency(),
+            failed: counts.failed.get(),
+            timed_out: counts.timed_out.get(),
+            waiting: self.inner.replies.get().map_or(0, |replies| replies.waiting()),
+            casts: counts.casts.get(),
+            resent: counts.resent.get(),
+            late: counts.late.get(),
+        };
+        let consumers = self.inner.consumers.borrow().clone();
+        let consumers = consumers.iter().map(|consumer| consumer.stats()).collect::<Result<_, _>>()?;
+        Ok(Stats { state: self.state(), client, consumers })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("state", &self.state()).field("options", &self.inner.options).finish()
+    }
+}

@@ -1,0 +1,450 @@
+//! The side that is asked: takes requests from a topic's queues, has them worked on by a pool, answers and acknowledges.
+//!
+//! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for that reason is
+//! told by its unique id: one that is done already is acknowledged, and answered as it was before; one that is in work still
+//! is settled when that ends.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenloom::greenlet::GreenletExit;
+use greenloom::hub::now;
+use greenloom::pool::GreenPool;
+use greenloom::{GreenThread, sleep, spawn};
+
+use crate::connection::Options;
+use crate::endpoint::{self, Endpoint};
+use crate::envelope::{self, Answer, Malformed, Request};
+use crate::failure::Failure;
+use crate::hash::HashMap;
+use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
+use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
+
+/// How many finished requests are remembered.
+const REMEMBERED: usize = 1024;
+
+/// Answers up to this size in bytes are remembered with them.
+const ANSWER_KEPT: usize = 4096;
+
+/// How long an answer is kept ready for a bus that is gone.
+const ANSWER_WAITS: Duration = Duration::from_secs(30);
+
+/// The name in the counts of a method that does not exist.
+const UNKNOWN: &str = "-";
+
+/// Takes requests from a topic.
+pub(crate) struct Consumer {
+    transport: Rc<dyn Transport>,
+    topic: String,
+    addresses: Vec<Address>,
+    endpoints: Vec<Endpoint>,
+    tries: u32,
+    pool: GreenPool,
+    listener: RefCell<Option<Rc<dyn Listener>>>,
+    taking: Cell<Option<GreenThread<()>>>,
+    known: RefCell<Known>,
+    counts: ConsumerCounts,
+}
+
+/// The requests that are in work, and the last that were finished, by unique id.
+#[derive(Default)]
+struct Known {
+    requests: HashMap<Rc<str>, Stage>,
+    /// Those that are finished, in that order.
+    finished: VecDeque<Rc<str>>,
+}
+
+enum Stage {
+    /// The latest delivery of it, which is to be settled in the end.
+    InWork(Incoming),
+    /// What was answered, if it was not too long.
+    Finished(Option<Arc<[u8]>>),
+}
+
+impl Known {
+    /// Ends the work. Returns what is to be settled.
+    fn end(&mut self, id: &str) -> Option<Incoming> {
+        match self.requests.remove(id)? {
+            Stage::InWork(incoming) => Some(incoming),
+            Stage::Finished(_) => None,
+        }
+    }
+
+    /// Ends the work, and remembers it.
+    fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Incoming> {
+        let stage = self.requests.get_mut(id)?;
+        let Stage::InWork(incoming) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
+        if self.finished.len() >= REMEMBERED
+            && let Some(oldest) = self.finished.pop_front()
+        {
+            self.requests.remove(&oldest);
+        }
+        self.finished.push_back(Rc::clone(id));
+        Some(incoming)
+    }
+}
+
+/// How a request ended.
+enum Outcome {
+    Done(Vec<u8>),
+    Failed(Failure),
+    Panicked(Failure),
+    GivenBack,
+}
+
+impl Consumer {
+    pub fn new(
+        transport: &Rc<dyn Transport>,
+        options: &Options,
+        topic: &str,
+        endpoints: Vec<Endpoint>,
+        fanout: bool,
+    ) -> Consumer {
+        let (exchange, topic) = (options.exchange.clone(), topic.to_string());
+        let mut addresses = vec![
+            Address::Topic { exchange: exchange.clone(), topic: topic.clone() },
+            Address::Server { exchange, topic: topic.clone(), server: options.host.clone() },
+        ];
+        if fanout {
+            addresses.push(Address::Fanout { topic: topic.clone() });
+        }
+        Consumer {
+            transport: Rc::clone(transport),
+            topic,
+            addresses,
+            endpoints,
+            tries: options.tries.max(1),
+            pool: GreenPool::new(options.workers.max(1)),
+            listener: RefCell::default(),
+            taking: Cell::default(),
+            known: RefCell::default(),
+            counts: ConsumerCounts::default(),
+        }
+    }
+
+    /// Begins to take requests. What the pool has no place for yet is fetched, so that a worker need not wait for the bus, but
+    /// no more than that: the rest stays with the bus.
+    pub fn start(self: &Rc<Self>) -> Result<(), TransportError> {
+        if self.listener.borrow().is_some() {
+            return Ok(());
+        }
+        let prefetch = u16::try_from(2 * self.pool.size()).unwrap_or(u16::MAX);
+        let listener = self.transport.listen(&self.addresses, prefetch)?;
+        *self.listener.borrow_mut() = Some(Rc::clone(&listener));
+        let consumer = Rc::clone(self);
+        self.taking.set(Some(spawn(move || consumer.take_requests(&*listener))));
+        Ok(())
+    }
+
+    /// Takes no more requests. Those in work go on.
+    pub fn stop(&self) {
+        if let Some(listener) = self.listener.take() {
+            listener.stop();
+        }
+    }
+
+    /// Parks until nothing is in work, at most for `timeout`. Returns whether that is so.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let done = greenloom::timeout(timeout, || {
+            if let Some(taking) = self.taking.take() {
+                // Its panic was reported.
+                let _ = taking.wait();
+            }
+            self.pool.waitall();
+        });
+        done.is_ok()
+    }
+
+    fn take_requests(self: &Rc<Self>, listener: &dyn Listener) {
+        loop {
+            match listener.next() {
+                Ok(incoming) => {
+                    count(&self.counts.received);
+                    let consumer = Rc::clone(self);
+                    // Parks while all workers are busy, which lets the bus keep the rest.
+                    self.pool.spawn_n(move || consumer.work(incoming));
+                }
+                Err(TransportError::Closed) => return,
+                Err(TransportError::Disconnected(reason)) => {
+                    tracing::warn!(
+                        topic = self.topic,
+                        reason,
+                        "the connection was lost; what is unsettled comes again"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(topic = self.topic, %error, "cannot take requests for now; trying again");
+                    sleep(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    /// Sees one message through.
+    fn work(&self, incoming: Incoming) {
+        let began = now();
+        let body = Arc::clone(&incoming.body);
+        let opened = if self.transport.is_wire() { envelope::open(&body) } else { text(&body) };
+        let message = match opened {
+            Ok(message) => message,
+            Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
+        };
+        let request = match Request::decode(&message) {
+            Ok(request) => request,
+            Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
+        };
+        if incoming.tries >= self.tries {
+            let reason = format!("handed out {} times and never done", incoming.tries);
+            return self.bury(incoming, &request.method, request.context.request_id(), &reason);
+        }
+        let Some(work) = self.begin(&request, incoming) else { return };
+        tracing::debug!(
+            request_id = request.context.request_id(),
+            method = &*request.method,
+            topic = self.topic,
+            "request"
+        );
+        let (method, outcome) = {
+            let _heartbeat = self.heartbeat(&request);
+            self.call(&request)
+        };
+        self.end(work, &request, &outcome);
+        let took = now() - began;
+        tracing::debug!(request_id = request.context.request_id(), method, ?took, "request done");
+        let mut methods = self.counts.methods.borrow_mut();
+        let counts = methods.entry(method).or_default();
+        counts.latency.add(took);
+        counts.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
+        counts.panicked += u64::from(matches!(outcome, Outcome::Panicked(_)));
+    }
+
+    /// Takes the work up, unless it is done or in work already.
+    fn begin(&self, request: &Request<'_>, incoming: Incoming) -> Option<Work<'_>> {
+        let Some(id) = request.unique_id.as_deref() else {
+            return Some(Work { consumer: self, id: None, incoming: Some(incoming) });
+        };
+        let mut known = self.known.borrow_mut();
+        let answer = match known.requests.get_mut(id) {
+            None => {
+                let id: Rc<str> = id.into();
+                known.requests.insert(Rc::clone(&id), Stage::InWork(incoming));
+                return Some(Work { consumer: self, id: Some(id), incoming: None });
+            }
+            Some(Stage::InWork(latest)) => {
+                count(&self.counts.duplicates);
+                // The one before came over a connection that is gone; it has nothing left to give back.
+                *latest = incoming;
+                return None;
+            }
+            Some(Stage::Finished(answer)) => answer.clone(),
+        };
+        drop(known);
+        count(&self.counts.duplicates);
+        tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
+        if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
+            self.send_answer(to, answer);
+        }
+        self.acknowledge(incoming);
+        None
+    }
+
+    /// Calls the method. A panic ends there; that the worker is killed does not.
+    fn call(&self, request: &Request<'_>) -> (&'static str, Outcome) {
+        let found = match endpoint::find(&self.endpoints, request) {
+            Ok(found) => found,
+            Err(failure) => return (UNKNOWN, Outcome::Failed(failure)),
+        };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| found.call(request))) {
+            Ok(Ok(result)) => Outcome::Done(result),
+            Ok(Err(failure)) if failure.is_given_back() => Outcome::GivenBack,
+            Ok(Err(failure)) => Outcome::Failed(failure),
+            Err(payload) => Outcome::Panicked(panicked(&request.method, payload)),
+        };
+        (found.name, outcome)
+    }
+
+    /// Answers, and settles the request.
+    fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome) {
+        let (method, request_id) = (&*request.method, request.context.request_id());
+        if let Outcome::GivenBack = outcome {
+            // It goes back when it is dropped.
+            return;
+        }
+        if let Outcome::Failed(failure) | Outcome::Panicked(failure) = outcome {
+            tracing::warn!(request_id, method, topic = self.topic, %failure, "request failed");
+        }
+        let (Some(msg_id), Some(to)) = (request.msg_id.as_deref(), request.reply_q.as_deref()) else {
+            return match outcome {
+                Outcome::Panicked(failure) => self.try_again(work, method, request_id, failure),
+                _ => self.finish(&mut work, None),
+            };
+        };
+        let answer = match outcome {
+            Outcome::Done(result) => Answer::Result(result),
+            Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
+            Outcome::GivenBack => return,
+        };
+        let body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
+        self.send_answer(to, Arc::clone(&body));
+        self.finish(&mut work, Some(body));
+    }
+
+    /// Remembers that it is done, so that it is known if it comes again, and acknowledges it.
+    fn finish(&self, work: &mut Work<'_>, answer: Option<Arc<[u8]>>) {
+        let kept = answer.filter(|answer| answer.len() <= ANSWER_KEPT);
+        let incoming = match work.id.take() {
+            Some(id) => self.known.borrow_mut().finish(&id, kept),
+            None => work.incoming.take(),
+        };
+        if let Some(incoming) = incoming {
+            self.acknowledge(incoming);
+        }
+    }
+
+    fn acknowledge(&self, incoming: Incoming) {
+        if let Err(error) = incoming.settle.ack() {
+            tracing::debug!(topic = self.topic, %error, "could not acknowledge; it comes again and will be known");
+        }
+    }
+
+    /// A cast whose work panicked: nobody else hears of it, so it comes again, but not for ever.
+    fn try_again(&self, mut work: Work<'_>, method: &str, request_id: &str, failure: &Failure) {
+        let Some(incoming) = work.take() else { return };
+        if incoming.tries + 1 >= self.tries {
+            let reason = format!("tried {} times: {failure}", incoming.tries + 1);
+            return self.bury(incoming, method, request_id, &reason);
+        }
+        count(&self.counts.retried);
+        if let Err(error) = incoming.settle.retry() {
+            tracing::debug!(topic = self.topic, %error, "it comes again by itself");
+        }
+    }
+
+    fn bury(&self, incoming: Incoming, method: &str, request_id: &str, reason: &str) {
+        let (topic, queue) = (&self.topic, incoming.queue);
+        match incoming.settle.bury(topic, reason) {
+            Ok(()) => {
+                count(&self.counts.buried);
+                tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; it is kept in {topic}.dead");
+            }
+            Err(error) => {
+                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message")
+            }
+        }
+    }
+
+    /// Sends an answer, and waits for a bus that is gone for a while.
+    fn send_answer(&self, to: &str, body: Arc<[u8]>) {
+        let address = Address::Reply { queue: to.to_string() };
+        let mut gives_up = None;
+        loop {
+            let error = match self.transport.send(&address, Outgoing { body: Arc::clone(&body), ..Outgoing::default() })
+            {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let left = gives_up.get_or_insert_with(|| now() + ANSWER_WAITS).saturating_sub(now());
+            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
+                tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
+                return;
+            }
+        }
+    }
+
+    /// Tells a caller who wants to hear it that the work goes on, for as long as it does.
+    fn heartbeat(&self, request: &Request<'_>) -> Option<Heartbeat> {
+        let every = Duration::try_from_secs_f64(request.monitor? / 2.0).ok().filter(|every| !every.is_zero())?;
+        let address = Address::Reply { queue: request.reply_q.as_deref()?.to_string() };
+        let msg_id = request.msg_id.as_deref()?.to_string();
+        let transport = Rc::clone(&self.transport);
+        Some(Heartbeat(spawn(move || {
+            loop {
+                sleep(every);
+                let body = seal(&*transport, envelope::encode_answer(&msg_id, &Answer::StillWorking));
+                // One that is lost is followed by the next.
+                let _ = transport.send(&address, Outgoing { body, ..Outgoing::default() });
+            }
+        })))
+    }
+
+    pub fn stats(&self) -> Result<ConsumerStats, TransportError> {
+        let counts = &self.counts;
+        let methods = counts.methods.borrow();
+        let methods = methods.iter().map(|(name, counts)| {
+            let stats =
+                MethodStats { latency: counts.latency.latency(), failed: counts.failed, panicked: counts.panicked };
+            (*name, stats)
+        });
+        let methods = methods.collect();
+        let dead = Address::Dead { topic: self.topic.clone() };
+        let mut queues = Vec::new();
+        for address in self.addresses.iter().chain([&dead]) {
+            queues.extend(self.transport.depth(address)?);
+        }
+        Ok(ConsumerStats {
+            topic: self.topic.clone(),
+            received: counts.received.get(),
+            in_work: self.pool.running(),
+            workers: self.pool.size(),
+            methods,
+            duplicates: counts.duplicates.get(),
+            retried: counts.retried.get(),
+            buried: counts.buried.get(),
+            queues,
+        })
+    }
+}
+
+/// A message in the form that the bus carries.
+fn seal(transport: &dyn Transport, message: Vec<u8>) -> Arc<[u8]> {
+    if transport.is_wire() { envelope::seal(&message).into() } else { message.into() }
+}
+
+/// A message that is in no envelope.
+fn text(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
+    std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| Malformed::NotText)
+}
+
+fn panicked(method: &str, payload: Box<dyn Any + Send>) -> Failure {
+    if payload.is::<GreenletExit>() {
+        resume_unwind(payload);
+    }
+    Failure::panicked(method, payload.as_ref())
+}
+
+/// A request in work. If its worker is killed, the request goes back.
+struct Work<'a> {
+    consumer: &'a Consumer,
+    id: Option<Rc<str>>,
+    incoming: Option<Incoming>,
+}
+
+impl Work<'_> {
+    /// What is to be settled.
+    fn take(&mut self) -> Option<Incoming> {
+        let Some(id) = &self.id else { return self.incoming.take() };
+        self.consumer.known.borrow_mut().end(id)
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let left = self.take();
+        drop(left);
+    }
+}
+
+/// Ends with the work.
+struct Heartbeat(GreenThread<()>);
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}

@@ -1,0 +1,375 @@
+//! The wire format: what oslo.messaging writes into a message's body, and reads from it.
+//!
+//! A message is a JSON object. On the wire it is the text inside another one, the envelope, that names the format's version. A
+//! request:
+//!
+//! ```text
+//! {"oslo.version": "2.0", "oslo.message": "{\"method\": \"sync\", \"args\": {\"router\": \"r1\"}, \"version\": \"1.2\",
+//!   \"_unique_id\": \"6f0c...\", \"_msg_id\": \"91ab...\", \"_reply_q\": \"reply_77e1...\", \"_context_request_id\": \"req-...\"}"}
+//! ```
+//!
+//! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null, "ending": true,
+//! "_msg_id": "91ab..."}`. A failure is a JSON object as text, once more. `"ending": false` without a result says that the work goes on.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::id;
+use crate::version::serves;
+
+const VERSION: &str = "2.0";
+const CONTEXT: &str = "_context_";
+
+/// What is wrong with a message.
+#[derive(Debug)]
+pub(crate) enum Malformed {
+    Json(serde_json::Error),
+    Version(String),
+    NotText,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::Json(error) => write!(f, "no message: {error}"),
+            Malformed::Version(version) => write!(f, "the envelope is of version {version:?}; {VERSION} is known"),
+            Malformed::NotText => f.write_str("no message: it is no UTF-8"),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Malformed {
+    fn from(error: serde_json::Error) -> Malformed {
+        Malformed::Json(error)
+    }
+}
+
+/// Puts a message into an envelope.
+pub(crate) fn seal(message: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(message.len() * 5 / 4 + 64);
+    sealed.extend_from_slice(b"{\"oslo.version\": \"2.0\", \"oslo.message\": ");
+    let text = std::str::from_utf8(message).expect("JSON is text");
+    json(&mut sealed, text);
+    sealed.push(b'}');
+    sealed
+}
+
+/// Takes a message out of its envelope; one that has none is returned as it is, as from before there were envelopes.
+pub(crate) fn open(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow, rename = "oslo.version", default)]
+        version: Option<Cow<'a, str>>,
+        #[serde(borrow, rename = "oslo.message", default)]
+        message: Option<Cow<'a, str>>,
+    }
+    let bare = std::str::from_utf8(body).map_err(|_| Malformed::NotText)?;
+    let envelope: Envelope<'_> = serde_json::from_str(bare)?;
+    match (envelope.version, envelope.message) {
+        (Some(version), Some(_)) if serves(VERSION, &version) != Some(true) => Err(Malformed::Version(version.into())),
+        (Some(_), Some(message)) => Ok(message),
+        _ => Ok(Cow::Borrowed(bare)),
+    }
+}
+
+/// Writes a value as JSON.
+fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("text and JSON values are JSON, and a vector takes all");
+}
+
+/// A request as it is sent.
+pub(crate) struct NewRequest<'a> {
+    pub method: &'a str,
+    /// JSON.
+    pub args: &'a [u8],
+    pub namespace: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub context: Sent<'a>,
+    pub unique_id: &'a str,
+    pub answer: Option<WantsAnswer<'a>>,
+}
+
+/// The context that goes with a request: one that there is, or a fresh one, with nothing in it but an id.
+pub(crate) enum Sent<'a> {
+    Given(&'a Context),
+    Fresh(&'a str),
+}
+
+/// Where an answer goes.
+pub(crate) struct WantsAnswer<'a> {
+    pub msg_id: &'a str,
+    pub reply_q: &'a str,
+    /// In seconds: the caller wants to hear twice in this time that the work goes on.
+    pub monitor: Option<u64>,
+}
+
+impl NewRequest<'_> {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.args.len() + 320);
+        out.extend_from_slice(b"{\"method\":");
+        json(&mut out, self.method);
+        out.extend_from_slice(b",\"args\":");
+        out.extend_from_slice(self.args);
+        let mut text = |name: &str, value: &str| {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            json(&mut out, value);
+        };
+        if let Some(namespace) = self.namespace {
+            text("namespace", namespace);
+        }
+        if let Some(version) = self.version {
+            text("version", version);
+        }
+        text("_unique_id", self.unique_id);
+        if let Some(answer) = &self.answer {
+            text("_msg_id", answer.msg_id);
+            text("_reply_q", answer.reply_q);
+            if let Some(seconds) = answer.monitor {
+                // A vector takes all.
+                let _ = write!(out, ",\"_timeout\":{seconds}");
+            }
+        }
+        match self.context {
+            Sent::Given(context) => context.iter().for_each(|(name, value)| {
+                out.push(b',');
+                json(&mut out, &format_args!("{CONTEXT}{name}"));
+                out.push(b':');
+                json(&mut out, value);
+            }),
+            Sent::Fresh(request_id) => {
+                out.extend_from_slice(b",\"_context_request_id\":\"");
+                out.extend_from_slice(request_id.as_bytes());
+                out.push(b'"');
+            }
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+/// A request as it comes in.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub method: Cow<'a, str>,
+    /// Nothing if there are none.
+    pub args: Option<&'a RawValue>,
+    pub namespace: Option<Cow<'a, str>>,
+    pub version: Option<Cow<'a, str>>,
+    pub context: Context,
+    pub unique_id: Option<Cow<'a, str>>,
+    pub msg_id: Option<Cow<'a, str>>,
+    pub reply_q: Option<Cow<'a, str>>,
+    pub monitor: Option<f64>,
+}
+
+impl<'a> Request<'a> {
+    pub fn decode(message: &'a str) -> Result<Request<'a>, Malformed> {
+        Ok(serde_json::from_str(message)?)
+    }
+}
+
+/// A text that is borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What is given as text or `null`.
+fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+    Ok(map.next_value::<Option<Text<'de>>>()?.map(|text| text.0))
+}
+
+impl<'de> Deserialize<'de> for Request<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Request<'de>, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Request<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a request")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Request<'de>, A::Error> {
+                let mut method = None;
+                let mut request = Request {
+                    method: Cow::Borrowed(""),
+                    args: None,
+                    namespace: None,
+                    version: None,
+                    context: Context::empty(),
+                    unique_id: None,
+                    msg_id: None,
+                    reply_q: None,
+                    monitor: None,
+                };
+                while let Some(Text(key)) = map.next_key()? {
+                    match &*key {
+                        "method" => method = text(&mut map)?,
+                        "args" => request.args = map.next_value()?,
+                        "namespace" => request.namespace = text(&mut map)?,
+                        "version" => request.version = text(&mut map)?,
+                        "_unique_id" => request.unique_id = text(&mut map)?,
+                        "_msg_id" => request.msg_id = text(&mut map)?,
+                        "_reply_q" => request.reply_q = text(&mut map)?,
+                        "_timeout" => request.monitor = map.next_value::<serde_json::Value>()?.as_f64(),
+                        other => match other.strip_prefix(CONTEXT) {
+                            Some(name) => request.context.set(name.into(), map.next_value()?),
+                            None => drop(map.next_value::<IgnoredAny>()?),
+                        },
+                    }
+                }
+                request.method = method.ok_or_else(|| serde::de::Error::missing_field("method"))?;
+                Ok(request)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// The answer to a request: the result as JSON, or a failure. Neither says that the work goes on.
+pub(crate) enum Answer<'a> {
+    Result(&'a [u8]),
+    Failure(&'a Failure),
+    StillWorking,
+}
+
+pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
+    let result = if let Answer::Result(json) = answer { json } else { &b"null"[..] };
+    let mut out = Vec::with_capacity(result.len() + 160);
+    out.extend_from_slice(b"{\"result\":");
+    out.extend_from_slice(result);
+    out.extend_from_slice(b",\"failure\":");
+    match answer {
+        Answer::Failure(failure) => json(&mut out, &failure.to_json()),
+        _ => out.extend_from_slice(b"null"),
+    }
+    let ending = if let Answer::StillWorking = answer { &b"false"[..] } else { b"true" };
+    out.extend_from_slice(b",\"ending\":");
+    out.extend_from_slice(ending);
+    out.extend_from_slice(b",\"_msg_id\":");
+    json(&mut out, msg_id);
+    out.extend_from_slice(b",\"_unique_id\":\"");
+    out.extend_from_slice(id::unique().as_bytes());
+    out.extend_from_slice(b"\"}");
+    out
+}
+
+/// An answer as it comes in.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answered<'a> {
+    #[serde(borrow, rename = "_msg_id", default)]
+    pub msg_id: Cow<'a, str>,
+    /// Kept when the message is gone.
+    #[serde(default)]
+    pub result: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub failure: Option<String>,
+    #[serde(default)]
+    pub ending: bool,
+}
+
+impl<'a> Answered<'a> {
+    pub fn decode(message: &'a str) -> Result<Answered<'a>, Malformed> {
+        Ok(serde_json::from_str(message)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(context: &'a Context, args: &'a [u8]) -> NewRequest<'a> {
+        NewRequest {
+            method: "sync",
+            args,
+            namespace: Some("l3"),
+            version: Some("1.2"),
+            context: Sent::Given(context),
+            unique_id: "u1",
+            answer: Some(WantsAnswer { msg_id: "m1", reply_q: "reply_1", monitor: Some(4) }),
+        }
+    }
+
+    #[test]
+    fn a_request_is_the_json_that_oslo_messaging_writes() {
+        let context = Context::empty().with("user", "me").with("roles", ["a", "b"]);
+        let sealed = seal(&request(&context, br#"{"router":"r \"1\""}"#).encode());
+        let envelope: serde_json::Value = serde_json::from_slice(&sealed).unwrap();
+        assert_eq!(envelope["oslo.version"], "2.0");
+        let message: serde_json::Value = serde_json::from_str(envelope["oslo.message"].as_str().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "method": "sync", "args": {"router": "r \"1\""}, "namespace": "l3", "version": "1.2", "_unique_id": "u1",
+            "_msg_id": "m1", "_reply_q": "reply_1", "_timeout": 4, "_context_user": "me", "_context_roles": ["a", "b"],
+        });
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let context = Context::new().with("user", "\u{e9}\n");
+        let sealed = seal(&request(&context, br#"{"n":[1,2]}"#).encode());
+        let message = open(&sealed).unwrap();
+        let read = Request::decode(&message).unwrap();
+        assert_eq!((&*read.method, read.args.unwrap().get()), ("sync", r#"{"n":[1,2]}"#));
+        assert_eq!((read.namespace.as_deref(), read.version.as_deref()), (Some("l3"), Some("1.2")));
+        assert_eq!((read.unique_id.as_deref(), read.msg_id.as_deref()), (Some("u1"), Some("m1")));
+        assert_eq!((read.reply_q.as_deref(), read.monitor), (Some("reply_1"), Some(4.0)));
+        assert_eq!(read.context, context);
+
+        let failure = Failure::new("ValueError", "no");
+        for (answer, result, failed, ends) in [
+            (Answer::Result(b"[1]"), Some("[1]"), None, true),
+            (Answer::Result(b"null"), None, None, true),
+            (Answer::Failure(&failure), None, Some(failure.to_json()), true),
+            (Answer::StillWorking, None, None, false),
+        ] {
+            let sealed = seal(&encode_answer("m1", &answer));
+            let message = open(&sealed).unwrap();
+            let read = Answered::decode(&message).unwrap();
+            let found = read.result.as_ref().map(|json| json.get());
+            assert_eq!((&*read.msg_id, found, read.failure, read.ending), ("m1", result, failed, ends));
+        }
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        // As oslo.messaging 18 sends a cast with an empty context and an unset namespace.
+        let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"f\", \"args\": {\"x\": \"\\u00e9\"}, \"version\": \"1.0\", \"_unique_id\": \"ab\", \"_timeout\": null, \"_msg_id\": null}"}"#;
+        let message = open(body).unwrap();
+        let read = Request::decode(&message).unwrap();
+        assert_eq!((&*read.method, read.args.unwrap().get()), ("f", r#"{"x": "\u00e9"}"#));
+        assert!(read.msg_id.is_none() && read.monitor.is_none() && read.namespace.is_none());
+    }
+
+    #[test]
+    fn messages_from_before_there_were_envelopes_are_read_and_later_ones_refused() {
+        let bare = br#"{"method": "f", "args": {}}"#;
+        assert_eq!(&*Request::decode(&open(bare).unwrap()).unwrap().method, "f");
+        let later = br#"{"oslo.version": "3.0", "oslo.message": "{}"}"#;
+        assert!(matches!(open(later), Err(Malformed::Version(version)) if version == "3.0"));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        for body in [
+            &b""[..],
+            b"hello",
+            b"\xff",
+            b"[]",
+            b"{\"oslo.version\": 2}",
+            b"{}",
+            b"{\"method\": null}",
+            b"{\"method\": \"f\"",
+        ] {
+            let read = open(body).and_then(|message| Request::decode(&message).map(drop));
+            assert!(read.is_err(), "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+}

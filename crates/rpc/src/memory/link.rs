@@ -1,0 +1,303 @@
+//! A connection to a bus, its listeners, and the right to settle what they took.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use greenloom::queue::{Queue as GreenQueue, Reason};
+
+use super::state::{BusState, Consumer, Delivered, Queue, Shared, Unsettled};
+use crate::transport::{Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError};
+
+/// One connection to a bus.
+pub(super) struct MemoryTransport {
+    shared: Arc<Shared>,
+    id: u64,
+    closed: Cell<bool>,
+}
+
+impl MemoryTransport {
+    pub fn on(shared: Arc<Shared>) -> Rc<dyn Transport> {
+        let id = shared.lock().number();
+        Rc::new(MemoryTransport { shared, id, closed: Cell::new(false) })
+    }
+
+    fn check_open(&self) -> Result<(), TransportError> {
+        if self.closed.get() { Err(TransportError::Closed) } else { Ok(()) }
+    }
+
+    fn consumers(&self, state: &BusState) -> Vec<u64> {
+        let mine = state.consumers.iter().filter(|(_, consumer)| consumer.connection == self.id);
+        mine.map(|(id, _)| *id).collect()
+    }
+
+    /// Puts a message into a queue; parks while that is full.
+    fn put<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, BusState>,
+        queue: u64,
+        body: Arc<[u8]>,
+        expires: Option<Duration>,
+    ) -> MutexGuard<'a, BusState> {
+        let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
+        if let Some(room) = room {
+            // Its place stays taken until the message is settled.
+            if let Some(place) = room.try_acquire() {
+                place.forget();
+            } else {
+                drop(state);
+                room.acquire().forget();
+                state = self.shared.lock();
+            }
+        }
+        state.push(queue, body, expires);
+        state
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError> {
+        self.check_open()?;
+        let mut state = self.shared.lock();
+        let id = state.number();
+        let queues: Vec<u64> = from.iter().map(|address| state.declare(address)).collect();
+        let own = from.iter().filter(|address| matches!(address, Address::Reply { .. } | Address::Fanout { .. }));
+        let inbox = Arc::new(GreenQueue::unbounded());
+        let consumer = Consumer {
+            connection: self.id,
+            inbox: Arc::clone(&inbox),
+            prefetch: prefetch.into(),
+            queues: queues.clone(),
+            own: own.cloned().collect(),
+            unsettled: Default::default(),
+            stopped: false,
+        };
+        state.consumers.insert(id, consumer);
+        for queue in queues {
+            if let Some(queue) = state.queues.get_mut(&queue) {
+                queue.consumers.push(id);
+            }
+            state.dispatch(queue);
+        }
+        drop(state);
+        Ok(Rc::new(MemoryListener { shared: Arc::clone(&self.shared), id, inbox }))
+    }
+
+    fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {
+        self.check_open()?;
+        let mut state = self.shared.lock();
+        let expires = message.expires_after.map(|after| state.now() + after);
+        if state.outages > 0 {
+            return Err(lost());
+        }
+        let fault = state.meets_fault();
+        if fault != Some(false) {
+            let body = message.body;
+            let one_queue = state.routes.get(to).map(|queues| (queues.len(), queues.first().copied()));
+            match one_queue {
+                Some((1, Some(queue))) => state = self.put(state, queue, body, expires),
+                Some(_) => {
+                    let queues = state.routes.get(to).cloned().unwrap_or_default();
+                    for queue in queues {
+                        state = self.put(state, queue, Arc::clone(&body), expires);
+                    }
+                }
+                None if message.mandatory || matches!(to, Address::Reply { .. }) => {
+                    return Err(TransportError::Unroutable(to.to_string()));
+                }
+                None => {}
+            }
+        }
+        if fault.is_none() {
+            return Ok(());
+        }
+        let mine = self.consumers(&state);
+        mine.into_iter().for_each(|consumer| state.reconnect(consumer));
+        Err(lost())
+    }
+
+    fn wait_connected(&self, timeout: Duration) -> bool {
+        let state = self.shared.lock();
+        if state.outages == 0 {
+            return !self.closed.get();
+        }
+        let up = Arc::clone(&state.up);
+        drop(state);
+        up.wait_timeout(timeout).is_ok() && !self.closed.get()
+    }
+
+    fn state(&self) -> State {
+        match self.closed.get() {
+            true => State::Closed,
+            false if self.shared.lock().outages > 0 => State::Reconnecting,
+            false => State::Connected,
+        }
+    }
+
+    fn depth(&self, of: &Address) -> Result<Option<Depth>, TransportError> {
+        self.check_open()?;
+        let state = self.shared.lock();
+        let Some(ids) = state.routes.get(of) else { return Ok(None) };
+        let ready = ids.iter().filter_map(|id| state.queues.get(id)).map(Queue::len).sum();
+        let out = state.consumers.values().flat_map(|consumer| consumer.unsettled.values());
+        let unsettled = out.filter(|unsettled| ids.contains(&unsettled.queue)).count();
+        Ok(Some(Depth { queue: of.to_string(), ready, unsettled: Some(unsettled) }))
+    }
+
+    fn is_wire(&self) -> bool {
+        false
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        let mut state = self.shared.lock();
+        for consumer in self.consumers(&state) {
+            state.stop_consumer(consumer);
+            state.reconnect(consumer);
+        }
+    }
+}
+
+impl Drop for MemoryTransport {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn lost() -> TransportError {
+    TransportError::Disconnected("the bus cut it".into())
+}
+
+struct MemoryListener {
+    shared: Arc<Shared>,
+    id: u64,
+    inbox: Arc<GreenQueue<Delivered>>,
+}
+
+impl Listener for MemoryListener {
+    fn next(&self) -> Result<Incoming, TransportError> {
+        loop {
+            let delivery = match self.inbox.get() {
+                Ok(Delivered::Message(delivery)) => delivery,
+                Ok(Delivered::Lost) => return Err(lost()),
+                Err(Reason::Closed) => return Err(TransportError::Closed),
+                Err(refused) => return Err(TransportError::Failed(refused.to_string())),
+            };
+            let mut state = self.shared.lock();
+            let BusState { consumers, queues, .. } = &mut *state;
+            let unsettled = consumers.get_mut(&self.id).and_then(|consumer| consumer.unsettled.get_mut(&delivery));
+            // One that has gone back since it was fetched comes again.
+            let Some(Unsettled { queue, message, out }) = unsettled else { continue };
+            let Some(queue) = queues.get(queue) else { continue };
+            *out = true;
+            return Ok(Incoming {
+                body: Arc::clone(&message.body),
+                queue: Arc::clone(&queue.name),
+                tries: message.tries,
+                reason: message.reason.clone(),
+                settle: Box::new(Token { shared: Arc::clone(&self.shared), consumer: self.id, delivery, used: false }),
+            });
+        }
+    }
+
+    fn stop(&self) {
+        self.shared.lock().stop_consumer(self.id);
+    }
+}
+
+impl Drop for MemoryListener {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The right to settle one delivery.
+struct Token {
+    shared: Arc<Shared>,
+    consumer: u64,
+    delivery: u64,
+    used: bool,
+}
+
+impl Token {
+    /// Ends the delivery, and lets `effect` do with it what is to be done.
+    fn finish(&mut self, effect: impl FnOnce(&mut BusState, Unsettled)) -> Result<(), TransportError> {
+        self.used = true;
+        let mut state = self.shared.lock();
+        let connection = state.consumers.get(&self.consumer).map(|consumer| consumer.connection);
+        let fault = state.meets_fault();
+        let mut found = true;
+        if fault != Some(false) {
+            match state.settle(self.consumer, self.delivery) {
+                Some(unsettled) => effect(&mut state, unsettled),
+                None => found = false,
+            }
+            state.feed(self.consumer);
+        }
+        if fault.is_some() {
+            let consumers = state.consumers.iter().filter(|(_, consumer)| Some(consumer.connection) == connection);
+            let of_it: Vec<u64> = consumers.map(|(id, _)| *id).collect();
+            of_it.into_iter().for_each(|consumer| state.reconnect(consumer));
+        }
+        if found && fault.is_none() { Ok(()) } else { Err(lost()) }
+    }
+}
+
+impl Settle for Token {
+    fn ack(mut self: Box<Self>) -> Result<(), TransportError> {
+        self.finish(|state, unsettled| {
+            if let Some(queue) = state.queues.get(&unsettled.queue) {
+                queue.release_room();
+            }
+        })
+    }
+
+    fn retry(mut self: Box<Self>) -> Result<(), TransportError> {
+        self.finish(|state, unsettled| {
+            let Unsettled { queue: id, mut message, .. } = unsettled;
+            message.tries += 1;
+            message.age = state.number();
+            if let Some(queue) = state.queues.get_mut(&id) {
+                queue.fresh.push_back(message);
+            }
+            state.dispatch(id);
+        })
+    }
+
+    fn bury(mut self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
+        let dead = Address::Dead { topic: topic.into() };
+        self.finish(|state, unsettled| {
+            if let Some(queue) = state.queues.get(&unsettled.queue) {
+                queue.release_room();
+            }
+            let id = state.declare(&dead);
+            let (limit, age) = (state.limit, state.number());
+            let mut message = unsettled.message;
+            (message.age, message.expires, message.reason) = (age, None, Some(reason.into()));
+            if let Some(queue) = state.queues.get_mut(&id) {
+                queue.fresh.push_back(message);
+                if queue.len() > limit {
+                    // The newest say more about what is wrong now.
+                    queue.fresh.pop_front();
+                }
+            }
+            state.dispatch(id);
+        })
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if self.used {
+            return;
+        }
+        let mut state = self.shared.lock();
+        if let Some(unsettled) = state.settle(self.consumer, self.delivery) {
+            let queue = unsettled.queue;
+            state.give_back(unsettled);
+            state.dispatch(queue);
+            state.feed(self.consumer);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `memory://`: a message bus inside the process, for programs that need no server and for tests.
+//!
+//! It behaves as the broker does: queues, acknowledgements, prefetch, messages that come back when their listener goes, expiry,
+//! dead letters, a send that parks while a queue is full. What it does not do is outlive the process.
+//!
+//! | URL | the bus |
+//! |---|---|
+//! | `memory://` | of this OS thread |
+//! | `memory://name` | of the whole process: hubs on other OS threads reach it by its name |
+//! | `memory://?limit=500` | with room for 500 messages in a queue; whoever makes the bus says so. The default is 10,000 |
+//!
+//! A bus lives as long as somebody is connected to it. Tests make one of their own with [`Bus::new`], and may give it [`Faults`]: lost
+//! connections, lost messages and reordering, from a seed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use greenloom::spawn_after;
+use greenloom::sync::Event;
+
+use crate::transport::{Transport, TransportError};
+use link::MemoryTransport;
+use state::Shared;
+
+mod link;
+mod state;
+
+/// How many messages a queue holds.
+const LIMIT: usize = 10_000;
+
+/// What goes wrong on a bus, decided by a generator that starts from a seed. With the seed of a
+/// [`Simulation`](greenloom::testing::Simulation), a run can be repeated.
+///
+/// ```
+/// use greenloom_rpc::memory::{Bus, Faults};
+///
+/// let bus = Bus::with_faults(Faults { seed: 7, cut: 0.1, reorder: 0.5, ..Faults::default() });
+/// let transport = bus.connect();
+/// # let _ = transport;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Where the generator starts.
+    pub seed: u64,
+    /// How likely a send or a settlement is to meet a lost connection, half of them after it has had its effect.
+    pub cut: f64,
+    /// How likely a message is to vanish although it was sent, as when a broker dies that keeps its queues in memory.
+    pub lose: f64,
+    /// How likely the next message is to be not the oldest one.
+    pub reorder: f64,
+}
+
+/// A bus in memory. Clones are the same bus.
+#[derive(Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+    /// Its times are those of the hub where it was made.
+    here: PhantomData<Rc<()>>,
+}
+
+impl Bus {
+    /// A bus of one's own, that no URL names.
+    pub fn new() -> Bus {
+        Bus::with_faults(Faults::default())
+    }
+
+    /// A bus on which things go wrong.
+    pub fn with_faults(faults: Faults) -> Bus {
+        Bus { shared: Arc::new(Shared::new(LIMIT, None, faults)), here: PhantomData }
+    }
+
+    /// As [`Bus::new`], with room for `limit` messages in a queue.
+    pub fn with_limit(limit: usize) -> Bus {
+        Bus { shared: Arc::new(Shared::new(limit, None, Faults::default())), here: PhantomData }
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Rc<dyn Transport> {
+        MemoryTransport::on(Arc::clone(&self.shared))
+    }
+
+    /// Cuts all connections; they come back after `outage`. Must be called where a green thread can be started.
+    ///
+    /// ```
+    /// use greenloom_rpc::{memory::Bus, transport::State};
+    /// use std::time::Duration;
+    ///
+    /// let bus = Bus::new();
+    /// let transport = bus.connect();
+    /// bus.cut(Duration::from_millis(5));
+    /// assert_eq!(transport.state(), State::Reconnecting);
+    /// assert!(transport.wait_connected(Duration::from_secs(1)));
+    /// ```
+    pub fn cut(&self, outage: Duration) {
+        let mut state = self.shared.lock();
+        state.outages += 1;
+        if state.outages == 1 {
+            state.up = Arc::new(Event::new());
+        }
+        let all: Vec<u64> = state.consumers.keys().copied().collect();
+        all.into_iter().for_each(|consumer| state.cut_consumer(consumer));
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        drop(spawn_after(outage, move || shared.restore()));
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Bus {
+        Bus::new()
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("Bus")
+            .field("queues", &state.queues.len())
+            .field("listeners", &state.consumers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects to the bus that the URL names.
+pub(crate) fn open(rest: &str) -> Result<Rc<dyn Transport>, TransportError> {
+    thread_local! {
+        static OF_THIS_THREAD: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
+    }
+    static OF_THE_PROCESS: Mutex<BTreeMap<String, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+
+    let (name, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let name = name.trim_end_matches('/');
+    let limit = parse_options(options)?;
+    let find_or_make = |place: &mut Weak<Shared>, clock| {
+        place.upgrade().unwrap_or_else(|| {
+            let made = Arc::new(Shared::new(limit, clock, Faults::default()));
+            *place = Arc::downgrade(&made);
+            made
+        })
+    };
+    let shared = if name.is_empty() {
+        OF_THIS_THREAD.with_borrow_mut(|place| find_or_make(place, None))
+    } else {
+        let mut buses = OF_THE_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        buses.retain(|_, bus| bus.strong_count() > 0);
+        find_or_make(buses.entry(name.to_string()).or_default(), Some(Instant::now()))
+    };
+    Ok(MemoryTransport::on(shared))
+}
+
+fn parse_options(options: &str) -> Result<usize, TransportError> {
+    let mut limit = LIMIT;
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("limit", number)) => {
+                let parsed = number.parse().ok().filter(|limit| *limit > 0);
+                limit = parsed.ok_or_else(|| TransportError::Url(format!("limit={number:?} is no positive number")))?;
+            }
+            _ => return Err(TransportError::Url(format!("memory:// has no option {option:?}"))),
+        }
+    }
+    Ok(limit)
+}

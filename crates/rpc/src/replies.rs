@@ -1,0 +1,122 @@
+//! The queue where a connection's calls get their answers.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenloom::queue::Queue;
+use greenloom::{sleep, spawn};
+use serde_json::value::RawValue;
+
+use crate::envelope::{self, Answered, Malformed};
+use crate::hash::HashMap;
+use crate::id;
+use crate::stats::{ClientCounts, count};
+use crate::transport::{Address, Listener, Transport, TransportError};
+
+/// What a caller hears.
+pub(crate) enum Heard {
+    Answer {
+        result: Option<Box<RawValue>>,
+        failure: Option<String>,
+        ending: bool,
+    },
+    /// The connection was lost, and with it perhaps the request or the answer.
+    Lost(String),
+}
+
+/// The callers who wait, by the id of their message.
+pub(crate) struct Replies {
+    pub queue: String,
+    listener: Rc<dyn Listener>,
+    waiting: RefCell<HashMap<String, Rc<Queue<Heard>>>>,
+    counts: Rc<ClientCounts>,
+}
+
+impl Replies {
+    /// Declares a queue and has a green thread read from it until that is stopped, or the transport closed.
+    pub fn open(transport: &dyn Transport, counts: &Rc<ClientCounts>) -> Result<Rc<Replies>, TransportError> {
+        let queue = format!("reply_{}", id::unique());
+        let listener = transport.listen(&[Address::Reply { queue: queue.clone() }], 0)?;
+        let replies = Rc::new(Replies { queue, listener, waiting: RefCell::default(), counts: Rc::clone(counts) });
+        let (reader, wire) = (Rc::clone(&replies), transport.is_wire());
+        drop(spawn(move || reader.read(wire)));
+        Ok(replies)
+    }
+
+    fn read(&self, wire: bool) {
+        loop {
+            match self.listener.next() {
+                Ok(incoming) => {
+                    if let Err(malformed) = self.deliver(&incoming.body, wire) {
+                        tracing::warn!(queue = self.queue, %malformed, "threw an answer away");
+                    }
+                    // Nobody but this reader knows the queue: one that comes twice finds nobody waiting.
+                    let _ = incoming.settle.ack();
+                }
+                Err(TransportError::Closed) => {
+                    return self.tell_all(|| Heard::Lost("the connection was closed".into()));
+                }
+                Err(TransportError::Disconnected(reason)) => self.tell_all(|| Heard::Lost(reason.clone())),
+                Err(error) => {
+                    tracing::error!(queue = self.queue, %error, "cannot take answers for now; trying again");
+                    sleep(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, body: &Arc<[u8]>, wire: bool) -> Result<(), Malformed> {
+        let message = match wire {
+            true => envelope::open(body)?,
+            false => std::str::from_utf8(body).map_err(|_| Malformed::NotText)?.into(),
+        };
+        let Answered { msg_id, result, failure, ending } = Answered::decode(&message)?;
+        match self.waiting.borrow().get(&*msg_id) {
+            // A caller's queue has no limit and is never closed.
+            Some(caller) => drop(caller.try_put(Heard::Answer { result, failure, ending })),
+            None => {
+                count(&self.counts.late);
+                tracing::debug!(msg_id = &*msg_id, "an answer came when nobody waited for it any more");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, what: impl Fn() -> Heard) {
+        for caller in self.waiting.borrow().values() {
+            let _ = caller.try_put(what());
+        }
+    }
+
+    /// Ends the reading.
+    pub fn stop(&self) {
+        self.listener.stop();
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Registers a caller.
+    pub fn expect(self: &Rc<Self>) -> Expected {
+        let (msg_id, heard) = (id::unique(), Rc::new(Queue::unbounded()));
+        self.waiting.borrow_mut().insert(msg_id.clone(), Rc::clone(&heard));
+        Expected { replies: Rc::clone(self), msg_id, heard }
+    }
+}
+
+/// A caller who waits, until it is dropped.
+pub(crate) struct Expected {
+    replies: Rc<Replies>,
+    pub msg_id: String,
+    pub heard: Rc<Queue<Heard>>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.replies.waiting.borrow_mut().remove(&self.msg_id);
+    }
+}

@@ -1,0 +1,243 @@
+//! What a message bus must offer to carry requests and replies.
+//!
+//! Two kinds exist: [`memory`](crate::memory), and AMQP 0-9-1. Everything above, [`Client`](crate::Client),
+//! [`Connection`](crate::Connection) and [`Service`](crate::Service), knows only this trait, so a program moves from one to the
+//! other by its URL.
+//!
+//! A transport moves bytes. It knows queues, acknowledgements and lost connections; it does not know methods, arguments,
+//! envelopes or callers.
+//!
+//! # What both kinds promise
+//! - A message that was sent without an error is in its queue, or in the queues of a fanout, until it is acknowledged, its time
+//!   has run out, or the queue is gone.
+//! - One queue's messages are handed out in the order in which they were sent; one that comes back goes ahead of those that
+//!   were never out.
+//! - A listener has at most `prefetch` messages that are not settled. What is not settled when a listener goes, whether it was
+//!   stopped, dropped or cut off, comes back, and its [`tries`](Incoming::tries) count one more.
+//! - A lost connection is made again by the transport, with all that was declared.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where messages go to and come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// The queue `topic`, which all servers of the topic share: each message goes to one of them.
+    Topic {
+        /// The exchange, as oslo.messaging's `control_exchange`.
+        exchange: String,
+        /// The topic.
+        topic: String,
+    },
+    /// The queue `topic.server` of one server.
+    Server {
+        /// The exchange.
+        exchange: String,
+        /// The topic.
+        topic: String,
+        /// The server.
+        server: String,
+    },
+    /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each message.
+    Fanout {
+        /// The topic.
+        topic: String,
+    },
+    /// A queue of this name that one caller has for its replies.
+    Reply {
+        /// The queue.
+        queue: String,
+    },
+    /// The queue `topic.dead`, where messages of the topic end that were given up.
+    Dead {
+        /// The topic.
+        topic: String,
+    },
+}
+
+impl fmt::Display for Address {
+    /// The name of the queue; of a fanout, that of the exchange.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Topic { topic, .. } => f.write_str(topic),
+            Address::Server { topic, server, .. } => write!(f, "{topic}.{server}"),
+            Address::Fanout { topic } => write!(f, "{topic}_fanout"),
+            Address::Reply { queue } => f.write_str(queue),
+            Address::Dead { topic } => write!(f, "{topic}.dead"),
+        }
+    }
+}
+
+/// A message that is to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing {
+    /// What it says. Shared, since it may be sent again, or to several queues.
+    pub body: Arc<[u8]>,
+    /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
+    pub expires_after: Option<Duration>,
+    /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.
+    pub mandatory: bool,
+}
+
+/// A message that has come in. One that is dropped unsettled goes back into its queue.
+pub struct Incoming {
+    /// What it says. Shared, since a bus keeps it until it is settled.
+    pub body: Arc<[u8]>,
+    /// The queue it was in.
+    pub queue: Arc<str>,
+    /// How often it was handed out before, as far as the transport knows.
+    pub tries: u32,
+    /// Why it was given up, for one from [`Address::Dead`].
+    pub reason: Option<String>,
+    /// What is done with it in the end.
+    pub settle: Box<dyn Settle>,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("body", &String::from_utf8_lossy(&self.body))
+            .field("queue", &self.queue)
+            .field("tries", &self.tries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be done with a message that has come in. Each may park.
+///
+/// Dropping it unused gives the message back, as when its listener goes. That may happen while a green thread unwinds, so it
+/// must not park.
+///
+/// # Errors
+/// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come again.
+pub trait Settle {
+    /// It is done with.
+    fn ack(self: Box<Self>) -> Result<(), TransportError>;
+
+    /// Lets it come again, with one more on its [`tries`](Incoming::tries).
+    fn retry(self: Box<Self>) -> Result<(), TransportError>;
+
+    /// Gives it up: it goes into the queue [`Address::Dead`] of `topic`, with the reason, and is kept there.
+    fn bury(self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError>;
+}
+
+/// What takes messages in, from one or several addresses.
+pub trait Listener {
+    /// Parks until there is a message. Several green threads may wait; each gets another one.
+    ///
+    /// # Errors
+    /// - [`TransportError::Disconnected`], once each time the connection was lost. The listener goes on: the next call waits
+    ///   until there is a connection again.
+    /// - [`TransportError::Closed`] after [`Listener::stop`] or [`Transport::close`].
+    fn next(&self) -> Result<Incoming, TransportError>;
+
+    /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not handed out
+    /// go back. Does not park.
+    fn stop(&self);
+}
+
+/// How a transport is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Messages go through.
+    Connected,
+    /// The connection was lost and is being made again.
+    Reconnecting,
+    /// It was closed.
+    Closed,
+}
+
+/// How full a queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// The queue's name.
+    pub queue: String,
+    /// How many wait in it.
+    pub ready: usize,
+    /// How many were handed out and are not settled, where the transport knows.
+    pub unsettled: Option<usize>,
+}
+
+/// A connection to a message bus; see the [module](self). It stays on the OS thread where it was made.
+pub trait Transport {
+    /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a limit.
+    ///
+    /// # Errors
+    /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no connection in a
+    /// time that the transport sets.
+    fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
+
+    /// Sends a message and parks until the bus has taken it over.
+    ///
+    /// # Errors
+    /// - [`TransportError::Disconnected`] when the connection was lost before that: it may have gone through or not.
+    /// - [`TransportError::Unroutable`] for a mandatory message without a queue, and for a reply queue that is gone.
+    /// - [`TransportError::Closed`], [`TransportError::Failed`].
+    fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError>;
+
+    /// Parks until there is a connection, at most for `timeout`. Returns whether there is.
+    fn wait_connected(&self, timeout: Duration) -> bool;
+
+    /// How it is.
+    fn state(&self) -> State;
+
+    /// How full the queue of an address is; nothing if it does not exist. May park.
+    ///
+    /// # Errors
+    /// Those of [`Transport::listen`].
+    fn depth(&self, of: &Address) -> Result<Option<Depth>, TransportError>;
+
+    /// Whether bodies cross the border of the process, and so have to be in the form that others read.
+    fn is_wire(&self) -> bool {
+        true
+    }
+
+    /// Stops all listeners and ends the connection. Whoever waits for it gets [`TransportError::Closed`].
+    fn close(&self);
+}
+
+/// Why a transport did not do something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// It was closed, by this side.
+    Closed,
+    /// The connection was lost.
+    Disconnected(String),
+    /// Nobody has a queue there.
+    Unroutable(String),
+    /// The bus refuses: the reason, in its words.
+    Failed(String),
+    /// The URL makes no sense.
+    Url(String),
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TransportError::Closed => f.write_str("the connection was closed"),
+            TransportError::Disconnected(reason) => write!(f, "the connection was lost: {reason}"),
+            TransportError::Unroutable(address) => write!(f, "nobody has listened on {address}"),
+            TransportError::Failed(reason) => write!(f, "the message bus refuses: {reason}"),
+            TransportError::Url(problem) => write!(f, "bad transport URL: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// Connects to the bus that a URL names.
+///
+/// # Errors
+/// [`TransportError::Url`], and those of the transport.
+pub fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
+    match url.split_once("://") {
+        Some(("memory", rest)) => crate::memory::open(rest),
+        Some(("amqp" | "amqps" | "rabbit", _)) => crate::amqp::open(url),
+        Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
+        None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
+    }
+}

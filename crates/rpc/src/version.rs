@@ -1,0 +1,46 @@
+//! Versions of interfaces: `major.minor`, where a minor step adds and a major step breaks.
+
+/// Whether what `has` offers serves one who asks for `wants`: the same major number, and a minor one that is as high. A third
+/// number counts where the first two are equal. `None` for what is no version.
+///
+/// Semantics: oslo's `version_is_compatible`.
+pub(crate) fn serves(has: &str, wants: &str) -> Option<bool> {
+    let (has, wants) = (parse(has)?, parse(wants)?);
+    Some(has.0 == wants.0 && (has.1, has.2) >= (wants.1, wants.2))
+}
+
+fn parse(version: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    let revision = numbers.next().unwrap_or(Some(0))?;
+    numbers.next().is_none().then_some((major, minor, revision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serves;
+
+    #[test]
+    fn a_higher_minor_number_serves_a_lower_one_of_the_same_major() {
+        for (has, wants, serves_it) in [
+            ("1.3", "1.3", true),
+            ("1.3", "1.0", true),
+            ("1.3", "1.4", false),
+            ("1.10", "1.9", true),
+            ("2.0", "1.0", false),
+            ("1.0", "2.0", false),
+            ("1.3.2", "1.3.1", true),
+            ("1.3", "1.3.1", false),
+            ("1.4", "1.3.9", true),
+        ] {
+            assert_eq!(serves(has, wants), Some(serves_it), "{has} for {wants}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_told_apart() {
+        for bad in ["", "1", "1.", "one.two", "1.2.3.4", "1.-2"] {
+            assert_eq!(serves("1.0", bad), None, "{bad:?}");
+        }
+    }
+}
