@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-loom test-asan bench bench-rust check fuzz soak
+.PHONY: help demo test test-rpc test-rust test-fallbacks test-loom test-asan bench bench-rust check fuzz soak
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -11,7 +11,7 @@ help: ## show this
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
 
-test: test-rust test-fallbacks test-loom test-python ## every test
+test: test-rust test-fallbacks test-loom test-rpc test-python ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test
@@ -24,6 +24,10 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 
 test-loom: ## all interleavings of a hub's inbox
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
+
+# One after another: they share a broker, and some of them kill it.
+test-rpc: ## services over a RabbitMQ that is installed where it is missing, started for the tests, and stopped
+	crates/rpc/tests/rabbitmq/broker.sh run $(CARGO) test -p greenloom-rpc --test rabbitmq -- --ignored --test-threads=1
 
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may follow").
 # The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
@@ -48,6 +52,7 @@ SECONDS ?= 60
 fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
+	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600
 

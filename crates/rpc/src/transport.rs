@@ -236,6 +236,7 @@ impl std::error::Error for TransportError {}
 pub fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
     match url.split_once("://") {
         Some(("memory", rest)) => crate::memory::open(rest),
+        Some(("amqp" | "amqps" | "rabbit", _)) => crate::amqp::open(url),
         Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
         None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
     }
