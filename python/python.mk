@@ -1,13 +1,15 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there.
 #
 #   make venv [PYTHON=3.12]         .venv (or .venv-3.12) with greenloom, greenlet and eventlet from this tree
-#   make test-python [PYTHON=3.12]  our tests, greenlet's own and eventlet's own, on every supported CPython here or on one
-#   make test-matrix                eventlet's own tests on every CPython and every hub, with databases; CPython 3.14 from Debian
+#   make demo-python                the router agent on eventlet: on ours, and on stock's beside it
+#   make test-python [PYTHON=3.12]  our tests, greenlet's and eventlet's, on every supported CPython here or on one
+#   make test-matrix                eventlet's own tests on every CPython and hub, with databases
 #   make eventlet-baseline          what stock eventlet passes of its own tests
-#   make dependents                gevent, SQLAlchemy and stock eventlet on our greenlet
-#   make bench-python               figures beside stock greenlet's
+#   make dependents                 gevent, SQLAlchemy, stock eventlet on our greenlet; Celery, gunicorn and more on our eventlet
+#   make soak-python MINUTES=10     everything at once on eventlet; memory must stay flat, nothing may be lost
+#   make bench-python               figures beside stock greenlet's and stock eventlet's
 
-.PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python
+.PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
 venv:
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -27,6 +29,13 @@ eventlet-baseline:
 
 bench-python:
 	@python/tools/bench.sh
+	@python/tools/bench-eventlet.sh $(FIGURES)
+
+demo-python:
+	@PYTHON="$(PYTHON)" python/tools/demo.sh $(ARGS)
+
+soak-python: venv
+	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tools/soak.py $(MINUTES)
 
 dependents:
 	@PYTHON="$(PYTHON)" python/tools/dependents.sh

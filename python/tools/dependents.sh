@@ -1,15 +1,29 @@
 #!/bin/sh
-# Shows unmodified packages that stand on greenlet running on ours: gevent, SQLAlchemy with aiosqlite, stock eventlet.
+# Shows unmodified programs on ours: gevent, SQLAlchemy with aiosqlite and stock eventlet on our greenlet; a Flask-SocketIO chat, a
+# Celery worker, an oslo.messaging server and gunicorn on our eventlet. EXAMPLES names some of the latter.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 PYTHON=${PYTHON:-3.11}
 found=$(PYTHON=$PYTHON "$here/tools/find-pythons.sh")
-venv="$root/target/dependents-${found%% *}"
+version=${found%% *}
+venv="$root/target/dependents-$version"
 "$here/tools/make-venv.sh" "${found#* }" "$venv"
+pip="$venv/bin/python -m pip --disable-pip-version-check"
 # Ours is installed, so the resolver has to find that it satisfies what they ask for.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check gevent sqlalchemy aiosqlite eventlet
-"$venv/bin/python" -m pip check --disable-pip-version-check
-for program in gevent_server sqlalchemy_asyncio stock_eventlet; do
-    "$venv/bin/python" "$here/tests/dependents/$program.py"
+$pip install --quiet gevent sqlalchemy aiosqlite -r "$here/examples/requirements.txt"
+$pip check
+# Stock eventlet goes first on the path of its own program only.
+stock="$root/target/stock-eventlet-alone-$version"
+[ -d "$stock/eventlet" ] || $pip install --quiet --no-deps --target "$stock" eventlet==0.41.3
+command -v redis-server >/dev/null || [ "$(id -u)" != 0 ] || apt-get install -y redis-server >/dev/null
+
+for program in gevent_server sqlalchemy_asyncio; do
+    timeout 120 "$venv/bin/python" "$here/tests/dependents/$program.py"
 done
+PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock_eventlet.py"
+failed=
+for example in ${EXAMPLES:-chat celery_worker oslo_server gunicorn_app}; do
+    timeout 180 "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"
+done
+[ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

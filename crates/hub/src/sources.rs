@@ -140,6 +140,21 @@ impl<W> Sources<W> {
         Ok(key)
     }
 
+    /// The key of this very file, if the newest source of the descriptor's number is it and not a file that was closed.
+    ///
+    /// # Errors
+    /// Those of [`Poller::change`].
+    pub fn find_open(&mut self, poller: &Poller, fd: BorrowedFd<'_>) -> io::Result<Option<SourceKey>> {
+        let Some(key) = self.find(fd.as_raw_fd()) else { return Ok(None) };
+        let Some(source) = self.get(key) else { return Ok(None) };
+        let mode = source.mode();
+        match poller.change(fd, key.to_bits(), mode) {
+            Ok(()) => Ok(Some(key)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The newest source registered for a file descriptor's number.
     pub fn find(&self, fd: RawFd) -> Option<SourceKey> {
         *self.by_fd.get(usize::try_from(fd).ok()?)?
@@ -185,6 +200,18 @@ impl<W> Sources<W> {
         if let Some(source) = self.get(key) {
             let ready = direction == Direction::Read && source.read_closed;
             source.side(direction).ready = ready;
+        }
+    }
+
+    /// Notes that an operation has just said that it would block. It knows better than earlier events did: an error that was
+    /// reported and fetched leaves a socket that can be used again.
+    #[inline]
+    pub fn would_block(&mut self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.get(key) {
+            if direction == Direction::Read {
+                source.read_closed = false;
+            }
+            source.side(direction).ready = false;
         }
     }
 

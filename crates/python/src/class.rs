@@ -33,6 +33,11 @@ pub trait Payload: Sized + 'static {
     /// What an instance begins with, before `__init__`.
     fn new() -> Self;
 
+    /// Runs when an instance is made, before `__init__`, with the same arguments.
+    fn made(_this: This<'_, Self>, _args: Args<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Tells the garbage collector of objects that it holds. Those that it does not name are never part of a garbage cycle.
     fn visit(&self, _visit: &mut dyn FnMut(*mut PyObject)) {}
 
@@ -127,6 +132,20 @@ impl<'a, T: Payload> This<'a, T> {
         unsafe { ffi::Py_TYPE(self.object) == T::cell().kind() }
     }
 
+    /// Puts another dict, or none, in the place of the instance's attributes. Returns the former one.
+    pub fn replace_attributes(self, dict: Option<Owned>) -> Option<Owned> {
+        let dict = dict.map_or(ptr::null_mut(), Owned::into_raw);
+        // SAFETY: live; the instance owns its dict.
+        unsafe { Owned::new(ptr::replace(&raw mut (*self.object.cast::<Instance<T>>()).dict, dict)).ok() }
+    }
+
+    /// The attributes that were set on the instance: a dict, borrowed; null if there are none.
+    #[inline]
+    pub fn dict(self) -> *mut PyObject {
+        // SAFETY: live.
+        unsafe { (*self.object.cast::<Instance<T>>()).dict }
+    }
+
     /// Whether attributes were set on the instance.
     pub fn has_own_attributes(self) -> bool {
         // SAFETY: live; the dict is a dict or null.
@@ -146,9 +165,11 @@ pub unsafe fn make<T: Payload>(value: T) -> Result<Owned> {
     unsafe { allocate(T::cell().kind(), value) }
 }
 
+/// A new instance of the type or a subclass, `__init__` not called.
+///
 /// # Safety
 /// The interpreter's lock is held; the type is the payload's or a subclass.
-unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owned> {
+pub unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owned> {
     // SAFETY: the fresh object is zeroed behind its head. It is tracked already, but nothing runs before its value is there.
     unsafe {
         let alloc = (*kind).tp_alloc.unwrap_or(ffi::PyType_GenericAlloc);
@@ -162,11 +183,17 @@ unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owne
 /// Called by the interpreter.
 unsafe extern "C-unwind" fn new<T: Payload>(
     kind: *mut PyTypeObject,
-    _args: *mut PyObject,
-    _kwargs: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: called by the interpreter.
-    unsafe { allocate(kind, T::new()) }.map_or(ptr::null_mut(), Owned::into_raw)
+    let object = unsafe {
+        allocate(kind, T::new()).and_then(|object| {
+            T::made(This::of(object.as_ptr()), Args::from_tuple(args, kwargs))?;
+            Ok(object)
+        })
+    };
+    object.map_or(ptr::null_mut(), Owned::into_raw)
 }
 
 /// # Safety
@@ -556,12 +583,28 @@ impl<T: Payload> Class<T> {
         self
     }
 
+    /// Lets the type be written with a parameter, as in `Queue[int]`.
+    pub fn generic(mut self) -> Class<T> {
+        /// # Safety
+        /// Called by the interpreter.
+        unsafe extern "C" fn class_getitem(kind: *mut PyObject, item: *mut PyObject) -> *mut PyObject {
+            // SAFETY: called by the interpreter.
+            unsafe { ffi::Py_GenericAlias(kind, item) }
+        }
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: c"__class_getitem__".as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: class_getitem },
+            ml_flags: ffi::METH_CLASS | ffi::METH_O,
+            ml_doc: ptr::null(),
+        });
+        self
+    }
+
     /// Makes the type, keeps it in the payload's cell and puts it into a module under the last part of its name.
     ///
     /// # Safety
     /// Called at import, once for each type.
     pub unsafe fn build(mut self, module: *mut PyObject) -> Result<()> {
-        self.methods.push(ffi::PyMethodDef::zeroed());
         let get_dict: unsafe extern "C" fn(_, _) -> _ = ffi::PyObject_GenericGetDict;
         self.attributes.push(crate::object::attribute(
             c"__dict__",
@@ -569,6 +612,40 @@ impl<T: Payload> Class<T> {
             Some(ffi::PyObject_GenericSetDict),
             c"The attributes.",
         ));
+        // SAFETY: the caller's word.
+        unsafe {
+            let kind = self.make(module, T::NAME, T::DOC, ptr::null_mut())?;
+            *T::cell().get() = kind;
+        }
+        Ok(())
+    }
+
+    /// Makes a type derived from the payload's, or from one that was: what is in this class is added to it or replaces what it
+    /// has. The type lives for ever.
+    ///
+    /// # Safety
+    /// Called at import, after the base.
+    pub unsafe fn derive(
+        self,
+        module: *mut PyObject,
+        name: &'static CStr,
+        doc: &'static CStr,
+        base: *mut PyTypeObject,
+    ) -> Result<*mut PyTypeObject> {
+        // SAFETY: the caller's word.
+        unsafe { self.make(module, name, doc, base.cast()) }
+    }
+
+    /// # Safety
+    /// Called at import; a base with the same payload, or null.
+    unsafe fn make(
+        mut self,
+        module: *mut PyObject,
+        name: &'static CStr,
+        doc: &'static CStr,
+        base: *mut PyObject,
+    ) -> Result<*mut PyTypeObject> {
+        self.methods.push(ffi::PyMethodDef::zeroed());
         self.attributes.push(crate::object::NO_ATTRIBUTE);
         let offset = |name: &'static CStr, offset: usize| ffi::PyMemberDef {
             name: name.as_ptr(),
@@ -589,7 +666,7 @@ impl<T: Payload> Class<T> {
         let traverse: ffi::traverseproc = traverse::<T>;
         let clear: ffi::inquiry = clear::<T>;
         let mut slots = vec![
-            (ffi::Py_tp_doc, T::DOC.as_ptr() as *mut c_void),
+            (ffi::Py_tp_doc, doc.as_ptr() as *mut c_void),
             (ffi::Py_tp_new, new as *mut c_void),
             (ffi::Py_tp_dealloc, dealloc as *mut c_void),
             (ffi::Py_tp_traverse, traverse as *mut c_void),
@@ -604,7 +681,7 @@ impl<T: Payload> Class<T> {
         .collect::<Vec<_>>();
         slots.push(ffi::PyType_Slot { slot: 0, pfunc: ptr::null_mut() });
         let mut spec = ffi::PyType_Spec {
-            name: T::NAME.as_ptr(),
+            name: name.as_ptr(),
             basicsize: size_of::<Instance<T>>() as c_int,
             itemsize: 0,
             flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC) as _,
@@ -612,16 +689,17 @@ impl<T: Payload> Class<T> {
         };
         // SAFETY: the tables live for ever, the slots while the type is made.
         unsafe {
-            let kind = Owned::new(ffi::PyType_FromSpec(&mut spec))?;
-            let name = T::NAME.to_bytes_with_nul();
+            let bases = if base.is_null() { None } else { Some(Owned::new(ffi::PyTuple_Pack(1, base))?) };
+            let bases = bases.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+            let kind = Owned::new(ffi::PyType_FromSpecWithBases(&mut spec, bases))?;
+            let name = name.to_bytes_with_nul();
             let short = name.iter().rposition(|byte| *byte == b'.').map_or(0, |dot| dot + 1);
             let short = CStr::from_bytes_with_nul_unchecked(&name[short..]);
             if ffi::PyModule_AddObjectRef(module, short.as_ptr(), kind.as_ptr()) < 0 {
                 return Err(Raised);
             }
-            *T::cell().get() = kind.into_raw().cast();
+            Ok(kind.into_raw().cast())
         }
-        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use fiber::Fiber;
 
-use crate::ffi::{self, PyObject};
+use crate::eventlet::local::Locals;
+use crate::ffi::{self, PyObject, Slot};
 use crate::thread::Handle;
 use crate::tstate::Saved;
 
@@ -57,6 +58,10 @@ pub struct Body {
     pub parks: Cell<u64>,
     /// What is told when its function has ended, or was not called because it was thrown into before.
     pub on_end: Cell<Option<OnEnd>>,
+    /// The pool of green threads that counts it, until its function has ended.
+    pub pool: Slot,
+    /// What has values of its own for it, until it is gone.
+    pub locals: Locals,
 }
 
 /// Gets the function's result, null for the pending exception, and gives what the greenlet ends with in its place.
@@ -87,6 +92,8 @@ impl Body {
             broken: Cell::new(Broken::default()),
             parks: Cell::new(0),
             on_end: Cell::new(None),
+            pool: Slot::empty(),
+            locals: Locals::new(),
         }
     }
 
@@ -165,6 +172,7 @@ pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
             return;
         }
         let body = Box::from_raw(body);
+        body.locals.forget(greenlet);
         ffi::clear(&body.parent);
         ffi::clear(&body.run);
         for held in (*body.saved.get()).held() {

@@ -10,6 +10,7 @@ mod dealloc;
 mod eventlet;
 mod ffi;
 mod greenlet;
+mod http;
 mod module;
 mod object;
 mod stacks;

@@ -6,7 +6,7 @@ use std::ptr;
 use crate::ffi::{self, FastMethod, Global, GlobalObject, PyMethodDef, PyObject};
 use crate::stacks;
 use crate::thread::{self, current_thread};
-use crate::{capi, object, trace, tstate, unswitchable};
+use crate::{capi, http, object, trace, tstate, unswitchable};
 
 static ERROR: GlobalObject = GlobalObject::null();
 static EXIT: GlobalObject = GlobalObject::null();
@@ -152,7 +152,7 @@ unsafe fn fill(module: *mut PyObject) -> bool {
         if error().is_null() || greenlet_exit().is_null() || RUN.object().is_null() {
             return false;
         }
-        if !object::ready() || !unswitchable::ready() {
+        if !object::ready() || !unswitchable::ready() || !http::add_to(module) {
             return false;
         }
         let add = |name: &CStr, value: *mut PyObject| {

@@ -70,7 +70,8 @@ fn host_name() -> String {
     if name.is_empty() { "localhost".into() } else { name.into() }
 }
 
-/// A connection to a message bus. Clones are the same connection; it is closed by [`Connection::close`].
+/// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with
+/// [`Connection::close`], or without a wait when the last of them is dropped, its consumers included.
 #[derive(Clone)]
 pub struct Connection {
     pub(crate) inner: Rc<Inner>,
@@ -82,6 +83,16 @@ pub(crate) struct Inner {
     consumers: RefCell<Vec<Rc<Consumer>>>,
     replies: OnceCell<Rc<Replies>>,
     pub counts: Rc<ClientCounts>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Green threads that wait on it end, and with the last of them the transport.
+        self.consumers.borrow().iter().for_each(|consumer| consumer.stop());
+        if let Some(replies) = self.replies.get() {
+            replies.stop();
+        }
+    }
 }
 
 impl Inner {

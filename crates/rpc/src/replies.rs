@@ -29,24 +29,25 @@ pub(crate) enum Heard {
 /// The callers who wait, by the id of their message.
 pub(crate) struct Replies {
     pub queue: String,
+    listener: Rc<dyn Listener>,
     waiting: RefCell<HashMap<String, Rc<Queue<Heard>>>>,
     counts: Rc<ClientCounts>,
 }
 
 impl Replies {
-    /// Declares a queue and has a green thread read from it until the transport is closed.
+    /// Declares a queue and has a green thread read from it until that is stopped, or the transport closed.
     pub fn open(transport: &dyn Transport, counts: &Rc<ClientCounts>) -> Result<Rc<Replies>, TransportError> {
         let queue = format!("reply_{}", id::unique());
         let listener = transport.listen(&[Address::Reply { queue: queue.clone() }], 0)?;
-        let replies = Rc::new(Replies { queue, waiting: RefCell::default(), counts: Rc::clone(counts) });
+        let replies = Rc::new(Replies { queue, listener, waiting: RefCell::default(), counts: Rc::clone(counts) });
         let (reader, wire) = (Rc::clone(&replies), transport.is_wire());
-        drop(spawn(move || reader.read(&*listener, wire)));
+        drop(spawn(move || reader.read(wire)));
         Ok(replies)
     }
 
-    fn read(&self, listener: &dyn Listener, wire: bool) {
+    fn read(&self, wire: bool) {
         loop {
-            match listener.next() {
+            match self.listener.next() {
                 Ok(incoming) => {
                     if let Err(malformed) = self.deliver(&incoming.body, wire) {
                         tracing::warn!(queue = self.queue, %malformed, "threw an answer away");
@@ -87,6 +88,11 @@ impl Replies {
         for caller in self.waiting.borrow().values() {
             let _ = caller.try_put(what());
         }
+    }
+
+    /// Ends the reading.
+    pub fn stop(&self) {
+        self.listener.stop();
     }
 
     /// How many wait.

@@ -134,7 +134,7 @@ pub trait Listener {
     fn next(&self) -> Result<Incoming, TransportError>;
 
     /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not handed out
-    /// go back. Does not park for long.
+    /// go back. Does not park.
     fn stop(&self);
 }
 

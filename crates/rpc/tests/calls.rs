@@ -285,6 +285,26 @@ fn the_context_travels_with_the_request() {
 }
 
 #[test]
+fn a_connection_that_nobody_has_any_more_ends() {
+    simulate(|| {
+        let threads = greenloom::inspect::green_threads().len();
+        let connection = Options::default().connect("memory://").unwrap();
+        connection.create_consumer("math", [adder()], true).unwrap();
+        connection.consume_in_threads().unwrap();
+        let client = Client::new(&connection, Target::topic("math"));
+        drop(connection);
+        assert_eq!(client.call::<i64>("add", &Add { left: 2, right: 3 }).unwrap(), 5);
+        assert!(greenloom::inspect::green_threads().len() > threads);
+        drop(client);
+        sleep(Duration::from_secs(1));
+        assert_eq!(greenloom::inspect::green_threads().len(), threads);
+        // The bus went with its last connection.
+        let client = Client::new(&Options::default().connect("memory://").unwrap(), Target::topic("math"));
+        assert!(matches!(client.cast("add", &()), Err(Error::Transport(TransportError::Unroutable(_)))));
+    });
+}
+
+#[test]
 fn a_version_cap_holds_back_what_not_all_have() {
     simulate(|| {
         let bus = Bus::new();

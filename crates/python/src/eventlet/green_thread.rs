@@ -110,7 +110,7 @@ unsafe fn is_green_thread(object: *mut PyObject) -> bool {
 ///
 /// # Safety
 /// The interpreter's lock is held.
-unsafe fn here<'a>() -> Result<&'a Thread> {
+pub unsafe fn here<'a>() -> Result<&'a Thread> {
     // SAFETY: the caller's word.
     unsafe { current_thread().as_ref().ok_or(Raised) }
 }
@@ -170,6 +170,7 @@ unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
         for waiter in end.waiters.take() {
             waiter.wake(end.outcome());
         }
+        super::pool::leave(this.cast());
         resolve_links(this);
     }
 }
@@ -396,6 +397,51 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
         let greenlet = make(thread, kind, *function)?;
         start(thread, seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
+    }
+}
+
+/// Starts a green thread, or a plain greenlet for a result that nobody wants. `prepare` sees it before it is scheduled.
+///
+/// # Safety
+/// The interpreter's lock is held, in the thread of the record; live objects.
+pub unsafe fn spawn_prepared(
+    thread: &Thread,
+    wants_result: bool,
+    function: *mut PyObject,
+    args: Owned,
+    kwargs: Option<Owned>,
+    prepare: impl FnOnce(&Owned),
+) -> Result<Owned> {
+    let kind = if wants_result { green_thread_type() } else { object::greenlet_type() };
+    // SAFETY: the caller's word.
+    unsafe {
+        let greenlet = make(thread, kind, function)?;
+        prepare(&greenlet);
+        start(thread, 0.0, &greenlet, args, kwargs)?;
+        Ok(greenlet)
+    }
+}
+
+/// Calls a function in the running greenlet, and returns a green thread that has ended with its result.
+///
+/// # Errors
+/// What the function raises.
+///
+/// # Safety
+/// The interpreter's lock is held, in the thread of the record; live objects.
+pub unsafe fn call_in_place(
+    thread: &Thread,
+    function: *mut PyObject,
+    args: &Owned,
+    kwargs: Option<&Owned>,
+) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let green_thread = ffi::call(green_thread_type().cast(), [thread.current().cast()])?;
+        let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
+        let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
+        Owned::new(on_end(green_thread.as_ptr().cast(), result))?;
+        Ok(green_thread)
     }
 }
 

@@ -176,6 +176,12 @@ impl Hub {
         }
     }
 
+    /// Whether it waits natively, so that green objects can wait on it without listeners.
+    #[inline]
+    pub fn polls_itself(&self) -> bool {
+        self.own_wait.get()
+    }
+
     /// The loop's greenlet, borrowed.
     #[inline]
     pub fn greenlet(&self) -> *mut PyGreenlet {
@@ -739,6 +745,17 @@ pub fn class() -> Class<Hub> {
               threads made ready. For hubs that wait in their own way.",
         )
         .method(c"_clear", clear, c"_clear()\n\nForgets all timers and all that is ready.")
+        .method(
+            c"notify_close",
+            forget,
+            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an IOClosed.",
+        )
+        .method(
+            c"mark_as_reopened",
+            forget,
+            c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means a file that \
+              is closed, and gets an IOClosed.",
+        )
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
         .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
             fired, polls; timer_lag and longest_timer_lag, longest_turn in seconds; ready, timers_pending, readers_and_writers.")
@@ -1017,6 +1034,54 @@ fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 fn clear(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     Hub::clear(&this);
     Ok(Owned::none())
+}
+
+fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let fd = c_int::try_from(ffi::integer(number)?).unwrap_or(-1);
+        forget_file(this, fd)?;
+    }
+    Ok(Owned::none())
+}
+
+/// Tells those that wait on a descriptor that their file is closed.
+///
+/// # Safety
+/// The interpreter's lock is held, in the hub's thread.
+unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let polling = this.polling_if_any().filter(|polling| polling.is_current());
+        if let Some(polling) = polling {
+            polling.forget(fd, || super::io::closed_error())?;
+        }
+        let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
+        if listens {
+            let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+            call_hub(this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
+        }
+    }
+    Ok(())
+}
+
+/// A file was opened: as the `mark_as_reopened` of a hub of any class.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = hub_object(thread)?;
+        if let Some(native) = This::<Hub>::try_of(hub)
+            && is_own(hub, c"mark_as_reopened")
+        {
+            return forget_file(native, fd);
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+    }
 }
 
 fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {

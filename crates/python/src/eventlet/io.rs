@@ -2,15 +2,16 @@
 //!
 //! A green socket's descriptor is registered once, edge-triggered ([`Source`]). Listeners (`hub.add`, `trampoline`) name any
 //! descriptor, of which nobody knows when it is closed and used again; they are registered for as long as they listen,
-//! level-triggered.
+//! level-triggered, with a poller of their own. It is part of the hub's poller, so one descriptor can be both.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
 
-use ::hub::poller::{Events, Poller};
+use ::hub::poller::{Events, Mode, Poller};
 use ::hub::{Direction, SourceKey, Sources, Time};
 
 use super::hub::Hub;
@@ -27,10 +28,96 @@ pub struct Polling {
     sources: RefCell<Sources<Work>>,
     /// Filled without the interpreter's lock, by the hub's own thread.
     events: UnsafeCell<Events>,
-    /// Descriptors that only listeners use: their sources go with the last listener.
-    listened: RefCell<HashMap<RawFd, SourceKey>>,
+    listeners: OnceCell<Listeners>,
     /// The process it was made in: epoll is shared over a fork.
     generation: u64,
+}
+
+/// The number under which the listeners' poller is part of the hub's.
+const LISTENERS: u64 = u64::MAX - 1;
+
+/// Descriptors that Python code listens to; their numbers are those of their events.
+struct Listeners {
+    poller: Poller,
+    events: UnsafeCell<Events>,
+    wanted: RefCell<HashMap<RawFd, Wanted>>,
+}
+
+/// The directions in which somebody listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    read: bool,
+    write: bool,
+}
+
+impl Wanted {
+    fn any(self) -> bool {
+        self.read || self.write
+    }
+
+    fn mode(self) -> Mode {
+        Mode::Level { read: self.read, write: self.write }
+    }
+}
+
+impl Listeners {
+    /// None, in a poller that the hub's looks at.
+    fn new(outer: &Poller) -> io::Result<Listeners> {
+        let poller = Poller::new()?;
+        outer.add(poller.as_fd(), LISTENERS, Mode::Level { read: true, write: false })?;
+        Ok(Listeners { poller, events: UnsafeCell::new(Events::new()), wanted: RefCell::new(HashMap::new()) })
+    }
+
+    /// Makes the listeners of a descriptor what they shall be.
+    fn set(&self, number: RawFd, wanted: Wanted) -> io::Result<()> {
+        let mut all = self.wanted.borrow_mut();
+        if !wanted.any() {
+            if all.remove(&number).is_some() {
+                // An error means that it was closed, and has left by itself.
+                let _ = self.poller.remove(valid_fd(number)?);
+            }
+            return Ok(());
+        }
+        let fd = valid_fd(number)?;
+        let number_in_events = number.unsigned_abs().into();
+        let changed = match all.get(&number) {
+            Some(former) if *former == wanted => return Ok(()),
+            Some(_) => self.poller.change(fd, number_in_events, wanted.mode()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        match changed {
+            // New, or closed behind our back and another file now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.poller.add(fd, number_in_events, wanted.mode())?;
+            }
+            result => result?,
+        }
+        all.insert(number, wanted);
+        Ok(())
+    }
+
+    fn report(&self, fire: &mut impl FnMut(Work)) {
+        let wanted = self.wanted.borrow();
+        // SAFETY: called by the hub's thread only.
+        for event in unsafe { &*self.events.get() }.iter() {
+            let number = event.number as RawFd;
+            let Some(wanted) = wanted.get(&number) else { continue };
+            if event.read && wanted.read {
+                fire(Work::Listener(number, Direction::Read));
+            }
+            if event.write && wanted.write {
+                fire(Work::Listener(number, Direction::Write));
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Work> {
+        let each = |(number, wanted): (&RawFd, &Wanted)| {
+            let read = wanted.read.then_some(Work::Listener(*number, Direction::Read));
+            [read, wanted.write.then_some(Work::Listener(*number, Direction::Write))]
+        };
+        self.wanted.borrow().iter().flat_map(each).flatten().collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl Polling {
@@ -43,7 +130,7 @@ impl Polling {
             bell,
             sources: RefCell::new(Sources::new()),
             events: UnsafeCell::new(Events::new()),
-            listened: RefCell::new(HashMap::new()),
+            listeners: OnceCell::new(),
             generation: fiber::fork_generation(),
         })
     }
@@ -55,17 +142,22 @@ impl Polling {
 
     /// The work that waits, of a poller that is done with.
     pub fn into_waiting(self) -> Vec<Work> {
-        self.sources.into_inner().into_waiting()
+        let mut waiting = self.sources.into_inner().into_waiting();
+        waiting.extend(self.listeners.get().into_iter().flat_map(Listeners::all));
+        waiting
     }
 
     /// Whether anything waits for I/O.
     pub fn has_waiters(&self) -> bool {
-        self.sources.borrow().waiting() > 0
+        self.sources.borrow().waiting() > 0 || self.listeners.get().is_some_and(|all| !all.wanted.borrow().is_empty())
     }
 
     /// How many wait for I/O.
     pub fn waiters(&self) -> usize {
-        self.sources.borrow().waiting()
+        let listen = |all: &Listeners| {
+            all.wanted.borrow().values().map(|one| usize::from(one.read) + usize::from(one.write)).sum()
+        };
+        self.sources.borrow().waiting() + self.listeners.get().map_or(0, listen)
     }
 
     /// A descriptor that can be read when [`wait`](Self::wait) would bring something.
@@ -84,7 +176,15 @@ impl Polling {
     /// Called by the hub's thread only.
     pub unsafe fn wait(&self, timeout: Duration) -> io::Result<()> {
         // SAFETY: nobody else looks at the events.
-        self.poller.wait(Some(timeout), unsafe { &mut *self.events.get() })
+        let events = unsafe { &mut *self.events.get() };
+        self.poller.wait(Some(timeout), events)?;
+        if let Some(listeners) = self.listeners.get()
+            && events.iter().any(|event| event.number == LISTENERS)
+        {
+            // SAFETY: the same.
+            listeners.poller.wait(Some(Duration::ZERO), unsafe { &mut *listeners.events.get() })?;
+        }
+        Ok(())
     }
 
     /// Hands out the work that the last wait's events wake.
@@ -95,53 +195,51 @@ impl Polling {
         let mut sources = self.sources.borrow_mut();
         // SAFETY: as `wait`.
         for event in unsafe { &*self.events.get() }.iter() {
-            sources.report(event, &mut fire);
+            match self.listeners.get() {
+                Some(listeners) if event.number == LISTENERS => listeners.report(&mut fire),
+                _ => sources.report(event, &mut fire),
+            }
         }
     }
 
     /// Makes the listeners of a descriptor what they shall be.
-    fn listen(&self, number: RawFd, wanted: [(Direction, bool); 2]) -> io::Result<()> {
-        let any = wanted.iter().any(|(_, wanted)| *wanted);
-        let found = self.sources.borrow().find(number);
-        let Some(key) = found else {
-            return if any { self.listen_anew(number, wanted) } else { Ok(()) };
+    fn listen(&self, number: RawFd, wanted: Wanted) -> io::Result<()> {
+        let listeners = match self.listeners.get() {
+            Some(listeners) => listeners,
+            None if !wanted.any() => return Ok(()),
+            None => {
+                let listeners = Listeners::new(&self.poller)?;
+                self.listeners.get_or_init(|| listeners)
+            }
         };
-        if !any && self.listened.borrow_mut().remove(&number).is_some() {
-            let fd = valid_fd(number)?;
-            let waiting = self.sources.borrow_mut().remove(&self.poller, key, Some(fd));
-            drop(waiting);
+        listeners.set(number, wanted)
+    }
+
+    /// The key of a descriptor, which another green object may have registered.
+    fn register(&self, sources: &mut Sources<Work>, number: RawFd) -> io::Result<SourceKey> {
+        let fd = valid_fd(number)?;
+        match sources.find_open(&self.poller, fd)? {
+            Some(key) => Ok(key),
+            None => sources.add(&self.poller, fd),
+        }
+    }
+
+    /// Whether Python code listens to a descriptor.
+    pub fn listens(&self, number: RawFd) -> bool {
+        self.listeners.get().is_some_and(|listeners| listeners.wanted.borrow().contains_key(&number))
+    }
+
+    /// The file behind a descriptor is or will be another one: makes green objects that wait on it raise `exception`.
+    pub fn forget(&self, number: RawFd, exception: impl FnOnce() -> Result<Owned>) -> Result<()> {
+        let Some(key) = self.sources.borrow().find(number) else { return Ok(()) };
+        let waiting = self.sources.borrow_mut().remove(&self.poller, key, valid_fd(number).ok());
+        if waiting.iter().all(Option::is_none) {
             return Ok(());
         }
-        match self.set_listeners(number, key, wanted) {
-            // It was closed behind our back, and is another file now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && any => {
-                let waiting = self.sources.borrow_mut().remove(&self.poller, key, None);
-                drop(waiting);
-                self.listen_anew(number, wanted)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
-    }
-
-    fn listen_anew(&self, number: RawFd, wanted: [(Direction, bool); 2]) -> io::Result<()> {
-        let key = self.sources.borrow_mut().add(&self.poller, valid_fd(number)?)?;
-        self.listened.borrow_mut().insert(number, key);
-        self.set_listeners(number, key, wanted)
-    }
-
-    fn set_listeners(&self, number: RawFd, key: SourceKey, wanted: [(Direction, bool); 2]) -> io::Result<()> {
-        let mut sources = self.sources.borrow_mut();
-        for (direction, wanted) in wanted {
-            let make: Option<Box<dyn Fn() -> Work>> =
-                wanted.then(|| Box::new(move || Work::Listener(number, direction)) as Box<dyn Fn() -> Work>);
-            let fd = valid_fd(number)?;
-            match sources.listen(&self.poller, key, fd, direction, make) {
-                // It listens already.
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && wanted => {}
-                // Somebody else waits there, who is no listener.
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
-                result => result?,
+        let exception = exception()?;
+        for work in waiting.into_iter().flatten() {
+            if let Work::Wake(ticket, _) = work {
+                ticket.wake(Outcome::Throw(exception.clone(), None));
             }
         }
         Ok(())
@@ -178,6 +276,29 @@ pub fn checked<T>(result: io::Result<T>) -> Result<T> {
     })
 }
 
+/// What green objects raise whose file was closed behind their back: an `IOClosed`.
+pub fn closed_error() -> Result<Owned> {
+    // SAFETY: called with the interpreter's lock.
+    unsafe {
+        let class = closed_class()?;
+        let args =
+            Owned::new(ffi::Py_BuildValue(c"is".as_ptr(), libc::ENOTCONN, c"Operation on closed file".as_ptr()))?;
+        Owned::new(ffi::PyObject_Call(class.as_ptr(), args.as_ptr(), ptr::null_mut()))
+    }
+}
+
+/// `eventlet.hubs.IOClosed`.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn closed_class() -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+        Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"IOClosed".as_ptr()))
+    }
+}
+
 /// How a wait for a descriptor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -185,25 +306,49 @@ pub enum Ready {
     Yes,
     /// The time is up.
     TimedOut,
+    /// Somebody else waits there.
+    Busy,
 }
 
 /// The descriptor of a green object, registered with the hub of whichever thread waits on it.
 pub struct Source {
-    fd: Cell<RawFd>,
     key: Cell<Option<SourceKey>>,
     /// The hub it is registered with.
     hub: Slot,
+    /// Further hubs: of other OS threads that have used it.
+    others: RefCell<Vec<(Owned, SourceKey)>>,
 }
 
 impl Source {
-    /// An open descriptor, not registered yet.
-    pub fn new(fd: RawFd) -> Source {
-        Source { fd: Cell::new(fd), key: Cell::new(None), hub: Slot::empty() }
+    /// Of a descriptor that is not registered yet.
+    pub fn new() -> Source {
+        Source { key: Cell::new(None), hub: Slot::empty(), others: RefCell::new(Vec::new()) }
     }
 
-    /// The descriptor, -1 once it was closed or given away.
-    pub fn fd(&self) -> RawFd {
-        self.fd.get()
+    /// The key in the thread's hub, if it was registered there.
+    #[inline]
+    fn key(&self, thread: &Thread) -> Option<SourceKey> {
+        if ptr::eq(self.hub.get(), thread.hub.get()) { self.key.get() } else { self.other_key(thread) }
+    }
+
+    #[cold]
+    fn other_key(&self, thread: &Thread) -> Option<SourceKey> {
+        self.others.borrow().iter().find(|(hub, _)| ptr::eq(hub.as_ptr(), thread.hub.get())).map(|(_, key)| *key)
+    }
+
+    fn set_key(&self, thread: &Thread, key: SourceKey) {
+        // SAFETY: the thread keeps its hub.
+        let hub = unsafe { Owned::borrow(thread.hub.get()) };
+        if self.key.get().is_none() || ptr::eq(self.hub.get(), hub.as_ptr()) {
+            self.key.set(Some(key));
+            self.hub.set(Some(hub));
+            return;
+        }
+        let mut others = self.others.borrow_mut();
+        match others.iter_mut().find(|(other, _)| ptr::eq(other.as_ptr(), hub.as_ptr())) {
+            Some(other) => other.1 = key,
+            None => others.push((hub, key)),
+        }
     }
 
     /// Whether an operation is worth a try, as far as this hub knows.
@@ -211,19 +356,19 @@ impl Source {
     /// # Safety
     /// The interpreter's lock is held, in the hub's thread.
     #[inline]
-    pub unsafe fn is_ready(&self, hub: &Hub, direction: Direction) -> bool {
-        let Some(key) = self.key.get() else { return true };
+    pub unsafe fn is_ready(&self, thread: &Thread, hub: &Hub, direction: Direction) -> bool {
+        let Some(key) = self.key(thread) else { return true };
         // SAFETY: the caller's word.
         unsafe { hub.polling() }.map_or(true, |polling| polling.sources.borrow_mut().is_ready(key, direction))
     }
 
-    /// Notes that an operation would have blocked, or took all there was.
+    /// Notes that an operation took all there was.
     ///
     /// # Safety
     /// As [`is_ready`](Self::is_ready).
     #[inline]
-    pub unsafe fn clear_ready(&self, hub: &Hub, direction: Direction) {
-        if let Some(key) = self.key.get()
+    pub unsafe fn clear_ready(&self, thread: &Thread, hub: &Hub, direction: Direction) {
+        if let Some(key) = self.key(thread)
             // SAFETY: the caller's word.
             && let Ok(polling) = unsafe { hub.polling() }
         {
@@ -231,33 +376,53 @@ impl Source {
         }
     }
 
-    /// Parks the running greenlet until the descriptor is ready, after an operation would have blocked.
+    /// Parks the running greenlet until the descriptor is ready; does not park if it is, but for what was `refused`: an
+    /// operation has just said that it would block.
     ///
     /// # Errors
-    /// What is thrown in; RuntimeError if another greenlet waits in that direction; OSError if it cannot be registered.
+    /// What is thrown in; OSError if it cannot be registered.
     ///
     /// # Safety
-    /// The interpreter's lock is held; `hub` is the thread's plain hub.
+    /// The interpreter's lock is held; `hub` is the thread's plain hub; `fd` is always the same number.
     pub unsafe fn wait(
         &self,
         thread: &Thread,
         hub: &Hub,
+        fd: RawFd,
         direction: Direction,
+        refused: bool,
         deadline: Option<Time>,
     ) -> Result<Ready> {
         // SAFETY: the caller's word.
         unsafe {
-            let key = self.register(thread, hub)?;
             let polling = hub.polling()?;
-            polling.sources.borrow_mut().clear_ready(key, direction);
-            let ticket = Ticket::take(thread);
-            let work = Work::Wake(ticket.clone(), Outcome::none());
-            let waits = polling.sources.borrow_mut().wait(key, direction, work);
-            match waits {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ready::Yes),
-                Err(_) => return self.refuse_second(direction),
-            }
+            let (key, waits) = {
+                let mut sources = polling.sources.borrow_mut();
+                let known = self.key(thread).filter(|key| sources.contains(*key));
+                let key = match known {
+                    Some(key) => key,
+                    None => {
+                        let key = checked(polling.register(&mut sources, fd))?;
+                        self.set_key(thread, key);
+                        key
+                    }
+                };
+                if refused {
+                    sources.would_block(key, direction);
+                }
+                let ticket = Ticket::take(thread);
+                (
+                    key,
+                    sources
+                        .wait(key, direction, Work::Wake(ticket.clone(), Outcome::none()))
+                        .map(|waits| waits.then_some(ticket)),
+                )
+            };
+            let ticket = match waits {
+                Ok(Some(ticket)) => ticket,
+                Ok(None) => return Ok(Ready::Yes),
+                Err(_) => return Ok(Ready::Busy),
+            };
             let value = park_until(thread, &ticket, deadline);
             if let Ok(polling) = hub.polling() {
                 let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));
@@ -268,54 +433,32 @@ impl Source {
         }
     }
 
-    /// The key in this hub, registered if it was not.
-    unsafe fn register(&self, thread: &Thread, hub: &Hub) -> Result<SourceKey> {
-        // SAFETY: the caller of `wait`'s word.
-        unsafe {
-            let polling = hub.polling()?;
-            let mut sources = polling.sources.borrow_mut();
-            if let Some(key) = self.key.get().filter(|key| sources.contains(*key)) {
-                return Ok(key);
-            }
-            let key = checked(valid_fd(self.fd.get()).and_then(|fd| sources.add(&polling.poller, fd)))?;
-            drop(sources);
-            self.key.set(Some(key));
-            self.hub.set(Some(Owned::borrow(thread.hub.get())));
-            Ok(key)
-        }
-    }
-
-    #[cold]
-    fn refuse_second<T>(&self, direction: Direction) -> Result<T> {
-        let verb = if direction == Direction::Read { "read" } else { "write" };
-        let fd = self.fd.get();
-        let message = format!(
-            "Second simultaneous {verb} on fileno {fd} detected: another green thread waits to {verb} there already. \
-             Let one green thread {verb} a socket at a time, with a lock or a pool"
-        );
-        // SAFETY: called with the interpreter's lock.
-        unsafe { ffi::error(ffi::PyExc_RuntimeError, &message) }
-    }
-
-    /// Forgets the descriptor, which the caller closes or has closed, and makes who waits on it try again. Returns it.
+    /// Forgets the descriptor, which the caller is about to close, and makes who waits on it try again.
     ///
     /// # Safety
     /// The interpreter's lock is held.
-    pub unsafe fn detach(&self) -> RawFd {
-        let fd = self.fd.replace(-1);
-        let (Some(key), Some(owner)) = (self.key.take(), self.hub.take()) else { return fd };
-        // SAFETY: guarded by the lock, as all of a hub's state is.
-        unsafe {
-            let Some(hub) = This::<Hub>::try_of(owner.as_ptr()) else { return fd };
-            let Some(polling) = hub.polling_if_any() else { return fd };
-            let waiting = polling.sources.borrow_mut().remove(&polling.poller, key, valid_fd(fd).ok());
-            for work in waiting.into_iter().flatten() {
-                if let Work::Wake(ticket, outcome) = work {
-                    ticket.wake(outcome);
+    pub unsafe fn detach(&self, fd: RawFd) {
+        let Some(key) = self.key.take() else { return };
+        let first = self.hub.take().map(|hub| (hub, key));
+        let others = self.others.take();
+        for (owner, key) in first.into_iter().chain(others) {
+            // SAFETY: guarded by the lock, as all of a hub's state is.
+            unsafe {
+                let Some(hub) = This::<Hub>::try_of(owner.as_ptr()) else { continue };
+                let Some(polling) = hub.polling_if_any() else { continue };
+                let waiting = polling.sources.borrow_mut().remove(&polling.poller, key, valid_fd(fd).ok());
+                for work in waiting.into_iter().flatten() {
+                    if let Work::Wake(ticket, outcome) = work {
+                        ticket.wake(outcome);
+                    }
                 }
             }
         }
-        fd
+    }
+
+    /// For the garbage collector.
+    pub fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.hub.get());
     }
 }
 
@@ -362,7 +505,7 @@ fn listen(args: Args<'_>) -> Result<Owned> {
             return ffi::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
         };
         let fd = RawFd::try_from(ffi::integer(fd)?).unwrap_or(-1);
-        let wanted = [(Direction::Read, ffi::truth(read)?), (Direction::Write, ffi::truth(write)?)];
+        let wanted = Wanted { read: ffi::truth(read)?, write: ffi::truth(write)? };
         checked(hub.polling()?.listen(fd, wanted))?;
     }
     Ok(Owned::none())

@@ -4,15 +4,26 @@
 //! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
 //! - [`timer`]: timers as Python sees them.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
+//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`line`] is how they stand in
+//!   line there.
+//! - [`local`]: values of which each green thread has its own.
 //! - [`io`]: file descriptors, edge-triggered.
+//! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
 //! methods then ([`HubSlot::plain`] is null). Everything here is guarded by the interpreter's lock, also from another OS thread.
 
+pub mod event;
 pub mod green_thread;
 pub mod hub;
 pub mod io;
+pub mod line;
+pub mod local;
 pub mod park;
+pub mod pool;
+pub mod queue;
+pub mod semaphore;
+pub mod socket;
 pub mod timer;
 pub mod work;
 
@@ -105,6 +116,8 @@ pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
     functions.extend(hub::functions());
     functions.extend(io::functions());
+    functions.extend(local::functions());
+    functions.extend(socket::functions());
     functions
 }
 
@@ -118,6 +131,12 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         park::fill(module)?;
         hub::class().build(module)?;
         timer::class().build(module)?;
-        green_thread::ready(module)
+        green_thread::ready(module)?;
+        event::class().build(module)?;
+        semaphore::fill(module)?;
+        queue::fill(module)?;
+        pool::class().build(module)?;
+        local::class().build(module)?;
+        socket::fill(module)
     }
 }

@@ -94,9 +94,11 @@ def inject(module_name, new_globals, *additional_modules):
 
     additional_modules = additional_modules or _all_green_modules()
     tree = _tree_of(module_name)
+    visible = _stays_visible(module_name)
     saver = SysModulesSaver([name for name, _ in additional_modules])
     try:
-        saver.save(module_name, *tree)
+        if not visible:
+            saver.save(module_name, *tree)
         for name in (module_name, *tree):
             sys.modules.pop(name, None)
         for name in tree:
@@ -108,12 +110,21 @@ def inject(module_name, new_globals, *additional_modules):
         if new_globals is not None:
             new_globals.update((name, getattr(copy, name)) for name in dir(copy) if name not in __exclude)
         new = [name for name in _tree_of(module_name) if name in sys.modules]
-        saver.save_absent(*new)
         for name in (module_name, *new):
             sys.modules[_PATCHED + name] = sys.modules[name]
+        if not visible:
+            saver.save_absent(*new)
     finally:
         saver.restore()
     return copy
+
+
+def _stays_visible(module_name):
+    # Who copies a package and then modules of it, and did not import the package itself, means the copy wherever it is
+    # imported. So it was always, and programs replace functions of dnspython's so that greendns uses theirs.
+    top, _, inner = module_name.partition(".")
+    copy = sys.modules.get(_PATCHED + top)
+    return bool(inner) and copy is not None and sys.modules.get(top, copy) is copy
 
 
 def _tree_of(module_name):
@@ -219,15 +230,13 @@ def monkey_patch(**on):
     eventlet.hubs.get_hub()
     new = [flag for flag, wanted in _wanted_flags(on).items() if wanted and not already_patched.get(flag)]
 
-    if "thread" in new:
-        from eventlet.support import existing_locks
-
-        existing = existing_locks.Existing()
     for flag in new:
         _patch_flag(flag)
     if "thread" in new:
+        from eventlet.support import existing_locks
+
         _keep_importlib_native()
-        existing.make_green()
+        existing_locks.make_green()
 
 
 def _wanted_flags(on):

@@ -42,7 +42,11 @@ class _Running:
 
 def get_ident(gr=None):
     """The identifier of the green thread that calls, or of the greenlet given."""
-    current = getcurrent()
+    try:
+        current = getcurrent()
+    except RuntimeError:
+        # The interpreter ends; finalizers still take locks.
+        return _native_ident()
     if gr is None:
         gr = current
     elif gr is not current:

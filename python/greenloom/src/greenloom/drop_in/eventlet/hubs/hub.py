@@ -159,16 +159,12 @@ class BaseHub(_native.Hub):
         for bucket in buckets + list(self.secondaries.values()):
             bucket.pop(fileno, None)
 
-    def notify_close(self, fileno):
-        """A file descriptor is being closed by its owner."""
-        self._obsolete(fileno)
-
-    def mark_as_reopened(self, fileno):
-        """A file descriptor has just been opened: listeners for its number mean a file that is closed."""
-        self._obsolete(fileno)
-
     def _obsolete(self, fileno):
-        """Takes the listeners of a closed file out; they are told in the next turn. Returns whether there were any."""
+        """
+        Takes the listeners of a closed file out; they are told in the next turn. Returns whether there were any.
+
+        ``notify_close`` and ``mark_as_reopened`` of the native base call it.
+        """
         found = list(self.secondaries[READ].pop(fileno, ())) + list(self.secondaries[WRITE].pop(fileno, ()))
         for bucket in self.listeners.values():
             listener = bucket.get(fileno)

@@ -1,0 +1,164 @@
+//! Heads of responses: what may be sent, how names are spelled, what every head ends with.
+
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Whether `byte` may be in a method or in the name of a field (RFC 9110's `tchar`).
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `text` may be sent in a status line or as a field's name or value: nothing in it can end the line.
+pub fn is_one_line(text: &[u8]) -> bool {
+    memchr::memchr3(b'\r', b'\n', 0, text).is_none()
+}
+
+/// Writes a field's name to `out`; each word between hyphens gets a capital first letter and small ones after it if
+/// `capitalize` asks for it. Only ASCII letters change.
+///
+/// ```
+/// let mut out = Vec::new();
+/// http::response::write_name(b"x-rEQUEST-id", true, &mut out);
+/// assert_eq!(out, b"X-Request-Id");
+/// ```
+pub fn write_name(name: &[u8], capitalize: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(name);
+    if !capitalize {
+        return;
+    }
+    let mut first = true;
+    for byte in &mut out[start..] {
+        *byte = if first { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+        first = *byte == b'-';
+    }
+}
+
+/// How the body of a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As its head says already, or without a word: with the connection, or at once.
+    AsSaid,
+    /// After so many octets.
+    Length(usize),
+    /// With the empty chunk.
+    Chunked,
+}
+
+/// Appends what a head lacks to `out`: a Date of now if `dated` is false, how the body ends, `more` lines, and the empty line.
+pub fn write_end(out: &mut Vec<u8>, dated: bool, ending: Ending, more: &[u8]) {
+    if !dated {
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(&now());
+        out.extend_from_slice(b"\r\n");
+    }
+    match ending {
+        Ending::AsSaid => {}
+        Ending::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            write_number(length, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        Ending::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(more);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_number(mut number: usize, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// The date of now. It is made once a second.
+fn now() -> [u8; 29] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [0; 29])) };
+    }
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let (last, text) = LAST.get();
+    if last == seconds {
+        return text;
+    }
+    let text = date(seconds);
+    LAST.set((seconds, text));
+    text
+}
+
+/// A Unix time as HTTP writes dates: `Sun, 06 Nov 1994 08:49:37 GMT`.
+///
+/// ```
+/// assert_eq!(&http::response::date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
+pub fn date(seconds: u64) -> [u8; 29] {
+    const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+    const MONTHS: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let (days, time) = (seconds / 86400, seconds % 86400);
+    let (year, month, day) = civil(days);
+    let mut text = *b"Thu, 00 Jan 0000 00:00:00 GMT";
+    text[..3].copy_from_slice(DAYS[(days % 7) as usize]);
+    text[8..11].copy_from_slice(MONTHS[month - 1]);
+    let pairs =
+        [(5, day), (12, year / 100), (14, year % 100), (17, time / 3600), (20, time / 60 % 60), (23, time % 60)];
+    for (at, number) in pairs {
+        text[at] = b'0' + (number / 10 % 10) as u8;
+        text[at + 1] = b'0' + (number % 10) as u8;
+    }
+    text
+}
+
+/// Year, month and day of a day counted from 1970, in the calendar of 400-year cycles that begin in March.
+fn civil(days: u64) -> (u64, usize, u64) {
+    let days = days + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let first = (153 * month + 2) / 5;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (cycle * 400 + year + u64::from(month <= 2), month as usize, day - first + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_at_the_edges_of_months_and_centuries() {
+        let cases: [(u64, &str); 6] = [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (1_798_761_599, "Thu, 31 Dec 2026 23:59:59 GMT"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(std::str::from_utf8(&date(seconds)), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_head_has_what_was_missing() {
+        let end = |dated, ending| {
+            let mut out = Vec::new();
+            write_end(&mut out, dated, ending, b"A: b\r\n");
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(end(true, Ending::Length(0)), "Content-Length: 0\r\nA: b\r\n\r\n");
+        assert_eq!(end(true, Ending::Length(1234567890)), "Content-Length: 1234567890\r\nA: b\r\n\r\n");
+        assert_eq!(end(true, Ending::Chunked), "Transfer-Encoding: chunked\r\nA: b\r\n\r\n");
+        assert_eq!(end(true, Ending::AsSaid), "A: b\r\n\r\n");
+        assert!(end(false, Ending::AsSaid).starts_with("Date: "));
+    }
+}

@@ -1,0 +1,1304 @@
+//! Green sockets and descriptors: the operations that wait, try first and park only if that would block.
+//!
+//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is non-blocking, and
+//! makes the system call itself. What is rare goes through a method in Python: the operation's name with `_slow_` before it.
+//! That are sockets in non-blocking mode, wrapped objects of another class, and addresses other than of the internet.
+//!
+//! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
+//!
+//! [`Descriptor`] is the same wait for what is no socket of ours: TLS sockets and pipes.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::mem::{self, offset_of};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use ::hub::{Direction, Time};
+
+use super::hub::{Hub, monotonic, note_opened};
+use super::hub_object;
+use super::io::{Ready, Source, checked, closed_class, closed_error};
+use super::park::duration;
+use crate::class::{self, Args, Class, ClassCell, Payload, This};
+use crate::ffi::{
+    self, Global, GlobalObject, Owned, Py_ssize_t, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot,
+};
+use crate::thread::{Thread, current_thread};
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
+    fn inet_ntop(family: c_int, address: *const c_void, text: *mut c_char, size: c_uint) -> *const c_char;
+}
+
+/// How an object of `_socket` begins, in all versions.
+#[repr(C)]
+struct PySocket {
+    ob_base: PyObject,
+    fd: c_int,
+    family: c_int,
+    kind: c_int,
+}
+
+/// Reads up to this size go through a buffer on the stack, so that no more memory is asked for than arrived.
+const SMALL_READ: usize = 16 * 1024;
+
+/// A write from this size on lets other OS threads run meanwhile.
+const LARGE_WRITE: usize = 64 * 1024;
+
+/// What a file that is gone is called.
+const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What Python tells once
+
+/// `socket.socket`, the unpatched one; null if its objects do not begin as [`PySocket`].
+static PLAIN_SOCKET: GlobalObject = GlobalObject::null();
+
+/// Methods of `GreenSocket` as it was defined: `_trampoline`, `send` and `__init__`.
+static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
+
+/// `socket.getdefaulttimeout`.
+static DEFAULT_TIMEOUT: GlobalObject = GlobalObject::null();
+
+/// Names, interned.
+struct Names {
+    recv: *mut PyObject,
+    recv_into: *mut PyObject,
+    recvfrom: *mut PyObject,
+    send: *mut PyObject,
+    sendall: *mut PyObject,
+    accept: *mut PyObject,
+    connect: *mut PyObject,
+    connect_ex: *mut PyObject,
+    trampoline: *mut PyObject,
+    init: *mut PyObject,
+    plain_connect_ex: *mut PyObject,
+    fileno: *mut PyObject,
+    close: *mut PyObject,
+    detach: *mut PyObject,
+    io_refs: *mut PyObject,
+    plain_send: *mut PyObject,
+}
+
+static NAMES: Global<Option<Names>> = Global::new(None);
+
+fn names() -> &'static Names {
+    // SAFETY: set at import, and never again.
+    unsafe { (*NAMES.get()).as_ref().expect("set at import") }
+}
+
+/// Called at import.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: the caller's word; the strings live for ever.
+    unsafe {
+        let intern = |name: &CStr| Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())).map(Owned::into_raw);
+        *NAMES.get() = Some(Names {
+            recv: intern(c"_slow_recv")?,
+            recv_into: intern(c"_slow_recv_into")?,
+            recvfrom: intern(c"_slow_recvfrom")?,
+            send: intern(c"_slow_send")?,
+            sendall: intern(c"_slow_sendall")?,
+            accept: intern(c"_slow_accept")?,
+            connect: intern(c"_slow_connect")?,
+            connect_ex: intern(c"_slow_connect_ex")?,
+            trampoline: intern(c"_trampoline")?,
+            init: intern(c"__init__")?,
+            plain_connect_ex: intern(c"connect_ex")?,
+            fileno: intern(c"fileno")?,
+            close: intern(c"close")?,
+            detach: intern(c"detach")?,
+            io_refs: intern(c"_io_refs")?,
+            plain_send: intern(c"send")?,
+        });
+        socket_class().build(module)?;
+        descriptor_class().build(module)
+    }
+}
+
+/// The functions of the module about sockets.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![class::function(
+        c"_set_socket_classes",
+        set_classes,
+        c"_set_socket_classes(plain, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a TCP socket \
+          of the class *plain*.",
+    )]
+}
+
+fn set_classes(args: Args<'_>) -> Result<Owned> {
+    let parameters = ["plain", "sample", "green", "getdefaulttimeout"];
+    let [plain, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 4)?;
+    // SAFETY: called by the interpreter; the layout is believed only if it fits.
+    unsafe {
+        let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
+        let fd = ffi::integer(ffi::call(fd.as_ptr(), [])?.as_ptr())?;
+        let layout = sample.cast::<PySocket>();
+        let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
+            && i64::from((*layout).fd) == fd
+            && (*layout).family == libc::AF_INET
+            && (*layout).kind == libc::SOCK_STREAM;
+        PLAIN_SOCKET.set(if fits { ffi::incref(plain) } else { ptr::null_mut() });
+        for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
+            own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
+        }
+        DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
+    }
+    Ok(Owned::none())
+}
+
+/// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.
+#[derive(Clone, Copy, Default)]
+struct Overrides {
+    trampoline: bool,
+    send: bool,
+    init: bool,
+}
+
+/// The class that was looked at last, its version then, and what was found.
+static LOOKED_AT: Global<(*mut PyTypeObject, c_uint, Overrides)> =
+    Global::new((ptr::null_mut(), 0, Overrides { trampoline: false, send: false, init: false }));
+
+fn overrides(this: This<'_, Socket>) -> Result<Overrides> {
+    // SAFETY: live objects, with the interpreter's lock held.
+    unsafe {
+        let kind = ffi::Py_TYPE(this.as_ptr());
+        let (known, version, found) = *LOOKED_AT.get();
+        // The version is zero while unknown, and changes with each change of the class or of a base.
+        let mut found = if known == kind && version == (*kind).tp_version_tag && version != 0 {
+            found
+        } else {
+            let found = overrides_of_class(kind)?;
+            *LOOKED_AT.get() = (kind, (*kind).tp_version_tag, found);
+            found
+        };
+        let own = this.dict();
+        if !own.is_null() && ffi::PyDict_Size(own) > 0 {
+            found.trampoline |= ffi::PyDict_Contains(own, names().trampoline) > 0;
+            found.send |= ffi::PyDict_Contains(own, names().plain_send) > 0;
+        }
+        Ok(found)
+    }
+}
+
+#[cold]
+unsafe fn overrides_of_class(kind: *mut PyTypeObject) -> Result<Overrides> {
+    // SAFETY: a live class; what is looked up is compared only.
+    unsafe {
+        let differs = |name: *mut PyObject, own: &GlobalObject| -> Result<bool> {
+            let found = Owned::new(ffi::PyObject_GetAttr(kind.cast(), name))?;
+            Ok(found.as_ptr() != own.object())
+        };
+        let [trampoline, send, init] = &OWN_METHODS;
+        Ok(Overrides {
+            trampoline: differs(names().trampoline, trampoline)?,
+            send: differs(names().plain_send, send)?,
+            init: differs(names().init, init)?,
+        })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The wait
+
+/// Waits for a descriptor without Python's help. None: that cannot be, and `_trampoline` is to be called.
+///
+/// # Safety
+/// As [`Source::wait`].
+#[inline]
+unsafe fn wait_natively(
+    source: &Source,
+    thread: &Thread,
+    fd: RawFd,
+    direction: Direction,
+    refused: bool,
+    deadline: Option<Time>,
+) -> Result<Option<Ready>> {
+    // SAFETY: the caller's word.
+    unsafe {
+        if thread.hub.get().is_null() {
+            hub_object(thread)?;
+        }
+        let Some(hub) = native_hub(thread) else { return Ok(None) };
+        match source.wait(thread, hub, fd, direction, refused, deadline)? {
+            Ready::Busy if may_share()? => Ok(None),
+            Ready::Busy => refuse_second(fd, direction),
+            ready => Ok(Some(ready)),
+        }
+    }
+}
+
+/// The thread's hub, if green objects can wait on it without Python's help.
+#[inline]
+fn native_hub(thread: &Thread) -> Option<&Hub> {
+    thread.hub.plain().filter(|hub| hub.polls_itself())
+}
+
+/// Whether `debug.hub_prevent_multiple_readers` was turned off.
+#[cold]
+fn may_share() -> Result<bool> {
+    // SAFETY: called with the interpreter's lock.
+    unsafe {
+        let module = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs.hub".as_ptr()))?;
+        let prevent = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"g_prevent_multiple_readers".as_ptr()))?;
+        Ok(!ffi::truth(prevent.as_ptr())?)
+    }
+}
+
+#[cold]
+fn refuse_second<T>(fd: RawFd, direction: Direction) -> Result<T> {
+    let verb = if direction == Direction::Read { "read" } else { "write" };
+    let message = format!(
+        "Second simultaneous {verb} on fileno {fd} detected: another green thread waits to {verb} there already. \
+         Let one green thread {verb} a socket at a time, with a lock or a pools.Pool; \
+         eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
+    );
+    // SAFETY: called with the interpreter's lock.
+    unsafe { ffi::error(ffi::PyExc_RuntimeError, &message) }
+}
+
+#[cold]
+fn timed_out<T>() -> Result<T> {
+    // SAFETY: called with the interpreter's lock.
+    unsafe { ffi::error(ffi::PyExc_TimeoutError, "timed out") }
+}
+
+#[cold]
+fn os_error<T>(code: c_int) -> Result<T> {
+    checked(Err(std::io::Error::from_raw_os_error(code)))
+}
+
+fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// The running thread's record.
+fn here<'a>() -> Result<&'a Thread> {
+    // SAFETY: called with the interpreter's lock.
+    unsafe { current_thread().as_ref().ok_or(Raised) }
+}
+
+/// A number of seconds; negative for no limit.
+fn deadline_after(seconds: f64) -> Option<Time> {
+    (seconds >= 0.0).then(|| monotonic() + duration(seconds))
+}
+
+/// An optional number of seconds, for Python.
+fn seconds_object(seconds: f64) -> Result<Owned> {
+    if seconds < 0.0 {
+        return Ok(Owned::none());
+    }
+    // SAFETY: called with the interpreter's lock.
+    unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds)) }
+}
+
+/// Seconds, or -1 for None.
+fn seconds_or_none(value: *mut PyObject) -> Result<f64> {
+    // SAFETY: a live object or null, with the interpreter's lock held.
+    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { ffi::float(value) } }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The socket
+
+/// A green socket.
+pub struct Socket {
+    wrapped: Slot,
+    /// The wrapped object is a plain `socket.socket`.
+    is_plain: Cell<bool>,
+    /// Seconds; negative for no limit.
+    timeout: Cell<f64>,
+    non_blocking: Cell<bool>,
+    /// Found to be closed behind its back.
+    closed: Cell<bool>,
+    source: Source,
+}
+
+static SOCKET: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Socket {
+    const NAME: &'static CStr = c"greenloom._native.GreenSocket";
+    const DOC: &'static CStr = c"The base of eventlet's green socket.";
+
+    fn cell() -> &'static ClassCell {
+        &SOCKET
+    }
+
+    fn new() -> Socket {
+        Socket {
+            wrapped: Slot::empty(),
+            is_plain: Cell::new(false),
+            timeout: Cell::new(-1.0),
+            non_blocking: Cell::new(false),
+            closed: Cell::new(false),
+            source: Source::new(),
+        }
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.wrapped.get());
+        self.source.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.wrapped.set(None);
+        self.is_plain.set(false);
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: deallocated with the interpreter's lock.
+        unsafe { self.source.detach(self.fd()) };
+    }
+}
+
+/// Why an operation of a socket has no result.
+enum Failure {
+    /// An exception is pending.
+    Raised,
+    /// The operating system's number for it.
+    Os(c_int),
+}
+
+impl From<Raised> for Failure {
+    fn from(_: Raised) -> Failure {
+        Failure::Raised
+    }
+}
+
+impl Failure {
+    #[cold]
+    fn raise<T>(self) -> Result<T> {
+        match self {
+            Failure::Raised => Err(Raised),
+            Failure::Os(code) => os_error(code),
+        }
+    }
+}
+
+impl Socket {
+    /// Wraps an object.
+    fn wrap(&self, wrapped: Owned) {
+        // SAFETY: a live object; classes are compared.
+        let plain = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() == PLAIN_SOCKET.object() };
+        self.is_plain.set(plain);
+        self.wrapped.set(Some(wrapped));
+    }
+
+    /// The plain socket's own state.
+    #[inline]
+    fn plain(&self) -> Option<&PySocket> {
+        // SAFETY: plain sockets begin so, and the slot keeps it.
+        self.is_plain.get().then(|| unsafe { &*self.wrapped.get().cast::<PySocket>() })
+    }
+
+    /// The descriptor of a plain socket; -1 if it is closed or none.
+    #[inline]
+    fn fd(&self) -> RawFd {
+        self.plain().map_or(-1, |plain| plain.fd)
+    }
+
+    /// Whether operations are native: neither in non-blocking mode nor around another kind of object.
+    #[inline]
+    fn is_native(&self) -> bool {
+        self.is_plain.get() && !self.non_blocking.get()
+    }
+
+    #[inline]
+    fn is_stream(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
+    }
+
+    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and returns a
+    /// negative number for an error.
+    fn attempt(
+        this: This<'_, Socket>,
+        direction: Direction,
+        mut call: impl FnMut(RawFd) -> isize,
+    ) -> std::result::Result<usize, Failure> {
+        let thread = here()?;
+        let mut refused = false;
+        loop {
+            // SAFETY: called by the interpreter, in the thread.
+            let ready = unsafe { native_hub(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
+            if ready {
+                let result = call(this.fd());
+                if result >= 0 {
+                    return Ok(result.unsigned_abs());
+                }
+                match errno() {
+                    libc::EINTR => {
+                        // SAFETY: called by the interpreter.
+                        if unsafe { ffi::PyErr_CheckSignals() } < 0 {
+                            return Err(Failure::Raised);
+                        }
+                        continue;
+                    }
+                    libc::EAGAIN => refused = true,
+                    code => return Err(Failure::Os(code)),
+                }
+            }
+            Socket::wait(this, thread, direction, refused, deadline_after(this.timeout.get()))?;
+        }
+    }
+
+    /// An operation took all there was, or filled all the room.
+    fn exhausted(&self, direction: Direction) {
+        if let Ok(thread) = here()
+            && let Some(hub) = native_hub(thread)
+        {
+            // SAFETY: called by the interpreter, in the thread.
+            unsafe { self.source.clear_ready(thread, hub, direction) };
+        }
+    }
+
+    /// Parks until another try is worth it.
+    fn wait(
+        this: This<'_, Socket>,
+        thread: &Thread,
+        direction: Direction,
+        refused: bool,
+        deadline: Option<Time>,
+    ) -> Result<()> {
+        // SAFETY: called by the interpreter, in the thread.
+        unsafe {
+            if this.closed.get() {
+                let error = closed_error()?;
+                super::park::restore(&error, None);
+                return Err(Raised);
+            }
+            if !overrides(this)?.trampoline {
+                let waited = wait_natively(&this.source, thread, this.fd(), direction, refused, deadline);
+                match waited {
+                    Ok(Some(Ready::TimedOut)) => return timed_out(),
+                    Ok(Some(_)) => return Ok(()),
+                    Ok(None) => {}
+                    Err(Raised) => {
+                        this.note_if_closed();
+                        return Err(Raised);
+                    }
+                }
+            }
+            Socket::wait_through_python(this, direction, deadline)
+        }
+    }
+
+    #[cold]
+    fn wait_through_python(this: This<'_, Socket>, direction: Direction, deadline: Option<Time>) -> Result<()> {
+        // SAFETY: called by the interpreter; all are live objects.
+        unsafe {
+            let seconds = match deadline {
+                Some(at) => seconds_object(at.since(monotonic()).as_secs_f64())?,
+                None => Owned::none(),
+            };
+            let error =
+                Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
+            let wrapped = this.wrapped.object().ok_or(Raised)?;
+            let (read, write) = (direction == Direction::Read, direction == Direction::Write);
+            let arguments = [Owned::bool(read), Owned::bool(write), seconds, error];
+            let [read, write, seconds, error] = &arguments;
+            let args = [wrapped.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
+            ffi::call_method(this.as_ptr(), names().trampoline, args).map(drop)
+        }
+    }
+
+    /// Remembers if the pending exception says that the file is closed.
+    #[cold]
+    fn note_if_closed(&self) {
+        if self.is_closed_error() {
+            self.closed.set(true);
+        }
+    }
+
+    /// Whether the pending exception says that the file is closed.
+    #[cold]
+    fn is_closed_error(&self) -> bool {
+        // SAFETY: an exception is pending; it is kept.
+        unsafe {
+            let pending = ffi::Pending::take();
+            let class = closed_class();
+            if class.is_err() {
+                ffi::PyErr_Clear();
+            }
+            pending.put_back();
+            class.is_ok_and(|class| ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0)
+        }
+    }
+
+    /// In place of the pending exception, if that says that the file is closed: another one.
+    #[cold]
+    fn replace_closed_error<T>(&self, exception: *mut PyObject, code: c_int, message: &str) -> Result<T> {
+        if !self.is_closed_error() {
+            return Err(Raised);
+        }
+        // SAFETY: called with the interpreter's lock.
+        unsafe {
+            ffi::PyErr_Clear();
+            if code == 0 {
+                ffi::PyErr_SetNone(exception);
+                return Err(Raised);
+            }
+            let message = ffi::string(message)?;
+            let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
+            ffi::PyErr_SetObject(exception, args.as_ptr());
+        }
+        Err(Raised)
+    }
+}
+
+/// Calls the Python method that does what is rare.
+#[cold]
+fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    let (positional, keywords) = args.rest(0)?;
+    let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+    // SAFETY: live objects.
+    unsafe {
+        let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name))?;
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+fn small_integer(object: *mut PyObject) -> Result<c_int> {
+    if object.is_null() {
+        return Ok(0);
+    }
+    // SAFETY: a live object, with the interpreter's lock held.
+    unsafe {
+        c_int::try_from(ffi::integer(object)?)
+            .or_else(|_| ffi::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Reading
+
+/// What reading brings when the connection is broken: the end.
+fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, Socket>) -> Result<Owned> {
+    match failure {
+        Failure::Os(libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE) => end(),
+        // SAFETY: an exception is always there.
+        Failure::Raised => unsafe { this.replace_closed_error(ffi::PyExc_EOFError, 0, "") },
+        other => other.raise(),
+    }
+}
+
+/// Takes note of a read that brought less than was asked for: there is no more for now.
+fn note_read(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) {
+    let ordinary = flags & (libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0;
+    if got > 0 && got < wanted && ordinary && this.is_stream() {
+        this.exhausted(Direction::Read);
+    }
+}
+
+fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
+    let got = Socket::attempt(this, Direction::Read, |fd| {
+        // SAFETY: the buffer has room for that much.
+        unsafe { libc::recv(fd, into.cast(), size, flags | libc::MSG_DONTWAIT) }
+    })?;
+    note_read(this, got, size, flags);
+    Ok(got)
+}
+
+fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
+    // SAFETY: called by the interpreter; buffers are as large as they are said to be.
+    unsafe {
+        let size = ffi::integer(size)?;
+        if !this.is_native() || size <= 0 {
+            return slowly(this, names().recv, args);
+        }
+        let (size, flags) = (size as usize, small_integer(flags)?);
+        let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
+        if size <= SMALL_READ {
+            let mut room = mem::MaybeUninit::<[u8; SMALL_READ]>::uninit();
+            let got = match read(this, room.as_mut_ptr().cast(), size, flags) {
+                Ok(got) => got,
+                Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recv, args),
+                Err(failure) => return or_end(failure, empty, this),
+            };
+            return Owned::new(ffi::PyBytes_FromStringAndSize(room.as_ptr().cast(), got as Py_ssize_t));
+        }
+        let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
+        match read(this, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size, flags) {
+            Ok(got) if got == size => Ok(bytes),
+            Ok(got) => {
+                let mut bytes = bytes.into_raw();
+                if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
+            }
+            Err(Failure::Os(libc::ENOTCONN)) => slowly(this, names().recv, args),
+            Err(failure) => or_end(failure, empty, this),
+        }
+    }
+}
+
+/// Memory of an object, lent out.
+struct Buffer(ffi::Py_buffer);
+
+impl Buffer {
+    /// # Safety
+    /// A live object; the interpreter's lock is held.
+    unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
+        // SAFETY: the caller's word; filled by the call.
+        unsafe {
+            let mut buffer = mem::zeroed();
+            if ffi::PyObject_GetBuffer(object, &mut buffer, flags) < 0 { Err(Raised) } else { Ok(Buffer(buffer)) }
+        }
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.0.buf.cast()
+    }
+
+    fn size(&self) -> usize {
+        self.0.len.unsigned_abs()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !ffi::is_finalizing() {
+            // SAFETY: it was lent out to us; the interpreter's lock is held.
+            unsafe { ffi::PyBuffer_Release(&mut self.0) };
+        }
+    }
+}
+
+fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [object, count, flags] = args.parse("recv_into", ["buffer", "nbytes", "flags"], 1)?;
+    // SAFETY: called by the interpreter; the buffer is held while it is written to.
+    unsafe {
+        if !this.is_native() {
+            return slowly(this, names().recv_into, args);
+        }
+        let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
+        let flags = small_integer(flags)?;
+        let count = if count.is_null() { 0 } else { ffi::integer(count)? };
+        let wanted = match usize::try_from(count) {
+            Ok(0) => buffer.size(),
+            Ok(count) if count <= buffer.size() => count,
+            Ok(_) => return ffi::error(ffi::PyExc_ValueError, "buffer too small for requested bytes"),
+            Err(_) => return ffi::error(ffi::PyExc_ValueError, "negative buffersize in recv_into"),
+        };
+        if wanted == 0 {
+            return slowly(this, names().recv_into, args);
+        }
+        let number = |got: usize| Owned::new(ffi::PyLong_FromSize_t(got));
+        match read(this, buffer.start(), wanted, flags) {
+            Ok(got) => number(got),
+            Err(Failure::Os(libc::ENOTCONN)) => {
+                drop(buffer);
+                slowly(this, names().recv_into, args)
+            }
+            Err(failure) => or_end(failure, || number(0), this),
+        }
+    }
+}
+
+fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [size, flags] = args.parse("recvfrom", ["bufsize", "flags"], 1)?;
+    // SAFETY: called by the interpreter; the bytes are filled before anybody sees them.
+    unsafe {
+        let size = ffi::integer(size)?;
+        let family = this.plain().map(|plain| plain.family);
+        let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
+        if !this.is_native() || size <= 0 || !of_the_internet {
+            return slowly(this, names().recvfrom, args);
+        }
+        let (size, flags) = (size as usize, small_integer(flags)?);
+        let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
+        let into = ffi::PyBytes_AsString(bytes.as_ptr());
+        let mut from = Address::empty();
+        let got = Socket::attempt(this, Direction::Read, |fd| {
+            from = Address::empty();
+            let flags = flags | libc::MSG_DONTWAIT;
+            libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
+        });
+        let got = match got {
+            Ok(got) => got,
+            Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recvfrom, args),
+            Err(failure) => {
+                return or_end(failure, || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0)), this);
+            }
+        };
+        note_read(this, got, size, flags);
+        let mut bytes = bytes.into_raw();
+        if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 {
+            return Err(Raised);
+        }
+        let bytes = Owned::new(bytes)?;
+        let from = from.object()?.unwrap_or_else(Owned::none);
+        Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
+    }
+}
+
+/// The address of a peer.
+struct Address {
+    storage: libc::sockaddr_storage,
+    size: libc::socklen_t,
+}
+
+impl Address {
+    fn empty() -> Address {
+        // SAFETY: zeroes are an address of no family.
+        Address { storage: unsafe { mem::zeroed() }, size: mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
+        (&raw mut self.storage).cast()
+    }
+
+    /// As the `socket` module has it. None for families that only that module knows.
+    fn object(&self) -> Result<Option<Owned>> {
+        // SAFETY: the family says of which form it is; called with the interpreter's lock.
+        unsafe {
+            let text = |family: c_int, address: *const c_void, room: &mut [c_char; 64]| {
+                inet_ntop(family, address, room.as_mut_ptr(), room.len() as c_uint);
+            };
+            let mut room: [c_char; 64] = [0; 64];
+            let made = match c_int::from(self.storage.ss_family) {
+                _ if self.size == 0 => return Ok(None),
+                libc::AF_INET => {
+                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
+                    text(libc::AF_INET, (&raw const address.sin_addr).cast(), &mut room);
+                    let port = c_int::from(u16::from_be(address.sin_port));
+                    ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port)
+                }
+                libc::AF_INET6 => {
+                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
+                    text(libc::AF_INET6, (&raw const address.sin6_addr).cast(), &mut room);
+                    let port = c_int::from(u16::from_be(address.sin6_port));
+                    let flow = u32::from_be(address.sin6_flowinfo);
+                    ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, address.sin6_scope_id)
+                }
+                libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
+                    ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())
+                }
+                _ => return Ok(None),
+            };
+            Owned::new(made).map(Some)
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Writing
+
+/// Sends part of the bytes; returns how many.
+fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int) -> Result<usize> {
+    let sent = Socket::attempt(this, Direction::Write, |fd| {
+        let flags = flags | libc::MSG_DONTWAIT;
+        // SAFETY: the buffer is held by the caller.
+        let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
+        if size < LARGE_WRITE { send() } else { without_the_lock(send) }
+    });
+    match sent {
+        Ok(sent) => {
+            if sent < size && this.is_stream() {
+                this.exhausted(Direction::Write);
+            }
+            Ok(sent)
+        }
+        // SAFETY: an exception is always there.
+        Err(Failure::Raised) => unsafe {
+            this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)
+        },
+        Err(failure) => failure.raise(),
+    }
+}
+
+/// Lets other OS threads run Python code meanwhile. Keeps the error number.
+fn without_the_lock(call: impl FnOnce() -> isize) -> isize {
+    // SAFETY: called with the interpreter's lock.
+    unsafe {
+        let state = ffi::PyEval_SaveThread();
+        let result = call();
+        let code = *libc::__errno_location();
+        ffi::PyEval_RestoreThread(state);
+        *libc::__errno_location() = code;
+        result
+    }
+}
+
+fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [data, flags] = args.parse("send", ["data", "flags"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().send, args);
+    }
+    // SAFETY: called by the interpreter; the buffer is held while it is read.
+    unsafe {
+        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+        let sent = write(this, data.start(), data.size(), small_integer(flags)?)?;
+        Owned::new(ffi::PyLong_FromSize_t(sent))
+    }
+}
+
+fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [data, flags] = args.parse("sendall", ["data", "flags"], 1)?;
+    if !this.is_native() || overrides(this)?.send {
+        return slowly(this, names().sendall, args);
+    }
+    // SAFETY: called by the interpreter; the buffer is held while it is read.
+    unsafe {
+        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+        let flags = small_integer(flags)?;
+        let mut sent = write(this, data.start(), data.size(), flags)?;
+        while sent < data.size() {
+            sent += write(this, data.start().add(sent), data.size() - sent, flags)?;
+        }
+    }
+    Ok(Owned::none())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Connections
+
+fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    if !this.is_native() {
+        return slowly(this, names().accept, args);
+    }
+    let [] = args.parse("accept", [], 0)?;
+    let mut from = Address::empty();
+    let accepted = Socket::attempt(this, Direction::Read, |fd| {
+        from = Address::empty();
+        // SAFETY: an out parameter with its size.
+        without_the_lock(|| unsafe {
+            libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as isize
+        })
+    });
+    let fd = match accepted {
+        Ok(fd) => fd as RawFd,
+        Err(failure) => return failure.raise(),
+    };
+    // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
+    unsafe {
+        let wrapped = match plain_socket(this, fd) {
+            Ok(wrapped) => wrapped,
+            Err(Raised) => {
+                libc::close(fd);
+                return Err(Raised);
+            }
+        };
+        note_opened(here()?, fd)?;
+        let address = match from.object()? {
+            Some(address) => address,
+            None => ffi::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
+        };
+        let kind = ffi::Py_TYPE(this.as_ptr());
+        let client = if overrides(this)?.init {
+            ffi::call(kind.cast(), [wrapped.as_ptr()])?
+        } else {
+            let client = class::allocate(kind, Socket::new())?;
+            let socket = This::<Socket>::of(client.as_ptr());
+            socket.wrap(wrapped);
+            socket.timeout.set(default_timeout()?);
+            client
+        };
+        Owned::new(ffi::PyTuple_Pack(2, client.as_ptr(), address.as_ptr()))
+    }
+}
+
+/// A `socket.socket` for an accepted descriptor, which is non-blocking and owned by it then.
+unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let (family, kind) = this.plain().map_or((-1, -1), |plain| (plain.family, plain.kind));
+        let number = |value: c_int| Owned::new(ffi::PyLong_FromLong(value.into()));
+        // With this flag it knows that it is non-blocking, and makes no system call to find out.
+        let (family, kind, protocol, fd) =
+            (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
+        ffi::call(PLAIN_SOCKET.object(), [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()])
+    }
+}
+
+fn default_timeout() -> Result<f64> {
+    // SAFETY: set when the classes were.
+    unsafe { seconds_or_none(ffi::call(DEFAULT_TIMEOUT.object(), [])?.as_ptr()) }
+}
+
+/// How connecting ended.
+enum Connected {
+    /// With this error number, 0 for success.
+    Done(c_int),
+    TimedOut,
+    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is full.
+    Poll,
+}
+
+fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Result<Connected, Failure> {
+    let thread = here()?;
+    let deadline = deadline_after(this.timeout.get());
+    loop {
+        // SAFETY: called by the interpreter; live objects.
+        let code = unsafe {
+            let wrapped = this.wrapped.object().ok_or(Raised)?;
+            ffi::integer(ffi::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
+        };
+        match c_int::try_from(code).unwrap_or(libc::EINVAL) {
+            0 | libc::EISCONN => return Ok(Connected::Done(0)),
+            libc::EAGAIN => return Ok(Connected::Poll),
+            libc::EINPROGRESS | libc::EALREADY => {}
+            code => return Ok(Connected::Done(code)),
+        }
+        match Socket::wait(this, thread, Direction::Write, true, deadline) {
+            Ok(()) => {}
+            // SAFETY: an exception is pending.
+            Err(Raised) if unsafe { is_time_up(deadline) } => return Ok(Connected::TimedOut),
+            Err(Raised) if this.is_closed_error() => {
+                // SAFETY: one is pending.
+                unsafe { ffi::PyErr_Clear() };
+                return Err(Failure::Os(libc::EBADFD));
+            }
+            Err(Raised) => return Err(Failure::Raised),
+        }
+        let error = pending_error(this.fd());
+        if error != 0 && error != libc::EISCONN {
+            return Ok(Connected::Done(error));
+        }
+    }
+}
+
+/// Takes the pending exception if it is the timeout of a connect.
+unsafe fn is_time_up(deadline: Option<Time>) -> bool {
+    // SAFETY: an exception is pending.
+    unsafe {
+        let up =
+            deadline.is_some_and(|at| monotonic() >= at) && ffi::PyErr_ExceptionMatches(ffi::PyExc_TimeoutError) != 0;
+        if up {
+            ffi::PyErr_Clear();
+        }
+        up
+    }
+}
+
+/// The error of an operation that went on in the background.
+fn pending_error(fd: RawFd) -> c_int {
+    let (mut error, mut size): (c_int, libc::socklen_t) = (0, mem::size_of::<c_int>() as libc::socklen_t);
+    // SAFETY: an out parameter with its size.
+    let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut size) };
+    if result < 0 { errno() } else { error }
+}
+
+fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [address] = args.parse("connect", ["address"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().connect, args);
+    }
+    match connect_to(this, address) {
+        Ok(Connected::Done(0)) => Ok(Owned::none()),
+        Ok(Connected::Done(code)) => os_error(code),
+        Ok(Connected::TimedOut) => timed_out(),
+        Ok(Connected::Poll) => slowly(this, names().connect, args),
+        Err(failure) => failure.raise(),
+    }
+}
+
+fn connect_ex(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [address] = args.parse("connect_ex", ["address"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().connect_ex, args);
+    }
+    let code = match connect_to(this, address) {
+        Ok(Connected::Done(code)) | Err(Failure::Os(code)) => code,
+        Ok(Connected::TimedOut) => libc::EAGAIN,
+        Ok(Connected::Poll) => return slowly(this, names().connect_ex, args),
+        Err(Failure::Raised) => return Err(Raised),
+    };
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyLong_FromLong(code.into())) }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The life of a socket
+
+fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe { note_opened(here()?, small_integer(fd)?)? };
+    Ok(Owned::none())
+}
+
+fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
+    Ok(this.wrapped.object().unwrap_or_else(Owned::none))
+}
+
+fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe { this.source.detach(this.fd()) };
+    match value {
+        Some(value) if !value.is_none() => this.wrap(value),
+        _ => this.clear(),
+    }
+    Ok(())
+}
+
+/// Calls a method of the wrapped object.
+fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
+    // SAFETY: live objects.
+    unsafe { ffi::call_method(wrapped.as_ptr(), name, []) }
+}
+
+fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    match this.plain() {
+        // SAFETY: called by the interpreter.
+        Some(plain) => unsafe { Owned::new(ffi::PyLong_FromLong(plain.fd.into())) },
+        None => call_wrapped(this, names().fileno),
+    }
+}
+
+fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    if let Some(plain) = this.plain() {
+        // SAFETY: called by the interpreter.
+        unsafe {
+            let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
+            if plain.fd >= 0 && ffi::integer(files.as_ptr())? <= 0 {
+                this.source.detach(plain.fd);
+            }
+        }
+    }
+    call_wrapped(this, names().close)
+}
+
+fn detach(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { this.source.detach(this.fd()) };
+    call_wrapped(this, names().detach)
+}
+
+fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { this.source.detach(this.fd()) };
+    Ok(Owned::none())
+}
+
+/// Closes a socket that nobody refers to any more.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
+    // SAFETY: called by the interpreter; a pending exception is kept.
+    unsafe {
+        let this = This::<Socket>::of(object);
+        if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
+            return;
+        }
+        let pending = ffi::Pending::take();
+        if ffi::call_method(object, names().close, []).is_err() {
+            ffi::PyErr_WriteUnraisable(object);
+        }
+        pending.put_back();
+    }
+}
+
+/// Attributes that a green socket does not have are those of the wrapped one.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(object, name);
+        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+            return found;
+        }
+        let Some(wrapped) = This::<Socket>::of(object).wrapped.object() else { return found };
+        ffi::PyErr_Clear();
+        ffi::PyObject_GetAttr(wrapped.as_ptr(), name)
+    }
+}
+
+fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
+    let given = args.parse("_trampoline", parameters, 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if this.closed.get() {
+            super::park::restore(&closed_error()?, None);
+            return Err(Raised);
+        }
+        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+        let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
+        let mark = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"_mark_as_closed".as_ptr()))?;
+        let or_none = |object: *mut PyObject| if object.is_null() { ffi::Py_None() } else { object };
+        let [fd, read, write, timeout, error] = given;
+        let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
+        let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
+        let waited = ffi::call(function.as_ptr(), args);
+        if waited.is_err() {
+            this.note_if_closed();
+        }
+        waited
+    }
+}
+
+fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    this.closed.set(true);
+    Ok(Owned::none())
+}
+
+fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    seconds_object(this.timeout.get())
+}
+
+fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    let value = value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+    this.timeout.set(seconds_or_none(value)?);
+    Ok(())
+}
+
+fn truth(value: Option<Owned>) -> Result<bool> {
+    // SAFETY: setters are called with the interpreter's lock.
+    value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })
+}
+
+fn socket_class() -> Class<Socket> {
+    let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
+    let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
+    Class::new()
+        .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
+        .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
+        .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the first. Empty at the end of the connection.")
+        .method(c"recv_into", recv_into, c"recv_into(buffer, nbytes=0, flags=0) -> int\n\nReceives into a buffer, up to its size or *nbytes*; waits for the first.")
+        .method(c"recvfrom", recvfrom, c"recvfrom(bufsize, flags=0) -> (bytes, address)\n\nReceives a message; waits for it.")
+        .method(c"send", send, c"send(data, flags=0) -> int\n\nSends what there is room for, and says how much; waits for room for the first byte.")
+        .method(c"sendall", sendall, c"sendall(data, flags=0)\n\nSends all; waits for room again and again, each time for the timeout at most.")
+        .method(c"accept", accept, c"accept() -> (socket, address)\n\nWaits for a connection. Its socket has the default timeout.")
+        .method(c"connect", connect, c"connect(address)\n\nConnects, and waits for that.")
+        .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, 0 for success; EAGAIN when the time is up.")
+        .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
+        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it gets an OSError then.")
+        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an OSError.")
+        .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
+        .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
+        .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
+        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
+        .method(
+            c"_trampoline",
+            trampoline,
+            c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's listeners.",
+        )
+        .property(c"fd", wrapped, set_wrapped, c"The wrapped socket.")
+        .property(
+            c"act_non_blocking",
+            |this| Ok(Owned::bool(this.non_blocking.get())),
+            |this, value| {
+                this.non_blocking.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether operations that would block raise instead.",
+        )
+        .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or None.")
+        .property(
+            c"_closed",
+            |this| Ok(Owned::bool(this.closed.get())),
+            |this, value| {
+                this.closed.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether the file was closed behind our back.",
+        )
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Descriptors
+
+/// A descriptor to wait for.
+pub struct Descriptor {
+    fd: Cell<RawFd>,
+    source: Source,
+}
+
+static DESCRIPTOR: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Descriptor {
+    const NAME: &'static CStr = c"greenloom._native.Descriptor";
+    const DOC: &'static CStr =
+        c"Descriptor(fileno)\n--\n\nWaits for an open file descriptor, which is registered with the hub once.";
+
+    fn cell() -> &'static ClassCell {
+        &DESCRIPTOR
+    }
+
+    fn new() -> Descriptor {
+        Descriptor { fd: Cell::new(-1), source: Source::new() }
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        self.source.visit(visit);
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: deallocated with the interpreter's lock.
+        unsafe { self.source.detach(self.fd.get()) };
+    }
+}
+
+/// Waits after an operation would have blocked.
+fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) -> Result<Owned> {
+    let [timeout] = args.parse("wait", ["timeout"], 0)?;
+    let deadline = deadline_after(seconds_or_none(timeout)?);
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let fd = this.fd.get();
+        if fd < 0 {
+            return os_error(libc::EBADF);
+        }
+        match wait_natively(&this.source, here()?, fd, direction, true, deadline)? {
+            Some(Ready::TimedOut) => return timed_out(),
+            Some(_) => {}
+            None => {
+                let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+                let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
+                let error = Owned::new(ffi::PyObject_CallFunction(
+                    ffi::PyExc_TimeoutError,
+                    c"s".as_ptr(),
+                    c"timed out".as_ptr(),
+                ))?;
+                let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+                let (read, write) =
+                    (Owned::bool(direction == Direction::Read), Owned::bool(direction == Direction::Write));
+                let seconds = seconds_object(seconds_or_none(timeout)?)?;
+                ffi::call(
+                    function.as_ptr(),
+                    [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()],
+                )?;
+            }
+        }
+        if this.fd.get() < 0 { os_error(libc::EBADF) } else { Ok(Owned::none()) }
+    }
+}
+
+fn descriptor_class() -> Class<Descriptor> {
+    Class::new()
+        .init(|this: This<'_, Descriptor>, args: Args<'_>| {
+            let [fd] = args.parse("Descriptor", ["fileno"], 1)?;
+            this.fd.set(small_integer(fd)?);
+            Ok(())
+        })
+        .method(
+            c"wait_read",
+            |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Read),
+            c"wait_read(timeout=None)\n\nAfter reading would have blocked: waits until it is worth another try. Raises TimeoutError, \
+              and OSError if it was closed meanwhile.",
+        )
+        .method(
+            c"wait_write",
+            |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Write),
+            c"wait_write(timeout=None)\n\nAs wait_read(), for writing.",
+        )
+        .method(
+            c"close",
+            |this: This<'_, Descriptor>, _: Args<'_>| {
+                // SAFETY: called by the interpreter.
+                unsafe { this.source.detach(this.fd.replace(-1)) };
+                Ok(Owned::none())
+            },
+            c"close()\n\nForgets the descriptor, which is about to be closed: who waits gets an OSError.",
+        )
+}

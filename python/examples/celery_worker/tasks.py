@@ -1,0 +1,44 @@
+"""Tasks for a worker that runs them as green threads: celery -A tasks worker -P eventlet"""
+
+import os
+import time
+
+from celery import Celery, group
+
+URL = os.environ["REDIS_URL"]
+application = Celery("tasks", broker=URL, backend=URL)
+application.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+
+
+@application.task
+def add(a, b):
+    return a + b
+
+
+@application.task
+def wait(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@application.task(bind=True, max_retries=3)
+def succeed_at_the_third_try(self):
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.05)
+    return self.request.retries
+
+
+@application.task
+def fail():
+    raise ValueError("as it should")
+
+
+
+
+@application.task
+def add_all(numbers):
+    return sum(numbers)
+
+
+def many(number):
+    return group(add.s(count, count) for count in range(number)) | add_all.s()

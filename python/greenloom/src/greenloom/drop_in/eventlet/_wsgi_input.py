@@ -1,0 +1,262 @@
+"""The request's side of a connection of ``eventlet.wsgi``: buffered reading, and the body as ``wsgi.input``."""
+
+from eventlet import greenio
+from greenloom import _native
+
+__all__ = ["ChunkReadError", "Input", "Reader", "Writer"]
+
+RECEIVE_SIZE = 16 << 10
+LARGE_RECEIVE_SIZE = 256 << 10
+
+# The longest line of chunk framing that the native decoder takes, its end included, and one more so that it says no.
+CHUNK_LINE = 4097
+CHUNKS_END = -2
+CHUNKS_DATA_END = -1
+
+
+class ChunkReadError(ValueError):
+    """A request's body is not a sequence of chunks. Where the next request begins is unknown then."""
+
+
+class Reader:
+    """The bytes that come from a socket, as the file that :class:`Input` reads. ``data`` is what was read too early."""
+
+    __slots__ = ("closed", "data", "sock")
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.data = b""
+        self.closed = False
+
+    def read(self, size=-1):
+        """``size`` bytes, or all up to the end; fewer only at the end. Blocks until they are there."""
+        data = self.data
+        if 0 <= size <= len(data):
+            self.data = data[size:]
+            return data[:size]
+        self.data = b""
+        parts, missing = [data], size - len(data)
+        while size < 0 or missing:
+            more = self.sock.recv(LARGE_RECEIVE_SIZE if size < 0 else min(missing, LARGE_RECEIVE_SIZE))
+            if not more:
+                break
+            parts.append(more)
+            missing -= len(more)
+        return b"".join(parts)
+
+    def readline(self, size=-1):
+        """A line with its end; less at the end, or if it is longer than ``size``. Blocks until it is there."""
+        data, parts, length = self.data, [], 0
+        while True:
+            end = data.find(b"\n") + 1 or len(data)
+            if 0 <= size < length + end:
+                end = size - length
+            parts.append(data[:end])
+            length += end
+            self.data = data[end:]
+            if length == size or parts[-1].endswith(b"\n"):
+                break
+            data = self.sock.recv(RECEIVE_SIZE)
+            if not data:
+                break
+        return b"".join(parts)
+
+    def take(self):
+        """What was read from the socket and belongs to nobody yet."""
+        data, self.data = self.data, b""
+        return data
+
+    def close(self):
+        self.closed = True
+        self.data = b""
+
+
+class Writer:
+    """A socket as the file that responses are written to. Nothing is buffered."""
+
+    __slots__ = ("closed", "write")
+
+    def __init__(self, sock):
+        self.write = sock.sendall
+        self.closed = False
+
+    def writelines(self, lines):
+        self.write(b"".join(lines))
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+class Input:
+    """A request's body: ``environ['wsgi.input']``, and ``environ['eventlet.input']`` for what WSGI does not know of.
+
+    Reading blocks the green thread until the bytes are there, and never goes beyond the body. The first read sends the
+    100 response that the client may be waiting for.
+    """
+
+    wfile = wfile_line = None
+    chunked_input = False
+    position = 0
+    hundred_continue_headers = None
+    is_hundred_continue_response_sent = False
+    # Set once the response has begun: it is too late for a 100 response then.
+    headers_sent = None
+    _chunk_state = 0
+    _decoded = b""
+
+    def __init__(self, rfile, content_length, sock, wfile=None, wfile_line=None, chunked_input=False):
+        self.rfile = rfile
+        self._sock = sock
+        self.content_length = None if content_length is None else int(content_length)
+        if wfile is not None:
+            self.wfile = wfile
+            self.wfile_line = wfile_line
+        if chunked_input:
+            self.chunked_input = True
+
+    def read(self, size=None):
+        """The next ``size`` bytes of the body, all that is left if that is None or negative; fewer only at the end."""
+        if size is not None and size < 0:
+            size = None
+        self._invite_body()
+        if not self.chunked_input:
+            return self._read_plain(self.rfile.read, size)
+        parts, missing = [], size
+        while missing is None or missing > 0:
+            piece = self._read_decoded(missing)
+            if not piece:
+                break
+            parts.append(piece)
+            if missing is not None:
+                missing -= len(piece)
+        return b"".join(parts)
+
+    def readline(self, size=None):
+        """The next line of the body with its end; less at the end of the body or after ``size`` bytes."""
+        if size is not None and size < 0:
+            size = None
+        self._invite_body()
+        if not self.chunked_input:
+            return self._read_plain(self.rfile.readline, size)
+        parts, missing = [], size
+        while missing is None or missing > 0:
+            piece = self._read_decoded(missing)
+            end = piece.find(b"\n") + 1 or len(piece)
+            self._decoded = piece[end:] + self._decoded
+            parts.append(piece[:end])
+            if not piece or piece[end - 1:end] == b"\n":
+                break
+            if missing is not None:
+                missing -= end
+        return b"".join(parts)
+
+    def readlines(self, hint=None):
+        """The lines of the body; those after ``hint`` bytes stay unread."""
+        lines, size = [], 0
+        for line in iter(self.readline, b""):
+            lines.append(line)
+            size += len(line)
+            if hint is not None and 0 < hint <= size:
+                break
+        return lines
+
+    def __iter__(self):
+        return iter(self.read, b"")
+
+    def get_socket(self):
+        """The connection's socket, for protocols that take it over, websockets say. See also :meth:`take_buffered`."""
+        return self._sock
+
+    def take_buffered(self):
+        """What came from the socket behind the request already. Who takes the socket over needs it."""
+        take = getattr(self.rfile, "take", None)
+        return take() if take else b""
+
+    def discard(self, buffer_size=16 << 10):
+        """Reads what is left of the body and drops it."""
+        while self.read(buffer_size):
+            pass
+
+    def is_read(self):
+        """Whether the connection is at the end of this body."""
+        if self.chunked_input:
+            return self._chunk_state == CHUNKS_END
+        return self.position >= (self.content_length or 0)
+
+    @property
+    def should_send_hundred_continue(self):
+        """Whether the client waits for a 100 response that it did not get yet."""
+        return self.wfile is not None and not self.is_hundred_continue_response_sent
+
+    def set_hundred_continue_response_headers(self, headers, capitalize_response_headers=True):
+        """Headers, a list of pairs, for the 100 response to come."""
+        if capitalize_response_headers:
+            headers = [("-".join(word.capitalize() for word in name.split("-")), value) for name, value in headers]
+        self.hundred_continue_headers = headers
+
+    def send_hundred_continue_response(self):
+        """Sends a 100 response now, unless the response itself has begun. After a chunked body, another one may follow."""
+        if self.headers_sent:
+            return
+        lines = [self.wfile_line]
+        lines.extend(_native.http_field(name, value) for name, value in self.hundred_continue_headers or ())
+        lines.append(b"\r\n")
+        self.wfile.writelines(lines)
+        self.wfile.flush()
+        if self._chunk_state == CHUNKS_END:
+            self._chunk_state = 0
+
+    def _invite_body(self):
+        if self.wfile is not None and not self.is_hundred_continue_response_sent:
+            self.send_hundred_continue_response()
+            self.is_hundred_continue_response_sent = True
+
+    def _read_plain(self, read, size):
+        left = (self.content_length or 0) - self.position
+        if size is None or size > left:
+            size = left
+        if size <= 0:
+            return b""
+        try:
+            data = read(size)
+        except greenio.SSL.ZeroReturnError:
+            data = b""
+        self.position += len(data)
+        return data
+
+    def _read_decoded(self, limit):
+        """Data from the chunks, at most ``limit`` bytes; none only at the body's end."""
+        limit = LARGE_RECEIVE_SIZE if limit is None else min(limit, LARGE_RECEIVE_SIZE)
+        if self._decoded:
+            data, self._decoded = self._decoded[:limit], self._decoded[limit:]
+            return data
+        try:
+            while self._chunk_state <= 0:
+                if self._chunk_state == CHUNKS_END:
+                    return b""
+                self._read_framing()
+            data = self.rfile.read(min(limit, self._chunk_state))
+        except greenio.SSL.ZeroReturnError:
+            self._chunk_state = CHUNKS_END
+            return b""
+        if not data:
+            self._chunk_state = CHUNKS_END
+            raise OSError("unexpected end of file while parsing chunked data")
+        self._chunk_state = self._chunk_state - len(data) or CHUNKS_DATA_END
+        return data
+
+    def _read_framing(self):
+        """Reads one line between data."""
+        line = self.rfile.readline(CHUNK_LINE)
+        try:
+            _, used, state = _native.http_chunks(line, self._chunk_state, 1)
+        except ValueError as error:
+            self._chunk_state = CHUNKS_END
+            raise ChunkReadError(str(error)) from None
+        if used != len(line) or not line:
+            self._chunk_state = CHUNKS_END
+            raise ChunkReadError("unexpected end of file between chunks")
+        self._chunk_state = state

@@ -1,0 +1,1 @@
+from OpenSSL.crypto import *  # noqa: F401, F403

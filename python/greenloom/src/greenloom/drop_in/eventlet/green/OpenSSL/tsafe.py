@@ -1,0 +1,1 @@
+from OpenSSL.tsafe import *  # noqa: F401, F403

@@ -1,0 +1,64 @@
+"""The ``socket`` module, green; names are resolved by eventlet's own resolver unless EVENTLET_NO_GREENDNS is ``yes``."""
+
+import os
+import sys
+
+from eventlet.patcher import slurp_properties
+
+__import__("eventlet.green._socket_nodns")
+__socket = sys.modules["eventlet.green._socket_nodns"]
+
+__all__ = __socket.__all__
+__patched__ = __socket.__patched__ + [
+    "create_connection",
+    "getaddrinfo",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "getnameinfo",
+]
+
+slurp_properties(__socket, globals(), srckeys=dir(__socket))
+
+if os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
+    from eventlet.support import greendns
+
+    gethostbyname = greendns.gethostbyname
+    getaddrinfo = greendns.getaddrinfo
+    gethostbyname_ex = greendns.gethostbyname_ex
+    getnameinfo = greendns.getnameinfo
+    del greendns
+
+
+def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=None, *, all_errors=False):  # noqa: F821
+    """
+    Connects to a host and a port and returns the socket, having tried each address of the host in turn.
+
+    :param timeout: for the socket, in seconds; without one it has the default timeout
+    :param source_address: a host and a port to bind to
+    :param all_errors: raise an ExceptionGroup of all errors (CPython 3.11 and later), not the last one
+    """
+    host, port = address
+    errors = []
+    for family, kind, protocol, _, socket_address in getaddrinfo(host, port, 0, SOCK_STREAM):  # noqa: F821
+        sock = None
+        try:
+            sock = socket(family, kind, protocol)  # noqa: F821
+            if timeout is not _GLOBAL_DEFAULT_TIMEOUT:  # noqa: F821
+                sock.settimeout(timeout)
+            if source_address:
+                sock.bind(source_address)
+            sock.connect(socket_address)
+            return sock
+        except error as reason:  # noqa: F821
+            errors.append(reason)
+            if sock is not None:
+                sock.close()
+    try:
+        if not errors:
+            raise error("getaddrinfo returns an empty list")  # noqa: F821
+        if all_errors:
+            raise ExceptionGroup("create_connection failed", errors)  # noqa: F821
+        raise errors[-1]
+    finally:
+        # They refer to this frame.
+        errors.clear()

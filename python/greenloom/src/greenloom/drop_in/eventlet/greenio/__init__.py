@@ -1,0 +1,4 @@
+"""Green sockets and pipes: objects like those of the standard library that suspend a green thread where those would block."""
+
+from eventlet.greenio.base import *  # noqa: F401, F403
+from eventlet.greenio.py3 import *  # noqa: F401, F403

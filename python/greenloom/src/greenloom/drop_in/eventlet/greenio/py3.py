@@ -1,0 +1,191 @@
+"""Green files: for pipes, terminals and whatever else one waits for."""
+
+import errno
+import io
+import os as _os
+import posix as _posix
+import socket as _socket
+
+from greenloom._native import Descriptor
+
+from eventlet.hubs import notify_close, notify_opened
+
+__all__ = ["_fileobject", "GreenPipe"]
+
+_fileobject = _socket.SocketIO
+
+
+class GreenFileIO(io.RawIOBase):
+    """
+    A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never do, so they
+    block the OS thread as always.
+
+    :param name: a number, which it makes non-blocking and closes at the end if *closefd*; or the name of a file
+    """
+
+    def __init__(self, name, mode="r", closefd=True, opener=None):
+        if isinstance(name, int):
+            fileno = name
+            self.name = f"<fd:{fileno}>"
+        else:
+            with io.FileIO(name, mode.replace("t", "").replace("b", ""), opener=opener) as file:
+                fileno = _posix.dup(file.fileno())
+                self.name = name
+        notify_opened(fileno)
+        _posix.set_blocking(fileno, False)
+        self._fileno = fileno
+        self._mode = mode
+        self._close_fd = closefd
+        self._seekable = None
+        self._waiter = Descriptor(fileno)
+
+    @property
+    def mode(self):
+        """The mode it was opened with."""
+        return self._mode
+
+    def fileno(self):
+        """The file descriptor."""
+        self._checkClosed()
+        return self._fileno
+
+    def readable(self):
+        """Whether it was opened for reading."""
+        return "r" in self._mode or "+" in self._mode
+
+    def writable(self):
+        """Whether it was opened for writing."""
+        return any(letter in self._mode for letter in "wax+")
+
+    def seekable(self):
+        """Whether it has a position."""
+        self._checkClosed()
+        if self._seekable is None:
+            try:
+                _posix.lseek(self._fileno, 0, _os.SEEK_CUR)
+                self._seekable = True
+            except OSError as error:
+                if error.errno != errno.ESPIPE:
+                    raise
+                self._seekable = False
+        return self._seekable
+
+    def isatty(self):
+        """Whether it is a terminal."""
+        self._checkClosed()
+        return _posix.isatty(self._fileno)
+
+    def _try(self, wait, function, *args):
+        self._checkClosed()
+        while True:
+            try:
+                return function(self._fileno, *args)
+            except BlockingIOError:
+                pass
+            wait()
+            if self.closed:
+                raise OSError(errno.EBADF, _os.strerror(errno.EBADF))
+
+    def read(self, size=-1):
+        """Reads up to *size* bytes, or all; waits for the first."""
+        if size is None or size < 0:
+            return self.readall()
+        return self._try(self._waiter.wait_read, _posix.read, size)
+
+    def readall(self):
+        """Reads to the end."""
+        parts = []
+        while part := self._try(self._waiter.wait_read, _posix.read, io.DEFAULT_BUFFER_SIZE):
+            parts.append(part)
+        return b"".join(parts)
+
+    def readinto(self, buffer):
+        """Reads into a buffer; returns how many bytes."""
+        return self._try(self._waiter.wait_read, _posix.readv, [buffer])
+
+    def write(self, data):
+        """Writes all; waits for room again and again. Returns how many bytes that are."""
+        with memoryview(data) as view, view.cast("B") as rest:
+            done = 0
+            while done < len(rest):
+                done += self._try(self._waiter.wait_write, _posix.write, rest[done:])
+            return done
+
+    def seek(self, offset, whence=_os.SEEK_SET):
+        """Moves the position; returns it."""
+        self._checkClosed()
+        return _posix.lseek(self._fileno, offset, whence)
+
+    def tell(self):
+        """The position."""
+        return self.seek(0, _os.SEEK_CUR)
+
+    def truncate(self, size=None):
+        """Cuts the file to *size*, or at the position, and moves there; returns the size."""
+        if size is None or size == -1:
+            size = self.tell()
+        _posix.ftruncate(self._fileno, size)
+        self.seek(size)
+        return size
+
+    def close(self):
+        """Closes it; who waits on it gets an OSError."""
+        if self.closed:
+            return
+        super().close()
+        if not hasattr(self, "_waiter"):
+            return
+        self._waiter.close()
+        notify_close(self._fileno)
+        if self._close_fd:
+            _posix.close(self._fileno)
+
+
+def GreenPipe(name, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+    """
+    Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is empty or full.
+
+    :param name: a file's name or number; or a file object, which is closed, and whose descriptor is used further
+    """
+    if hasattr(name, "fileno"):
+        fileno = _posix.dup(name.fileno())
+        name.close()
+        name = fileno
+    binary = "b" in mode
+    raw_mode = mode.replace("b", "").replace("t", "").replace("U", "")
+    _check_mode(mode, raw_mode, binary, encoding, errors, newline)
+    raw = GreenFileIO(name, raw_mode, closefd, opener)
+    try:
+        return _buffered(raw, raw_mode, binary, buffering, encoding, errors, newline, mode)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _check_mode(mode, raw_mode, binary, encoding, errors, newline):
+    kinds = raw_mode.replace("+", "")
+    if len(kinds) != 1 or kinds not in "rwax" or raw_mode.count("+") > 1 or binary and "t" in mode:
+        raise ValueError(f"invalid mode: {mode!r}")
+    for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+        if binary and value is not None:
+            raise ValueError(f"binary mode doesn't take an {name} argument")
+
+
+def _buffered(raw, raw_mode, binary, buffering, encoding, errors, newline, mode):
+    if buffering == 0:
+        if not binary:
+            raise ValueError("can't have unbuffered text I/O")
+        return raw
+    line_buffering = buffering == 1 and not binary or buffering < 0 and raw.isatty()
+    size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
+    if "+" in raw_mode:
+        buffer = io.BufferedRandom(raw, size)
+    elif raw_mode == "r":
+        buffer = io.BufferedReader(raw, size)
+    else:
+        buffer = io.BufferedWriter(raw, size)
+    if binary:
+        return buffer
+    text = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering)
+    text.mode = mode
+    return text

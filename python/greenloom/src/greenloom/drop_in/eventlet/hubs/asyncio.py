@@ -1,0 +1,173 @@
+"""
+A hub that waits in an asyncio event loop, so that coroutines and green threads of one OS thread share it.
+
+The native loop runs green threads and timers as in every hub; whenever it has nothing to run, or after each turn, it lets
+the event loop run for a while. Whatever the event loop does that concerns green threads rings the hub's bell, which ends
+that while. Only public functions of event loops are used, so one of another policy, uvloop's say, serves as well.
+
+asyncio's modules must see the standard library as it is, whatever is monkey-patched: asyncio is therefore imported late.
+"""
+
+import functools
+import os
+import sys
+import weakref
+
+from greenlet import getcurrent
+
+from eventlet import patcher
+from eventlet.hubs import hub
+
+
+def is_available():
+    """Whether this system has asyncio: yes."""
+    return True
+
+
+class Hub(hub.BaseHub):
+    """Waits in an event loop, ``loop``, which is the running loop of this OS thread once the hub runs."""
+
+    loop = None
+
+    def _post_initialize(self):
+        """Makes the event loop, when this is the thread's hub already: importing asyncio may ask for that."""
+        patcher._unmonkey_patch_asyncio_all()
+        import asyncio
+
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self._bell = None
+        _green_asyncio_run(asyncio)
+        _hubs.add(self)
+        # Green threads find the loop from the first turn on.
+        self.schedule_call_global(0, asyncio._set_running_loop, self.loop)
+
+    def add(self, evtype, fileno, cb, tb, mark_as_closed):
+        try:
+            os.fstat(fileno)
+        except OSError:
+            raise ValueError(f"invalid file descriptor: {fileno!r}") from None
+        listener = super().add(evtype, fileno, cb, tb, mark_as_closed)
+        try:
+            self._watch(evtype, fileno)
+        except BaseException:
+            super().remove(listener)
+            raise
+        return listener
+
+    def remove(self, listener):
+        super().remove(listener)
+        self._watch(listener.evtype, listener.fileno)
+
+    def remove_descriptor(self, fileno):
+        super().remove_descriptor(fileno)
+        for evtype in self.READ, self.WRITE:
+            self._watch(evtype, fileno)
+
+    def wait(self, seconds=None):
+        """Runs the event loop until something concerns a green thread, for *seconds* at most; with 0 for one pass."""
+        import asyncio
+
+        self._listen_to_bell()
+        loop = self.loop
+        if seconds is not None and seconds <= 0:
+            loop.stop()
+            end = None
+        else:
+            end = loop.call_later(self.default_sleep() if seconds is None else seconds, loop.stop)
+        asyncio._set_running_loop(None)
+        try:
+            loop.run_forever()
+        finally:
+            asyncio._set_running_loop(loop)
+            if end is not None:
+                end.cancel()
+
+    def _watch(self, evtype, fileno):
+        listeners = self.listeners[evtype]
+        if evtype is self.READ:
+            start, stop = self.loop.add_reader, self.loop.remove_reader
+        else:
+            start, stop = self.loop.add_writer, self.loop.remove_writer
+        if fileno in listeners:
+            start(fileno, self._tell, listeners, fileno)
+        else:
+            stop(fileno)
+
+    def _tell(self, listeners, fileno):
+        """The event loop found a file descriptor ready."""
+        self.loop.stop()
+        listener = listeners.get(fileno)
+        if listener is None:
+            return
+        try:
+            listener.cb(fileno)
+        except self.SYSTEM_EXCEPTIONS:
+            raise
+        except BaseException:
+            self.squelch_exception(fileno, sys.exc_info())
+
+    def _listen_to_bell(self):
+        bell = self._poller_fileno()
+        if bell == self._bell:
+            return
+        # The first wait, or the first in a forked process.
+        if self._bell is not None:
+            self.loop.remove_reader(self._bell)
+        self.loop.add_reader(bell, self._ring)
+        self._bell = bell
+
+    def _ring(self):
+        self.loop.stop()
+        super().wait(0)
+
+    def _renew_after_fork(self):
+        """Parts a forked process from its parent, with whom it would share an epoll object and the waking socket."""
+        loop = self.loop
+        selector = getattr(loop, "_selector", None)
+        if selector is None:
+            return  # Another loop than the standard library's has its own ways.
+        import asyncio
+
+        renewed = type(selector)()
+        for key in list(selector.get_map().values()):
+            renewed.register(key.fd, key.events, key.data)
+        loop._selector = renewed
+        selector.close()
+        loop._close_self_pipe()
+        loop._make_self_pipe()
+        # Its threads are the parent's.
+        loop._default_executor = None
+        # Which loop runs is remembered for one process.
+        asyncio._set_running_loop(loop)
+
+
+# All of this process; those of other threads do not live on in a fork, but nobody waits in them either.
+_hubs = weakref.WeakSet()
+
+
+def _renew_all_after_fork():
+    for each in list(_hubs):
+        each._renew_after_fork()
+
+
+os.register_at_fork(after_in_child=_renew_all_after_fork)
+
+
+def _green_asyncio_run(asyncio):
+    """Lets `asyncio.run` in a green thread run its coroutine in the hub's event loop, and park meanwhile."""
+    run = asyncio.run
+    if hasattr(run, "_eventlet_original"):
+        return
+
+    @functools.wraps(run)
+    def run_in_hub(main, **options):
+        from eventlet import asyncio as bridge, hubs
+
+        current = hubs._current_hub()
+        if not isinstance(current, Hub) or current.greenlet is getcurrent() or options.get("loop_factory"):
+            return run(main, **options)
+        return bridge._run(main)
+
+    run_in_hub._eventlet_original = run
+    asyncio.run = run_in_hub

@@ -1,0 +1,3 @@
+"""Spans and what they consist of."""
+
+__all__ = ["ttypes", "constants"]
