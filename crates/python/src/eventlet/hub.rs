@@ -1058,7 +1058,7 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
         if let Some(polling) = polling {
-            polling.forget(fd, || super::io::closed_error())?;
+            polling.forget(fd, super::io::closed_error)?;
         }
         let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
         if listens {
