@@ -177,6 +177,7 @@ fn truth(object: *mut PyObject) -> Option<bool> {
 fn limits(object: *mut PyObject) -> Option<Limits> {
     // SAFETY: checked to be a tuple of five.
     let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
+    // SAFETY: a live object.
     if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 5 } {
         return type_error("limits are a tuple of five");
     }
@@ -492,7 +493,7 @@ unsafe extern "C-unwind" fn framing(
         for_each_pair(headers, |name, value| {
             // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
             if let (Some(name), Some(value)) = (latin1_octets(name), latin1_octets(value)) {
-                fields.push((String::from_utf8_lossy(name).into_owned(), value.trim_ascii().to_vec()));
+                fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
             }
             Some(())
         })?;
@@ -507,6 +508,14 @@ unsafe extern "C-unwind" fn framing(
         }
     };
     finish(run())
+}
+
+/// Without the blanks around it that HTTP allows; other white space is the value's own, and makes it another one.
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Calls `then` with each name and value of a sequence of pairs, both strings; other values become strings first.
