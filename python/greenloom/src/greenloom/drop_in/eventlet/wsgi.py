@@ -623,11 +623,16 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return HttpProtocol._log_date[1]
 
     def _log_response(self, response, seconds):
+        server = self.server
         host, port = self.get_client_address()
-        self.server.log.info(self.server.log_format % {
+        date_time = self.log_date_time_string()
+        if server.log_format is DEFAULT_LOG_FORMAT:
+            server.log.info(f'{host} - - [{date_time}] "{self.requestline}" {response.code} {response.length} {seconds:.6f}')
+            return
+        server.log.info(server.log_format % {
             "client_ip": host,
             "client_port": port,
-            "date_time": self.log_date_time_string(),
+            "date_time": date_time,
             "request_line": self.requestline,
             "status_code": response.code,
             "body_length": response.length,
