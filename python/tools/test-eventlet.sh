@@ -7,7 +7,7 @@ root=$(dirname "$here")
 version=$1
 venv=$2
 shift 2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/tests/suite/requirements.txt"
+"$here/tools/suite-packages.sh" "$venv/bin/python"
 stock_tests=$("$here/tools/eventlet-tests.sh" "$venv/bin/python")
 results="$root/target/eventlet-results"
 mkdir -p "$results"

@@ -55,6 +55,7 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
 fn limits(object: *mut PyObject) -> Result<Limits> {
     // SAFETY: checked to be a tuple of five.
     let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
+    // SAFETY: a live object.
     if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 5 } {
         return type_error("limits are a tuple of five");
     }
