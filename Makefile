@@ -3,7 +3,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rpc test-rust test-fallbacks test-loom test-asan bench bench-rust check fuzz soak
+.PHONY: help demo test test-rpc test-rust test-fallbacks test-loom test-asan bench bench-rust bench-rpc check fuzz soak
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -54,15 +54,23 @@ fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fu
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
+	cargo +nightly fuzz run --release -s none http_request -- -max_total_time=$(SECONDS) -max_len=600
 	cargo +nightly fuzz run --release -s none greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600
 
 MINUTES ?= 3
 soak: ## MINUTES=3 of everything at once, with memory that must stay flat
 	$(CARGO) run --quiet --release -p greenloom --example soak -- $(MINUTES)
 
-bench: bench-rust bench-python ## side by side with the peers
+bench: bench-rust bench-rpc bench-python ## side by side with the peers
 
 bench-rust: ## with corosensei, generator, may, tokio, monoio and, where it is installed, Go
 	bench/run
+
+# The broker is started for the run. oslo.messaging and eventlet are stock ones, in an environment of their own.
+RABBIT := crates/rpc/tests/rabbitmq
+bench-rpc: ## calls and casts over RabbitMQ, with lapin and with Python's oslo.messaging on eventlet
+	GREENLOOM_OSLO_PYTHON=$$($(RABBIT)/oslo/venv.sh $(CURDIR)/bench/target/oslo-venv eventlet==0.41.3) \
+		$(RABBIT)/broker.sh run bench/run rabbit-call rabbit-callers rabbit-casts \
+		--results bench/results/rabbitmq.json --plot bench/target/rabbitmq.svg
 
 include python/python.mk

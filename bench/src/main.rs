@@ -12,6 +12,7 @@
 //! | `stopwatch` | nanoseconds an operation, inside such a process |
 //! | `ours` | every use of greenloom |
 //! | `servers`, `http`, `load` | the echo: servers of the peers, the messages, the client |
+//! | `rabbit` | an exchange over RabbitMQ, by us and by lapin |
 //! | `go` | building and calling the Go contenders |
 //! | `sys`, `machine` | what the kernel is asked: core pinning, memory, CPU time; what machine this is |
 //! | `report`, `plot` | the verdicts as a table, JSON and SVG |
@@ -28,6 +29,7 @@ mod machine;
 mod others;
 mod ours;
 mod plot;
+mod rabbit;
 mod report;
 mod servers;
 mod stopwatch;

@@ -8,6 +8,8 @@ mod calls;
 mod echo;
 mod hop;
 mod idle;
+mod rabbit_call;
+mod rabbit_casts;
 pub mod sleepers;
 mod spawn;
 mod switch;
@@ -20,7 +22,7 @@ use std::{collections::BTreeMap, io};
 use serde::{Deserialize, Serialize};
 
 /// In the order in which they run and are shown.
-pub const ALL: [&Figure; 11] = [
+pub const ALL: [&Figure; 14] = [
     &switch::FIGURE,
     &yielding::FIGURE,
     &spawn::FIGURE,
@@ -32,6 +34,9 @@ pub const ALL: [&Figure; 11] = [
     &syscalls::FIGURE,
     &calls::FIGURE,
     &callers::FIGURE,
+    &rabbit_call::ONE,
+    &rabbit_call::HUNDRED,
+    &rabbit_casts::FIGURE,
 ];
 
 /// One row of the comparison, and one panel of the plot.

@@ -492,7 +492,7 @@ unsafe extern "C-unwind" fn framing(
         for_each_pair(headers, |name, value| {
             // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
             if let (Some(name), Some(value)) = (latin1_octets(name), latin1_octets(value)) {
-                fields.push((String::from_utf8_lossy(name).into_owned(), value.trim_ascii().to_vec()));
+                fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
             }
             Some(())
         })?;
@@ -507,6 +507,14 @@ unsafe extern "C-unwind" fn framing(
         }
     };
     finish(run())
+}
+
+/// Without the blanks around it that HTTP allows; other white space is the value's own, and makes it another one.
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Calls `then` with each name and value of a sequence of pairs, both strings; other values become strings first.

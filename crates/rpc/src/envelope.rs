@@ -283,6 +283,8 @@ impl<'a> Answered<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request<'a>(context: &'a Context, args: &'a [u8]) -> NewRequest<'a> {
@@ -370,6 +372,43 @@ mod tests {
         ] {
             let read = open(body).and_then(|message| Request::decode(&message).map(drop));
             assert!(read.is_err(), "{:?}", String::from_utf8_lossy(body));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = open(&bytes).and_then(|message| Request::decode(&message).map(drop));
+            let _ = open(&bytes).and_then(|message| Answered::decode(&message).map(drop));
+        }
+
+        #[test]
+        fn any_names_and_values_come_through(
+            method in ".{1,20}", key in ".{1,20}", value in ".{0,40}", id in ".{0,40}", number in any::<i64>(),
+        ) {
+            let args = serde_json::to_vec(&serde_json::json!({ &key: [&value], "n": number })).unwrap();
+            let context = Context::empty().with(key.clone(), &value);
+            let new = NewRequest {
+                method: &method,
+                args: &args,
+                namespace: Some(&value),
+                version: None,
+                context: Sent::Given(&context),
+                unique_id: &id,
+                answer: None,
+            };
+            let sealed = seal(&new.encode());
+            let message = open(&sealed).unwrap();
+            let read = Request::decode(&message).unwrap();
+            prop_assert_eq!(&*read.method, method);
+            prop_assert_eq!(read.args.unwrap().get().as_bytes(), args);
+            prop_assert_eq!(read.namespace.as_deref(), Some(&*value));
+            prop_assert_eq!(read.unique_id.as_deref(), Some(&*id));
+            prop_assert_eq!(read.context, context);
+            // Cut off anywhere, it is an error.
+            let cut = sealed.len() * (number.unsigned_abs() % 100) as usize / 100;
+            let half = open(&sealed[..cut]).and_then(|message| Request::decode(&message).map(drop));
+            prop_assert!(half.is_err());
         }
     }
 }

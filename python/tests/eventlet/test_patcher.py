@@ -123,10 +123,10 @@ class MonkeyPatch(Scenario):
             import eventlet
             eventlet.monkey_patch()
             native = eventlet.patcher.original("threading")
-            sys.modules.pop("this", None)
-            import io, contextlib
+            import importlib._bootstrap
+            assert importlib._bootstrap._thread.allocate_lock is eventlet.patcher.original("_thread").allocate_lock
+            sys.modules.pop("encodings.punycode", None)
             def load():
-                sys.modules.pop("encodings.punycode", None)
                 import encodings.punycode
             threads = [native.Thread(target=load) for _ in range(8)]
             for thread in threads:
@@ -554,11 +554,18 @@ class MadeBefore(Scenario):
         self.check(
             """
             import threading
-            thread = threading.Thread(target=real_sleep, args=(0.3,), name="early")
+            def work():
+                while not begun:
+                    real_sleep(0.01)
+                real_sleep(0.3)
+                assert threading.current_thread() is thread
+            begun = []
+            thread = threading.Thread(target=work, name="early")
             thread.start()
             import eventlet
             eventlet.monkey_patch()
             count = ticks()
+            begun.append(1)
             assert thread in threading.enumerate() and thread.is_alive()
             thread.join(0.05)
             assert thread.is_alive()

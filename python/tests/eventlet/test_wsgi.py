@@ -413,7 +413,7 @@ class OverridablePath(Paths, ServerCase):
         self.serve(echo, protocol=OwnParser)
         self.assertTrue(self.exchange(b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").endswith(b"POST /a hi"))
         for headers in (b"Content-Length: 1\r\nContent-Length: 2\r\n", b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-                        b"Content-Length: +2\r\n", b"Transfer-Encoding: gzip, chunked\r\n"):
+                        b"Content-Length: +2\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: \x0bchunked\r\n"):
             self.assertIn(b" 400 ", self.exchange(b"POST / HTTP/1.1\r\n" + headers + b"\r\nhi").split(b"\r\n")[0])
 
 

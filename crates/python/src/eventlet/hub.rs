@@ -513,8 +513,10 @@ impl Hub {
         // SAFETY: the caller's word.
         unsafe {
             while this.has_closed.get() {
-                if !ffi::truth(call_hub(object, c"_close_next", [])?.as_ptr())? {
-                    this.has_closed.set(false);
+                match call_hub(object, c"_close_next", []) {
+                    Ok(more) => this.has_closed.set(ffi::truth(more.as_ptr())?),
+                    // Who was told has ended with this error.
+                    Err(Raised) => Hub::report(this, None, None)?,
                 }
             }
             let blocking = this.debug_blocking.get();
@@ -634,7 +636,7 @@ impl Hub {
     unsafe fn look_at_io(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let wait = if !this.ready.borrow().is_empty() || this.stopping.get() {
+            let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
                 0.0
             } else {
                 let next = this.timers.borrow().next_at();
@@ -673,7 +675,8 @@ impl Hub {
         unsafe {
             let wait = park::duration(seconds);
             let polling = this.polling()?;
-            if wait.is_zero() && !polling.has_waiters() {
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
             this.statistics.polls.set(this.statistics.polls.get() + 1);
@@ -1081,6 +1084,24 @@ pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
         }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+    }
+}
+
+/// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = thread.hub.get();
+        let native = thread.hub.plain().filter(|hub| hub.polls_itself());
+        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
+        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
+            return Ok(());
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
     }
 }
 

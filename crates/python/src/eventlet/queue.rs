@@ -237,6 +237,8 @@ fn settle(this: This<'_, Queue>) -> Result<()> {
     if !this.getters.has_waiting() && !this.putters.has_waiting() {
         return Ok(());
     }
+    this.getters.forget_dead();
+    this.putters.forget_dead();
     let size = this.size()?;
     while (this.getters.called() as i64) < size + this.putters.len() as i64 && this.getters.call() {}
     let room = room(this, size);

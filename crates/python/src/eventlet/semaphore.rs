@@ -84,7 +84,10 @@ impl Semaphore {
     /// As many are called as there are units to take.
     #[inline]
     fn settle(&self) {
-        while self.line.has_waiting() && (self.line.called() as i64) < self.counter.get() && self.line.call() {}
+        if self.line.has_waiting() {
+            self.line.forget_dead();
+            while (self.line.called() as i64) < self.counter.get() && self.line.call() {}
+        }
     }
 
     /// As [`settle`](Self::settle), with an exception pending.

@@ -16,7 +16,7 @@ use std::ptr;
 
 use ::hub::{Direction, Time};
 
-use super::hub::{Hub, monotonic, note_opened};
+use super::hub::{Hub, monotonic, note_closing, note_opened};
 use super::hub_object;
 use super::io::{Ready, Source, checked, closed_class, closed_error};
 use super::park::duration;
@@ -52,8 +52,8 @@ const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
 // ---------------------------------------------------------------------------------------------------------------------
 // What Python tells once
 
-/// `socket.socket`, the unpatched one; null if its objects do not begin as [`PySocket`].
-static PLAIN_SOCKET: GlobalObject = GlobalObject::null();
+/// `socket.socket`, and that of the unpatched copy of the module; null if their objects do not begin as [`PySocket`].
+static PLAIN_SOCKETS: [GlobalObject; 2] = [const { GlobalObject::null() }; 2];
 
 /// Methods of `GreenSocket` as it was defined: `_trampoline`, `send` and `__init__`.
 static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
@@ -124,14 +124,14 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![class::function(
         c"_set_socket_classes",
         set_classes,
-        c"_set_socket_classes(plain, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a TCP socket \
-          of the class *plain*.",
+        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
+          TCP socket of the class *original*.",
     )]
 }
 
 fn set_classes(args: Args<'_>) -> Result<Owned> {
-    let parameters = ["plain", "sample", "green", "getdefaulttimeout"];
-    let [plain, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 4)?;
+    let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
+    let [plain, original, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 5)?;
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
         let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
@@ -141,7 +141,9 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
             && i64::from((*layout).fd) == fd
             && (*layout).family == libc::AF_INET
             && (*layout).kind == libc::SOCK_STREAM;
-        PLAIN_SOCKET.set(if fits { ffi::incref(plain) } else { ptr::null_mut() });
+        for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
+            kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
+        }
         for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
             own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
         }
@@ -384,7 +386,8 @@ impl Socket {
     /// Wraps an object.
     fn wrap(&self, wrapped: Owned) {
         // SAFETY: a live object; classes are compared.
-        let plain = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() == PLAIN_SOCKET.object() };
+        let kind: *mut PyObject = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() };
+        let plain = PLAIN_SOCKETS.iter().any(|class| class.object() == kind);
         self.is_plain.set(plain);
         self.wrapped.set(Some(wrapped));
     }
@@ -471,19 +474,26 @@ impl Socket {
                 super::park::restore(&error, None);
                 return Err(Raised);
             }
-            if !overrides(this)?.trampoline {
-                let waited = wait_natively(&this.source, thread, this.fd(), direction, refused, deadline);
-                match waited {
-                    Ok(Some(Ready::TimedOut)) => return timed_out(),
-                    Ok(Some(_)) => return Ok(()),
-                    Ok(None) => {}
-                    Err(Raised) => {
-                        this.note_if_closed();
-                        return Err(Raised);
-                    }
+            let waited = if overrides(this)?.trampoline {
+                Ok(None)
+            } else {
+                wait_natively(&this.source, thread, this.fd(), direction, refused, deadline)
+            };
+            let result = match waited {
+                Ok(Some(Ready::TimedOut)) => return timed_out(),
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => Socket::wait_through_python(this, direction, deadline),
+                Err(Raised) => Err(Raised),
+            };
+            if result.is_err() && this.is_closed_error() {
+                this.closed.set(true);
+                if this.fd() < 0 {
+                    // By its owner: that is an error like any other.
+                    ffi::PyErr_Clear();
+                    return os_error(libc::EBADF);
                 }
             }
-            Socket::wait_through_python(this, direction, deadline)
+            result
         }
     }
 
@@ -498,19 +508,19 @@ impl Socket {
             let error =
                 Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
             let wrapped = this.wrapped.object().ok_or(Raised)?;
-            let (read, write) = (direction == Direction::Read, direction == Direction::Write);
-            let arguments = [Owned::bool(read), Owned::bool(write), seconds, error];
-            let [read, write, seconds, error] = &arguments;
-            let args = [wrapped.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
-            ffi::call_method(this.as_ptr(), names().trampoline, args).map(drop)
-        }
-    }
-
-    /// Remembers if the pending exception says that the file is closed.
-    #[cold]
-    fn note_if_closed(&self) {
-        if self.is_closed_error() {
-            self.closed.set(true);
+            let args = Owned::new(ffi::PyTuple_Pack(1, wrapped.as_ptr()))?;
+            let verb = if direction == Direction::Read { c"read" } else { c"write" };
+            let keywords = Owned::new(ffi::Py_BuildValue(
+                c"{s:O,s:O,s:O}".as_ptr(),
+                verb.as_ptr(),
+                ffi::Py_True(),
+                c"timeout".as_ptr(),
+                seconds.as_ptr(),
+                c"timeout_exc".as_ptr(),
+                error.as_ptr(),
+            ))?;
+            let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), names().trampoline))?;
+            Owned::new(ffi::PyObject_Call(method.as_ptr(), args.as_ptr(), keywords.as_ptr())).map(drop)
         }
     }
 
@@ -910,7 +920,10 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
         // With this flag it knows that it is non-blocking, and makes no system call to find out.
         let (family, kind, protocol, fd) =
             (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
-        ffi::call(PLAIN_SOCKET.object(), [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()])
+        ffi::call(
+            ffi::Py_TYPE(this.wrapped.get()).cast(),
+            [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
+        )
     }
 }
 
@@ -937,6 +950,7 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
             let wrapped = this.wrapped.object().ok_or(Raised)?;
             ffi::integer(ffi::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
         };
+        // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
         match c_int::try_from(code).unwrap_or(libc::EINVAL) {
             0 | libc::EISCONN => return Ok(Connected::Done(0)),
             libc::EAGAIN => return Ok(Connected::Poll),
@@ -954,10 +968,6 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
             }
             Err(Raised) => return Err(Failure::Raised),
         }
-        let error = pending_error(this.fd());
-        if error != 0 && error != libc::EISCONN {
-            return Ok(Connected::Done(error));
-        }
     }
 }
 
@@ -972,14 +982,6 @@ unsafe fn is_time_up(deadline: Option<Time>) -> bool {
         }
         up
     }
-}
-
-/// The error of an operation that went on in the background.
-fn pending_error(fd: RawFd) -> c_int {
-    let (mut error, mut size): (c_int, libc::socklen_t) = (0, mem::size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: an out parameter with its size.
-    let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut size) };
-    if result < 0 { errno() } else { error }
 }
 
 fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
@@ -1056,23 +1058,31 @@ fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
         unsafe {
             let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
             if plain.fd >= 0 && ffi::integer(files.as_ptr())? <= 0 {
-                this.source.detach(plain.fd);
+                forget_file(&this.source, plain.fd)?;
             }
         }
     }
     call_wrapped(this, names().close)
 }
 
-fn detach(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe { this.source.detach(this.fd()) };
+fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    forget(this, args)?;
     call_wrapped(this, names().detach)
 }
 
 fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
-    unsafe { this.source.detach(this.fd()) };
+    unsafe { forget_file(&this.source, this.fd())? };
     Ok(Owned::none())
+}
+
+/// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
+unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        source.detach(fd);
+        if fd >= 0 { note_closing(here()?, fd) } else { Ok(()) }
+    }
 }
 
 /// Closes a socket that nobody refers to any more.
@@ -1128,8 +1138,8 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
         let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
         let waited = ffi::call(function.as_ptr(), args);
-        if waited.is_err() {
-            this.note_if_closed();
+        if waited.is_err() && this.is_closed_error() {
+            this.closed.set(true);
         }
         waited
     }
@@ -1264,10 +1274,13 @@ fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) ->
                 let (read, write) =
                     (Owned::bool(direction == Direction::Read), Owned::bool(direction == Direction::Write));
                 let seconds = seconds_object(seconds_or_none(timeout)?)?;
-                ffi::call(
-                    function.as_ptr(),
-                    [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()],
-                )?;
+                let args = [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
+                let waited = ffi::call(function.as_ptr(), args);
+                if waited.is_err() && this.fd.get() < 0 {
+                    ffi::PyErr_Clear();
+                } else {
+                    waited?;
+                }
             }
         }
         if this.fd.get() < 0 { os_error(libc::EBADF) } else { Ok(Owned::none()) }
@@ -1296,7 +1309,7 @@ fn descriptor_class() -> Class<Descriptor> {
             c"close",
             |this: This<'_, Descriptor>, _: Args<'_>| {
                 // SAFETY: called by the interpreter.
-                unsafe { this.source.detach(this.fd.replace(-1)) };
+                unsafe { forget_file(&this.source, this.fd.replace(-1))? };
                 Ok(Owned::none())
             },
             c"close()\n\nForgets the descriptor, which is about to be closed: who waits gets an OSError.",

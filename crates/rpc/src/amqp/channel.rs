@@ -81,7 +81,8 @@ pub struct Message<'a> {
     pub exchange: &'a str,
     /// The routing key.
     pub routing_key: &'a str,
-    /// Whether it is an error if no queue gets it.
+    /// Whether it is an error if no queue gets it. That is told by the message's [`Confirm`]; on a channel without confirms,
+    /// nobody hears of it.
     pub mandatory: bool,
     /// The properties.
     pub properties: &'a Properties,
@@ -448,6 +449,9 @@ impl Confirms {
     }
 }
 
+/// Where the call that waits is given its answer.
+type Expected = Queue<Result<Answer, Error>>;
+
 /// What a method was answered.
 #[derive(Debug)]
 enum Answer {
@@ -462,7 +466,7 @@ pub(super) struct ChannelState {
     handle: RefCell<Weak<Handle>>,
     /// Held by the call that waits for an answer.
     calls: Mutex<()>,
-    answer: RefCell<Option<Rc<Queue<Result<Answer, Error>>>>>,
+    answer: RefCell<Option<Rc<Expected>>>,
     confirms: RefCell<Confirms>,
     consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
     consumers_made: Cell<u64>,

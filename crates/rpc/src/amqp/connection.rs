@@ -96,6 +96,12 @@ impl Connection {
         inner.end(Error::Closed);
     }
 
+    /// Ends it without waiting for the broker's answer.
+    pub(super) fn hang_up(&self) {
+        self.inner().say_goodbye();
+        self.inner().end(Error::Closed);
+    }
+
     pub(super) fn inner(&self) -> &Rc<Inner> {
         &self.0.inner
     }
@@ -169,10 +175,10 @@ impl Inner {
         if self.is_passable() {
             return self.check();
         }
-        let deadline = hub_now() + self.limits.answer_timeout;
+        let deadline = hub::now() + self.limits.answer_timeout;
         while !self.is_passable() {
             self.passable.reset();
-            let left = deadline.saturating_sub(hub_now());
+            let left = deadline.saturating_sub(hub::now());
             if left.is_zero() || self.passable.wait_timeout(left).is_err() {
                 return Err(Error::TimedOut("the broker to take messages"));
             }
@@ -336,10 +342,6 @@ impl Inner {
             }
         }
     }
-}
-
-fn hub_now() -> Duration {
-    hub::now()
 }
 
 fn hung_up() -> Error {

@@ -113,8 +113,10 @@ impl fmt::Debug for Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // It must not park: the connection goes with its last user.
-        self.inner.shut();
+        // It must not park, so the broker's answer is not waited for.
+        if let Some(connection) = self.inner.shut() {
+            connection.hang_up();
+        }
     }
 }
 

@@ -340,6 +340,20 @@ fn the_next_host_serves_when_the_first_is_down() {
 
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
+fn a_link_and_a_connection_end_when_they_are_dropped() {
+    let connections = || script(&["ctl", "list_connections", "pid"]).lines().count();
+    eventually(|| connections() == 0);
+    let link = Link::new(options("")).unwrap();
+    let channel = link.connection(PATIENCE).unwrap().open_channel().unwrap();
+    let alone = connect();
+    eventually(|| connections() == 2);
+    drop((link, alone));
+    eventually(|| connections() == 0);
+    assert!(matches!(channel.ended(), Some(Error::Closed)));
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
 fn a_wrong_password_is_told_at_once_by_a_link() {
     let link = Link::new(url("").replace("guest:guest", "guest:wrong").parse().unwrap()).unwrap();
     assert!(matches!(link.connection(PATIENCE), Err(Error::Connection { code: 403, .. })));

@@ -117,10 +117,12 @@ def hub_prevent_multiple_readers(state=True):
     """Forbids, or allows, that two green threads wait to read (or to write) the same file descriptor.
 
     If allowed, each event wakes one of them, and which data goes to whom is up to chance. It is forbidden at first,
-    in every hub of the process alike.
+    in every hub of the process alike, and RuntimeError in the asyncio hub: asyncio does not allow it.
     """
-    from eventlet.hubs import hub
+    from eventlet.hubs import asyncio, get_hub, hub
 
+    if not state and isinstance(get_hub(), asyncio.Hub):
+        raise RuntimeError("the asyncio hub allows one reader and one writer of a file descriptor")
     hub.g_prevent_multiple_readers = state
 
 

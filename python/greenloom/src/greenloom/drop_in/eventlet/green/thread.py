@@ -87,9 +87,32 @@ def _body(function, args, kwargs, handle):
             handle._set_done()
 
 
+class _Sentinel(Lock):
+    """A lock for Thread.join, until Python 3.12. That takes every exception while it waits, a Timeout too, for one that came after
+    it had the lock, and if the lock is locked then declares the thread, which runs, to have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self._interrupted = set()
+
+    def acquire(self, blocking=True, timeout=-1):
+        try:
+            return super().acquire(blocking, timeout)
+        except BaseException:
+            self._interrupted.add(get_ident())
+            raise
+
+    def locked(self):
+        ident = get_ident()
+        if ident in self._interrupted:
+            self._interrupted.discard(ident)
+            return False
+        return super().locked()
+
+
 def _set_sentinel():
     """A lock that is released when the thread that calls ends."""
-    sentinel = Lock()
+    sentinel = _Sentinel()
     running = _running.get(get_ident())
     if running is not None:
         running.sentinel = sentinel
