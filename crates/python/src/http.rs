@@ -177,6 +177,7 @@ fn truth(object: *mut PyObject) -> Option<bool> {
 fn limits(object: *mut PyObject) -> Option<Limits> {
     // SAFETY: checked to be a tuple of five.
     let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
+    // SAFETY: a live object.
     if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 5 } {
         return type_error("limits are a tuple of five");
     }
