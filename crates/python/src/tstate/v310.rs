@@ -178,6 +178,8 @@ impl Saved {
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());
             (*state).context_ver += 1;
+            // Its own stack has room for all of the limit, whoever begins it.
+            (*state).recursion_depth = 0;
             (*state).exc_state = NOT_HANDLING;
             (*state).exc_info = &raw mut (*state).exc_state;
             (*entry).use_tracing = (*(*state).cframe).use_tracing;
