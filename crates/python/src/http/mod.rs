@@ -4,7 +4,7 @@
 //! - [`request`]: heads and environs.
 //! - [`response`]: the object behind `start_response`.
 //! - [`frames`]: chunks and websocket frames.
-//! - [`objects`]: conversions.
+//! - [`objects`]: bytes to objects and back.
 //!
 //! The functions take positional arguments only.
 
