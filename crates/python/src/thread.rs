@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::eventlet::HubSlot;
-use crate::ffi::{self, PyObject};
+use crate::ffi::{self, Owned, PyObject};
 use crate::greenlet::{Body, PyGreenlet, attach_body, body};
 use crate::object;
 
@@ -63,6 +63,8 @@ impl Handle {
 /// The record.
 pub struct Thread {
     pub handle: Arc<Handle>,
+    /// Its number, as Python's `threading.get_ident` has it.
+    ident: std::ffi::c_ulong,
     /// Owned.
     pub main: *mut PyGreenlet,
     /// Owned: which greenlet runs.
@@ -161,6 +163,7 @@ impl Thread {
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
                 handle: Arc::clone(&handle),
+                ident: ffi::PyThread_get_thread_ident(),
                 main,
                 current: Cell::new(ffi::incref(main)),
                 origin: Cell::new(ptr::null_mut()),
@@ -385,6 +388,21 @@ pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
                 let [_, next] = body(greenlet).links.get();
                 greenlet = next;
             }
+        }
+    }
+    found
+}
+
+/// The hubs of all threads, each with its thread's number.
+pub fn hubs() -> Vec<(std::ffi::c_ulong, Owned)> {
+    let mut found = Vec::new();
+    for Record(record) in lock(&ALL).iter() {
+        // SAFETY: records are removed from the list before they go, under the interpreter's lock.
+        let thread = unsafe { &**record };
+        let hub = thread.hub.get();
+        if thread.handle.is_alive() && !hub.is_null() {
+            // SAFETY: kept by the slot.
+            found.push((thread.ident, unsafe { Owned::borrow(hub) }));
         }
     }
     found

@@ -93,7 +93,7 @@ struct Statistics {
     lag: Cell<u64>,
     longest_lag: Cell<u64>,
     /// Nanoseconds from one look at I/O to the next, the most.
-    longest_turn: Cell<u64>,
+    longest_block: Cell<u64>,
 }
 
 static HUB: ClassCell = ClassCell::unbuilt();
@@ -530,7 +530,7 @@ impl Hub {
                 call_hub(object, c"block_detect_post", [])?;
             }
             let took = this.time()?.since(now).as_nanos() as u64;
-            this.statistics.longest_turn.set(this.statistics.longest_turn.get().max(took));
+            this.statistics.longest_block.set(this.statistics.longest_block.get().max(took));
             Hub::look_at_io(this)?;
             this.stage.set(Stage::Io);
             Hub::drain(this)
@@ -761,7 +761,7 @@ pub fn class() -> Class<Hub> {
         )
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
         .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
-            fired, polls; timer_lag and longest_timer_lag, longest_turn in seconds; ready, timers_pending, readers_and_writers.")
+            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
         .property(c"running", |this| Ok(Owned::bool(this.running.get())), set_running, c"Whether the loop runs.")
@@ -797,6 +797,7 @@ pub fn class() -> Class<Hub> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         class::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        class::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
         class::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
         class::function(
             c"_current_hub",
@@ -1058,7 +1059,7 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
         if let Some(polling) = polling {
-            polling.forget(fd, || super::io::closed_error())?;
+            polling.forget(fd, super::io::closed_error)?;
         }
         let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
         if listens {
@@ -1131,8 +1132,8 @@ fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
             in_seconds(&told.lag),
             c"longest_timer_lag".as_ptr(),
             in_seconds(&told.longest_lag),
-            c"longest_turn".as_ptr(),
-            in_seconds(&told.longest_turn),
+            c"longest_block".as_ptr(),
+            in_seconds(&told.longest_block),
             c"ready".as_ptr(),
             this.ready.borrow().len(),
             c"timers_pending".as_ptr(),
@@ -1148,8 +1149,8 @@ fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
 }
 
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
-    // SAFETY: a live object.
     match greenlet {
+        // SAFETY: a live object.
         Some(greenlet) if unsafe { object::is_greenlet(greenlet.as_ptr()) } => {
             this.greenlet.set(Some(greenlet));
             Ok(())
@@ -1246,6 +1247,20 @@ fn current_hub(_: Args<'_>) -> Result<Owned> {
         }
         let hub = (*thread).hub.get();
         Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
+    }
+}
+
+fn hubs(_: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter; the objects are collected before any code can run.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(0))?;
+        for (ident, hub) in crate::thread::hubs() {
+            let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
+            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
     }
 }
 

@@ -40,8 +40,12 @@ struct PySocket {
     kind: c_int,
 }
 
-/// Reads up to this size go through a buffer on the stack, so that no more memory is asked for than arrived.
+/// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
+
+/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a green
+/// thread's stack it would keep that much of each stack alive.
+static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
 
 /// A write from this size on lets other OS threads run meanwhile.
 const LARGE_WRITE: usize = 64 * 1024;
@@ -624,13 +628,13 @@ fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let (size, flags) = (size as usize, small_integer(flags)?);
         let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
         if size <= SMALL_READ {
-            let mut room = mem::MaybeUninit::<[u8; SMALL_READ]>::uninit();
-            let got = match read(this, room.as_mut_ptr().cast(), size, flags) {
+            let room = SCRATCH.get().cast::<u8>();
+            let got = match read(this, room, size, flags) {
                 Ok(got) => got,
                 Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recv, args),
                 Err(failure) => return or_end(failure, empty, this),
             };
-            return Owned::new(ffi::PyBytes_FromStringAndSize(room.as_ptr().cast(), got as Py_ssize_t));
+            return Owned::new(ffi::PyBytes_FromStringAndSize(room.cast(), got as Py_ssize_t));
         }
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         match read(this, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size, flags) {
