@@ -4,7 +4,7 @@
 //! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
 //! - [`timer`]: timers as Python sees them.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
-//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`line`] is how they stand in
+//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`mod@line`] is how they stand in
 //!   line there.
 //! - [`local`]: values of which each green thread has its own.
 //! - [`io`]: file descriptors, edge-triggered.
