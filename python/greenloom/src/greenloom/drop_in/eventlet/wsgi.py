@@ -72,9 +72,16 @@ _CHUNKED = _native.HTTP_CHUNKED
 _EXPECTS_CONTINUE = _native.HTTP_EXPECTS_CONTINUE
 _ASKED_KEEP_ALIVE = _native.HTTP_ASKED_KEEP_ALIVE
 _CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n"
+_SET_BY_REQUESTS = ("REQUEST_METHOD", "RAW_PATH_INFO", "PATH_INFO", "CONTENT_TYPE", "headers_raw", "wsgi.input",
+                    "eventlet.input", "eventlet.posthooks")
+
+
+class _Local(local):
+    already_handled = False
+
 
 # An application that answered by itself, a websocket's say, sets already_handled here.
-WSGI_LOCAL = local()
+WSGI_LOCAL = _Local()
 
 
 def format_date_time(timestamp):
@@ -335,6 +342,8 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             "REMOTE_ADDR": client_host,
             "REMOTE_PORT": str(client_port),
             "eventlet.set_idle": self._set_idle,
+            # Places for what each request sets, so that its copy need not grow for them.
+            **dict.fromkeys(_SET_BY_REQUESTS),
         }
 
     def _set_idle(self):
@@ -454,7 +463,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def get_environ(self):
         """The WSGI environ of the request."""
-        environ = dict(self._base_environ())
+        environ = {key: value for key, value in self._base_environ().items() if key not in _SET_BY_REQUESTS}
         environ["REQUEST_METHOD"] = self.command
         path, has_query, query = self.path.partition("?")
         environ["RAW_PATH_INFO"] = path
@@ -507,13 +516,18 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         request_input = environ["eventlet.input"]
         if server.log_x_forwarded_for:
             self._forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "")
-        response = Response(self, request_input)
-        result = None
+        response = Response(self, request_input, self.protocol_version, self.command, self.capitalize_response_headers)
+        result = whole = None
         try:
             try:
                 result = self.application(environ, response.start)
-                minimum = environ.get("eventlet.minimum_write_chunk_size")
-                response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
+                if request_input.wfile is None and not WSGI_LOCAL.already_handled:
+                    whole = response.whole(result, self.connection_lines())
+                if whole is not None:
+                    self.send_bytes(whole)
+                else:
+                    minimum = environ.get("eventlet.minimum_write_chunk_size")
+                    response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
             except (Exception, eventlet.Timeout):
                 trace = traceback.format_exc()
                 server.log.info(trace)
@@ -533,23 +547,20 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def is_already_handled(self):
         """Whether the application has answered on the socket by itself; the connection is its own then."""
-        if not getattr(WSGI_LOCAL, "already_handled", False):
+        if not WSGI_LOCAL.already_handled:
             return False
         WSGI_LOCAL.already_handled = False
         self.close_connection = True
         return True
 
-    def may_keep_alive(self):
-        """Whether the connection may serve another request, as far as is known."""
-        return not self.close_connection and self.server.keepalive and self.conn_state[2] != STATE_CLOSE
-
     def connection_lines(self):
-        """The headers that tell the client of the connection's future."""
-        if self.close_connection:
+        """The headers that tell the client of the connection's future, which is decided here."""
+        keepalive = self.server.keepalive
+        if self.close_connection or not keepalive or self.conn_state[2] == STATE_CLOSE:
+            self.close_connection = True
             return b"Connection: close\r\n"
         if not self._asked_keep_alive:
             return b""
-        keepalive = self.server.keepalive
         if isinstance(keepalive, bool) or int(keepalive) == 0:
             return b"Connection: keep-alive\r\n"
         return b"Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n" % int(keepalive)
@@ -612,11 +623,16 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return HttpProtocol._log_date[1]
 
     def _log_response(self, response, seconds):
+        server = self.server
         host, port = self.get_client_address()
-        self.server.log.info(self.server.log_format % {
+        date_time = self.log_date_time_string()
+        if server.log_format is DEFAULT_LOG_FORMAT:
+            server.log.info(f'{host} - - [{date_time}] "{self.requestline}" {response.code} {response.length} {seconds:.6f}')
+            return
+        server.log.info(server.log_format % {
             "client_ip": host,
             "client_port": port,
-            "date_time": self.log_date_time_string(),
+            "date_time": date_time,
             "request_line": self.requestline,
             "status_code": response.code,
             "body_length": response.length,
