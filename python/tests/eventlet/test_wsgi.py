@@ -338,18 +338,23 @@ class NativePath(Paths, ServerCase):
 
     protocol = wsgi.HttpProtocol
 
-    def test_it_is_taken(self):
-        handlers = []
+    def test_it_is_taken_also_if_what_comes_after_reading_is_overridden(self):
+        calls = []
 
         class Watching(wsgi.HttpProtocol):
+            def log_date_time_string(self):
+                calls.append((self._is_fast, self.command, self.headers["x-a"], type(self.headers)))
+                return "now"
+
             def finish(self):
-                handlers.append(self)
+                calls.append(self.environ)
                 super().finish()
 
         self.serve(answering(), protocol=Watching)
-        self.exchange(GET)
-        self.assertTrue(handlers[0]._is_fast)
-        self.assertEqual(handlers[0].headers.items(), [])
+        self.exchange(b"GET / HTTP/1.1\r\nX-A: b\r\n\r\n")
+        eventlet.sleep(0)
+        # An idle connection keeps nothing of its last request.
+        self.assertEqual(calls, [(True, "GET", "b", http.client.HTTPMessage), None])
 
     def test_a_patched_method_is_honoured(self):
         original = wsgi.HttpProtocol.get_environ

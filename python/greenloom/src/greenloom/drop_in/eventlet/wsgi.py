@@ -72,8 +72,10 @@ _CHUNKED = _native.HTTP_CHUNKED
 _EXPECTS_CONTINUE = _native.HTTP_EXPECTS_CONTINUE
 _ASKED_KEEP_ALIVE = _native.HTTP_ASKED_KEEP_ALIVE
 _CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n"
-_SET_BY_REQUESTS = ("REQUEST_METHOD", "RAW_PATH_INFO", "PATH_INFO", "CONTENT_TYPE", "headers_raw", "wsgi.input",
-                    "eventlet.input", "eventlet.posthooks")
+_CONNECTION_CONSTANTS = {"SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.0", "GATEWAY_INTERFACE": "CGI/1.1"}
+_CONNECTION_KEYS = ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "eventlet.set_idle")
+_REQUEST_KEYS = ("REQUEST_METHOD", "RAW_PATH_INFO", "PATH_INFO", "CONTENT_TYPE", "headers_raw", "wsgi.input", "eventlet.input",
+                 "eventlet.posthooks")
 
 
 class _Local(local):
@@ -185,7 +187,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
     wbufsize = 16 << 10
 
     _asked_keep_alive = False
-    _connection_environ = None
+    _connection_values = None
     _forwarded_for = ""
     _headers = None
     _log_date = (0, "")
@@ -272,7 +274,6 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         environ, self.requestline, used, flags, length = request
         reader, conn = self.rfile, self.connection
         reader.data = reader.data[used:]
-        self._headers = None
         self.command = environ["REQUEST_METHOD"]
         self.request_version = "HTTP/1.1" if flags & _VERSION_1_1 else "HTTP/1.0"
         self._asked_keep_alive = flags & _ASKED_KEEP_ALIVE
@@ -284,6 +285,8 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         environ["wsgi.input"] = environ["eventlet.input"] = body
         self.environ = environ
         self._respond()
+        # An idle connection keeps nothing of its last request.
+        self.environ = self._headers = None
 
     def _receive_request(self):
         """The next request as ``http_request`` gives it, or None if the client has no more."""
@@ -292,14 +295,15 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         waits_shorter = keepalive and not isinstance(keepalive, bool)
         if waits_shorter:
             conn.settimeout(keepalive)
-        limits = base = None
+        limits = base = connection = None
         begun = False
         while True:
             data = reader.data
             if data:
                 if limits is None:
-                    base, limits = self._base_environ(), self._limits()
-                request = _native.http_request(data, base, limits)
+                    base, limits = server.base_environ(), self._limits()
+                    connection = self._connection_values or self._describe_connection()
+                request = _native.http_request(data, base, limits, connection)
                 if not begun and (request is not None or b"\n" in data.lstrip(b"\r\n")):
                     # From its first line on, a request has the socket's own timeout, and a graceful stop waits for it.
                     begun = True
@@ -322,29 +326,12 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return (self.server.url_length_limit, MAX_HEADER_LINE, MAX_TOTAL_HEADER_SIZE, http_client._MAXHEADERS,
                 not self.reject_bad_requests)
 
-    def _base_environ(self):
-        """What the environ of every request on this connection has."""
-        base = self._connection_environ
-        if base is None or base["wsgi.errors"] is not sys.stderr or type(self.server).get_environ is not Server.get_environ:
-            base = self._connection_environ = self._describe_connection()
-        return base
-
     def _describe_connection(self):
+        """What a connection adds to the environ."""
         host, port = addr_to_host_port(self.request.getsockname())
         client_host, client_port = addr_to_host_port(self.client_address)
-        return {
-            **self.server.get_environ(),
-            "SCRIPT_NAME": "",
-            "SERVER_PROTOCOL": "HTTP/1.0",
-            "GATEWAY_INTERFACE": "CGI/1.1",
-            "SERVER_NAME": host,
-            "SERVER_PORT": str(port),
-            "REMOTE_ADDR": client_host,
-            "REMOTE_PORT": str(client_port),
-            "eventlet.set_idle": self._set_idle,
-            # Places for what each request sets, so that its copy need not grow for them.
-            **dict.fromkeys(_SET_BY_REQUESTS),
-        }
+        self._connection_values = host, str(port), client_host, str(client_port), self._set_idle
+        return self._connection_values
 
     def _set_idle(self):
         # A websocket never comes back from its request, and must not hold up a graceful stop.
@@ -463,7 +450,9 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def get_environ(self):
         """The WSGI environ of the request."""
-        environ = {key: value for key, value in self._base_environ().items() if key not in _SET_BY_REQUESTS}
+        environ = self.server.get_environ()
+        environ.update(_CONNECTION_CONSTANTS)
+        environ.update(zip(_CONNECTION_KEYS, self._connection_values or self._describe_connection()))
         environ["REQUEST_METHOD"] = self.command
         path, has_query, query = self.path.partition("?")
         environ["RAW_PATH_INFO"] = path
@@ -666,6 +655,7 @@ class Server(BaseHTTPServer.HTTPServer):
                  minimum_chunk_size=None, log_x_forwarded_for=True, keepalive=True, log_output=True,
                  log_format=DEFAULT_LOG_FORMAT, url_length_limit=MAX_REQUEST_LINE, debug=True, socket_timeout=None,
                  capitalize_response_headers=True):
+        self._base = None
         self.outstanding_requests = 0
         self.socket = socket
         self.address = address
@@ -705,6 +695,17 @@ class Server(BaseHTTPServer.HTTPServer):
         if self.environ is not None:
             environ.update(self.environ)
         return environ
+
+    def base_environ(self):
+        """A dict to copy for each request: :meth:`get_environ` and places for the rest. It is made anew if it may change."""
+        base = self._base
+        if (base is None or self.environ is not None or base["wsgi.errors"] is not sys.stderr
+                or type(self).get_environ is not Server.get_environ):
+            base = dict.fromkeys(_CONNECTION_KEYS + _REQUEST_KEYS)
+            base.update(_CONNECTION_CONSTANTS)
+            base.update(self.get_environ())
+            self._base = base
+        return base
 
     def process_request(self, conn_state):
         """Serves one connection, ``[address, socket, state]``, until it is closed or times out."""
