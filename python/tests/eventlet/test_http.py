@@ -314,7 +314,8 @@ def fuzzed_request(source):
     pick = source.choice
     start = pick([b"GET / HTTP/1.1\r\n"] * 6 + [
         b"POST /a?b HTTP/1.0\r\n", b"HEAD /h HTTP/1.1\r\n", b"GET  / HTTP/1.1\r\n", b"GET / HTTP/1.1\n", b"GET /\r\n",
-        b"\r\nGET / HTTP/1.1\r\n", b"G\x00T / HTTP/1.1\r\n", b"GET /\xc3\xa9 HTTP/1.1\r\n", b"GET /\xe9 HTTP/1.1\r\n", b"GET / HTTP/1.2\r\n"])
+        b"\r\nGET / HTTP/1.1\r\n", b"G\x00T / HTTP/1.1\r\n", b"GET /\xc3\xa9 HTTP/1.1\r\n", b"GET /\xe9 HTTP/1.1\r\n",
+        b"GET / HTTP/1.2\r\n"])
     names = [b"Host", b"X-Any", b"Connection", b"Content-Length", b"Transfer-Encoding"] * 3 + [
         b"Content-Length ", b" Host", b"", b"X\x7f", b"Content_Length"]
     values = [b"0", b"3", b"chunked", b"close", b"keep-alive", b"x"] * 3 + [

@@ -180,7 +180,8 @@ class WebSockets(ServerCase):
             agree('permessage-deflate; server_max_window_bits="10"'), {**plain, "server_max_window_bits": 10})
         self.assertEqual(agree("permessage-deflate; server_max_window_bits=8, permessage-deflate"), plain)
         for refused in ("x", "permessage-deflate; server_max_window_bits=8",
-                        "permessage-deflate; client_max_window_bits=16", "permessage-deflate; client_max_window_bits=many", ""):
+                        "permessage-deflate; client_max_window_bits=16",
+                        "permessage-deflate; client_max_window_bits=many", ""):
             self.assertIsNone(agree(refused), refused)
 
     def test_compressed_messages_in_fragments(self):

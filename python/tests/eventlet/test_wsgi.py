@@ -45,11 +45,12 @@ class Paths:
         environ = seen[0]
         expected = {
             "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "RAW_PATH_INFO": "/evil/%7Ea%2Fb%FF",
-            "PATH_INFO": "/evil/~a/b\xff", "QUERY_STRING": "q=%20", "CONTENT_TYPE": "a/b", "CONTENT_LENGTH": "2", "SERVER_PROTOCOL": "HTTP/1.0",
-            "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.address[1]), "REMOTE_ADDR": "127.0.0.1",
+            "PATH_INFO": "/evil/~a/b\xff", "QUERY_STRING": "q=%20", "CONTENT_TYPE": "a/b", "CONTENT_LENGTH": "2",
+            "SERVER_PROTOCOL": "HTTP/1.0", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.address[1]),
+            "REMOTE_ADDR": "127.0.0.1",
             "GATEWAY_INTERFACE": "CGI/1.1", "HTTP_HOST": "here", "HTTP_X_TWICE": "0,1,2", "HTTP_X_EMPTY": "",
-            "CUSTOM": "yes", "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": False,
-            "wsgi.run_once": False, "wsgi.errors": sys.stderr, "eventlet.posthooks": [],
+            "CUSTOM": "yes", "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True,
+            "wsgi.multiprocess": False, "wsgi.run_once": False, "wsgi.errors": sys.stderr, "eventlet.posthooks": [],
             "headers_raw": (
                 ("host", "here"), ("X-Twice", "1"), ("x-twice", "2"), ("X_Not", "y"), ("Content-Type", "a/b"),
                 ("Content-Type", "c/d"), ("Content-Length", "2"), ("X-Empty", "")),

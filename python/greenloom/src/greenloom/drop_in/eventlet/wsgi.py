@@ -583,7 +583,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             self._ignore_broken(error)
 
     def _linger(self):
-        """Reads on for a moment: a socket that is closed with data unread sends a reset, which may overtake the answer."""
+        """Reads on for a moment: a socket closed with data unread sends a reset, which may overtake the answer."""
         if hasattr(self.connection, "do_handshake"):
             # TLS is over with the shutdown, and what comes would not be read as it was meant.
             return
