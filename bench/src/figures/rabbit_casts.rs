@@ -2,7 +2,8 @@
 //!
 //! The peer is the Python that agents are written in today: oslo.messaging's server with its eventlet executor, eventlet's
 //! monkey-patching, and an endpoint that counts (`bench/python/oslo_agent.py`). Both get the same messages, published before
-//! the clock runs; it runs from the first one that is worked on to the last.
+//! the clock runs; it runs from the moment the agent begins to listen until its last message is worked on. What the agent's process
+//! has used of its core is shown beside: the broker wants a core, too.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,13 +16,13 @@ use greenloom_rpc::transport::Address;
 use greenloom_rpc::{Client, Endpoint, Options, Target};
 
 use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
-use crate::rabbit;
+use crate::{rabbit, sys::cpu_time};
 
 pub const FIGURE: Figure = Figure {
     name: "rabbit-casts",
     title: "Casts over RabbitMQ, worked on by one agent on one core",
     metric: Metric { key: RATE, unit: Unit::PerSecond, what: "casts" },
-    beside: &[],
+    beside: &[Metric { key: CPU, unit: Unit::Microseconds, what: "the agent's CPU a cast" }],
     cores: super::ONE_CORE,
     repetitions: 5,
     contenders: &[Contender { name: OURS, measure: ours }, Contender { name: OSLO, measure: oslo }],
@@ -37,6 +38,7 @@ pub const FIGURE: Figure = Figure {
 
 const OSLO: &str = "oslo.messaging, eventlet";
 const RATE: &str = "casts_per_s";
+const CPU: &str = "cpu_us";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fills the queue of a topic with so many casts.
@@ -69,25 +71,23 @@ fn ours(scale: Scale) -> Result<Sample, Skip> {
     let (topic, casts) = (rabbit::name("casts"), scale.pick(20_000, 1_000));
     fill(&topic, casts)?;
     let agent = Options::default().connect(&rabbit::url()?).map_err(failed)?;
-    let (first, seen, done) = (Cell::new(None), Cell::new(0), Rc::new(Queue::new(1)));
+    let (seen, done) = (Cell::new(0), Rc::new(Queue::new(1)));
     let tell = Rc::clone(&done);
     let update = move |_: &(), _: &greenloom_rpc::Context, _: HashMap<String, u64>| {
-        let first = first.get().unwrap_or_else(|| {
-            first.set(Some(Instant::now()));
-            Instant::now()
-        });
         seen.set(seen.get() + 1);
         if seen.get() == casts {
-            let _ = tell.try_put(first.elapsed());
+            let _ = tell.try_put(());
         }
         Ok(())
     };
+    let (began, used) = (Instant::now(), cpu_time(std::process::id())?);
     agent.create_consumer(&topic, [Endpoint::new().method("update", update).build()], false).map_err(failed)?;
     agent.consume_in_threads().map_err(failed)?;
-    let took = done.get_timeout(PATIENCE).map_err(failed)?;
+    done.get_timeout(PATIENCE).map_err(failed)?;
+    let (took, used) = (began.elapsed(), cpu_time(std::process::id())? - used);
     agent.stop_consuming(PATIENCE);
     agent.close();
-    Ok(Sample::from([(RATE.to_owned(), casts as f64 / took.as_secs_f64())]))
+    Ok(sample(casts, took.as_secs_f64(), used.as_secs_f64()))
 }
 
 fn oslo(scale: Scale) -> Result<Sample, Skip> {
@@ -99,8 +99,13 @@ fn oslo(scale: Scale) -> Result<Sample, Skip> {
     let url = rabbit::url()?.replace("amqp://", "rabbit://");
     let output = Command::new(python).args(["-W", "ignore", agent, &url, &topic, &casts.to_string()]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let seconds: f64 = text.trim().parse().map_err(|_| failed(String::from_utf8_lossy(&output.stderr)))?;
-    Ok(Sample::from([(RATE.to_owned(), casts as f64 / seconds)]))
+    let figures = text.trim().split_once(' ').and_then(|(took, used)| Some((took.parse().ok()?, used.parse().ok()?)));
+    let (took, used) = figures.ok_or_else(|| failed(String::from_utf8_lossy(&output.stderr)))?;
+    Ok(sample(casts, took, used))
+}
+
+fn sample(casts: u64, took: f64, used: f64) -> Sample {
+    Sample::from([(RATE.to_owned(), casts as f64 / took), (CPU.to_owned(), used / casts as f64 * 1e6)])
 }
 
 fn failed(error: impl std::fmt::Display) -> Skip {

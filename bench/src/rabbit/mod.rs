@@ -34,7 +34,7 @@ pub fn url() -> Result<String, Skip> {
     let ports = std::fs::read_to_string(format!("{folder}/ports"))?;
     let port = ports.lines().find_map(|line| line.strip_prefix("AMQP="));
     let port = port.ok_or_else(|| Skip::failed("the broker's ports are not told"))?;
-    Ok(format!("amqp://guest:guest@127.0.0.1:{port}/"))
+    Ok(format!("amqp://guest:guest@127.0.0.1:{port}/%2F"))
 }
 
 /// A name that no other measurement has.

@@ -51,7 +51,7 @@ class Basics(Guarded):
         self.assertIs(queue.Empty, standard.Empty)
 
     def test_maxsize_is_a_limit_or_none(self):
-        for maxsize, attribute in [(None, None), (-1, None), (0, 0), (2, 2)]:
+        for maxsize, attribute in [(None, None), (-1, None), (0, 0), (2, 2), (1.5, 2), (float("inf"), None)]:
             self.assertEqual(queue.Queue(maxsize).maxsize, attribute)
         self.assertIsNone(queue.Queue().maxsize)
         limited = queue.LightQueue(1)

@@ -128,13 +128,15 @@ class Select(Green):
             """
             from eventlet import hubs
             (a, a2), = pairs(1)
-            waiting = eventlet.spawn(select.select, [a], [], [])
+            def wait():
+                try:
+                    select.select([a], [], [])
+                except hubs.IOClosed:
+                    print("IOClosed")
+            waiting = eventlet.spawn(wait)
             eventlet.sleep(0.01)
             a.close()
-            try:
-                waiting.wait()
-            except hubs.IOClosed:
-                print("IOClosed")
+            waiting.wait()
             """,
             prints="IOClosed\n",
         )

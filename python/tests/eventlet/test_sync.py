@@ -176,6 +176,9 @@ class Events(Guarded):
         self.assertEqual([reference() for reference in references], [None] * 10)
         self.assertIn("waiters[0]", repr(sent))
 
+    def test_it_takes_no_arguments(self):
+        self.assertRaises(TypeError, event.Event, 1)
+
     def test_a_subclass_needs_no_init(self):
         class Own(event.Event):
             def __init__(self):

@@ -4,10 +4,11 @@
 //! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
 //! - [`timer`]: timers as Python sees them.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
-//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`line`] is how they stand in
+//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`mod@line`] is how they stand in
 //!   line there.
 //! - [`local`]: values of which each green thread has its own.
 //! - [`io`]: file descriptors, edge-triggered.
+//! - [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
@@ -20,6 +21,7 @@ pub mod io;
 pub mod line;
 pub mod local;
 pub mod park;
+pub mod patch;
 pub mod pool;
 pub mod queue;
 pub mod semaphore;
@@ -117,6 +119,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.extend(hub::functions());
     functions.extend(io::functions());
     functions.extend(local::functions());
+    functions.extend(patch::functions());
     functions.extend(socket::functions());
     functions
 }

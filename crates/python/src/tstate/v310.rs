@@ -197,6 +197,8 @@ impl Saved {
     pub unsafe fn end(&mut self, state: *mut ThreadState) {
         // SAFETY: the caller's word.
         unsafe {
+            // None, once an exception was handled.
+            self.exc_state = std::mem::replace(&mut (*state).exc_state, NOT_HANDLING);
             self.context = std::mem::replace(&mut (*state).context, ptr::null_mut());
             (*state).root_cframe.use_tracing = (*(*state).cframe).use_tracing;
             (*state).cframe = &raw mut (*state).root_cframe;

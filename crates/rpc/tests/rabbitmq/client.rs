@@ -274,37 +274,40 @@ fn heartbeats_keep_an_idle_connection_and_end_a_silent_one() {
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
 fn publishers_wait_while_the_broker_blocks_them_and_time_out() {
-    let mut options = options("");
-    options.answer_timeout = SECOND;
-    let (connection, queue) = (connect_to(&options), name("queue"));
-    let channel = connection.open_channel().unwrap();
-    channel.confirm_select().unwrap();
-    channel.declare_queue(&queue, EXCLUSIVE, &Table::new()).unwrap();
-    script(&["ctl", "set_vm_memory_high_watermark", "0.00000001"]);
-    // The first one is what makes the broker say so.
-    let _ = publish(&channel, &queue, b"first");
-    let blocked = connection.blocked();
-    let waits = Rc::new(Cell::new(true));
-    let (other, to, ended) = (channel.clone(), queue.clone(), Rc::clone(&waits));
-    let publisher = spawn(move || {
-        let result = publish(&other, &to, b"second");
-        ended.set(false);
-        result
-    });
-    sleep(SECOND / 5);
-    let waited = waits.get();
-    let late = publisher.wait().unwrap();
-    let again = {
-        let (other, to) = (channel.clone(), queue.clone());
-        spawn(move || publish(&other, &to, b"third"))
+    let mut hasty = options("");
+    hasty.answer_timeout = SECOND;
+    let (hasty, patient, queue) = (connect_to(&hasty), connect(), name("queue"));
+    let open = |connection: &Connection| {
+        let channel = connection.open_channel().unwrap();
+        channel.confirm_select().unwrap();
+        channel
     };
-    greenloom::yield_now();
+    let (hastily, patiently) = (open(&hasty), open(&patient));
+    patiently.declare_queue(&queue, QueueFlags { auto_delete: true, ..QueueFlags::default() }, &Table::new()).unwrap();
+    script(&["ctl", "set_vm_memory_high_watermark", "0.00000001"]);
+    // The first message is what makes the broker say so. It reads no further until it is done.
+    let waits = |channel: &Channel| {
+        let (channel, queue) = (channel.clone(), queue.clone());
+        spawn(move || publish(&channel, &queue, b"waits"))
+    };
+    let first = waits(&hastily);
+    let outcome = spawn({
+        let (hasty, hastily, queue) = (hasty.clone(), hastily.clone(), queue.clone());
+        move || {
+            eventually(|| hasty.blocked().is_some());
+            (hasty.blocked(), publish(&hastily, &queue, b"too late"))
+        }
+    });
+    let patient_one = waits(&patiently);
+    let (reason, late) = outcome.wait().unwrap();
+    let waited = !patient_one.dead() && !first.dead();
     script(&["ctl", "set_vm_memory_high_watermark", "0.4"]);
-    assert!(blocked.is_some_and(|reason| reason.contains("memory")));
-    assert!(waited);
+    assert!(reason.is_some_and(|reason| reason.contains("memory")));
     assert!(matches!(late, Err(Error::TimedOut(_))), "{late:?}");
-    again.wait().unwrap().unwrap();
-    assert!(connection.blocked().is_none());
+    assert!(waited);
+    first.wait().unwrap().unwrap();
+    patient_one.wait().unwrap().unwrap();
+    eventually(|| hasty.blocked().is_none());
 }
 
 #[test]
@@ -341,14 +344,14 @@ fn the_next_host_serves_when_the_first_is_down() {
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
 fn a_link_and_a_connection_end_when_they_are_dropped() {
-    let connections = || script(&["ctl", "list_connections", "pid"]).lines().count();
-    eventually(|| connections() == 0);
-    let link = Link::new(options("")).unwrap();
+    let proxy = Proxy::to(port("AMQP"));
+    let options: Options = format!("amqp://127.0.0.1:{}", proxy.port).parse().unwrap();
+    let link = Link::new(options.clone()).unwrap();
     let channel = link.connection(PATIENCE).unwrap().open_channel().unwrap();
-    let alone = connect();
-    eventually(|| connections() == 2);
+    let alone = connect_to(&options);
+    assert_eq!(proxy.open(), 2);
     drop((link, alone));
-    eventually(|| connections() == 0);
+    eventually(|| proxy.open() == 0);
     assert!(matches!(channel.ended(), Some(Error::Closed)));
 }
 

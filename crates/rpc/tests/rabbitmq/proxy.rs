@@ -11,7 +11,9 @@ struct Controls {
     cut_after: AtomicUsize,
     /// Whether nothing passes any more, with the connection left open.
     stalled: AtomicBool,
+    /// How many were made, and how many are open.
     connections: AtomicUsize,
+    open: AtomicUsize,
 }
 
 pub struct Proxy {
@@ -31,9 +33,13 @@ impl Proxy {
                 // A broker that is down is one that hangs up.
                 let Ok(broker) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let (from, to) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
+                controls.open.fetch_add(1, Ordering::Relaxed);
                 let (there, back) = (Arc::clone(&controls), Arc::clone(&controls));
                 std::thread::spawn(move || pass(&from, &to, &there, false));
-                std::thread::spawn(move || pass(&broker, &client, &back, true));
+                std::thread::spawn(move || {
+                    pass(&broker, &client, &back, true);
+                    back.open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
         proxy
@@ -55,6 +61,10 @@ impl Proxy {
 
     pub fn connections(&self) -> usize {
         self.controls.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn open(&self) -> usize {
+        self.controls.open.load(Ordering::Relaxed)
     }
 }
 

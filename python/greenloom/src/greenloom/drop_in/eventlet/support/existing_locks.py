@@ -20,14 +20,13 @@ _DEPTH = 3
 
 def make_green():
     """To be called once everything else is patched."""
-    patched_types = native_locks.make_cooperative()
+    native_locks.make_cooperative()
     for node in _explore(_rlocks(), _green_rlock):
         if node.is_known():
             node.exchange()
-    if patched_types:
-        # These call what the methods were before.
-        for node in _explore(_methods_of_locks(), lambda method: getattr(method.__self__, method.__name__)):
-            node.exchange()
+    # These would call what the methods were before.
+    for node in _explore(_methods_of_locks(), lambda method: getattr(method.__self__, method.__name__)):
+        node.exchange()
 
 
 def _rlocks():

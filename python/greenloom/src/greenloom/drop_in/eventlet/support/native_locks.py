@@ -8,13 +8,15 @@ Who took hold of a method before it was replaced releases without our notice, an
 tells of a thread's end. Therefore who waits looks again now and then.
 """
 
-import gc
 import time
 import types
+from _queue import Empty, SimpleQueue
 from collections import deque
 from functools import partial
 
-from eventlet import event, hubs, patcher
+from greenloom._native import _replace_methods
+
+from eventlet import hubs, patcher, semaphore
 from eventlet.green import thread
 from eventlet.support.greenlets import getcurrent
 
@@ -45,12 +47,7 @@ def _may_switch():
 class _Waiter:
     def __init__(self, thing):
         self.thing = thing
-        self.called = event.Event()
-
-    def call(self):
-        called = self.called
-        if not called.ready():
-            called.send()
+        self.calls = semaphore.Semaphore(0)
 
 
 def _wait(thing, attempt, timeout):
@@ -67,22 +64,25 @@ def _wait(thing, attempt, timeout):
             left = None if deadline is None else deadline - _monotonic()
             if left is not None and left <= 0:
                 return False
-            me.called.wait(pause if left is None else min(pause, left))
+            me.calls.acquire(timeout=pause if left is None else min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
-            me.called = event.Event()
     finally:
         line.remove(me)
         if line:
             # It may be the turn of the next one, if this one gave up.
-            line[0].call()
+            _call_next(thing)
         elif _waiting.get(id(thing)) is line:
             del _waiting[id(thing)]
 
 
 def _call_next(thing):
     line = _waiting.get(id(thing))
-    if line:
-        line[0].call()
+    if line is None:
+        return
+    try:
+        line[0].calls.release()
+    except IndexError:
+        pass  # the only one went, in another OS thread
 
 
 def _lock_methods(cls):
@@ -209,8 +209,6 @@ def _rlock_methods(cls):
 
 
 def _simple_queue_methods(cls):
-    from queue import Empty
-
     native_get, native_put = cls.get, cls.put
 
     def get(self, block=True, timeout=None):
@@ -250,20 +248,11 @@ def _handle_methods(cls):
 
 
 def make_cooperative():
-    """Replaces the methods, once: False if that was done, or if this Python has no way to do it."""
-    try:
-        import _queue
-        from ctypes import py_object, pythonapi
-    except ImportError:
-        return False
+    """Replaces the methods; once is enough."""
     if isinstance(LOCK.acquire, types.FunctionType):
-        return False
-    replaced = [(LOCK, _lock_methods), (RLOCK, _rlock_methods), (_queue.SimpleQueue, _simple_queue_methods)]
+        return
+    _replace_methods(LOCK, _lock_methods(LOCK))
+    _replace_methods(RLOCK, _rlock_methods(RLOCK))
+    _replace_methods(SimpleQueue, _simple_queue_methods(SimpleQueue))
     if hasattr(_native, "_ThreadHandle"):
-        replaced.append((_native._ThreadHandle, _handle_methods))
-    for cls, methods_of in replaced:
-        # The type refuses to be changed, but its namespace is a dictionary like any other.
-        namespace = gc.get_referents(cls.__dict__)[0]
-        namespace.update((name, method) for name, method in methods_of(cls).items() if name in namespace)
-        pythonapi.PyType_Modified(py_object(cls))
-    return True
+        _replace_methods(_native._ThreadHandle, _handle_methods(_native._ThreadHandle))
