@@ -27,7 +27,7 @@ test-loom: ## all interleavings of a hub's inbox
 
 # One after another: they share a broker, and some of them kill it.
 test-rpc: ## services over a RabbitMQ that is installed where it is missing, started for the tests, and stopped
-	crates/rpc/tests/rabbitmq/broker.sh run $(CARGO) test -p greenloom-rpc --test rabbitmq -- --ignored --test-threads=1
+	crates/rpc/tests/rabbitmq/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- --ignored --test-threads=1
 
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may follow").
 # The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
