@@ -8,8 +8,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use crate::eventlet::HubSlot;
 use crate::ffi::{self, Owned, PyObject};
@@ -24,13 +24,13 @@ pub struct Handle {
     /// Null once the thread has ended.
     record: AtomicPtr<Thread>,
     /// The process it lives in: threads do not survive a fork, but the one that forks.
-    generation: u64,
+    generation: AtomicU64,
 }
 
 impl Handle {
     /// Whether the thread can still run greenlets.
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire) && (self.generation == fiber::fork_generation() || self.is_mine())
+        self.alive.load(Ordering::Acquire) && self.generation.load(Ordering::Relaxed) == fiber::fork_generation()
     }
 
     /// Whether it is the running thread's.
@@ -86,6 +86,24 @@ pub struct Thread {
 thread_local! {
     static RECORD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     static EXIT: Exit = const { Exit };
+}
+
+/// Which process of a line of forks this is. In the child of a fork the thread that forked takes its handle along.
+fn follow_forks() -> u64 {
+    static REGISTERED: Once = Once::new();
+    // Registers the handler that counts, which must run before ours.
+    let generation = fiber::fork_generation();
+    REGISTERED.call_once(|| {
+        extern "C" fn in_child() {
+            // SAFETY: null, or the record of the thread that forked, which is the one that runs.
+            if let Some(record) = unsafe { RECORD.get().as_ref() } {
+                record.handle.generation.store(fiber::fork_generation(), Ordering::Relaxed);
+            }
+        }
+        // SAFETY: the handler reads a thread-local without a destructor and stores an atomic, as the child of a fork may.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+    generation
 }
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
@@ -158,7 +176,7 @@ impl Thread {
                 alive: AtomicBool::new(true),
                 running: AtomicPtr::new(main),
                 record: AtomicPtr::new(ptr::null_mut()),
-                generation: fiber::fork_generation(),
+                generation: AtomicU64::new(follow_forks()),
             });
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
