@@ -8,9 +8,11 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use greenloom::get_hub;
 use greenloom::queue::{Queue, Reason};
 use greenloom::sync::{Event, EventError, Mutex};
 
+use super::acks::Acks;
 use super::connection::{Connection, Inner};
 use super::error::Error;
 use super::frame::{self, Payload};
@@ -23,6 +25,9 @@ use super::wire::{Malformed, is_short};
 const MAX_BODY: u64 = 512 * 1024 * 1024;
 /// What is allocated for a body before it has come, at most: its size is only a claim.
 const MAX_RESERVE: u64 = 1024 * 1024;
+/// How long an acknowledgement may wait for others, and for how many.
+const ACK_DELAY: Duration = Duration::from_millis(2);
+const MAX_ACKS: u16 = 64;
 
 /// A channel. Clones are of the same one; when the last one and all its deliveries are gone, it is closed.
 ///
@@ -284,7 +289,10 @@ impl Channel {
     /// # Errors
     /// Those of the channel.
     pub fn set_prefetch(&self, count: u16) -> Result<(), Error> {
-        self.call(&Method::BasicQos { size: 0, count, global: Bit::default() }).map(drop)
+        self.call(&Method::BasicQos { size: 0, count, global: Bit::default() })?;
+        let gathered = if count == 0 { MAX_ACKS } else { (count / 4).clamp(1, MAX_ACKS) };
+        self.state().acks_at_once.set(gathered.into());
+        Ok(())
     }
 
     /// Consumes a queue: [`Consumer::next`] gives its messages. Set the prefetch first: without it the broker sends all that
@@ -335,9 +343,30 @@ impl Channel {
         }
     }
 
-    fn settle(&self, method: &Method<'_>) -> Result<(), Error> {
-        self.state().check()?;
-        self.inner().push_method(self.state().id, method);
+    fn ack(&self, tag: u64) -> Result<(), Error> {
+        let state = self.state();
+        state.check()?;
+        let waiting = state.acks.borrow_mut().ack(tag);
+        if waiting >= state.acks_at_once.get() {
+            state.tell_acks(self.inner());
+        } else if waiting == 1 {
+            let channel = Rc::downgrade(&self.0);
+            get_hub().schedule_call_global(ACK_DELAY, move || {
+                // A channel that nobody has any more told them when it was closed.
+                if let Some(handle) = channel.upgrade() {
+                    handle.state.tell_acks(handle.connection.inner());
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn nack(&self, tag: u64, requeue: bool) -> Result<(), Error> {
+        let state = self.state();
+        state.check()?;
+        state.acks.borrow_mut().told(tag);
+        let bits = NackBits { multiple: false, requeue };
+        self.inner().push_method(state.id, &Method::BasicNack { delivery: tag, bits });
         Ok(())
     }
 }
@@ -468,6 +497,9 @@ pub(super) struct ChannelState {
     calls: Mutex<()>,
     answer: RefCell<Option<Rc<Expected>>>,
     confirms: RefCell<Confirms>,
+    acks: RefCell<Acks>,
+    /// How many acknowledgements are gathered at most: no more than a part of the prefetch, for the broker waits for them.
+    acks_at_once: Cell<usize>,
     consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
     consumers_made: Cell<u64>,
     /// Whether the channel ends with any of its consumers.
@@ -486,6 +518,8 @@ impl ChannelState {
             calls: Mutex::new(()),
             answer: RefCell::default(),
             confirms: RefCell::default(),
+            acks: RefCell::default(),
+            acks_at_once: Cell::new(MAX_ACKS.into()),
             consumers: RefCell::default(),
             consumers_made: Cell::new(0),
             cancel_ends: Cell::new(false),
@@ -515,9 +549,20 @@ impl ChannelState {
         let _ = self.end.send(());
     }
 
+    /// Tells the broker what is acknowledged and it does not know.
+    pub fn tell_acks(&self, connection: &Inner) {
+        if self.ended.borrow().is_some() {
+            return;
+        }
+        self.acks.borrow_mut().tell(|delivery, multiple| {
+            connection.push_method(self.id, &Method::BasicAck { delivery, multiple: Bit { set: multiple } });
+        });
+    }
+
     /// Closes the channel from this side without waiting for the broker's word. Its number is free when that is there.
     fn hang_up(&self, connection: &Inner) {
         if self.ended.borrow().is_none() {
+            self.tell_acks(connection);
             self.end(&Error::Closed);
             self.say_close(connection);
         }
@@ -767,13 +812,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Tells the broker that it is done with. Does not wait for that to arrive.
+    /// Tells the broker that it is done with. Does not wait for that to arrive; it is told together with others, after two
+    /// milliseconds at the latest.
     ///
     /// # Errors
     /// Those of the channel when it has ended: the message comes again, to this consumer or another.
     pub fn ack(mut self) -> Result<(), Error> {
         self.settled = true;
-        self.channel.settle(&Method::BasicAck { delivery: self.tag, multiple: Bit::default() })
+        self.channel.ack(self.tag)
     }
 
     /// Gives it back: with `requeue` into its queue, else to the queue's dead letter exchange, or to nobody.
@@ -782,17 +828,15 @@ impl Delivery {
     /// As [`Delivery::ack`].
     pub fn reject(mut self, requeue: bool) -> Result<(), Error> {
         self.settled = true;
-        let bits = NackBits { multiple: false, requeue };
-        self.channel.settle(&Method::BasicNack { delivery: self.tag, bits })
+        self.channel.nack(self.tag, requeue)
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.settled {
-            let bits = NackBits { multiple: false, requeue: true };
             // Without the channel it goes back anyway.
-            let _ = self.channel.settle(&Method::BasicNack { delivery: self.tag, bits });
+            let _ = self.channel.nack(self.tag, true);
         }
     }
 }

@@ -40,6 +40,7 @@
 //! # Ok::<(), greenloom_rpc::amqp::Error>(())
 //! ```
 
+mod acks;
 mod channel;
 mod connection;
 mod error;
