@@ -2,9 +2,10 @@
 
     wsgi_hello.py [--connections 64] [--seconds 3] [--rounds 3] [--quiet] [--json FILE] NAME=PYTHON ...
 
-PYTHON is an interpreter of an environment with eventlet; the last one is what the others are compared with. The server has one
-core to itself and the load another one. Besides responses a second, each round reads how much processor time the server took for
-one: that figure survives a busy machine. The median of the rounds is shown. ``--quiet`` turns the access log off.
+PYTHON is an interpreter of an environment with eventlet; the last one is what the others are compared with. The server
+has one core to itself and the load another one. Besides responses a second, each round reads how much processor time
+the server took for one: that figure survives a busy machine. The median of the rounds is shown. ``--quiet`` turns the
+access log off.
 """
 
 import argparse

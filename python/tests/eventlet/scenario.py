@@ -18,7 +18,7 @@ def ticks():
     def tick():
         while True:
             count[0] += 1
-            eventlet.sleep(0.01)
+            eventlet.sleep(0.001)
     eventlet.spawn(tick)
     return count
 

@@ -43,10 +43,10 @@ class Children(Green):
             begin = monotonic()
             for process in processes:
                 process.wait()
-            process = subprocess.Popen(["sleep", "1"])
+            process = subprocess.Popen(["sleep", "5"])
             eventlet.spawn_after(0.05, process.kill)
             begin = monotonic()
-            assert process.wait() == -9 and monotonic() - begin < 0.5
+            assert process.wait() == -9 and monotonic() - begin < 3
             """
         )
 
@@ -59,7 +59,7 @@ class Children(Green):
                 try:
                     call(timeout=0.1)
                 except subprocess.TimeoutExpired as error:
-                    print(error.timeout, 0.1 <= monotonic() - begin < 0.4)
+                    print(error.timeout, 0.1 <= monotonic() - begin < 3)
             with eventlet.Timeout(0.1, False):
                 process.wait()
             process.kill()

@@ -45,7 +45,7 @@ class Threads(Green):
     def test_join(self):
         self.check(
             """
-            thread = threading.Thread(target=time.sleep, args=(0.2,))
+            thread = threading.Thread(target=time.sleep, args=(0.6,))
             for misuse in (thread.join, lambda: threading.current_thread().join()):
                 try:
                     misuse()
@@ -53,11 +53,11 @@ class Threads(Green):
                     print(error)
             thread.start()
             begin = monotonic()
-            assert thread.join(0.05) is None and thread.is_alive() and monotonic() - begin < 0.15
+            assert thread.join(0.05) is None and thread.is_alive() and monotonic() - begin < 0.5
             assert thread.join(-1) is None and thread.is_alive()
             others = [eventlet.spawn(thread.join) for _ in range(3)]
             thread.join()
-            assert not thread.is_alive() and 0.2 <= monotonic() - begin < 0.5
+            assert not thread.is_alive() and 0.6 <= monotonic() - begin < 5
             for other in others:
                 other.wait()
             thread.join()
@@ -125,16 +125,14 @@ class Threads(Green):
             me = green.wait()
             assert not me.is_alive()
             me.join()
-            def other():
-                eventlet.sleep(0.1)
             found = []
-            green = eventlet.spawn(lambda: (found.append(threading.current_thread()), time.sleep(0.1)))
+            green = eventlet.spawn(lambda: (found.append(threading.current_thread()), time.sleep(0.6)))
             eventlet.sleep(0)
             begin = monotonic()
             found[0].join(0.02)
-            assert found[0].is_alive() and monotonic() - begin < 0.08
+            assert found[0].is_alive() and monotonic() - begin < 0.5
             found[0].join()
-            assert monotonic() - begin >= 0.09
+            assert monotonic() - begin >= 0.5
             """,
             prints="threads can only be started once\ncannot join current thread\ncannot set daemon status of active thread\n",
         )
@@ -340,7 +338,7 @@ class OsThreads(Green):
             time.sleep(0.05)
             begin = monotonic()
             there.set()
-            assert back.wait(5) and monotonic() - begin < 0.2
+            assert back.wait(5) and monotonic() - begin < 2
             thread.join()
             """
         )
@@ -399,7 +397,7 @@ class RLocks(Green):
             def other():
                 begin = monotonic()
                 assert not lock.acquire(False) and not lock._is_owned() and lock.locked()
-                assert not lock.acquire(timeout=0.1) and 0.1 <= monotonic() - begin < 0.3
+                assert not lock.acquire(timeout=0.1) and 0.1 <= monotonic() - begin < 3
                 assert not lock.acquire(timeout=0)
                 for misuse in (lock.release, lock._release_save):
                     try:

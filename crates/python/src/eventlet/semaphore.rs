@@ -1,7 +1,7 @@
 //! `Semaphore`, `BoundedSemaphore` and `Lock`.
 //!
-//! A lock stands under all of `threading` when that is patched, so nothing here allocates on the way or runs Python code in
-//! the middle: a garbage collection or a signal that comes at any point finds the state whole.
+//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on the
+//! way: a garbage collection or a signal, which come only there, find the state whole.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};

@@ -4,7 +4,7 @@
 //! - [`request`]: heads and environs.
 //! - [`response`]: the object behind `start_response`.
 //! - [`frames`]: chunks and websocket frames.
-//! - [`objects`]: conversions.
+//! - [`objects`]: bytes to objects and back.
 //!
 //! The functions take positional arguments only.
 
@@ -31,10 +31,11 @@ pub unsafe fn add_to(module: *mut PyObject) -> bool {
             function(
                 c"http_request",
                 request::request,
-                c"http_request(buffer, base, limits) -> tuple | None\n\nReads the request head that the bytes begin with. Returns \
-                  the environ (a copy of the dict base with what the head says), the request line, the head's length, flags and \
-                  the body's length; None while the head is incomplete. Raises HttpError if it must not be served. limits is \
-                  (request line, header line, all headers, number of headers, whether to be tolerant).",
+                c"http_request(buffer, base, limits, connection) -> tuple | None\n\nReads the request head that the bytes begin with. \
+                  Returns the environ, the request line, the head's length, flags and the body's length; None while the head is \
+                  incomplete. The environ is a copy of the dict base with what the connection has (SERVER_NAME, SERVER_PORT, \
+                  REMOTE_ADDR, REMOTE_PORT, eventlet.set_idle) and the head says. Raises HttpError if it must not be served. limits \
+                  is (request line, header line, all headers, number of headers, whether to be tolerant).",
             ),
             function(
                 c"http_head",

@@ -36,6 +36,11 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
         (&WORDS.plain_text, c"text/plain"),
         (&WORDS.headers_raw, c"headers_raw"),
         (&WORDS.posthooks, c"eventlet.posthooks"),
+        (&WORDS.connection[0], c"SERVER_NAME"),
+        (&WORDS.connection[1], c"SERVER_PORT"),
+        (&WORDS.connection[2], c"REMOTE_ADDR"),
+        (&WORDS.connection[3], c"REMOTE_PORT"),
+        (&WORDS.connection[4], c"eventlet.set_idle"),
     ];
     // SAFETY: names are literals; the class lives for ever.
     unsafe {
@@ -144,6 +149,8 @@ struct Words {
     plain_text: GlobalObject,
     headers_raw: GlobalObject,
     posthooks: GlobalObject,
+    /// What a connection has: the server's name and port, the client's, and what calls it idle.
+    connection: [GlobalObject; 5],
 }
 
 static WORDS: Words = Words {
@@ -155,12 +162,16 @@ static WORDS: Words = Words {
     plain_text: GlobalObject::null(),
     headers_raw: GlobalObject::null(),
     posthooks: GlobalObject::null(),
+    connection: [const { GlobalObject::null() }; 5],
 };
 
-/// The environ of a request: a copy of `base` with what the head says.
-fn environ(head: &Head<'_, '_>, base: *mut PyObject) -> Result<Owned> {
+/// The environ of a request: a copy of `base` with what the connection has and the head says.
+fn environ(head: &Head<'_, '_>, base: *mut PyObject, connection: &[*mut PyObject; 5]) -> Result<Owned> {
     // SAFETY: a live dict.
     let environ = own(unsafe { ffi::PyDict_Copy(base) })?;
+    for (key, &value) in WORDS.connection.iter().zip(connection) {
+        put(&environ, key.object(), &borrow(value))?;
+    }
     put(&environ, WORDS.method.object(), &latin1(head.method.as_bytes())?)?;
     put_target(&environ, head.target)?;
     put_headers(&environ, head)?;
@@ -261,16 +272,19 @@ fn length_object(framing: &Framing) -> Result<Owned> {
     }
 }
 
-/// `http_request(buffer, base, limits)`
+/// `http_request(buffer, base, limits, connection)`
 pub fn request(args: Args<'_>) -> Result<Owned> {
-    let [buffer, base, limit] = arguments(args)?;
-    // SAFETY: reads the type.
-    if unsafe { ffi::PyDict_Check(base) } == 0 {
-        return type_error("the base of an environ is a dict");
-    }
+    let [buffer, base, limit, connection] = arguments(args)?;
+    // SAFETY: reads the types, and of a tuple its items, which it keeps.
+    let connection = unsafe {
+        if ffi::PyDict_Check(base) == 0 || ffi::PyTuple_Check(connection) == 0 || ffi::PyTuple_Size(connection) != 5 {
+            return type_error("an environ is made of a dict and a tuple of five");
+        }
+        [0, 1, 2, 3, 4].map(|place| ffi::PyTuple_GET_ITEM(connection, place))
+    };
     let read = ::http::with_head(content(buffer)?, &limits(limit)?, |head| {
         tuple([
-            environ(head, base)?,
+            environ(head, base, &connection)?,
             latin1(head.line)?,
             size(head.length)?,
             int(flags(head))?,

@@ -1,7 +1,5 @@
 //! Connections and channels.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use greenloom::{sleep, spawn};

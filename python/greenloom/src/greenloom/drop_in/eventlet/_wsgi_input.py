@@ -198,7 +198,7 @@ class Input:
         self.hundred_continue_headers = headers
 
     def send_hundred_continue_response(self):
-        """Sends a 100 response now, unless the response itself has begun. After a chunked body, another one may follow."""
+        """Sends a 100 response now, unless the response itself has begun. After a chunked body another may follow."""
         if self.headers_sent:
             return
         lines = [self.wfile_line]

@@ -16,8 +16,8 @@ CHUNKED_ENDING = _native.HTTP_CHUNKED_ENDING
 
 
 class FileWrapper:
-    """``environ['wsgi.file_wrapper']``: a file as a result. A regular file goes from the kernel's cache to a plain socket
-    without passing through Python; anything else is read in blocks of ``blksize`` bytes."""
+    """``environ['wsgi.file_wrapper']``: a file as a result. A regular file goes from the kernel's cache to a plain
+    socket without passing through Python; anything else is read in blocks of ``blksize`` bytes."""
 
     def __init__(self, filelike, blksize=64 << 10):
         self.filelike = filelike
@@ -85,7 +85,8 @@ class Response(_native.HttpResponse):
         """Answers 500 if nothing was sent yet."""
         self.handler.close_connection = True
         if not self.sent:
-            self.start("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+            self.start("500 Internal Server Error", headers)
             self._send(body, last=True)
 
     def is_short(self):
@@ -164,8 +165,9 @@ class Response(_native.HttpResponse):
         self._set_length(size)
         self._send(b"", last=True)
         while self.written < size and not self.bodyless:
+            left = min(size - self.written, 1 << 30)
             try:
-                sent = os.sendfile(sock.fileno(), descriptor, position + self.written, min(size - self.written, 1 << 30))
+                sent = os.sendfile(sock.fileno(), descriptor, position + self.written, left)
             except BlockingIOError:
                 hubs.trampoline(sock, write=True, timeout=sock.gettimeout(), timeout_exc=socket.timeout("timed out"))
                 continue

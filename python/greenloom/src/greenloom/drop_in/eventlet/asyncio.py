@@ -96,6 +96,6 @@ def _transfer(green_thread, future):
 
 def _hub_loop():
     """The event loop of this thread's hub; None if the hub has none."""
-    module = sys.modules.get("eventlet.hubs.asyncio")
     hub = get_hub()
+    module = sys.modules.get("eventlet.hubs.asyncio")
     return hub.loop if module is not None and isinstance(hub, module.Hub) else None
