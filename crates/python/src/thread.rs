@@ -23,7 +23,7 @@ pub struct Handle {
     running: AtomicPtr<PyGreenlet>,
     /// Null once the thread has ended.
     record: AtomicPtr<Thread>,
-    /// The process it lives in: threads do not survive a fork, but the one that forks.
+    /// The process it lives in: threads do not survive a fork, but the one that forks, and gets the child's number.
     generation: AtomicU64,
 }
 
@@ -88,22 +88,21 @@ thread_local! {
     static EXIT: Exit = const { Exit };
 }
 
-/// Which process of a line of forks this is. In the child of a fork the thread that forked takes its handle along.
-fn follow_forks() -> u64 {
+/// Arranges that the thread which forks goes on in the child, where others look at its handle, too.
+fn follow_forks() {
     static REGISTERED: Once = Once::new();
-    // Registers the handler that counts, which must run before ours.
-    let generation = fiber::fork_generation();
-    REGISTERED.call_once(|| {
-        extern "C" fn in_child() {
-            // SAFETY: null, or the record of the thread that forked, which is the one that runs.
-            if let Some(record) = unsafe { RECORD.get().as_ref() } {
-                record.handle.generation.store(fiber::fork_generation(), Ordering::Relaxed);
-            }
+    extern "C" fn in_child() {
+        let record = RECORD.get();
+        if !record.is_null() {
+            // SAFETY: the running thread's record.
+            unsafe { &(*record).handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
         }
-        // SAFETY: the handler reads a thread-local without a destructor and stores an atomic, as the child of a fork may.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    }
+    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts, which
+    // was registered before.
+    REGISTERED.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_child));
     });
-    generation
 }
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
@@ -176,8 +175,9 @@ impl Thread {
                 alive: AtomicBool::new(true),
                 running: AtomicPtr::new(main),
                 record: AtomicPtr::new(ptr::null_mut()),
-                generation: AtomicU64::new(follow_forks()),
+                generation: AtomicU64::new(fiber::fork_generation()),
             });
+            follow_forks();
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
                 handle: Arc::clone(&handle),
@@ -304,7 +304,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
             for greenlet in record.left.take() {
                 ffi::decref(greenlet);
             }
-            record.hub.set(None);
+            record.hub.end();
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);
