@@ -74,8 +74,8 @@ def _bring_back(loop, task, hooks):
 
 
 def _swap_task(loop, task):
+    if sys.version_info < (3, 14):
+        return None  # Each loop has a task of its own.
     from asyncio import tasks
 
-    # Before 3.12 each loop has a task of its own.
-    swap = getattr(tasks, "_swap_current_task", None)
-    return None if swap is None else swap(loop, task)
+    return tasks._swap_current_task(loop, task)
