@@ -304,7 +304,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
             for greenlet in record.left.take() {
                 ffi::decref(greenlet);
             }
-            record.hub.set(None);
+            record.hub.end();
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);

@@ -2,6 +2,7 @@
 
 import array
 import errno
+import gc
 import os
 import socket as plain
 import threading
@@ -624,6 +625,27 @@ class Threads(unittest.TestCase):
             thread.join(10)
         self.assertEqual(sorted(results), sorted([b"%d" % number for number in range(5)] * 4))
 
+    def test_the_hub_of_an_ended_os_thread_leaves_nothing_open(self):
+        def run():
+            hubs.use_hub("epolls")
+            one, other = socket.socketpair()
+            reader = eventlet.spawn(one.recv, 1)
+            hubs.trampoline(other, write=True)
+            other.send(b"x")
+            reader.wait()
+
+        def opened_after(count):
+            for _ in range(count):
+                thread = threading.Thread(target=run)
+                thread.start()
+                thread.join()
+            gc.collect()
+            return len(os.listdir("/proc/self/fd"))
+
+        few = opened_after(3)
+        # The last of the threads may not have been let go of yet.
+        self.assertLess(opened_after(20) - few, 10)
+
     def test_one_socket_is_read_in_one_os_thread_and_written_in_another(self):
         one, other = socket.socketpair()
         received = bytearray()
@@ -646,6 +668,7 @@ class Threads(unittest.TestCase):
         codes = []
 
         def read():
+            hubs.use_hub("epolls")
             try:
                 one.recv(10)
             except OSError as error:

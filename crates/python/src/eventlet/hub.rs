@@ -497,6 +497,15 @@ impl Hub {
         Ok(())
     }
 
+    /// Forgets all that waits, and closes the poller. The thread must have ended.
+    pub fn close(&self) {
+        self.clear();
+        let io = self.io.take();
+        // SAFETY: the interpreter's lock is held, and nobody waits.
+        let polling = unsafe { (*self.polling.get()).take() };
+        drop((io, polling));
+    }
+
     /// Forgets all that is ready or waits for its time.
     fn clear(&self) {
         self.canceled.set(0);

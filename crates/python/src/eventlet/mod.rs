@@ -32,6 +32,7 @@ pub mod work;
 use std::cell::Cell;
 use std::ptr;
 
+use crate::class::This;
 use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Result, Slot};
 use crate::thread::Thread;
 
@@ -55,6 +56,17 @@ impl HubSlot {
         let plain = hub.as_ref().and_then(|hub| unsafe { Hub::if_plain(hub.as_ptr()) });
         self.plain.set(plain.map_or(ptr::null(), ptr::from_ref));
         self.object.set(hub);
+    }
+
+    /// The thread has ended: lets go of the hub. What is left on the stack of its loop keeps it, but not what it has open.
+    pub fn end(&self) {
+        if let Some(hub) = self.object.object() {
+            // SAFETY: kept by the reference; nobody waits in it any more.
+            if let Some(hub) = unsafe { This::<Hub>::try_of(hub.as_ptr()) } {
+                hub.close();
+            }
+        }
+        self.set(None);
     }
 
     /// Looks anew whether the hub is plain, after something of it was overridden.
