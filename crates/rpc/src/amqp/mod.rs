@@ -1,4 +1,4 @@
-//! AMQP 0-9-1 for green sockets: a client of its own, and the [`Transport`](crate::transport::Transport) over it.
+//! AMQP 0-9-1 for green sockets: a client of its own, and the [`Transport`] over it.
 //!
 //! | piece | what it is |
 //! |---|---|
@@ -35,7 +35,7 @@
 //! let job = Message { exchange: "", routing_key: "jobs", mandatory: true, properties: &properties, body: b"dig" };
 //! channel.publish(job)?.wait(Duration::from_secs(5))?;
 //! let delivery = channel.consume("jobs")?.next(Duration::from_secs(5))?;
-//! assert_eq!(delivery.body, b"dig");
+//! assert_eq!(*delivery.body, *b"dig");
 //! delivery.ack()?;
 //! # Ok::<(), greenloom_rpc::amqp::Error>(())
 //! ```
