@@ -21,7 +21,9 @@ for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/
 done
 mkdir -p "$debian/greenloom"
 git -C "$root" archive HEAD | tar -x -C "$debian/greenloom"
-mount --bind /dev "$debian/dev"
-mount -t proc proc "$debian/proc"
 trap 'umount "$debian/dev" "$debian/proc"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mountpoint -q "$debian/dev" || mount --bind /dev "$debian/dev"
+mountpoint -q "$debian/proc" || mount -t proc proc "$debian/proc"
 chroot "$debian" env HOME="$HOME" sh -c 'cd /greenloom && exec "$@"' sh "$@"

@@ -8,8 +8,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use crate::eventlet::HubSlot;
 use crate::ffi::{self, Owned, PyObject};
@@ -23,14 +23,14 @@ pub struct Handle {
     running: AtomicPtr<PyGreenlet>,
     /// Null once the thread has ended.
     record: AtomicPtr<Thread>,
-    /// The process it lives in: threads do not survive a fork, but the one that forks.
-    generation: u64,
+    /// The process it lives in: threads do not survive a fork, but the one that forks, and gets the child's number.
+    generation: AtomicU64,
 }
 
 impl Handle {
     /// Whether the thread can still run greenlets.
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire) && (self.generation == fiber::fork_generation() || self.is_mine())
+        self.alive.load(Ordering::Acquire) && self.generation.load(Ordering::Relaxed) == fiber::fork_generation()
     }
 
     /// Whether it is the running thread's.
@@ -86,6 +86,23 @@ pub struct Thread {
 thread_local! {
     static RECORD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     static EXIT: Exit = const { Exit };
+}
+
+/// Arranges that the thread which forks goes on in the child, where others look at its handle, too.
+fn follow_forks() {
+    static REGISTERED: Once = Once::new();
+    extern "C" fn in_child() {
+        let record = RECORD.get();
+        if !record.is_null() {
+            // SAFETY: the running thread's record.
+            unsafe { &(*record).handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
+        }
+    }
+    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts, which
+    // was registered before.
+    REGISTERED.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_child));
+    });
 }
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
@@ -158,8 +175,9 @@ impl Thread {
                 alive: AtomicBool::new(true),
                 running: AtomicPtr::new(main),
                 record: AtomicPtr::new(ptr::null_mut()),
-                generation: fiber::fork_generation(),
+                generation: AtomicU64::new(fiber::fork_generation()),
             });
+            follow_forks();
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
                 handle: Arc::clone(&handle),

@@ -188,7 +188,8 @@ class AsyncioHub(Scenario):
             while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0):
                 eventlet.sleep(0.01)
             assert done == (pid, 0), done
-            """
+            """,
+            "-W", "ignore",
         )
 
     def test_signals_are_handled_at_once(self):

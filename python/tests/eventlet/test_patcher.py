@@ -529,6 +529,43 @@ class MadeBefore(Scenario):
             """
         )
 
+    def test_a_crowd_of_green_and_os_threads_at_one_lock(self):
+        self.check(
+            """
+            import threading
+            find = (lambda *locks: lambda: locks)(threading.Lock(), threading.RLock())
+            in_list = [threading.RLock()]
+            import eventlet
+            eventlet.monkey_patch()
+            native = eventlet.patcher.original("threading")
+            sys.setswitchinterval(0.0001)
+            for lock in (*find(), *in_list, threading.Lock(), threading.RLock()):
+                busy, total = [], [0]
+                def work(rounds, pause):
+                    for i in range(rounds):
+                        with lock:
+                            assert not busy
+                            busy.append(1)
+                            if i % 7 == 0:
+                                pause(0)
+                            total[0] += 1
+                            busy.pop()
+                        if i % 11 == 0:
+                            pause(0)
+                def crowd():
+                    for thread in [eventlet.spawn(work, 100, eventlet.sleep) for _ in range(5)]:
+                        thread.wait()
+                threads = [native.Thread(target=crowd) for _ in range(3)]
+                threads += [native.Thread(target=work, args=(500, real_sleep)) for _ in range(2)]
+                for thread in threads:
+                    thread.start()
+                crowd()
+                for thread in threads:
+                    thread.join()
+                assert total == [3000], (lock, total)
+            """
+        )
+
     def test_a_simple_queue_between_green_and_os_threads(self):
         self.check(
             """

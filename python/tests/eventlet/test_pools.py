@@ -242,6 +242,7 @@ class Graph(Case):
     def test_values_come_as_they_are_ready(self):
         pool = dagpool.DAGPool({"a": 1})
         pool.spawn("sum", ("a", "b"), lambda key, results: list(results))
+        eventlet.sleep(0)
         pool.post("b", 2)
         self.assertEqual(pool["sum"], [("a", 1), ("b", 2)])
 

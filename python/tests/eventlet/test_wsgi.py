@@ -196,6 +196,22 @@ class Paths:
             server.wait()
         self.assertEqual(self.pool.running(), 0)
 
+    def test_a_killed_request_does_not_wait_for_its_body(self):
+        threads = []
+
+        def app(environ, start_response):
+            threads.append(eventlet.getcurrent())
+            eventlet.sleep(60)
+
+        self.serve(app)
+        client = self.send(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        with eventlet.Timeout(5):
+            while not threads:
+                eventlet.sleep(0.01)
+            threads[0].kill()
+            self.pool.waitall()
+        self.assertEqual(read_all(client), b"")
+
     def test_clients_of_a_unix_socket_are_idle_each_for_itself(self):
         with tempfile.TemporaryDirectory() as folder:
             server = self.serve(answering(), listener=eventlet.listen(folder + "/socket", socket.AF_UNIX))

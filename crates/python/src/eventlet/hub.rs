@@ -528,21 +528,30 @@ impl Hub {
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
             }
-            let blocking = this.debug_blocking.get();
-            if blocking {
-                call_hub(object, c"block_detect_pre", [])?;
-            }
             let now = this.time()?;
             this.begin_turn(Some(now));
-            Hub::drain(this)?;
-            if blocking {
-                call_hub(object, c"block_detect_post", [])?;
-            }
+            Hub::drain_watched(this)?;
             let took = this.time()?.since(now).as_nanos() as u64;
             this.statistics.longest_block.set(this.statistics.longest_block.get().max(took));
             Hub::look_at_io(this)?;
             this.stage.set(Stage::Io);
-            Hub::drain(this)
+            Hub::drain_watched(this)
+        }
+    }
+
+    /// As [`drain`](Self::drain), with the alarm for what takes too long, if it is wanted.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if !this.debug_blocking.get() {
+                return Hub::drain(this);
+            }
+            call_hub(this.as_ptr(), c"block_detect_pre", [])?;
+            Hub::drain(this)?;
+            call_hub(this.as_ptr(), c"block_detect_post", []).map(drop)
         }
     }
 
@@ -1033,7 +1042,7 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         if !this.own_wait.get() {
             // Called by an override of wait: the loop does not know that there may be something.
             this.stage.set(Stage::Io);
-            Hub::drain(this)?;
+            Hub::drain_watched(this)?;
         }
     }
     Ok(Owned::none())

@@ -2,16 +2,20 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Duration;
 
-use greenloom::queue::{Queue, Reason};
-use greenloom::sync::{Event, EventError, Mutex};
+use greenloom::get_hub;
+use greenloom::queue::Queue;
+use greenloom::sync::{Event, Mutex};
 
+use super::acks::Acks;
+use super::confirm::{Confirm, Confirms};
 use super::connection::{Connection, Inner};
+use super::consumer::{Consumer, Delivery};
+use super::content::{Content, Start, Whole};
 use super::error::Error;
 use super::frame::{self, Payload};
 use super::method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
@@ -19,10 +23,9 @@ use super::properties::Properties;
 use super::table::Table;
 use super::wire::{Malformed, is_short};
 
-/// A larger message is refused as malformed. RabbitMQ itself takes no more.
-const MAX_BODY: u64 = 512 * 1024 * 1024;
-/// What is allocated for a body before it has come, at most: its size is only a claim.
-const MAX_RESERVE: u64 = 1024 * 1024;
+/// How long an acknowledgement may wait for others, and for how many.
+const ACK_DELAY: Duration = Duration::from_millis(2);
+const MAX_ACKS: u16 = 64;
 
 /// A channel. Clones are of the same one; when the last one and all its deliveries are gone, it is closed.
 ///
@@ -271,12 +274,10 @@ impl Channel {
             return Err(Error::Unsupported(format!("properties of more than the {frame_max} bytes of a frame")));
         }
         if !on {
-            return Ok(Confirm { waiting: None });
+            return Ok(Confirm::none());
         }
         let id = if mandatory { properties.into_owned().message_id } else { None };
-        let waiting = Rc::new(Waiting { id, returned: RefCell::default(), outcome: Event::new() });
-        state.confirms.borrow_mut().waiting.push_back(Some(Rc::clone(&waiting)));
-        Ok(Confirm { waiting: Some(waiting) })
+        Ok(state.confirms.borrow_mut().published(id))
     }
 
     /// How many messages each consumer that begins from now on may have unacknowledged; 0 for no limit.
@@ -284,7 +285,10 @@ impl Channel {
     /// # Errors
     /// Those of the channel.
     pub fn set_prefetch(&self, count: u16) -> Result<(), Error> {
-        self.call(&Method::BasicQos { size: 0, count, global: Bit::default() }).map(drop)
+        self.call(&Method::BasicQos { size: 0, count, global: Bit::default() })?;
+        let gathered = if count == 0 { MAX_ACKS } else { (count / 4).clamp(1, MAX_ACKS) };
+        self.state().acks_at_once.set(gathered.into());
+        Ok(())
     }
 
     /// Consumes a queue: [`Consumer::next`] gives its messages. Set the prefetch first: without it the broker sends all that
@@ -335,9 +339,30 @@ impl Channel {
         }
     }
 
-    fn settle(&self, method: &Method<'_>) -> Result<(), Error> {
-        self.state().check()?;
-        self.inner().push_method(self.state().id, method);
+    pub(super) fn ack(&self, tag: u64) -> Result<(), Error> {
+        let state = self.state();
+        state.check()?;
+        let waiting = state.acks.borrow_mut().ack(tag);
+        if waiting >= state.acks_at_once.get() {
+            state.tell_acks(self.inner());
+        } else if waiting == 1 {
+            let channel = Rc::downgrade(&self.0);
+            get_hub().schedule_call_global(ACK_DELAY, move || {
+                // A channel that nobody has any more told them when it was closed.
+                if let Some(handle) = channel.upgrade() {
+                    handle.state.tell_acks(handle.connection.inner());
+                }
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn nack(&self, tag: u64, requeue: bool) -> Result<(), Error> {
+        let state = self.state();
+        state.check()?;
+        state.acks.borrow_mut().told(tag);
+        let bits = NackBits { multiple: false, requeue };
+        self.inner().push_method(state.id, &Method::BasicNack { delivery: tag, bits });
         Ok(())
     }
 }
@@ -363,92 +388,6 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// The broker's word for a message.
-#[derive(Debug)]
-pub struct Confirm {
-    /// `None` on a channel without confirms.
-    waiting: Option<Rc<Waiting>>,
-}
-
-impl Confirm {
-    /// Parks until the broker has the message: in its queues, and on disk if it is persistent and the queue is durable. Without
-    /// [`Channel::confirm_select`] it returns at once.
-    ///
-    /// # Errors
-    /// [`Error::Unroutable`] for a mandatory message, [`Error::Nacked`], [`Error::TimedOut`]; those of the channel if it ended
-    /// before: then nobody knows whether the message arrived.
-    pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
-        let Some(waiting) = &self.waiting else { return Ok(()) };
-        match waiting.outcome.wait_timeout(timeout) {
-            Ok(outcome) => outcome,
-            Err(EventError::TimedOut) => Err(Error::TimedOut("the broker to confirm a message")),
-            Err(error) => Err(std::io::Error::other(error).into()),
-        }
-    }
-}
-
-struct Waiting {
-    /// Of a mandatory message.
-    id: Option<String>,
-    /// The broker has sent it back; its confirm is still to come.
-    returned: RefCell<Option<Error>>,
-    outcome: Event<Result<(), Error>>,
-}
-
-impl Waiting {
-    fn settle(&self, outcome: Result<(), Error>) {
-        // It is settled once: whoever does it has taken it out of the list.
-        let _ = self.outcome.send(outcome);
-    }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("outcome", &self.outcome).finish_non_exhaustive()
-    }
-}
-
-/// Messages without a confirm, in the order of their numbers.
-#[derive(Default)]
-struct Confirms {
-    on: bool,
-    /// How many were taken off the front.
-    before: u64,
-    waiting: VecDeque<Option<Rc<Waiting>>>,
-}
-
-impl Confirms {
-    /// The number of the next message. The broker counts from 1.
-    fn next(&self) -> u64 {
-        self.before + self.waiting.len() as u64 + 1
-    }
-
-    /// Takes out the message `number`, or all up to it.
-    fn settle(&mut self, number: u64, multiple: bool, outcome: &Result<(), Error>) {
-        // RabbitMQ's 0 with `multiple` means all.
-        let newest = self.next() - 1;
-        let last = if number == 0 { newest } else { number.min(newest) };
-        let first = if multiple { self.before + 1 } else { number };
-        for number in first.max(self.before + 1)..=last {
-            let index = (number - self.before - 1) as usize;
-            let Some(waiting) = self.waiting.get_mut(index).and_then(Option::take) else { continue };
-            let returned = waiting.returned.take();
-            waiting.settle(returned.map_or_else(|| outcome.clone(), Err));
-        }
-        while let Some(None) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.before += 1;
-        }
-    }
-
-    fn returned(&self, id: &str, error: Error) {
-        let mut mandatory = self.waiting.iter().flatten();
-        if let Some(waiting) = mandatory.find(|waiting| waiting.id.as_deref() == Some(id)) {
-            *waiting.returned.borrow_mut() = Some(error);
-        }
-    }
-}
-
 /// Where the call that waits is given its answer.
 type Expected = Queue<Result<Answer, Error>>;
 
@@ -468,12 +407,15 @@ pub(super) struct ChannelState {
     calls: Mutex<()>,
     answer: RefCell<Option<Rc<Expected>>>,
     confirms: RefCell<Confirms>,
+    acks: RefCell<Acks>,
+    /// How many acknowledgements are gathered at most: no more than a part of the prefetch, for the broker waits for them.
+    acks_at_once: Cell<usize>,
     consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
     consumers_made: Cell<u64>,
     /// Whether the channel ends with any of its consumers.
     cancel_ends: Cell<bool>,
     /// A message of which some is still to come.
-    unfinished: RefCell<Option<Unfinished>>,
+    content: RefCell<Content>,
     ended: RefCell<Option<Error>>,
     end: Event<()>,
 }
@@ -486,10 +428,12 @@ impl ChannelState {
             calls: Mutex::new(()),
             answer: RefCell::default(),
             confirms: RefCell::default(),
+            acks: RefCell::default(),
+            acks_at_once: Cell::new(MAX_ACKS.into()),
             consumers: RefCell::default(),
             consumers_made: Cell::new(0),
             cancel_ends: Cell::new(false),
-            unfinished: RefCell::default(),
+            content: RefCell::default(),
             ended: RefCell::default(),
             end: Event::new(),
         }
@@ -508,16 +452,26 @@ impl ChannelState {
         if let Some(answer) = self.answer.take() {
             let _ = answer.try_put(Err(error.clone()));
         }
-        let confirms = std::mem::take(&mut *self.confirms.borrow_mut());
-        confirms.waiting.iter().flatten().for_each(|waiting| waiting.settle(Err(error.clone())));
+        self.confirms.borrow_mut().end(error);
         let consumers = std::mem::take(&mut *self.consumers.borrow_mut());
         consumers.values().for_each(|deliveries| drain(deliveries));
         let _ = self.end.send(());
     }
 
+    /// Tells the broker what is acknowledged and it does not know.
+    pub fn tell_acks(&self, connection: &Inner) {
+        if self.ended.borrow().is_some() {
+            return;
+        }
+        self.acks.borrow_mut().tell(|delivery, multiple| {
+            connection.push_method(self.id, &Method::BasicAck { delivery, multiple: Bit { set: multiple } });
+        });
+    }
+
     /// Closes the channel from this side without waiting for the broker's word. Its number is free when that is there.
     fn hang_up(&self, connection: &Inner) {
         if self.ended.borrow().is_none() {
+            self.tell_acks(connection);
             self.end(&Error::Closed);
             self.say_close(connection);
         }
@@ -529,36 +483,20 @@ impl ChannelState {
 
     /// Handles what has come in. Never parks.
     pub fn handle(&self, connection: &Inner, payload: Payload<'_>) -> Result<(), Malformed> {
-        match payload {
-            Payload::Method(method) => self.handle_method(connection, method),
-            Payload::Header(header) => {
-                let mut unfinished = self.unfinished.borrow_mut();
-                let message = unfinished.as_mut().filter(|message| message.properties.is_none());
-                let message = message.ok_or(Malformed("a content header out of order"))?;
-                if header.body_size > MAX_BODY {
-                    return Err(Malformed("a message of more than 512 MiB"));
-                }
-                message.missing = header.body_size;
-                message.properties = Some(header.properties);
-                drop(unfinished);
-                self.finish()
-            }
-            Payload::Body(bytes) => {
-                let mut unfinished = self.unfinished.borrow_mut();
-                let message = unfinished.as_mut().filter(|message| message.properties.is_some());
-                let message = message.ok_or(Malformed("a body without a header"))?;
-                let left = message.missing.checked_sub(bytes.len() as u64);
-                message.missing = left.ok_or(Malformed("a body that is longer than its header says"))?;
-                message.add(bytes);
-                drop(unfinished);
-                self.finish()
-            }
-            Payload::Heartbeat => Err(Malformed("a heartbeat on a channel")),
+        let whole = match payload {
+            Payload::Method(method) => return self.handle_method(connection, method),
+            Payload::Header(header) => self.content.borrow_mut().header(header)?,
+            Payload::Body(piece) => self.content.borrow_mut().piece(piece)?,
+            Payload::Heartbeat => return Err(Malformed("a heartbeat on a channel")),
+        };
+        if let Some(whole) = whole {
+            self.hand_over(whole);
         }
+        Ok(())
     }
 
     fn handle_method(&self, connection: &Inner, method: Method<'_>) -> Result<(), Malformed> {
-        if self.unfinished.borrow().is_some() {
+        if self.content.borrow().is_under_way() {
             return Err(Malformed("a method in the middle of a message"));
         }
         match method {
@@ -570,10 +508,10 @@ impl ChannelState {
                     exchange: exchange.into(),
                     routing_key: routing_key.into(),
                 };
-                *self.unfinished.borrow_mut() = Some(Unfinished::new(start));
+                *self.content.borrow_mut() = Content::Started(start);
             }
             Method::BasicReturn { code, text, .. } => {
-                *self.unfinished.borrow_mut() = Some(Unfinished::new(Start::Return { code, text: text.to_owned() }));
+                *self.content.borrow_mut() = Content::Started(Start::Return { code, text: text.to_owned() });
             }
             Method::BasicAck { delivery, multiple } => {
                 self.confirms.borrow_mut().settle(delivery, multiple.set, &Ok(()));
@@ -618,14 +556,7 @@ impl ChannelState {
         }
     }
 
-    /// Hands the message over if it is complete.
-    fn finish(&self) -> Result<(), Malformed> {
-        if self.unfinished.borrow().as_ref().is_none_or(|message| message.missing > 0) {
-            return Ok(());
-        }
-        let Some(Unfinished { start, properties, body, .. }) = self.unfinished.take() else { return Ok(()) };
-        let body = body.whole();
-        let properties = properties.unwrap_or_default();
+    fn hand_over(&self, Whole { start, properties, body }: Whole) {
         match start {
             Start::Return { code, text } => {
                 let id = properties.message_id.as_deref().unwrap_or_default();
@@ -633,20 +564,18 @@ impl ChannelState {
             }
             Start::Delivery { consumer, tag, redelivered, exchange, routing_key } => {
                 // With nobody left to hold it, the channel is about to close, and the message goes back.
-                let Some(handle) = self.handle.borrow().upgrade() else { return Ok(()) };
-                let channel = Channel(handle);
-                let settled = false;
+                let Some(handle) = self.handle.borrow().upgrade() else { return };
+                let (channel, settled) = (Channel(handle), false);
                 let delivery =
                     Delivery { exchange, routing_key, redelivered, properties, body, consumer, channel, tag, settled };
                 let deliveries = self.consumers.borrow().get(&consumer).cloned();
                 match deliveries {
-                    // A full or closed queue gives it back, and the drop gives it back to the broker.
+                    // A queue that is closed does not take it, and the drop gives it back to the broker.
                     Some(deliveries) => drop(deliveries.try_put(delivery)),
                     None => drop(delivery),
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -656,143 +585,7 @@ fn consumer_number(tag: &str) -> Result<u64, Malformed> {
 }
 
 /// Closes a queue and throws away what is in it.
-fn drain(deliveries: &Queue<Delivery>) {
+pub(super) fn drain(deliveries: &Queue<Delivery>) {
     deliveries.close();
     while deliveries.try_get().is_ok() {}
-}
-
-/// The beginning of a message.
-enum Start {
-    Delivery { consumer: u64, tag: u64, redelivered: bool, exchange: Box<str>, routing_key: Box<str> },
-    Return { code: u16, text: String },
-}
-
-struct Unfinished {
-    start: Start,
-    /// `None` until the header is there.
-    properties: Option<Properties>,
-    missing: u64,
-    body: Body,
-}
-
-enum Body {
-    Pieces(Vec<u8>),
-    /// It came in one piece, as most do, and was copied once.
-    Whole(Arc<[u8]>),
-}
-
-impl Body {
-    fn whole(self) -> Arc<[u8]> {
-        match self {
-            Body::Pieces(pieces) => Arc::from(pieces),
-            Body::Whole(whole) => whole,
-        }
-    }
-}
-
-impl Unfinished {
-    fn new(start: Start) -> Unfinished {
-        // Something is missing as long as there is no header.
-        Unfinished { start, properties: None, missing: u64::MAX, body: Body::Pieces(Vec::new()) }
-    }
-
-    /// Adds a piece that has been taken off what is missing.
-    fn add(&mut self, bytes: &[u8]) {
-        match &mut self.body {
-            Body::Pieces(pieces) if pieces.is_empty() && self.missing == 0 => self.body = Body::Whole(Arc::from(bytes)),
-            Body::Pieces(pieces) => {
-                if pieces.is_empty() {
-                    pieces.reserve_exact((bytes.len() as u64 + self.missing).min(MAX_RESERVE) as usize);
-                }
-                pieces.extend_from_slice(bytes);
-            }
-            // Nothing is missing then.
-            Body::Whole(_) => {}
-        }
-    }
-}
-
-/// What takes the messages of a queue. Dropped, it ends, and what was not taken goes back.
-#[derive(Debug)]
-pub struct Consumer {
-    channel: Channel,
-    number: u64,
-    deliveries: Rc<Queue<Delivery>>,
-}
-
-impl Consumer {
-    /// Parks until there is a message, at most for `timeout`.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`]; [`Error::Closed`] when the broker has ended it because its queue is gone; those of the channel.
-    pub fn next(&self, timeout: Duration) -> Result<Delivery, Error> {
-        self.deliveries.get_timeout(timeout).map_err(|reason| match reason {
-            Reason::Closed => self.channel.ended().unwrap_or(Error::Closed),
-            _ => Error::TimedOut("a message"),
-        })
-    }
-
-    /// How many messages have come and were not taken.
-    pub fn ready(&self) -> usize {
-        self.deliveries.len()
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.channel.cancel(self.number);
-        drain(&self.deliveries);
-    }
-}
-
-/// A message that a consumer has got. It goes back into its queue if it is dropped without [`Delivery::ack`] or
-/// [`Delivery::reject`].
-#[derive(Debug)]
-pub struct Delivery {
-    /// The exchange it was published to.
-    pub exchange: Box<str>,
-    /// The key it was published with.
-    pub routing_key: Box<str>,
-    /// Whether it was delivered before and came back.
-    pub redelivered: bool,
-    /// The properties.
-    pub properties: Properties,
-    /// The body.
-    pub body: Arc<[u8]>,
-    /// Which of the channel's consumers got it.
-    pub(super) consumer: u64,
-    channel: Channel,
-    tag: u64,
-    settled: bool,
-}
-
-impl Delivery {
-    /// Tells the broker that it is done with. Does not wait for that to arrive.
-    ///
-    /// # Errors
-    /// Those of the channel when it has ended: the message comes again, to this consumer or another.
-    pub fn ack(mut self) -> Result<(), Error> {
-        self.settled = true;
-        self.channel.settle(&Method::BasicAck { delivery: self.tag, multiple: Bit::default() })
-    }
-
-    /// Gives it back: with `requeue` into its queue, else to the queue's dead letter exchange, or to nobody.
-    ///
-    /// # Errors
-    /// As [`Delivery::ack`].
-    pub fn reject(mut self, requeue: bool) -> Result<(), Error> {
-        self.settled = true;
-        let bits = NackBits { multiple: false, requeue };
-        self.channel.settle(&Method::BasicNack { delivery: self.tag, bits })
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !self.settled {
-            let bits = NackBits { multiple: false, requeue: true };
-            // Without the channel it goes back anyway.
-            let _ = self.channel.settle(&Method::BasicNack { delivery: self.tag, bits });
-        }
-    }
 }

@@ -243,6 +243,8 @@ impl Inner {
 
     fn say_goodbye(&self) {
         if self.ended.borrow().is_none() && !self.said_goodbye.replace(true) {
+            let channels: Vec<_> = self.channels.borrow().iter().flatten().cloned().collect();
+            channels.iter().for_each(|channel| channel.tell_acks(self));
             self.push_method(0, &Method::ConnectionClose { code: 200, text: "goodbye", class: 0, method: 0 });
         }
     }

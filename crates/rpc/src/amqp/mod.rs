@@ -40,8 +40,12 @@
 //! # Ok::<(), greenloom_rpc::amqp::Error>(())
 //! ```
 
+mod acks;
 mod channel;
+mod confirm;
 mod connection;
+mod consumer;
+mod content;
 mod error;
 pub mod frame;
 mod link;
@@ -57,8 +61,10 @@ use std::rc::Rc;
 
 use crate::transport::{Transport, TransportError};
 
-pub use channel::{Channel, Confirm, Consumer, Declared, Delivery, ExchangeFlags, Message, QueueFlags};
+pub use channel::{Channel, Declared, ExchangeFlags, Message, QueueFlags};
+pub use confirm::Confirm;
 pub use connection::Connection;
+pub use consumer::{Consumer, Delivery};
 pub use error::Error;
 pub use link::Link;
 pub use method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};

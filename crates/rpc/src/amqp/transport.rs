@@ -29,10 +29,11 @@ use std::time::Duration;
 use greenloom::queue::Queue;
 use greenloom::select::Select;
 use greenloom::sync::{Event, Mutex, Semaphore};
-use greenloom::{Builder, sleep};
+use greenloom::{Builder, hub::now, sleep};
 
-use super::channel::{Channel, Declared, Delivery, ExchangeFlags, Message, QueueFlags};
+use super::channel::{Channel, Declared, ExchangeFlags, Message, QueueFlags};
 use super::connection::Connection;
+use super::consumer::Delivery;
 use super::error::Error;
 use super::link::Link;
 use super::properties::Properties;
@@ -63,7 +64,42 @@ pub struct AmqpTransport {
     publisher: Rc<Publisher>,
     /// Those that may still have to be stopped.
     listeners: RefCell<Vec<Weak<Intake>>>,
+    standing: Rc<Standing>,
     closed: Cell<bool>,
+}
+
+/// Whether all listeners have what they declared. A connection is made again only when they have: the answer to a call that is sent
+/// earlier may find no queue.
+#[derive(Default)]
+struct Standing {
+    missing: Cell<usize>,
+    /// Sent when none is missing any more.
+    complete: Event<()>,
+}
+
+impl Standing {
+    fn add(&self, missing: isize) {
+        self.missing.set(self.missing.get().saturating_add_signed(missing));
+        if self.missing.get() == 0 {
+            let _ = self.complete.send(());
+        }
+    }
+
+    /// Parks until none is missing, at most for `timeout`. Returns whether that is so.
+    fn wait(&self, timeout: Duration) -> bool {
+        if self.missing.get() == 0 {
+            return true;
+        }
+        let deadline = now().saturating_add(timeout);
+        while self.missing.get() > 0 {
+            self.complete.reset();
+            let left = deadline.saturating_sub(now());
+            if left.is_zero() || self.complete.wait_timeout(left).is_err() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl AmqpTransport {
@@ -76,8 +112,8 @@ impl AmqpTransport {
         let link = || Link::new(options.clone()).map(Rc::new).map_err(failed);
         let (publishing, listening) = (link()?, link()?);
         let publisher = Rc::new(Publisher::new(Rc::clone(&publishing), &options));
-        let (listeners, closed) = (RefCell::default(), Cell::new(false));
-        Ok(AmqpTransport { options, publishing, listening, publisher, listeners, closed })
+        let (listeners, standing, closed) = (RefCell::default(), Rc::default(), Cell::new(false));
+        Ok(AmqpTransport { options, publishing, listening, publisher, listeners, standing, closed })
     }
 
     /// How often one of its connections was lost.
@@ -92,7 +128,7 @@ impl Transport for AmqpTransport {
             return Err(TransportError::Closed);
         }
         let sources = from.iter().map(|address| Source::new(address, &self.options.topology)).collect();
-        let intake = Rc::new(Intake::new(sources, prefetch, &self.listening, &self.publisher));
+        let intake = Rc::new(Intake::new(sources, prefetch, &self.listening, &self.publisher, &self.standing));
         let keeper = Rc::clone(&intake);
         Builder::new().name("amqp listener").spawn(move || keeper.keep()).map_err(failed)?;
         let listener = Rc::new(AmqpListener { intake: Rc::clone(&intake) });
@@ -115,17 +151,22 @@ impl Transport for AmqpTransport {
         let properties = Properties { expiration, ..json() };
         let mandatory = message.mandatory || matches!(to, Address::Reply { .. });
         let patience = message.expires_after.unwrap_or(FOREVER);
+        // If they cannot have it, that is no reason to be silent.
+        self.standing.wait(patience.min(self.options.connection_timeout));
         self.publisher.send(to, &properties, mandatory, &message.body, patience)
     }
 
     fn wait_connected(&self, timeout: Duration) -> bool {
-        let begun = greenloom::hub::now();
-        let left = || timeout.saturating_sub(greenloom::hub::now() - begun);
-        self.publishing.connection(timeout).is_ok() && self.listening.connection(left()).is_ok()
+        let begun = now();
+        let left = || timeout.saturating_sub(now() - begun);
+        self.publishing.connection(timeout).is_ok()
+            && self.listening.connection(left()).is_ok()
+            && self.standing.wait(left())
     }
 
     fn state(&self) -> State {
-        match (self.closed.get(), self.publishing.is_connected() && self.listening.is_connected()) {
+        let connected = self.publishing.is_connected() && self.listening.is_connected();
+        match (self.closed.get(), connected && self.standing.missing.get() == 0) {
             (true, _) => State::Closed,
             (false, true) => State::Connected,
             (false, false) => State::Reconnecting,
@@ -489,6 +530,7 @@ struct Intake {
     prefetch: u16,
     link: Rc<Link>,
     publisher: Rc<Publisher>,
+    standing: Rc<Standing>,
     /// How many messages may still be handed out. The broker counts for each queue; this counts for all.
     permits: Semaphore,
     /// The present channel's messages, and how many channels there were.
@@ -506,13 +548,20 @@ struct Intake {
 }
 
 impl Intake {
-    fn new(sources: Vec<Source>, prefetch: u16, link: &Rc<Link>, publisher: &Rc<Publisher>) -> Intake {
+    fn new(
+        sources: Vec<Source>,
+        prefetch: u16,
+        link: &Rc<Link>,
+        publisher: &Rc<Publisher>,
+        standing: &Rc<Standing>,
+    ) -> Intake {
         let limit = if prefetch == 0 { usize::MAX / 2 } else { prefetch.into() };
         Intake {
             sources,
             prefetch,
             link: Rc::clone(link),
             publisher: Rc::clone(publisher),
+            standing: Rc::clone(standing),
             permits: Semaphore::new(limit),
             present: RefCell::default(),
             channels: Cell::new(0),
@@ -525,7 +574,9 @@ impl Intake {
     }
 
     fn keep(&self) {
+        self.standing.add(1);
         self.keep_channel();
+        self.standing.add(-1);
         let _ = self.finished.send(());
     }
 
@@ -558,7 +609,9 @@ impl Intake {
                 *self.present.borrow_mut() = Some(Rc::clone(&deliveries));
                 let _ = self.changed.send(());
                 let _ = self.first.send(Ok(()));
+                self.standing.add(-1);
                 Select::new().event(channel.end_event(), drop).event(&self.stopped, drop).wait();
+                self.standing.add(1);
                 self.finish(&channel, &tags, &deliveries);
             }
             // The link is at it already.

@@ -525,6 +525,10 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
                 trace = traceback.format_exc()
                 server.log.info(trace)
                 response.fail(trace.encode() if server.debug else b"")
+            except BaseException:
+                # Who is killed does not wait for the rest of a body.
+                self.close_connection = True
+                raise
         finally:
             if hasattr(result, "close"):
                 result.close()

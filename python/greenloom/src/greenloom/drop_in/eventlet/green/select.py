@@ -7,11 +7,11 @@ priority data, and for what another green thread waits for already, it watches a
 
 import errno
 import os as _os
-import sys
 import time as _time
 from contextlib import contextmanager
 
 from eventlet import greenthread, hubs, patcher
+from eventlet.support import running_loops
 
 _select = patcher.original("select")
 
@@ -159,31 +159,11 @@ def _refuse_the_hub():
 
 
 def _wait(ask, found, masks, timeout):
-    """As `_wait_in_hub`, for an event loop of asyncio as well: each green thread may run one.
-
-    asyncio knows one running loop for an OS thread, and hooks for the asynchronous generators made meanwhile. While this loop
-    waits, others run, and they must not take it for theirs.
-    """
-    events = sys.modules.get("asyncio.events")
-    loop = None if events is None else events._get_running_loop()
-    if loop is None:
-        return _wait_in_hub(ask, found, masks, timeout)
-    hooks = sys.get_asyncgen_hooks()
-    # That of the asyncio hub is for all green threads without one of their own.
-    events._set_running_loop(getattr(hubs.get_hub(), "loop", None))
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return _wait_in_hub(ask, found, masks, timeout)
-    finally:
-        events._set_running_loop(loop)
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _wait_in_hub(ask, found, masks, timeout):
     """Returns what `ask` returns, once `found` is true of it or `timeout` seconds have passed (None: without end).
 
     `masks` has the poll events to wait for, by file descriptor.
     """
+    running_loops.follow()
     if timeout == 0:
         # Who asks again and again waits for something that others have to do.
         greenthread.sleep(0)

@@ -223,6 +223,13 @@ def set_name(name):
 _CLAIM = "claim"
 
 
+def _me():
+    try:
+        return id(getcurrent())
+    except RuntimeError:
+        return _native_ident()  # the interpreter ends; finalizers still take locks
+
+
 class _Waiter:
     def __init__(self, claim):
         self.claim = claim
@@ -239,7 +246,7 @@ class RLock(_stdlib_threading._PyRLock):
     """
 
     def __init__(self):
-        # A claim is [identifier, how often, identifier of the OS thread].
+        # A claim is [id of the greenlet, how often, identifier of the OS thread].
         self._held = {}
         self._waiting = deque()
 
@@ -267,7 +274,10 @@ class RLock(_stdlib_threading._PyRLock):
                 raise ValueError("can't specify a timeout for a non-blocking call")
             if timeout < 0:
                 raise ValueError("timeout value must be a non-negative number")
-        me = get_ident()
+        try:
+            me = id(getcurrent())
+        except RuntimeError:
+            me = _me()
         claim = [me, 1, _native_ident()]
         held = self._held.setdefault(_CLAIM, claim)
         if held is claim:
@@ -277,18 +287,23 @@ class RLock(_stdlib_threading._PyRLock):
             return True
         return self._wait(claim, timeout) if blocking else False
 
-    def __enter__(self):
-        return self.acquire()
+    __enter__ = acquire
 
     def release(self):
         """Gives the lock back once; RuntimeError if the caller does not hold it."""
         claim = self._held.get(_CLAIM)
-        if claim is None or claim[0] != get_ident():
+        if claim is None or claim[0] != _me():
             raise RuntimeError("cannot release un-acquired lock")
         if claim[1] > 1:
             claim[1] -= 1
-        else:
+            return
+        if self._waiting:
             self._pass_on()
+            return
+        del self._held[_CLAIM]
+        # One may have come in between, in another OS thread.
+        if self._waiting:
+            self._give_if_free()
 
     def __exit__(self, *exc_info):
         self.release()
@@ -296,8 +311,10 @@ class RLock(_stdlib_threading._PyRLock):
     def _wait(self, claim, timeout):
         waiter = _Waiter(claim)
         # Who waits twice was interrupted while it began to wait; the outer one cannot go on before the inner one has.
-        add = self._waiting.appendleft if any(each.claim[0] == claim[0] for each in self._waiting) else self._waiting.append
-        add(waiter)
+        if any(each.claim[0] == claim[0] for each in list(self._waiting)):
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
         self._give_if_free()
         try:
             waiter.gate.acquire(timeout=timeout)
@@ -330,7 +347,7 @@ class RLock(_stdlib_threading._PyRLock):
         self._held[_CLAIM] = waiter.claim
 
     def _give_if_free(self):
-        # The lock may have become free, in another OS thread, just before a waiter was added.
+        # It may have become free, in another OS thread, just before a waiter was added.
         while self._waiting:
             nobody = [None, 1, None]
             if self._held.setdefault(_CLAIM, nobody) is not nobody:
@@ -338,7 +355,7 @@ class RLock(_stdlib_threading._PyRLock):
             self._pass_on()
 
     def _is_owned(self):
-        return self._owner == get_ident()
+        return self._owner == _me()
 
     def _recursion_count(self):
         return self._count if self._is_owned() else 0
@@ -362,5 +379,5 @@ class RLock(_stdlib_threading._PyRLock):
             if waiter.claim[2] != here:
                 self._waiting.remove(waiter)
         claim = self._held.get(_CLAIM)
-        if claim is not None and (claim[2] != here or claim[0] == get_ident()):
+        if claim is not None and (claim[2] != here or claim[0] == _me()):
             self._pass_on()

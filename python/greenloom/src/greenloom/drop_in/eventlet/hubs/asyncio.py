@@ -10,7 +10,6 @@ asyncio's modules must see the standard library as it is, whatever is monkey-pat
 
 import functools
 import os
-import sys
 import weakref
 
 from greenlet import getcurrent
@@ -90,27 +89,16 @@ class Hub(hub.BaseHub):
         else:
             start, stop = self.loop.add_writer, self.loop.remove_writer
         if fileno in listeners:
-            start(fileno, self._tell, listeners, fileno)
+            start(fileno, self._found_ready, listeners, fileno)
         else:
             stop(fileno)
 
-    def _tell(self, listeners, fileno):
+    def _found_ready(self, listeners, fileno):
         """The event loop found a file descriptor ready."""
         self.loop.stop()
         listener = listeners.get(fileno)
-        if listener is None:
-            return
-        if self.debug_blocking:
-            self.block_detect_pre()
-        try:
-            listener.cb(fileno)
-        except self.SYSTEM_EXCEPTIONS:
-            raise
-        except BaseException:
-            self.squelch_exception(fileno, sys.exc_info())
-        finally:
-            if self.debug_blocking:
-                self.block_detect_post()
+        if listener is not None:
+            self._tell(listener, fileno)
 
     def _listen_to_bell(self):
         bell = self._poller_fileno()
