@@ -22,6 +22,8 @@ for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/
     [ ! -e "$file" ] || { mkdir -p "$debian$(dirname "$file")"; cp -L "$file" "$debian$file"; }
 done
 mkdir -p "$debian/greenloom"
+# All but what was built.
+find "$debian/greenloom" -mindepth 1 -maxdepth 1 ! -name target ! -name '.venv*' -exec rm -rf {} +
 git -C "$root" archive HEAD | tar -x -C "$debian/greenloom"
 trap 'umount "$debian/dev" "$debian/proc"' EXIT
 trap 'exit 130' INT
