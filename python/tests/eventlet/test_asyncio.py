@@ -7,7 +7,8 @@ class AsyncioHub(Scenario):
     """Programs on the asyncio hub."""
 
     def run_program(self, program, *options, **settings):
-        return super().run_program("import eventlet, asyncio\n" + program, *options, **{"EVENTLET_HUB": "asyncio", **settings})
+        settings.setdefault("EVENTLET_HUB", "asyncio")
+        return super().run_program("import eventlet, asyncio\n" + program, *options, **settings)
 
     def check(self, program, *options, **settings):
         # What is above is not indented.

@@ -1,4 +1,4 @@
-"""greendns: the hosts file, resolv.conf, and nameservers that answer, err and keep silent; nothing leaves this machine."""
+"""greendns: the hosts file, resolv.conf, and nameservers that answer, err and keep silent. Nothing leaves this host."""
 
 import gc
 import os
@@ -107,7 +107,7 @@ class Case(unittest.TestCase):
         return path
 
     def use(self, records, hosts="", search=(), patience=10):
-        """Makes greendns use a nameserver with these records, and a hosts file with this text; `patience` in seconds."""
+        """Makes greendns use a nameserver with these records, and a hosts file with this text."""
         server = Nameserver(records)
         self.addCleanup(server.close)
         resolver = dns.resolver.Resolver(configure=False)
@@ -183,7 +183,8 @@ class Lookups(Case):
         self.assertEqual(self.addresses("127.1"), ["127.0.0.1"])
         self.assertEqual(self.addresses("0x7f000001"), ["127.0.0.1"])
         self.assertEqual(self.addresses("::1"), ["::1"])
-        self.assertEqual(self.addresses(None), [each[4][0] for each in socket.getaddrinfo(None, 80, 0, socket.SOCK_STREAM)])
+        local = socket.getaddrinfo(None, 80, 0, socket.SOCK_STREAM)
+        self.assertEqual(self.addresses(None), [each[4][0] for each in local])
         self.assertEqual(greendns.gethostbyname(""), "0.0.0.0")
         self.assertEqual(greendns.gethostbyname("<broadcast>"), "255.255.255.255")
         self.assertEqual(server.asked, [])

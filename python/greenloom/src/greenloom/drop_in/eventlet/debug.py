@@ -115,8 +115,8 @@ def hub_listener_stacks(state=False):
 
 
 def hub_timer_stacks(state=False):
-    """Makes timers of this thread's hub remember, or not, where they were started. It is slow: every timer passes through
-    here."""
+    """Makes timers of this thread's hub remember, or not, where they were started. It is slow: every timer passes
+    through here."""
     from eventlet import hubs
     from eventlet.hubs import timer
 

@@ -1,7 +1,7 @@
 """An event loop of asyncio in each green thread that runs one.
 
-asyncio remembers one running loop for an OS thread, the task it runs, and hooks for asynchronous generators. While there
-are such loops, every switch of greenlets puts these aside for who is left, and brings back those of who goes on.
+asyncio remembers one running loop for an OS thread, the task it runs, and hooks for asynchronous generators. While
+there are such loops, every switch of greenlets puts these aside for who is left, and brings back those of who goes on.
 """
 
 import sys
@@ -74,8 +74,8 @@ def _bring_back(loop, task, hooks):
 
 
 def _swap_task(loop, task):
+    if sys.version_info < (3, 14):
+        return None  # Each loop has a task of its own.
     from asyncio import tasks
 
-    # Before 3.12 each loop has a task of its own.
-    swap = getattr(tasks, "_swap_current_task", None)
-    return None if swap is None else swap(loop, task)
+    return tasks._swap_current_task(loop, task)
