@@ -10,13 +10,13 @@ use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueueDeclareOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, Result};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind, Result};
 use tokio::sync::oneshot;
 
-use super::{BODY, PREFETCH, failed, name, sample, url};
+use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
 use crate::figures::{Sample, Skip};
 
 /// On tokio's current-thread runtime.
@@ -54,27 +54,38 @@ async fn open(url: &str, queue: &str) -> Result<End> {
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let flags = QueueDeclareOptions { auto_delete: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.into(), flags, FieldTable::default()).await?;
+    let (exchange, topic) = (ExchangeDeclareOptions::default(), ExchangeKind::Topic);
+    channel.exchange_declare(EXCHANGE.into(), topic, exchange, FieldTable::default()).await?;
+    let binding = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), EXCHANGE.into(), queue.into(), binding, FieldTable::default()).await?;
     let consumer = channel
         .basic_consume(queue.into(), "bench".into(), BasicConsumeOptions::default(), FieldTable::default())
         .await?;
     Ok(End { _connection: connection, channel, consumer: Some(consumer) })
 }
 
-async fn send(channel: &Channel, to: &str, properties: BasicProperties) -> Result<()> {
+fn json() -> BasicProperties {
+    BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_content_encoding("utf-8".into())
+        .with_delivery_mode(2)
+        .with_priority(0)
+}
+
+async fn send(channel: &Channel, exchange: &str, to: &str, properties: BasicProperties) -> Result<()> {
     let flags = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let confirm = channel.basic_publish("".into(), to.into(), flags, &BODY, properties).await?.await?;
+    let confirm = channel.basic_publish(exchange.into(), to.into(), flags, &BODY, properties).await?.await?;
     assert!(confirm.is_ack() && confirm.take_message().is_none());
     Ok(())
 }
 
 async fn answer(channel: Channel, request: Delivery) -> Result<()> {
-    let properties = BasicProperties::default();
     let properties = match request.properties.correlation_id() {
-        Some(id) => properties.with_correlation_id(id.clone()),
-        None => properties,
+        Some(id) => json().with_correlation_id(id.clone()),
+        None => json(),
     };
     let to = request.properties.reply_to().clone().expect("requests say where to");
-    send(&channel, to.as_str(), properties).await?;
+    send(&channel, "", to.as_str(), properties).await?;
     request.ack(BasicAckOptions::default()).await?;
     Ok(())
 }
@@ -123,10 +134,11 @@ async fn measure(url: &str, callers: usize, warm_up: Duration, window: Duration)
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
                     let (waits, answered) = oneshot::channel();
                     waiting.lock().expect("nobody panics with it").insert(number, waits);
-                    let properties = BasicProperties::default()
+                    let properties = json()
+                        .with_expiration(EXPIRATION.into())
                         .with_correlation_id(number.to_string().into())
                         .with_reply_to(replies.as_str().into());
-                    send(&channel, &requests, properties).await.expect("the server's queue is there");
+                    send(&channel, EXCHANGE, &requests, properties).await.expect("the server's queue is there");
                     answered.await.expect("it is answered");
                     if began >= begin {
                         took.push(began.elapsed());

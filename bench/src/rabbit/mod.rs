@@ -2,11 +2,12 @@
 //!
 //! | step | AMQP |
 //! |---|---|
-//! | the caller sends | publish, mandatory, to the server's queue; the broker's confirm is waited for |
+//! | the caller sends | publish, mandatory and with an expiration, over a topic exchange to the server's queue; the broker's confirm is waited for |
 //! | the server answers | a task or green thread for each request: publish, mandatory, to the caller's queue; confirm; then ack |
 //! | the caller hears | consume, ack, hand the answer to who waits for its number |
 //!
-//! Client and server are in one process, each with a connection of its own, and a prefetch of 200.
+//! These are oslo.messaging's steps, with its properties. Client and server are in one process, each with a connection of its own, and a
+//! prefetch of 200.
 
 mod lapin;
 mod ours;
@@ -23,6 +24,8 @@ pub const MEDIAN: &str = "median_us";
 /// Calls in a second, of all callers.
 pub const RATE: &str = "calls_per_s";
 
+const EXCHANGE: &str = "bench";
+const EXPIRATION: &str = "30000";
 const PREFETCH: u16 = 200;
 /// About what oslo.messaging sends for a small call.
 const BODY: [u8; 400] = [b'x'; 400];

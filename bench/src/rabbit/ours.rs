@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use greenloom::queue::Queue;
 use greenloom::spawn;
-use greenloom_rpc::amqp::{Channel, Connection, Delivery, Error, Message, Options, Properties, QueueFlags, Table};
+use greenloom_rpc::amqp::{
+    Channel, Connection, Delivery, Error, ExchangeFlags, Message, Options, Properties, QueueFlags, Table,
+};
 use greenloom_rpc::{Client, Endpoint, Target};
 
-use super::{BODY, PREFETCH, failed, name, sample, url};
+use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
 use crate::figures::{Sample, Skip};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,19 +56,30 @@ fn open(url: &str, queue: &str) -> Result<Channel, Error> {
     channel.confirm_select()?;
     channel.set_prefetch(PREFETCH)?;
     channel.declare_queue(queue, QueueFlags { auto_delete: true, ..QueueFlags::default() }, &Table::new())?;
+    channel.declare_exchange(EXCHANGE, "topic", ExchangeFlags::default())?;
+    channel.bind_queue(queue, EXCHANGE, queue)?;
     Ok(channel)
 }
 
 fn answer(server: &Channel, request: Delivery) {
     let correlation_id = request.properties.correlation_id.clone();
     let to = request.properties.reply_to.clone().expect("requests say where to");
-    let properties = Properties { correlation_id, ..Properties::default() };
-    send(server, &to, &properties).expect("the caller waits");
+    let properties = Properties { correlation_id, ..json() };
+    send(server, "", &to, &properties).expect("the caller waits");
     request.ack().expect("the channel is open");
 }
 
-fn send(channel: &Channel, to: &str, properties: &Properties) -> Result<(), Error> {
-    channel.publish(Message { exchange: "", routing_key: to, mandatory: true, properties, body: &BODY })?.wait(PATIENCE)
+fn json() -> Properties {
+    Properties {
+        content_type: Some("application/json".to_owned()),
+        content_encoding: Some("utf-8".to_owned()),
+        priority: Some(0),
+        ..Properties::persistent()
+    }
+}
+
+fn send(channel: &Channel, exchange: &str, to: &str, properties: &Properties) -> Result<(), Error> {
+    channel.publish(Message { exchange, routing_key: to, mandatory: true, properties, body: &BODY })?.wait(PATIENCE)
 }
 
 struct Caller {
@@ -83,9 +96,10 @@ impl Caller {
         let properties = Properties {
             correlation_id: Some(number.to_string()),
             reply_to: Some(self.replies.clone()),
-            ..Properties::default()
+            expiration: Some(EXPIRATION.to_owned()),
+            ..json()
         };
-        send(&self.channel, &self.requests, &properties)?;
+        send(&self.channel, EXCHANGE, &self.requests, &properties)?;
         answered.get_timeout(PATIENCE).map_err(|_| Error::Closed)
     }
 }

@@ -1,4 +1,4 @@
-"""fork after the patch: green threads of the OS thread that forks live on in the child, those of other OS threads do not."""
+"""fork after the patch: green threads of the OS thread that forks live on in the child, others do not."""
 
 import unittest
 

@@ -1,5 +1,7 @@
 """Requests as clients should not send them: smuggled, fuzzed, slow, cut off, too many. Nothing hangs or is lost."""
 
+import contextlib
+import io
 import random
 import struct
 import unittest
@@ -234,6 +236,14 @@ class Paths:
             eventlet.sleep(0)
             client.close()
         self.assert_no_worker_is_lost()
+
+    def test_a_client_that_is_refused_and_gone_makes_no_noise(self):
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            self.serve(echo)
+            for _ in range(5):
+                self.send(b"GET /\r\n\r\n").close()
+            self.assert_no_worker_is_lost()
+        self.assertEqual(errors.getvalue(), "")
 
     def test_floods_end_at_the_limits(self):
         self.serve_counting()

@@ -69,11 +69,13 @@ class MonkeyPatch(Scenario):
             import eventlet
             eventlet.spawn(eventlet.sleep, 0.01).wait()
             eventlet.monkey_patch()
-            first = threading.Lock, threading.RLock, threading.current_thread, queue.Queue, time.sleep, socket.socket
+            def state():
+                return threading.Lock, threading.RLock, threading.current_thread, queue.Queue, time.sleep, socket.socket
+            first = state()
             lock = threading.RLock()
             eventlet.monkey_patch()
             eventlet.monkey_patch(thread=True)
-            assert first == (threading.Lock, threading.RLock, threading.current_thread, queue.Queue, time.sleep, socket.socket)
+            assert first == state()
             with lock:
                 thread = threading.Thread(target=time.sleep, args=(0.01,))
                 thread.start()
@@ -145,7 +147,8 @@ class Original(Scenario):
         self.check(
             """
             import os, select, time, _thread, threading, socket, subprocess
-            real = time.sleep, select.poll, select.epoll, select.select, _thread.allocate_lock, _thread.get_ident, os.read
+            real = (time.sleep, select.poll, select.epoll, select.select, _thread.allocate_lock, _thread.get_ident,
+                    os.read)
             import eventlet
             eventlet.monkey_patch()
             time_, select_, thread_, os_ = map(eventlet.patcher.original, ("time", "select", "_thread", "os"))
@@ -278,8 +281,8 @@ class MadeBefore(Scenario):
                     self.lock = threading.RLock()
             in_global, slots, plain = threading.RLock(), Holder(), Plain()
             slots.lock = threading.RLock()
-            in_dict, in_list, in_deque = {1: threading.RLock()}, [threading.RLock()], collections.deque([threading.RLock()])
-            in_tuple = (1, threading.RLock())
+            in_dict, in_list, in_tuple = {1: threading.RLock()}, [threading.RLock()], (1, threading.RLock())
+            in_deque = collections.deque([threading.RLock()])
             def default(lock=threading.RLock()):
                 return lock
             def closure():
@@ -295,8 +298,8 @@ class MadeBefore(Scenario):
 
             import eventlet
             eventlet.monkey_patch()
-            for get in (lambda: in_global, lambda: Holder.shared, lambda: slots.lock, lambda: plain.lock, lambda: in_dict[1],
-                        lambda: in_list[0], lambda: in_deque[0], lambda: in_tuple[1], default, in_closure):
+            for get in (lambda: in_global, lambda: Holder.shared, lambda: slots.lock, lambda: plain.lock,
+                        lambda: in_dict[1], lambda: in_list[0], lambda: in_deque[0], lambda: in_tuple[1], default, in_closure):
                 assert isinstance(get(), threading._PyRLock), get
                 exclusion(get)
             left = next(in_frame)

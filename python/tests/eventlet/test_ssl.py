@@ -278,6 +278,20 @@ class Contexts(unittest.TestCase):
         self.assertEqual((context.verify_mode, context.check_hostname), (ssl.CERT_REQUIRED, True))
 
 
+class PyOpenSSL(Scenario):
+    def test_its_exceptions_are_there_and_it_is_imported_only_for_them(self):
+        self.check(
+            """
+            import eventlet
+            assert "OpenSSL" not in sys.modules
+            from eventlet import greenio
+            for name in ("WantReadError", "WantWriteError", "ZeroReturnError", "SysCallError"):
+                assert issubclass(getattr(greenio.SSL, name), Exception)
+            assert greenio.SSL is greenio.base.SSL
+            """
+        )
+
+
 class Patched(Scenario):
     """After monkey_patch, which is for good."""
 

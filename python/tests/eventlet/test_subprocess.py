@@ -27,7 +27,8 @@ class Children(Green):
         self.check(
             """
             count = ticks()
-            for wait in (lambda p: p.wait(), lambda p: p.wait(5), lambda p: p.wait(check_interval=0.1), lambda p: p.communicate()):
+            for wait in (lambda p: p.wait(), lambda p: p.wait(5), lambda p: p.wait(check_interval=0.1),
+                         lambda p: p.communicate()):
                 before = count[0]
                 process = subprocess.Popen(["sleep", "0.2"])
                 assert process.poll() is None

@@ -134,7 +134,8 @@ class Threads(Green):
             found[0].join()
             assert monotonic() - begin >= 0.5
             """,
-            prints="threads can only be started once\ncannot join current thread\ncannot set daemon status of active thread\n",
+            prints="threads can only be started once\ncannot join current thread\n"
+            "cannot set daemon status of active thread\n",
         )
 
     def test_what_describes_a_green_thread_does_not_keep_it(self):

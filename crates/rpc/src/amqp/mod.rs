@@ -35,7 +35,7 @@
 //! let job = Message { exchange: "", routing_key: "jobs", mandatory: true, properties: &properties, body: b"dig" };
 //! channel.publish(job)?.wait(Duration::from_secs(5))?;
 //! let delivery = channel.consume("jobs")?.next(Duration::from_secs(5))?;
-//! assert_eq!(&*delivery.body, b"dig");
+//! assert_eq!(*delivery.body, *b"dig");
 //! delivery.ack()?;
 //! # Ok::<(), greenloom_rpc::amqp::Error>(())
 //! ```

@@ -148,6 +148,10 @@ mod tls {
             // One that rustls does not like is no reason to distrust the others.
             let _ = roots.add(certificate.map_err(unreadable)?);
         }
-        Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+        // Named, for there may be several in a program.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(io::Error::other)?;
+        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
     }
 }

@@ -49,6 +49,8 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Why a message is in a dead letter queue, and from which queue it came.
 const REASON: &str = "x-greenloom-reason";
 const ORIGIN: &str = "x-greenloom-queue";
+/// Headers have to fit a frame, and a panic may say anything.
+const LONGEST_REASON: usize = 1000;
 /// The pause before a listener tries again what the broker refused.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a listener may take to give back what it has fetched, when all is closed.
@@ -742,7 +744,8 @@ impl Settle for Unsettled {
     }
 
     fn bury(self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
-        let headers = self.headers().with(REASON, reason).with(ORIGIN, &*self.queue);
+        let reason: String = reason.chars().take(LONGEST_REASON).collect();
+        let headers = self.headers().with(REASON, reason.as_str()).with(ORIGIN, &*self.queue);
         let mut this = self;
         if let Some(delivery) = &mut this.delivery {
             // It is kept until somebody looks.

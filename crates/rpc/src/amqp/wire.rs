@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
 pub(super) trait Field<'a>: Sized {
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed>;
 
-    /// Appends it. A short string that is too long is refused where it enters the client, by `short`.
+    /// Appends it. A short string that is too long is refused where it enters the client; see [`is_short`].
     fn put(&self, to: &mut Vec<u8>);
 }
 

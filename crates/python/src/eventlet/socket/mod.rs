@@ -500,6 +500,23 @@ fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     Ok(())
 }
 
+/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError first.
+fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
+    // SAFETY: live objects.
+    unsafe {
+        let method = attribute_of_wrapped(this, name)?;
+        let (positional, keywords) = args.rest(0)?;
+        let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
+    let wrapped = this.wrapped.object().unwrap_or_else(Owned::none);
+    // SAFETY: live objects.
+    unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
+}
+
 /// Calls a method of the wrapped object.
 fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
     let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
@@ -646,6 +663,41 @@ fn socket_class() -> Class<Socket> {
         .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it gets an OSError then.")
         .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an OSError.")
         .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
+        .method(
+            c"bind",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"bind", args),
+            c"bind(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getpeername",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getpeername", args),
+            c"getpeername(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getsockname",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockname", args),
+            c"getsockname(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getsockopt",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockopt", args),
+            c"getsockopt(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"listen",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"listen", args),
+            c"listen(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"setsockopt",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"setsockopt", args),
+            c"setsockopt(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"shutdown",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"shutdown", args),
+            c"shutdown(...)\n\nAs the method of socket.socket.",
+        )
         .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
         .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
         .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
@@ -654,6 +706,9 @@ fn socket_class() -> Class<Socket> {
             trampoline,
             c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's listeners.",
         )
+        .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
+        .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
+        .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
         .property(c"fd", wrapped, set_wrapped, c"The wrapped socket.")
         .property(
             c"act_non_blocking",

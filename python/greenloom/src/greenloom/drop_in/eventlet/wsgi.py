@@ -602,7 +602,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             # A TLS socket says so when a server that stops has shut it down.
             return
         number = support.get_errno(error)
-        if number in BROKEN_SOCK:
+        if number in BROKEN_SOCK or number == errno.ENOTCONN:
             self.server.log.debug("({}) connection reset by peer {!r}".format(self.server.pid, self.client_address))
         elif number not in BAD_SOCK:
             raise error

@@ -1,7 +1,7 @@
 """`_thread` whose threads are green threads.
 
-A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread, so that what
-was noted before the patch, or by an OS thread that knows nothing of it, still holds.
+A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread,
+so that what was noted before the patch, or by an OS thread that knows nothing of it, still holds.
 """
 
 import signal
@@ -9,15 +9,15 @@ import threading as _stdlib_threading
 from collections import deque
 
 from eventlet import event, greenthread, hubs, patcher
-from eventlet.corolocal import local as _local
+from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
 from eventlet.support.greenlets import GreenletExit, getcurrent
 
 _original = patcher.original("_thread")
 
 __patched__ = [
-    "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel", "_shutdown",
-    "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
+    "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel",
+    "_shutdown", "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
     "start_joinable_thread", "start_new", "start_new_thread",
 ]  # fmt: skip
 # Only what this Python's module has: others look there to find out which Python it is.
@@ -88,8 +88,8 @@ def _body(function, args, kwargs, handle):
 
 
 class _Sentinel(Lock):
-    """A lock for Thread.join, until Python 3.12. That takes every exception while it waits, a Timeout too, for one that came after
-    it had the lock, and if the lock is locked then declares the thread, which runs, to have ended."""
+    """A lock for Thread.join, until Python 3.12. That takes every exception while it waits, a Timeout too, for one
+    that came after it had the lock, and if the lock is locked then declares the thread, which runs, to have ended."""
 
     def __init__(self):
         super().__init__()
@@ -185,7 +185,8 @@ def _count():
 
 
 def _forget_other_os_threads(ident):
-    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for none."""
+    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for
+    none."""
     for key in [key for key, running in _running.items() if running.os_thread != ident]:
         del _running[key]
     _awaited_at_exit.clear()
@@ -199,7 +200,8 @@ allocate = allocate_lock
 
 
 def exit():
-    """Ends the thread that calls: by SystemExit one that was started here, by GreenletExit a greenlet of another kind."""
+    """Ends the thread that calls: by SystemExit one that was started here, by GreenletExit a greenlet of another
+    kind."""
     raise SystemExit if get_ident() in _running else GreenletExit
 
 
@@ -207,7 +209,8 @@ exit_thread = exit
 
 
 def interrupt_main(signum=signal.SIGINT):
-    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green thread."""
+    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green
+    thread."""
     if getcurrent().parent is None:
         _original.interrupt_main(signum)
     else:
@@ -240,9 +243,9 @@ class _Waiter:
 class RLock(_stdlib_threading._PyRLock):
     """A reentrant lock whose owner is a green thread, of any OS thread. First come, first served.
 
-    It may be interrupted anywhere by a finalizer or a signal handler that takes it too, which a lock with an owner beside it may not:
-    between the two, its owner would wait for itself. So what says that it is held, by whom and how often, is one list under one
-    key; taking the lock is dict.setdefault, which nothing interrupts.
+    It may be interrupted anywhere by a finalizer or a signal handler that takes it too, which a lock with an owner
+    beside it may not: between the two, its owner would wait for itself. So what says that it is held, by whom and how
+    often, is one list under one key; taking the lock is dict.setdefault, which nothing interrupts.
     """
 
     def __init__(self):

@@ -27,7 +27,6 @@ __all__ = [
     "CONNECT_ERR",
     "CONNECT_SUCCESS",
     "shutdown_safe",
-    "SSL",
     "socket_timeout",
 ]
 
@@ -356,24 +355,32 @@ def _tell_native():
 _tell_native()
 
 
-try:
-    from OpenSSL import SSL
-except ImportError:
+class _NoSSL:
+    """The exceptions of pyOpenSSL, which is not installed, for ``except`` clauses."""
 
-    class SSL:
-        """The exceptions of pyOpenSSL, which is not installed, for ``except`` clauses."""
+    class WantWriteError(Exception):
+        pass
 
-        class WantWriteError(Exception):
-            pass
+    class WantReadError(Exception):
+        pass
 
-        class WantReadError(Exception):
-            pass
+    class ZeroReturnError(Exception):
+        pass
 
-        class ZeroReturnError(Exception):
-            pass
+    class SysCallError(Exception):
+        pass
 
-        class SysCallError(Exception):
-            pass
+
+def __getattr__(name):
+    # pyOpenSSL takes as much time and memory to import as all the rest, and hardly a program that has it here uses it.
+    if name != "SSL":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from OpenSSL import SSL
+    except ImportError:
+        SSL = _NoSSL
+    globals()["SSL"] = SSL
+    return SSL
 
 
 def shutdown_safe(sock):

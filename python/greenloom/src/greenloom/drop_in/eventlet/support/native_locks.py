@@ -1,11 +1,12 @@
 """Lets the locks of C, those that Python code got before it was patched or by other ways, wait in the hub.
 
-Such a lock can be anywhere: in a local variable, a tuple, a with statement that runs, another OS thread. So it is left where it is,
-and the methods of its type are replaced. They try the lock as before. Only when it is taken, and the caller is a green thread that
-could let others run, it is put on a list, and a release wakes the first of the list. An OS thread without a hub blocks as before.
+Such a lock can be anywhere: in a local variable, a tuple, a with statement that runs, another OS thread. So it is
+left where it is, and the methods of its type are replaced. They try the lock as before. Only when it is taken, and
+the caller is a green thread that could let others run, it is put on a list, and a release wakes the first of the
+list. An OS thread without a hub blocks as before.
 
-Who took hold of a method before it was replaced releases without our notice, and the interpreter itself releases the lock that
-tells of a thread's end. Therefore who waits looks again now and then.
+Who took hold of a method before it was replaced releases without our notice, and the interpreter itself releases the
+lock that tells of a thread's end. Therefore who waits looks again now and then.
 """
 
 import time
@@ -28,7 +29,8 @@ _native_ident = _native.get_ident
 LOCK = type(_native.allocate_lock())
 RLOCK = _native.RLock
 
-# Who waits, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for alive.
+# Who waits, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for
+# alive.
 _waiting = {}
 
 _monotonic = time.monotonic
@@ -51,7 +53,8 @@ class _Waiter:
 
 
 def _wait(thing, attempt, timeout):
-    """Waits in turn until `attempt()` is true, at most `timeout` seconds unless that is None. Returns whether it was."""
+    """Waits in turn until `attempt()` is true, at most `timeout` seconds unless that is None. Returns whether it
+    was."""
     deadline = None if timeout is None else _monotonic() + timeout
     line = _waiting.setdefault(id(thing), deque())
     me = _Waiter(thing)
@@ -123,8 +126,8 @@ def _lock_methods(cls):
     }
 
 
-# Which green thread holds an RLock that its OS thread holds, by the id() of the RLock. Without an entry it is the OS thread's first
-# greenlet. What is here of an RLock that nobody holds means nothing.
+# Which green thread holds an RLock that its OS thread holds, by the id() of the RLock. Without an entry it is the OS
+# thread's first greenlet. What is here of an RLock that nobody holds means nothing.
 _owners = {}
 
 
