@@ -16,7 +16,7 @@ def free_port():
 
 @contextlib.contextmanager
 def running(*command, port=None, patience=30, stop=signal.SIGTERM, **options):
-    """A program that runs, and listens on *port*; it is told to stop at the end, and its output is shown when things fail."""
+    """A program that runs, and listens on *port*; told to stop at the end; its output is shown when things fail."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     try:
         if port is not None:

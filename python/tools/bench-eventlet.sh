@@ -1,6 +1,6 @@
 #!/bin/sh
-# Our eventlet beside stock eventlet, gevent, asyncio and uvloop, on the CPythons of PYTHONS (by default 3.11 and 3.13) that
-# this machine has; all figures, or those named.
+# Our eventlet beside stock eventlet, gevent, asyncio and uvloop, on the CPythons of PYTHONS (by default 3.11 and
+# 3.13) that this machine has; all figures, or those named.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

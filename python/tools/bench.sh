@@ -1,5 +1,6 @@
 #!/bin/sh
-# Our greenlet beside stock greenlet, on the supported CPythons of PYTHONS (by default 3.11 and 3.13) that this machine has.
+# Our greenlet beside stock greenlet, on the supported CPythons of PYTHONS (by default 3.11 and 3.13) that this
+# machine has.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

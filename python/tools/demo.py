@@ -1,5 +1,6 @@
 """
-demo.py OURS_PYTHON [STOCK_PYTHON] [-- ARGUMENTS]: runs the router agent on our eventlet, and on stock's where there is one.
+demo.py OURS_PYTHON [STOCK_PYTHON] [-- ARGUMENTS]: runs the router agent on our eventlet, and on stock's where there
+is one.
 
 With one, its usual summary; with both, one table.
 """

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes down what stock eventlet passes of its own tests, on the CPythons found here and each hub; once more for every call,
-# a test counts as passed if it ever was. With databases where EVENTLET_DB_TEST_AUTH is set.
+# Writes down what stock eventlet passes of its own tests, on the CPythons found here and each hub; once more for
+# every call, a test counts as passed if it ever was. With databases where EVENTLET_DB_TEST_AUTH is set.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

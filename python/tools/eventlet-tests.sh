@@ -1,6 +1,6 @@
 #!/bin/sh
-# eventlet-tests.sh PYTHON: prints a folder that has nothing but eventlet's own tests, from its sdist: an `eventlet` beside
-# them would be imported instead of the one that is installed.
+# eventlet-tests.sh PYTHON: prints a folder that has nothing but eventlet's own tests, from its sdist: an `eventlet`
+# beside them would be imported instead of the one that is installed.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 version=0.41.3

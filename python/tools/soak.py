@@ -1,8 +1,10 @@
 """
-soak.py [MINUTES [WORK...]]: everything at once on eventlet, or some of it; memory must stay flat, and nothing may be lost.
+soak.py [MINUTES [WORK...]]: everything at once on eventlet, or some of it; memory must stay flat, and nothing may be
+lost.
 
-Each kind of work runs in rounds, over and over, several green threads of it at a time, and checks its own result. It fails at
-the first wrong result, when a kind of work stands still for half a minute, and when memory has grown at the end.
+Each kind of work runs in rounds, over and over, several green threads of it at a time, and checks its own result. It
+fails at the first wrong result, when a kind of work stands still for half a minute, and when memory has grown at the
+end.
 """
 
 import gc

@@ -1,6 +1,6 @@
 #!/bin/sh
-# suite-packages.sh PYTHON: installs what eventlet's own tests use; with databases (EVENTLET_DB_TEST_AUTH is set) MySQLdb too,
-# which is built against the client library. As root, Debian's is installed where it is absent.
+# suite-packages.sh PYTHON: installs what eventlet's own tests use; with databases (EVENTLET_DB_TEST_AUTH is set)
+# MySQLdb too, which is built against the client library. As root, Debian's is installed where it is absent.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 "$1" -m pip install --quiet --disable-pip-version-check -r "$here/tests/suite/requirements.txt"

@@ -1,14 +1,14 @@
 """
 Runs test files with pytest, each in a process of its own, with a limit of time for every test; compares with stock.
 
-    suite.py PYTHON FOLDER [--baseline FILE --name 3.11/epolls [--on-purpose FILE]] [--jobs 2] [--only TEXT] [--log FILE]
+    suite.py PYTHON FOLDER [--baseline FILE --name 3.11/epolls [--on-purpose FILE]] [--only TEXT] [--log FILE]
     suite.py PYTHON FOLDER --baseline FILE --name 3.11/epolls --record
 
-FOLDER holds the package `tests`, or test files at its top. PYTHON has pytest. The baseline says what stock passes: a line
-a test, with the runs in which stock passes it, or does not, where that is not the same in all. Each test that stock passes
-has to pass, but for those of --on-purpose, which ask for what we do better; without a baseline each that is not skipped. What fails is tried once more alone, since a
-busy machine makes tests of time fail; it is named when the second try passes. With --record the outcomes go into the
-baseline.
+FOLDER holds the package `tests`, or test files at its top. PYTHON has pytest. The baseline says what stock passes: a
+line a test, with the runs in which stock passes it, or does not, where that is not the same in all. Each test that
+stock passes has to pass, but for those of --on-purpose, which ask for what we do better; without a baseline each that
+is not skipped. What fails is tried once more alone, since a busy machine makes tests of time fail; it is named when
+the second try passes. With --record the outcomes go into the baseline.
 """
 
 import argparse

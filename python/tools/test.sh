@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs our tests, greenlet's own and eventlet's own on every supported CPython of this machine, or on the one that PYTHON names.
-# greenlet's leak checks take minutes, and most use the default hub, so these checks and the other hubs are for the newest one.
+# Runs our tests, greenlet's own and eventlet's own on every supported CPython of this machine, or on the one that
+# PYTHON names. greenlet's leak checks take minutes, and most use the default hub, so these checks and the other hubs
+# are for the newest one.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

@@ -4,8 +4,9 @@ Our eventlet beside stock eventlet, gevent, asyncio and uvloop.
     compare.py OURS_PYTHON STOCK_PYTHON LOAD RESULTS.json [FIGURE...]
 
 OURS_PYTHON has our eventlet; STOCK_PYTHON is the same CPython with stock eventlet, stock greenlet, gevent and uvloop;
-LOAD is the client, compiled. Each measurement is a fresh process and the contenders take turns, so that a busy minute of the
-machine falls on all of them. A value is the median of the turns, a ratio the median of the ratios within each turn.
+LOAD is the client, compiled. Each measurement is a fresh process and the contenders take turns, so that a busy minute
+of the machine falls on all of them. A value is the median of the turns, a ratio the median of the ratios within each
+turn.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Runs a Celery worker with -P eventlet on Redis: many waiting tasks at a time, chords, retries, errors, remote control."""
+"""Runs a Celery worker with -P eventlet on Redis: many tasks that wait, chords, retries, errors, remote control."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Runs gunicorn with two eventlet workers: waiting requests at a time, keep-alive, streams, a reload, a graceful stop."""
+"""Runs gunicorn with two eventlet workers: requests that wait, keep-alive, streams, a reload, a graceful stop."""
 
 import concurrent.futures
 import http.client

@@ -1,4 +1,4 @@
-"""An RPC server as OpenStack's services are: oslo.messaging's with the eventlet executor, in a service of oslo.service."""
+"""An RPC server as OpenStack's services are: oslo.messaging's, with the eventlet executor, in oslo.service."""
 
 import eventlet
 

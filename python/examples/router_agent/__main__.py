@@ -19,8 +19,8 @@ from .summary import Summary
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[3] / "examples" / "router-agent" / "routers.feed"
 EPILOG = """
-Ctrl-C stops it after the updates in work, with the summary. Exit status: 0 when the feed was worked through, 130 when it was
-stopped, 1 when the summary cannot be written, 2 when the options or the feed cannot be used.
+Ctrl-C stops it after the updates in work, with the summary. Exit status: 0 when the feed was worked through, 130 when
+it was stopped, 1 when the summary cannot be written, 2 when the options or the feed cannot be used.
 """
 
 
@@ -44,8 +44,8 @@ def arguments():
     description = "Works through router updates with a pool of green threads, each talking to a device over TCP."
     parser = argparse.ArgumentParser("router_agent", description=description, epilog=EPILOG)
     parser.add_argument("--feed", metavar="FILE", type=pathlib.Path, default=SHIPPED, help="the updates")
-    parser.add_argument("--workers", metavar="N", type=at_least_one, default=8, help="how many work at a time; 8 by default")
-    parser.add_argument("--routers", metavar="N", type=at_least_one, help="only the first N routers that the feed names")
+    parser.add_argument("--workers", metavar="N", type=at_least_one, default=8, help="work at a time; 8 by default")
+    parser.add_argument("--routers", metavar="N", type=at_least_one, help="only the first N that the feed names")
     parser.add_argument("--json", action="store_true", help="figures instead of the summary")
     return parser.parse_args()
 

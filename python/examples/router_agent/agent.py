@@ -1,10 +1,11 @@
 """
 The agent: takes updates in, keeps each router's in order, and works through them with a pool.
 
-A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker that takes a
-router applies its updates one after the other, most urgent first, so no router is ever worked on twice at a time; what comes
-meanwhile joins the line. An update that the device refuses does not hold up the router's others: it comes back after a delay
-that doubles, up to TRIES tries. An update that repeats the last one still waiting is merged with it.
+A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker that
+takes a router applies its updates one after the other, most urgent first, so no router is ever worked on twice at a
+time; what comes meanwhile joins the line. An update that the device refuses does not hold up the router's others: it
+comes back after a delay that doubles, up to TRIES tries. An update that repeats the last one still waiting is merged
+with it.
 """
 
 import bisect
@@ -43,7 +44,7 @@ class Job:
 
 @dataclass
 class Counts:
-    """What has happened so far. *deepest* is the most that ever waited, and when; *slowest* a router and its seconds."""
+    """What has happened so far. *deepest*: the most that ever waited, and when; *slowest*: a router, and its seconds."""
 
     received: int = 0
     applied: int = 0

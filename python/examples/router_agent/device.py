@@ -1,8 +1,8 @@
 """
 The device: a TCP server that applies updates, slowly, and refuses some.
 
-One line a request, ``apply ID ROUTER FAILS CHANGE``; one line an answer, ``ok`` or ``error REASON``. An update with FAILS of 2
-is refused twice before it goes through; the device remembers by ID how often it was asked.
+One line a request, ``apply ID ROUTER FAILS CHANGE``; one line an answer, ``ok`` or ``error REASON``. An update with
+FAILS of 2 is refused twice before it goes through; the device remembers by ID how often it was asked.
 """
 
 import collections
@@ -49,7 +49,7 @@ class Connection:
         self.answers = self.socket.makefile("r")
 
     def apply(self, number, update):
-        """Asks the device to apply an update. Returns why it refuses, or None. Raises OSError when the connection breaks."""
+        """Asks the device to apply an update. Returns why it refuses, or None. OSError: the connection broke."""
         self.socket.sendall(f"apply {number} {update.router} {update.fails} {update.change}\n".encode())
         answer = self.answers.readline()
         if not answer:

@@ -1,4 +1,4 @@
-"""The feed: router updates as lines of text. The format is described at the top of the feed that comes with the Rust example."""
+"""The feed: router updates as lines of text. The format is told at the top of the feed, which comes with the Rust example."""
 
 import json
 import re

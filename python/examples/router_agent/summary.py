@@ -41,7 +41,8 @@ class Summary:
 
     def examples(self):
         examples = [
-            f"{job.update.router} {job.update.change} (line {job.line}, {job.problem})" for job in self.counts.given_up[:3]
+            f"{job.update.router} {job.update.change} (line {job.line}, {job.problem})"
+            for job in self.counts.given_up[:3]
         ]
         if len(self.counts.given_up) > len(examples):
             examples.append("...")

@@ -105,15 +105,16 @@ class Program(unittest.TestCase):
         self.assertIn("r1 sync (line 1, the device says: busy)", summary)
 
     def test_routers_limits_the_feed(self):
-        _, summary, _ = self.run_agent("--feed", self.feed("a high sync\nb high sync\na low sync\nc high sync\n"), "--routers", "2")
+        path = self.feed("a high sync\nb high sync\na low sync\nc high sync\n")
+        _, summary, _ = self.run_agent("--feed", path, "--routers", "2")
         self.assertEqual(self.number(summary, "updates for 2 routers"), 3)
 
     def test_what_cannot_be_used_is_named(self):
         status, _, errors = self.run_agent("--feed", "no/such.feed")
         self.assertEqual(status, 2)
         self.assertIn("no/such.feed", errors)
-        for arguments, part in ((("--workers", "0"), "at least 1"), (("--workers", "many"), "many"), (("--speed",), "--speed")):
-            status, _, errors = self.run_agent(*arguments)
+        for arguments, part in (("--workers 0", "at least 1"), ("--workers many", "many"), ("--speed", "--speed")):
+            status, _, errors = self.run_agent(*arguments.split())
             self.assertEqual(status, 2)
             self.assertIn(part, errors)
 

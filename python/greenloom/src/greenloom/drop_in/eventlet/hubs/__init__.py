@@ -8,6 +8,7 @@ environment variable EVENTLET_HUB: ``epolls`` (the default, native), ``poll``, `
 import importlib
 import inspect
 import os
+import sys
 from _thread import _local
 
 from greenlet import getcurrent
@@ -48,6 +49,24 @@ class _ThreadLocal(_local):
 _threadlocal = _ThreadLocal()
 
 
+class _EndsWithThread:
+    """
+    Ends a thread's hub when the thread ends and lets go of its locals: the last moment at which its greenlet can be unwound.
+    Otherwise that stack, and the hub with its file descriptors, would be lost.
+    """
+
+    def __init__(self, hub):
+        self.hub = hub
+
+    def __del__(self):
+        if sys.is_finalizing() or _current_hub() is not self.hub:
+            return
+        if self.hub.greenlet:
+            self.hub.abort(wait=True)
+        if hasattr(self.hub, "_thread_ends"):
+            self.hub._thread_ends()
+
+
 def _make_hub():
     if not hasattr(_threadlocal, "Hub"):
         use_hub()
@@ -55,6 +74,7 @@ def _make_hub():
     _set_hub(hub)
     if hasattr(hub, "_post_initialize"):
         hub._post_initialize()
+    _threadlocal.end = _EndsWithThread(hub)
     return hub
 
 

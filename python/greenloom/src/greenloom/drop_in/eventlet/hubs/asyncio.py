@@ -116,6 +116,12 @@ class Hub(hub.BaseHub):
         self.loop.stop()
         super().wait(0)
 
+    def _thread_ends(self):
+        import asyncio
+
+        asyncio._set_running_loop(None)
+        self.loop.close()
+
     def _renew_after_fork(self):
         """Parts a forked process from its parent, with whom it would share an epoll object and the waking socket."""
         loop = self.loop
