@@ -285,6 +285,19 @@ class ThreadState(unittest.TestCase):
         self.assertEqual(g.switch(), upward)
         libm.fesetround(0)
 
+    @unittest.skipIf(sys.version_info >= (3, 12), "None is immortal there")
+    def test_a_greenlet_that_handled_an_exception_keeps_no_reference_to_none(self):
+        def handle():
+            try:
+                raise KeyError
+            except KeyError:
+                pass
+
+        before = sys.getrefcount(None)
+        for _ in range(1000):
+            greenlet.greenlet(handle).switch()
+        self.assertLess(sys.getrefcount(None) - before, 500)
+
 
 class Tracing(unittest.TestCase):
     def test_the_tracer_runs_in_the_target_and_its_exception_is_thrown(self):

@@ -100,8 +100,8 @@ for name in postgresql mariadb; do
 done
 
 # Port 1 is one that nothing listens on.
-EVENTLET_DB_TEST_AUTH=$(printf \
-    '{"psycopg2": {"host": "127.0.0.1", "port": %d, "user": "test"}, "MySQLdb": {"host": "127.0.0.1", "port": %d, "user": "root", "passwd": ""}}' \
-    "${postgresql_port:-1}" "${mariadb_port:-1}")
+EVENTLET_DB_TEST_AUTH=$(printf '{"psycopg2": {"host": "%s", "port": %d, "user": "%s"},
+    "MySQLdb": {"host": "%s", "port": %d, "user": "%s", "passwd": ""}}' \
+    127.0.0.1 "${postgresql_port:-1}" test 127.0.0.1 "${mariadb_port:-1}" root)
 export EVENTLET_DB_TEST_AUTH
 "$@"

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 "$here/tools/find-pythons.sh" | while read -r version python; do
     venv=$("$here/tools/stock-venv.sh" "$version" "$python")
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/tests/suite/requirements.txt"
+    "$here/tools/suite-packages.sh" "$venv/bin/python"
     tests=$("$here/tools/eventlet-tests.sh" "$venv/bin/python")
     for hub in ${HUBS:-epolls poll selects asyncio}; do
         EVENTLET_HUB=$hub "$venv/bin/python" "$here/tools/suite.py" "$venv/bin/python" "$tests" --record \

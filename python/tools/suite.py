@@ -1,12 +1,12 @@
 """
 Runs test files with pytest, each in a process of its own, with a limit of time for every test; compares with stock.
 
-    suite.py PYTHON FOLDER [--baseline FILE --name 3.11/epolls] [--jobs 2] [--only TEXT] [--log FILE]
+    suite.py PYTHON FOLDER [--baseline FILE --name 3.11/epolls [--on-purpose FILE]] [--jobs 2] [--only TEXT] [--log FILE]
     suite.py PYTHON FOLDER --baseline FILE --name 3.11/epolls --record
 
 FOLDER holds the package `tests`, or test files at its top. PYTHON has pytest. The baseline says what stock passes: a line
 a test, with the runs in which stock passes it, or does not, where that is not the same in all. Each test that stock passes
-has to pass; without a baseline each that is not skipped. What fails is tried once more alone, since a
+has to pass, but for those of --on-purpose, which ask for what we do better; without a baseline each that is not skipped. What fails is tried once more alone, since a
 busy machine makes tests of time fail; it is named when the second try passes. With --record the outcomes go into the
 baseline.
 """
@@ -70,6 +70,7 @@ def arguments():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--baseline", type=pathlib.Path)
     parser.add_argument("--name", default="")
+    parser.add_argument("--on-purpose", type=pathlib.Path)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
     parser.add_argument("--log", type=pathlib.Path)
@@ -166,11 +167,12 @@ def passes_alone(options, test, outcomes):
 
 
 def stock_passes(options):
-    """The tests that stock passes in this run, of the files asked for."""
+    """The tests that stock passes in this run and that we want to, of the files asked for."""
     baseline, runs = read_baseline(options.baseline)
     if options.name not in runs:
         sys.exit(f"{options.baseline} has no run {options.name}: {', '.join(sorted(runs))}")
-    passes = [test for test, not_in in baseline.items() if options.name not in not_in]
+    different = options.on_purpose.read_text().splitlines() if options.on_purpose else []
+    passes = [test for test, not_in in baseline.items() if options.name not in not_in and test not in different]
     return [test for test in passes if options.only in test.split("::")[0]]
 
 

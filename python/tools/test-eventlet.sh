@@ -7,7 +7,7 @@ root=$(dirname "$here")
 version=$1
 venv=$2
 shift 2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/tests/suite/requirements.txt"
+"$here/tools/suite-packages.sh" "$venv/bin/python"
 stock_tests=$("$here/tools/eventlet-tests.sh" "$venv/bin/python")
 results="$root/target/eventlet-results"
 mkdir -p "$results"
@@ -21,6 +21,6 @@ for hub in "$@"; do
         "$here/tests/eventlet" --name "$run" --log "$log-ours.json" || failed="$failed $run-ours"
     echo "eventlet's own tests, $run:"
     EVENTLET_HUB=$hub "$venv/bin/python" "$here/tools/suite.py" "$venv/bin/python" "$stock_tests" \
-        --baseline "$here/tests/suite/stock-0.41.3.txt" --name "$run" --log "$log.json" || failed="$failed $run"
+        --baseline "$here/tests/suite/stock-0.41.3.txt" --on-purpose "$here/tests/suite/different-on-purpose.txt" --name "$run" --log "$log.json" || failed="$failed $run"
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

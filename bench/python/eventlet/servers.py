@@ -6,6 +6,7 @@ with an application of one line. asyncio and uvloop have a protocol for `raw`, t
 """
 
 import asyncio
+import importlib
 import os
 import resource
 import socket
@@ -94,6 +95,15 @@ def uvloop_raw(listener):
     asyncio_raw(listener, uvloop.new_event_loop())
 
 
+#: What a contender imports, before it says that it is there: imports are no part of what a connection takes.
+MODULES = {
+    "eventlet": ("eventlet.green.socket", "eventlet.wsgi"),
+    "gevent": ("gevent.socket", "gevent.pywsgi"),
+    "asyncio": (),
+    "uvloop": ("uvloop",),
+}
+
+
 def end_with_input():
     while os.read(0, 1):
         pass
@@ -104,6 +114,8 @@ def main(contender, kind):
     os.sched_setaffinity(0, {0})
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for module in MODULES[contender]:
+        importlib.import_module(module)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     threading.Thread(target=end_with_input, daemon=True).start()
     print(listener.getsockname()[1], flush=True)

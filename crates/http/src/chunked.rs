@@ -186,12 +186,16 @@ fn size(line: &[u8]) -> Result<u64, ChunkError> {
         return Err(ChunkError::Size);
     }
     let (digits, extension) = line.split_at(digits);
-    if !extension.is_empty() && extension.trim_ascii_start().first() != Some(&b';') {
+    if !extension.is_empty() && extension.iter().find(|&&byte| !is_blank(byte)) != Some(&b';') {
         return Err(ChunkError::Size);
     }
     let size = digits.iter().filter_map(|&digit| hex(digit)).fold(0, |size, digit| size << 4 | u64::from(digit));
     // Signed numbers count positions in most of what reads this.
     if i64::try_from(size).is_err() { Err(ChunkError::Size) } else { Ok(size) }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }
 
 /// An incomplete line that cannot become a size is refused at once: its end may never come.
@@ -243,7 +247,7 @@ mod tests {
 
     #[test]
     fn framing_that_two_readers_could_read_differently_is_refused() {
-        let cases: [(&[u8], ChunkError); 20] = [
+        let cases: [(&[u8], ChunkError); 21] = [
             (b"\r\n", ChunkError::Size),
             (b"0x4\r\nwiki\r\n", ChunkError::Size),
             (b"+4\r\nwiki\r\n", ChunkError::Size),
@@ -252,6 +256,7 @@ mod tests {
             (b"4 \r\nwiki\r\n", ChunkError::Size),
             (b"4_0\r\nwiki\r\n", ChunkError::Size),
             (b"4,\r\nwiki\r\n", ChunkError::Size),
+            (b"4\x0c;\r\nwiki\r\n", ChunkError::Size),
             (b"g", ChunkError::Size),
             (b"ffffffffffffffff\r\n", ChunkError::Size),
             (b"00000000000000004\r\nwiki\r\n", ChunkError::Size),

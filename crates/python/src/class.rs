@@ -145,15 +145,6 @@ impl<'a, T: Payload> This<'a, T> {
         // SAFETY: live.
         unsafe { (*self.object.cast::<Instance<T>>()).dict }
     }
-
-    /// Whether attributes were set on the instance.
-    pub fn has_own_attributes(self) -> bool {
-        // SAFETY: live; the dict is a dict or null.
-        unsafe {
-            let dict = (*self.object.cast::<Instance<T>>()).dict;
-            !dict.is_null() && ffi::PyDict_Size(dict) > 0
-        }
-    }
 }
 
 /// A new instance of the type itself, `__init__` not called.

@@ -8,11 +8,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use crate::eventlet::HubSlot;
-use crate::ffi::{self, PyObject};
+use crate::ffi::{self, Owned, PyObject};
 use crate::greenlet::{Body, PyGreenlet, attach_body, body};
 use crate::object;
 
@@ -23,14 +23,14 @@ pub struct Handle {
     running: AtomicPtr<PyGreenlet>,
     /// Null once the thread has ended.
     record: AtomicPtr<Thread>,
-    /// The process it lives in: threads do not survive a fork, but the one that forks.
-    generation: u64,
+    /// The process it lives in: threads do not survive a fork, but the one that forks, and gets the child's number.
+    generation: AtomicU64,
 }
 
 impl Handle {
     /// Whether the thread can still run greenlets.
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire) && (self.generation == fiber::fork_generation() || self.is_mine())
+        self.alive.load(Ordering::Acquire) && self.generation.load(Ordering::Relaxed) == fiber::fork_generation()
     }
 
     /// Whether it is the running thread's.
@@ -63,6 +63,8 @@ impl Handle {
 /// The record.
 pub struct Thread {
     pub handle: Arc<Handle>,
+    /// Its number, as Python's `threading.get_ident` has it.
+    ident: std::ffi::c_ulong,
     /// Owned.
     pub main: *mut PyGreenlet,
     /// Owned: which greenlet runs.
@@ -84,6 +86,23 @@ pub struct Thread {
 thread_local! {
     static RECORD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     static EXIT: Exit = const { Exit };
+}
+
+/// Arranges that the thread which forks goes on in the child, where others look at its handle, too.
+fn follow_forks() {
+    static REGISTERED: Once = Once::new();
+    extern "C" fn in_child() {
+        let record = RECORD.get();
+        if !record.is_null() {
+            // SAFETY: the running thread's record.
+            unsafe { &(*record).handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
+        }
+    }
+    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts, which
+    // was registered before.
+    REGISTERED.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_child));
+    });
 }
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
@@ -156,11 +175,13 @@ impl Thread {
                 alive: AtomicBool::new(true),
                 running: AtomicPtr::new(main),
                 record: AtomicPtr::new(ptr::null_mut()),
-                generation: fiber::fork_generation(),
+                generation: AtomicU64::new(fiber::fork_generation()),
             });
+            follow_forks();
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
                 handle: Arc::clone(&handle),
+                ident: ffi::PyThread_get_thread_ident(),
                 main,
                 current: Cell::new(ffi::incref(main)),
                 origin: Cell::new(ptr::null_mut()),
@@ -283,7 +304,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
             for greenlet in record.left.take() {
                 ffi::decref(greenlet);
             }
-            record.hub.set(None);
+            record.hub.end();
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);
@@ -385,6 +406,21 @@ pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
                 let [_, next] = body(greenlet).links.get();
                 greenlet = next;
             }
+        }
+    }
+    found
+}
+
+/// The hubs of all threads, each with its thread's number.
+pub fn hubs() -> Vec<(std::ffi::c_ulong, Owned)> {
+    let mut found = Vec::new();
+    for Record(record) in lock(&ALL).iter() {
+        // SAFETY: records are removed from the list before they go, under the interpreter's lock.
+        let thread = unsafe { &**record };
+        let hub = thread.hub.get();
+        if thread.handle.is_alive() && !hub.is_null() {
+            // SAFETY: kept by the slot.
+            found.push((thread.ident, unsafe { Owned::borrow(hub) }));
         }
     }
     found

@@ -108,7 +108,7 @@ impl Inner {
 }
 
 /// Connects to the bus that a URL names: `memory://` ([which](crate::memory)), or
-/// `amqp://user:password@host:5672/virtual_host`.
+/// `amqp://user:password@host:5672/virtual_host` ([and so on](crate::amqp::Options)).
 ///
 /// # Errors
 /// [`Error::Transport`]: a URL that makes no sense, a bus that cannot be reached.

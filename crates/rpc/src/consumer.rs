@@ -2,7 +2,7 @@
 //!
 //! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for that reason is
 //! told by its unique id: one that is done already is acknowledged, and answered as it was before; one that is in work still
-//! is settled when that ends.
+//! is settled when that ends. Such a repeat is the same message over a new connection, or a copy that its sender sent again.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -61,32 +61,44 @@ struct Known {
 }
 
 enum Stage {
-    /// The latest delivery of it, which is to be settled in the end.
-    InWork(Incoming),
+    InWork(Deliveries),
     /// What was answered, if it was not too long.
     Finished(Option<Arc<[u8]>>),
 }
 
+/// All that is to be settled when a request ends.
+struct Deliveries {
+    latest: Incoming,
+    /// Those before it: over connections that are gone, or copies.
+    earlier: Vec<Incoming>,
+}
+
+impl From<Incoming> for Deliveries {
+    fn from(latest: Incoming) -> Deliveries {
+        Deliveries { latest, earlier: Vec::new() }
+    }
+}
+
 impl Known {
     /// Ends the work. Returns what is to be settled.
-    fn end(&mut self, id: &str) -> Option<Incoming> {
+    fn end(&mut self, id: &str) -> Option<Deliveries> {
         match self.requests.remove(id)? {
-            Stage::InWork(incoming) => Some(incoming),
+            Stage::InWork(deliveries) => Some(deliveries),
             Stage::Finished(_) => None,
         }
     }
 
     /// Ends the work, and remembers it.
-    fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Incoming> {
+    fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Deliveries> {
         let stage = self.requests.get_mut(id)?;
-        let Stage::InWork(incoming) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
+        let Stage::InWork(deliveries) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
         if self.finished.len() >= REMEMBERED
             && let Some(oldest) = self.finished.pop_front()
         {
             self.requests.remove(&oldest);
         }
         self.finished.push_back(Rc::clone(id));
-        Some(incoming)
+        Some(deliveries)
     }
 }
 
@@ -199,11 +211,13 @@ impl Consumer {
             Ok(request) => request,
             Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
         };
-        if incoming.tries >= self.tries {
-            let reason = format!("handed out {} times and never done", incoming.tries);
-            return self.bury(incoming, &request.method, request.context.request_id(), &reason);
+        let tries = incoming.tries;
+        let Some(mut work) = self.begin(&request, incoming) else { return };
+        if tries >= self.tries {
+            let Some(deliveries) = work.take() else { return };
+            let reason = format!("handed out {tries} times and never done");
+            return self.bury_all(deliveries, &request.method, request.context.request_id(), &reason);
         }
-        let Some(work) = self.begin(&request, incoming) else { return };
         tracing::debug!(
             request_id = request.context.request_id(),
             method = &*request.method,
@@ -227,19 +241,19 @@ impl Consumer {
     /// Takes the work up, unless it is done or in work already.
     fn begin(&self, request: &Request<'_>, incoming: Incoming) -> Option<Work<'_>> {
         let Some(id) = request.unique_id.as_deref() else {
-            return Some(Work { consumer: self, id: None, incoming: Some(incoming) });
+            return Some(Work { consumer: self, id: None, deliveries: Some(incoming.into()) });
         };
         let mut known = self.known.borrow_mut();
         let answer = match known.requests.get_mut(id) {
             None => {
                 let id: Rc<str> = id.into();
-                known.requests.insert(Rc::clone(&id), Stage::InWork(incoming));
-                return Some(Work { consumer: self, id: Some(id), incoming: None });
+                known.requests.insert(Rc::clone(&id), Stage::InWork(incoming.into()));
+                return Some(Work { consumer: self, id: Some(id), deliveries: None });
             }
-            Some(Stage::InWork(latest)) => {
+            Some(Stage::InWork(deliveries)) => {
                 count(&self.counts.duplicates);
-                // The one before came over a connection that is gone; it has nothing left to give back.
-                *latest = incoming;
+                let before = std::mem::replace(&mut deliveries.latest, incoming);
+                deliveries.earlier.push(before);
                 return None;
             }
             Some(Stage::Finished(answer)) => answer.clone(),
@@ -298,12 +312,13 @@ impl Consumer {
     /// Remembers that it is done, so that it is known if it comes again, and acknowledges it.
     fn finish(&self, work: &mut Work<'_>, answer: Option<Arc<[u8]>>) {
         let kept = answer.filter(|answer| answer.len() <= ANSWER_KEPT);
-        let incoming = match work.id.take() {
+        let deliveries = match work.id.take() {
             Some(id) => self.known.borrow_mut().finish(&id, kept),
-            None => work.incoming.take(),
+            None => work.deliveries.take(),
         };
-        if let Some(incoming) = incoming {
-            self.acknowledge(incoming);
+        if let Some(Deliveries { latest, earlier }) = deliveries {
+            self.acknowledge(latest);
+            earlier.into_iter().for_each(|incoming| self.acknowledge(incoming));
         }
     }
 
@@ -315,15 +330,23 @@ impl Consumer {
 
     /// A cast whose work panicked: nobody else hears of it, so it comes again, but not for ever.
     fn try_again(&self, mut work: Work<'_>, method: &str, request_id: &str, failure: &Failure) {
-        let Some(incoming) = work.take() else { return };
-        if incoming.tries + 1 >= self.tries {
-            let reason = format!("tried {} times: {failure}", incoming.tries + 1);
-            return self.bury(incoming, method, request_id, &reason);
+        let Some(deliveries) = work.take() else { return };
+        let tried = deliveries.latest.tries + 1;
+        if tried >= self.tries {
+            return self.bury_all(deliveries, method, request_id, &format!("tried {tried} times: {failure}"));
         }
         count(&self.counts.retried);
-        if let Err(error) = incoming.settle.retry() {
+        let Deliveries { latest, earlier } = deliveries;
+        if let Err(error) = latest.settle.retry() {
             tracing::debug!(topic = self.topic, %error, "it comes again by itself");
         }
+        earlier.into_iter().for_each(|incoming| self.acknowledge(incoming));
+    }
+
+    /// Gives a request up; one copy of it is enough.
+    fn bury_all(&self, deliveries: Deliveries, method: &str, request_id: &str, reason: &str) {
+        self.bury(deliveries.latest, method, request_id, reason);
+        deliveries.earlier.into_iter().for_each(|incoming| self.acknowledge(incoming));
     }
 
     fn bury(&self, incoming: Incoming, method: &str, request_id: &str, reason: &str) {
@@ -422,13 +445,14 @@ fn panicked(method: &str, payload: Box<dyn Any + Send>) -> Failure {
 struct Work<'a> {
     consumer: &'a Consumer,
     id: Option<Rc<str>>,
-    incoming: Option<Incoming>,
+    /// Of a request without an id.
+    deliveries: Option<Deliveries>,
 }
 
 impl Work<'_> {
     /// What is to be settled.
-    fn take(&mut self) -> Option<Incoming> {
-        let Some(id) = &self.id else { return self.incoming.take() };
+    fn take(&mut self) -> Option<Deliveries> {
+        let Some(id) = &self.id else { return self.deliveries.take() };
         self.consumer.known.borrow_mut().end(id)
     }
 }

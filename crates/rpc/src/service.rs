@@ -11,7 +11,7 @@ use greenloom::greenlet::GreenletExit;
 use greenloom::hub::now;
 use greenloom::queue::Queue;
 use greenloom::signal::{Signal, Signals};
-use greenloom::{Builder, GreenThread, sleep, spawn};
+use greenloom::{Builder, GreenThread, getcurrent, sleep, spawn};
 use serde::Serialize;
 
 use crate::connection::{Connection, Options};
@@ -314,28 +314,33 @@ impl Service {
     }
 
     /// Stops it: takes no more requests, waits for those in work at most for the [graceful timeout](Service::graceful_timeout), ends its
-    /// loops and its connection. Does nothing if it is not started.
+    /// loops and its connection. Does nothing if it is not started. One of its own loops that calls this ends here; a method that does
+    /// so waits for itself: it starts a green thread for it.
     pub fn stop(&self) {
-        self.shut_down(self.inner.graceful_timeout.get());
+        let caller = self.shut_down(self.inner.graceful_timeout.get());
         // Without a limit, and never closed.
         let _ = self.inner.news.put(News::Stopped);
+        drop(caller);
     }
 
-    fn shut_down(&self, timeout: Duration) {
+    /// Returns the loop that called this, if one did; it is ended by the drop.
+    fn shut_down(&self, timeout: Duration) -> Option<Ends> {
         let inner = &self.inner;
-        let Some(connection) = inner.connection.borrow().clone() else { return };
+        let connection = inner.connection.borrow().clone()?;
         connection.stop_taking();
         inner.manager.before_stop();
         if !connection.stop_consuming(timeout) {
             tracing::warn!(binary = inner.binary, ?timeout, "requests are still in work; they go back to the bus");
         }
         // Somebody else may have been quicker meanwhile.
-        if inner.connection.take().is_none() {
-            return;
-        }
-        inner.loops.take().iter().for_each(GreenThread::kill);
+        inner.connection.take()?;
+        let me = getcurrent().id();
+        let (mine, others): (Vec<_>, Vec<_>) =
+            inner.loops.take().into_iter().partition(|one| one.greenlet().id() == me);
+        others.iter().for_each(GreenThread::kill);
         connection.close();
         tracing::info!(binary = inner.binary, topic = inner.topic, "service stopped");
+        mine.into_iter().next().map(Ends)
     }
 
     /// Stops it gracefully, calls [`Manager::reset`] and starts it again. Requests that come meanwhile wait with the bus.
@@ -343,10 +348,12 @@ impl Service {
     /// # Errors
     /// As [`Service::start`].
     pub fn restart(&self) -> Result<(), Error> {
-        self.shut_down(self.inner.graceful_timeout.get());
+        let caller = self.shut_down(self.inner.graceful_timeout.get());
         self.inner.manager.reset();
         self.inner.restarts.set(self.inner.restarts.get() + 1);
-        self.start()
+        let started = self.start();
+        drop(caller);
+        started
     }
 
     /// Parks until it is stopped, by [`Service::stop`] or by a signal: `SIGTERM` and `SIGINT` stop it gracefully, a second one at
@@ -392,7 +399,7 @@ impl Service {
                     drop(spawn(move || service.stop()));
                 }
                 News::Signal(_) => {
-                    self.shut_down(Duration::ZERO);
+                    drop(self.shut_down(Duration::ZERO));
                     break;
                 }
             }

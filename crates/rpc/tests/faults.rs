@@ -166,6 +166,62 @@ fn a_request_that_comes_again_is_answered_again_and_not_worked_on() {
 }
 
 #[test]
+fn copies_of_a_request_in_work_wait_for_its_end() {
+    simulate(|| {
+        let bus = Bus::new();
+        let worked = Rc::new(Cell::new(0));
+        let counted = worked.clone();
+        let endpoint = Endpoint::new().method("work", move |_, _, ()| {
+            counted.set(counted.get() + 1);
+            sleep(10 * SECOND);
+            Ok(())
+        });
+        let server = Options { tries: 2, ..Options::default() }.connect_over(bus.connect());
+        server.create_consumer("t", [endpoint.build()], false).unwrap();
+        server.consume_in_threads().unwrap();
+        let topic = Address::Topic { exchange: "openstack".into(), topic: "t".into() };
+        let body = br#"{"method": "work", "_unique_id": "u"}"#;
+        let send = || bus.connect().send(&topic, Outgoing { body: body[..].into(), ..Outgoing::default() }).unwrap();
+        (0..3).for_each(|_| send());
+        sleep(SECOND);
+        let consumer = || server.stats().unwrap().consumers.remove(0);
+        assert_eq!((consumer().duplicates, consumer().queues[0].unsettled), (2, Some(3)));
+        sleep(10 * SECOND);
+        send();
+        sleep(SECOND);
+        let consumer = consumer();
+        assert_eq!((worked.get(), consumer.received, consumer.buried), (1, 4, 0));
+        assert_eq!((consumer.queues[0].ready, consumer.queues[0].unsettled), (0, Some(0)));
+    });
+}
+
+#[test]
+fn what_comes_again_over_a_new_connection_while_it_is_in_work_is_no_poison() {
+    simulate(|| {
+        let bus = Bus::new();
+        let worked = Rc::new(Cell::new(0));
+        let counted = worked.clone();
+        let endpoint = Endpoint::new().method("work", move |_, _, ()| {
+            counted.set(counted.get() + 1);
+            sleep(10 * SECOND);
+            Ok("done")
+        });
+        let server = Options { tries: 1, ..Options::default() }.connect_over(bus.connect());
+        server.create_consumer("t", [endpoint.build()], false).unwrap();
+        server.consume_in_threads().unwrap();
+        client(&bus).cast("work", &()).unwrap();
+        for _ in 0..3 {
+            sleep(SECOND);
+            bus.cut(Duration::ZERO);
+        }
+        sleep(20 * SECOND);
+        let consumer = server.stats().unwrap().consumers.remove(0);
+        assert_eq!((worked.get(), consumer.duplicates, consumer.buried), (1, 3, 0));
+        assert_eq!((consumer.queues[0].ready, consumer.queues[0].unsettled), (0, Some(0)));
+    });
+}
+
+#[test]
 fn poison_is_tried_so_many_times_and_kept() {
     simulate(|| {
         let bus = Bus::new();

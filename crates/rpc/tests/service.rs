@@ -255,6 +255,27 @@ fn a_periodic_task_that_panics_or_takes_long_goes_on() {
 }
 
 #[test]
+fn a_loop_can_stop_or_restart_its_service_and_ends_with_it() {
+    for restart in [false, true] {
+        simulate(move || {
+            let agent = Agent::default();
+            let service = Service::create("agent", "topic", Duration::ZERO, agent.clone());
+            service.start().unwrap();
+            let calls = Rc::new(Cell::new(0));
+            let (counted, stopping) = (calls.clone(), service.clone());
+            service.every("stops it", SECOND, SECOND, move || {
+                counted.set(counted.get() + 1);
+                if restart { stopping.restart().unwrap() } else { stopping.stop() }
+            });
+            sleep(60 * SECOND);
+            assert_eq!((calls.get(), service.report().restarts), (1, u32::from(restart)));
+            assert_eq!(service.connection().is_some(), restart);
+            service.stop();
+        });
+    }
+}
+
+#[test]
 fn wait_returns_when_somebody_stops_it() {
     let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
     let stopping = service.clone();

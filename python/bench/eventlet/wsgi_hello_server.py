@@ -1,4 +1,5 @@
-"""The server of ``wsgi_hello.py``: hello world on a free port, which is printed; the access log goes to /dev/null, or nowhere."""
+"""The server of ``wsgi_hello.py``: hello world on a free port, which it prints. Its access log goes to /dev/null, or
+nowhere."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """A load generator for HTTP keep-alive: ``wsgi_load.py HOST PORT CONNECTIONS SECONDS``.
 
-Every connection has one request under way. Prints how many responses came, and in how many seconds. It is one epoll loop over
-plain sockets, so that it needs nothing but Python and costs less than any server it loads.
+Every connection has one request under way. Prints how many responses came, and in how many seconds. It is one epoll
+loop over plain sockets, so that it needs nothing but Python and costs less than any server it loads.
 """
 
 import select

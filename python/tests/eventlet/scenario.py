@@ -18,7 +18,7 @@ def ticks():
     def tick():
         while True:
             count[0] += 1
-            eventlet.sleep(0.01)
+            eventlet.sleep(0.001)
     eventlet.spawn(tick)
     return count
 
@@ -37,11 +37,15 @@ def exclusion(get):
 """
 
 
+# CPython 3.12 and later warn of every fork in a process with OS threads.
+_QUIET = ["-W", "ignore:This process:DeprecationWarning"]
+
+
 class Scenario(unittest.TestCase):
     def run_program(self, program, *options, seconds=40, **env):
         """Runs a program, which must end by itself and without an error. Returns what it printed, errors included."""
         done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", *options, "-c", _PROLOGUE + textwrap.dedent(program)],
+            [sys.executable, "-X", "faulthandler", *options, *_QUIET, "-c", _PROLOGUE + textwrap.dedent(program)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,4 +1,4 @@
-"""Websockets: what the other side may do wrong, what comes with the handshake, the rules of frames and of compression."""
+"""Websockets: what the other side may do wrong, what comes with the handshake, the rules of frames."""
 
 import os
 import struct
@@ -159,7 +159,8 @@ class WebSockets(ServerCase):
 
     def test_frames_that_must_not_be_sent_are_not(self):
         ws = websocket.RFC6455WebSocket(None, {})
-        for arguments in ({"control_code": 3}, {"control_code": 9, "final": False}, {"control_code": 9, "continuation": True}):
+        ping = {"control_code": 9}
+        for arguments in ({"control_code": 3}, {**ping, "final": False}, {**ping, "continuation": True}):
             with self.assertRaises(websocket.ProtocolError):
                 ws._pack_message(b"", **arguments)
         with self.assertRaises(websocket.ProtocolError):
@@ -173,10 +174,13 @@ class WebSockets(ServerCase):
 
         plain = {"server_no_context_takeover": False, "client_no_context_takeover": False}
         self.assertEqual(agree("permessage-deflate"), plain)
-        self.assertEqual(agree("x, Permessage-Deflate; client_max_window_bits"), {**plain, "client_max_window_bits": 15})
-        self.assertEqual(agree('permessage-deflate; server_max_window_bits="10"'), {**plain, "server_max_window_bits": 10})
+        self.assertEqual(
+            agree("x, Permessage-Deflate; client_max_window_bits"), {**plain, "client_max_window_bits": 15})
+        self.assertEqual(
+            agree('permessage-deflate; server_max_window_bits="10"'), {**plain, "server_max_window_bits": 10})
         self.assertEqual(agree("permessage-deflate; server_max_window_bits=8, permessage-deflate"), plain)
-        for refused in ("x", "permessage-deflate; server_max_window_bits=8", "permessage-deflate; client_max_window_bits=16",
+        for refused in ("x", "permessage-deflate; server_max_window_bits=8",
+                        "permessage-deflate; client_max_window_bits=16",
                         "permessage-deflate; client_max_window_bits=many", ""):
             self.assertIsNone(agree(refused), refused)
 
@@ -229,7 +233,8 @@ class WebSockets(ServerCase):
     def test_broken_handshakes_of_the_drafts_are_refused(self):
         self.serve(echo, debug=False)
         head = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%s\r\n12345678"
-        for headers in (b"", b"Origin: x\r\nSec-WebSocket-Key1: 1 2\r\n", b"Origin: x\r\nSec-WebSocket-Key1: 12\r\nSec-WebSocket-Key2: 1 2\r\n",
+        for headers in (b"", b"Origin: x\r\nSec-WebSocket-Key1: 1 2\r\n",
+                        b"Origin: x\r\nSec-WebSocket-Key1: 12\r\nSec-WebSocket-Key2: 1 2\r\n",
                         b"Origin: x\r\nSec-WebSocket-Key1: 9999999999999 9\r\nSec-WebSocket-Key2: 1 2\r\n"):
             self.assertIn(" 400 ", read_response(self.send(head % headers))[0], headers)
 

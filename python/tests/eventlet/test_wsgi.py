@@ -44,12 +44,13 @@ class Paths:
                       b"Content-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 2\r\nX-Empty:\r\n\r\nhi")
         environ = seen[0]
         expected = {
-            "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "RAW_PATH_INFO": "/evil/%7Ea%2Fb%FF", "PATH_INFO": "/evil/~a/b\xff",
-            "QUERY_STRING": "q=%20", "CONTENT_TYPE": "a/b", "CONTENT_LENGTH": "2", "SERVER_PROTOCOL": "HTTP/1.0",
-            "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.address[1]), "REMOTE_ADDR": "127.0.0.1",
-            "GATEWAY_INTERFACE": "CGI/1.1", "HTTP_HOST": "here", "HTTP_X_TWICE": "0,1,2", "HTTP_X_EMPTY": "", "CUSTOM": "yes",
-            "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": False,
-            "wsgi.run_once": False, "wsgi.errors": sys.stderr, "eventlet.posthooks": [],
+            "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "RAW_PATH_INFO": "/evil/%7Ea%2Fb%FF",
+            "PATH_INFO": "/evil/~a/b\xff", "QUERY_STRING": "q=%20", "CONTENT_TYPE": "a/b", "CONTENT_LENGTH": "2",
+            "SERVER_PROTOCOL": "HTTP/1.0", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.address[1]),
+            "REMOTE_ADDR": "127.0.0.1",
+            "GATEWAY_INTERFACE": "CGI/1.1", "HTTP_HOST": "here", "HTTP_X_TWICE": "0,1,2", "HTTP_X_EMPTY": "",
+            "CUSTOM": "yes", "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True,
+            "wsgi.multiprocess": False, "wsgi.run_once": False, "wsgi.errors": sys.stderr, "eventlet.posthooks": [],
             "headers_raw": (
                 ("host", "here"), ("X-Twice", "1"), ("x-twice", "2"), ("X_Not", "y"), ("Content-Type", "a/b"),
                 ("Content-Type", "c/d"), ("Content-Length", "2"), ("X-Empty", "")),
@@ -118,8 +119,8 @@ class Paths:
             def close(self):
                 Closing.closed = True
 
-        cases = [[b"hello"], (b"hel", b"lo"), ["hello"], [b"", b"hello"], iter([b"hel", b"", b"lo"]), Closing([b"hello"]),
-                 [bytearray(b"hello")]]
+        cases = [[b"hello"], (b"hel", b"lo"), ["hello"], [b"", b"hello"], iter([b"hel", b"", b"lo"]),
+                 Closing([b"hello"]), [bytearray(b"hello")]]
         for body in cases:
             with self.subTest(body):
                 self.serve(answering(body=body))
@@ -166,7 +167,9 @@ class Paths:
 
     def test_a_body_that_was_not_read_does_not_become_a_request(self):
         self.serve(answering())
-        for body in (b"Content-Length: 18\r\n\r\n" + GET, b"Transfer-Encoding: chunked\r\n\r\n12\r\n" + GET + b"\r\n0\r\n\r\n"):
+        plain = b"Content-Length: 18\r\n\r\n" + GET
+        chunked = b"Transfer-Encoding: chunked\r\n\r\n12\r\n" + GET + b"\r\n0\r\n\r\n"
+        for body in (plain, chunked):
             answer = self.exchange(b"POST / HTTP/1.1\r\n" + body + GET)
             self.assertEqual(answer.count(b"200 OK"), 2)
 
@@ -192,6 +195,22 @@ class Paths:
         with self.assertRaises(BaseException):
             server.wait()
         self.assertEqual(self.pool.running(), 0)
+
+    def test_a_killed_request_does_not_wait_for_its_body(self):
+        threads = []
+
+        def app(environ, start_response):
+            threads.append(eventlet.getcurrent())
+            eventlet.sleep(60)
+
+        self.serve(app)
+        client = self.send(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        with eventlet.Timeout(5):
+            while not threads:
+                eventlet.sleep(0.01)
+            threads[0].kill()
+            self.pool.waitall()
+        self.assertEqual(read_all(client), b"")
 
     def test_clients_of_a_unix_socket_are_idle_each_for_itself(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -338,18 +357,23 @@ class NativePath(Paths, ServerCase):
 
     protocol = wsgi.HttpProtocol
 
-    def test_it_is_taken(self):
-        handlers = []
+    def test_it_is_taken_also_if_what_comes_after_reading_is_overridden(self):
+        calls = []
 
         class Watching(wsgi.HttpProtocol):
+            def log_date_time_string(self):
+                calls.append((self._is_fast, self.command, self.headers["x-a"], type(self.headers)))
+                return "now"
+
             def finish(self):
-                handlers.append(self)
+                calls.append(self.environ)
                 super().finish()
 
         self.serve(answering(), protocol=Watching)
-        self.exchange(GET)
-        self.assertTrue(handlers[0]._is_fast)
-        self.assertEqual(handlers[0].headers.items(), [])
+        self.exchange(b"GET / HTTP/1.1\r\nX-A: b\r\n\r\n")
+        eventlet.sleep(0)
+        # An idle connection keeps nothing of its last request.
+        self.assertEqual(calls, [(True, "GET", "b", http.client.HTTPMessage), None])
 
     def test_a_patched_method_is_honoured(self):
         original = wsgi.HttpProtocol.get_environ
@@ -399,7 +423,8 @@ class OverridablePath(Paths, ServerCase):
 
         self.serve(echo, protocol=Hooked)
         self.exchange(b"GET /a HTTP/1.1\r\nX-A: b\r\n\r\n")
-        self.assertEqual(calls, [(wsgi.STATE_IDLE, b"GET /a HTTP/1.1\r\n"), ("", "GET", "/a", "b"), (wsgi.STATE_IDLE, b"")])
+        self.assertEqual(
+            calls, [(wsgi.STATE_IDLE, b"GET /a HTTP/1.1\r\n"), ("", "GET", "/a", "b"), (wsgi.STATE_IDLE, b"")])
 
     def test_a_parser_of_its_own_is_held_to_the_same_framing(self):
         class OwnParser(wsgi.HttpProtocol):
@@ -412,8 +437,9 @@ class OverridablePath(Paths, ServerCase):
 
         self.serve(echo, protocol=OwnParser)
         self.assertTrue(self.exchange(b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").endswith(b"POST /a hi"))
-        for headers in (b"Content-Length: 1\r\nContent-Length: 2\r\n", b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
-                        b"Content-Length: +2\r\n", b"Transfer-Encoding: gzip, chunked\r\n"):
+        for headers in (b"Content-Length: 1\r\nContent-Length: 2\r\n", b"Content-Length: +2\r\n",
+                        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+                        b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: \x0bchunked\r\n"):
             self.assertIn(b" 400 ", self.exchange(b"POST / HTTP/1.1\r\n" + headers + b"\r\nhi").split(b"\r\n")[0])
 
 

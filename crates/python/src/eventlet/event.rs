@@ -141,6 +141,7 @@ fn refuse(message: &str) -> Result<Owned> {
 pub fn class() -> Class<Event> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::<Event>::new()
+        .init(|_, args| args.parse::<0>("Event", [], 0).map(drop))
         .slot(ffi::Py_tp_repr, repr as *mut c_void)
         .method(
             c"send",

@@ -690,6 +690,11 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let end = end(this);
+        let thread = here()?;
+        if !end.done.get() {
+            // Making the hub may let other threads run: it must be there for them to wake us through.
+            hub_object(thread)?;
+        }
         if end.done.get() {
             return match end.outcome() {
                 Outcome::Value(value) => Ok(value),
@@ -699,7 +704,6 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
                 }
             };
         }
-        let thread = here()?;
         if thread.current() == this.cast() {
             return ffi::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
         }

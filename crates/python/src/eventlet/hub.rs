@@ -93,7 +93,7 @@ struct Statistics {
     lag: Cell<u64>,
     longest_lag: Cell<u64>,
     /// Nanoseconds from one look at I/O to the next, the most.
-    longest_turn: Cell<u64>,
+    longest_block: Cell<u64>,
 }
 
 static HUB: ClassCell = ClassCell::unbuilt();
@@ -497,6 +497,15 @@ impl Hub {
         Ok(())
     }
 
+    /// Forgets all that waits, and closes the poller. The thread must have ended.
+    pub fn close(&self) {
+        self.clear();
+        let io = self.io.take();
+        // SAFETY: the interpreter's lock is held, and nobody waits.
+        let polling = unsafe { (*self.polling.get()).take() };
+        drop((io, polling));
+    }
+
     /// Forgets all that is ready or waits for its time.
     fn clear(&self) {
         self.canceled.set(0);
@@ -513,25 +522,36 @@ impl Hub {
         // SAFETY: the caller's word.
         unsafe {
             while this.has_closed.get() {
-                if !ffi::truth(call_hub(object, c"_close_next", [])?.as_ptr())? {
-                    this.has_closed.set(false);
+                match call_hub(object, c"_close_next", []) {
+                    Ok(more) => this.has_closed.set(ffi::truth(more.as_ptr())?),
+                    // Who was told has ended with this error.
+                    Err(Raised) => Hub::report(this, None, None)?,
                 }
-            }
-            let blocking = this.debug_blocking.get();
-            if blocking {
-                call_hub(object, c"block_detect_pre", [])?;
             }
             let now = this.time()?;
             this.begin_turn(Some(now));
-            Hub::drain(this)?;
-            if blocking {
-                call_hub(object, c"block_detect_post", [])?;
-            }
+            Hub::drain_watched(this)?;
             let took = this.time()?.since(now).as_nanos() as u64;
-            this.statistics.longest_turn.set(this.statistics.longest_turn.get().max(took));
+            this.statistics.longest_block.set(this.statistics.longest_block.get().max(took));
             Hub::look_at_io(this)?;
             this.stage.set(Stage::Io);
-            Hub::drain(this)
+            Hub::drain_watched(this)
+        }
+    }
+
+    /// As [`drain`](Self::drain), with the alarm for what takes too long, if it is wanted.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if !this.debug_blocking.get() {
+                return Hub::drain(this);
+            }
+            call_hub(this.as_ptr(), c"block_detect_pre", [])?;
+            Hub::drain(this)?;
+            call_hub(this.as_ptr(), c"block_detect_post", []).map(drop)
         }
     }
 
@@ -634,7 +654,7 @@ impl Hub {
     unsafe fn look_at_io(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let wait = if !this.ready.borrow().is_empty() || this.stopping.get() {
+            let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
                 0.0
             } else {
                 let next = this.timers.borrow().next_at();
@@ -673,7 +693,8 @@ impl Hub {
         unsafe {
             let wait = park::duration(seconds);
             let polling = this.polling()?;
-            if wait.is_zero() && !polling.has_waiters() {
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
             this.statistics.polls.set(this.statistics.polls.get() + 1);
@@ -758,7 +779,7 @@ pub fn class() -> Class<Hub> {
         )
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
         .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
-            fired, polls; timer_lag and longest_timer_lag, longest_turn in seconds; ready, timers_pending, readers_and_writers.")
+            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
         .property(c"running", |this| Ok(Owned::bool(this.running.get())), set_running, c"Whether the loop runs.")
@@ -794,6 +815,7 @@ pub fn class() -> Class<Hub> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         class::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        class::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
         class::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
         class::function(
             c"_current_hub",
@@ -1020,7 +1042,7 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         if !this.own_wait.get() {
             // Called by an override of wait: the loop does not know that there may be something.
             this.stage.set(Stage::Io);
-            Hub::drain(this)?;
+            Hub::drain_watched(this)?;
         }
     }
     Ok(Owned::none())
@@ -1055,7 +1077,7 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
         if let Some(polling) = polling {
-            polling.forget(fd, || super::io::closed_error())?;
+            polling.forget(fd, super::io::closed_error)?;
         }
         let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
         if listens {
@@ -1081,6 +1103,24 @@ pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
         }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+    }
+}
+
+/// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = thread.hub.get();
+        let native = thread.hub.plain().filter(|hub| hub.polls_itself());
+        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
+        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
+            return Ok(());
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
     }
 }
 
@@ -1110,8 +1150,8 @@ fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
             in_seconds(&told.lag),
             c"longest_timer_lag".as_ptr(),
             in_seconds(&told.longest_lag),
-            c"longest_turn".as_ptr(),
-            in_seconds(&told.longest_turn),
+            c"longest_block".as_ptr(),
+            in_seconds(&told.longest_block),
             c"ready".as_ptr(),
             this.ready.borrow().len(),
             c"timers_pending".as_ptr(),
@@ -1127,8 +1167,8 @@ fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
 }
 
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
-    // SAFETY: a live object.
     match greenlet {
+        // SAFETY: a live object.
         Some(greenlet) if unsafe { object::is_greenlet(greenlet.as_ptr()) } => {
             this.greenlet.set(Some(greenlet));
             Ok(())
@@ -1225,6 +1265,20 @@ fn current_hub(_: Args<'_>) -> Result<Owned> {
         }
         let hub = (*thread).hub.get();
         Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
+    }
+}
+
+fn hubs(_: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter; the objects are collected before any code can run.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(0))?;
+        for (ident, hub) in crate::thread::hubs() {
+            let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
+            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use super::park::{Outcome, Ticket};
 use crate::ffi::Owned;
+use crate::greenlet::body;
 
 /// The line. Each greenlet in it may bring something, of type `T`.
 pub struct Line<T = ()>(RefCell<Places<T>>);
@@ -97,8 +98,7 @@ impl<T> Line<T> {
     where
         T: Clone,
     {
-        while let Some(ticket) = self.mark_called() {
-            let (number, ticket) = ticket;
+        while let Some((number, ticket)) = self.mark_called() {
             if ticket.wake(Outcome::none()) {
                 return true;
             }
@@ -170,6 +170,18 @@ impl<T> Line<T> {
     #[inline]
     pub fn has_waiting(&self) -> bool {
         !self.0.borrow().waiting.is_empty()
+    }
+
+    /// Forgets who was called and cannot come, as its OS thread has ended since.
+    #[inline]
+    pub fn forget_dead(&self) {
+        // Those who live leave soon, so that the others come to the front.
+        // SAFETY: tickets keep their greenlets.
+        let is_dead = |place: &Place<T>| unsafe { body(place.ticket.greenlet()).is_thread_dead() };
+        while self.0.borrow().called.front().is_some_and(is_dead) {
+            let place = self.0.borrow_mut().called.pop_front();
+            drop(place);
+        }
     }
 
     /// The tickets of those who bring something of which `wanted` is true.

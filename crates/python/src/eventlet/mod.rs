@@ -4,10 +4,11 @@
 //! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
 //! - [`timer`]: timers as Python sees them.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
-//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`line`] is how they stand in
+//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`mod@line`] is how they stand in
 //!   line there.
 //! - [`local`]: values of which each green thread has its own.
 //! - [`io`]: file descriptors, edge-triggered.
+//! - [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
@@ -20,6 +21,7 @@ pub mod io;
 pub mod line;
 pub mod local;
 pub mod park;
+pub mod patch;
 pub mod pool;
 pub mod queue;
 pub mod semaphore;
@@ -30,6 +32,7 @@ pub mod work;
 use std::cell::Cell;
 use std::ptr;
 
+use crate::class::This;
 use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Result, Slot};
 use crate::thread::Thread;
 
@@ -53,6 +56,17 @@ impl HubSlot {
         let plain = hub.as_ref().and_then(|hub| unsafe { Hub::if_plain(hub.as_ptr()) });
         self.plain.set(plain.map_or(ptr::null(), ptr::from_ref));
         self.object.set(hub);
+    }
+
+    /// The thread has ended: lets go of the hub. What is left on the stack of its loop keeps it, but not what it has open.
+    pub fn end(&self) {
+        if let Some(hub) = self.object.object() {
+            // SAFETY: kept by the reference; nobody waits in it any more.
+            if let Some(hub) = unsafe { This::<Hub>::try_of(hub.as_ptr()) } {
+                hub.close();
+            }
+        }
+        self.set(None);
     }
 
     /// Looks anew whether the hub is plain, after something of it was overridden.
@@ -117,6 +131,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.extend(hub::functions());
     functions.extend(io::functions());
     functions.extend(local::functions());
+    functions.extend(patch::functions());
     functions.extend(socket::functions());
     functions
 }

@@ -79,7 +79,8 @@ impl Ticket {
         }
         // SAFETY: a valid ticket's greenlet has begun, so it has a handle; the record's objects are guarded by the lock.
         unsafe {
-            let Some(record) = body(self.greenlet()).handle().and_then(|handle| handle.record().as_ref()) else {
+            let handle = body(self.greenlet()).handle().filter(|handle| handle.is_alive());
+            let Some(record) = handle.and_then(|handle| handle.record().as_ref()) else {
                 return false;
             };
             match record.hub.plain() {

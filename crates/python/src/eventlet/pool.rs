@@ -104,8 +104,8 @@ impl Pool {
     }
 
     /// Waits for a free place.
-    fn enter(&self, thread: &Thread) -> Result<()> {
-        let entered = self.with_free(|free| free.acquire(thread))?;
+    fn enter(&self) -> Result<()> {
+        let entered = self.with_free(Semaphore::acquire)?;
         if entered.is_err() {
             // SAFETY: called with the interpreter's lock.
             unsafe {
@@ -192,7 +192,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
         }
-        this.enter(thread)?;
+        this.enter()?;
         let started = green_thread::spawn_prepared(thread, wants_result, function, rest, kwargs, |greenlet| {
             let body = body(greenlet.as_ptr().cast());
             body.pool.set(Some(this.owned()));

@@ -237,6 +237,8 @@ fn settle(this: This<'_, Queue>) -> Result<()> {
     if !this.getters.has_waiting() && !this.putters.has_waiting() {
         return Ok(());
     }
+    this.getters.forget_dead();
+    this.putters.forget_dead();
     let size = this.size()?;
     while (this.getters.called() as i64) < size + this.putters.len() as i64 && this.getters.call() {}
     let room = room(this, size);
@@ -465,12 +467,16 @@ fn whether_to_block(block: *mut PyObject) -> Result<bool> {
     if block.is_null() { Ok(true) } else { unsafe { ffi::truth(block) } }
 }
 
-/// A limit: none for None and, in the constructor, for negative numbers.
+/// A limit: none for None. A fraction counts as room for one more.
 fn to_limit(value: *mut PyObject) -> Result<Option<i64>> {
     // SAFETY: a live object or null.
     unsafe {
         if value.is_null() || value == ffi::Py_None() {
             return Ok(None);
+        }
+        if ffi::PyFloat_Check(value) != 0 {
+            let limit = ffi::float(value)?.ceil();
+            return Ok((limit < i64::MAX as f64).then_some(limit as i64));
         }
         ffi::integer(value).map(Some)
     }

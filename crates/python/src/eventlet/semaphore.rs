@@ -1,7 +1,7 @@
 //! `Semaphore`, `BoundedSemaphore` and `Lock`.
 //!
-//! A lock stands under all of `threading` when that is patched, so nothing here allocates on the way or runs Python code in
-//! the middle: a garbage collection or a signal that comes at any point finds the state whole.
+//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on the
+//! way: a garbage collection or a signal, which come only there, find the state whole.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
@@ -14,7 +14,6 @@ use super::line::{Line, Stood};
 use super::park::{self, Ticket, park_until};
 use crate::class::{Args, Class, ClassCell, Payload, This};
 use crate::ffi::{self, Global, GlobalObject, Owned, PyObject, PyTypeObject, Raised, Result};
-use crate::thread::Thread;
 
 /// The state of a semaphore.
 pub struct Semaphore {
@@ -84,7 +83,10 @@ impl Semaphore {
     /// As many are called as there are units to take.
     #[inline]
     fn settle(&self) {
-        while self.line.has_waiting() && (self.line.called() as i64) < self.counter.get() && self.line.call() {}
+        if self.line.has_waiting() {
+            self.line.forget_dead();
+            while (self.line.called() as i64) < self.counter.get() && self.line.call() {}
+        }
     }
 
     /// As [`settle`](Self::settle), with an exception pending.
@@ -110,19 +112,20 @@ impl Semaphore {
 
     /// Takes one, behind who waits already. Waits until that is possible.
     #[inline]
-    pub fn acquire(&self, thread: &Thread) -> Result<()> {
+    pub fn acquire(&self) -> Result<()> {
         if self.line.is_empty() && self.try_acquire() {
             return Ok(());
         }
         // Without a deadline it never gives up.
-        self.acquire_slowly(thread, None).map(drop)
+        self.acquire_slowly(None).map(drop)
     }
 
     /// Waits in the line. Returns false when the time is up.
     #[cold]
-    fn acquire_slowly(&self, thread: &Thread, deadline: Option<Time>) -> Result<bool> {
-        // SAFETY: called with the interpreter's lock, in the thread of the record.
+    fn acquire_slowly(&self, deadline: Option<Time>) -> Result<bool> {
+        // SAFETY: called with the interpreter's lock.
         unsafe {
+            let thread = here()?;
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
             let mut ticket = Ticket::take(thread);
@@ -152,8 +155,7 @@ impl Semaphore {
 
     fn acquire_with(&self, args: Args<'_>) -> Result<Owned> {
         if args.positional.is_empty() && !args.has_keywords() {
-            // SAFETY: called by the interpreter.
-            unsafe { self.acquire(here()?)? };
+            self.acquire()?;
             return Ok(Owned::bool(true));
         }
         let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
@@ -172,12 +174,11 @@ impl Semaphore {
             if !blocking {
                 return Ok(Owned::bool(self.try_acquire()));
             }
-            let thread = here()?;
             if !timed {
-                self.acquire(thread)?;
+                self.acquire()?;
                 return Ok(Owned::bool(true));
             }
-            Ok(Owned::bool(self.try_acquire() || self.acquire_slowly(thread, park::deadline(timeout)?)?))
+            Ok(Owned::bool(self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
         }
     }
 }
@@ -256,13 +257,11 @@ fn is_native(this: This<'_, Semaphore>) -> bool {
 }
 
 fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if is_native(this) {
-            this.acquire(here()?)?;
-        } else {
-            ffi::call_method(this.as_ptr(), ACQUIRE.object(), [])?;
-        }
+    if is_native(this) {
+        this.acquire()?;
+    } else {
+        // SAFETY: called by the interpreter.
+        unsafe { ffi::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
     Ok(Owned::none())
 }

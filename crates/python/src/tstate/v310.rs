@@ -178,6 +178,8 @@ impl Saved {
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());
             (*state).context_ver += 1;
+            // Its own stack has room for all of the limit, whoever begins it.
+            (*state).recursion_depth = 0;
             (*state).exc_state = NOT_HANDLING;
             (*state).exc_info = &raw mut (*state).exc_state;
             (*entry).use_tracing = (*(*state).cframe).use_tracing;
@@ -195,6 +197,8 @@ impl Saved {
     pub unsafe fn end(&mut self, state: *mut ThreadState) {
         // SAFETY: the caller's word.
         unsafe {
+            // None, once an exception was handled.
+            self.exc_state = std::mem::replace(&mut (*state).exc_state, NOT_HANDLING);
             self.context = std::mem::replace(&mut (*state).context, ptr::null_mut());
             (*state).root_cframe.use_tracing = (*(*state).cframe).use_tracing;
             (*state).cframe = &raw mut (*state).root_cframe;

@@ -198,6 +198,8 @@ impl Saved {
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());
             (*state).context_ver += 1;
+            // Its own stack has room for all of the limit, whoever begins it.
+            (*state).recursion_remaining = (*state).recursion_limit;
             (*state).exc_state = NOT_HANDLING;
             (*state).exc_info = &raw mut (*state).exc_state;
             (*state).c_recursion_remaining = stacks::c_budget(stack.len());

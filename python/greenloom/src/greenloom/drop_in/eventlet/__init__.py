@@ -12,10 +12,14 @@ queue, an event, some seconds. Code reads as if it blocked.
 The names and their meaning are those of eventlet 0.41; see Greenloom's documentation for what is different.
 """
 
+import greenlet
 from greenlet import getcurrent
 
 from eventlet import convenience, event, greenpool, greenthread, patcher, queue, semaphore, support, timeout
 from eventlet._version import __version__
+
+#: Tells that this is not the stock package.
+__greenloom__ = True
 
 connect = convenience.connect
 listen = convenience.listen

@@ -106,6 +106,8 @@ class Input:
     headers_sent = None
     _chunk_state = 0
     _decoded = b""
+    # What was wrong with the chunks: there is no way back to the next request then.
+    _damage = None
 
     def __init__(self, rfile, content_length, sock, wfile=None, wfile_line=None, chunked_input=False):
         self.rfile = rfile
@@ -183,7 +185,7 @@ class Input:
     def is_read(self):
         """Whether the connection is at the end of this body."""
         if self.chunked_input:
-            return self._chunk_state == CHUNKS_END
+            return self._chunk_state == CHUNKS_END and self._damage is None
         return self.position >= (self.content_length or 0)
 
     @property
@@ -198,7 +200,7 @@ class Input:
         self.hundred_continue_headers = headers
 
     def send_hundred_continue_response(self):
-        """Sends a 100 response now, unless the response itself has begun. After a chunked body, another one may follow."""
+        """Sends a 100 response now, unless the response itself has begun. After a chunked body another may follow."""
         if self.headers_sent:
             return
         lines = [self.wfile_line]
@@ -229,6 +231,8 @@ class Input:
 
     def _read_decoded(self, limit):
         """Data from the chunks, at most ``limit`` bytes; none only at the body's end."""
+        if self._damage is not None:
+            raise ChunkReadError(self._damage)
         limit = LARGE_RECEIVE_SIZE if limit is None else min(limit, LARGE_RECEIVE_SIZE)
         if self._decoded:
             data, self._decoded = self._decoded[:limit], self._decoded[limit:]
@@ -254,9 +258,9 @@ class Input:
         try:
             _, used, state = _native.http_chunks(line, self._chunk_state, 1)
         except ValueError as error:
-            self._chunk_state = CHUNKS_END
-            raise ChunkReadError(str(error)) from None
+            self._damage = str(error)
+            raise ChunkReadError(self._damage) from None
         if used != len(line) or not line:
-            self._chunk_state = CHUNKS_END
-            raise ChunkReadError("unexpected end of file between chunks")
+            self._damage = "unexpected end of file between chunks"
+            raise ChunkReadError(self._damage)
         self._chunk_state = state

@@ -1,4 +1,4 @@
-"""The response's side of ``eventlet.wsgi``: what ``start_response`` and ``write`` do, and what an application's result becomes."""
+"""The response's side of ``eventlet.wsgi``: what ``write`` does, and what an application's result becomes."""
 
 import os
 import socket
@@ -10,28 +10,14 @@ from greenloom import _native
 __all__ = ["FileWrapper", "Response"]
 
 HAS_LENGTH = _native.HTTP_HAS_LENGTH
-HAS_CONNECTION = _native.HTTP_HAS_CONNECTION
 SAYS_CLOSE = _native.HTTP_SAYS_CLOSE
 NO_ENDING = _native.HTTP_NO_ENDING
 CHUNKED_ENDING = _native.HTTP_CHUNKED_ENDING
 
-# A result up to this size goes out in one piece, with its head.
-ONE_PIECE = 64 << 10
-
-def _one_piece(result):
-    """The body that a list or tuple of a few bytes is; None for anything else."""
-    if type(result) is not list and type(result) is not tuple:
-        return None
-    try:
-        body = result[0] if len(result) == 1 else b"".join(result)
-    except TypeError:
-        return None
-    return body if type(body) is bytes and len(body) <= ONE_PIECE else None
-
 
 class FileWrapper:
-    """``environ['wsgi.file_wrapper']``: a file as a result. A regular file goes from the kernel's cache to a plain socket
-    without passing through Python; anything else is read in blocks of ``blksize`` bytes."""
+    """``environ['wsgi.file_wrapper']``: a file as a result. A regular file goes from the kernel's cache to a plain
+    socket without passing through Python; anything else is read in blocks of ``blksize`` bytes."""
 
     def __init__(self, filelike, blksize=64 << 10):
         self.filelike = filelike
@@ -55,38 +41,21 @@ class FileWrapper:
         return descriptor, position, max(0, status.st_size - position)
 
 
-class Response:
-    """One response. Its methods :meth:`start` and :meth:`write` are given to the application.
+class Response(_native.HttpResponse):
+    """One response. Its methods ``start`` and :meth:`write` are given to the application.
 
     ``handler`` is the connection's :class:`eventlet.wsgi.HttpProtocol`, whose ``close_connection`` is set when the
-    response says so.
+    response says so; ``input`` is the request's body.
     """
 
-    __slots__ = ("bodyless", "chunked", "code", "declared", "flags", "handler", "head", "input", "length", "sent", "written")
+    # Whether the status or the method forbids a body; whether it comes in chunks.
+    bodyless = chunked = False
 
-    def __init__(self, handler, request_input):
-        self.handler = handler
-        self.input = request_input
-        self.head = None
-        self.code = 200
-        self.flags = 0
-        self.sent = self.chunked = self.bodyless = False
-        # What Content-Length says, or -1; how much of the body was written; all that was sent, for the log.
-        self.declared = -1
-        self.written = self.length = 0
-
-    def start(self, status, response_headers, exc_info=None):
-        """``start_response`` of PEP 3333."""
-        if exc_info:
-            try:
-                if self.sent:
-                    raise exc_info[1].with_traceback(exc_info[2])
-            finally:
-                exc_info = None
-        handler = self.handler
-        self.head, self.code, self.flags, self.declared = _native.http_response(
-            handler.protocol_version, status, response_headers, handler.capitalize_response_headers)
-        return self.write
+    def _raise_again(self, exc_info):
+        try:
+            raise exc_info[1].with_traceback(exc_info[2])
+        finally:
+            exc_info = None
 
     def write(self, data):
         """The ``write`` of PEP 3333: sends data, after the head if that was not sent."""
@@ -94,14 +63,7 @@ class Response:
 
     def send_result(self, result, minimum_size):
         """Sends what an application returned; pieces are gathered until there are ``minimum_size`` bytes of them."""
-        if not self.sent and self.head is not None and hasattr(result, "__len__"):
-            body = _one_piece(result)
-            if body is not None:
-                # No code of the application runs any more.
-                if not self.handler.is_already_handled():
-                    self._set_length(len(body))
-                    self._send(body, last=True)
-                return
+        if not self.sent and self.started and hasattr(result, "__len__"):
             self._set_length(sum(map(len, result)))
         if type(result) is FileWrapper and self._send_file(result):
             return
@@ -123,7 +85,8 @@ class Response:
         """Answers 500 if nothing was sent yet."""
         self.handler.close_connection = True
         if not self.sent:
-            self.start("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+            self.start("500 Internal Server Error", headers)
             self._send(body, last=True)
 
     def is_short(self):
@@ -138,14 +101,14 @@ class Response:
             self.handler.close_connection = True
 
     def _send(self, data, last=False):
-        if not self.sent:
-            if self.head is None:
+        if self.sent:
+            data = self._frame(data, last)
+        else:
+            if not self.started:
                 raise AssertionError("write() before start_response()")
             self._begin()
-            lines = b"" if self.flags & HAS_CONNECTION else self.handler.connection_lines()
-            data = _native.http_finish(self.head, self.flags, self._ending(), lines, self._frame(data, last))
-        else:
             data = self._frame(data, last)
+            data = self.finish(self._ending(), self.handler.connection_lines(), data)
         if data:
             self.length += len(data)
             self.handler.send_bytes(data)
@@ -156,7 +119,7 @@ class Response:
         handler, code = self.handler, self.code
         if self.input.wfile is not None:
             self.input.headers_sent = True
-        if self.flags & SAYS_CLOSE or not handler.may_keep_alive():
+        if self.flags & SAYS_CLOSE:
             handler.close_connection = True
         if handler.command == "HEAD" or code == 204 or code == 304:
             self.bodyless = True
@@ -193,19 +156,18 @@ class Response:
     def _send_file(self, wrapper):
         """Sends a regular file on a plain socket. Returns False if it is not one, or the socket is not."""
         sock = self.handler.plain_socket()
-        regular = wrapper.regular() if sock is not None and self.head is not None and not self.sent else None
+        regular = wrapper.regular() if sock is not None and self.started and not self.sent else None
         if regular is None:
             return False
         descriptor, position, size = regular
-        if self.flags & HAS_LENGTH:
-            size = min(size, self.declared) if self.declared >= 0 else size
+        if self.flags & HAS_LENGTH and self.declared >= 0:
+            size = min(size, self.declared)
         self._set_length(size)
         self._send(b"", last=True)
-        if self.bodyless:
-            return True
-        while self.written < size:
+        while self.written < size and not self.bodyless:
+            left = min(size - self.written, 1 << 30)
             try:
-                sent = os.sendfile(sock.fileno(), descriptor, position + self.written, min(size - self.written, 1 << 30))
+                sent = os.sendfile(sock.fileno(), descriptor, position + self.written, left)
             except BlockingIOError:
                 hubs.trampoline(sock, write=True, timeout=sock.gettimeout(), timeout_exc=socket.timeout("timed out"))
                 continue

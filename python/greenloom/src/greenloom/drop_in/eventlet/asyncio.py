@@ -16,8 +16,8 @@ def spawn_for_awaitable(coroutine):
     """
     Starts a coroutine, or takes a future or task, and returns a green thread that ends with its result or error.
 
-    The coroutine runs in the hub's event loop, so it must not call what parks a green thread: it awaits. Killing the green
-    thread cancels it.
+    The coroutine runs in the hub's event loop, so it must not call what parks a green thread: it awaits. Killing the
+    green thread cancels it.
 
     :raises RuntimeError: unless the hub of this thread is the asyncio hub
     """
@@ -56,15 +56,15 @@ def _run(coroutine):
 def _await_green_thread(green_thread):
     """What ``await green_thread`` calls: an iterator that ends with the green thread's result, or raises its error.
 
-    Killing the green thread cancels who awaits it; cancelling that kills the green thread. Besides the asyncio hub's event
-    loop, any loop will do that runs in a green thread, as after ``monkey_patch`` it may.
+    Killing the green thread cancels who awaits it; cancelling that kills the green thread. Besides the asyncio hub's
+    event loop, any loop will do that runs in a green thread, as after ``monkey_patch`` it may.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            "a green thread can be awaited in the event loop of the asyncio hub (EVENTLET_HUB=asyncio), or in one that runs "
-            "in a green thread"
+            "a green thread can be awaited in the event loop of the asyncio hub (EVENTLET_HUB=asyncio), or in one "
+            "that runs in a green thread"
         ) from None
     future = loop.create_future()
     future.add_done_callback(lambda _: green_thread.kill() if future.cancelled() and not green_thread.dead else None)
@@ -96,6 +96,6 @@ def _transfer(green_thread, future):
 
 def _hub_loop():
     """The event loop of this thread's hub; None if the hub has none."""
-    module = sys.modules.get("eventlet.hubs.asyncio")
     hub = get_hub()
+    module = sys.modules.get("eventlet.hubs.asyncio")
     return hub.loop if module is not None and isinstance(hub, module.Hub) else None

@@ -5,12 +5,16 @@ import linecache
 import os
 import re
 import sys
+import traceback
+import weakref
 
 __all__ = [
     "spew", "unspew", "format_hub_listeners", "format_hub_timers", "hub_listener_stacks", "hub_exceptions",
     "tpool_exceptions", "hub_prevent_multiple_readers", "hub_timer_stacks", "hub_blocking_detection",
     "format_asyncio_info", "format_threads_info",
 ]
+
+_timer_stacks = weakref.WeakKeyDictionary()
 
 
 class Spew:
@@ -81,7 +85,11 @@ def format_hub_timers():
     """Returns a text with the timers of the hub; after `hub_timer_stacks(True)`, with the stacks of their makers."""
     from eventlet import hubs
 
-    return os.linesep.join(["TIMERS:", *map(repr, hubs.get_hub().timers)])
+    lines = ["TIMERS:"]
+    for pair in hubs.get_hub().timers:
+        lines.append(repr(pair))
+        lines.extend(_timer_stacks.get(pair[1], "").splitlines())
+    return os.linesep.join(lines)
 
 
 def format_asyncio_info():
@@ -107,20 +115,36 @@ def hub_listener_stacks(state=False):
 
 
 def hub_timer_stacks(state=False):
-    """Makes timers remember, or not, where they were made."""
+    """Makes timers of this thread's hub remember, or not, where they were started. It is slow: every timer passes
+    through here."""
+    from eventlet import hubs
     from eventlet.hubs import timer
 
     timer._g_debug = state
+    hub = hubs.get_hub()
+    if not state:
+        vars(hub).pop("add_timer", None)
+        _timer_stacks.clear()
+        return
+    add_timer = type(hub).add_timer
+
+    def remember(timer):
+        _timer_stacks[timer] = "".join(traceback.format_stack())
+        return add_timer(hub, timer)
+
+    hub.add_timer = remember
 
 
 def hub_prevent_multiple_readers(state=True):
     """Forbids, or allows, that two green threads wait to read (or to write) the same file descriptor.
 
     If allowed, each event wakes one of them, and which data goes to whom is up to chance. It is forbidden at first,
-    in every hub of the process alike.
+    in every hub of the process alike, and RuntimeError in the asyncio hub: asyncio does not allow it.
     """
-    from eventlet.hubs import hub
+    from eventlet.hubs import asyncio, get_hub, hub
 
+    if not state and isinstance(get_hub(), asyncio.Hub):
+        raise RuntimeError("the asyncio hub allows one reader and one writer of a file descriptor")
     hub.g_prevent_multiple_readers = state
 
 

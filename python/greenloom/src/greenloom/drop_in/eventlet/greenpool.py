@@ -54,13 +54,21 @@ class GreenPool(_native.GreenPool):
         return results
 
     def _do_map(self, function, iterable, results):
-        for args in iterable:
-            results.spawn(function, *args)
+        try:
+            for args in iterable:
+                results.spawn(function, *args)
+        except Exception as error:
+            # Of the iterable: who waits for results has to hear of it.
+            results.spawn(_raise, error)
         results.done_spawning()
 
 
 def _arguments(*args):
     return args
+
+
+def _raise(error):
+    raise error
 
 
 class GreenPile:

@@ -6,8 +6,8 @@ There are three ways, from the most to the least thorough:
 - `import_patched` and `inject` import a fresh copy of one module that sees the green modules of `eventlet.green`;
 - `original` gives a module as it is without any patch, for who really wants to block an OS thread.
 
-A green module names in `__patched__` what it replaces in the module it stands for. If it has a function `_patch_in_place`,
-that function is called with the module as well, for what is more than one attribute.
+A green module names in `__patched__` what it replaces in the module it stands for. If it has a function
+`_patch_in_place`, that function is called with the module as well, for what is more than one attribute.
 """
 
 import functools
@@ -84,9 +84,9 @@ def _put_back_in_package(name, replaced, module):
 def inject(module_name, new_globals, *additional_modules):
     """Imports a fresh copy of a module, which sees the given modules in place of those in sys.modules.
 
-    `additional_modules` are pairs of a name and a module; without any, all green modules are used. `new_globals`, if it is
-    not None, receives all names of the copy. A module is copied once: later calls return the same copy, whatever they ask
-    for. sys.modules is left as it was, but for an entry that keeps the copy. Returns the copy.
+    `additional_modules` are pairs of a name and a module; without any, all green modules are used. `new_globals`, if
+    it is not None, receives all names of the copy. A module is copied once: later calls return the same copy,
+    whatever they ask for. sys.modules is left as it was, but for an entry that keeps the copy. Returns the copy.
     """
     kept_as = _PATCHED + module_name
     if kept_as in sys.modules:
@@ -128,7 +128,8 @@ def _stays_visible(module_name):
 
 
 def _tree_of(module_name):
-    """Names of all modules that are of one piece with this one: what is in it, and the whole of a package that was copied."""
+    """Names of all modules that are of one piece with this one: what is in it, and the whole of a package that was
+    copied."""
     top = module_name.partition(".")[0]
     if _PATCHED + top not in sys.modules:
         return [name for name in list(sys.modules) if name.startswith(module_name + ".")]
@@ -155,7 +156,8 @@ def import_patched(module_name, *additional_modules, **kw_additional_modules):
 def patch_function(func, *additional_modules):
     """Wraps a function that imports within its body, so that it finds green modules there.
 
-    All other code that imports while the function runs finds them as well, so this is for short functions without another way.
+    All other code that imports while the function runs finds them as well, so this is for short functions without
+    another way.
     """
     additional_modules = additional_modules or _all_green_modules()
 
@@ -217,12 +219,13 @@ def _copy_of(module):
 def monkey_patch(**on):
     """Makes modules of the standard library green, in place and for the whole process.
 
-    Without arguments everything is patched, except builtins and MySQLdb. The flags are os, select (with selectors), socket
-    (with ssl), thread (_thread, threading and queue), time, subprocess, psycopg, MySQLdb and builtins. If some flag is True,
-    only those that are True are patched; `all` is the value of the flags not given. An unknown flag is a TypeError.
+    Without arguments everything is patched, except builtins and MySQLdb. The flags are os, select (with selectors),
+    socket (with ssl), thread (_thread, threading and queue), time, subprocess, psycopg, MySQLdb and builtins. If some
+    flag is True, only those that are True are patched; `all` is the value of the flags not given. An unknown flag is
+    a TypeError.
 
-    It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep working,
-    from green threads and from other OS threads.
+    It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep
+    working, from green threads and from other OS threads.
     """
     import eventlet.hubs
 
@@ -298,7 +301,8 @@ def _keep_importlib_native():
 
 
 def is_monkey_patched(module):
-    """Tells whether a module, given as such or by its name, was patched by `monkey_patch`. Only flags' names are known."""
+    """Tells whether a module, given as such or by its name, was patched by `monkey_patch`. Only flags' names are
+    known."""
     return module in already_patched or getattr(module, "__name__", None) in already_patched
 
 
@@ -379,7 +383,8 @@ def _all_green_modules():
 
 
 def _unmonkey_patch_asyncio_all():
-    """Lets the modules of asyncio, and the thread pool they use, see original modules: the asyncio hub blocks in its loop."""
+    """Lets the modules of asyncio, and the thread pool they use, see original modules: the asyncio hub blocks in its
+    loop."""
     for name in ("os", "select", "selectors", "socket", "ssl", "queue", "_thread", "threading", "time", "subprocess"):
         _unmonkey_patch_asyncio(name)
 

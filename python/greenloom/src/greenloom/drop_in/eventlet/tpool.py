@@ -83,6 +83,7 @@ def _call(function, args, kwargs):
     except BaseException as error:
         # The frames hold the arguments, and the error is to live as long as the caller likes.
         traceback.clear_frames(error.__traceback__)
+        function = args = kwargs = None
         return None, error
 
 
@@ -122,8 +123,8 @@ def execute(meth, *args, **kwargs):
     try:
         raise error
     finally:
-        # The traceback has this frame, which must not have the error.
-        done = error = None
+        # The traceback has this frame, which must have neither the error nor the arguments.
+        done = error = meth = args = kwargs = None
 
 
 def killall():

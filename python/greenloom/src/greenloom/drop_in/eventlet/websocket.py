@@ -1,7 +1,7 @@
 """Websockets as WSGI applications: :class:`WebSocketWSGI` around a handler, which gets a :class:`WebSocket`.
 
-RFC 6455 (versions 8 and 13) with permessage-deflate, and the two drafts before it, known as hixie-75 and hixie-76. Frame headers
-and masks are native.
+RFC 6455 (versions 8 and 13) with permessage-deflate, and the two drafts before it, known as hixie-75 and hixie-76.
+Frame headers and masks are native.
 """
 
 import base64
@@ -270,8 +270,8 @@ class WebSocketWSGI:
 class WebSocket:
     """A websocket of the drafts, and what all have in common.
 
-    ``path``, ``origin``, ``protocol`` and ``environ`` say what the handshake said. Any green thread may :meth:`send`; one
-    at a time may :meth:`wait`.
+    ``path``, ``origin``, ``protocol`` and ``environ`` say what the handshake said. Any green thread may :meth:`send`;
+    one at a time may :meth:`wait`.
     """
 
     def __init__(self, sock, environ, version=76):
@@ -332,7 +332,7 @@ class WebSocket:
             self._sendlock.release()
 
     def wait(self):
-        """Blocks until a message is there and returns it; None once the connection is closed. A message may be empty."""
+        """Blocks until a message is there, which may be empty, and returns it; None once the connection is closed."""
         self._msgs.extend(self._parse_messages())
         while not self._msgs:
             if self.websocket_closed:
@@ -420,8 +420,9 @@ class RFC6455WebSocket(WebSocket):
             if self.decompressor and not self.opcode & 8:
                 data = self.decompressor.decompress(data + _FLUSH_TAIL, self.max_frame_length)
                 if self.decompressor.unconsumed_tail:
+                    limit = self.max_frame_length
                     raise FailedConnectionError(
-                        1009, "Incoming compressed frame exceeds length limit of {} bytes.".format(self.max_frame_length))
+                        1009, "Incoming compressed frame exceeds length limit of {} bytes.".format(limit))
             return self.decoder.decode(data, self.finished) if self.decoder else data
 
     def _get_permessage_deflate_enc(self):
@@ -617,8 +618,8 @@ class RFC6455WebSocket(WebSocket):
         self.websocket_closed = True
 
     def close(self, close_data=None):
-        """Sends a closing frame, with ``(status, reason)`` if that is given, and closes the connection at once. To return
-        from the handler is the better way."""
+        """Sends a closing frame, with ``(status, reason)`` if that is given, and closes the connection at once. To
+        return from the handler is the better way."""
         try:
             self._send_closing_frame(True, close_data)
             self.socket.shutdown(socket.SHUT_WR)

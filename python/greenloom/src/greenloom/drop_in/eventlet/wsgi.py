@@ -4,8 +4,8 @@
 requests is overridden, a connection is served by a short loop over the native functions, else by the methods that stock
 eventlet has, one for each step.
 
-Requests that a proxy could read differently are refused: both lengths at once, repeated or malformed ones, folded or bare
-lines, unknown codings. ``HttpProtocol.reject_bad_requests = False`` lets bare line feeds and both lengths pass.
+Requests that a proxy could read differently are refused: a length beside chunks, repeated or malformed lengths, folded
+or bare lines, unknown codings. ``HttpProtocol.reject_bad_requests = False`` lets bare line feeds and both lengths pass.
 """
 
 import email.utils
@@ -65,6 +65,8 @@ _TLS_ERRORS = () if ssl is None else (ssl.SSLError,)
 # Descriptors or memory are used up, and come back when connections end.
 EXHAUSTED_ERRNO = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_PAUSE = 0.1
+# How long a client that was refused may go on sending.
+LINGER_SECONDS = 1
 
 _VERSION_1_1 = _native.HTTP_VERSION_1_1
 _PERSISTENT = _native.HTTP_PERSISTENT
@@ -72,9 +74,18 @@ _CHUNKED = _native.HTTP_CHUNKED
 _EXPECTS_CONTINUE = _native.HTTP_EXPECTS_CONTINUE
 _ASKED_KEEP_ALIVE = _native.HTTP_ASKED_KEEP_ALIVE
 _CONTINUE_LINE = b"HTTP/1.1 100 Continue\r\n"
+_CONNECTION_CONSTANTS = {"SCRIPT_NAME": "", "SERVER_PROTOCOL": "HTTP/1.0", "GATEWAY_INTERFACE": "CGI/1.1"}
+_CONNECTION_KEYS = ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "REMOTE_PORT", "eventlet.set_idle")
+_REQUEST_KEYS = ("REQUEST_METHOD", "RAW_PATH_INFO", "PATH_INFO", "CONTENT_TYPE", "headers_raw", "wsgi.input",
+                 "eventlet.input", "eventlet.posthooks")
+
+
+class _Local(local):
+    already_handled = False
+
 
 # An application that answered by itself, a websocket's say, sets already_handled here.
-WSGI_LOCAL = local()
+WSGI_LOCAL = _Local()
 
 
 def format_date_time(timestamp):
@@ -135,15 +146,15 @@ class LoggerFileWrapper(LoggerNull):
         self.write(msg, *args)
 
     def info(self, msg, *args, **kwargs):
-        self.write(msg, *args)
+        # The access log comes this way, one line a request.
+        self.log.write((msg % args if args else msg) + "\n")
 
     def debug(self, msg, *args, **kwargs):
         if self._debug:
             self.write(msg, *args)
 
     def write(self, msg, *args):
-        msg += "\n"
-        self.log.write(msg % args if args else msg)
+        self.info(msg, *args)
 
 
 class FileObjectForHeaders:
@@ -178,7 +189,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
     wbufsize = 16 << 10
 
     _asked_keep_alive = False
-    _connection_environ = None
+    _connection_values = None
     _forwarded_for = ""
     _headers = None
     _log_date = (0, "")
@@ -265,7 +276,6 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         environ, self.requestline, used, flags, length = request
         reader, conn = self.rfile, self.connection
         reader.data = reader.data[used:]
-        self._headers = None
         self.command = environ["REQUEST_METHOD"]
         self.request_version = "HTTP/1.1" if flags & _VERSION_1_1 else "HTTP/1.0"
         self._asked_keep_alive = flags & _ASKED_KEEP_ALIVE
@@ -277,6 +287,8 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         environ["wsgi.input"] = environ["eventlet.input"] = body
         self.environ = environ
         self._respond()
+        # An idle connection keeps nothing of its last request.
+        self.environ = self._headers = None
 
     def _receive_request(self):
         """The next request as ``http_request`` gives it, or None if the client has no more."""
@@ -285,14 +297,15 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         waits_shorter = keepalive and not isinstance(keepalive, bool)
         if waits_shorter:
             conn.settimeout(keepalive)
-        limits = base = None
+        limits = base = connection = None
         begun = False
         while True:
             data = reader.data
             if data:
                 if limits is None:
-                    base, limits = self._base_environ(), self._limits()
-                request = _native.http_request(data, base, limits)
+                    base, limits = server.base_environ(), self._limits()
+                    connection = self._connection_values or self._describe_connection()
+                request = _native.http_request(data, base, limits, connection)
                 if not begun and (request is not None or b"\n" in data.lstrip(b"\r\n")):
                     # From its first line on, a request has the socket's own timeout, and a graceful stop waits for it.
                     begun = True
@@ -315,27 +328,12 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return (self.server.url_length_limit, MAX_HEADER_LINE, MAX_TOTAL_HEADER_SIZE, http_client._MAXHEADERS,
                 not self.reject_bad_requests)
 
-    def _base_environ(self):
-        """What the environ of every request on this connection has."""
-        base = self._connection_environ
-        if base is None or base["wsgi.errors"] is not sys.stderr or type(self.server).get_environ is not Server.get_environ:
-            base = self._connection_environ = self._describe_connection()
-        return base
-
     def _describe_connection(self):
+        """What a connection adds to the environ."""
         host, port = addr_to_host_port(self.request.getsockname())
         client_host, client_port = addr_to_host_port(self.client_address)
-        return {
-            **self.server.get_environ(),
-            "SCRIPT_NAME": "",
-            "SERVER_PROTOCOL": "HTTP/1.0",
-            "GATEWAY_INTERFACE": "CGI/1.1",
-            "SERVER_NAME": host,
-            "SERVER_PORT": str(port),
-            "REMOTE_ADDR": client_host,
-            "REMOTE_PORT": str(client_port),
-            "eventlet.set_idle": self._set_idle,
-        }
+        self._connection_values = host, str(port), client_host, str(client_port), self._set_idle
+        return self._connection_values
 
     def _set_idle(self):
         # A websocket never comes back from its request, and must not hold up a graceful stop.
@@ -366,14 +364,16 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         if self.server.max_http_version:
             self.protocol_version = self.server.max_http_version
         self.raw_requestline = self._read_request_line()
-        if self.raw_requestline in (b"\r\n", b"\n"):
-            # Some clients send an empty line behind a body.
+        length = len(self.raw_requestline)
+        # Some clients send an empty line behind a body. They count, so that they do not come free.
+        while self.raw_requestline in (b"\r\n", b"\n") and length < self.server.url_length_limit:
             self.raw_requestline = self._read_request_line()
-        self._begin_request()
+            length += len(self.raw_requestline)
         if not self.raw_requestline:
             self.close_connection = True
             return
-        if len(self.raw_requestline) >= self.server.url_length_limit:
+        self._begin_request()
+        if length >= self.server.url_length_limit:
             self.send_error(414, "Request URI Too Long")
             return
         rfile = self.rfile
@@ -454,7 +454,9 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def get_environ(self):
         """The WSGI environ of the request."""
-        environ = dict(self._base_environ())
+        environ = self.server.get_environ()
+        environ.update(_CONNECTION_CONSTANTS)
+        environ.update(zip(_CONNECTION_KEYS, self._connection_values or self._describe_connection()))
         environ["REQUEST_METHOD"] = self.command
         path, has_query, query = self.path.partition("?")
         environ["RAW_PATH_INFO"] = path
@@ -482,7 +484,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return environ
 
     def formalize_key_naming(self, name):
-        """A header's name as environ keys have it, None for one with an underscore: it would pass for one with a hyphen."""
+        """A header's name as environ keys have it, None for one with an underscore, which would pass for a hyphen."""
         return None if "_" in name else name.replace("-", "_").upper()
 
     # What both have in common.
@@ -507,17 +509,26 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         request_input = environ["eventlet.input"]
         if server.log_x_forwarded_for:
             self._forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "")
-        response = Response(self, request_input)
-        result = None
+        response = Response(self, request_input, self.protocol_version, self.command, self.capitalize_response_headers)
+        result = whole = None
         try:
             try:
                 result = self.application(environ, response.start)
-                minimum = environ.get("eventlet.minimum_write_chunk_size")
-                response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
+                if request_input.wfile is None and not WSGI_LOCAL.already_handled:
+                    whole = response.whole(result, self.connection_lines())
+                if whole is not None:
+                    self.send_bytes(whole)
+                else:
+                    minimum = environ.get("eventlet.minimum_write_chunk_size")
+                    response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
             except (Exception, eventlet.Timeout):
                 trace = traceback.format_exc()
                 server.log.info(trace)
                 response.fail(trace.encode() if server.debug else b"")
+            except BaseException:
+                # Who is killed does not wait for the rest of a body.
+                self.close_connection = True
+                raise
         finally:
             if hasattr(result, "close"):
                 result.close()
@@ -533,23 +544,20 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 
     def is_already_handled(self):
         """Whether the application has answered on the socket by itself; the connection is its own then."""
-        if not getattr(WSGI_LOCAL, "already_handled", False):
+        if not WSGI_LOCAL.already_handled:
             return False
         WSGI_LOCAL.already_handled = False
         self.close_connection = True
         return True
 
-    def may_keep_alive(self):
-        """Whether the connection may serve another request, as far as is known."""
-        return not self.close_connection and self.server.keepalive and self.conn_state[2] != STATE_CLOSE
-
     def connection_lines(self):
-        """The headers that tell the client of the connection's future."""
-        if self.close_connection:
+        """The headers that tell the client of the connection's future, which is decided here."""
+        keepalive = self.server.keepalive
+        if self.close_connection or not keepalive or self.conn_state[2] == STATE_CLOSE:
+            self.close_connection = True
             return b"Connection: close\r\n"
         if not self._asked_keep_alive:
             return b""
-        keepalive = self.server.keepalive
         if isinstance(keepalive, bool) or int(keepalive) == 0:
             return b"Connection: keep-alive\r\n"
         return b"Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n" % int(keepalive)
@@ -571,10 +579,22 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         self.server.log.debug("({}) refused {!r}: {} {}".format(
             self.server.pid, self.client_address, code, explain or message))
         try:
-            self.send_bytes(b"HTTP/1.0 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
-                code, message.encode("latin-1", "replace"), len(body), body))
+            self.send_bytes(b"HTTP/1.0 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+                            b"Content-Length: %d\r\n\r\n%s" % (
+                                code, message.encode("latin-1", "replace"), len(body), body))
+            self._linger()
         except OSError as error:
             self._ignore_broken(error)
+
+    def _linger(self):
+        """Reads on for a moment: a socket closed with data unread sends a reset, which may overtake the answer."""
+        if hasattr(self.connection, "do_handshake"):
+            # TLS is over with the shutdown, and what comes would not be read as it was meant.
+            return
+        self.connection.shutdown(socket.SHUT_WR)
+        with eventlet.Timeout(LINGER_SECONDS, False):
+            while self.connection.recv(RECEIVE_SIZE):
+                pass
 
     def _ignore_broken(self, error):
         """Raises the error again unless it says that the client has gone."""
@@ -582,7 +602,7 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
             # A TLS socket says so when a server that stops has shut it down.
             return
         number = support.get_errno(error)
-        if number in BROKEN_SOCK:
+        if number in BROKEN_SOCK or number == errno.ENOTCONN:
             self.server.log.debug("({}) connection reset by peer {!r}".format(self.server.pid, self.client_address))
         elif number not in BAD_SOCK:
             raise error
@@ -612,11 +632,17 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
         return HttpProtocol._log_date[1]
 
     def _log_response(self, response, seconds):
+        server = self.server
         host, port = self.get_client_address()
-        self.server.log.info(self.server.log_format % {
+        date_time = self.log_date_time_string()
+        if server.log_format is DEFAULT_LOG_FORMAT:
+            server.log.info(f'{host} - - [{date_time}] "{self.requestline}" '
+                            f"{response.code} {response.length} {seconds:.6f}")
+            return
+        server.log.info(server.log_format % {
             "client_ip": host,
             "client_port": port,
-            "date_time": self.log_date_time_string(),
+            "date_time": date_time,
             "request_line": self.requestline,
             "status_code": response.code,
             "body_length": response.length,
@@ -627,8 +653,8 @@ class HttpProtocol(BaseHTTPServer.BaseHTTPRequestHandler):
 # What a subclass, or who patches the class, may have replaced to read requests in its own way.
 _READING = {
     name: getattr(HttpProtocol, name)
-    for name in ("MessageClass", "_read_request_line", "formalize_key_naming", "get_environ", "handle", "handle_expect_100",
-                 "handle_one_request", "handle_one_response", "parse_request", "setup")
+    for name in ("MessageClass", "_read_request_line", "formalize_key_naming", "get_environ", "handle",
+                 "handle_expect_100", "handle_one_request", "handle_one_response", "parse_request", "setup")
 }
 _ORDINARY_SOCKETS = {greenio.GreenSocket} | ({ssl.GreenSSLSocket} if ssl is not None else set())
 _SOCKET_METHODS = {"makefile", "recv", "recv_into", "send", "sendall", "settimeout"}
@@ -645,6 +671,8 @@ def _is_ordinary(conn):
 
 class Server(BaseHTTPServer.HTTPServer):
     """What the connections of one listening socket have in common. :func:`server` makes one."""
+
+    _base = None
 
     def __init__(self, socket, address, app, log=None, environ=None, max_http_version=None, protocol=HttpProtocol,
                  minimum_chunk_size=None, log_x_forwarded_for=True, keepalive=True, log_output=True,
@@ -669,8 +697,8 @@ class Server(BaseHTTPServer.HTTPServer):
         self.socket_timeout = socket_timeout
         self.capitalize_response_headers = capitalize_response_headers
         if not capitalize_response_headers:
-            warnings.warn("capitalize_response_headers is off: a client that needs it takes the case of header names to "
-                          "matter, and is better repaired", DeprecationWarning, stacklevel=3)
+            warnings.warn("capitalize_response_headers is off: a client that needs that takes the case of header names "
+                          "to matter, and is better repaired", DeprecationWarning, stacklevel=3)
 
     def get_environ(self):
         """What the environ of every request has."""
@@ -689,6 +717,17 @@ class Server(BaseHTTPServer.HTTPServer):
         if self.environ is not None:
             environ.update(self.environ)
         return environ
+
+    def base_environ(self):
+        """A dict to copy for each request: :meth:`get_environ` and places for the rest. Made anew if it may change."""
+        base = self._base
+        if (base is None or self.environ is not None or base["wsgi.errors"] is not sys.stderr
+                or type(self).get_environ is not Server.get_environ):
+            base = dict.fromkeys(_CONNECTION_KEYS + _REQUEST_KEYS)
+            base.update(_CONNECTION_CONSTANTS)
+            base.update(self.get_environ())
+            self._base = base
+        return base
 
     def process_request(self, conn_state):
         """Serves one connection, ``[address, socket, state]``, until it is closed or times out."""
@@ -717,10 +756,11 @@ def socket_repr(sock):
 
 
 def server(sock, site, log=None, environ=None, max_size=None, max_http_version=DEFAULT_MAX_HTTP_VERSION,
-           protocol=HttpProtocol, server_event=None, minimum_chunk_size=None, log_x_forwarded_for=True, custom_pool=None,
-           keepalive=True, log_output=True, log_format=DEFAULT_LOG_FORMAT, url_length_limit=MAX_REQUEST_LINE, debug=True,
-           socket_timeout=None, capitalize_response_headers=True):
-    """Serves the WSGI application ``site`` on the listening socket ``sock``, until it is killed or ``is_accepting`` is False.
+           protocol=HttpProtocol, server_event=None, minimum_chunk_size=None, log_x_forwarded_for=True,
+           custom_pool=None, keepalive=True, log_output=True, log_format=DEFAULT_LOG_FORMAT,
+           url_length_limit=MAX_REQUEST_LINE, debug=True, socket_timeout=None, capitalize_response_headers=True):
+    """Serves the WSGI application ``site`` on the listening socket ``sock``, until it is killed or ``is_accepting`` is
+    False.
 
     Then idle connections are closed, those with a request get their response, and ``sock`` is closed; a duplicate of it
     stays open. That takes as long as the requests do, also if the green thread of the server is killed.
@@ -755,7 +795,7 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
     if pool is None:
         pool = eventlet.GreenPool(DEFAULT_MAX_SIMULTANEOUS_REQUESTS if max_size is None else max_size)
     if not (hasattr(pool, "spawn") and hasattr(pool, "waitall")):
-        raise AttributeError("eventlet.wsgi.server needs a pool with the methods spawn and waitall, as GreenPool has them")
+        raise AttributeError("eventlet.wsgi.server needs a pool with the methods spawn and waitall, like GreenPool")
 
     # By identity: all clients of a Unix socket have the same address.
     connections = {}

@@ -42,9 +42,11 @@ def read(fd, n):
 
 
 def write(fd, data):
-    """As os.write: returns how many bytes were written. Waits in the hub, and returns early if `fd` is closed meanwhile.
+    """As os.write: returns how many bytes were written. Waits in the hub, and returns early if `fd` is closed
+    meanwhile.
 
-    On a non-blocking file descriptor that is what fits; on a blocking one it is all of `data`, as it would be without us.
+    On a non-blocking file descriptor that is what fits; on a blocking one it is all of `data`, as it would be without
+    us.
     """
     if _stat.S_ISREG(os_orig.fstat(fd).st_mode):
         return __original_write__(fd, data)
@@ -99,7 +101,8 @@ def waitpid(pid, options):
 
 
 def _wait_for_end(pid, timeout=None):
-    """Waits in the hub until the child ends. Returns False at once if this system cannot tell, None after `timeout` seconds."""
+    """Waits in the hub until the child ends. Returns False at once if this system cannot tell, None after `timeout`
+    seconds."""
     try:
         fd = os_orig.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -63,7 +63,8 @@ class Profile(profile_orig.Profile):
             self._add_up()
 
     def _follow_switch(self, t):
-        """Bills `t` to the greenlet that ran, if another one runs now, and turns to that one's stack. Returns what is left."""
+        """Bills `t` to the greenlet that ran, if another one runs now, and turns to that one's stack. Returns what is
+        left."""
         current = getcurrent()
         if current is self.current_tasklet:
             return t

@@ -1,8 +1,9 @@
 """`select` with select, poll and epoll that wait in the hub.
 
-Each asks the system first. Only if nothing is ready does it wait, and then it asks the system again, so that what it returns
-is complete and its conditions are the system's own. The hub watches for reading and writing; for what it does not know, as
-priority data, and for what another green thread waits for already, it watches an epoll object that watches the files.
+Each asks the system first. Only if nothing is ready does it wait, and then it asks the system again, so that what it
+returns is complete and its conditions are the system's own. The hub watches for reading and writing; for what it does
+not know, as priority data, and for what another green thread waits for already, it watches an epoll object that
+watches the files.
 """
 
 import errno
@@ -11,6 +12,7 @@ import time as _time
 from contextlib import contextmanager
 
 from eventlet import greenthread, hubs, patcher
+from eventlet.support import running_loops
 
 _select = patcher.original("select")
 
@@ -91,7 +93,8 @@ class poll:
         del self._masks[get_fileno(fd)]
 
     def poll(self, timeout=None):
-        """As poll.poll: `timeout` in milliseconds, without end if it is None or negative. A change meanwhile has no effect."""
+        """As poll.poll: `timeout` in milliseconds, without end if it is None or negative. A change meanwhile has no
+        effect."""
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
         _refuse_the_hub()
         if self._waits:
@@ -162,6 +165,7 @@ def _wait(ask, found, masks, timeout):
 
     `masks` has the poll events to wait for, by file descriptor.
     """
+    running_loops.follow()
     if timeout == 0:
         # Who asks again and again waits for something that others have to do.
         greenthread.sleep(0)

@@ -1,7 +1,7 @@
 """`selectors` on our green select, poll and epoll.
 
-`monkey_patch` changes the classes of the standard library where they are, so that who imported them before waits in the hub as
-well, and `isinstance` holds.
+`monkey_patch` changes the classes of the standard library where they are, so that who imported them before waits in
+the hub as well, and `isinstance` holds.
 """
 
 from eventlet import patcher

@@ -10,7 +10,7 @@ __ssl = __import__("ssl")
 import errno
 import os
 import types
-from socket import SO_ERROR, SO_TYPE, SOCK_STREAM, SOL_SOCKET
+from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
 
 from greenloom._native import Descriptor
 
@@ -288,7 +288,6 @@ class GreenSSLSocket(_original_sslsocket):
         else:
             code = connect_in_steps(
                 lambda: _plain_socket.connect_ex(self, addr),
-                lambda: self.getsockopt(SOL_SOCKET, SO_ERROR),
                 lambda left: self._wait(True, left),
                 self._timeout,
             )

@@ -1,7 +1,7 @@
 """`_thread` whose threads are green threads.
 
-A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread, so that what
-was noted before the patch, or by an OS thread that knows nothing of it, still holds.
+A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread,
+so that what was noted before the patch, or by an OS thread that knows nothing of it, still holds.
 """
 
 import signal
@@ -9,15 +9,15 @@ import threading as _stdlib_threading
 from collections import deque
 
 from eventlet import event, greenthread, hubs, patcher
-from eventlet.corolocal import local as _local
+from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
 from eventlet.support.greenlets import GreenletExit, getcurrent
 
 _original = patcher.original("_thread")
 
 __patched__ = [
-    "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel", "_shutdown",
-    "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
+    "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel",
+    "_shutdown", "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
     "start_joinable_thread", "start_new", "start_new_thread",
 ]  # fmt: skip
 # Only what this Python's module has: others look there to find out which Python it is.
@@ -87,9 +87,32 @@ def _body(function, args, kwargs, handle):
             handle._set_done()
 
 
+class _Sentinel(Lock):
+    """A lock for Thread.join, until Python 3.12. That takes every exception while it waits, a Timeout too, for one
+    that came after it had the lock, and if the lock is locked then declares the thread, which runs, to have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self._interrupted = set()
+
+    def acquire(self, blocking=True, timeout=-1):
+        try:
+            return super().acquire(blocking, timeout)
+        except BaseException:
+            self._interrupted.add(get_ident())
+            raise
+
+    def locked(self):
+        ident = get_ident()
+        if ident in self._interrupted:
+            self._interrupted.discard(ident)
+            return False
+        return super().locked()
+
+
 def _set_sentinel():
     """A lock that is released when the thread that calls ends."""
-    sentinel = Lock()
+    sentinel = _Sentinel()
     running = _running.get(get_ident())
     if running is not None:
         running.sentinel = sentinel
@@ -162,7 +185,8 @@ def _count():
 
 
 def _forget_other_os_threads(ident):
-    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for none."""
+    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for
+    none."""
     for key in [key for key, running in _running.items() if running.os_thread != ident]:
         del _running[key]
     _awaited_at_exit.clear()
@@ -176,7 +200,8 @@ allocate = allocate_lock
 
 
 def exit():
-    """Ends the thread that calls: by SystemExit one that was started here, by GreenletExit a greenlet of another kind."""
+    """Ends the thread that calls: by SystemExit one that was started here, by GreenletExit a greenlet of another
+    kind."""
     raise SystemExit if get_ident() in _running else GreenletExit
 
 
@@ -184,7 +209,8 @@ exit_thread = exit
 
 
 def interrupt_main(signum=signal.SIGINT):
-    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green thread."""
+    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green
+    thread."""
     if getcurrent().parent is None:
         _original.interrupt_main(signum)
     else:
@@ -200,6 +226,13 @@ def set_name(name):
 _CLAIM = "claim"
 
 
+def _me():
+    try:
+        return id(getcurrent())
+    except RuntimeError:
+        return _native_ident()  # the interpreter ends; finalizers still take locks
+
+
 class _Waiter:
     def __init__(self, claim):
         self.claim = claim
@@ -210,13 +243,13 @@ class _Waiter:
 class RLock(_stdlib_threading._PyRLock):
     """A reentrant lock whose owner is a green thread, of any OS thread. First come, first served.
 
-    It may be interrupted anywhere by a finalizer or a signal handler that takes it too, which a lock with an owner beside it may not:
-    between the two, its owner would wait for itself. So what says that it is held, by whom and how often, is one list under one
-    key; taking the lock is dict.setdefault, which nothing interrupts.
+    It may be interrupted anywhere by a finalizer or a signal handler that takes it too, which a lock with an owner
+    beside it may not: between the two, its owner would wait for itself. So what says that it is held, by whom and how
+    often, is one list under one key; taking the lock is dict.setdefault, which nothing interrupts.
     """
 
     def __init__(self):
-        # A claim is [identifier, how often, identifier of the OS thread].
+        # A claim is [id of the greenlet, how often, identifier of the OS thread].
         self._held = {}
         self._waiting = deque()
 
@@ -244,7 +277,10 @@ class RLock(_stdlib_threading._PyRLock):
                 raise ValueError("can't specify a timeout for a non-blocking call")
             if timeout < 0:
                 raise ValueError("timeout value must be a non-negative number")
-        me = get_ident()
+        try:
+            me = id(getcurrent())
+        except RuntimeError:
+            me = _me()
         claim = [me, 1, _native_ident()]
         held = self._held.setdefault(_CLAIM, claim)
         if held is claim:
@@ -254,18 +290,23 @@ class RLock(_stdlib_threading._PyRLock):
             return True
         return self._wait(claim, timeout) if blocking else False
 
-    def __enter__(self):
-        return self.acquire()
+    __enter__ = acquire
 
     def release(self):
         """Gives the lock back once; RuntimeError if the caller does not hold it."""
         claim = self._held.get(_CLAIM)
-        if claim is None or claim[0] != get_ident():
+        if claim is None or claim[0] != _me():
             raise RuntimeError("cannot release un-acquired lock")
         if claim[1] > 1:
             claim[1] -= 1
-        else:
+            return
+        if self._waiting:
             self._pass_on()
+            return
+        del self._held[_CLAIM]
+        # One may have come in between, in another OS thread.
+        if self._waiting:
+            self._give_if_free()
 
     def __exit__(self, *exc_info):
         self.release()
@@ -273,8 +314,10 @@ class RLock(_stdlib_threading._PyRLock):
     def _wait(self, claim, timeout):
         waiter = _Waiter(claim)
         # Who waits twice was interrupted while it began to wait; the outer one cannot go on before the inner one has.
-        add = self._waiting.appendleft if any(each.claim[0] == claim[0] for each in self._waiting) else self._waiting.append
-        add(waiter)
+        if any(each.claim[0] == claim[0] for each in list(self._waiting)):
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
         self._give_if_free()
         try:
             waiter.gate.acquire(timeout=timeout)
@@ -307,7 +350,7 @@ class RLock(_stdlib_threading._PyRLock):
         self._held[_CLAIM] = waiter.claim
 
     def _give_if_free(self):
-        # The lock may have become free, in another OS thread, just before a waiter was added.
+        # It may have become free, in another OS thread, just before a waiter was added.
         while self._waiting:
             nobody = [None, 1, None]
             if self._held.setdefault(_CLAIM, nobody) is not nobody:
@@ -315,7 +358,7 @@ class RLock(_stdlib_threading._PyRLock):
             self._pass_on()
 
     def _is_owned(self):
-        return self._owner == get_ident()
+        return self._owner == _me()
 
     def _recursion_count(self):
         return self._count if self._is_owned() else 0
@@ -339,5 +382,5 @@ class RLock(_stdlib_threading._PyRLock):
             if waiter.claim[2] != here:
                 self._waiting.remove(waiter)
         claim = self._held.get(_CLAIM)
-        if claim is not None and (claim[2] != here or claim[0] == get_ident()):
+        if claim is not None and (claim[2] != here or claim[0] == _me()):
             self._pass_on()

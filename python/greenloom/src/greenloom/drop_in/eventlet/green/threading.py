@@ -1,7 +1,7 @@
 """`threading` whose threads are green threads.
 
-It is a copy of the standard library's module that sees our `_thread`. When the standard library's own is patched, the two share
-what they know: which threads there are, the main one, and whom the end of the program waits for.
+It is a copy of the standard library's module that sees our `_thread`. When the standard library's own is patched, the
+two share what they know: which threads there are, the main one, and whom the end of the program waits for.
 """
 
 import itertools as _itertools
@@ -31,7 +31,8 @@ _numbers = _itertools.count(1)
 class _GreenThread(_stdlib.Thread):
     """How a green thread that was not started by threading looks to threading."""
 
-    # Not initialised as a thread is: this describes what runs already, and is made for each green thread that logs a line.
+    # Not initialised as a thread is: this describes what runs already, and is made for each green thread that logs a
+    # line.
     def __init__(self, g):
         self._green = _weakref.ref(g)
         self._ident = id(g)
@@ -51,7 +52,8 @@ class _GreenThread(_stdlib.Thread):
         raise RuntimeError("it runs already")
 
     def join(self, timeout=None):
-        """Waits for the end of the green thread, at most `timeout` seconds. Raises what ended it, as GreenThread.wait does."""
+        """Waits for the end of the green thread, at most `timeout` seconds. Raises what ended it, as GreenThread.wait
+        does."""
         g = self._g
         if g is None:
             return
@@ -112,8 +114,8 @@ class _GreenThread(_stdlib.Thread):
 
 
 def current_thread():
-    """The Thread that runs. For a green thread that threading did not start it is a _GreenThread, for a plain greenlet the
-    thread of its OS thread."""
+    """The Thread that runs. For a green thread that threading did not start it is a _GreenThread, for a plain
+    greenlet the thread of its OS thread."""
     thread_object = _active.get(thread.get_ident())
     if thread_object is not None:
         return thread_object
@@ -138,7 +140,8 @@ for _name in ("RLock", "_CRLock", "current_thread", "currentThread"):
 
 
 def _forked(module):
-    """Does in a child process what threading's _after_fork does, but green threads of the OS thread that forked live on.
+    """Does in a child process what threading's _after_fork does, but green threads of the OS thread that forked live
+    on.
 
     `module` is the namespace of the copy, or of the standard library's module when that is patched.
     """
@@ -197,7 +200,8 @@ def _patch_in_place(module):
 
 def _with_native_threads(shutdown):
     def _shutdown():
-        """Called when the interpreter ends. Waits for all threads that are no daemons: green ones, then those of OS threads."""
+        """Called when the interpreter ends. Waits for all threads that are no daemons: green ones, then those of OS
+        threads."""
         shutdown()
         _original._shutdown()
 

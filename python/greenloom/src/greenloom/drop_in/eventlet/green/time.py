@@ -2,7 +2,7 @@
 
 import time as _time
 
-from eventlet.greenthread import sleep
+from eventlet.greenthread import sleep  # noqa: F401
 from eventlet.patcher import slurp_properties
 
 __patched__ = ["sleep"]

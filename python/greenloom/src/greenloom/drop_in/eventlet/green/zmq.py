@@ -1,7 +1,8 @@
 """`zmq` (pyzmq) with sockets that park: the `Context` and `Socket` of this module, all else as it is.
 
-A ZeroMQ socket has a file descriptor that tells of its events, but only of changes, and only until somebody looks: sending,
-receiving and asking for EVENTS all do. So each of those may be what another green thread waits for, and wakes it to try.
+A ZeroMQ socket has a file descriptor that tells of its events, but only of changes, and only until somebody looks:
+sending, receiving and asking for EVENTS all do. So each of those may be what another green thread waits for, and wakes
+it to try.
 """
 
 __zmq__ = __import__("zmq")
@@ -120,7 +121,7 @@ def _flags_of(position, args, kwargs):
 
 
 def _retried(name, position, direction):
-    """A method of one operation: tried, and tried again whenever something has happened, while others queue behind it."""
+    """A method of one operation: tried, and tried again whenever something has happened. Others queue behind it."""
     base = getattr(_zmq.Socket, name)
 
     @functools.wraps(base)

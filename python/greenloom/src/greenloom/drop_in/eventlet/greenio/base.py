@@ -27,7 +27,6 @@ __all__ = [
     "CONNECT_ERR",
     "CONNECT_SUCCESS",
     "shutdown_safe",
-    "SSL",
     "socket_timeout",
 ]
 
@@ -91,12 +90,11 @@ def socket_accept(descriptor):
     return None
 
 
-def connect_in_steps(connect_ex, pending_error, wait, timeout):
+def connect_in_steps(connect_ex, wait, timeout):
     """
     Connects a non-blocking socket. Returns 0 or an error number.
 
-    :param connect_ex: tries, and returns an error number
-    :param pending_error: returns the number of the error that an attempt in the background ended with, or 0
+    :param connect_ex: tries, and returns an error number; asked again, it tells how an attempt in the background ended
     :param wait: waits until the socket can be written, for the given number of seconds or None; raises socket.timeout
     :param timeout: how many seconds all may take, or None
     :raises socket.timeout: when the time is up
@@ -115,9 +113,6 @@ def connect_in_steps(connect_ex, pending_error, wait, timeout):
             greenthread.sleep(_QUEUE_FULL_SLEEP if left is None else min(left, _QUEUE_FULL_SLEEP))
             continue
         wait(left)
-        code = pending_error()
-        if code not in CONNECT_SUCCESS:
-            return code
 
 
 class GreenSocket(_native.GreenSocket):
@@ -329,7 +324,6 @@ class GreenSocket(_native.GreenSocket):
     def _connect_in_steps(self, address):
         return connect_in_steps(
             lambda: self.fd.connect_ex(address),
-            lambda: self.fd.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR),
             lambda left: self._trampoline(self.fd, write=True, timeout=left, timeout_exc=socket_timeout("timed out")),
             self.gettimeout(),
         )
@@ -355,30 +349,38 @@ class GreenSocket(_native.GreenSocket):
 
 def _tell_native():
     with _original_socket(socket.AF_INET, socket.SOCK_STREAM) as sample:
-        _native._set_socket_classes(_original_socket, sample, GreenSocket, socket.getdefaulttimeout)
+        _native._set_socket_classes(socket.socket, _original_socket, sample, GreenSocket, socket.getdefaulttimeout)
 
 
 _tell_native()
 
 
-try:
-    from OpenSSL import SSL
-except ImportError:
+class _NoSSL:
+    """The exceptions of pyOpenSSL, which is not installed, for ``except`` clauses."""
 
-    class SSL:
-        """The exceptions of pyOpenSSL, which is not installed, for ``except`` clauses."""
+    class WantWriteError(Exception):
+        pass
 
-        class WantWriteError(Exception):
-            pass
+    class WantReadError(Exception):
+        pass
 
-        class WantReadError(Exception):
-            pass
+    class ZeroReturnError(Exception):
+        pass
 
-        class ZeroReturnError(Exception):
-            pass
+    class SysCallError(Exception):
+        pass
 
-        class SysCallError(Exception):
-            pass
+
+def __getattr__(name):
+    # pyOpenSSL takes as much time and memory to import as all the rest, and hardly a program that has it here uses it.
+    if name != "SSL":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from OpenSSL import SSL
+    except ImportError:
+        SSL = _NoSSL
+    globals()["SSL"] = SSL
+    return SSL
 
 
 def shutdown_safe(sock):

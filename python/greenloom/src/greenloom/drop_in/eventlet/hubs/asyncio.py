@@ -1,16 +1,17 @@
 """
 A hub that waits in an asyncio event loop, so that coroutines and green threads of one OS thread share it.
 
-The native loop runs green threads and timers as in every hub; whenever it has nothing to run, or after each turn, it lets
-the event loop run for a while. Whatever the event loop does that concerns green threads rings the hub's bell, which ends
-that while. Only public functions of event loops are used, so one of another policy, uvloop's say, serves as well.
+The native loop runs green threads and timers as in every hub; whenever it has nothing to run, or after each turn, it
+lets the event loop run for a while. Whatever the event loop does that concerns green threads rings the hub's bell,
+which ends that while. But for what a fork needs, only public functions of event loops are used, so one of another policy,
+uvloop's say, serves as well.
 
-asyncio's modules must see the standard library as it is, whatever is monkey-patched: asyncio is therefore imported late.
+asyncio's modules must see the standard library as it is, whatever is monkey-patched: asyncio is therefore imported
+late.
 """
 
 import functools
 import os
-import sys
 import weakref
 
 from greenlet import getcurrent
@@ -28,16 +29,13 @@ class Hub(hub.BaseHub):
     """Waits in an event loop, ``loop``, which is the running loop of this OS thread once the hub runs."""
 
     loop = None
+    _bell = None
 
     def _post_initialize(self):
         """Makes the event loop, when this is the thread's hub already: importing asyncio may ask for that."""
-        patcher._unmonkey_patch_asyncio_all()
-        import asyncio
-
+        asyncio = _prepared_asyncio()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        self._bell = None
-        _green_asyncio_run(asyncio)
         _hubs.add(self)
         # Green threads find the loop from the first turn on.
         self.schedule_call_global(0, asyncio._set_running_loop, self.loop)
@@ -66,10 +64,13 @@ class Hub(hub.BaseHub):
 
     def wait(self, seconds=None):
         """Runs the event loop until something concerns a green thread, for *seconds* at most; with 0 for one pass."""
+        loop = self.loop
+        if loop is None:
+            super().wait(seconds)  # Something waits while the event loop is being made.
+            return
         import asyncio
 
         self._listen_to_bell()
-        loop = self.loop
         if seconds is not None and seconds <= 0:
             loop.stop()
             end = None
@@ -85,27 +86,21 @@ class Hub(hub.BaseHub):
 
     def _watch(self, evtype, fileno):
         listeners = self.listeners[evtype]
-        if evtype is self.READ:
+        if evtype == self.READ:
             start, stop = self.loop.add_reader, self.loop.remove_reader
         else:
             start, stop = self.loop.add_writer, self.loop.remove_writer
         if fileno in listeners:
-            start(fileno, self._tell, listeners, fileno)
+            start(fileno, self._found_ready, listeners, fileno)
         else:
             stop(fileno)
 
-    def _tell(self, listeners, fileno):
+    def _found_ready(self, listeners, fileno):
         """The event loop found a file descriptor ready."""
         self.loop.stop()
         listener = listeners.get(fileno)
-        if listener is None:
-            return
-        try:
-            listener.cb(fileno)
-        except self.SYSTEM_EXCEPTIONS:
-            raise
-        except BaseException:
-            self.squelch_exception(fileno, sys.exc_info())
+        if listener is not None:
+            self._tell(listener, fileno)
 
     def _listen_to_bell(self):
         bell = self._poller_fileno()
@@ -131,7 +126,10 @@ class Hub(hub.BaseHub):
 
         renewed = type(selector)()
         for key in list(selector.get_map().values()):
-            renewed.register(key.fd, key.events, key.data)
+            try:
+                renewed.register(key.fd, key.events, key.data)
+            except OSError:
+                pass  # It was closed.
         loop._selector = renewed
         selector.close()
         loop._close_self_pipe()
@@ -154,11 +152,27 @@ def _renew_all_after_fork():
 os.register_at_fork(after_in_child=_renew_all_after_fork)
 
 
-def _green_asyncio_run(asyncio):
-    """Lets `asyncio.run` in a green thread run its coroutine in the hub's event loop, and park meanwhile."""
-    run = asyncio.run
-    if hasattr(run, "_eventlet_original"):
-        return
+_preparing = patcher.original("_thread").allocate_lock()
+_is_prepared = False
+
+
+def _prepared_asyncio():
+    """Returns asyncio, which sees original modules: those of other threads' hubs as well, so this happens once."""
+    global _is_prepared
+    with _preparing:
+        if not _is_prepared:
+            patcher._unmonkey_patch_asyncio_all()
+            import asyncio
+
+            asyncio.run = _run_in_hub(asyncio.run)
+            _is_prepared = True
+    import asyncio
+
+    return asyncio
+
+
+def _run_in_hub(run):
+    """`asyncio.run`, but in a green thread its coroutine runs in the hub's event loop, and the green thread parks."""
 
     @functools.wraps(run)
     def run_in_hub(main, **options):
@@ -169,5 +183,4 @@ def _green_asyncio_run(asyncio):
             return run(main, **options)
         return bridge._run(main)
 
-    run_in_hub._eventlet_original = run
-    asyncio.run = run_in_hub
+    return run_in_hub

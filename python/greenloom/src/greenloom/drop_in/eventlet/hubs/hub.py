@@ -190,6 +190,21 @@ class BaseHub(_native.Hub):
             self.close_one()
         return bool(self.closed)
 
+    def _tell(self, listener, fileno):
+        """For hubs that wait in Python: calls a listener. Its error is printed, and its file descriptor dropped."""
+        blocking = self.debug_blocking
+        if blocking:
+            self.block_detect_pre()
+        try:
+            listener.cb(fileno)
+        except self.SYSTEM_EXCEPTIONS:
+            raise
+        except BaseException:
+            self.squelch_exception(fileno, sys.exc_info())
+        finally:
+            if blocking:
+                self.block_detect_post()
+
     def get_readers(self):
         """The listeners that wait to read."""
         return self.listeners[READ].values()

@@ -1,7 +1,5 @@
 """A hub on poll(2)."""
 
-import sys
-
 from eventlet import patcher
 from eventlet.hubs import hub
 
@@ -69,17 +67,8 @@ class Hub(hub.BaseHub):
             self.poll.register(bell, select.POLLIN)
             self._bell = bell
         ready = self.do_poll(60 if seconds is None else seconds)
-        if self.debug_blocking:
-            self.block_detect_pre()
         for listener, fileno in self._find_ready(ready):
-            try:
-                listener.cb(fileno)
-            except self.SYSTEM_EXCEPTIONS:
-                raise
-            except BaseException:
-                self.squelch_exception(fileno, sys.exc_info())
-        if self.debug_blocking:
-            self.block_detect_post()
+            self._tell(listener, fileno)
 
     def _find_ready(self, events):
         """The listeners to call; found before any is called, because they may remove each other."""

@@ -1,7 +1,5 @@
 """A hub on select(2), for systems with nothing better: file descriptors below 1024 only."""
 
-import sys
-
 from eventlet import patcher
 from eventlet.hubs import hub
 
@@ -31,16 +29,12 @@ class Hub(hub.BaseHub):
         if bell in readable:
             readable.remove(bell)
             super().wait(0)
+        # Found before any is called, because they may remove each other; what the bell brought may have removed some.
         found = [(bucket[fileno], fileno) for fileno in broken for bucket in (readers, writers) if fileno in bucket]
-        found += [(readers[fileno], fileno) for fileno in readable if fileno not in broken]
-        found += [(writers[fileno], fileno) for fileno in writable if fileno not in broken]
+        for bucket, ready in ((readers, readable), (writers, writable)):
+            found += [(bucket[fileno], fileno) for fileno in ready if fileno in bucket and fileno not in broken]
         for listener, fileno in found:
-            try:
-                listener.cb(fileno)
-            except self.SYSTEM_EXCEPTIONS:
-                raise
-            except BaseException:
-                self.squelch_exception(fileno, sys.exc_info())
+            self._tell(listener, fileno)
 
     def _remove_bad_fds(self):
         for fileno in {*self.listeners[hub.READ], *self.listeners[hub.WRITE]}:

@@ -1,7 +1,7 @@
 """Makes green what was made before `thread` was patched.
 
-An RLock is exchanged for a green one if all references to it are known and can be changed, which is nearly always so. All other
-locks stay what they are, and their types learn to wait in the hub (`native_locks`).
+An RLock is exchanged for a green one if all references to it are known and can be changed, which is nearly always so.
+All other locks stay what they are, and their types learn to wait in the hub (`native_locks`).
 """
 
 import gc
@@ -14,20 +14,20 @@ from eventlet import patcher
 from eventlet.green import thread
 from eventlet.support import native_locks
 
-# A Condition has methods of its lock as attributes, and a list may have the method of one: what refers to what refers to a lock.
+# A Condition has methods of its lock as attributes, and a list may have the method of one: what refers to what refers
+# to a lock.
 _DEPTH = 3
 
 
 def make_green():
     """To be called once everything else is patched."""
-    patched_types = native_locks.make_cooperative()
+    native_locks.make_cooperative()
     for node in _explore(_rlocks(), _green_rlock):
         if node.is_known():
             node.exchange()
-    if patched_types:
-        # These call what the methods were before.
-        for node in _explore(_methods_of_locks(), lambda method: getattr(method.__self__, method.__name__)):
-            node.exchange()
+    # These would call what the methods were before.
+    for node in _explore(_methods_of_locks(), lambda method: getattr(method.__self__, method.__name__)):
+        node.exchange()
 
 
 def _rlocks():
@@ -36,7 +36,9 @@ def _rlocks():
     objects = gc.get_objects()
     excluded = {id(threading._active_limbo_lock)}
     excluded.update(id(each._lock) for each in objects if type(each) is threading.Condition)
-    return [each for each in objects if type(each) is native_locks.RLOCK and id(each) not in excluded and _is_ours(each)]
+    return [
+        each for each in objects if type(each) is native_locks.RLOCK and id(each) not in excluded and _is_ours(each)
+    ]
 
 
 def _is_ours(rlock):
@@ -135,8 +137,8 @@ def _find_places(wanted, classes):
 
 
 def _places_in(holder, wanted, classes):
-    """Yields, for each reference to a wanted object: that object, what tells this place from others, and a function that puts
-    another object there, or None if it is an immutable object that has to be made anew."""
+    """Yields, for each reference to a wanted object: that object, what tells this place from others, and a function
+    that puts another object there, or None if it is an immutable object that has to be made anew."""
     if isinstance(holder, dict):
         cls = classes.get(id(holder))
         for key, value in list(dict.items(holder)):

@@ -1,7 +1,7 @@
 """Names and addresses without blocking the hub: `socket.getaddrinfo` and its kin, on dnspython.
 
-The hosts file is asked first, then the nameservers of resolv.conf; both are read again when they change. `dns` is a copy of
-dnspython that sees green sockets, with `udp` and `tcp` of this module in place of its own.
+The hosts file is asked first, then the nameservers of resolv.conf; both are read again when they change. `dns` is a
+copy of dnspython that sees green sockets, with `udp` and `tcp` of this module in place of its own.
 """
 
 import importlib
@@ -559,9 +559,9 @@ def udp(q, where, timeout=DNS_QUERY_TIMEOUT, port=53, af=None, source=None, sour
         one_rr_per_rrset=False, ignore_trailing=False, raise_on_truncation=False, sock=None, ignore_errors=False):
     """As dns.query.udp: asks the nameserver at the address *where* the query *q*, and returns its response. Parks.
 
-    *timeout* in seconds is for all of it; None: without end. Raises dns.exception.Timeout. A datagram from elsewhere raises
-    dns.query.UnexpectedSource or, with *ignore_unexpected*, is passed over; with *ignore_errors*, so is what is no response
-    to *q*. A *sock* given is used and left open.
+    *timeout* in seconds is for all of it; None: without end. Raises dns.exception.Timeout. A datagram from elsewhere
+    raises dns.query.UnexpectedSource or, with *ignore_unexpected*, is passed over; with *ignore_errors*, so is what is
+    no response to *q*. A *sock* given is used and left open.
     """
     deadline = _deadline(timeout)
     family, destination, source = _endpoints(where, port, af, source, source_port)

@@ -1,20 +1,23 @@
 """Lets the locks of C, those that Python code got before it was patched or by other ways, wait in the hub.
 
-Such a lock can be anywhere: in a local variable, a tuple, a with statement that runs, another OS thread. So it is left where it is,
-and the methods of its type are replaced. They try the lock as before. Only when it is taken, and the caller is a green thread that
-could let others run, it is put on a list, and a release wakes the first of the list. An OS thread without a hub blocks as before.
+Such a lock can be anywhere: in a local variable, a tuple, a with statement that runs, another OS thread. So it is
+left where it is, and the methods of its type are replaced. They try the lock as before. Only when it is taken, and
+the caller is a green thread that could let others run, it is put on a list, and a release wakes the first of the
+list. An OS thread without a hub blocks as before.
 
-Who took hold of a method before it was replaced releases without our notice, and the interpreter itself releases the lock that
-tells of a thread's end. Therefore who waits looks again now and then.
+Who took hold of a method before it was replaced releases without our notice, and the interpreter itself releases the
+lock that tells of a thread's end. Therefore who waits looks again now and then.
 """
 
-import gc
 import time
 import types
+from _queue import Empty, SimpleQueue
 from collections import deque
 from functools import partial
 
-from eventlet import event, hubs, patcher
+from greenloom._native import _replace_methods
+
+from eventlet import hubs, patcher, semaphore
 from eventlet.green import thread
 from eventlet.support.greenlets import getcurrent
 
@@ -26,7 +29,8 @@ _native_ident = _native.get_ident
 LOCK = type(_native.allocate_lock())
 RLOCK = _native.RLock
 
-# Who waits, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for alive.
+# Who waits, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for
+# alive.
 _waiting = {}
 
 _monotonic = time.monotonic
@@ -45,16 +49,12 @@ def _may_switch():
 class _Waiter:
     def __init__(self, thing):
         self.thing = thing
-        self.called = event.Event()
-
-    def call(self):
-        called = self.called
-        if not called.ready():
-            called.send()
+        self.calls = semaphore.Semaphore(0)
 
 
 def _wait(thing, attempt, timeout):
-    """Waits in turn until `attempt()` is true, at most `timeout` seconds unless that is None. Returns whether it was."""
+    """Waits in turn until `attempt()` is true, at most `timeout` seconds unless that is None. Returns whether it
+    was."""
     deadline = None if timeout is None else _monotonic() + timeout
     line = _waiting.setdefault(id(thing), deque())
     me = _Waiter(thing)
@@ -67,22 +67,25 @@ def _wait(thing, attempt, timeout):
             left = None if deadline is None else deadline - _monotonic()
             if left is not None and left <= 0:
                 return False
-            me.called.wait(pause if left is None else min(pause, left))
+            me.calls.acquire(timeout=pause if left is None else min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
-            me.called = event.Event()
     finally:
         line.remove(me)
         if line:
             # It may be the turn of the next one, if this one gave up.
-            line[0].call()
+            _call_next(thing)
         elif _waiting.get(id(thing)) is line:
             del _waiting[id(thing)]
 
 
 def _call_next(thing):
     line = _waiting.get(id(thing))
-    if line:
-        line[0].call()
+    if line is None:
+        return
+    try:
+        line[0].calls.release()
+    except IndexError:
+        pass  # the only one went, in another OS thread
 
 
 def _lock_methods(cls):
@@ -123,8 +126,8 @@ def _lock_methods(cls):
     }
 
 
-# Which green thread holds an RLock that its OS thread holds, by the id() of the RLock. Without an entry it is the OS thread's first
-# greenlet. What is here of an RLock that nobody holds means nothing.
+# Which green thread holds an RLock that its OS thread holds, by the id() of the RLock. Without an entry it is the OS
+# thread's first greenlet. What is here of an RLock that nobody holds means nothing.
 _owners = {}
 
 
@@ -209,8 +212,6 @@ def _rlock_methods(cls):
 
 
 def _simple_queue_methods(cls):
-    from queue import Empty
-
     native_get, native_put = cls.get, cls.put
 
     def get(self, block=True, timeout=None):
@@ -250,20 +251,11 @@ def _handle_methods(cls):
 
 
 def make_cooperative():
-    """Replaces the methods, once: False if that was done, or if this Python has no way to do it."""
-    try:
-        import _queue
-        from ctypes import py_object, pythonapi
-    except ImportError:
-        return False
+    """Replaces the methods; once is enough."""
     if isinstance(LOCK.acquire, types.FunctionType):
-        return False
-    replaced = [(LOCK, _lock_methods), (RLOCK, _rlock_methods), (_queue.SimpleQueue, _simple_queue_methods)]
+        return
+    _replace_methods(LOCK, _lock_methods(LOCK))
+    _replace_methods(RLOCK, _rlock_methods(RLOCK))
+    _replace_methods(SimpleQueue, _simple_queue_methods(SimpleQueue))
     if hasattr(_native, "_ThreadHandle"):
-        replaced.append((_native._ThreadHandle, _handle_methods))
-    for cls, methods_of in replaced:
-        # The type refuses to be changed, but its namespace is a dictionary like any other.
-        namespace = gc.get_referents(cls.__dict__)[0]
-        namespace.update((name, method) for name, method in methods_of(cls).items() if name in namespace)
-        pythonapi.PyType_Modified(py_object(cls))
-    return True
+        _replace_methods(_native._ThreadHandle, _handle_methods(_native._ThreadHandle))

@@ -5,7 +5,8 @@ from eventlet.zipkin.client import ZipkinClient
 
 
 def enable_trace_patch(host="127.0.0.1", port=9410, trace_app_log=False, sampling_rate=1.0):
-    """Traces the requests that wsgi servers started from now on handle, and sends spans to the collector at *host*, *port*.
+    """Traces the requests that wsgi servers started from now on handle, and sends spans to the collector at *host*,
+    *port*.
 
     *sampling_rate*, from 0 to 1, is which part of the requests that come without a decision is recorded; with
     *trace_app_log* what is logged meanwhile becomes annotations.

@@ -1,1 +1,8 @@
-from OpenSSL.crypto import *  # noqa: F401, F403
+"""pyOpenSSL's crypto, which waits for nothing."""
+
+import warnings
+
+with warnings.catch_warnings():
+    # Some of its names are deprecated, which is news for who uses them.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from OpenSSL.crypto import *  # noqa: F401, F403

@@ -25,7 +25,8 @@ class BinaryAnnotation(Struct):
     """Something to know about a request: a key and a value."""
 
     FIELDS = (
-        (1, "key", STRING, None), (2, "value", STRING, None), (3, "annotation_type", I32, None), (4, "host", STRUCT, None)
+        (1, "key", STRING, None), (2, "value", STRING, None), (3, "annotation_type", I32, None),
+        (4, "host", STRUCT, None),
     )
 
 

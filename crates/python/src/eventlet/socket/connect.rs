@@ -1,0 +1,213 @@
+//! Connections: accepting and making them, and the addresses of peers.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::mem::{self, offset_of};
+use std::os::fd::RawFd;
+
+use ::hub::{Direction, Time};
+
+use super::wait::{deadline_after, here, os_error, seconds_or_none, timed_out, without_the_lock};
+use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
+use crate::class::{self, Args, Payload, This};
+use crate::eventlet::hub::{monotonic, note_opened};
+use crate::ffi::{self, Owned, PyObject, Raised, Result};
+
+unsafe extern "C" {
+    fn inet_ntop(family: c_int, address: *const c_void, text: *mut c_char, size: c_uint) -> *const c_char;
+}
+
+pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    if !this.is_native() {
+        return slowly(this, names().accept, args);
+    }
+    let [] = args.parse("accept", [], 0)?;
+    let mut from = Address::empty();
+    let accepted = Socket::attempt(this, Direction::Read, |fd| {
+        from = Address::empty();
+        // SAFETY: an out parameter with its size.
+        without_the_lock(|| unsafe {
+            libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as isize
+        })
+    });
+    let fd = match accepted {
+        Ok(fd) => fd as RawFd,
+        Err(failure) => return failure.raise(),
+    };
+    // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
+    unsafe {
+        let wrapped = match plain_socket(this, fd) {
+            Ok(wrapped) => wrapped,
+            Err(Raised) => {
+                libc::close(fd);
+                return Err(Raised);
+            }
+        };
+        note_opened(here()?, fd)?;
+        let address = match from.object()? {
+            Some(address) => address,
+            None => ffi::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
+        };
+        let kind = ffi::Py_TYPE(this.as_ptr());
+        let client = if overrides(this)?.init {
+            ffi::call(kind.cast(), [wrapped.as_ptr()])?
+        } else {
+            let client = class::allocate(kind, Socket::new())?;
+            let socket = This::<Socket>::of(client.as_ptr());
+            socket.wrap(wrapped);
+            socket.timeout.set(default_timeout()?);
+            client
+        };
+        Owned::new(ffi::PyTuple_Pack(2, client.as_ptr(), address.as_ptr()))
+    }
+}
+
+/// A `socket.socket` for an accepted descriptor, which is non-blocking and owned by it then.
+unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let (family, kind) = this.plain().map_or((-1, -1), |plain| (plain.family, plain.kind));
+        let number = |value: c_int| Owned::new(ffi::PyLong_FromLong(value.into()));
+        // With this flag it knows that it is non-blocking, and makes no system call to find out.
+        let (family, kind, protocol, fd) =
+            (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
+        ffi::call(
+            ffi::Py_TYPE(this.wrapped.get()).cast(),
+            [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
+        )
+    }
+}
+
+fn default_timeout() -> Result<f64> {
+    // SAFETY: set when the classes were.
+    unsafe { seconds_or_none(ffi::call(DEFAULT_TIMEOUT.object(), [])?.as_ptr()) }
+}
+
+/// How connecting ended.
+enum Connected {
+    /// With this error number, 0 for success.
+    Done(c_int),
+    TimedOut,
+    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is full.
+    Poll,
+}
+
+fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Result<Connected, Failure> {
+    let thread = here()?;
+    let deadline = deadline_after(this.timeout.get());
+    loop {
+        // SAFETY: called by the interpreter; live objects.
+        let code = unsafe {
+            let wrapped = this.wrapped.object().ok_or(Raised)?;
+            ffi::integer(ffi::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
+        };
+        // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
+        match c_int::try_from(code).unwrap_or(libc::EINVAL) {
+            0 | libc::EISCONN => return Ok(Connected::Done(0)),
+            libc::EAGAIN => return Ok(Connected::Poll),
+            libc::EINPROGRESS | libc::EALREADY => {}
+            code => return Ok(Connected::Done(code)),
+        }
+        match Socket::wait(this, thread, Direction::Write, true, deadline) {
+            Ok(()) => {}
+            // SAFETY: an exception is pending.
+            Err(Raised) if unsafe { is_time_up(deadline) } => return Ok(Connected::TimedOut),
+            Err(Raised) if this.is_closed_error() => {
+                // SAFETY: one is pending.
+                unsafe { ffi::PyErr_Clear() };
+                return Err(Failure::Os(libc::EBADFD));
+            }
+            Err(Raised) => return Err(Failure::Raised),
+        }
+    }
+}
+
+/// Takes the pending exception if it is the timeout of a connect.
+unsafe fn is_time_up(deadline: Option<Time>) -> bool {
+    // SAFETY: an exception is pending.
+    unsafe {
+        let up =
+            deadline.is_some_and(|at| monotonic() >= at) && ffi::PyErr_ExceptionMatches(ffi::PyExc_TimeoutError) != 0;
+        if up {
+            ffi::PyErr_Clear();
+        }
+        up
+    }
+}
+
+pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [address] = args.parse("connect", ["address"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().connect, args);
+    }
+    match connect_to(this, address) {
+        Ok(Connected::Done(0)) => Ok(Owned::none()),
+        Ok(Connected::Done(code)) => os_error(code),
+        Ok(Connected::TimedOut) => timed_out(),
+        Ok(Connected::Poll) => slowly(this, names().connect, args),
+        Err(failure) => failure.raise(),
+    }
+}
+
+pub fn connect_ex(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [address] = args.parse("connect_ex", ["address"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().connect_ex, args);
+    }
+    let code = match connect_to(this, address) {
+        Ok(Connected::Done(code)) | Err(Failure::Os(code)) => code,
+        Ok(Connected::TimedOut) => libc::EAGAIN,
+        Ok(Connected::Poll) => return slowly(this, names().connect_ex, args),
+        Err(Failure::Raised) => return Err(Raised),
+    };
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyLong_FromLong(code.into())) }
+}
+
+/// The address of a peer.
+pub struct Address {
+    storage: libc::sockaddr_storage,
+    pub size: libc::socklen_t,
+}
+
+impl Address {
+    pub fn empty() -> Address {
+        // SAFETY: zeroes are an address of no family.
+        Address { storage: unsafe { mem::zeroed() }, size: mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+    }
+
+    pub fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
+        (&raw mut self.storage).cast()
+    }
+
+    /// As the `socket` module has it. None for families that only that module knows.
+    pub fn object(&self) -> Result<Option<Owned>> {
+        // SAFETY: the family says of which form it is; called with the interpreter's lock.
+        unsafe {
+            let text = |family: c_int, address: *const c_void, room: &mut [c_char; 64]| {
+                inet_ntop(family, address, room.as_mut_ptr(), room.len() as c_uint);
+            };
+            let mut room: [c_char; 64] = [0; 64];
+            let made = match c_int::from(self.storage.ss_family) {
+                _ if self.size == 0 => return Ok(None),
+                libc::AF_INET => {
+                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
+                    text(libc::AF_INET, (&raw const address.sin_addr).cast(), &mut room);
+                    let port = c_int::from(u16::from_be(address.sin_port));
+                    ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port)
+                }
+                libc::AF_INET6 => {
+                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
+                    text(libc::AF_INET6, (&raw const address.sin6_addr).cast(), &mut room);
+                    let port = c_int::from(u16::from_be(address.sin6_port));
+                    let flow = u32::from_be(address.sin6_flowinfo);
+                    ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, address.sin6_scope_id)
+                }
+                libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
+                    ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())
+                }
+                _ => return Ok(None),
+            };
+            Owned::new(made).map(Some)
+        }
+    }
+}

@@ -1,0 +1,732 @@
+//! Green sockets and descriptors: the operations that wait, try first and park only if that would block.
+//!
+//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is non-blocking, and
+//! makes the system call itself. What is rare goes through a method in Python: the operation's name with `_slow_` before it.
+//! That are sockets in non-blocking mode, wrapped objects of another class, and addresses other than of the internet.
+//!
+//! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
+//!
+//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes.
+
+mod connect;
+mod descriptor;
+mod transfer;
+mod wait;
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::mem;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use ::hub::{Direction, Time};
+
+use super::hub::{monotonic, note_closing, note_opened};
+use super::io::{Ready, Source, closed_class, closed_error};
+use crate::class::{self, Args, Class, ClassCell, Payload, This};
+use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
+use crate::thread::Thread;
+use connect::{accept, connect, connect_ex};
+use descriptor::descriptor_class;
+use transfer::{recv, recv_into, recvfrom, send, sendall};
+use wait::{
+    deadline_after, errno, here, native_hub, os_error, seconds_object, seconds_or_none, timed_out, wait_natively,
+};
+
+/// How an object of `_socket` begins, in all versions.
+#[repr(C)]
+struct PySocket {
+    ob_base: PyObject,
+    fd: c_int,
+    family: c_int,
+    kind: c_int,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What Python tells once
+
+/// `socket.socket`, and that of the unpatched copy of the module; null if their objects do not begin as [`PySocket`].
+static PLAIN_SOCKETS: [GlobalObject; 2] = [const { GlobalObject::null() }; 2];
+
+/// Methods of `GreenSocket` as it was defined: `_trampoline`, `send` and `__init__`.
+static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
+
+/// `socket.getdefaulttimeout`.
+static DEFAULT_TIMEOUT: GlobalObject = GlobalObject::null();
+
+/// Names, interned.
+struct Names {
+    recv: *mut PyObject,
+    recv_into: *mut PyObject,
+    recvfrom: *mut PyObject,
+    send: *mut PyObject,
+    sendall: *mut PyObject,
+    accept: *mut PyObject,
+    connect: *mut PyObject,
+    connect_ex: *mut PyObject,
+    trampoline: *mut PyObject,
+    init: *mut PyObject,
+    plain_connect_ex: *mut PyObject,
+    fileno: *mut PyObject,
+    close: *mut PyObject,
+    detach: *mut PyObject,
+    io_refs: *mut PyObject,
+    plain_send: *mut PyObject,
+}
+
+static NAMES: Global<Option<Names>> = Global::new(None);
+
+fn names() -> &'static Names {
+    // SAFETY: set at import, and never again.
+    unsafe { (*NAMES.get()).as_ref().expect("set at import") }
+}
+
+/// Called at import.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: the caller's word; the strings live for ever.
+    unsafe {
+        let intern = |name: &CStr| Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())).map(Owned::into_raw);
+        *NAMES.get() = Some(Names {
+            recv: intern(c"_slow_recv")?,
+            recv_into: intern(c"_slow_recv_into")?,
+            recvfrom: intern(c"_slow_recvfrom")?,
+            send: intern(c"_slow_send")?,
+            sendall: intern(c"_slow_sendall")?,
+            accept: intern(c"_slow_accept")?,
+            connect: intern(c"_slow_connect")?,
+            connect_ex: intern(c"_slow_connect_ex")?,
+            trampoline: intern(c"_trampoline")?,
+            init: intern(c"__init__")?,
+            plain_connect_ex: intern(c"connect_ex")?,
+            fileno: intern(c"fileno")?,
+            close: intern(c"close")?,
+            detach: intern(c"detach")?,
+            io_refs: intern(c"_io_refs")?,
+            plain_send: intern(c"send")?,
+        });
+        socket_class().build(module)?;
+        descriptor_class().build(module)
+    }
+}
+
+/// The functions of the module about sockets.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![class::function(
+        c"_set_socket_classes",
+        set_classes,
+        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
+          TCP socket of the class *original*.",
+    )]
+}
+
+fn set_classes(args: Args<'_>) -> Result<Owned> {
+    let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
+    let [plain, original, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 5)?;
+    // SAFETY: called by the interpreter; the layout is believed only if it fits.
+    unsafe {
+        let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
+        let fd = ffi::integer(ffi::call(fd.as_ptr(), [])?.as_ptr())?;
+        let layout = sample.cast::<PySocket>();
+        let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
+            && i64::from((*layout).fd) == fd
+            && (*layout).family == libc::AF_INET
+            && (*layout).kind == libc::SOCK_STREAM;
+        for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
+            kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
+        }
+        for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
+            own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
+        }
+        DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
+    }
+    Ok(Owned::none())
+}
+
+/// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.
+#[derive(Clone, Copy, Default)]
+struct Overrides {
+    trampoline: bool,
+    send: bool,
+    init: bool,
+}
+
+/// The class that was looked at last, its version then, and what was found.
+static LOOKED_AT: Global<(*mut PyTypeObject, c_uint, Overrides)> =
+    Global::new((ptr::null_mut(), 0, Overrides { trampoline: false, send: false, init: false }));
+
+fn overrides(this: This<'_, Socket>) -> Result<Overrides> {
+    // SAFETY: live objects, with the interpreter's lock held.
+    unsafe {
+        let kind = ffi::Py_TYPE(this.as_ptr());
+        let (known, version, found) = *LOOKED_AT.get();
+        // The version is zero while unknown, and changes with each change of the class or of a base.
+        let mut found = if known == kind && version == (*kind).tp_version_tag && version != 0 {
+            found
+        } else {
+            let found = overrides_of_class(kind)?;
+            *LOOKED_AT.get() = (kind, (*kind).tp_version_tag, found);
+            found
+        };
+        let own = this.dict();
+        if !own.is_null() && ffi::PyDict_Size(own) > 0 {
+            found.trampoline |= ffi::PyDict_Contains(own, names().trampoline) > 0;
+            found.send |= ffi::PyDict_Contains(own, names().plain_send) > 0;
+        }
+        Ok(found)
+    }
+}
+
+#[cold]
+unsafe fn overrides_of_class(kind: *mut PyTypeObject) -> Result<Overrides> {
+    // SAFETY: a live class; what is looked up is compared only.
+    unsafe {
+        let differs = |name: *mut PyObject, own: &GlobalObject| -> Result<bool> {
+            let found = Owned::new(ffi::PyObject_GetAttr(kind.cast(), name))?;
+            Ok(found.as_ptr() != own.object())
+        };
+        let [trampoline, send, init] = &OWN_METHODS;
+        Ok(Overrides {
+            trampoline: differs(names().trampoline, trampoline)?,
+            send: differs(names().plain_send, send)?,
+            init: differs(names().init, init)?,
+        })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The socket
+
+/// A green socket.
+pub struct Socket {
+    wrapped: Slot,
+    /// The wrapped object is a plain `socket.socket`.
+    is_plain: Cell<bool>,
+    /// Seconds; negative for no limit.
+    timeout: Cell<f64>,
+    non_blocking: Cell<bool>,
+    /// Found to be closed behind its back.
+    closed: Cell<bool>,
+    source: Source,
+}
+
+static SOCKET: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Socket {
+    const NAME: &'static CStr = c"greenloom._native.GreenSocket";
+    const DOC: &'static CStr = c"The base of eventlet's green socket.";
+
+    fn cell() -> &'static ClassCell {
+        &SOCKET
+    }
+
+    fn new() -> Socket {
+        Socket {
+            wrapped: Slot::empty(),
+            is_plain: Cell::new(false),
+            timeout: Cell::new(-1.0),
+            non_blocking: Cell::new(false),
+            closed: Cell::new(false),
+            source: Source::new(),
+        }
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.wrapped.get());
+        self.source.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.wrapped.set(None);
+        self.is_plain.set(false);
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: deallocated with the interpreter's lock.
+        unsafe { self.source.detach(self.fd()) };
+    }
+}
+
+/// Why an operation of a socket has no result.
+enum Failure {
+    /// An exception is pending.
+    Raised,
+    /// The operating system's number for it.
+    Os(c_int),
+}
+
+impl From<Raised> for Failure {
+    fn from(_: Raised) -> Failure {
+        Failure::Raised
+    }
+}
+
+impl Failure {
+    #[cold]
+    fn raise<T>(self) -> Result<T> {
+        match self {
+            Failure::Raised => Err(Raised),
+            Failure::Os(code) => os_error(code),
+        }
+    }
+}
+
+impl Socket {
+    /// Wraps an object.
+    fn wrap(&self, wrapped: Owned) {
+        // SAFETY: a live object; classes are compared.
+        let kind: *mut PyObject = unsafe { ffi::Py_TYPE(wrapped.as_ptr()).cast() };
+        let plain = PLAIN_SOCKETS.iter().any(|class| class.object() == kind);
+        self.is_plain.set(plain);
+        self.wrapped.set(Some(wrapped));
+    }
+
+    /// The plain socket's own state.
+    #[inline]
+    fn plain(&self) -> Option<&PySocket> {
+        // SAFETY: plain sockets begin so, and the slot keeps it.
+        self.is_plain.get().then(|| unsafe { &*self.wrapped.get().cast::<PySocket>() })
+    }
+
+    /// The descriptor of a plain socket; -1 if it is closed or none.
+    #[inline]
+    fn fd(&self) -> RawFd {
+        self.plain().map_or(-1, |plain| plain.fd)
+    }
+
+    /// Whether operations are native: neither in non-blocking mode nor around another kind of object.
+    #[inline]
+    fn is_native(&self) -> bool {
+        self.is_plain.get() && !self.non_blocking.get()
+    }
+
+    #[inline]
+    fn is_stream(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
+    }
+
+    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and returns a
+    /// negative number for an error.
+    fn attempt(
+        this: This<'_, Socket>,
+        direction: Direction,
+        mut call: impl FnMut(RawFd) -> isize,
+    ) -> std::result::Result<usize, Failure> {
+        let thread = here()?;
+        let mut refused = false;
+        loop {
+            // SAFETY: called by the interpreter, in the thread.
+            let ready = unsafe { native_hub(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
+            if ready {
+                let result = call(this.fd());
+                if result >= 0 {
+                    return Ok(result.unsigned_abs());
+                }
+                match errno() {
+                    libc::EINTR => {
+                        // SAFETY: called by the interpreter.
+                        if unsafe { ffi::PyErr_CheckSignals() } < 0 {
+                            return Err(Failure::Raised);
+                        }
+                        continue;
+                    }
+                    libc::EAGAIN => refused = true,
+                    code => return Err(Failure::Os(code)),
+                }
+            }
+            Socket::wait(this, thread, direction, refused, deadline_after(this.timeout.get()))?;
+        }
+    }
+
+    /// An operation took all there was, or filled all the room.
+    fn exhausted(&self, direction: Direction) {
+        if let Ok(thread) = here()
+            && let Some(hub) = native_hub(thread)
+        {
+            // SAFETY: called by the interpreter, in the thread.
+            unsafe { self.source.clear_ready(thread, hub, direction) };
+        }
+    }
+
+    /// Parks until another try is worth it.
+    fn wait(
+        this: This<'_, Socket>,
+        thread: &Thread,
+        direction: Direction,
+        refused: bool,
+        deadline: Option<Time>,
+    ) -> Result<()> {
+        // SAFETY: called by the interpreter, in the thread.
+        unsafe {
+            if this.closed.get() {
+                let error = closed_error()?;
+                super::park::restore(&error, None);
+                return Err(Raised);
+            }
+            let waited = if overrides(this)?.trampoline {
+                Ok(None)
+            } else {
+                wait_natively(&this.source, thread, this.fd(), direction, refused, deadline)
+            };
+            let result = match waited {
+                Ok(Some(Ready::TimedOut)) => return timed_out(),
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => Socket::wait_through_python(this, direction, deadline),
+                Err(Raised) => Err(Raised),
+            };
+            if result.is_err() && this.is_closed_error() {
+                this.closed.set(true);
+                if this.fd() < 0 {
+                    // By its owner: that is an error like any other.
+                    ffi::PyErr_Clear();
+                    return os_error(libc::EBADF);
+                }
+            }
+            result
+        }
+    }
+
+    #[cold]
+    fn wait_through_python(this: This<'_, Socket>, direction: Direction, deadline: Option<Time>) -> Result<()> {
+        // SAFETY: called by the interpreter; all are live objects.
+        unsafe {
+            let seconds = match deadline {
+                Some(at) => seconds_object(at.since(monotonic()).as_secs_f64())?,
+                None => Owned::none(),
+            };
+            let error =
+                Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
+            let wrapped = this.wrapped.object().ok_or(Raised)?;
+            let args = Owned::new(ffi::PyTuple_Pack(1, wrapped.as_ptr()))?;
+            let verb = if direction == Direction::Read { c"read" } else { c"write" };
+            let keywords = Owned::new(ffi::Py_BuildValue(
+                c"{s:O,s:O,s:O}".as_ptr(),
+                verb.as_ptr(),
+                ffi::Py_True(),
+                c"timeout".as_ptr(),
+                seconds.as_ptr(),
+                c"timeout_exc".as_ptr(),
+                error.as_ptr(),
+            ))?;
+            let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), names().trampoline))?;
+            Owned::new(ffi::PyObject_Call(method.as_ptr(), args.as_ptr(), keywords.as_ptr())).map(drop)
+        }
+    }
+
+    /// Whether the pending exception says that the file is closed.
+    #[cold]
+    fn is_closed_error(&self) -> bool {
+        // SAFETY: an exception is pending; it is kept.
+        unsafe {
+            let pending = ffi::Pending::take();
+            let class = closed_class();
+            if class.is_err() {
+                ffi::PyErr_Clear();
+            }
+            pending.put_back();
+            class.is_ok_and(|class| ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0)
+        }
+    }
+
+    /// In place of the pending exception, if that says that the file is closed: another one.
+    #[cold]
+    fn replace_closed_error<T>(&self, exception: *mut PyObject, code: c_int, message: &str) -> Result<T> {
+        if !self.is_closed_error() {
+            return Err(Raised);
+        }
+        // SAFETY: called with the interpreter's lock.
+        unsafe {
+            ffi::PyErr_Clear();
+            if code == 0 {
+                ffi::PyErr_SetNone(exception);
+                return Err(Raised);
+            }
+            let message = ffi::string(message)?;
+            let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
+            ffi::PyErr_SetObject(exception, args.as_ptr());
+        }
+        Err(Raised)
+    }
+}
+
+/// Calls the Python method that does what is rare.
+#[cold]
+fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+    let (positional, keywords) = args.rest(0)?;
+    let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+    // SAFETY: live objects.
+    unsafe {
+        let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name))?;
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+fn small_integer(object: *mut PyObject) -> Result<c_int> {
+    if object.is_null() {
+        return Ok(0);
+    }
+    // SAFETY: a live object, with the interpreter's lock held.
+    unsafe {
+        c_int::try_from(ffi::integer(object)?)
+            .or_else(|_| ffi::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The life of a socket
+
+fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe { note_opened(here()?, small_integer(fd)?)? };
+    Ok(Owned::none())
+}
+
+fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
+    Ok(this.wrapped.object().unwrap_or_else(Owned::none))
+}
+
+fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe { this.source.detach(this.fd()) };
+    match value {
+        Some(value) if !value.is_none() => this.wrap(value),
+        _ => this.clear(),
+    }
+    Ok(())
+}
+
+/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError first.
+fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
+    // SAFETY: live objects.
+    unsafe {
+        let method = attribute_of_wrapped(this, name)?;
+        let (positional, keywords) = args.rest(0)?;
+        let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
+    let wrapped = this.wrapped.object().unwrap_or_else(Owned::none);
+    // SAFETY: live objects.
+    unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
+}
+
+/// Calls a method of the wrapped object.
+fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
+    // SAFETY: live objects.
+    unsafe { ffi::call_method(wrapped.as_ptr(), name, []) }
+}
+
+fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    match this.plain() {
+        // SAFETY: called by the interpreter.
+        Some(plain) => unsafe { Owned::new(ffi::PyLong_FromLong(plain.fd.into())) },
+        None => call_wrapped(this, names().fileno),
+    }
+}
+
+fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    if let Some(plain) = this.plain() {
+        // SAFETY: called by the interpreter.
+        unsafe {
+            let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
+            if plain.fd >= 0 && ffi::integer(files.as_ptr())? <= 0 {
+                forget_file(&this.source, plain.fd)?;
+            }
+        }
+    }
+    call_wrapped(this, names().close)
+}
+
+fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    forget(this, args)?;
+    call_wrapped(this, names().detach)
+}
+
+fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { forget_file(&this.source, this.fd())? };
+    Ok(Owned::none())
+}
+
+/// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
+unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        source.detach(fd);
+        if fd >= 0 { note_closing(here()?, fd) } else { Ok(()) }
+    }
+}
+
+/// Closes a socket that nobody refers to any more.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
+    // SAFETY: called by the interpreter; a pending exception is kept.
+    unsafe {
+        let this = This::<Socket>::of(object);
+        if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
+            return;
+        }
+        let pending = ffi::Pending::take();
+        if ffi::call_method(object, names().close, []).is_err() {
+            ffi::PyErr_WriteUnraisable(object);
+        }
+        pending.put_back();
+    }
+}
+
+/// Attributes that a green socket does not have are those of the wrapped one.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(object, name);
+        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+            return found;
+        }
+        let Some(wrapped) = This::<Socket>::of(object).wrapped.object() else { return found };
+        ffi::PyErr_Clear();
+        ffi::PyObject_GetAttr(wrapped.as_ptr(), name)
+    }
+}
+
+fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
+    let given = args.parse("_trampoline", parameters, 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if this.closed.get() {
+            super::park::restore(&closed_error()?, None);
+            return Err(Raised);
+        }
+        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+        let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
+        let mark = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"_mark_as_closed".as_ptr()))?;
+        let or_none = |object: *mut PyObject| if object.is_null() { ffi::Py_None() } else { object };
+        let [fd, read, write, timeout, error] = given;
+        let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
+        let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
+        let waited = ffi::call(function.as_ptr(), args);
+        if waited.is_err() && this.is_closed_error() {
+            this.closed.set(true);
+        }
+        waited
+    }
+}
+
+fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    this.closed.set(true);
+    Ok(Owned::none())
+}
+
+fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    seconds_object(this.timeout.get())
+}
+
+fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    let value = value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+    this.timeout.set(seconds_or_none(value)?);
+    Ok(())
+}
+
+fn truth(value: Option<Owned>) -> Result<bool> {
+    // SAFETY: setters are called with the interpreter's lock.
+    value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })
+}
+
+fn socket_class() -> Class<Socket> {
+    let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
+    let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
+    Class::new()
+        .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
+        .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
+        .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the first. Empty at the end of the connection.")
+        .method(c"recv_into", recv_into, c"recv_into(buffer, nbytes=0, flags=0) -> int\n\nReceives into a buffer, up to its size or *nbytes*; waits for the first.")
+        .method(c"recvfrom", recvfrom, c"recvfrom(bufsize, flags=0) -> (bytes, address)\n\nReceives a message; waits for it.")
+        .method(c"send", send, c"send(data, flags=0) -> int\n\nSends what there is room for, and says how much; waits for room for the first byte.")
+        .method(c"sendall", sendall, c"sendall(data, flags=0)\n\nSends all; waits for room again and again, each time for the timeout at most.")
+        .method(c"accept", accept, c"accept() -> (socket, address)\n\nWaits for a connection. Its socket has the default timeout.")
+        .method(c"connect", connect, c"connect(address)\n\nConnects, and waits for that.")
+        .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, 0 for success; EAGAIN when the time is up.")
+        .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
+        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it gets an OSError then.")
+        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an OSError.")
+        .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
+        .method(
+            c"bind",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"bind", args),
+            c"bind(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getpeername",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getpeername", args),
+            c"getpeername(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getsockname",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockname", args),
+            c"getsockname(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"getsockopt",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockopt", args),
+            c"getsockopt(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"listen",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"listen", args),
+            c"listen(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"setsockopt",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"setsockopt", args),
+            c"setsockopt(...)\n\nAs the method of socket.socket.",
+        )
+        .method(
+            c"shutdown",
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"shutdown", args),
+            c"shutdown(...)\n\nAs the method of socket.socket.",
+        )
+        .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
+        .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
+        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
+        .method(
+            c"_trampoline",
+            trampoline,
+            c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's listeners.",
+        )
+        .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
+        .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
+        .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
+        .property(c"fd", wrapped, set_wrapped, c"The wrapped socket.")
+        .property(
+            c"act_non_blocking",
+            |this| Ok(Owned::bool(this.non_blocking.get())),
+            |this, value| {
+                this.non_blocking.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether operations that would block raise instead.",
+        )
+        .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or None.")
+        .property(
+            c"_closed",
+            |this| Ok(Owned::bool(this.closed.get())),
+            |this, value| {
+                this.closed.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether the file was closed behind our back.",
+        )
+}

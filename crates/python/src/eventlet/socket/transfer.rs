@@ -1,0 +1,245 @@
+//! Reading and writing.
+
+use std::ffi::c_int;
+use std::mem;
+use std::ptr;
+
+use ::hub::Direction;
+
+use super::connect::Address;
+use super::wait::without_the_lock;
+use super::{Failure, Socket, names, overrides, slowly, small_integer};
+use crate::class::{Args, This};
+use crate::ffi::{self, Global, Owned, Py_ssize_t, PyObject, Raised, Result};
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
+}
+
+/// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
+const SMALL_READ: usize = 16 * 1024;
+
+/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a green
+/// thread's stack it would keep that much of each stack alive.
+static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
+
+/// A write from this size on lets other OS threads run meanwhile.
+const LARGE_WRITE: usize = 64 * 1024;
+
+/// What a file that is gone is called.
+const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
+
+/// What reading brings when the connection is broken: the end.
+fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, Socket>) -> Result<Owned> {
+    match failure {
+        Failure::Os(libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE) => end(),
+        // SAFETY: an exception is always there.
+        Failure::Raised => unsafe { this.replace_closed_error(ffi::PyExc_EOFError, 0, "") },
+        other => other.raise(),
+    }
+}
+
+/// Takes note of a read that brought less than was asked for: there is no more for now.
+fn note_read(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) {
+    let ordinary = flags & (libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0;
+    if got > 0 && got < wanted && ordinary && this.is_stream() {
+        this.exhausted(Direction::Read);
+    }
+}
+
+fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
+    let got = Socket::attempt(this, Direction::Read, |fd| {
+        // SAFETY: the buffer has room for that much.
+        unsafe { libc::recv(fd, into.cast(), size, flags | libc::MSG_DONTWAIT) }
+    })?;
+    note_read(this, got, size, flags);
+    Ok(got)
+}
+
+pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
+    // SAFETY: called by the interpreter; buffers are as large as they are said to be.
+    unsafe {
+        let size = ffi::integer(size)?;
+        if !this.is_native() || size <= 0 {
+            return slowly(this, names().recv, args);
+        }
+        let (size, flags) = (size as usize, small_integer(flags)?);
+        let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
+        if size <= SMALL_READ {
+            let room = SCRATCH.get().cast::<u8>();
+            let got = match read(this, room, size, flags) {
+                Ok(got) => got,
+                Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recv, args),
+                Err(failure) => return or_end(failure, empty, this),
+            };
+            return Owned::new(ffi::PyBytes_FromStringAndSize(room.cast(), got as Py_ssize_t));
+        }
+        let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
+        match read(this, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size, flags) {
+            Ok(got) if got == size => Ok(bytes),
+            Ok(got) => {
+                let mut bytes = bytes.into_raw();
+                if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
+            }
+            Err(Failure::Os(libc::ENOTCONN)) => slowly(this, names().recv, args),
+            Err(failure) => or_end(failure, empty, this),
+        }
+    }
+}
+
+/// Memory of an object, lent out.
+struct Buffer(ffi::Py_buffer);
+
+impl Buffer {
+    /// # Safety
+    /// A live object; the interpreter's lock is held.
+    unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
+        // SAFETY: the caller's word; filled by the call.
+        unsafe {
+            let mut buffer = mem::zeroed();
+            if ffi::PyObject_GetBuffer(object, &mut buffer, flags) < 0 { Err(Raised) } else { Ok(Buffer(buffer)) }
+        }
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.0.buf.cast()
+    }
+
+    fn size(&self) -> usize {
+        self.0.len.unsigned_abs()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !ffi::is_finalizing() {
+            // SAFETY: it was lent out to us; the interpreter's lock is held.
+            unsafe { ffi::PyBuffer_Release(&mut self.0) };
+        }
+    }
+}
+
+pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [object, count, flags] = args.parse("recv_into", ["buffer", "nbytes", "flags"], 1)?;
+    // SAFETY: called by the interpreter; the buffer is held while it is written to.
+    unsafe {
+        if !this.is_native() {
+            return slowly(this, names().recv_into, args);
+        }
+        let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
+        let flags = small_integer(flags)?;
+        let count = if count.is_null() { 0 } else { ffi::integer(count)? };
+        let wanted = match usize::try_from(count) {
+            Ok(0) => buffer.size(),
+            Ok(count) if count <= buffer.size() => count,
+            Ok(_) => return ffi::error(ffi::PyExc_ValueError, "buffer too small for requested bytes"),
+            Err(_) => return ffi::error(ffi::PyExc_ValueError, "negative buffersize in recv_into"),
+        };
+        if wanted == 0 {
+            return slowly(this, names().recv_into, args);
+        }
+        let number = |got: usize| Owned::new(ffi::PyLong_FromSize_t(got));
+        match read(this, buffer.start(), wanted, flags) {
+            Ok(got) => number(got),
+            Err(Failure::Os(libc::ENOTCONN)) => {
+                drop(buffer);
+                slowly(this, names().recv_into, args)
+            }
+            Err(failure) => or_end(failure, || number(0), this),
+        }
+    }
+}
+
+pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [size, flags] = args.parse("recvfrom", ["bufsize", "flags"], 1)?;
+    // SAFETY: called by the interpreter; the bytes are filled before anybody sees them.
+    unsafe {
+        let size = ffi::integer(size)?;
+        let family = this.plain().map(|plain| plain.family);
+        let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
+        if !this.is_native() || size <= 0 || !of_the_internet {
+            return slowly(this, names().recvfrom, args);
+        }
+        let (size, flags) = (size as usize, small_integer(flags)?);
+        let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
+        let into = ffi::PyBytes_AsString(bytes.as_ptr());
+        let mut from = Address::empty();
+        let got = Socket::attempt(this, Direction::Read, |fd| {
+            from = Address::empty();
+            let flags = flags | libc::MSG_DONTWAIT;
+            libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
+        });
+        let got = match got {
+            Ok(got) => got,
+            Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recvfrom, args),
+            Err(failure) => {
+                return or_end(failure, || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0)), this);
+            }
+        };
+        note_read(this, got, size, flags);
+        let mut bytes = bytes.into_raw();
+        if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 {
+            return Err(Raised);
+        }
+        let bytes = Owned::new(bytes)?;
+        let from = from.object()?.unwrap_or_else(Owned::none);
+        Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Writing
+
+/// Sends part of the bytes; returns how many.
+fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int) -> Result<usize> {
+    let sent = Socket::attempt(this, Direction::Write, |fd| {
+        let flags = flags | libc::MSG_DONTWAIT;
+        // SAFETY: the buffer is held by the caller.
+        let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
+        if size < LARGE_WRITE { send() } else { without_the_lock(send) }
+    });
+    match sent {
+        Ok(sent) => {
+            if sent < size && this.is_stream() {
+                this.exhausted(Direction::Write);
+            }
+            Ok(sent)
+        }
+        // SAFETY: an exception is always there.
+        Err(Failure::Raised) => unsafe {
+            this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)
+        },
+        Err(failure) => failure.raise(),
+    }
+}
+
+pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [data, flags] = args.parse("send", ["data", "flags"], 1)?;
+    if !this.is_native() {
+        return slowly(this, names().send, args);
+    }
+    // SAFETY: called by the interpreter; the buffer is held while it is read.
+    unsafe {
+        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+        let sent = write(this, data.start(), data.size(), small_integer(flags)?)?;
+        Owned::new(ffi::PyLong_FromSize_t(sent))
+    }
+}
+
+pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [data, flags] = args.parse("sendall", ["data", "flags"], 1)?;
+    if !this.is_native() || overrides(this)?.send {
+        return slowly(this, names().sendall, args);
+    }
+    // SAFETY: called by the interpreter; the buffer is held while it is read.
+    unsafe {
+        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+        let flags = small_integer(flags)?;
+        let mut sent = write(this, data.start(), data.size(), flags)?;
+        while sent < data.size() {
+            sent += write(this, data.start().add(sent), data.size() - sent, flags)?;
+        }
+    }
+    Ok(Owned::none())
+}

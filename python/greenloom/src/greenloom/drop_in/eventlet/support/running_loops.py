@@ -1,0 +1,81 @@
+"""An event loop of asyncio in each green thread that runs one.
+
+asyncio remembers one running loop for an OS thread, the task it runs, and hooks for asynchronous generators. While
+there are such loops, every switch of greenlets puts these aside for who is left, and brings back those of who goes on.
+"""
+
+import sys
+import weakref
+
+from greenlet import gettrace, settrace
+
+from eventlet import hubs
+from eventlet.patcher import original
+
+_local = original("_thread")._local()
+
+
+def follow():
+    """Begins to do so in this OS thread, if the caller runs a loop. The loop itself calls this when it first waits."""
+    events = sys.modules.get("asyncio.events")
+    if events is None or hasattr(_local, "follower"):
+        return
+    # The asyncio hub has one that all its green threads find.
+    loop = events._get_running_loop()
+    if loop is None or loop is getattr(hubs.get_hub(), "loop", None):
+        return
+    _local.follower = _Follower(gettrace())
+    settrace(_local.follower)
+
+
+class _Follower:
+    """A trace function: called after each switch."""
+
+    def __init__(self, former):
+        self._former = former
+        self._asides = weakref.WeakKeyDictionary()
+
+    def __call__(self, event, args):
+        if self._former is not None:
+            self._former(event, args)
+        origin, target = args
+        aside = _put_aside()
+        if aside is not None:
+            self._asides[origin] = aside
+        aside = self._asides.pop(target, None)
+        if aside is not None:
+            _bring_back(*aside)
+        elif not self._asides and gettrace() in (self, None):
+            # All loops have ended.
+            del _local.follower
+            settrace(self._former)
+
+
+def _put_aside():
+    import asyncio
+
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return None
+    task = _swap_task(loop, None)
+    hooks = sys.get_asyncgen_hooks()
+    asyncio._set_running_loop(None)
+    sys.set_asyncgen_hooks(None, None)
+    return loop, task, hooks
+
+
+def _bring_back(loop, task, hooks):
+    import asyncio
+
+    asyncio._set_running_loop(loop)
+    sys.set_asyncgen_hooks(*hooks)
+    if task is not None:
+        _swap_task(loop, task)
+
+
+def _swap_task(loop, task):
+    if sys.version_info < (3, 14):
+        return None  # Each loop has a task of its own.
+    from asyncio import tasks
+
+    return tasks._swap_current_task(loop, task)

@@ -1,0 +1,369 @@
+"""greendns: the hosts file, resolv.conf, and nameservers that answer, err and keep silent. Nothing leaves this host."""
+
+import gc
+import os
+import socket
+import struct
+import tempfile
+import time
+import unittest
+from unittest import mock
+
+import eventlet
+from eventlet.green import socket as green_socket
+from eventlet.support import greendns
+from scenario import Scenario
+
+dns = greendns.dns
+
+
+class Nameserver:
+    """A nameserver on a port of its own. *records* maps (name, type) to texts, or a name to an error's number.
+
+    A name that is not in it does not exist; the value None is never answered.
+    """
+
+    def __init__(self, records):
+        self.records = records
+        self.asked = []
+        self.udp, self.tcp = self.listen()
+        self.port = self.udp.getsockname()[1]
+        self.threads = [eventlet.spawn(self.serve_udp), eventlet.spawn(self.serve_tcp)]
+        self.truncates = False
+
+    def listen(self):
+        while True:
+            tcp = eventlet.listen(("127.0.0.1", 0))
+            udp = green_socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                # Somebody else has that one.
+                tcp.close()
+                udp.close()
+            else:
+                return udp, tcp
+
+    def close(self):
+        for thread in self.threads:
+            thread.kill()
+        self.udp.close()
+        self.tcp.close()
+
+    def serve_udp(self):
+        while True:
+            wire, sender = self.udp.recvfrom(65535)
+            answer = self.answer(wire, self.truncates)
+            if answer is not None:
+                self.udp.sendto(answer, sender)
+
+    def serve_tcp(self):
+        while True:
+            connection, _ = self.tcp.accept()
+            (length,) = struct.unpack("!H", connection.recv(2))
+            answer = self.answer(connection.recv(length), False)
+            # In pieces, as it may come.
+            for piece in (struct.pack("!H", len(answer)), answer[:5], answer[5:]):
+                connection.sendall(piece)
+                eventlet.sleep(0.001)
+            connection.close()
+
+    def answer(self, wire, truncated):
+        query = dns.message.from_wire(wire)
+        question = query.question[0]
+        name = question.name.to_text(omit_final_dot=True)
+        self.asked.append((name, dns.rdatatype.to_text(question.rdtype)))
+        response = dns.message.make_response(query)
+        if truncated:
+            response.flags |= dns.flags.TC
+            return response.to_wire()
+        known = self.records.get(name, ())
+        if known is None:
+            return None
+        if isinstance(known, int):
+            response.set_rcode(known)
+            return response.to_wire()
+        texts = self.records.get(self.asked[-1], ())
+        if texts:
+            kind = dns.rdatatype.to_text(question.rdtype)
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
+        elif not any(each[0] == name for each in self.records if isinstance(each, tuple)):
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        return response.to_wire()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        timeout = eventlet.Timeout(30)
+        self.addCleanup(timeout.cancel)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def use(self, records, hosts="", search=(), patience=10):
+        """Makes greendns use a nameserver with these records, and a hosts file with this text."""
+        server = Nameserver(records)
+        self.addCleanup(server.close)
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers = ["127.0.0.1"]
+        resolver.port = server.port
+        resolver.timeout = resolver.lifetime = patience
+        resolver.search = [dns.name.from_text(each) for each in search]
+        proxy = greendns.ResolverProxy(greendns.HostsResolver(self.write("hosts", hosts)))
+        proxy._resolver = resolver
+        patch = mock.patch.object(greendns, "resolver", proxy)
+        patch.start()
+        self.addCleanup(patch.stop)
+        return server
+
+    def addresses(self, host, family=0, **kwargs):
+        return [each[4][0] for each in greendns.getaddrinfo(host, 80, family, socket.SOCK_STREAM, **kwargs)]
+
+    def fails(self, function, *args):
+        with self.assertRaises(socket.gaierror) as caught:
+            function(*args)
+        return caught.exception.errno
+
+
+class Lookups(Case):
+    def test_both_families_and_others_meanwhile(self):
+        self.use({("a.test", "A"): ["10.1.2.3", "10.1.2.4"], ("a.test", "AAAA"): ["fd00::1"]})
+        self.assertEqual(sorted(self.addresses("a.test")), ["10.1.2.3", "10.1.2.4", "fd00::1"])
+        self.assertEqual(self.addresses("a.test", socket.AF_INET6), ["fd00::1"])
+        self.assertIn(greendns.gethostbyname("a.test"), ("10.1.2.3", "10.1.2.4"))
+        name, aliases, addresses = greendns.gethostbyname_ex("a.test")
+        self.assertEqual((name, aliases, sorted(addresses)), ("a.test", [], ["10.1.2.3", "10.1.2.4"]))
+
+    def test_one_family_is_enough(self):
+        self.use({("four.test", "A"): ["10.0.0.1"], ("six.test", "AAAA"): ["fd00::2"]})
+        self.assertEqual(self.addresses("four.test"), ["10.0.0.1"])
+        self.assertEqual(self.addresses("six.test"), ["fd00::2"])
+        flags = socket.AI_V4MAPPED
+        self.assertEqual(self.addresses("four.test", socket.AF_INET6, flags=flags), ["::ffff:10.0.0.1"])
+
+    def test_a_truncated_answer_is_asked_for_by_tcp(self):
+        server = self.use({("a.test", "A"): ["10.0.0.1"]})
+        server.truncates = True
+        self.assertEqual(self.addresses("a.test", socket.AF_INET), ["10.0.0.1"])
+        self.assertEqual(server.asked, [("a.test", "A")] * 2)
+
+    def test_search_domains(self):
+        server = self.use({("db.corp.test", "A"): ["10.0.0.9"], ("db", "A"): ["10.0.0.1"]}, search=["corp.test"])
+        # Stock asks for both, and mixes the addresses.
+        self.assertEqual(self.addresses("db", socket.AF_INET), ["10.0.0.9"])
+        self.assertNotIn(("db", "A"), server.asked)
+
+    def test_a_name_without_dots_is_asked_for_as_it_stands_at_last(self):
+        self.use({("db", "A"): ["10.0.0.1"]}, search=["corp.test"])
+        self.assertEqual(self.addresses("db", socket.AF_INET), ["10.0.0.1"])
+
+    def test_errors_are_the_systems(self):
+        self.use({"broken.test": dns.rcode.SERVFAIL, ("four.test", "A"): ["10.0.0.1"]})
+        self.assertEqual(self.fails(self.addresses, "missing.test"), socket.EAI_NONAME)
+        # Stock says of this, too, that there is no such name.
+        self.assertEqual(self.fails(self.addresses, "broken.test"), socket.EAI_AGAIN)
+        self.assertEqual(self.fails(greendns.gethostbyname, "broken.test"), socket.EAI_AGAIN)
+        self.assertEqual(self.fails(greendns.gethostbyname, "missing.test"), socket.EAI_NONAME)
+        self.assertEqual(self.fails(self.addresses, "four.test", socket.AF_INET6), socket.EAI_NONAME)
+        self.assertEqual(self.fails(self.addresses, ""), socket.EAI_NONAME)
+
+    def test_no_configuration_is_temporary(self):
+        proxy = greendns.ResolverProxy(None, os.path.join(self.folder, "no-resolv.conf"))
+        with mock.patch.object(greendns, "resolver", proxy):
+            self.assertEqual(self.fails(self.addresses, "a.test"), socket.EAI_AGAIN)
+
+    def test_what_the_system_takes_for_an_address_is_not_looked_up(self):
+        server = self.use({})
+        self.assertEqual(self.addresses("127.1"), ["127.0.0.1"])
+        self.assertEqual(self.addresses("0x7f000001"), ["127.0.0.1"])
+        self.assertEqual(self.addresses("::1"), ["::1"])
+        local = socket.getaddrinfo(None, 80, 0, socket.SOCK_STREAM)
+        self.assertEqual(self.addresses(None), [each[4][0] for each in local])
+        self.assertEqual(greendns.gethostbyname(""), "0.0.0.0")
+        self.assertEqual(greendns.gethostbyname("<broadcast>"), "255.255.255.255")
+        self.assertEqual(server.asked, [])
+
+    def test_canonical_names_follow_aliases(self):
+        self.use({
+            ("alias.test", "A"): ["10.0.0.1"], ("alias.test", "CNAME"): ["middle.test."],
+            ("middle.test", "CNAME"): ["real.test."], ("real.test", "A"): ["10.0.0.1"],
+        })
+        found = greendns.getaddrinfo("alias.test", 80, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+        self.assertEqual(found[0][3], "real.test")
+
+    def test_errors_leave_no_garbage_behind(self):
+        # 810: the exceptions were kept, and with them the frames that they passed through.
+        self.use({"silent.test": None}, patience=0.2)
+        self.assertEqual(self.fails(self.addresses, "silent.test"), socket.EAI_AGAIN)
+        gc.collect()
+        for error in (greendns.EAI_EAGAIN_ERROR, greendns.EAI_NONAME_ERROR, greendns.EAI_NODATA_ERROR):
+            self.assertIsNone(error.__traceback__)
+
+    def test_the_hub_goes_on(self):
+        self.use({"silent.test": None}, patience=0.2)
+        count = [0]
+
+        def tick():
+            while True:
+                count[0] += 1
+                eventlet.sleep(0.01)
+
+        ticker = eventlet.spawn(tick)
+        self.fails(self.addresses, "silent.test", socket.AF_INET)
+        ticker.kill()
+        self.assertGreater(count[0], 10)
+
+
+class NamesOfAddresses(Case):
+    def test_ipv4_and_ipv6(self):
+        self.use({
+            ("3.2.1.10.in-addr.arpa", "PTR"): ["a.test."],
+            ("1." + "0." * 29 + "d.f.ip6.arpa", "PTR"): ["six.test."],
+        })
+        self.assertEqual(greendns.getnameinfo(("10.1.2.3", 80), 0), ("a.test", "http"))
+        # Stock says of all IPv6 addresses that they have no name.
+        self.assertEqual(greendns.getnameinfo(("fd00::1", 80, 0, 0), socket.NI_NUMERICSERV), ("six.test", "80"))
+        self.assertEqual(greendns.getnameinfo(("10.1.2.3", 80), socket.NI_NUMERICHOST), ("10.1.2.3", "http"))
+
+    def test_without_a_name_it_is_the_address(self):
+        self.use({})
+        self.assertEqual(greendns.getnameinfo(("10.9.9.9", 1), socket.NI_NUMERICSERV), ("10.9.9.9", "1"))
+        self.assertEqual(self.fails(greendns.getnameinfo, ("10.9.9.9", 1), socket.NI_NAMEREQD), socket.EAI_NONAME)
+        with self.assertRaises(TypeError):
+            greendns.getnameinfo("10.9.9.9", 0)
+
+    def test_the_hosts_file_knows_names_too(self):
+        self.use({}, hosts="10.5.5.5 full.test short\n")
+        self.assertEqual(greendns.getnameinfo(("10.5.5.5", 80), 0), ("full.test", "http"))
+
+
+class HostsFile(Case):
+    def test_a_change_is_seen_at_once(self):
+        # Stock looks every ten seconds.
+        self.use({}, hosts="10.0.0.1 a.test\n")
+        self.assertEqual(self.addresses("a.test"), ["10.0.0.1"])
+        self.write("hosts", "10.0.0.22 a.test\n")
+        self.assertEqual(self.addresses("a.test"), ["10.0.0.22"])
+        os.unlink(os.path.join(self.folder, "hosts"))
+        self.assertEqual(self.fails(self.addresses, "a.test"), socket.EAI_NONAME)
+
+    def test_it_comes_before_nameservers(self):
+        server = self.use({("a.test", "A"): ["10.0.0.1"], ("a.test", "AAAA"): ["fd00::1"]}, hosts="10.0.0.2 A.test\n")
+        self.assertEqual(self.addresses("a.TEST"), ["10.0.0.2"])
+        self.assertEqual(server.asked, [])
+
+    def test_the_canonical_name_is_the_first_of_the_line(self):
+        # 764: stock asks a nameserver, and fails.
+        server = self.use({}, hosts="10.0.0.1 compute-0.localdomain compute-0\n")
+        found = greendns.getaddrinfo("compute-0", 80, 0, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+        self.assertEqual(found[0][3:], ("compute-0.localdomain", ("10.0.0.1", 80)))
+        self.assertEqual(server.asked, [])
+
+    def test_the_first_line_for_a_name_counts(self):
+        self.use({}, hosts="10.0.0.1 a.test\n10.0.0.2 b.test a.test\n")
+        self.assertEqual(self.addresses("a.test"), ["10.0.0.1"])
+
+    def test_a_file_that_cannot_be_read_is_an_empty_one(self):
+        for path in (os.path.join(self.folder, "missing"), self.folder):
+            resolver = greendns.HostsResolver(path)
+            with self.assertRaises(dns.resolver.NoAnswer):
+                resolver.query("localhost")
+
+
+class Configuration(Case):
+    def test_a_change_of_resolv_conf_is_seen(self):
+        path = self.write("resolv.conf", "nameserver 10.0.0.1\n")
+        proxy = greendns.ResolverProxy(None, path)
+        self.assertEqual(proxy._resolver.nameservers, ["10.0.0.1"])
+        kept = proxy._resolver
+        self.assertIs(proxy._resolver, kept)
+        self.write("resolv.conf", "nameserver 10.0.0.1\nnameserver 10.0.0.2\n")
+        self.assertEqual(proxy._resolver.nameservers, ["10.0.0.1", "10.0.0.2"])
+
+    def test_a_search_list_with_leading_dots(self):
+        # 424: stock can't resolve anything then.
+        path = self.write("resolv.conf", "search .example.com other.test\nnameserver 10.0.0.1\n")
+        search = greendns.ResolverProxy(None, path)._resolver.search
+        self.assertEqual([str(each) for each in search], ["example.com.", "other.test."])
+
+
+class OneNameserver(Case):
+    def query(self, name="a.test"):
+        return dns.message.make_query(name, "A")
+
+    def test_a_given_socket_stays_open(self):
+        server = self.use({("a.test", "A"): ["10.0.0.1"]})
+        sock = green_socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for _ in range(2):
+            response = greendns.udp(self.query(), "127.0.0.1", port=server.port, sock=sock)
+            self.assertEqual(str(response.answer[0][0]), "10.0.0.1")
+        sock.close()
+
+    def test_a_timeout_is_for_all_of_it(self):
+        # Somebody who keeps sending nonsense must not keep us: each datagram is far from a timeout of its own.
+        other = green_socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        other.bind(("127.0.0.1", 0))
+
+        def babble():
+            _, peer = other.recvfrom(1000)
+            while True:
+                other.sendto(b"nonsense", peer)
+                eventlet.sleep(0.01)
+
+        thread = eventlet.spawn(babble)
+        started = time.monotonic()
+        with self.assertRaises(dns.exception.Timeout):
+            greendns.udp(self.query(), "127.0.0.1", 0.15, port=other.getsockname()[1], ignore_errors=True)
+        thread.kill()
+        other.close()
+        self.assertLess(time.monotonic() - started, 1)
+
+
+class Imports(Scenario):
+    def test_dnspython_imported_before_stays_one(self):
+        # Stock leaves modules of two copies in sys.modules, whose exceptions are different classes.
+        self.check(
+            """
+            import dns.exception, dns.name
+            Before = dns.exception.DNSException
+            import eventlet.support.greendns as greendns
+            import dns.resolver
+            assert dns.exception.DNSException is Before
+            assert issubclass(dns.resolver.NXDOMAIN, Before)
+            assert not issubclass(greendns.dns.resolver.NXDOMAIN, Before)
+            """
+        )
+
+    def test_no_warning(self):
+        self.check(
+            """
+            import eventlet.support.greendns as greendns
+            try:
+                greendns.ResolverProxy(filename=None).query("a.test")
+            except greendns.dns.exception.DNSException:
+                pass
+            """,
+            "-W", "error",
+        )
+
+    def test_it_can_be_left_out(self):
+        # 390
+        self.check(
+            """
+            import eventlet
+            from eventlet.green import socket
+            assert "eventlet.support.greendns" not in sys.modules
+            assert socket.gethostbyname("127.0.0.1") == "127.0.0.1"
+            """,
+            EVENTLET_NO_GREENDNS="yes",
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

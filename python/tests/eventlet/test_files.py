@@ -1,0 +1,155 @@
+"""Green pipes and files."""
+
+import errno
+import io
+import os
+import tempfile
+import unittest
+
+import eventlet
+from eventlet import greenio
+
+from io_support import OnHub
+
+
+class Pipes(OnHub):
+    def pipe(self, read_mode="rb", write_mode="wb", buffering=-1):
+        read, write = os.pipe()
+        return greenio.GreenPipe(read, read_mode, buffering), greenio.GreenPipe(write, write_mode, buffering)
+
+    def test_reading_waits(self):
+        read, write = self.pipe(buffering=0)
+        room = bytearray(10)
+        for receive in (lambda: read.read(10), lambda: bytes(room[: read.readinto(room)]), lambda: read.readline()):
+            reader = self.blocked(receive)
+            write.write(b"line\n")
+            self.assertEqual(reader.wait(), b"line\n")
+
+    def test_writing_waits_and_all_arrives(self):
+        read, write = self.pipe()
+        data = os.urandom(1 << 20)
+
+        def fill():
+            write.write(data)
+            write.close()
+
+        writer = self.blocked(fill)
+        self.assertTrue(read.read() == data, "other bytes have arrived")
+        writer.wait()
+
+    def test_text(self):
+        read, write = self.pipe("r", "w")
+        reader = self.blocked(read.readline)
+        write.write("Grüße\n")
+        write.flush()
+        self.assertEqual(reader.wait(), "Grüße\n")
+        self.assertEqual((read.mode, write.mode), ("r", "w"))
+
+    def test_close_wakes_who_waits(self):
+        read, _write = self.pipe(buffering=0)
+        reader = self.blocked(read.read, 10)
+        read.close()
+        self.assert_errno(errno.EBADF, reader.wait)
+        self.assertRaises(ValueError, read.read, 10)
+        self.assertRaises(ValueError, read.fileno)
+        self.assertRaises(ValueError, read.seekable)
+
+    def test_a_closed_file_does_not_touch_a_descriptor_that_has_its_number_now(self):
+        read, write = self.pipe(buffering=0)
+        number = read.fileno()
+        read.close()
+        opened = [os.open(os.devnull, os.O_RDONLY)]
+        while opened[-1] != number:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+        read.close()
+        del read
+        for one in opened:
+            os.close(one)
+        write.close()
+
+    def test_who_waits_can_be_killed_or_timed_out(self):
+        read, write = self.pipe(buffering=0)
+        self.blocked(read.read, 10).kill()
+        with self.assertRaises(eventlet.Timeout), eventlet.Timeout(0.02):
+            read.read(10)
+        write.write(b"still here")
+        self.assertEqual(read.read(10), b"still here")
+
+    def test_a_file_object_is_taken_over(self):
+        read, write = os.pipe()
+        plain = os.fdopen(read, "rb")
+        green = greenio.GreenPipe(plain, "rb")
+        self.assertTrue(plain.closed)
+        os.write(write, b"x")
+        os.close(write)
+        self.assertEqual(green.read(), b"x")
+
+    def test_closefd(self):
+        read, write = os.pipe()
+        greenio.GreenPipe(read, "rb", closefd=False).close()
+        os.fstat(read)
+        greenio.GreenPipe(write, "wb").close()
+        self.assert_errno(errno.EBADF, os.fstat, write)
+        os.close(read)
+
+    def test_a_file_that_nobody_has_is_closed(self):
+        read, write = self.pipe()
+        number = read.fileno()
+        del read
+        self.assert_errno(errno.EBADF, os.fstat, number)
+        write.close()
+
+    def test_broken_pipes_raise(self):
+        read, write = self.pipe(buffering=0)
+        read.close()
+        self.assertRaises(BrokenPipeError, write.write, b"x")
+
+
+class PipesOnPoll(Pipes):
+    hub = "poll"
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.name = os.path.join(folder.name, "file")
+
+    def test_modes_do_what_open_does(self):
+        with greenio.GreenPipe(self.name, "x") as file:
+            file.write("one\n")
+        self.assertRaises(FileExistsError, greenio.GreenPipe, self.name, "x")
+        with greenio.GreenPipe(self.name, "a+") as file:
+            file.write("two\n")
+            file.seek(0)
+            self.assertEqual(file.readlines(), ["one\n", "two\n"])
+        with greenio.GreenPipe(self.name, "r+b") as file:
+            file.write(b"ONE")
+            file.seek(0)
+            self.assertEqual(file.read(), b"ONE\ntwo\n")
+            file.seek(4)
+            file.truncate()
+        with greenio.GreenPipe(self.name, "rb", 0) as file:
+            self.assertEqual((file.seekable(), file.readable(), file.writable()), (True, True, False))
+            self.assertEqual(file.readall(), b"ONE\n")
+            self.assertEqual(file.tell(), 4)
+            self.assertFalse(file.isatty())
+
+    def test_kinds_of_files(self):
+        for mode, buffering, kind in [
+            ("wb", 0, greenio.py3.GreenFileIO), ("wb", -1, io.BufferedWriter), ("rb", 100, io.BufferedReader),
+            ("r+b", -1, io.BufferedRandom), ("r", -1, io.TextIOWrapper),
+        ]:  # fmt: skip
+            with greenio.GreenPipe(self.name, mode, buffering) as file:
+                self.assertIsInstance(file, kind)
+
+    def test_wrong_arguments_are_refused(self):
+        with open(self.name, "w"):
+            pass
+        for arguments in (["rw"], [""], ["b"], ["rbt"], ["r", 0], ["rb", -1, "utf-8"], ["r++"]):
+            with self.subTest(arguments):
+                self.assertRaises(ValueError, greenio.GreenPipe, self.name, *arguments)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,234 @@
+"""fork after the patch: green threads of the OS thread that forks live on in the child, others do not."""
+
+import unittest
+
+from scenario import Scenario
+
+PATCHED = """
+import eventlet
+eventlet.monkey_patch()
+import os, threading
+native = eventlet.patcher.original("threading")
+
+def in_child(work):
+    # Whether work() in a child process ended well.
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+"""
+
+
+class Fork(Scenario):
+    def check(self, program, *options, **settings):
+        import textwrap
+
+        super().check(PATCHED + textwrap.dedent(program), *options, **settings)
+
+    def test_green_threads_live_on_in_both(self):
+        self.check(
+            """
+            done = []
+            def work(name):
+                time.sleep(0.1)
+                done.append(name)
+            threads = [threading.Thread(target=work, args=(i,), name=str(i)) for i in range(3)]
+            for thread in threads:
+                thread.start()
+            other = native.Thread(target=real_sleep, args=(0.3,))
+            other.start()
+            def check():
+                assert threading.current_thread() is threading.main_thread()
+                for thread in threads:
+                    thread.join()
+                    assert not thread.is_alive()
+                assert sorted(done) == [0, 1, 2]
+                late = threading.Thread(target=done.append, args=(3,))
+                late.start()
+                late.join()
+                assert done[-1] == 3
+            def child():
+                assert not other.is_alive()
+                assert set(threading.enumerate()) == {threading.main_thread(), *threads}
+                check()
+            assert in_child(child)
+            check()
+            other.join()
+            """
+        )
+
+    def test_fork_within_a_thread(self):
+        self.check(
+            """
+            results = []
+            def work():
+                me = threading.current_thread()
+                def child():
+                    assert threading.current_thread() is me and me in threading.enumerate()
+                    assert threading.main_thread() is not me
+                    time.sleep(0.01)
+                results.append(in_child(child))
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            eventlet.spawn(lambda: results.append(in_child(lambda: time.sleep(0.01)))).wait()
+            print(results)
+            """,
+            prints="[True, True]\n",
+        )
+
+    def test_fork_in_an_os_thread(self):
+        self.check(
+            """
+            results = []
+            green = threading.Thread(target=time.sleep, args=(0.5,))
+            green.start()
+            def work():
+                def child():
+                    assert not green.is_alive() and threading.main_thread() is threading.current_thread()
+                    assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+                    thread = threading.Thread(target=time.sleep, args=(0.01,))
+                    thread.start()
+                    thread.join()
+                results.append(in_child(child))
+            thread = native.Thread(target=work)
+            thread.start()
+            thread.join()
+            print(results)
+            """,
+            prints="[True]\n",
+        )
+
+    def test_a_lock_held_by_a_green_thread_stays_held_by_it(self):
+        self.check(
+            """
+            import logging
+            class Slow(logging.Handler):
+                def emit(self, record):
+                    assert not busy
+                    busy.append(record.msg)
+                    eventlet.sleep(0.05)
+                    busy.pop()
+                    seen.append(record.msg)
+            busy, seen = [], []
+            logging.raiseExceptions = True
+            log = logging.getLogger("here")
+            log.addHandler(Slow())
+            green = eventlet.spawn(log.warning, "green")
+            waiting = eventlet.spawn(log.warning, "waiting")
+            eventlet.sleep(0.01)
+            def child():
+                log.warning("child")
+                green.wait(), waiting.wait()
+                assert seen == ["green", "waiting", "child"], seen
+            assert in_child(child)
+            green.wait(), waiting.wait()
+            assert seen == ["green", "waiting"], seen
+            """
+        )
+
+    def test_a_lock_held_by_an_os_thread_is_free_in_the_child(self):
+        self.check(
+            """
+            import logging
+            log = logging.getLogger("here")
+            log.addHandler(logging.NullHandler())
+            handler = logging.StreamHandler()
+            log.addHandler(handler)
+            held = []
+            def hold():
+                with handler.lock:
+                    held.append(1)
+                    while held:
+                        real_sleep(0.001)
+            thread = native.Thread(target=hold)
+            thread.start()
+            while not held:
+                time.sleep(0.001)
+            def child():
+                with eventlet.Timeout(5):
+                    with handler.lock:
+                        pass
+            assert in_child(child)
+            held.clear()
+            thread.join()
+            """
+        )
+
+    def test_the_end_of_the_child_does_not_wait_for_the_parents_threads(self):
+        self.check(
+            """
+            ended = []
+            def work():
+                while not ended:
+                    time.sleep(0.01)
+            thread = threading.Thread(target=work)
+            thread.start()
+            pid = os.fork()
+            if pid == 0:
+                own = threading.Thread(target=lambda: (time.sleep(0.05), print("own", flush=True)))
+                own.start()
+                sys.exit(3)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            ended.append(1)
+            """,
+            prints="own\n3\n",
+            seconds=10,
+        )
+
+    def test_multiprocessing(self):
+        self.check(
+            """
+            import multiprocessing
+            context = multiprocessing.get_context("fork")
+            def work(queue, i):
+                time.sleep(0.05)
+                queue.put(i * i)
+            queue = context.SimpleQueue()
+            forever = threading.Thread(target=lambda: [time.sleep(0.05) for _ in range(40)], daemon=True)
+            forever.start()
+            processes = [context.Process(target=work, args=(queue, i)) for i in range(3)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(10)
+                assert process.exitcode == 0
+            print(sorted(queue.get() for _ in processes))
+            """,
+            prints="[0, 1, 4]\n",
+        )
+
+    def test_what_was_made_before_the_patch(self):
+        super().check(
+            """
+            import threading
+            lock = (lambda lock: lambda: lock)(threading.RLock())
+            def work():
+                while not ended:
+                    real_sleep(0.01)
+            ended = []
+            early = threading.Thread(target=work)
+            early.start()
+            """
+            + PATCHED.replace("\n", "\n            ")
+            + """
+            def child():
+                assert not early.is_alive() and threading.enumerate() == [threading.main_thread()]
+                with lock(), lock():
+                    eventlet.sleep(0)
+            assert in_child(child)
+            assert early.is_alive()
+            ended.append(1)
+            early.join()
+            """
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,29 @@
+#!/bin/sh
+# debian-unstable.sh COMMAND...: runs a command on a copy of this tree in Debian unstable, which has CPython 3.14. It is set up
+# in target/debian-unstable by debootstrap, as root, with the network settings of this machine.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+root=$(dirname "$here")
+debian="$root/target/debian-unstable"
+[ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null || { echo "this needs root and debootstrap" >&2; exit 1; }
+
+if [ ! -e "$debian/ready" ]; then
+    rm -rf "$debian"
+    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' \
+        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    debootstrap --variant=minbase \
+        --include=python3.14-dev,python3.14-venv,cargo,gcc,make,pkg-config,git,ca-certificates,procps \
+        unstable "$debian" "$mirror" >"$root/target/debootstrap.log" 2>&1 || { tail "$root/target/debootstrap.log" >&2; exit 1; }
+    touch "$debian/ready"
+fi
+for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf "$HOME/.config/pip/pip.conf" "$HOME/.cargo/config.toml"; do
+    [ ! -e "$file" ] || { mkdir -p "$debian$(dirname "$file")"; cp -L "$file" "$debian$file"; }
+done
+mkdir -p "$debian/greenloom"
+git -C "$root" archive HEAD | tar -x -C "$debian/greenloom"
+trap 'umount "$debian/dev" "$debian/proc"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mountpoint -q "$debian/dev" || mount --bind /dev "$debian/dev"
+mountpoint -q "$debian/proc" || mount -t proc proc "$debian/proc"
+chroot "$debian" env HOME="$HOME" sh -c 'cd /greenloom && exec "$@"' sh "$@"
