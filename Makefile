@@ -71,6 +71,6 @@ RABBIT := crates/rpc/tests/rabbitmq
 bench-rpc: ## calls and casts over RabbitMQ, with lapin and with Python's oslo.messaging on eventlet
 	GREENLOOM_OSLO_PYTHON=$$($(RABBIT)/oslo/venv.sh $(CURDIR)/bench/target/oslo-venv eventlet==0.41.3) \
 		$(RABBIT)/broker.sh run bench/run rabbit-call rabbit-callers rabbit-casts \
-		--results bench/results/rabbitmq.json --plot bench/target/rabbitmq.svg
+		--results $(CURDIR)/bench/results/rabbitmq.json --plot $(CURDIR)/bench/target/rabbitmq.svg
 
 include python/python.mk

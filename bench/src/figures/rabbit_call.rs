@@ -81,5 +81,5 @@ type Exchange = fn(usize, Duration, Duration) -> Result<Sample, Skip>;
 
 fn measured(scale: Scale, callers: usize, exchange: Exchange) -> Result<Sample, Skip> {
     let millis = Duration::from_millis;
-    exchange(callers, millis(scale.pick(300, 100)), millis(scale.pick(1500, 300)))
+    exchange(callers, millis(scale.pick(500, 100)), millis(scale.pick(2000, 300)))
 }

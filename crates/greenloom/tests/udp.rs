@@ -94,3 +94,17 @@ fn one_that_never_waits_lets_others_run() {
     }
     sleep(millis(1));
 }
+
+/// An error is fetched once, and the socket is as good as before: waiting on it must not become a loop that waits for nobody.
+#[test]
+fn a_socket_whose_peer_was_not_there_waits_again() {
+    let gone = socket().local_addr().unwrap();
+    let client = socket();
+    client.connect(gone).unwrap();
+    client.set_read_timeout(Some(millis(20))).unwrap();
+    let mut buf = [0; 8];
+    assert_eq!(client.recv(&mut buf).unwrap_err().kind(), ErrorKind::TimedOut);
+    client.send(b"x").unwrap();
+    assert_eq!(client.recv(&mut buf).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(client.recv(&mut buf).unwrap_err().kind(), ErrorKind::TimedOut);
+}

@@ -85,6 +85,50 @@ class MonkeyPatch(Scenario):
             prints="False\n",
         )
 
+    def test_in_a_thread_that_is_not_the_main_one(self):
+        self.check(
+            """
+            import threading
+            def work():
+                import eventlet
+                eventlet.monkey_patch()
+                eventlet.spawn(time.sleep, 0.01).wait()
+                assert threading.current_thread() is thread
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            assert threading.current_thread() is threading.main_thread() and not thread.is_alive()
+            import eventlet
+            for module in (threading, eventlet.patcher.original("threading"), eventlet.green.threading):
+                assert module.main_thread().ident == threading.get_ident() == module.current_thread().ident
+            later = threading.Thread(target=time.sleep, args=(0.01,))
+            later.start()
+            later.join()
+            print(threading.active_count())
+            """,
+            prints="1\n",
+        )
+
+    def test_the_program_ends_while_daemons_use_locks(self):
+        self.check(
+            """
+            import queue, threading
+            lock, rlock, items = threading.Lock(), threading.RLock(), queue.SimpleQueue()
+            def work():
+                while True:
+                    with lock, rlock:
+                        items.put(1)
+                        items.get()
+            for _ in range(3):
+                threading.Thread(target=work, daemon=True).start()
+            import eventlet
+            eventlet.monkey_patch()
+            eventlet.sleep(0.05)
+            print("ends")
+            """,
+            prints="ends\n",
+        )
+
     def test_importing_and_patching_warns_of_nothing(self):
         self.check(
             """

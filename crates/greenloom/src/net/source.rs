@@ -99,7 +99,7 @@ impl<T: AsFd> Source<T> {
         loop {
             if self.is_ready(direction)? {
                 match operation(self.inner()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear_ready(direction),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.would_block(direction),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     result => return result,
                 }
@@ -136,6 +136,12 @@ impl<T: AsFd> Source<T> {
         with_hub(|hub| hub.with_core(|core| core.sources().clear_ready(key, direction)));
     }
 
+    #[inline]
+    fn would_block(&self, direction: Direction) {
+        let key = self.key(direction);
+        with_hub(|hub| hub.with_core(|core| core.sources().would_block(key, direction)));
+    }
+
     /// The key at this OS thread's hub.
     #[inline]
     fn registered(&self, direction: Direction) -> io::Result<SourceKey> {
@@ -165,7 +171,7 @@ impl<T: AsFd> Source<T> {
             hub.with_core(|core| {
                 let key = if core.sources().contains(other) { other } else { core.add_source(self.inner().as_fd())? };
                 // If it has become ready since, the poller says so at its next turn: it looks when it registers.
-                core.sources().clear_ready(key, direction);
+                core.sources().would_block(key, direction);
                 Ok::<_, io::Error>(key)
             })
         })?;

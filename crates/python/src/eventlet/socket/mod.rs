@@ -25,7 +25,7 @@ use super::hub::{monotonic, note_closing, note_opened};
 use super::io::{Ready, Source, closed_class, closed_error};
 use crate::class::{self, Args, Class, ClassCell, Payload, This};
 use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::thread::Thread;
+use crate::thread::{Thread, this_thread};
 use connect::{accept, connect, connect_ex};
 use descriptor::descriptor_class;
 use transfer::{recv, recv_into, recvfrom, send, sendall};
@@ -342,13 +342,15 @@ impl Socket {
         }
     }
 
-    /// An operation took all there was, or filled all the room.
+    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not have been
+    /// copied yet.
     fn exhausted(&self, direction: Direction) {
-        if let Ok(thread) = here()
-            && let Some(hub) = native_hub(thread)
-        {
-            // SAFETY: called by the interpreter, in the thread.
-            unsafe { self.source.clear_ready(thread, hub, direction) };
+        // SAFETY: called by the interpreter, in a thread whose record the operation has used.
+        unsafe {
+            let thread = this_thread();
+            if let Some(hub) = native_hub(thread) {
+                self.source.clear_ready(thread, hub, direction);
+            }
         }
     }
 

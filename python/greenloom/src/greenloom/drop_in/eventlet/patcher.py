@@ -32,7 +32,6 @@ _PATCHED = "__patched_module_"
 
 #: What an original module must find when it is imported, besides what is never patched.
 _ORIGINAL_IMPORTS = {
-    "threading": ("_thread", "time"),
     "queue": ("_thread", "time", "threading"),
     "selectors": ("select",),
     "socket": ("select", "selectors"),
@@ -185,12 +184,41 @@ def original(modname):
         return sys.modules[kept_as]
 
     present = importlib.import_module(modname)
-    # A C module has no code that looks up globals, and a second import of one would have second types of lock and file.
-    copy = _copy_of(present) if _is_native(present) else _import_again(modname)
+    if _is_native(present):
+        # It has no code that looks up globals, and a second import would have second types of lock and file.
+        copy = _copy_of(present)
+    elif modname == "threading":
+        copy = _original_threading(present)
+    else:
+        copy = _import_again(modname, [(name, original(name)) for name in _ORIGINAL_IMPORTS.get(modname, ())])
     if modname == "os":
         copy.environ, copy.environb = present.environ, present.environb
     sys.modules[kept_as] = copy
     return copy
+
+
+def _original_threading(present):
+    thread = original("_thread")
+    for_import = _copy_of(thread)
+    if hasattr(thread, "_set_sentinel"):
+        # Until Python 3.12 an OS thread has one lock that tells of its end. A copy that takes the OS thread that
+        # imports it for the main one must not take that lock from the Thread that runs there.
+        for_import._set_sentinel = thread.allocate_lock
+    copy = _import_again("threading", [("_thread", for_import), ("time", original("time"))])
+    copy._thread = thread
+    if hasattr(thread, "_set_sentinel"):
+        copy._set_sentinel = thread._set_sentinel
+    _correct_main_thread(copy, present)
+    return copy
+
+
+def _correct_main_thread(copy, threading):
+    """Makes a copy of threading know which is the main OS thread; until Python 3.12 it is the one that imports it."""
+    main = copy._main_thread
+    del copy._active[main._ident]
+    main._ident = threading._main_thread._ident
+    main._native_id = threading._main_thread._native_id
+    copy._active[main._ident] = main
 
 
 def _is_native(module):
@@ -198,12 +226,10 @@ def _is_native(module):
     return loader is BuiltinImporter or isinstance(loader, ExtensionFileLoader)
 
 
-def _import_again(modname):
-    needed = [(name, original(name)) for name in _ORIGINAL_IMPORTS.get(modname, ())]
-    saver = SysModulesSaver([modname] + [name for name, _ in needed])
+def _import_again(modname, modules):
+    saver = SysModulesSaver([modname] + [name for name, _ in modules])
     try:
-        for name, module in needed:
-            sys.modules[name] = module
+        sys.modules.update(modules)
         sys.modules.pop(modname, None)
         return importlib.import_module(modname)
     finally:

@@ -134,6 +134,7 @@ def currentThread():
     return current_thread()
 
 
+_patcher._correct_main_thread(_copy, _stdlib)
 RLock = _CRLock = thread.RLock
 for _name in ("RLock", "_CRLock", "current_thread", "currentThread"):
     setattr(_copy, _name, globals()[_name])

@@ -3,8 +3,8 @@ A hub that waits in an asyncio event loop, so that coroutines and green threads 
 
 The native loop runs green threads and timers as in every hub; whenever it has nothing to run, or after each turn, it
 lets the event loop run for a while. Whatever the event loop does that concerns green threads rings the hub's bell,
-which ends that while. But for what a fork needs, only public functions of event loops are used, so one of another policy,
-uvloop's say, serves as well.
+which ends that while. But for what a fork needs, only public functions of event loops are used, so one of another
+policy, uvloop's say, serves as well.
 
 asyncio's modules must see the standard library as it is, whatever is monkey-patched: asyncio is therefore imported
 late.
