@@ -580,6 +580,7 @@ mod tests {
 
     #[test]
     fn an_unguarded_fiber_may_be_gone_when_the_switch_to_it_returns() {
+        let _alone = crate::stack::tests::alone();
         let slot: &'static Cell<*mut Fiber> = Box::leak(Box::new(Cell::new(ptr::null_mut())));
         let stack = Stack::new(64 * 1024).unwrap();
         // SAFETY: the root is leaked.
@@ -594,6 +595,7 @@ mod tests {
 
     #[test]
     fn an_abandoned_fiber_gives_its_stack_back_on_any_thread() {
+        let _alone = crate::stack::tests::alone();
         struct Sent(Fiber);
         // SAFETY: its own thread is gone when it is used.
         unsafe impl Send for Sent {}

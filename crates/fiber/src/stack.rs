@@ -454,8 +454,16 @@ fn page_size() -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// Held by each test that takes stacks: some of them count what is in the pool, which all threads share.
+    pub(crate) fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn sizes_out_of_range_are_errors_with_the_number() {
@@ -466,6 +474,7 @@ mod tests {
 
     #[test]
     fn stacks_do_not_overlap_and_are_writable_from_end_to_end() {
+        let _alone = alone();
         let stacks: Vec<Stack> = (0..200).map(|_| Stack::new(40_000).unwrap()).collect();
         for (number, stack) in stacks.iter().enumerate() {
             assert!(stack.size() >= 40_000 && (stack.top() as usize).is_multiple_of(16));
@@ -481,6 +490,7 @@ mod tests {
 
     #[test]
     fn a_stack_given_back_is_used_again() {
+        let _alone = alone();
         let first = Stack::new(48 * 1024).unwrap();
         let top = first.top();
         drop(first);
@@ -489,6 +499,7 @@ mod tests {
 
     #[test]
     fn a_deep_stack_gives_its_pages_back() {
+        let _alone = alone();
         let size = 512 * 1024;
         let pool = pool_of(size).unwrap();
         let resident = |slot: Slot| {
@@ -511,6 +522,7 @@ mod tests {
 
     #[test]
     fn a_reserved_top_is_outside_the_stack() {
+        let _alone = alone();
         let mut stack = Stack::new(64 * 1024).unwrap();
         let top = stack.top() as usize;
         let reserved = stack.reserve(100).unwrap();
