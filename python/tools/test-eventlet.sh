@@ -21,7 +21,7 @@ for hub in "$@"; do
         "$here/tests/eventlet" --name "$run" --log "$log-ours.json" || failed="$failed $run-ours"
     echo "eventlet's own tests, $run:"
     EVENTLET_HUB=$hub "$venv/bin/python" "$here/tools/suite.py" "$venv/bin/python" "$stock_tests" \
-        --baseline "$here/tests/suite/stock-0.41.3.txt" --on-purpose "$here/tests/suite/different-on-purpose.txt"
+        --baseline "$here/tests/suite/stock-0.41.3.txt" --on-purpose "$here/tests/suite/different-on-purpose.txt" \
         --name "$run" --log "$log.json" || failed="$failed $run"
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
