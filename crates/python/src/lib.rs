@@ -1,7 +1,7 @@
 //! The Python binding: the `greenlet` type, its C API included, on stacks of its own.
 //!
 //! One shared library for each minor version of CPython, imported as `greenloom._native`; the Python packages `greenlet` and
-//! `greenloom` are thin over it. It knows the layout of the interpreter's thread state ([`tstate`]) and so is the one
+//! `greenloom` are thin over it. It knows the layout of the interpreter's thread state (`tstate`) and so is the one
 //! place where that matters. All state is guarded by the interpreter's lock unless a comment says otherwise.
 
 mod capi;

@@ -9,7 +9,7 @@
 //! - `Saved`: a greenlet's part of it, with `save` (the greenlet is left), `restore` (it goes on), `begin` (it starts, on
 //!   the stack it will run on) and `end` (it has run);
 //! - `Entry`: what must lie on the greenlet's own C stack as long as it runs;
-//! - `depth_limit`: for the check at import ([`check`]).
+//! - `depth_limit`: for the check at import ([`mod@check`]).
 //!
 //! `docs/cpython.md` says where each field comes from and how to add a version. Must not know greenlets.
 

@@ -1,0 +1,484 @@
+//! The hub: what is ready, what is due, and the loop that runs it.
+//!
+//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due then, in
+//! order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O. The loop runs
+//! in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and
+//! begins the next turn too if there is no I/O to look at in between.
+//!
+//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in [`python`].
+//!
+//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides is
+//! called: those in [`FAST`] make the hub one that is served through Python, `wait` and `default_sleep` are looked up each time.
+
+mod python;
+mod run;
+
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::collections::VecDeque;
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use ::hub::{Time, TimerKey, Timers};
+
+pub use python::{class, functions, note_closing, note_opened};
+
+use crate::class::{self, Args, Class, ClassCell, Payload, This, text};
+use crate::eventlet::io::Polling;
+use crate::eventlet::park;
+use crate::eventlet::work::Work;
+use crate::eventlet::{MAKE_HUB, hub_object};
+use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Raised, Result, Slot};
+use crate::greenlet::{PyGreenlet, State, body};
+use crate::object;
+use crate::switch;
+use crate::thread::{Thread, current_thread};
+
+/// Methods of which an override means that everything must go through Python.
+const FAST: [&CStr; 7] =
+    [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
+
+/// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does not.
+const DEFAULT_SLEEP: f64 = 60.0;
+
+/// Where the loop is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Running what became ready through I/O.
+    Io,
+    /// Running what was ready and due when the turn began.
+    Ready,
+}
+
+/// The state of a hub.
+pub struct Hub {
+    /// The greenlet of the loop.
+    greenlet: Slot,
+    /// Work, with the time since when it is ready.
+    ready: RefCell<VecDeque<(Time, Work)>>,
+    /// Work that I/O made ready; runs before the next turn.
+    io: RefCell<VecDeque<Work>>,
+    timers: RefCell<Timers<Work>>,
+    /// What the running turn may still take from `ready`.
+    batch: Cell<usize>,
+    /// When the running turn began, and which timers existed then.
+    now: Cell<Time>,
+    limit: Cell<u64>,
+    stage: Cell<Stage>,
+    /// Work that whoever parked found and could not do itself.
+    handed: RefCell<Option<Work>>,
+    /// The loop has just switched away, and has no function of somebody else's on its stack.
+    at_rest: Cell<bool>,
+    running: Cell<bool>,
+    stopping: Cell<bool>,
+    /// Whether `wait` is the type's own. Looked up when the loop begins and when an attribute is set.
+    own_wait: Cell<bool>,
+    /// A Python function in place of the monotonic clock.
+    clock: Slot,
+    /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it keeps.
+    canceled: Cell<usize>,
+    /// Those of them that were cancelled in the turn in which they were started: stock drops them at the turn's end.
+    canceled_young: Cell<usize>,
+    /// Listeners were closed: `closed` has something in it.
+    has_closed: Cell<bool>,
+    debug_blocking: Cell<bool>,
+    /// The loop waits without the interpreter's lock.
+    pub asleep: Cell<bool>,
+    /// The poller, of a hub that uses it.
+    polling: UnsafeCell<Option<Polling>>,
+    statistics: Statistics,
+}
+
+/// What [`statistics`](Hub::statistics) tells.
+#[derive(Default)]
+struct Statistics {
+    switches: Cell<u64>,
+    timers: Cell<u64>,
+    polls: Cell<u64>,
+    /// Nanoseconds that the last timer was late, and the most that one was.
+    lag: Cell<u64>,
+    longest_lag: Cell<u64>,
+    /// Nanoseconds from one look at I/O to the next, the most.
+    longest_block: Cell<u64>,
+}
+
+static HUB: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Hub {
+    const NAME: &'static CStr = c"greenloom._native.Hub";
+    const DOC: &'static CStr = c"Hub(clock=None)\n--\n\nThe loop of a thread's green threads, without file descriptors: the base of eventlet's hubs.\n\n\
+ - *clock* -- a function that returns seconds, in place of time.monotonic";
+
+    fn cell() -> &'static ClassCell {
+        &HUB
+    }
+
+    fn new() -> Hub {
+        Hub {
+            greenlet: Slot::empty(),
+            ready: RefCell::new(VecDeque::new()),
+            io: RefCell::new(VecDeque::new()),
+            timers: RefCell::new(Timers::new()),
+            batch: Cell::new(0),
+            now: Cell::new(Time::ZERO),
+            limit: Cell::new(0),
+            stage: Cell::new(Stage::Ready),
+            handed: RefCell::new(None),
+            at_rest: Cell::new(false),
+            running: Cell::new(false),
+            stopping: Cell::new(false),
+            own_wait: Cell::new(false),
+            clock: Slot::empty(),
+            canceled: Cell::new(0),
+            canceled_young: Cell::new(0),
+            has_closed: Cell::new(false),
+            debug_blocking: Cell::new(false),
+            asleep: Cell::new(false),
+            polling: UnsafeCell::new(None),
+            statistics: Statistics::default(),
+        }
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.greenlet.get());
+        visit(self.clock.get());
+    }
+
+    fn clear(&self) {
+        self.greenlet.set(None);
+        self.clock.set(None);
+    }
+}
+
+/// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
+#[inline]
+pub fn monotonic() -> Time {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: an out parameter; this clock exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    Time::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+fn seconds(time: Time) -> f64 {
+    time.as_nanos() as f64 / 1e9
+}
+
+fn from_seconds(seconds: f64) -> Time {
+    // Saturates; NaN becomes zero.
+    Time::from_nanos((seconds * 1e9) as u64)
+}
+
+impl Hub {
+    /// The state of a hub object that can be served without its Python methods.
+    ///
+    /// # Safety
+    /// A live object, which outlives `'a`; the interpreter's lock is held.
+    pub unsafe fn if_plain<'a>(hub: *mut PyObject) -> Option<&'a Hub> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let this = This::<Hub>::try_of(hub)?;
+            this.own_wait.set(is_own(hub, c"wait"));
+            (FAST.iter().all(|name| is_own(hub, name)) && this.clock.get().is_null()).then(|| &*ptr::from_ref(&*this))
+        }
+    }
+
+    /// Whether it waits natively, so that green objects can wait on it without listeners.
+    #[inline]
+    pub fn polls_itself(&self) -> bool {
+        self.own_wait.get()
+    }
+
+    /// The loop's greenlet, borrowed.
+    #[inline]
+    pub fn greenlet(&self) -> *mut PyGreenlet {
+        self.greenlet.get().cast()
+    }
+
+    /// A greenlet parks.
+    #[inline]
+    pub fn count_switch(&self) {
+        self.statistics.switches.set(self.statistics.switches.get() + 1);
+    }
+
+    /// Makes sure that the loop's greenlet can be switched to: a new one takes the place of one that has ended.
+    #[inline]
+    pub fn ensure_greenlet(&self) -> Result<()> {
+        // SAFETY: the slot has a greenlet.
+        if unsafe { body(self.greenlet()).state.get() } == State::Dead { self.replace_greenlet() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn replace_greenlet(&self) -> Result<()> {
+        // SAFETY: greenlets, with the interpreter's lock held.
+        unsafe {
+            let old = self.greenlet.object().ok_or(Raised)?;
+            let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), c_name(c"_loop")?.as_ptr()))?;
+            let parent = body(old.as_ptr().cast()).parent.get();
+            let new = Owned::new(object::construct(run.as_ptr(), parent.cast()))?;
+            ffi::PyObject_SetAttr(new.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr());
+            // Children of the old one that end without switching to the hub before go on with the new one.
+            if object::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
+                return Err(Raised);
+            }
+            self.greenlet.set(Some(new));
+        }
+        Ok(())
+    }
+
+    /// Adds work behind what is ready, from any OS thread.
+    #[inline]
+    pub fn make_ready(&self, work: Work) {
+        // Only timers are compared with it.
+        let since = if self.timers.borrow().is_empty() { self.now.get() } else { monotonic() };
+        self.ready.borrow_mut().push_back((since, work));
+        if self.asleep.get() {
+            self.ring();
+        }
+    }
+
+    /// Ends the wait of the loop, once: in another OS thread, or in an override of `wait` that runs other code.
+    #[cold]
+    pub fn ring(&self) {
+        self.asleep.set(false);
+        // SAFETY: guarded by the lock; the poller is only replaced by its own thread, which sleeps.
+        if let Some(polling) = unsafe { self.polling_if_any() } {
+            polling.ring();
+        }
+    }
+
+    /// Adds a timer.
+    pub fn add_timer(&self, at: Time, work: Work) -> TimerKey {
+        if self.asleep.get() {
+            self.ring();
+        }
+        self.timers.borrow_mut().add(at, work)
+    }
+
+    /// Removes a timer that has not fired.
+    pub fn cancel_timer(&self, key: TimerKey) -> bool {
+        // Its objects go after the list is free again: they may run code.
+        let work = self.timers.borrow_mut().cancel(key);
+        work.is_some()
+    }
+
+    /// The next switch of this turn, for who parks; `None` if the loop itself has to go on.
+    #[inline]
+    pub fn next_switch(&self) -> Option<Work> {
+        if !self.at_rest.get() {
+            return None;
+        }
+        loop {
+            let work = match self.next() {
+                Some(work) => work,
+                None if self.may_begin_turn() => {
+                    self.begin_turn(None);
+                    self.next()?
+                }
+                None => return None,
+            };
+            if !work.is_switch() {
+                *self.handed.borrow_mut() = Some(work);
+                return None;
+            }
+            if !work.is_stale() {
+                return Some(work);
+            }
+        }
+    }
+
+    /// Whether the loop would go on to run what is ready, with nothing else to look at before.
+    fn may_begin_turn(&self) -> bool {
+        // SAFETY: guarded by the lock.
+        let waits = || unsafe { self.polling_if_any() }.is_some_and(Polling::has_waiters);
+        self.running.get()
+            && self.own_wait.get()
+            && !self.stopping.get()
+            && !self.has_closed.get()
+            && !self.debug_blocking.get()
+            && !self.ready.borrow().is_empty()
+            && (self.stage.get() == Stage::Io || !waits())
+    }
+
+    fn begin_turn(&self, now: Option<Time>) {
+        let timers = self.timers.borrow();
+        if let Some(now) = now {
+            self.now.set(now);
+        } else if !timers.is_empty() {
+            self.now.set(monotonic());
+        }
+        self.limit.set(timers.limit());
+        self.canceled_young.set(0);
+        self.batch.set(self.ready.borrow().len());
+        self.stage.set(Stage::Ready);
+    }
+
+    /// The next work of this turn.
+    #[inline]
+    fn next(&self) -> Option<Work> {
+        if self.stage.get() == Stage::Io {
+            return self.io.borrow_mut().pop_front();
+        }
+        let mut timers = self.timers.borrow_mut();
+        if let Some(at) = timers.next_at() {
+            let first = self.batch.get() == 0 || self.ready.borrow().front().is_none_or(|(since, _)| at < *since);
+            if first && let Some(work) = timers.pop_due(self.now.get(), self.limit.get()) {
+                self.count_timer(at);
+                return Some(work);
+            }
+        }
+        if self.batch.get() == 0 {
+            return None;
+        }
+        self.batch.set(self.batch.get() - 1);
+        self.ready.borrow_mut().pop_front().map(|(_, work)| work)
+    }
+
+    /// Whether the timer was there when this turn began.
+    fn existed(&self, key: TimerKey) -> bool {
+        key.sequence() < self.limit.get()
+    }
+
+    fn count_timer(&self, at: Time) {
+        let (lag, told) = (self.now.get().since(at).as_nanos() as u64, &self.statistics);
+        told.timers.set(told.timers.get() + 1);
+        told.lag.set(lag);
+        told.longest_lag.set(told.longest_lag.get().max(lag));
+    }
+
+    /// The poller, made when it is first needed.
+    ///
+    /// # Safety
+    /// The interpreter's lock is held, in the hub's thread.
+    #[inline]
+    pub unsafe fn polling(&self) -> Result<&Polling> {
+        // SAFETY: the caller's word; it is replaced below only, when nothing else uses it.
+        match unsafe { &*self.polling.get() } {
+            Some(polling) if polling.is_current() => Ok(polling),
+            // SAFETY: the same.
+            _ => unsafe { self.renew_polling() },
+        }
+    }
+
+    /// The poller, if there is one.
+    ///
+    /// # Safety
+    /// The interpreter's lock is held.
+    pub unsafe fn polling_if_any(&self) -> Option<&Polling> {
+        // SAFETY: the caller's word.
+        unsafe { (*self.polling.get()).as_ref() }
+    }
+
+    /// The first poller, or the first one of a process that was forked: who waited in the parent tries again.
+    #[cold]
+    unsafe fn renew_polling(&self) -> Result<&Polling> {
+        // SAFETY: the caller of `polling`'s word.
+        unsafe {
+            let former = (*self.polling.get()).replace(Polling::new()?);
+            for work in former.map(Polling::into_waiting).into_iter().flatten() {
+                self.make_ready(work);
+            }
+            (*self.polling.get()).as_ref().ok_or(Raised)
+        }
+    }
+}
+
+/// Whether an attribute of a hub is the native type's own: not overridden by a subclass or on the instance.
+///
+/// # Safety
+/// A live instance; the interpreter's lock is held.
+unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
+    // SAFETY: the caller's word; the looked-up method is compared only.
+    unsafe {
+        let found = || -> Result<bool> {
+            let name = c_name(name)?;
+            let kind = ffi::Py_TYPE(hub).cast();
+            let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
+            let own = Owned::new(ffi::PyObject_GetAttr(HUB.kind().cast(), name.as_ptr()))?;
+            let dict = Owned::new(ffi::PyObject_GenericGetDict(hub, ptr::null_mut()))?;
+            Ok(of_class.as_ptr() == own.as_ptr() && ffi::PyDict_Contains(dict.as_ptr(), name.as_ptr()) == 0)
+        };
+        found().unwrap_or_else(|_| {
+            ffi::PyErr_Clear();
+            false
+        })
+    }
+}
+
+fn c_name(name: &CStr) -> Result<Owned> {
+    // SAFETY: the interpreter's lock is held by all callers.
+    unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }
+}
+
+/// Calls a hub's Python method.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe { ffi::call_method(hub, c_name(name)?.as_ptr(), args) }
+}
+
+/// Asks a hub of any class to call something after some seconds. Returns its timer.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn schedule(hub: *mut PyObject, seconds: f64, callable: *mut PyObject) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
+        call_hub(hub, c"schedule_call_global", [seconds.as_ptr(), callable])
+    }
+}
+
+/// Reports the pending exception as the hub does: printed, unless that is turned off.
+///
+/// # Safety
+/// An exception is pending; the interpreter's lock is held.
+#[cold]
+pub unsafe fn squelch(hub: *mut PyObject) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let told = exception_info().and_then(|info| call_hub(hub, c"squelch_generic_exception", [info.as_ptr()]));
+        if told.is_err() {
+            ffi::PyErr_WriteUnraisable(hub);
+        }
+    }
+}
+
+/// The pending exception as `sys.exc_info` has it, taken out.
+///
+/// # Safety
+/// An exception is pending; the interpreter's lock is held.
+#[allow(deprecated)]
+pub unsafe fn exception_info() -> Result<Owned> {
+    // SAFETY: the caller's word; the references are taken over.
+    unsafe {
+        let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
+        ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
+        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+        if traceback.is_null() {
+            traceback = Owned::none().into_raw();
+        } else {
+            ffi::PyException_SetTraceback(value, traceback);
+        }
+        let info = Owned::new(ffi::PyTuple_New(3))?;
+        for (index, item) in [kind, value, traceback].into_iter().enumerate() {
+            ffi::PyTuple_SET_ITEM(info.as_ptr(), index as _, item);
+        }
+        Ok(info)
+    }
+}
+
+/// Raises if the running greenlet is the loop's own, which cannot wait for itself.
+///
+/// # Safety
+/// A live hub of any class; the interpreter's lock is held.
+pub unsafe fn refuse_in_loop(thread: &Thread, hub: *mut PyObject) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let greenlet = Owned::new(ffi::PyObject_GetAttr(hub, c_name(c"greenlet")?.as_ptr()))?;
+        if greenlet.as_ptr() == thread.current().cast() {
+            return ffi::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
+        }
+    }
+    Ok(())
+}

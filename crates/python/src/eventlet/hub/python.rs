@@ -1,0 +1,591 @@
+//! The hub as Python sees it: its type, and the functions of the module about hubs.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::ptr;
+
+use ::hub::Time;
+
+use super::*;
+use crate::eventlet::io;
+use crate::eventlet::timer::Timer;
+use crate::thread::this_thread;
+
+/// The type.
+pub fn class() -> Class<Hub> {
+    let set_attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int =
+        set_attribute;
+    Class::new()
+        .init(init)
+        .slot(ffi::Py_tp_setattro, set_attribute as *mut c_void)
+        .method(c"run", run_loop, c"run(*args, **kwargs)\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
+        .method(
+            c"switch",
+            switch_to_hub,
+            c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the hub. \
+              Returns what it is woken with.",
+        )
+        .method(c"ensure_greenlet", ensure_greenlet, c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has ended.")
+        .method(
+            c"schedule_call_global",
+            schedule_call_global,
+            c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's greenlet \
+              after that many seconds.",
+        )
+        .method(
+            c"add_timer",
+            add_timer,
+            c"add_timer(timer) -> float\n\nStarts a timer; returns the time at which it is due, by the hub's clock.",
+        )
+        .method(c"timer_canceled", timer_canceled, c"timer_canceled(timer)\n\nA timer was cancelled: takes note of it.")
+        .method(c"prepare_timers", prepare_timers, c"prepare_timers()\n\nDoes nothing: new timers take part at once.")
+        .method(
+            c"fire_timers",
+            fire_timers,
+            c"fire_timers(when)\n\nRuns what is ready, and what is due at the time *when*.",
+        )
+        .method(c"sleep_until", sleep_until, c"sleep_until() -> float or None\n\nWhen the next timer is due.")
+        .method(c"default_sleep", default_sleep, c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.")
+        .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for it.")
+        .method(c"get_timers_count", timers_count, c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.")
+        .method(
+            c"_poller_fileno",
+            poller_fileno,
+            c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what other OS \
+              threads made ready. For hubs that wait in their own way.",
+        )
+        .method(c"_clear", clear, c"_clear()\n\nForgets all timers and all that is ready.")
+        .method(
+            c"notify_close",
+            forget,
+            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an IOClosed.",
+        )
+        .method(
+            c"mark_as_reopened",
+            forget,
+            c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means a file that \
+              is closed, and gets an IOClosed.",
+        )
+        .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
+        .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
+            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
+        .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
+        .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
+        .property(c"running", |this| Ok(Owned::bool(this.running.get())), set_running, c"Whether the loop runs.")
+        .property(
+            c"stopping",
+            |this| Ok(Owned::bool(this.stopping.get())),
+            |this, value| {
+                this.stopping.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether the loop ends with this turn.",
+        )
+        .property(
+            c"debug_blocking",
+            |this| Ok(Owned::bool(this.debug_blocking.get())),
+            |this, value| {
+                this.debug_blocking.set(truth(value)?);
+                Ok(())
+            },
+            c"Whether to raise in code that blocks the loop too long.",
+        )
+        .getter(c"timers", timers, c"Pending timers as a new list of pairs: the time at which it is due, and the timer.")
+        .getter(c"next_timers", |_| unsafe_list(), c"Always empty: new timers take part at once.")
+        .property(
+            c"timers_canceled",
+            |this| integer(this.canceled.get() + this.canceled_young.get()),
+            |_, _| Ok(()),
+            c"How many cancelled timers are counted by get_timers_count().",
+        )
+}
+
+/// The functions of the module about hubs.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        class::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        class::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
+        class::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
+        class::function(
+            c"_current_hub",
+            current_hub,
+            c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
+        ),
+        class::function(
+            c"_set_hub_factory",
+            set_hub_factory,
+            c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
+        ),
+    ]
+}
+
+fn truth(value: Option<Owned>) -> Result<bool> {
+    // SAFETY: setters are called with the interpreter's lock.
+    value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })
+}
+
+fn integer(value: usize) -> Result<Owned> {
+    // SAFETY: getters are called with the interpreter's lock.
+    unsafe { Owned::new(ffi::PyLong_FromSize_t(value)) }
+}
+
+fn unsafe_list() -> Result<Owned> {
+    // SAFETY: getters are called with the interpreter's lock.
+    unsafe { Owned::new(ffi::PyList_New(0)) }
+}
+
+fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
+    let [clock] = args.parse("Hub", ["clock"], 0)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if !clock.is_null() {
+            set_clock(this, Some(Owned::borrow(clock)))?;
+        }
+        let name = c_name(c"run")?;
+        let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
+        let greenlet = Owned::new(object::construct(run.as_ptr(), ptr::null_mut()))?;
+        // A greenlet forgets its function when it begins; the one that follows it needs it.
+        if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
+            return Err(Raised);
+        }
+        this.greenlet.set(Some(greenlet));
+    }
+    Ok(())
+}
+
+/// `hub.name = value`: what concerns the fast path is looked at anew.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObject, value: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let result = ffi::PyObject_GenericSetAttr(this, name, value);
+        if result == 0
+            && let Ok(name) = text(name)
+            && (name == "wait" || FAST.iter().any(|fast| fast.to_bytes() == name.as_bytes()))
+        {
+            let thread = current_thread();
+            if !thread.is_null() {
+                (*thread).hub.look_again(this);
+            }
+        }
+        result
+    }
+}
+
+fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    if this.running.get() {
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_RuntimeError, "Already running!") };
+    }
+    let keep = this.owned();
+    this.running.set(true);
+    this.stopping.set(false);
+    // SAFETY: called by the interpreter.
+    unsafe {
+        this.own_wait.set(is_own(this.as_ptr(), c"wait"));
+        let result = Hub::run(this);
+        this.running.set(false);
+        this.stopping.set(false);
+        this.at_rest.set(false);
+        drop(keep);
+        result.map(|()| Owned::none())
+    }
+}
+
+fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        let thread = &*thread;
+        if thread.hub.plain().is_some_and(|plain| ptr::eq(plain, &*this)) {
+            return park::park(thread);
+        }
+        let me = thread.current();
+        park::prepare_to_leave(thread, &this, me)?;
+        this.count_switch();
+        Owned::new(switch::switch(this.greenlet(), switch::Payload::Value(Owned::none().into_raw())))
+    }
+}
+
+fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    this.ensure_greenlet()?;
+    Ok(Owned::none())
+}
+
+fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [delay, callback, ..] = args.positional else {
+        // SAFETY: called by the interpreter.
+        return unsafe { ffi::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
+    };
+    let (rest, kwargs) = args.rest(2)?;
+    // SAFETY: live objects.
+    unsafe {
+        let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
+        if is_own(this.as_ptr(), c"add_timer") {
+            start_timer(this, &timer)?;
+        } else {
+            call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
+        }
+        Ok(timer)
+    }
+}
+
+/// Starts any timer object. Returns when it is due.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+unsafe fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let delay = Owned::new(ffi::PyObject_GetAttr(timer.as_ptr(), c_name(c"seconds")?.as_ptr()))?;
+        let delay = ffi::float(delay.as_ptr())?;
+        if delay == 0.0 && this.clock.get().is_null() {
+            let now = monotonic();
+            this.make_ready(Work::Timer(timer.clone()));
+            return Ok(now);
+        }
+        let now = this.time()?;
+        let at = if delay > 0.0 {
+            now + park::duration(delay)
+        } else {
+            Time::from_nanos(now.as_nanos().saturating_sub(park::duration(-delay).as_nanos() as u64))
+        };
+        let key = this.add_timer(at, Work::Timer(timer.clone()));
+        if let Some(timer) = This::<Timer>::try_of(timer.as_ptr()) {
+            timer.started(key, this.owned());
+        }
+        Ok(at)
+    }
+}
+
+fn add_timer(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [timer] = args.parse("add_timer", ["timer"], 1)?;
+    // SAFETY: live objects.
+    unsafe {
+        let at = start_timer(this, &Owned::borrow(timer))?;
+        Owned::new(ffi::PyFloat_FromDouble(seconds(at)))
+    }
+}
+
+fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [timer] = args.parse("timer_canceled", ["timer"], 1)?;
+    // SAFETY: a live object.
+    let key = unsafe { This::<Timer>::try_of(timer) }.and_then(|timer| timer.stop());
+    if key.is_none_or(|key| !this.existed(key)) {
+        this.canceled_young.set(this.canceled_young.get() + 1);
+    } else {
+        this.canceled.set(this.canceled.get() + 1);
+    }
+    let count = count_timers(&this);
+    if count > 1000 && count / 2 <= this.canceled.get() + this.canceled_young.get() {
+        this.canceled.set(0);
+        this.canceled_young.set(0);
+    }
+    Ok(Owned::none())
+}
+
+fn count_timers(hub: &Hub) -> usize {
+    hub.timers.borrow().len() + hub.ready.borrow().len() + hub.canceled.get() + hub.canceled_young.get()
+}
+
+fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    integer(count_timers(&this))
+}
+
+fn prepare_timers(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    Ok(Owned::none())
+}
+
+fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [when] = args.parse("fire_timers", ["when"], 1)?;
+    // SAFETY: called by the interpreter, in the hub's greenlet.
+    unsafe {
+        this.begin_turn(Some(from_seconds(ffi::float(when)?)));
+        Hub::drain(this)?;
+    }
+    Ok(Owned::none())
+}
+
+fn sleep_until(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    let next = if this.ready.borrow().is_empty() { this.timers.borrow().next_at() } else { Some(this.time()?) };
+    // SAFETY: called by the interpreter.
+    next.map_or_else(|| Ok(Owned::none()), |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) })
+}
+
+fn default_sleep(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyFloat_FromDouble(DEFAULT_SLEEP)) }
+}
+
+fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [timeout] = args.parse("wait", ["seconds"], 0)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let none = timeout.is_null() || timeout == ffi::Py_None();
+        Hub::poll(this, if none { DEFAULT_SLEEP } else { ffi::float(timeout)? })?;
+        if !this.own_wait.get() {
+            // Called by an override of wait: the loop does not know that there may be something.
+            this.stage.set(Stage::Io);
+            Hub::drain_watched(this)?;
+        }
+    }
+    Ok(Owned::none())
+}
+
+fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyLong_FromLong(this.polling()?.number().into())) }
+}
+
+fn clear(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    Hub::clear(&this);
+    Ok(Owned::none())
+}
+
+fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let fd = c_int::try_from(ffi::integer(number)?).unwrap_or(-1);
+        forget_file(this, fd)?;
+    }
+    Ok(Owned::none())
+}
+
+/// Tells those that wait on a descriptor that their file is closed.
+///
+/// # Safety
+/// The interpreter's lock is held, in the hub's thread.
+unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let polling = this.polling_if_any().filter(|polling| polling.is_current());
+        if let Some(polling) = polling {
+            polling.forget(fd, io::closed_error)?;
+        }
+        let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
+        if listens {
+            let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+            call_hub(this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
+        }
+    }
+    Ok(())
+}
+
+/// A file was opened: as the `mark_as_reopened` of a hub of any class.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = hub_object(thread)?;
+        if let Some(native) = This::<Hub>::try_of(hub)
+            && is_own(hub, c"mark_as_reopened")
+        {
+            return forget_file(native, fd);
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+    }
+}
+
+/// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = thread.hub.get();
+        let native = thread.hub.plain().filter(|hub| hub.polls_itself());
+        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
+        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
+            return Ok(());
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
+    }
+}
+
+fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    this.has_closed.set(true);
+    if this.asleep.get() {
+        this.ring();
+    }
+    Ok(Owned::none())
+}
+
+fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    let told = &this.statistics;
+    let in_seconds = |nanos: &Cell<u64>| nanos.get() as f64 / 1e9;
+    // SAFETY: called by the interpreter; numbers as the format says.
+    unsafe {
+        let waiters = this.polling_if_any().map_or(0, Polling::waiters);
+        Owned::new(ffi::Py_BuildValue(
+            c"{s:K,s:K,s:K,s:d,s:d,s:d,s:n,s:n,s:n}".as_ptr(),
+            c"switches".as_ptr(),
+            told.switches.get(),
+            c"timers".as_ptr(),
+            told.timers.get(),
+            c"polls".as_ptr(),
+            told.polls.get(),
+            c"timer_lag".as_ptr(),
+            in_seconds(&told.lag),
+            c"longest_timer_lag".as_ptr(),
+            in_seconds(&told.longest_lag),
+            c"longest_block".as_ptr(),
+            in_seconds(&told.longest_block),
+            c"ready".as_ptr(),
+            this.ready.borrow().len(),
+            c"timers_pending".as_ptr(),
+            this.timers.borrow().len(),
+            c"readers_and_writers".as_ptr(),
+            waiters,
+        ))
+    }
+}
+
+fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
+    Ok(this.greenlet.object().unwrap_or_else(Owned::none))
+}
+
+fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
+    match greenlet {
+        // SAFETY: a live object.
+        Some(greenlet) if unsafe { object::is_greenlet(greenlet.as_ptr()) } => {
+            this.greenlet.set(Some(greenlet));
+            Ok(())
+        }
+        // SAFETY: setters are called with the interpreter's lock.
+        _ => unsafe { ffi::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
+    }
+}
+
+static MONOTONIC: GlobalObject = GlobalObject::null();
+
+fn get_clock(this: This<'_, Hub>) -> Result<Owned> {
+    if let Some(clock) = this.clock.object() {
+        return Ok(clock);
+    }
+    // SAFETY: getters are called with the interpreter's lock.
+    unsafe { get_clock_default().map(|clock| Owned::borrow(clock)) }
+}
+
+fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
+    let monotonic = get_clock_default()?;
+    let clock = clock.filter(|clock| !clock.is_none() && clock.as_ptr() != monotonic);
+    this.clock.set(clock);
+    // SAFETY: the interpreter's lock is held.
+    unsafe {
+        let thread = current_thread();
+        if !thread.is_null() {
+            (*thread).hub.look_again(this.as_ptr());
+        }
+    }
+    Ok(())
+}
+
+/// `time.monotonic`, borrowed.
+fn get_clock_default() -> Result<*mut PyObject> {
+    // SAFETY: the interpreter's lock is held.
+    unsafe {
+        if MONOTONIC.object().is_null() {
+            let time = Owned::new(ffi::PyImport_ImportModule(c"time".as_ptr()))?;
+            MONOTONIC.set(Owned::new(ffi::PyObject_GetAttrString(time.as_ptr(), c"monotonic".as_ptr()))?.into_raw());
+        }
+        Ok(MONOTONIC.object())
+    }
+}
+
+fn set_running(this: This<'_, Hub>, value: Option<Owned>) -> Result<()> {
+    this.running.set(truth(value)?);
+    Ok(())
+}
+
+fn timers(this: This<'_, Hub>) -> Result<Owned> {
+    // SAFETY: getters are called with the interpreter's lock; the objects are collected before any code can run.
+    unsafe {
+        let mut found = Vec::new();
+        let mut add = |at: Time, work: &Work| {
+            let object = match work {
+                Work::Timer(timer) => timer.clone(),
+                Work::Wake(ticket, _) => Owned::borrow(ticket.greenlet()),
+                Work::Start { greenlet, .. } => greenlet.clone(),
+                Work::Listener(..) => return,
+            };
+            found.push((seconds(at), object));
+        };
+        this.ready.borrow().iter().for_each(|(since, work)| add(*since, work));
+        this.timers.borrow().iter().for_each(|(key, work)| add(key.at(), work));
+        let list = Owned::new(ffi::PyList_New(0))?;
+        for (at, object) in found {
+            let pair = Owned::new(ffi::Py_BuildValue(c"dO".as_ptr(), at, object.as_ptr()))?;
+            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
+    }
+}
+
+fn get_hub(_: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        hub_object(&*thread).map(|hub| Owned::borrow(hub))
+    }
+}
+
+fn current_hub(_: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread();
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        let hub = (*thread).hub.get();
+        Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
+    }
+}
+
+fn hubs(_: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter; the objects are collected before any code can run.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(0))?;
+        for (ident, hub) in crate::thread::hubs() {
+            let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
+            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
+    }
+}
+
+fn set_hub(args: Args<'_>) -> Result<Owned> {
+    let [hub] = args.parse("_set_hub", ["hub"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if current_thread().is_null() {
+            return Err(Raised);
+        }
+        this_thread().hub.set((hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
+    }
+    Ok(Owned::none())
+}
+
+fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
+    let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe { MAKE_HUB.set(ffi::incref(factory)) };
+    Ok(Owned::none())
+}

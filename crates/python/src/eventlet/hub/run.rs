@@ -1,0 +1,252 @@
+//! The loop: one turn after the other, in the hub's greenlet.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::time::Duration;
+
+use ::hub::Time;
+
+use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, exception_info, from_seconds, is_own, monotonic};
+use crate::class::This;
+use crate::eventlet::timer::Timer;
+use crate::eventlet::work::Work;
+use crate::eventlet::{io, park};
+use crate::ffi::{self, Owned, Raised, Result};
+
+impl Hub {
+    /// Runs the loop until it is stopped.
+    ///
+    /// # Safety
+    /// `this` is the hub's object, in its thread; the interpreter's lock is held.
+    pub(super) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            while !this.stopping.get() {
+                Hub::turn(this)?;
+            }
+            this.clear();
+        }
+        Ok(())
+    }
+
+    /// Forgets all that waits, and closes the poller. The thread must have ended.
+    pub fn close(&self) {
+        self.clear();
+        let io = self.io.take();
+        // SAFETY: the interpreter's lock is held, and nobody waits.
+        let polling = unsafe { (*self.polling.get()).take() };
+        drop((io, polling));
+    }
+
+    /// Forgets all that is ready or waits for its time.
+    pub(super) fn clear(&self) {
+        self.canceled.set(0);
+        let (ready, timers) = (self.ready.take(), self.timers.take());
+        drop((ready, timers));
+    }
+
+    /// One turn.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn turn(this: This<'_, Hub>) -> Result<()> {
+        let object = this.as_ptr();
+        // SAFETY: the caller's word.
+        unsafe {
+            while this.has_closed.get() {
+                match call_hub(object, c"_close_next", []) {
+                    Ok(more) => this.has_closed.set(ffi::truth(more.as_ptr())?),
+                    // Who was told has ended with this error.
+                    Err(Raised) => Hub::report(this, None, None)?,
+                }
+            }
+            let now = this.time()?;
+            this.begin_turn(Some(now));
+            Hub::drain_watched(this)?;
+            let took = this.time()?.since(now).as_nanos() as u64;
+            this.statistics.longest_block.set(this.statistics.longest_block.get().max(took));
+            Hub::look_at_io(this)?;
+            this.stage.set(Stage::Io);
+            Hub::drain_watched(this)
+        }
+    }
+
+    /// As [`drain`](Self::drain), with the alarm for what takes too long, if it is wanted.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    pub(super) unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if !this.debug_blocking.get() {
+                return Hub::drain(this);
+            }
+            call_hub(this.as_ptr(), c"block_detect_pre", [])?;
+            Hub::drain(this)?;
+            call_hub(this.as_ptr(), c"block_detect_post", []).map(drop)
+        }
+    }
+
+    /// Runs what is left of the stage.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    pub(super) unsafe fn drain(this: This<'_, Hub>) -> Result<()> {
+        loop {
+            let handed = this.handed.take();
+            let Some(work) = handed.or_else(|| this.next()) else { return Ok(()) };
+            if !work.is_stale() {
+                // SAFETY: the caller's word.
+                unsafe { Hub::perform(this, work)? };
+            }
+        }
+    }
+
+    /// Does one piece of work. Its error is printed; only what ends programs ends the loop.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn perform(this: This<'_, Hub>, work: Work) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let (mut timer, mut fd) = (None, None);
+            let result = match work {
+                Work::Wake(ticket, outcome) => {
+                    this.count_switch();
+                    this.at_rest.set(true);
+                    ticket.resume(outcome)
+                }
+                Work::Start { greenlet, args, kwargs } => {
+                    this.count_switch();
+                    this.at_rest.set(true);
+                    park::start(greenlet, args, kwargs)
+                }
+                Work::Timer(object) => {
+                    let result = Timer::fire(object.as_ptr());
+                    timer = Some(object);
+                    result.map_or(ptr::null_mut(), Owned::into_raw)
+                }
+                Work::Listener(number, direction) => {
+                    fd = Some(number);
+                    io::tell_listener(this.as_ptr(), number, direction).map_or(ptr::null_mut(), Owned::into_raw)
+                }
+            };
+            this.at_rest.set(false);
+            if !result.is_null() {
+                ffi::decref(result);
+                return Ok(());
+            }
+            Hub::report(this, timer, fd)
+        }
+    }
+
+    /// Reports the pending exception, or returns it if it is one that ends programs.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    #[cold]
+    unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let pending = ffi::Pending::take();
+            let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
+            pending.put_back();
+            if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
+                return Err(Raised);
+            }
+            let info = exception_info()?;
+            match fd {
+                Some(fd) => {
+                    let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+                    call_hub(this.as_ptr(), c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
+                }
+                None => {
+                    let timer = timer.unwrap_or_else(Owned::none);
+                    call_hub(this.as_ptr(), c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The time, by the hub's own clock.
+    pub(super) fn time(&self) -> Result<Time> {
+        let clock = self.clock.get();
+        if clock.is_null() {
+            return Ok(monotonic());
+        }
+        // SAFETY: kept by the slot; the interpreter's lock is held.
+        unsafe { Ok(from_seconds(ffi::float(ffi::call(clock, [])?.as_ptr())?)) }
+    }
+
+    /// Waits for I/O, until the next timer is due; does not wait if something is ready.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn look_at_io(this: This<'_, Hub>) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
+                0.0
+            } else {
+                let next = this.timers.borrow().next_at();
+                match next {
+                    Some(next) => next.since(this.time()?).as_secs_f64(),
+                    None => Hub::default_sleep(this)?,
+                }
+            };
+            if !this.own_wait.get() {
+                let seconds = Owned::new(ffi::PyFloat_FromDouble(wait))?;
+                this.asleep.set(true);
+                let waited = call_hub(this.as_ptr(), c"wait", [seconds.as_ptr()]);
+                this.asleep.set(false);
+                return waited.map(drop);
+            }
+            Hub::poll(this, wait)
+        }
+    }
+
+    unsafe fn default_sleep(this: This<'_, Hub>) -> Result<f64> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if is_own(this.as_ptr(), c"default_sleep") {
+                return Ok(DEFAULT_SLEEP);
+            }
+            ffi::float(call_hub(this.as_ptr(), c"default_sleep", [])?.as_ptr())
+        }
+    }
+
+    /// The native `wait`: polls, and leaves what became ready in `io`.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    pub(super) unsafe fn poll(this: This<'_, Hub>, seconds: f64) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let wait = park::duration(seconds);
+            let polling = this.polling()?;
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
+                return Ok(());
+            }
+            this.statistics.polls.set(this.statistics.polls.get() + 1);
+            // What the renewed poller woke.
+            let wait = if this.ready.borrow().is_empty() { wait } else { Duration::ZERO };
+            if wait.is_zero() {
+                io::checked(polling.wait(wait))?;
+            } else {
+                this.asleep.set(true);
+                let state = ffi::PyEval_SaveThread();
+                let waited = polling.wait(wait);
+                ffi::PyEval_RestoreThread(state);
+                this.asleep.set(false);
+                io::checked(waited)?;
+                if ffi::PyErr_CheckSignals() < 0 {
+                    return Err(Raised);
+                }
+            }
+            polling.report(|work| this.io.borrow_mut().push_back(work));
+        }
+        Ok(())
+    }
+}
