@@ -86,17 +86,6 @@ fn what_a_fiber_captured_is_dropped_if_it_never_begins() {
 }
 
 #[test]
-fn stacks_are_given_back_at_the_end_and_used_again() {
-    let before = pool_stats();
-    for _ in 0..10_000 {
-        fiber(|| ()).0.switch().unwrap();
-    }
-    let after = pool_stats();
-    assert_eq!(after.in_use, before.in_use);
-    assert!(after.stacks <= before.stacks + 8, "{} stacks for one at a time", after.stacks);
-}
-
-#[test]
 fn the_one_that_goes_on_after_an_end_is_kept_alive_and_released_when_it_switches_away() {
     struct Counted {
         fiber: Fiber,
