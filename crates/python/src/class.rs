@@ -10,6 +10,7 @@
 //! Functions are given as plain Rust functions, `fn(This<Event>, Args) -> Result<Owned>`. Each gets a trampoline of its own,
 //! compiled for it, so that a call costs no look-up.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::{offset_of, size_of};
@@ -566,6 +567,24 @@ impl<T: Payload> Class<T> {
         let set = Some(set_trampoline::<T, G> as unsafe extern "C" fn(_, _, _) -> _);
         self.attributes.push(crate::object::attribute(name, get_trampoline::<T, F>, set, doc));
         self
+    }
+
+    /// Adds an attribute that is true or false, kept in a cell of the payload; any object can be set, and deleting makes it false.
+    pub fn flag<F>(self, name: &'static CStr, _cell: F, doc: &'static CStr) -> Class<T>
+    where
+        F: Fn(&T) -> &Cell<bool> + Copy,
+    {
+        self.property(
+            name,
+            |this| Ok(Owned::bool(item::<F>()(&this).get())),
+            |this, value| {
+                // SAFETY: setters are called with the interpreter's lock.
+                let truth = value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })?;
+                item::<F>()(&this).set(truth);
+                Ok(())
+            },
+            doc,
+        )
     }
 
     /// Adds one of the interpreter's slots, such as `Py_tp_repr`; the function must have its form.

@@ -11,6 +11,7 @@ import traceback
 import unittest
 
 import greenloom
+import guarded
 from greenlet import GreenletExit, getcurrent, greenlet
 from support import run_script
 
@@ -20,13 +21,7 @@ from eventlet.hubs import hub as hub_module
 from eventlet.hubs import timer
 
 
-class Guarded(unittest.TestCase):
-    """A test that takes too long fails."""
-
-    def setUp(self):
-        self.timeout = eventlet.Timeout(20)
-        self.addCleanup(self.timeout.cancel)
-
+class Guarded(guarded.Guarded):
     @contextlib.contextmanager
     def stderr(self):
         """What is printed as an error within the block."""
@@ -427,6 +422,26 @@ class Hubs(Guarded):
         self.assertGreater(after["switches"], before["switches"])
         self.assertGreater(after["timers"], before["timers"])
         self.assertGreaterEqual(after["longest_timer_lag"], after["timer_lag"])
+
+    def test_what_io_wakes_counts_as_a_block_too(self):
+        code, printed = run_script(
+            """
+            import eventlet, os, time
+            from eventlet import hubs
+            read, write = os.pipe()
+            def reader():
+                hubs.trampoline(read, read=True)
+                time.sleep(0.2)
+            thread = eventlet.spawn(reader)
+            eventlet.sleep(0.01)
+            before = hubs.get_hub().statistics()["longest_block"]
+            os.write(write, b"x")
+            thread.wait()
+            eventlet.sleep(0.01)
+            print(before < 0.15, hubs.get_hub().statistics()["longest_block"] >= 0.2)
+            """
+        )
+        self.assertEqual((code, printed), (0, "True True\n"))
 
     def test_a_method_set_on_the_instance_is_called(self):
         code, printed = run_script(

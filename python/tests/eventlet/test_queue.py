@@ -13,14 +13,7 @@ from greenlet import GreenletExit
 
 import eventlet
 from eventlet import hubs, queue
-
-
-class Guarded(unittest.TestCase):
-    """A test that takes too long fails."""
-
-    def setUp(self):
-        self.timeout = eventlet.Timeout(20)
-        self.addCleanup(self.timeout.cancel)
+from guarded import Guarded
 
 
 def started(function, *args, **kwargs):

@@ -14,14 +14,7 @@ import eventlet
 from eventlet import corolocal, event, hubs
 from eventlet.lock import Lock
 from eventlet.semaphore import BoundedSemaphore, CappedSemaphore, Semaphore
-
-
-class Guarded(unittest.TestCase):
-    """A test that takes too long fails."""
-
-    def setUp(self):
-        self.timeout = eventlet.Timeout(20)
-        self.addCleanup(self.timeout.cancel)
+from guarded import Guarded
 
 
 class Boom(Exception):

@@ -13,12 +13,10 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
-use ::hub::Time;
-
 use super::hub::{monotonic, schedule, squelch};
+use super::hub_object;
 use super::park::{self, Alarm, Outcome, Ticket, park};
 use super::work::Work;
-use super::{hub_object, park::duration};
 use crate::class::{self, Args};
 use crate::dealloc;
 use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
@@ -276,22 +274,12 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
             hub.make_ready(Work::Wake(ticket, Outcome::none()));
             park(thread)?;
         } else {
-            let key = hub.add_timer(due(delay), Work::Wake(ticket, Outcome::none()));
+            let key = hub.add_timer(park::after(monotonic(), delay), Work::Wake(ticket, Outcome::none()));
             let slept = park(thread);
             hub.cancel_timer(key);
             slept?;
         }
         Ok(Owned::none())
-    }
-}
-
-/// When that many seconds, which may be negative, have passed.
-fn due(seconds: f64) -> Time {
-    let now = monotonic();
-    if seconds >= 0.0 {
-        now + duration(seconds)
-    } else {
-        Time::from_nanos(now.as_nanos().saturating_sub(duration(-seconds).as_nanos() as u64))
     }
 }
 
@@ -355,7 +343,7 @@ unsafe fn start(thread: &Thread, seconds: f64, greenlet: &Owned, args: Owned, kw
         if seconds == 0.0 {
             hub.make_ready(work);
         } else {
-            hub.add_timer(due(seconds), work);
+            hub.add_timer(park::after(monotonic(), seconds), work);
         }
         Ok(())
     }

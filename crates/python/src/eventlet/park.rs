@@ -241,6 +241,15 @@ pub fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
+/// The point that many seconds after `now`, or before it if they are negative.
+pub fn after(now: Time, seconds: f64) -> Time {
+    if seconds >= 0.0 {
+        now + duration(seconds)
+    } else {
+        Time::from_nanos(now.as_nanos().saturating_sub(duration(-seconds).as_nanos() as u64))
+    }
+}
+
 /// A timer that wakes with a ticket.
 pub enum Alarm {
     /// Of a plain hub.

@@ -101,6 +101,21 @@ impl Timer {
         Some(key)
     }
 
+    /// After how many seconds any timer object is due.
+    ///
+    /// # Safety
+    /// A live object; the interpreter's lock is held.
+    pub unsafe fn delay(timer: *mut PyObject) -> Result<f64> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let own =
+                This::<Timer>::try_of(timer).filter(|this| this.is_exact()).and_then(|this| this.seconds.object());
+            let seconds =
+                own.map_or_else(|| Owned::new(ffi::PyObject_GetAttrString(timer, c"seconds".as_ptr())), Ok)?;
+            ffi::float(seconds.as_ptr())
+        }
+    }
+
     /// Calls any timer object whose time has come.
     ///
     /// # Safety
@@ -154,17 +169,7 @@ pub fn class() -> Class<Timer> {
             },
             c"After how many seconds it is due.",
         )
-        .property(
-            c"called",
-            |this| Ok(Owned::bool(this.called.get())),
-            |this, value| {
-                // SAFETY: called by the interpreter.
-                let called = value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })?;
-                this.called.set(called);
-                Ok(())
-            },
-            c"Whether it was called or cancelled.",
-        )
+        .flag(c"called", |timer| &timer.called, c"Whether it was called or cancelled.")
         .property(
             c"scheduled_time",
             |this| attribute(this.scheduled_time.object(), "scheduled_time"),

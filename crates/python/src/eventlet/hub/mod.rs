@@ -8,7 +8,8 @@
 //! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in [`python`].
 //!
 //! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides is
-//! called: those in [`FAST`] make the hub one that is served through Python, `wait` and `default_sleep` are looked up each time.
+//! called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time, `wait` when
+//! the loop begins and when an attribute is set.
 
 mod python;
 mod run;
@@ -97,7 +98,9 @@ struct Statistics {
     /// Nanoseconds that the last timer was late, and the most that one was.
     lag: Cell<u64>,
     longest_lag: Cell<u64>,
-    /// Nanoseconds from one look at I/O to the next, the most.
+    /// When the loop last came back from its look at I/O.
+    looked_at: Cell<Time>,
+    /// Nanoseconds from there to the next look, the most.
     longest_block: Cell<u64>,
 }
 
@@ -330,6 +333,11 @@ impl Hub {
         }
         self.batch.set(self.batch.get() - 1);
         self.ready.borrow_mut().pop_front().map(|(_, work)| work)
+    }
+
+    /// How many cancelled timers stock would still have.
+    fn count_canceled(&self) -> usize {
+        self.canceled.get() + self.canceled_young.get()
     }
 
     /// Whether the timer was there when this turn began.

@@ -54,7 +54,6 @@ pub fn class() -> Class<Hub> {
             c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what other OS \
               threads made ready. For hubs that wait in their own way.",
         )
-        .method(c"_clear", clear, c"_clear()\n\nForgets all timers and all that is ready.")
         .method(
             c"notify_close",
             forget,
@@ -71,30 +70,14 @@ pub fn class() -> Class<Hub> {
             fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
-        .property(c"running", |this| Ok(Owned::bool(this.running.get())), set_running, c"Whether the loop runs.")
-        .property(
-            c"stopping",
-            |this| Ok(Owned::bool(this.stopping.get())),
-            |this, value| {
-                this.stopping.set(truth(value)?);
-                Ok(())
-            },
-            c"Whether the loop ends with this turn.",
-        )
-        .property(
-            c"debug_blocking",
-            |this| Ok(Owned::bool(this.debug_blocking.get())),
-            |this, value| {
-                this.debug_blocking.set(truth(value)?);
-                Ok(())
-            },
-            c"Whether to raise in code that blocks the loop too long.",
-        )
+        .flag(c"running", |hub| &hub.running, c"Whether the loop runs.")
+        .flag(c"stopping", |hub| &hub.stopping, c"Whether the loop ends with this turn.")
+        .flag(c"debug_blocking", |hub| &hub.debug_blocking, c"Whether to raise in code that blocks the loop too long.")
         .getter(c"timers", timers, c"Pending timers as a new list of pairs: the time at which it is due, and the timer.")
-        .getter(c"next_timers", |_| unsafe_list(), c"Always empty: new timers take part at once.")
+        .getter(c"next_timers", |_| empty_list(), c"Always empty: new timers take part at once.")
         .property(
             c"timers_canceled",
-            |this| integer(this.canceled.get() + this.canceled_young.get()),
+            |this| integer(this.count_canceled()),
             |_, _| Ok(()),
             c"How many cancelled timers are counted by get_timers_count().",
         )
@@ -119,17 +102,12 @@ pub fn functions() -> Vec<PyMethodDef> {
     ]
 }
 
-fn truth(value: Option<Owned>) -> Result<bool> {
-    // SAFETY: setters are called with the interpreter's lock.
-    value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })
-}
-
 fn integer(value: usize) -> Result<Owned> {
     // SAFETY: getters are called with the interpreter's lock.
     unsafe { Owned::new(ffi::PyLong_FromSize_t(value)) }
 }
 
-fn unsafe_list() -> Result<Owned> {
+fn empty_list() -> Result<Owned> {
     // SAFETY: getters are called with the interpreter's lock.
     unsafe { Owned::new(ffi::PyList_New(0)) }
 }
@@ -226,7 +204,9 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: live objects.
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
-        if is_own(this.as_ptr(), c"add_timer") {
+        // A plain hub's is its own; what of another one is overridden may have changed.
+        let plain = current_thread().as_ref().and_then(|thread| thread.hub.plain());
+        if plain.is_some_and(|plain| ptr::eq(plain, &*this)) || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
             call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
@@ -242,19 +222,13 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 unsafe fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
     // SAFETY: the caller's word.
     unsafe {
-        let delay = Owned::new(ffi::PyObject_GetAttr(timer.as_ptr(), c_name(c"seconds")?.as_ptr()))?;
-        let delay = ffi::float(delay.as_ptr())?;
+        let delay = Timer::delay(timer.as_ptr())?;
         if delay == 0.0 && this.clock.get().is_null() {
             let now = monotonic();
             this.make_ready(Work::Timer(timer.clone()));
             return Ok(now);
         }
-        let now = this.time()?;
-        let at = if delay > 0.0 {
-            now + park::duration(delay)
-        } else {
-            Time::from_nanos(now.as_nanos().saturating_sub(park::duration(-delay).as_nanos() as u64))
-        };
+        let at = park::after(this.time()?, delay);
         let key = this.add_timer(at, Work::Timer(timer.clone()));
         if let Some(timer) = This::<Timer>::try_of(timer.as_ptr()) {
             timer.started(key, this.owned());
@@ -282,7 +256,7 @@ fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.canceled.set(this.canceled.get() + 1);
     }
     let count = count_timers(&this);
-    if count > 1000 && count / 2 <= this.canceled.get() + this.canceled_young.get() {
+    if count > 1000 && count / 2 <= this.count_canceled() {
         this.canceled.set(0);
         this.canceled_young.set(0);
     }
@@ -290,7 +264,7 @@ fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn count_timers(hub: &Hub) -> usize {
-    hub.timers.borrow().len() + hub.ready.borrow().len() + hub.canceled.get() + hub.canceled_young.get()
+    hub.timers.borrow().len() + hub.ready.borrow().len() + hub.count_canceled()
 }
 
 fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -340,11 +314,6 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe { Owned::new(ffi::PyLong_FromLong(this.polling()?.number().into())) }
-}
-
-fn clear(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    Hub::clear(&this);
-    Ok(Owned::none())
 }
 
 fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -501,11 +470,6 @@ fn get_clock_default() -> Result<*mut PyObject> {
         }
         Ok(MONOTONIC.object())
     }
-}
-
-fn set_running(this: This<'_, Hub>, value: Option<Owned>) -> Result<()> {
-    this.running.set(truth(value)?);
-    Ok(())
 }
 
 fn timers(this: This<'_, Hub>) -> Result<Owned> {

@@ -21,6 +21,7 @@ impl Hub {
     pub(super) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
+            this.statistics.looked_at.set(this.time()?);
             while !this.stopping.get() {
                 Hub::turn(this)?;
             }
@@ -60,12 +61,12 @@ impl Hub {
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
             }
-            let now = this.time()?;
-            this.begin_turn(Some(now));
+            this.begin_turn(Some(this.time()?));
             Hub::drain_watched(this)?;
-            let took = this.time()?.since(now).as_nanos() as u64;
-            this.statistics.longest_block.set(this.statistics.longest_block.get().max(took));
-            Hub::look_at_io(this)?;
+            let now = this.time()?;
+            this.count_block(now);
+            Hub::look_at_io(this, now)?;
+            this.statistics.looked_at.set(this.time()?);
             this.stage.set(Stage::Io);
             Hub::drain_watched(this)
         }
@@ -179,11 +180,18 @@ impl Hub {
         unsafe { Ok(from_seconds(ffi::float(ffi::call(clock, [])?.as_ptr())?)) }
     }
 
+    /// The loop comes to look at I/O: what ran since it last did has kept it so long.
+    fn count_block(&self, now: Time) {
+        let told = &self.statistics;
+        let took = now.since(told.looked_at.get()).as_nanos() as u64;
+        told.longest_block.set(told.longest_block.get().max(took));
+    }
+
     /// Waits for I/O, until the next timer is due; does not wait if something is ready.
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    unsafe fn look_at_io(this: This<'_, Hub>) -> Result<()> {
+    unsafe fn look_at_io(this: This<'_, Hub>, now: Time) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
@@ -191,7 +199,7 @@ impl Hub {
             } else {
                 let next = this.timers.borrow().next_at();
                 match next {
-                    Some(next) => next.since(this.time()?).as_secs_f64(),
+                    Some(next) => next.since(now).as_secs_f64(),
                     None => Hub::default_sleep(this)?,
                 }
             };

@@ -642,15 +642,21 @@ fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     Ok(())
 }
 
-fn truth(value: Option<Owned>) -> Result<bool> {
-    // SAFETY: setters are called with the interpreter's lock.
-    value.map_or(Ok(false), |value| unsafe { ffi::truth(value.as_ptr()) })
+/// Adds methods that are handed on to the wrapped object under the same names.
+macro_rules! handed_on {
+    ($class:expr, $($name:literal),*) => {
+        $class$(.method(
+            $name,
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, $name, args),
+            c"As the method of socket.socket.",
+        ))*
+    };
 }
 
 fn socket_class() -> Class<Socket> {
     let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
     let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
-    Class::new()
+    let class = Class::new()
         .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
         .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
         .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the first. Empty at the end of the connection.")
@@ -665,41 +671,6 @@ fn socket_class() -> Class<Socket> {
         .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it gets an OSError then.")
         .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an OSError.")
         .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
-        .method(
-            c"bind",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"bind", args),
-            c"bind(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"getpeername",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getpeername", args),
-            c"getpeername(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"getsockname",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockname", args),
-            c"getsockname(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"getsockopt",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"getsockopt", args),
-            c"getsockopt(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"listen",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"listen", args),
-            c"listen(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"setsockopt",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"setsockopt", args),
-            c"setsockopt(...)\n\nAs the method of socket.socket.",
-        )
-        .method(
-            c"shutdown",
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, c"shutdown", args),
-            c"shutdown(...)\n\nAs the method of socket.socket.",
-        )
         .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
         .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
         .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
@@ -712,23 +683,12 @@ fn socket_class() -> Class<Socket> {
         .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
         .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
         .property(c"fd", wrapped, set_wrapped, c"The wrapped socket.")
-        .property(
+        .flag(
             c"act_non_blocking",
-            |this| Ok(Owned::bool(this.non_blocking.get())),
-            |this, value| {
-                this.non_blocking.set(truth(value)?);
-                Ok(())
-            },
+            |socket| &socket.non_blocking,
             c"Whether operations that would block raise instead.",
         )
         .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or None.")
-        .property(
-            c"_closed",
-            |this| Ok(Owned::bool(this.closed.get())),
-            |this, value| {
-                this.closed.set(truth(value)?);
-                Ok(())
-            },
-            c"Whether the file was closed behind our back.",
-        )
+        .flag(c"_closed", |socket| &socket.closed, c"Whether the file was closed behind our back.");
+    handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
 }

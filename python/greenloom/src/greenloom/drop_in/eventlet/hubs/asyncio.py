@@ -45,22 +45,7 @@ class Hub(hub.BaseHub):
             os.fstat(fileno)
         except OSError:
             raise ValueError(f"invalid file descriptor: {fileno!r}") from None
-        listener = super().add(evtype, fileno, cb, tb, mark_as_closed)
-        try:
-            self._watch(evtype, fileno)
-        except BaseException:
-            super().remove(listener)
-            raise
-        return listener
-
-    def remove(self, listener):
-        super().remove(listener)
-        self._watch(listener.evtype, listener.fileno)
-
-    def remove_descriptor(self, fileno):
-        super().remove_descriptor(fileno)
-        for evtype in self.READ, self.WRITE:
-            self._watch(evtype, fileno)
+        return super().add(evtype, fileno, cb, tb, mark_as_closed)
 
     def wait(self, seconds=None):
         """Runs the event loop until something concerns a green thread, for *seconds* at most; with 0 for one pass."""

@@ -1,8 +1,8 @@
 """
 The base of all hubs: the native loop, and the listeners for file descriptors.
 
-A subclass says how to wait for file descriptors: it overrides :meth:`BaseHub.wait`, and :meth:`BaseHub.add` and
-:meth:`BaseHub.remove` if it must know of each listener.
+A subclass says how to wait for file descriptors: it overrides :meth:`BaseHub.wait`. One that must know of each listener overrides
+:meth:`BaseHub.add` and :meth:`BaseHub.remove`; those of eventlet override what these call, ``_watch``.
 """
 
 import errno
@@ -118,6 +118,11 @@ class BaseHub(_native.Hub):
         listener = self.lclass(evtype, fileno, cb, tb, mark_as_closed)
         first = self.listeners[evtype].setdefault(fileno, listener)
         if first is listener:
+            try:
+                self._watch(evtype, fileno)
+            except BaseException:
+                del self.listeners[evtype][fileno]
+                raise
             return listener
         if g_prevent_multiple_readers:
             raise RuntimeError(
@@ -144,6 +149,7 @@ class BaseHub(_native.Hub):
             others.remove(listener)
         if not others:
             secondary.pop(fileno, None)
+        self._watch(listener.evtype, fileno)
 
     def remove_descriptor(self, fileno):
         """Removes all listeners of a file descriptor, after telling them once more."""
@@ -158,6 +164,11 @@ class BaseHub(_native.Hub):
                 self.squelch_generic_exception(sys.exc_info())
         for bucket in buckets + list(self.secondaries.values()):
             bucket.pop(fileno, None)
+        for evtype in (READ, WRITE):
+            self._watch(evtype, fileno)
+
+    def _watch(self, evtype, fileno):
+        """A file descriptor has its first listener in a direction, or has lost one: for hubs that must know."""
 
     def _obsolete(self, fileno):
         """

@@ -22,21 +22,7 @@ class Hub(hub.BaseHub):
         self.poll = select.poll()
         self._bell = None
 
-    def add(self, evtype, fileno, cb, tb, mark_as_closed):
-        listener = super().add(evtype, fileno, cb, tb, mark_as_closed)
-        try:
-            self.register(fileno)
-        except BaseException:
-            super().remove(listener)
-            raise
-        return listener
-
-    def remove(self, listener):
-        super().remove(listener)
-        self.register(listener.fileno)
-
-    def remove_descriptor(self, fileno):
-        super().remove_descriptor(fileno)
+    def _watch(self, evtype, fileno):
         self.register(fileno)
 
     def register(self, fileno):
