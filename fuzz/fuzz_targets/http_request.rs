@@ -4,20 +4,8 @@
 #[path = "../../crates/http/tests/reference/mod.rs"]
 mod reference;
 
-use http::{Chunks, Limits, Refusal, Step, with_head};
+use http::{Chunks, Refusal, Step};
 use libfuzzer_sys::fuzz_target;
-use reference::Reference;
-
-fn head(bytes: &[u8]) -> Result<Option<Reference>, Refusal> {
-    with_head(bytes, &Limits::default(), |head| Reference {
-        method: head.method.as_bytes().to_vec(),
-        target: head.target.as_bytes().to_vec(),
-        minor: head.minor,
-        fields: head.fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect(),
-        body: head.framing.body,
-        length: head.length,
-    })
-}
 
 /// The data of a chunked body that comes in two pieces, and its length; none if it is not whole.
 fn chunks(bytes: &[u8], cut: usize) -> Result<Option<(Vec<u8>, usize)>, http::ChunkError> {
@@ -41,7 +29,7 @@ fn chunks(bytes: &[u8], cut: usize) -> Result<Option<(Vec<u8>, usize)>, http::Ch
 fuzz_target!(|bytes: &[u8]| {
     // Lines and counts beyond the limits are refused; the reference has no limits.
     if bytes.len() < 4000 {
-        let ours = head(bytes);
+        let ours = reference::ours(bytes);
         match reference::head(bytes) {
             Ok(Some(expected)) if expected.fields.len() <= 100 => assert_eq!(ours, Ok(Some(expected))),
             Ok(Some(_)) => assert_eq!(ours, Err(Refusal::TooManyFields)),

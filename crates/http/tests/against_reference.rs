@@ -2,21 +2,10 @@
 
 mod reference;
 
-use http::{ChunkError, Chunks, Limits, Refusal, Step, with_head};
+use http::{ChunkError, Chunks, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use reference::Reference;
-
-fn ours(bytes: &[u8]) -> Result<Option<Reference>, Refusal> {
-    with_head(bytes, &Limits::default(), |head| Reference {
-        method: head.method.as_bytes().to_vec(),
-        target: head.target.as_bytes().to_vec(),
-        minor: head.minor,
-        fields: head.fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect(),
-        body: head.framing.body,
-        length: head.length,
-    })
-}
+use reference::ours;
 
 fn our_chunks(mut input: &[u8], limit: usize) -> Result<Option<(Vec<u8>, usize)>, ChunkError> {
     let (whole, mut chunks, mut data) = (input.len(), Chunks::default(), Vec::new());

@@ -1,5 +1,6 @@
 //! Calls, casts and fanouts over `memory://`.
 
+#[path = "../../greenloom/tests/common/mod.rs"]
 mod common;
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! Lost connections, lost messages, reordering, poison, floods, kills: under seeds where order matters.
 
+#[path = "../../greenloom/tests/common/mod.rs"]
 mod common;
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,7 @@ use greenloom::testing::explore;
 use greenloom::{hub::now, sleep, spawn};
 use greenloom_rpc::memory::{Bus, Faults};
 use greenloom_rpc::transport::{Address, Outgoing, TransportError};
-use greenloom_rpc::{Client, Connection, Endpoint, Error, Failure, Options, Target};
+use greenloom_rpc::{Client, Connection, Endpoint, EndpointBuilder, Error, Failure, Options, Target};
 use serde::{Deserialize, Serialize};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +34,12 @@ fn server(bus: &Bus, workers: usize, seen: &Seen) -> Connection {
         *seen.borrow_mut().entry(number).or_default() += 1;
         Ok(number)
     });
-    let connection = Options { workers, tries: 1000, ..Options::default() }.connect_over(bus.connect());
+    consume(bus, Options { workers, tries: 1000, ..Options::default() }, endpoint)
+}
+
+/// Serves topic `t` with what the endpoint does.
+fn consume(bus: &Bus, options: Options, endpoint: EndpointBuilder<()>) -> Connection {
+    let connection = options.connect_over(bus.connect());
     connection.create_consumer("t", [endpoint.build()], false).unwrap();
     connection.consume_in_threads().unwrap();
     connection
@@ -176,9 +182,7 @@ fn copies_of_a_request_in_work_wait_for_its_end() {
             sleep(10 * SECOND);
             Ok(())
         });
-        let server = Options { tries: 2, ..Options::default() }.connect_over(bus.connect());
-        server.create_consumer("t", [endpoint.build()], false).unwrap();
-        server.consume_in_threads().unwrap();
+        let server = consume(&bus, Options { tries: 2, ..Options::default() }, endpoint);
         let topic = Address::Topic { exchange: "openstack".into(), topic: "t".into() };
         let body = br#"{"method": "work", "_unique_id": "u"}"#;
         let send = || bus.connect().send(&topic, Outgoing { body: body[..].into(), ..Outgoing::default() }).unwrap();
@@ -206,9 +210,7 @@ fn what_comes_again_over_a_new_connection_while_it_is_in_work_is_no_poison() {
             sleep(10 * SECOND);
             Ok("done")
         });
-        let server = Options { tries: 1, ..Options::default() }.connect_over(bus.connect());
-        server.create_consumer("t", [endpoint.build()], false).unwrap();
-        server.consume_in_threads().unwrap();
+        let server = consume(&bus, Options { tries: 1, ..Options::default() }, endpoint);
         client(&bus).cast("work", &()).unwrap();
         for _ in 0..3 {
             sleep(SECOND);
@@ -234,9 +236,7 @@ fn poison_is_tried_so_many_times_and_kept() {
             })
             .method("fine", |_, _, ()| Ok("fine"))
             .method("refuses", |_, _, ()| Err::<(), _>(Failure::new("ValueError", "no")));
-        let server = Options { tries: 3, ..Options::default() }.connect_over(bus.connect());
-        server.create_consumer("t", [endpoint.build()], false).unwrap();
-        server.consume_in_threads().unwrap();
+        let server = consume(&bus, Options { tries: 3, ..Options::default() }, endpoint);
         let client = client(&bus);
         client.cast("poison", &()).unwrap();
         // An error is an answer, not poison.
@@ -272,9 +272,7 @@ fn what_ends_its_server_again_and_again_is_given_up() {
                 sleep(3600 * SECOND);
                 Ok(())
             });
-            let server = Options { tries: 3, ..Options::default() }.connect_over(bus.connect());
-            server.create_consumer("t", [endpoint.build()], false).unwrap();
-            server.consume_in_threads().unwrap();
+            let server = consume(&bus, Options { tries: 3, ..Options::default() }, endpoint);
             if round == 0 {
                 sender.cast("hang", &()).unwrap();
             }
@@ -345,9 +343,7 @@ fn callers_that_are_killed_or_time_out_leave_nothing_behind() {
             sleep(5 * SECOND);
             Ok(number)
         });
-        let server = Options { workers: 2, ..Options::default() }.connect_over(bus.connect());
-        server.create_consumer("t", [endpoint.build()], false).unwrap();
-        server.consume_in_threads().unwrap();
+        let server = consume(&bus, Options { workers: 2, ..Options::default() }, endpoint);
         let connection = Options::default().connect_over(bus.connect());
         let client = Client::new(&connection, Target::topic("t"));
         let calling = |number| {

@@ -1,5 +1,6 @@
 //! Services: hooks, loops, stop, restart, signals.
 
+#[path = "../../greenloom/tests/common/mod.rs"]
 mod common;
 
 use std::cell::{Cell, RefCell};
@@ -287,7 +288,7 @@ fn wait_returns_when_somebody_stops_it() {
     stop.wait().unwrap();
 }
 
-fn signal(child: &std::process::Child, name: &str) {
+fn signal(child: &greenloom::process::Child, name: &str) {
     let status = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }

@@ -1,5 +1,6 @@
 //! What every transport promises, held by the one in memory.
 
+#[path = "../../greenloom/tests/common/mod.rs"]
 mod common;
 
 use std::cell::Cell;

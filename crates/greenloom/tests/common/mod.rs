@@ -1,4 +1,4 @@
-//! Helpers that the tests share.
+//! Helpers that the tests share, those of the services included.
 #![allow(dead_code)]
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! A second opinion on request heads and chunked bodies: RFC 9112's grammar word for word, slow and without clever steps.
 //! The property tests and the fuzz target `http_request` compare the crate with it.
 
-use http::Body;
+use http::{Body, Limits, Refusal, with_head};
 
 /// What a request head says.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +36,18 @@ fn trim(mut text: &[u8]) -> &[u8] {
 
 fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
+}
+
+/// What the crate says that a request head says.
+pub fn ours(bytes: &[u8]) -> Result<Option<Reference>, Refusal> {
+    with_head(bytes, &Limits::default(), |head| Reference {
+        method: head.method.as_bytes().to_vec(),
+        target: head.target.as_bytes().to_vec(),
+        minor: head.minor,
+        fields: head.fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect(),
+        body: head.framing.body,
+        length: head.length,
+    })
 }
 
 /// The head that `bytes` begin with: `None` if it is not there or not whole, `Err` if it must not be served.
