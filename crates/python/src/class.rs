@@ -387,8 +387,9 @@ impl<'a> Args<'a> {
     }
 }
 
+/// Raises a TypeError.
 #[cold]
-fn type_error<T>(message: &str) -> Result<T> {
+pub fn type_error<T>(message: &str) -> Result<T> {
     // SAFETY: functions are called with the interpreter's lock.
     unsafe { ffi::error(ffi::PyExc_TypeError, message) }
 }

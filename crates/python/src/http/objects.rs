@@ -3,6 +3,7 @@
 use std::ptr;
 
 use crate::class::Args;
+pub use crate::class::type_error;
 use crate::ffi::{self, Owned, Py_ssize_t, PyObject, Raised, Result};
 
 /// Takes over what a call of the interpreter returned.
@@ -57,13 +58,6 @@ pub fn tuple<const N: usize>(items: [Owned; N]) -> Result<Owned> {
         }
         Ok(tuple)
     }
-}
-
-/// Raises a TypeError.
-#[cold]
-pub fn type_error<T>(message: &str) -> Result<T> {
-    // SAFETY: see the top of this file.
-    unsafe { ffi::error(ffi::PyExc_TypeError, message) }
 }
 
 /// Raises a ValueError.
