@@ -15,6 +15,7 @@ use std::ptr;
 
 use super::hub::{monotonic, schedule, squelch};
 use super::hub_object;
+use super::line::Line;
 use super::park::{self, Alarm, Outcome, Ticket, park};
 use super::work::Work;
 use crate::class::{self, Args};
@@ -39,7 +40,7 @@ struct End {
     value: Slot,
     exception: Slot,
     traceback: Slot,
-    waiters: RefCell<VecDeque<Ticket>>,
+    waiters: Line,
     links: RefCell<VecDeque<Link>>,
     resolving: Cell<bool>,
 }
@@ -58,7 +59,7 @@ impl End {
             value: Slot::empty(),
             exception: Slot::empty(),
             traceback: Slot::empty(),
-            waiters: RefCell::new(VecDeque::new()),
+            waiters: Line::new(),
             links: RefCell::new(VecDeque::new()),
             resolving: Cell::new(false),
         }
@@ -165,8 +166,8 @@ unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
         let end = end(this);
         end.value.set(value);
         end.done.set(true);
-        for waiter in end.waiters.take() {
-            waiter.wake(end.outcome());
+        for place in end.waiters.take_all() {
+            place.wake(end.outcome());
         }
         super::pool::leave(this.cast());
         resolve_links(this);
@@ -695,14 +696,11 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
         if thread.current() == this.cast() {
             return ffi::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
         }
-        let ticket = Ticket::take(thread);
-        end.waiters.borrow_mut().push_back(ticket.clone());
+        let number = end.waiters.join(Ticket::take(thread), ());
         let value = park(thread);
         if !end.done.get() {
             // Woken by somebody else: nobody shall find the ticket.
-            let mine = end.waiters.borrow().iter().position(|waiter| waiter.is_same(&ticket));
-            let mine = mine.and_then(|index| end.waiters.borrow_mut().remove(index));
-            drop(mine);
+            end.waiters.leave(number);
         }
         value
     }

@@ -66,7 +66,6 @@ impl Hub {
             let now = this.time()?;
             this.count_block(now);
             Hub::look_at_io(this, now)?;
-            this.statistics.looked_at.set(this.time()?);
             this.stage.set(Stage::Io);
             Hub::drain_watched(this)
         }
@@ -185,6 +184,7 @@ impl Hub {
         let told = &self.statistics;
         let took = now.since(told.looked_at.get()).as_nanos() as u64;
         told.longest_block.set(told.longest_block.get().max(took));
+        told.looked_at.set(now);
     }
 
     /// Waits for I/O, until the next timer is due; does not wait if something is ready.
@@ -208,7 +208,9 @@ impl Hub {
                 this.asleep.set(true);
                 let waited = call_hub(this.as_ptr(), c"wait", [seconds.as_ptr()]);
                 this.asleep.set(false);
-                return waited.map(drop);
+                waited?;
+                this.statistics.looked_at.set(this.time()?);
+                return Ok(());
             }
             Hub::poll(this, wait)
         }
@@ -253,6 +255,7 @@ impl Hub {
                     return Err(Raised);
                 }
             }
+            this.statistics.looked_at.set(this.time()?);
             polling.report(|work| this.io.borrow_mut().push_back(work));
         }
         Ok(())
