@@ -65,6 +65,11 @@ pub fn class() -> Class<Hub> {
             c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means a file that \
               is closed, and gets an IOClosed.",
         )
+        .method(
+            c"_note_looked",
+            note_looked,
+            c"_note_looked()\n\nFor hubs that wait in their own way: I/O was looked at, and what it wakes runs now.",
+        )
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
         .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
             fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
@@ -380,6 +385,11 @@ pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
     }
+}
+
+fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
+    this.statistics.looked_at.set(this.time()?);
+    Ok(Owned::none())
 }
 
 fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {

@@ -209,7 +209,10 @@ impl Hub {
                 let waited = call_hub(this.as_ptr(), c"wait", [seconds.as_ptr()]);
                 this.asleep.set(false);
                 waited?;
-                this.statistics.looked_at.set(this.time()?);
+                if this.statistics.looked_at.get() == now {
+                    // It has not told when it looked, and so ran nobody since.
+                    this.statistics.looked_at.set(this.time()?);
+                }
                 return Ok(());
             }
             Hub::poll(this, wait)

@@ -83,6 +83,7 @@ class Hub(hub.BaseHub):
     def _found_ready(self, listeners, fileno):
         """The event loop found a file descriptor ready."""
         self.loop.stop()
+        self._note_looked()
         listener = listeners.get(fileno)
         if listener is not None:
             self._tell(listener, fileno)

@@ -53,6 +53,7 @@ class Hub(hub.BaseHub):
             self.poll.register(bell, select.POLLIN)
             self._bell = bell
         ready = self.do_poll(60 if seconds is None else seconds)
+        self._note_looked()
         for listener, fileno in self._find_ready(ready):
             self._tell(listener, fileno)
 

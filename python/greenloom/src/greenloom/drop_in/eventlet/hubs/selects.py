@@ -26,6 +26,7 @@ class Hub(hub.BaseHub):
             # One of them is closed, or no file descriptor: it is found, and the others are looked at in the next turn.
             self._remove_bad_fds()
             return
+        self._note_looked()
         if bell in readable:
             readable.remove(bell)
             super().wait(0)
