@@ -4,7 +4,7 @@
 //! to any other of that thread; the one that switches is suspended until somebody switches back to it. A switch
 //! transfers control and nothing else: values, parents, errors and scheduling belong to the layers above.
 //!
-//! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (who keeps a running fiber alive) and in
+//! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (what keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
 //! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], and fork detection.
 //!
@@ -29,7 +29,7 @@
 //!         seen.set(1);
 //!         root.0.switch().expect("the root is suspended while we run");
 //!         seen.set(2);
-//!         root // who runs when this fiber has ended
+//!         root // this one goes on when the fiber has ended
 //!     })
 //! };
 //! child.switch()?;
@@ -41,6 +41,7 @@
 //! ```
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![warn(missing_debug_implementations)]
 
 mod fiber;
 mod fork;

@@ -4,14 +4,15 @@
 //! the OS thread's alternate signal stack and writes one line. Then it goes on to the handler that was there before
 //! (Rust's own, or faulthandler's with its traceback), as for every other fault; without one the default action ends the
 //! process, so that a core dump shows the fault.
+//!
+//! It does not know fibers: whoever installs the handler says how to find the running one.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
-use std::sync::{Once, OnceLock};
-
-use crate::fiber::running_stack;
+use std::sync::OnceLock;
 
 static WORDING: OnceLock<(&str, &str)> = OnceLock::new();
 
@@ -23,28 +24,33 @@ pub fn set_wording(noun: &'static str, advice: &'static str) {
 
 static DESCRIBE: OnceLock<fn(&mut dyn Write)> = OnceLock::new();
 
-/// Sets a function that writes who runs, for a layer above that does not name its fibers one by one. It is called in a
+/// Sets a function that writes what runs, for a layer above that does not name its fibers one by one. It is called in a
 /// signal handler: it may read and write to its argument, and nothing else. The first call counts.
 pub fn set_describe(describe: fn(&mut dyn Write)) {
     let _ = DESCRIBE.set(describe);
 }
 
+/// What the message says of the running fiber.
+pub(crate) struct Running {
+    pub(crate) id: u64,
+    pub(crate) name: Option<&'static str>,
+    /// The size of its stack in bytes.
+    pub(crate) size: usize,
+    /// The addresses of the guard under its stack.
+    pub(crate) guard: Range<usize>,
+}
+
+/// Finds the running fiber, `None` on a stack that is not a fiber's. It is called in a signal handler.
+type FindRunning = fn() -> Option<Running>;
+
+static FIND_RUNNING: OnceLock<FindRunning> = OnceLock::new();
+
 /// Installs the handler, once a process, and an alternate signal stack, once a thread that has none.
-pub(crate) fn install() {
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        for (signal, previous) in [(libc::SIGSEGV, &PREVIOUS_SEGV), (libc::SIGBUS, &PREVIOUS_BUS)] {
-            // SAFETY: all-zero is a valid sigaction; the handler has the three-argument form that SA_SIGINFO asks for.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = handler as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-                let mut old = MaybeUninit::uninit();
-                if libc::sigaction(signal, &action, old.as_mut_ptr()) == 0 {
-                    let _ = previous.set(old.assume_init());
-                }
-            }
-        }
+pub(crate) fn install(find_running: FindRunning) {
+    FIND_RUNNING.get_or_init(|| {
+        install_handler(libc::SIGSEGV, &PREVIOUS_SEGV);
+        install_handler(libc::SIGBUS, &PREVIOUS_BUS);
+        find_running
     });
     thread_local! {
         static CHECKED: Cell<bool> = const { Cell::new(false) };
@@ -58,13 +64,27 @@ pub(crate) fn install() {
 static PREVIOUS_SEGV: OnceLock<libc::sigaction> = OnceLock::new();
 static PREVIOUS_BUS: OnceLock<libc::sigaction> = OnceLock::new();
 
+fn install_handler(signal: libc::c_int, previous: &OnceLock<libc::sigaction>) {
+    // SAFETY: all-zero is a valid sigaction; the handler has the three-argument form that SA_SIGINFO asks for, and
+    // sigaction(2) has written the old action where it returned 0.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        let mut old = MaybeUninit::uninit();
+        if libc::sigaction(signal, &action, old.as_mut_ptr()) == 0 {
+            let _ = previous.set(old.assume_init());
+        }
+    }
+}
+
 extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo for a fault.
     let address = unsafe { (*info).si_addr() } as usize;
-    if let Some((id, name, stack)) = running_stack()
-        && stack.guard().contains(&address)
+    if let Some(running) = FIND_RUNNING.get().and_then(|find| find())
+        && running.guard.contains(&address)
     {
-        report(id, name, stack.size());
+        report(&running);
     }
     let previous = if signal == libc::SIGBUS { PREVIOUS_BUS.get() } else { PREVIOUS_SEGV.get() };
     match previous {
@@ -80,7 +100,7 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
                 chained(signal);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: signal(2) may be called in a handler, and the default action needs no function of ours.
         _ => unsafe {
             libc::signal(signal, libc::SIG_DFL);
         },
@@ -88,7 +108,8 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
 }
 
 /// Writes the message without allocating: the process may have faulted anywhere.
-fn report(id: u64, name: Option<&str>, size: usize) {
+fn report(running: &Running) {
+    let Running { id, name, size, .. } = running;
     let (noun, advice) = WORDING.get().copied().unwrap_or(("fiber", "give it a larger stack"));
     let mut line = [0u8; 512];
     let mut rest = &mut line[..];
@@ -114,31 +135,31 @@ impl AlternateStack {
     const SIZE: usize = 64 * 1024;
 
     fn ensure(&self) {
-        // SAFETY: asks for the present one, then sets one of our own mapping, which is released only after it was
-        // switched off.
-        unsafe {
-            let mut present: libc::stack_t = std::mem::zeroed();
-            if libc::sigaltstack(ptr::null(), &mut present) != 0 || present.ss_flags & libc::SS_DISABLE == 0 {
-                return;
-            }
-            let memory = libc::mmap(
-                ptr::null_mut(),
-                Self::SIZE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            );
-            if memory == libc::MAP_FAILED {
-                return;
-            }
-            let stack = libc::stack_t { ss_sp: memory, ss_flags: 0, ss_size: Self::SIZE };
-            if libc::sigaltstack(&stack, ptr::null_mut()) == 0 {
-                self.0.set(memory);
-            } else {
-                libc::munmap(memory, Self::SIZE);
-            }
+        if Self::present().is_none_or(|present| present.ss_flags & libc::SS_DISABLE == 0) {
+            return;
         }
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice.
+        let memory =
+            unsafe { libc::mmap(ptr::null_mut(), Self::SIZE, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+        if memory == libc::MAP_FAILED {
+            return;
+        }
+        let stack = libc::stack_t { ss_sp: memory, ss_flags: 0, ss_size: Self::SIZE };
+        // SAFETY: the mapping is ours and unused; it is unmapped only after it was switched off, in `drop`.
+        if unsafe { libc::sigaltstack(&stack, ptr::null_mut()) } == 0 {
+            self.0.set(memory);
+        } else {
+            // SAFETY: mapped above, and the kernel did not take it.
+            unsafe { libc::munmap(memory, Self::SIZE) };
+        }
+    }
+
+    /// The thread's present one.
+    fn present() -> Option<libc::stack_t> {
+        let mut present = MaybeUninit::uninit();
+        // SAFETY: sets nothing, and has written the present one where it returned 0.
+        unsafe { (libc::sigaltstack(ptr::null(), present.as_mut_ptr()) == 0).then(|| present.assume_init()) }
     }
 }
 
@@ -148,15 +169,12 @@ impl Drop for AlternateStack {
         if memory.is_null() {
             return;
         }
-        // SAFETY: switched off before it is unmapped, and only if it is still the one in use.
-        unsafe {
-            let mut present: libc::stack_t = std::mem::zeroed();
-            libc::sigaltstack(ptr::null(), &mut present);
-            if present.ss_sp == memory {
-                let off = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: Self::SIZE };
-                libc::sigaltstack(&off, ptr::null_mut());
-            }
-            libc::munmap(memory, Self::SIZE);
+        if Self::present().is_some_and(|present| present.ss_sp == memory) {
+            let off = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: Self::SIZE };
+            // SAFETY: switches off the one in use, which no handler runs on, since this is no handler.
+            unsafe { libc::sigaltstack(&off, ptr::null_mut()) };
         }
+        // SAFETY: `ensure` mapped it, and the kernel does not use it any more.
+        unsafe { libc::munmap(memory, Self::SIZE) };
     }
 }

@@ -6,11 +6,13 @@
 //! caller, who knows how to wait.
 
 use std::cell::Cell;
+use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// What closures are erased through; made by [`scope`].
+#[derive(Debug)]
 pub struct Scope<'scope, 'env: 'scope> {
     pending: Rc<Cell<usize>>,
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -80,6 +82,12 @@ pub struct Erased {
     pending: Pending,
 }
 
+impl fmt::Debug for Erased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Erased").field("pending", &self.pending).finish_non_exhaustive()
+    }
+}
+
 impl Erased {
     /// Calls the closure.
     pub fn run(self) {
@@ -90,6 +98,7 @@ impl Erased {
     }
 }
 
+#[derive(Debug)]
 struct Pending(Rc<Cell<usize>>);
 
 impl Drop for Pending {

@@ -17,24 +17,34 @@
 //! ```
 //!
 //! RBX and RBP are pushed by hand because inline assembly may not name them as clobbered; every other register is named
-//! as clobbered, so the compiler saves just those that hold something live at that one call site. The resume address is
-//! jumped to and not returned to, so that the processor's return predictor stays in step. MXCSR and the x87 control
-//! word are part of the OS thread's environment in Rust and are left alone.
+//! as clobbered, so the compiler saves just those that hold something live at that one call site. What a function of the
+//! System V ABI may change is named by `clobber_abi`: the other general registers that are not callee-saved, the x87,
+//! MMX, SSE, AVX and AMX registers, and of AVX-512 also `zmm16` to `zmm31` and the masks `k0` to `k7`, whether the build
+//! uses them or not. The callee-saved ones, R12 to R15, are named one by one. APX's R16 to R31 have no name in Rust yet,
+//! so a build for APX is refused (see the module above).
+//!
+//! The resume address is jumped to and not returned to, so that the processor's return predictor stays in step. MXCSR and
+//! the x87 control word are part of the OS thread's environment in Rust and are left alone.
 //!
 //! A fresh fiber's frame looks the same, with its entry as the resume address, and above it a zero return address and a
 //! zero RBP, where unwinders and frame-pointer walkers stop:
 //!
 //! ```text
+//! |  unused              |  <- 8 below the top
+//! |  unused              |
 //! |  0 (return address)  |  <- RSP when `entry` begins: 8 below a multiple of 16, as after a call
 //! |  0 (RBP)             |
 //! |  0 (RBX)             |
-//! |  entry               |  <- Context::sp
+//! |  entry               |  <- Context::sp, `FRAME` words below the top
 //! ```
 
 use std::arch::asm;
 use std::ptr;
 
 use super::Entry;
+
+/// How many words a fresh fiber's frame takes below the top of its stack.
+const FRAME: usize = 6;
 
 /// Where a suspended fiber left off; meaningless while it runs.
 pub(crate) struct Context {
@@ -50,13 +60,13 @@ impl Context {
     /// A context that calls `entry` on the stack that ends at `top` and reaches down to `bottom`.
     ///
     /// # Safety
-    /// `top` is 16-byte aligned, and the 32 bytes below it are writable and unused, as is the rest down to `bottom`.
+    /// `top` is 16-byte aligned, and the memory between `bottom` and it is writable and unused, 48 bytes or more.
     pub(crate) unsafe fn new(_bottom: *mut u8, top: *mut u8, entry: Entry) -> Context {
         let frame = top.cast::<usize>();
-        // SAFETY: the caller grants at least six words below `top`. RSP after the three pops is `top - 24`, which is
-        // 8 modulo 16, what the ABI wants at a function's first instruction.
+        // SAFETY: `FRAME` words are 48 bytes, which the caller grants below `top`. RSP after the three pops is `top - 24`,
+        // which is 8 modulo 16, what the ABI wants at a function's first instruction.
         unsafe {
-            let sp = frame.sub(6);
+            let sp = frame.sub(FRAME);
             sp.write(entry as usize);
             sp.add(1).write(0);
             sp.add(2).write(0);
@@ -77,8 +87,9 @@ impl Context {
 /// `to` must hold a suspended or fresh context whose stack is intact, of this OS thread; both pointers are valid.
 #[inline(always)]
 pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
-    // SAFETY: the caller vouches for `to`. All registers that the other side may have changed are named, RBX and RBP are
-    // restored by whoever jumps back to label 2, and RSP is again what it was when `from` was saved.
+    // SAFETY: `to` holds a frame as drawn above, on an intact stack, by this function's own contract. All registers that
+    // the other side may have changed are named, RBX and RBP are popped before the jump back to label 2, and RSP is then
+    // what it was when `from` was saved.
     unsafe {
         let save = &raw mut (*from).sp;
         let load = (*to).sp;
@@ -96,16 +107,8 @@ pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
             "2:",
             inout("rdi") save => _,
             inout("rsi") load => _,
-            out("rax") _, out("rcx") _, out("rdx") _, out("r8") _, out("r9") _, out("r10") _,
-            out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
-            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-            out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-            out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _, out("mm4") _, out("mm5") _,
-            out("mm6") _, out("mm7") _,
-            out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _, out("st(4)") _, out("st(5)") _,
-            out("st(6)") _, out("st(7)") _,
-            out("k0") _, out("k1") _, out("k2") _, out("k3") _, out("k4") _, out("k5") _, out("k6") _, out("k7") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            clobber_abi("sysv64"),
         )
     }
 }

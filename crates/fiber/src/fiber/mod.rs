@@ -1,6 +1,7 @@
-//! Fibers.
+//! Fibers: a function on a stack of its own, and the switch between them as others call it. It knows stacks and the
+//! processor's switch; it must not know what its users carry from fiber to fiber.
 //!
-//! # Who keeps a running fiber alive
+//! # What keeps a running fiber alive
 //!
 //! `switch` borrows the fiber it switches to. The frame that called it stays suspended, and so the borrow stays good,
 //! until somebody switches back to that frame, which suspends the other fiber first. So a running fiber is always
@@ -11,18 +12,25 @@
 //! A fiber that is dropped while suspended in the middle of its function still has live values on its stack, which
 //! others may point to. Its stack is leaked, never reused. The layer above unwinds a fiber before it drops it.
 
+mod error;
+mod record;
+mod start;
+
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::record::Thread;
+use self::start::{Next, Run, Start};
 use crate::overflow;
 use crate::stack::Stack;
 use crate::switch::{Context, switch};
+
+pub use self::error::SwitchError;
 
 /// A function with a stack of its own, or (see [`Fiber::root`]) the OS thread's own stack.
 ///
@@ -62,28 +70,6 @@ impl State {
     }
 }
 
-/// Why a switch was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SwitchError {
-    /// The fiber has ended.
-    Finished,
-    /// The running fiber is unwinding from a panic. Were it suspended now, the fibers that run meanwhile would see
-    /// [`std::thread::panicking`] as true, and a second panic among them would end the process.
-    Panicking,
-}
-
-impl fmt::Display for SwitchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SwitchError::Finished => "the fiber has ended",
-            SwitchError::Panicking => "no switch while a panic unwinds: destructors must not block",
-        })
-    }
-}
-
-impl std::error::Error for SwitchError {}
-
 /// Something that holds a fiber that can go on when another one ends.
 pub trait Resume: 'static {
     /// The fiber.
@@ -92,25 +78,6 @@ pub trait Resume: 'static {
     /// Called when the fiber, having gone on because another one ended, has been suspended again, on whatever fiber runs
     /// by then; `self` is the reference that kept it alive for the while.
     fn release(self: Rc<Self>) {}
-}
-
-/// The head of the function that waits on a new fiber's stack; the function itself follows.
-struct Start {
-    run: unsafe fn(NonNull<Start>) -> Next,
-    drop: unsafe fn(NonNull<Start>),
-}
-
-/// Who goes on when a fiber has ended.
-struct Next {
-    fiber: *const Fiber,
-    /// What keeps it alive while it runs; `None` if the layer above sees to that.
-    keep: Option<NonNull<dyn Resume>>,
-}
-
-#[repr(C)]
-struct StartWith<F> {
-    head: Start,
-    function: ManuallyDrop<F>,
 }
 
 static LEAKED: AtomicUsize = AtomicUsize::new(0);
@@ -130,7 +97,7 @@ impl Fiber {
     ///
     /// # Panics
     /// When the function does not fit the stack. A panic of the function itself, or returning a fiber that cannot go
-    /// on, ends the process with a message: the layer above catches panics and knows who can go on.
+    /// on, ends the process with a message: the layer above catches panics and knows which one can go on.
     pub fn new<F, N>(stack: Stack, function: F) -> Fiber
     where
         F: FnOnce() -> Rc<N> + 'static,
@@ -153,8 +120,8 @@ impl Fiber {
         N: Resume,
     {
         unsafe fn run<F: FnOnce() -> Rc<N>, N: Resume>(start: NonNull<Start>) -> Next {
-            // SAFETY: the caller vouches that `start` heads a `StartWith<F>` that was not read before.
-            let function = unsafe { take_function::<F>(start) };
+            // SAFETY: `restart` places this function beside an `F` only, and a head's function is run once.
+            let function = unsafe { Start::take::<F>(start) };
             match catch_unwind(AssertUnwindSafe(function)) {
                 Ok(next) => {
                     let fiber: *const Fiber = next.fiber();
@@ -179,8 +146,8 @@ impl Fiber {
         F: FnOnce() -> *const Fiber + 'static,
     {
         unsafe fn run<F: FnOnce() -> *const Fiber>(start: NonNull<Start>) -> Next {
-            // SAFETY: the caller vouches that `start` heads a `StartWith<F>` that was not read before.
-            let function = unsafe { take_function::<F>(start) };
+            // SAFETY: `new_unguarded` places this function beside an `F` only, and a head's function is run once.
+            let function = unsafe { Start::take::<F>(start) };
             Next { fiber: function(), keep: None }
         }
         let fiber = Fiber::finished();
@@ -190,37 +157,21 @@ impl Fiber {
 
     /// Puts the function at the top of the stack, and makes a context that will call it through `run`.
     #[inline]
-    fn start<F: 'static>(&self, stack: Stack, function: F, run: unsafe fn(NonNull<Start>) -> Next) {
-        unsafe fn drop_start<F>(start: NonNull<Start>) {
-            // SAFETY: `start` heads a `StartWith<F>` that was never run.
-            unsafe { ManuallyDrop::drop(&mut (*start.cast::<StartWith<F>>().as_ptr()).function) };
-        }
-
+    fn start<F: 'static>(&self, stack: Stack, function: F, run: Run) {
         assert!(self.is_finished(), "only a fiber that has ended can begin anew");
-        overflow::install();
-        let size = size_of::<StartWith<F>>();
-        let align = align_of::<StartWith<F>>().max(16);
-        let room = stack.top() as usize - stack.bottom() as usize;
-        assert!(
-            size + align < room / 2,
-            "a function of {size} bytes does not fit a stack of {room} bytes; box what it captures"
-        );
-        // SAFETY: the stack is ours and unused; `start` is aligned and lies, with its function, between top and bottom.
-        let (start, context) = unsafe {
-            let below_top = stack.top().sub(size);
-            let start = below_top.sub(below_top as usize % align);
-            let with = start.cast::<StartWith<F>>();
-            with.write(StartWith { head: Start { run, drop: drop_start::<F> }, function: ManuallyDrop::new(function) });
-            (NonNull::new_unchecked(with.cast::<Start>()), Context::new(stack.bottom(), start, entry))
-        };
-        // SAFETY: the fiber has ended, so nobody uses its context or its stack.
+        overflow::install(record::running);
+        let start = Start::place(&stack, function, run);
+        // SAFETY: nothing lives on the stack but the function, which begins at `start`, aligned to 16 bytes and in the
+        // upper half of at least `MIN_STACK_SIZE` bytes.
+        let context = unsafe { Context::new(stack.bottom(), start.as_ptr().cast(), record::entry) };
+        // SAFETY: the fiber has ended, so it is not resumed through its context any more, and its stack went to the
+        // thread's record when it ended; no reference to either is held across this call.
         unsafe {
             self.context.get().write(context);
             self.stack.get().write(Some(stack));
         }
         self.start.set(Some(start));
-        let thread = Thread::record();
-        self.id.set(thread.next_id.replace(thread.next_id.get() + 1));
+        self.id.set(Thread::record().new_id());
         self.state.set(State::New);
     }
 
@@ -256,7 +207,8 @@ impl Fiber {
     /// another stack. Every call between the caller's own function and the switch costs a mispredicted return.
     #[inline(always)]
     pub fn switch(&self) -> Result<(), SwitchError> {
-        // SAFETY: `self` is borrowed until the call returns.
+        // SAFETY: `self` is borrowed until the call returns, so it stays where it is; it is of this OS thread, since
+        // `Fiber` is not Send.
         unsafe { Fiber::switch_raw(self) }
     }
 
@@ -273,7 +225,7 @@ impl Fiber {
             return Err(SwitchError::Panicking);
         }
         let thread = Thread::record();
-        // SAFETY: the caller vouches for it up to the switch, after which it is not used.
+        // SAFETY: the fiber stays where it is at least until it runs, as the caller promised, and is not used after that.
         let target = thread.resolve(unsafe { &*fiber });
         if !target.state.get().can_go_on() {
             return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
@@ -285,8 +237,8 @@ impl Fiber {
         me.state.set(State::Suspended);
         target.state.set(State::Running);
         thread.current.set(target);
-        // SAFETY: `target` is suspended or new, so its context is good and its stack intact; the caller vouches for it. `me`
-        // runs, so a suspended frame borrows it, or it is the root, or `kept` or the layer above holds it.
+        // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. `me` runs,
+        // so a suspended frame borrows it, or it is the root, or `kept` or the layer above holds it.
         unsafe { switch(me.context.get(), target.context.get()) };
         thread.clean_up();
         Ok(())
@@ -299,7 +251,7 @@ impl Fiber {
             return false;
         }
         self.state.set(State::Finished);
-        // SAFETY: nobody runs on the stack, and nobody will.
+        // SAFETY: the fiber has not begun, so no frame is on its stack, and from here on it cannot begin.
         let stack = unsafe { (*self.stack.get()).take() };
         self.drop_start();
         drop(stack);
@@ -308,8 +260,9 @@ impl Fiber {
 
     fn drop_start(&self) {
         if let Some(start) = self.start.take() {
-            // SAFETY: the fiber has not begun, so the function is still there, and was not run.
-            unsafe { (start.as_ref().drop)(start) };
+            // SAFETY: a fiber that begins takes `start` first, so the function was neither run nor dropped; our callers
+            // hold the stack until we return.
+            unsafe { Start::drop(start) };
         }
     }
 
@@ -327,7 +280,8 @@ impl Fiber {
     pub unsafe fn abandon(&self) {
         if self.state.get() == State::Suspended {
             self.state.set(State::Finished);
-            // SAFETY: a suspended fiber's stack is looked at by nobody, and the caller vouches for what lives on it.
+            // SAFETY: the fiber is suspended, so it does not run on the stack, and never will again; that nothing which
+            // lives there is used any more is the caller's promise.
             drop(unsafe { (*self.stack.get()).take() });
         }
     }
@@ -348,7 +302,7 @@ impl Fiber {
     #[inline]
     pub fn is_running(&self) -> bool {
         match self.state.get() {
-            State::Root => THREAD.with(|thread| thread.root.state.get() == State::Running),
+            State::Root => Thread::record().root.state.get() == State::Running,
             state => state == State::Running,
         }
     }
@@ -375,7 +329,8 @@ impl Fiber {
     /// The usable bounds of the stack, lowest and one past the highest address; `None` for a root and for a fiber that
     /// has ended.
     pub fn stack_bounds(&self) -> Option<std::ops::Range<usize>> {
-        // SAFETY: the stack is taken out only when the fiber ends, on this thread.
+        // SAFETY: the slot is written only by calls that begin or end the fiber, on this OS thread; none of them runs
+        // while this reference is used.
         let stack = unsafe { &*self.stack.get() };
         stack.as_ref().map(|stack| stack.bottom() as usize..stack.top() as usize)
     }
@@ -384,7 +339,7 @@ impl Fiber {
     pub fn stack_in_use(&self) -> usize {
         match (self.state.get(), self.stack_bounds()) {
             (State::Suspended, Some(bounds)) => {
-                // SAFETY: a suspended fiber's context is not being written.
+                // SAFETY: a context is written by a switch away from the fiber, which does not run.
                 let context = unsafe { &*self.context.get() };
                 bounds.end.saturating_sub(context.stack_pointer() as usize)
             }
@@ -422,144 +377,6 @@ impl fmt::Debug for Fiber {
     }
 }
 
-/// What an OS thread knows of its fibers. Nothing here has a destructor, so that it can be used until the very end.
-struct Thread {
-    root: Fiber,
-    /// The running fiber; null at first, which means the root.
-    current: Cell<*const Fiber>,
-    next_id: Cell<u64>,
-    /// Whether `dead` or `released` holds something to be dropped by whoever runs after a switch.
-    unclean: Cell<bool>,
-    /// The stack of the fiber that ended last, until nobody runs on it any more.
-    dead: Cell<Option<ManuallyDrop<Stack>>>,
-    /// What keeps the running fiber alive, if it went on because another one ended.
-    kept: Cell<Option<NonNull<dyn Resume>>>,
-    /// What kept the fiber alive that was just suspended.
-    released: Cell<Option<NonNull<dyn Resume>>>,
-}
-
-thread_local! {
-    static THREAD: ManuallyDrop<Thread> = const {
-        ManuallyDrop::new(Thread {
-            root: Fiber::without_stack(State::Running),
-            current: Cell::new(ptr::null()),
-            next_id: Cell::new(1),
-            unclean: Cell::new(false),
-            dead: Cell::new(None),
-            kept: Cell::new(None),
-            released: Cell::new(None),
-        })
-    };
-}
-
-impl Thread {
-    /// The OS thread's own.
-    #[inline(always)]
-    fn record() -> &'static Thread {
-        let record: *const Thread = THREAD.with(|thread| &raw const **thread);
-        // SAFETY: it has no destructor, so it is there until the OS thread's last instruction; the reference cannot leave the
-        // OS thread, since `Thread` is not Sync.
-        unsafe { &*record }
-    }
-
-    #[inline(always)]
-    fn resolve<'a>(&'a self, fiber: &'a Fiber) -> &'a Fiber {
-        if fiber.state.get() == State::Root { &self.root } else { fiber }
-    }
-
-    #[inline(always)]
-    fn current(&self) -> &Fiber {
-        let current = self.current.get();
-        // SAFETY: the running fiber is alive (see the module's documentation), and the root as long as the thread.
-        if current.is_null() { &self.root } else { unsafe { &*current } }
-    }
-
-    #[cold]
-    fn release_after_the_switch(&self) {
-        self.released.set(self.kept.take());
-        self.unclean.set(true);
-    }
-
-    /// Drops what the fiber that ran before left to be dropped.
-    #[inline(always)]
-    fn clean_up(&self) {
-        if self.unclean.get() {
-            self.clean_up_now();
-        }
-    }
-
-    #[inline(never)]
-    fn clean_up_now(&self) {
-        self.unclean.set(false);
-        if let Some(stack) = self.dead.take() {
-            // The fiber it belonged to has ended and has been left for good.
-            drop(ManuallyDrop::into_inner(stack));
-        }
-        if let Some(released) = self.released.take() {
-            // SAFETY: made by `Rc::into_raw` in `finish`.
-            unsafe { Rc::from_raw(released.as_ptr()) }.release();
-        }
-    }
-
-    /// Ends the running fiber and goes on with `next`.
-    fn finish(&self, next: Next) -> ! {
-        let me = self.current();
-        if self.kept.get().is_some() {
-            self.release_after_the_switch();
-        }
-        self.kept.set(next.keep);
-        // SAFETY: `kept` holds a count of the `Rc`, or the caller of `new_unguarded` vouches for it.
-        let target = self.resolve(unsafe { &*next.fiber });
-        if !target.state.get().can_go_on() {
-            die("a fiber ended, and the one it returned cannot go on");
-        }
-        me.state.set(State::Finished);
-        // SAFETY: `me` has ended, so nobody else looks at its stack slot.
-        let stack = unsafe { (*me.stack.get()).take() };
-        self.dead.set(stack.map(ManuallyDrop::new));
-        self.unclean.set(true);
-        target.state.set(State::Running);
-        self.current.set(target);
-        // SAFETY: as in `Fiber::switch`; the context saved in `me` is never resumed, and `me` itself is borrowed, by
-        // the frame that switched to it or by `released`, until the next fiber cleans up.
-        unsafe { switch(me.context.get(), target.context.get()) };
-        die("a fiber that had ended was resumed")
-    }
-}
-
-/// Moves the function out from behind its head.
-///
-/// # Safety
-/// `start` heads a `StartWith<F>` whose function is there, and is not used again.
-unsafe fn take_function<F>(start: NonNull<Start>) -> F {
-    // SAFETY: the caller's word.
-    let function = unsafe { ptr::read(&raw const (*start.cast::<StartWith<F>>().as_ptr()).function) };
-    ManuallyDrop::into_inner(function)
-}
-
-/// Where every fiber begins.
-extern "C-unwind" fn entry() -> ! {
-    THREAD.with(|thread| {
-        thread.clean_up();
-        let start = thread.current().start.take().expect("a fiber begins once");
-        // SAFETY: the function was put there by `Fiber::start` and is run this once.
-        let next = unsafe { (start.as_ref().run)(start) };
-        thread.finish(next)
-    })
-}
-
-/// What the overflow handler needs to know of the running fiber; `None` on the OS thread's own stack.
-pub(crate) fn running_stack() -> Option<(u64, Option<&'static str>, &'static Stack)> {
-    THREAD.with(|thread| {
-        let current = thread.current.get();
-        // SAFETY: the running fiber is alive; the caller uses the references only while it runs.
-        let fiber = unsafe { current.as_ref() }?;
-        // SAFETY: as above.
-        let stack = unsafe { &*fiber.stack.get() }.as_ref()?;
-        Some((fiber.id(), fiber.name(), stack))
-    })
-}
-
 fn die(message: &str) -> ! {
     eprintln!("greenloom: {message}; this is a fault of the layer above the fibers, and the process ends");
     std::process::abort();
@@ -567,6 +384,8 @@ fn die(message: &str) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::ptr;
+
     use super::*;
     use crate::pool_stats;
 

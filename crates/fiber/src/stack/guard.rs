@@ -1,0 +1,59 @@
+//! Guards: the inaccessible region under each stack, and the page size they are rounded to.
+//!
+//! `MADV_GUARD_INSTALL` (Linux 6.13) costs no mapping. Older kernels get `mprotect`, which splits a mapping in two.
+
+use std::cell::Cell;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether guards have to be made by mprotect.
+static SPLIT_MAPPINGS: AtomicBool = AtomicBool::new(false);
+
+/// Whether each guard costs a mapping, because the kernel has none that cost nothing.
+pub(super) fn split_mappings() -> bool {
+    SPLIT_MAPPINGS.load(Ordering::Relaxed)
+}
+
+/// Makes `length` bytes from `base` on inaccessible.
+pub(super) fn install(base: NonNull<u8>, length: usize) -> io::Result<()> {
+    const MADV_GUARD_INSTALL: libc::c_int = 102;
+    if !split_mappings() && !mprotect_was_asked_for() {
+        // SAFETY: the range is the slot's guard, in which nothing is read or written.
+        if unsafe { libc::madvise(base.as_ptr().cast(), length, MADV_GUARD_INSTALL) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+        SPLIT_MAPPINGS.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: as before: nobody uses the slot's guard, so nobody misses the access.
+    if unsafe { libc::mprotect(base.as_ptr().cast(), length, libc::PROT_NONE) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+/// The hidden switch that lets the fallback for older kernels be tested on newer ones.
+fn mprotect_was_asked_for() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    let asked = *ASKED.get_or_init(|| std::env::var_os("GREENLOOM_GUARD").is_some_and(|value| value == "mprotect"));
+    if asked {
+        SPLIT_MAPPINGS.store(true, Ordering::Relaxed);
+    }
+    asked
+}
+
+pub(super) fn page_size() -> usize {
+    thread_local! {
+        static PAGE_SIZE: Cell<usize> = const { Cell::new(0) };
+    }
+    if PAGE_SIZE.get() == 0 {
+        // SAFETY: asks for a constant.
+        PAGE_SIZE.set(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.try_into().unwrap_or(4096));
+    }
+    PAGE_SIZE.get()
+}

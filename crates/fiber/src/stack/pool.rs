@@ -1,0 +1,175 @@
+//! The stacks of one size that all OS threads share: slabs mapped and cut into slots, free slots, pages given back.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{MIN_STACK_SIZE, StackError, guard};
+
+/// A stack that was looked at keeps this many bytes at its top.
+pub(super) const SHALLOW: usize = 16 * 1024;
+
+/// The first slab of a size holds this many stacks; each later one twice as many as the one before, up to the maximum.
+const FIRST_SLAB: usize = 64;
+const LARGEST_SLAB: usize = 1024;
+
+/// The lowest address of a slot, which is its guard's, and how often the slot was given out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub(super) base: NonNull<u8>,
+    pub(super) uses: u32,
+}
+
+// SAFETY: a slot is an address; whoever holds it owns the memory from it to the next one.
+unsafe impl Send for Slot {}
+
+/// All stacks of one size. Pools live for ever: there are as many as sizes in use.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Usable bytes of a stack, a multiple of the page size.
+    pub(super) size: usize,
+    /// Bytes of the guard region, a multiple of the page size.
+    pub(super) guard: usize,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    free: Vec<Slot>,
+    /// The part of the newest slab that no stack was cut from yet.
+    uncut: Option<(NonNull<u8>, usize)>,
+    next_slab: usize,
+    stacks: usize,
+}
+
+// SAFETY: `uncut` is an address range that this pool owns.
+unsafe impl Send for Shared {}
+
+static POOLS: Mutex<Vec<&'static Pool>> = Mutex::new(Vec::new());
+
+/// Nothing that is done under these locks leaves the data half changed, so a panic in between does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pool for stacks of at least `size` bytes.
+pub(super) fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
+    if size < MIN_STACK_SIZE {
+        return Err(StackError::TooSmall { size });
+    }
+    let page = guard::page_size();
+    let guard = page.max(16 * 1024);
+    let rounded = size.checked_next_multiple_of(page).filter(|rounded| *rounded < isize::MAX as usize / LARGEST_SLAB);
+    let rounded = rounded.ok_or(StackError::TooLarge { size })?;
+    let mut pools = lock(&POOLS);
+    if let Some(pool) = pools.iter().find(|pool| pool.size == rounded) {
+        return Ok(pool);
+    }
+    let shared = Mutex::new(Shared { next_slab: FIRST_SLAB, ..Shared::default() });
+    let pool: &Pool = Box::leak(Box::new(Pool { size: rounded, guard, shared }));
+    pools.push(pool);
+    Ok(pool)
+}
+
+/// Calls `report` with the size of a slot, guard included, and the number of slots, for each pool.
+pub(super) fn count(mut report: impl FnMut(usize, usize)) {
+    for pool in lock(&POOLS).iter() {
+        report(pool.size + pool.guard, lock(&pool.shared).stacks);
+    }
+}
+
+impl Pool {
+    /// A stack that no OS thread keeps, or a new one.
+    pub(super) fn take(&self, size: usize) -> Result<Slot, StackError> {
+        self.cut().map_err(|source| StackError::OutOfMemory { size, stacks: lock(&self.shared).stacks, source })
+    }
+
+    fn cut(&self) -> io::Result<Slot> {
+        let mut shared = lock(&self.shared);
+        if let Some(slot) = shared.free.pop() {
+            return Ok(slot);
+        }
+        let stride = self.size + self.guard;
+        let (base, left) = match shared.uncut.take() {
+            Some(uncut) => uncut,
+            None => {
+                let slab = self.map(&mut shared.next_slab)?;
+                shared.next_slab = (shared.next_slab * 2).min(LARGEST_SLAB);
+                slab
+            }
+        };
+        if let Err(error) = guard::install(base, self.guard) {
+            shared.uncut = Some((base, left));
+            return Err(error);
+        }
+        if left > 1 {
+            // SAFETY: the slab holds `left` slots from `base` on, and `left` is more than one.
+            shared.uncut = Some((unsafe { base.add(stride) }, left - 1));
+        }
+        shared.stacks += 1;
+        Ok(Slot { base, uses: 0 })
+    }
+
+    /// Maps a slab of `stacks` slots, or of fewer if the system does not give so much at once.
+    fn map(&self, stacks: &mut usize) -> io::Result<(NonNull<u8>, usize)> {
+        loop {
+            let length = *stacks * (self.size + self.guard);
+            // NORESERVE: most of it is never touched, so it must not count against the commit limit.
+            // SAFETY: an anonymous mapping at an address of the kernel's choice.
+            let address = unsafe {
+                libc::mmap(
+                    ptr::null_mut(),
+                    length,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                    -1,
+                    0,
+                )
+            };
+            if address == libc::MAP_FAILED {
+                let error = io::Error::last_os_error();
+                if *stacks == 1 {
+                    return Err(error);
+                }
+                *stacks /= 2;
+                continue;
+            }
+            // A kernel without huge pages refuses, and needs none of it.
+            // SAFETY: the range was just mapped.
+            unsafe { libc::madvise(address, length, libc::MADV_NOHUGEPAGE) };
+            let base = NonNull::new(address.cast()).expect("mmap does not map at address 0");
+            return Ok((base, *stacks));
+        }
+    }
+
+    /// Returns the stacks' pages to the system and the stacks to all threads.
+    pub(super) fn give_back(&self, slots: impl Iterator<Item = Slot>) {
+        let slots: Vec<Slot> = slots.inspect(|slot| self.discard(*slot, 0)).collect();
+        lock(&self.shared).free.extend(slots);
+    }
+
+    /// Gives back the pages of a stack that are deeper than a shallow fiber uses, if there are any.
+    pub(super) fn trim(&self, slot: Slot) {
+        let deep = self.size.saturating_sub(SHALLOW);
+        let mut resident = [0u8; 64];
+        let pages = (deep / guard::page_size()).min(resident.len());
+        // The pages just below the shallow part: a stack that went deep went through them.
+        // SAFETY: `pages` pages below the shallow part lie within the stack, and `resident` has a byte for each.
+        let counted = unsafe {
+            let low = slot.base.as_ptr().add(self.guard + deep - pages * guard::page_size());
+            libc::mincore(low.cast(), pages * guard::page_size(), resident.as_mut_ptr().cast())
+        };
+        if counted != 0 || resident[..pages].iter().any(|page| page & 1 != 0) {
+            self.discard(slot, SHALLOW);
+        }
+    }
+
+    /// Gives back a stack's pages but for the topmost `keep` bytes.
+    fn discard(&self, slot: Slot, keep: usize) {
+        // SAFETY: the range is the stack's own, nothing lives on it, and its next user expects no content.
+        unsafe {
+            let bottom = slot.base.as_ptr().add(self.guard);
+            libc::madvise(bottom.cast(), self.size - keep, libc::MADV_DONTNEED);
+        }
+    }
+}
