@@ -1,4 +1,5 @@
-# Everything here does its own set-up. On a fresh Debian it needs Rust (with rustfmt and clippy), Python 3.10 or later, and make.
+# Everything here does its own set-up. On a fresh Debian it needs Rust (with rustfmt and clippy), Python 3.10 or later,
+# and make.
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ test-loom: ## all interleavings of a hub's inbox
 test-rpc: ## services over a RabbitMQ that is installed where it is missing, started for the tests, and stopped
 	crates/rpc/tests/rabbitmq/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- --ignored --test-threads=1
 
-# Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may follow").
-# The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
+# Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may
+# follow"). The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
 ASAN_TARGET := x86_64-unknown-linux-gnu
 ASAN_RUNTIME := $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(ASAN_TARGET)/lib/librustc-*_rt.asan.a)
 test-asan: ## greenlets, green threads and I/O under AddressSanitizer and LeakSanitizer

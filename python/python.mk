@@ -5,8 +5,8 @@
 #   make test-python [PYTHON=3.12]  our tests, greenlet's and eventlet's, on every supported CPython here or on one
 #   make test-matrix                eventlet's own tests on every CPython and hub, with databases
 #   make eventlet-baseline          what stock eventlet passes of its own tests
-#   make dependents                 gevent, SQLAlchemy, stock eventlet on our greenlet; Celery, gunicorn and more on our eventlet
-#   make soak-python MINUTES=10     everything at once on eventlet; memory must stay flat, nothing may be lost
+#   make dependents                 gevent, SQLAlchemy, stock eventlet on our greenlet; Celery, gunicorn and more on our
+#   eventlet make soak-python MINUTES=10     everything at once on eventlet; memory must stay flat, nothing may be lost
 #   make bench-python               figures beside stock greenlet's and stock eventlet's
 
 .PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python demo-python soak-python

@@ -1,7 +1,7 @@
 //! Runs a figure: its contenders in turn, A B C A B C, each measurement in a fresh copy of this program.
 //!
-//! So a contender never meets what another left behind, and a busy minute of the machine falls on all of them. A measurement during
-//! which others used the machine is taken again, within limits, and marked if it stays so.
+//! So a contender never meets what another left behind, and a busy minute of the machine falls on all of them. A
+//! measurement during which others used the machine is taken again, within limits, and marked if it stays so.
 
 use std::{
     io::{self, Read, Write},

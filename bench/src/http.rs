@@ -1,6 +1,7 @@
 //! The two messages of the echo, and the care every server takes to find the end of a request.
 //!
-//! `go/http.go` holds the same response and the same search; the client compares every byte, so that they cannot drift apart.
+//! `go/http.go` holds the same response and the same search; the client compares every byte, so that they cannot drift
+//! apart.
 
 /// What the client sends.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: greenloom-bench\r\nAccept: */*\r\n\r\n";
@@ -36,7 +37,8 @@ fn request_length(input: &[u8]) -> Option<usize> {
     None
 }
 
-/// The input of one connection: bytes are read into [`room`](Self::room), whole requests leave through [`take`](Self::take).
+/// The input of one connection: bytes are read into [`room`](Self::room), whole requests leave through
+/// [`take`](Self::take).
 pub struct Inbox {
     buffer: Box<[u8; BUFFER]>,
     filled: usize,

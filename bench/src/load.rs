@@ -1,4 +1,5 @@
-//! The client of the echo figures: keep-alive connections, one request in flight on each, every response compared byte by byte.
+//! The client of the echo figures: keep-alive connections, one request in flight on each, every response compared byte
+//! by byte.
 //!
 //! One epoll loop a core. The clock is read once a response, which ends one latency and starts the next.
 
@@ -173,7 +174,8 @@ impl Connection {
 
     /// Reads what has arrived. At the end of a response, returns its latency and sends the next request.
     fn progress(&mut self) -> io::Result<Option<u32>> {
-        // One byte more than expected, so that an answer that is too long shows, and a read of all that came is a short one.
+        // One byte more than expected, so that an answer that is too long shows, and a read of all that came is a short
+        // one.
         let mut buffer = [0; RESPONSE.len() + 1];
         let count = match self.stream.read(&mut buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -1,7 +1,8 @@
 //! Side-by-side benchmarks of greenloom and its peers.
 //!
-//! One binary plays every part. Started by a person it is the driver: it starts itself again for each measurement, so that every
-//! runtime gets a fresh process. Those copies are started as `measure` (one contender of one figure, once) or `serve` (an echo server).
+//! One binary plays every part. Started by a person it is the driver: it starts itself again for each measurement, so
+//! that every runtime gets a fresh process. Those copies are started as `measure` (one contender of one figure, once)
+//! or `serve` (an echo server).
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,10 +1,11 @@
-//! How much of the machine everybody else used while something was measured: other programs, and a virtual machine's host.
+//! How much of the machine everybody else used while something was measured: other programs, and a virtual machine's
+//! host.
 //!
-//! The kernel counts the time in which its cores were not idle; what this process and its children used of it is ours, the rest is
-//! others'. Both are counted in ticks of about 10 ms, so a share of a few percent means nothing.
+//! The kernel counts the time in which its cores were not idle; what this process and its children used of it is ours,
+//! the rest is others'. Both are counted in ticks of about 10 ms, so a share of a few percent means nothing.
 //!
-//! All cores are watched, even where a figure needs only one: two cores of a virtual machine may be two threads of one real core,
-//! and then a busy one slows the other by half.
+//! All cores are watched, even where a figure needs only one: two cores of a virtual machine may be two threads of one
+//! real core, and then a busy one slows the other by half.
 
 use std::{fs, io, time::Instant};
 

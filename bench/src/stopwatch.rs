@@ -1,7 +1,7 @@
 //! Nanoseconds an operation: how every figure that is not about sockets or memory is timed.
 //!
-//! The count of operations is doubled until one batch lasts long enough for the clock; then batches of that size are timed and the
-//! median is kept. The Go contenders do the same in their own language (`go/stopwatch.go`).
+//! The count of operations is doubled until one batch lasts long enough for the clock; then batches of that size are
+//! timed and the median is kept. The Go contenders do the same in their own language (`go/stopwatch.go`).
 
 use std::time::{Duration, Instant};
 

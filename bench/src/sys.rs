@@ -1,4 +1,5 @@
-//! What the kernel is asked for: pinning to cores, the limit of open files, readiness, memory and CPU time of a process.
+//! What the kernel is asked for: pinning to cores, the limit of open files, readiness, memory and CPU time of a
+//! process.
 
 use std::{fs, hint::black_box, io, process::Command, time::Duration};
 
@@ -59,8 +60,8 @@ pub fn memory() -> io::Result<Memory> {
 
 /// Touches this much memory and gives it back.
 ///
-/// The host of a virtual machine may take free memory away, and then each page costs it dear at its next touch. What is allocated
-/// right after this call meets pages that the machine has.
+/// The host of a virtual machine may take free memory away, and then each page costs it dear at its next touch. What is
+/// allocated right after this call meets pages that the machine has.
 pub fn warm_memory(bytes: usize) {
     let mut memory = vec![0_u8; bytes];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);

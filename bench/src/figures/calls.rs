@@ -1,7 +1,8 @@
 //! A call over `memory://`: arguments and answer as JSON, through queues, a pool of workers and acknowledgements.
 //!
-//! tokio's contender is what a program without a message bus would write: a channel to a task that serves, and one back for each
-//! call, with the same arguments and answers as JSON. It has no acknowledgements, no timeout, no names and no pool.
+//! tokio's contender is what a program without a message bus would write: a channel to a task that serves, and one back
+//! for each call, with the same arguments and answers as JSON. It has no acknowledgements, no timeout, no names and no
+//! pool.
 
 use std::{rc::Rc, time::Duration};
 

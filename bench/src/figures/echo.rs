@@ -1,7 +1,7 @@
 //! The HTTP-shaped echo: 64 keep-alive connections, the server on one core and the client on the other.
 //!
-//! The client's cost for a request is near a good server's, so the client's core may be the limit. `client_busy` tells; the server's
-//! CPU time for a request, beside it, ranks servers whatever the client does.
+//! The client's cost for a request is near a good server's, so the client's core may be the limit. `client_busy` tells;
+//! the server's CPU time for a request, beside it, ranks servers whatever the client does.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! A hop through a queue of one: a producer and a consumer on one OS thread, where each item needs room made by the other side.
+//! A hop through a queue of one: a producer and a consumer on one OS thread, where each item needs room made by the
+//! other side.
 //!
-//! may has no bounded channel. It runs twice: with its unbounded channel as it comes, where the producer is never held up and no
-//! switch is paid for most items; and with two such channels that hand one token back and forth, which is what a queue of one costs there.
-//! The claim takes the better of the two.
+//! may has no bounded channel. It runs twice: with its unbounded channel as it comes, where the producer is never held
+//! up and no switch is paid for most items; and with two such channels that hand one token back and forth, which is
+//! what a queue of one costs there. The claim takes the better of the two.
 
 use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
 use crate::{

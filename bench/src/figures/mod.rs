@@ -1,7 +1,7 @@
 //! What is measured: one file a figure, and the vocabulary they share.
 //!
-//! A figure is data: its contenders, and the claims that are judged on their samples. A contender's function runs in a process of
-//! its own and measures once; repeating, interleaving and judging are the harness's and the report's.
+//! A figure is data: its contenders, and the claims that are judged on their samples. A contender's function runs in a
+//! process of its own and measures once; repeating, interleaving and judging are the harness's and the report's.
 
 mod callers;
 mod calls;

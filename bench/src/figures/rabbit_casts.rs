@@ -1,9 +1,9 @@
 //! Casts that wait in a queue of RabbitMQ's, worked on and acknowledged by one agent on one core.
 //!
-//! The peer is the Python that agents are written in today: oslo.messaging's server with its eventlet executor, eventlet's
-//! monkey-patching, and an endpoint that counts (`bench/python/oslo_agent.py`). Both get the same messages, published before
-//! the clock runs; it runs from the moment the agent begins to listen until its last message is worked on. What the agent's process
-//! has used of its core is shown beside: the broker wants a core, too.
+//! The peer is the Python that agents are written in today: oslo.messaging's server with its eventlet executor,
+//! eventlet's monkey-patching, and an endpoint that counts (`bench/python/oslo_agent.py`). Both get the same messages,
+//! published before the clock runs; it runs from the moment the agent begins to listen until its last message is worked
+//! on. What the agent's process has used of its core is shown beside: the broker wants a core, too.
 
 use std::cell::Cell;
 use std::collections::HashMap;

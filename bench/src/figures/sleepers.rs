@@ -1,7 +1,8 @@
 //! A million sleeping green threads: what each holds, and how long it takes until the last one sleeps.
 //!
-//! Every one has run up to its sleep before memory is read, so that a stack that is touched only then is counted. may cannot have a
-//! million: its stacks take two mappings each, and the default limit of mappings of a process ends that below 32,768 stacks.
+//! Every one has run up to its sleep before memory is read, so that a stack that is touched only then is counted. may
+//! cannot have a million: its stacks take two mappings each, and the default limit of mappings of a process ends that
+//! below 32,768 stacks.
 
 use std::{
     sync::{

@@ -1,7 +1,8 @@
 //! Spawn an empty green thread and wait for its end, one after the other.
 //!
-//! Who spawns matters: a green thread or task of the runtime, or the program's main function. In tokio the latter is the future of
-//! `block_on`, which is dearer to wake. So both are measured, for us and for tokio; the others spawn from inside.
+//! Who spawns matters: a green thread or task of the runtime, or the program's main function. In tokio the latter is
+//! the future of `block_on`, which is dearer to wake. So both are measured, for us and for tokio; the others spawn from
+//! inside.
 
 use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
 use crate::{

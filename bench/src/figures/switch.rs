@@ -1,7 +1,8 @@
-//! The symmetric switch with a value: two greenlets that switch to each other, against the bare asymmetric pairs it could be built on.
+//! The symmetric switch with a value: two greenlets that switch to each other, against the bare asymmetric pairs it
+//! could be built on.
 //!
-//! One operation is one symmetric switch for us (half of a round trip), and one resume with its suspend for the peers: each hands a
-//! value over and lets the other side run.
+//! One operation is one symmetric switch for us (half of a round trip), and one resume with its suspend for the peers:
+//! each hands a value over and lets the other side run.
 
 use std::hint::black_box;
 

@@ -6,8 +6,8 @@
 //! | the server answers | a task or green thread for each request: publish, mandatory, to the caller's queue; confirm; then ack |
 //! | the caller hears | consume, ack, hand the answer to who waits for its number |
 //!
-//! These are oslo.messaging's steps, with its properties. Client and server are in one process, each with a connection of its own, and a
-//! prefetch of 200.
+//! These are oslo.messaging's steps, with its properties. Client and server are in one process, each with a connection
+//! of its own, and a prefetch of 200.
 
 mod lapin;
 mod ours;

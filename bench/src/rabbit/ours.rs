@@ -104,7 +104,8 @@ impl Caller {
     }
 }
 
-/// The same by a service: with oslo.messaging's envelopes, JSON, names and versions, duplicates known, and two connections a side.
+/// The same by a service: with oslo.messaging's envelopes, JSON, names and versions, duplicates known, and two
+/// connections a side.
 pub fn service(callers: usize, warm_up: Duration, window: Duration) -> Result<Sample, Skip> {
     let options = || greenloom_rpc::Options { workers: 100, ..Default::default() };
     let (topic, server) = (name("service"), options().connect(&url()?).map_err(failed)?);

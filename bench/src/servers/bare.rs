@@ -1,7 +1,7 @@
 //! The yardstick of the echo: a bare epoll loop on one thread, with nothing between it and the kernel.
 //!
-//! Each descriptor is registered once, edge-triggered, for both directions. A read that does not fill the buffer has drained the
-//! socket, so no second read is spent on learning that; a write that does not fit waits for the next edge.
+//! Each descriptor is registered once, edge-triggered, for both directions. A read that does not fill the buffer has
+//! drained the socket, so no second read is spent on learning that; a write that does not fit waits for the next edge.
 
 use std::{
     io::{self, Read, Write},

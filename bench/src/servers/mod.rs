@@ -1,8 +1,8 @@
 //! Echo servers, one file a runtime, and how a measurement starts one in a process of its own.
 //!
-//! Each server binds a port of its own choice, announces it on its standard output and serves until it is killed. All of them read
-//! and answer in the same manner: bytes into an [`Inbox`](crate::http::Inbox), one [`RESPONSE`](crate::http::RESPONSE) for each
-//! whole request, Nagle's algorithm off.
+//! Each server binds a port of its own choice, announces it on its standard output and serves until it is killed. All
+//! of them read and answer in the same manner: bytes into an [`Inbox`](crate::http::Inbox), one
+//! [`RESPONSE`](crate::http::RESPONSE) for each whole request, Nagle's algorithm off.
 
 mod bare;
 mod may;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 /// How many forks lie between the process in which this was first called and the running one. A layer that holds kernel
-/// objects (an epoll instance, say) compares it with the number it had when it made them: another number means that they
-/// are the parent process's.
+/// objects (an epoll instance, say) compares it with the number it had when it made them: another number means that
+/// they are the parent process's.
 ///
 /// Costs one load. Counts forks made through libc's `fork`, which std, nix, rustix and CPython use.
 ///

@@ -2,8 +2,8 @@
 //!
 //! A fault in the guard region of the running fiber's stack is an overflow. The handler for SIGSEGV and SIGBUS runs on
 //! the OS thread's alternate signal stack and writes one line. Then it goes on to the handler that was there before
-//! (Rust's own, or faulthandler's with its traceback), as for every other fault; without one the default action ends the
-//! process, so that a core dump shows the fault.
+//! (Rust's own, or faulthandler's with its traceback), as for every other fault; without one the default action ends
+//! the process, so that a core dump shows the fault.
 //!
 //! It does not know fibers: whoever installs the handler says how to find the running one.
 

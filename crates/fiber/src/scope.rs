@@ -2,8 +2,8 @@
 //!
 //! A fiber's function must be `'static`, because nothing ties a fiber to the frame that made it. [`scope`] lets it
 //! borrow all the same: it does not return before every closure that was [erased](Scope::erase) inside it has been run
-//! or dropped, whatever happens in between. This is the argument of [`std::thread::scope`], with the waiting left to the
-//! caller, who knows how to wait.
+//! or dropped, whatever happens in between. This is the argument of [`std::thread::scope`], with the waiting left to
+//! the caller, who knows how to wait.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,8 +21,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// Runs `body`, then calls `wait` until every closure erased in it has been run or dropped.
 ///
-/// `wait` should block until the number of pending closures, which it can read through its argument, may have fallen; it
-/// is called again as long as there are any. A panic of `body` goes on after that.
+/// `wait` should block until the number of pending closures, which it can read through its argument, may have fallen;
+/// it is called again as long as there are any. A panic of `body` goes on after that.
 ///
 /// # Panics
 /// A panic of `wait` ends the process with a message: the borrows could not be protected any more.

@@ -19,8 +19,8 @@ fn fiber(body: impl FnOnce() + 'static) -> Fiber {
     })
 }
 
-/// A fresh fiber's frame takes 48 bytes below the captured values, where the contract once said 32. A capture of any size
-/// must leave room for it, and stay whole.
+/// A fresh fiber's frame takes 48 bytes below the captured values, where the contract once said 32. A capture of any
+/// size must leave room for it, and stay whole.
 #[test]
 fn captures_of_every_size_are_whole_when_the_fiber_begins() {
     fn check<const N: usize>() {

@@ -75,8 +75,8 @@ pub trait Resume: 'static {
     /// The fiber.
     fn fiber(&self) -> &Fiber;
 
-    /// Called when the fiber, having gone on because another one ended, has been suspended again, on whatever fiber runs
-    /// by then; `self` is the reference that kept it alive for the while.
+    /// Called when the fiber, having gone on because another one ended, has been suspended again, on whatever fiber
+    /// runs by then; `self` is the reference that kept it alive for the while.
     fn release(self: Rc<Self>) {}
 }
 
@@ -92,8 +92,8 @@ pub fn leaked_stacks() -> usize {
 }
 
 impl Fiber {
-    /// A fiber that will run `function` on `stack`, from the first switch to it on. When the function returns, the fiber
-    /// has ended and the one it returned goes on.
+    /// A fiber that will run `function` on `stack`, from the first switch to it on. When the function returns, the
+    /// fiber has ended and the one it returned goes on.
     ///
     /// # Panics
     /// When the function does not fit the stack. A panic of the function itself, or returning a fiber that cannot go
@@ -108,8 +108,9 @@ impl Fiber {
         fiber
     }
 
-    /// Gives a fiber that has ended a function and a stack, so that it begins anew, with a new number and the name it had. The
-    /// function is built where it stays, as is the rest: a fiber that is part of something larger need not be moved there.
+    /// Gives a fiber that has ended a function and a stack, so that it begins anew, with a new number and the name it
+    /// had. The function is built where it stays, as is the rest: a fiber that is part of something larger need not be
+    /// moved there.
     ///
     /// # Panics
     /// As [`Fiber::new`], and when the fiber has not ended.
@@ -203,8 +204,8 @@ impl Fiber {
     /// # Errors
     /// [`SwitchError`] when this fiber has ended, or when the running one is unwinding from a panic.
     ///
-    /// Always inlined: the processor predicts a return from the calls it has seen, and after a switch it has seen those of
-    /// another stack. Every call between the caller's own function and the switch costs a mispredicted return.
+    /// Always inlined: the processor predicts a return from the calls it has seen, and after a switch it has seen those
+    /// of another stack. Every call between the caller's own function and the switch costs a mispredicted return.
     #[inline(always)]
     pub fn switch(&self) -> Result<(), SwitchError> {
         // SAFETY: `self` is borrowed until the call returns, so it stays where it is; it is of this OS thread, since
@@ -225,7 +226,8 @@ impl Fiber {
             return Err(SwitchError::Panicking);
         }
         let thread = Thread::record();
-        // SAFETY: the fiber stays where it is at least until it runs, as the caller promised, and is not used after that.
+        // SAFETY: the fiber stays where it is at least until it runs, as the caller promised, and is not used after
+        // that.
         let target = thread.resolve(unsafe { &*fiber });
         if !target.state.get().can_go_on() {
             return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
@@ -237,15 +239,15 @@ impl Fiber {
         me.state.set(State::Suspended);
         target.state.set(State::Running);
         thread.current.set(target);
-        // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. `me` runs,
-        // so a suspended frame borrows it, or it is the root, or `kept` or the layer above holds it.
+        // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. `me`
+        // runs, so a suspended frame borrows it, or it is the root, or `kept` or the layer above holds it.
         unsafe { switch(me.context.get(), target.context.get()) };
         thread.clean_up();
         Ok(())
     }
 
-    /// Ends a fiber that has not begun: its function is dropped unrun and its stack given back. Returns `false`, and does
-    /// nothing, if it has begun.
+    /// Ends a fiber that has not begun: its function is dropped unrun and its stack given back. Returns `false`, and
+    /// does nothing, if it has begun.
     pub fn cancel(&self) -> bool {
         if self.state.get() != State::New {
             return false;
@@ -335,7 +337,8 @@ impl Fiber {
         stack.as_ref().map(|stack| stack.bottom() as usize..stack.top() as usize)
     }
 
-    /// How many bytes of its stack a suspended fiber uses; 0 for a root, and for one that has not begun, runs, or has ended.
+    /// How many bytes of its stack a suspended fiber uses; 0 for a root, and for one that has not begun, runs, or has
+    /// ended.
     pub fn stack_in_use(&self) -> usize {
         match (self.state.get(), self.stack_bounds()) {
             (State::Suspended, Some(bounds)) => {

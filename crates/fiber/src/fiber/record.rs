@@ -46,8 +46,8 @@ impl Thread {
     #[inline(always)]
     pub(super) fn record() -> &'static Thread {
         let record: *const Thread = THREAD.with(|thread| &raw const **thread);
-        // SAFETY: it has no destructor, so it is there until the OS thread's last instruction; the reference cannot leave
-        // the OS thread, since `Thread` is not Sync.
+        // SAFETY: it has no destructor, so it is there until the OS thread's last instruction; the reference cannot
+        // leave the OS thread, since `Thread` is not Sync.
         unsafe { &*record }
     }
 
@@ -118,9 +118,9 @@ impl Thread {
         self.unclean.set(true);
         target.state.set(State::Running);
         self.current.set(target);
-        // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. The context
-        // saved in `me` is never resumed, and `me` itself is borrowed, by the frame that switched to it or by `released`,
-        // until the next fiber cleans up.
+        // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. The
+        // context saved in `me` is never resumed, and `me` itself is borrowed, by the frame that switched to it or by
+        // `released`, until the next fiber cleans up.
         unsafe { switch(me.context.get(), target.context.get()) };
         die("a fiber that had ended was resumed")
     }

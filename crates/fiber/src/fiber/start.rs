@@ -44,8 +44,8 @@ impl Start {
     #[inline]
     pub(super) fn place<F: 'static>(stack: &Stack, function: F, run: Run) -> NonNull<Start> {
         unsafe fn drop_start<F>(start: NonNull<Start>) {
-            // SAFETY: only `place::<F>` names this function, in the head of a `StartWith<F>`, and the caller of a head's
-            // `drop` vouches that the function was neither taken nor dropped before.
+            // SAFETY: only `place::<F>` names this function, in the head of a `StartWith<F>`, and the caller of a
+            // head's `drop` vouches that the function was neither taken nor dropped before.
             unsafe { ManuallyDrop::drop(&mut (*start.cast::<StartWith<F>>().as_ptr()).function) };
         }
 

@@ -12,10 +12,10 @@
 //!   thousand mappings. Older kernels get `mprotect`, which splits the mapping in two a stack and so meets
 //!   `vm.max_map_count` at about 32,000 of them; `GREENLOOM_GUARD=mprotect` selects it by hand.
 //! - **Huge pages are off**: one touch would otherwise take 2 MiB.
-//! - **Memory is given back.** Each OS thread keeps a few free stacks as they are, for speed, and hands the rest to a pool
-//!   that all threads share, with their pages returned to the system. A stack that is used again and again is looked at
-//!   every [`LOOK_EVERY`] uses, and if it went deep its deep pages are returned too. Address space is kept for the
-//!   next burst.
+//! - **Memory is given back.** Each OS thread keeps a few free stacks as they are, for speed, and hands the rest to a
+//!   pool that all threads share, with their pages returned to the system. A stack that is used again and again is
+//!   looked at every [`LOOK_EVERY`] uses, and if it went deep its deep pages are returned too. Address space is kept
+//!   for the next burst.
 
 mod error;
 mod guard;
@@ -99,8 +99,8 @@ impl Stack {
         self.pool.size
     }
 
-    /// Sets the topmost `bytes` aside for the caller, rounded up so that the top stays 16-byte aligned, and returns where they
-    /// begin. They share the first page with the outermost frames, so that a shallow fiber costs one page.
+    /// Sets the topmost `bytes` aside for the caller, rounded up so that the top stays 16-byte aligned, and returns
+    /// where they begin. They share the first page with the outermost frames, so that a shallow fiber costs one page.
     ///
     /// Returns `None` when less than [`MIN_STACK_SIZE`] would be left.
     pub fn reserve(&mut self, bytes: usize) -> Option<NonNull<u8>> {

@@ -81,8 +81,8 @@ mod tests {
         }
     }
 
-    /// It broke once: the switch on x86-64 named the sixteen vector registers of SSE as changed, and not the sixteen more
-    /// of AVX-512. It shows only where the processor has those: in `make test-native`.
+    /// It broke once: the switch on x86-64 named the sixteen vector registers of SSE as changed, and not the sixteen
+    /// more of AVX-512. It shows only where the processor has those: in `make test-native`.
     #[test]
     fn more_vectors_than_sse_has_registers_survive_a_switch() {
         let _alone = alone();

@@ -42,8 +42,8 @@ impl Context {
     pub(crate) unsafe fn new(bottom: *mut u8, top: *mut u8, entry: Entry) -> Context {
         let bounds = Bounds { base: address(top), limit: address(bottom) };
         let coroutine = Coroutine::with_stack(bounds, move |yielder, me: Next| {
-            // SAFETY: the trampoline passes the context that it resumes, which is alive while its fiber runs, and nobody
-            // holds a reference to its cell.
+            // SAFETY: the trampoline passes the context that it resumes, which is alive while its fiber runs, and
+            // nobody holds a reference to its cell.
             unsafe { (*me).yielder.set(yielder) };
             entry()
         });
@@ -72,8 +72,9 @@ impl Drop for Context {
 /// `to` must hold a suspended or fresh context whose stack is intact, of this OS thread; both pointers are valid.
 #[inline]
 pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
-    // SAFETY: both pointers are valid by this function's contract. `from` runs: without a coroutine it is the root, which
-    // runs the trampoline; with one, its yielder was set when the fiber began and is there as long as its function runs.
+    // SAFETY: both pointers are valid by this function's contract. `from` runs: without a coroutine it is the root,
+    // which runs the trampoline; with one, its yielder was set when the fiber began and is there as long as its
+    // function runs.
     unsafe {
         let mark = 0u8;
         (*from).stack_pointer.set(&raw const mark);
@@ -91,7 +92,8 @@ pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
 /// As `switch`.
 unsafe fn trampoline(root: Next, mut next: Next) {
     while !ptr::eq(next, root) {
-        // SAFETY: `next` was the `to` of a switch, so it is valid, suspended or fresh; only its field's address is taken.
+        // SAFETY: `next` was the `to` of a switch, so it is valid, suspended or fresh; only its field's address is
+        // taken.
         let coroutine = unsafe { &raw mut (*next.cast_mut()).coroutine };
         // SAFETY: the coroutine inside is suspended, so this is the only reference to it. A fiber's memory may go only
         // after the next switch, which comes back here.
@@ -116,8 +118,8 @@ fn address(pointer: *mut u8) -> StackPointer {
     NonZeroUsize::new(pointer as usize).expect("a stack is never at address 0")
 }
 
-// SAFETY: the only one is made in `Context::new`, whose contract says that the bounds are those of writable, unused memory
-// with a 16-byte aligned top, which is what corosensei asks for.
+// SAFETY: the only one is made in `Context::new`, whose contract says that the bounds are those of writable, unused
+// memory with a 16-byte aligned top, which is what corosensei asks for.
 unsafe impl Stack for Bounds {
     fn base(&self) -> StackPointer {
         self.base

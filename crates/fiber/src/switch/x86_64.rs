@@ -17,14 +17,14 @@
 //! ```
 //!
 //! RBX and RBP are pushed by hand because inline assembly may not name them as clobbered; every other register is named
-//! as clobbered, so the compiler saves just those that hold something live at that one call site. What a function of the
-//! System V ABI may change is named by `clobber_abi`: the other general registers that are not callee-saved, the x87,
-//! MMX, SSE, AVX and AMX registers, and of AVX-512 also `zmm16` to `zmm31` and the masks `k0` to `k7`, whether the build
-//! uses them or not. The callee-saved ones, R12 to R15, are named one by one. APX's R16 to R31 have no name in Rust yet,
-//! so a build for APX is refused (see the module above).
+//! as clobbered, so the compiler saves just those that hold something live at that one call site. What a function of
+//! the System V ABI may change is named by `clobber_abi`: the other general registers that are not callee-saved, the
+//! x87, MMX, SSE, AVX and AMX registers, and of AVX-512 also `zmm16` to `zmm31` and the masks `k0` to `k7`, whether the
+//! build uses them or not. The callee-saved ones, R12 to R15, are named one by one. APX's R16 to R31 have no name in
+//! Rust yet, so a build for APX is refused (see the module above).
 //!
-//! The resume address is jumped to and not returned to, so that the processor's return predictor stays in step. MXCSR and
-//! the x87 control word are part of the OS thread's environment in Rust and are left alone.
+//! The resume address is jumped to and not returned to, so that the processor's return predictor stays in step. MXCSR
+//! and the x87 control word are part of the OS thread's environment in Rust and are left alone.
 //!
 //! A fresh fiber's frame looks the same, with its entry as the resume address, and above it a zero return address and a
 //! zero RBP, where unwinders and frame-pointer walkers stop:
@@ -63,8 +63,8 @@ impl Context {
     /// `top` is 16-byte aligned, and the memory between `bottom` and it is writable and unused, 48 bytes or more.
     pub(crate) unsafe fn new(_bottom: *mut u8, top: *mut u8, entry: Entry) -> Context {
         let frame = top.cast::<usize>();
-        // SAFETY: `FRAME` words are 48 bytes, which the caller grants below `top`. RSP after the three pops is `top - 24`,
-        // which is 8 modulo 16, what the ABI wants at a function's first instruction.
+        // SAFETY: `FRAME` words are 48 bytes, which the caller grants below `top`. RSP after the three pops is
+        // `top - 24`, which is 8 modulo 16, what the ABI wants at a function's first instruction.
         unsafe {
             let sp = frame.sub(FRAME);
             sp.write(entry as usize);
@@ -87,9 +87,9 @@ impl Context {
 /// `to` must hold a suspended or fresh context whose stack is intact, of this OS thread; both pointers are valid.
 #[inline(always)]
 pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
-    // SAFETY: `to` holds a frame as drawn above, on an intact stack, by this function's own contract. All registers that
-    // the other side may have changed are named, RBX and RBP are popped before the jump back to label 2, and RSP is then
-    // what it was when `from` was saved.
+    // SAFETY: `to` holds a frame as drawn above, on an intact stack, by this function's own contract. All registers
+    // that the other side may have changed are named, RBX and RBP are popped before the jump back to label 2, and RSP
+    // is then what it was when `from` was saved.
     unsafe {
         let save = &raw mut (*from).sp;
         let load = (*to).sp;
