@@ -1,5 +1,6 @@
-"""An agent as OpenStack's are: oslo.messaging's server on eventlet. Prints the seconds from its start to its last cast, and
-those that it has used of its core.
+"""An agent as OpenStack's are: oslo.messaging's server on eventlet.
+
+Prints the seconds from its start to its last cast, and those that it has used of its core.
 
 oslo_agent.py URL TOPIC CASTS
 """

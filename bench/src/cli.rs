@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    figures::{self, Contender, Figure, Scale, Skip},
-    go, harness,
+    figure::{Contender, Figure, Scale, Skip},
+    figures, go, harness,
     machine::Machine,
     plot, report,
     servers::{self, Kind},
@@ -28,8 +28,8 @@ usage: bench/run [figure...] [options]
   --list             name the figures and their contenders
   --help             this text
 
-A full run of all figures takes less than ten minutes on a quiet machine of two cores, and renews results/latest.json and the plot
-in the project's docs. Any other run writes beside the program instead, unless told where.";
+A full run of all figures takes less than ten minutes on a quiet machine of two cores, and renews results/latest.json
+and the plot in the project's docs. Any other run writes beside the program instead, unless told where.";
 
 pub enum Command {
     Run(Options),
@@ -84,7 +84,7 @@ fn parse_options(mut arguments: impl Iterator<Item = String>) -> Result<Command,
 }
 
 fn figure_named(name: &str) -> Result<&'static Figure, String> {
-    Figure::named(name).ok_or_else(|| {
+    figures::named(name).ok_or_else(|| {
         let known: Vec<_> = figures::ALL.iter().map(|figure| figure.name).collect();
         format!("no figure {name:?}; there are {}", known.join(", "))
     })

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::figures::{Sample, Scale, Skip};
+use crate::figure::{Sample, Scale, Skip};
 
 /// Builds the Go program, and says what it was built with.
 pub fn build() -> Result<String, Skip> {

@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    figures::{Contender, Figure, Sample, Scale, Skip},
+    figure::{Contender, Figure, Sample, Scale, Skip},
     others::Meter,
-    report, sys,
+    sys,
 };
 
 /// A measurement that takes longer has hung.
@@ -58,7 +58,7 @@ pub fn run(figure: &'static Figure, scale: Scale, repetitions: usize, no_more_af
             match measure_undisturbed(figure, series.contender, scale, &mut again) {
                 Ok(sample) => {
                     let mark = if undisturbed(&sample) { "" } else { "~" };
-                    progress(&format!("  {} {mark}{}", series.contender.name, report::value(&sample, &figure.metric)));
+                    progress(&format!("  {} {mark}{}", series.contender.name, figure.metric.show(&sample)));
                     series.samples.push(sample);
                 }
                 Err(skip) => {

@@ -17,7 +17,7 @@ use rustix::event::{
 };
 
 use crate::{
-    figures::{Sample, Skip},
+    figure::{Sample, Skip},
     http::{REQUEST, RESPONSE},
     servers::Server,
     sys,

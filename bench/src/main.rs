@@ -7,12 +7,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | `cli` | the command line |
+//! | `figure` | what a figure is made of: metrics, contenders, claims, samples |
 //! | `figures` | what is measured, one file a figure |
 //! | `harness` | interleaved repetitions, each in a subprocess |
 //! | `others` | how much everybody else used the machine meanwhile |
 //! | `stopwatch` | nanoseconds an operation, inside such a process |
 //! | `ours` | every use of greenloom |
-//! | `servers`, `http`, `load` | the echo: servers of the peers, the messages, the client |
+//! | `servers`, `listen`, `http`, `load` | the echo: servers of the peers, where they listen, messages, client |
 //! | `rabbit` | an exchange over RabbitMQ, by us and by lapin |
 //! | `go` | building and calling the Go contenders |
 //! | `sys`, `machine` | what the kernel is asked: core pinning, memory, CPU time; what machine this is |
@@ -21,10 +22,12 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod figure;
 mod figures;
 mod go;
 mod harness;
 mod http;
+mod listen;
 mod load;
 mod machine;
 mod others;

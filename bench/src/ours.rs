@@ -5,6 +5,7 @@ use std::{
     hint::black_box,
     io::{self, Read, Write},
     rc::Rc,
+    time::Duration,
 };
 
 use greenloom::{
@@ -15,9 +16,9 @@ use greenloom::{
 };
 
 use crate::{
-    figures::{Sample, Scale, Skip, sleepers, yielding},
+    figure::{Sample, Scale, Skip},
     http::{Inbox, RESPONSE},
-    servers::{ANY_PORT, BACKLOG, announce},
+    listen::{ANY_PORT, BACKLOG, announce},
     stopwatch::nanoseconds,
 };
 
@@ -43,14 +44,14 @@ pub fn switch(scale: Scale) -> Result<Sample, Skip> {
     main.switch(&a, 0).map_err(|error| Skip::failed(error.to_string()))
 }
 
-pub fn yielding(scale: Scale) -> Result<Sample, Skip> {
+pub fn yielding(scale: Scale, green_threads: u64) -> Result<Sample, Skip> {
     Ok(nanoseconds(scale, |count| {
         let taking_turns = move || {
-            for _ in 0..count / yielding::GREEN_THREADS {
+            for _ in 0..count / green_threads {
                 greenloom::yield_now();
             }
         };
-        let threads: Vec<_> = (0..yielding::GREEN_THREADS).map(|_| greenloom::spawn(taking_turns)).collect();
+        let threads: Vec<_> = (0..green_threads).map(|_| greenloom::spawn(taking_turns)).collect();
         threads.into_iter().for_each(ended);
     }))
 }
@@ -84,23 +85,21 @@ pub fn hop(scale: Scale) -> Result<Sample, Skip> {
     }))
 }
 
-pub fn sleepers(scale: Scale, stack_size: Option<usize>) -> Result<Sample, Skip> {
-    let count = sleepers::population(scale);
+/// Makes `count` green threads, and returns when all of them sleep.
+pub fn fall_asleep(count: u64, stack_size: Option<usize>, sleep: Duration) {
     let builder = stack_size.map_or_else(Builder::new, |bytes| Builder::new().stack_size(bytes));
     let asleep = Rc::new(Cell::new(0));
-    sleepers::measure(count, 5 * 1024, || {
-        for _ in 0..count {
-            let asleep = Rc::clone(&asleep);
-            let sleeper = move || {
-                asleep.set(asleep.get() + 1);
-                greenloom::sleep(sleepers::SLEEP);
-            };
-            builder.clone().spawn(sleeper).expect("there is memory for a stack");
-        }
-        while asleep.get() < count {
-            greenloom::yield_now();
-        }
-    })
+    for _ in 0..count {
+        let asleep = Rc::clone(&asleep);
+        let sleeper = move || {
+            asleep.set(asleep.get() + 1);
+            greenloom::sleep(sleep);
+        };
+        builder.clone().spawn(sleeper).expect("there is memory for a stack");
+    }
+    while asleep.get() < count {
+        greenloom::yield_now();
+    }
 }
 
 /// The echo: one green thread a connection, in this thread's hub or dealt out to hubs on threads of their own.

@@ -5,10 +5,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    figures::{OURS, Unit},
+    figure::{OURS, Unit},
     harness::{Outcome, Series},
     machine::Machine,
-    report::{Spread, number},
+    report::Spread,
 };
 
 const WIDTH: usize = 1040;
@@ -58,8 +58,8 @@ pub fn draw(machine: &Machine, outcomes: &[Outcome]) -> String {
     let (first, second) = (footer(height - 30, &where_and_when), versions.join(", "));
     let second = footer(height - 14, &second);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-         font-family=\"system-ui, 'DejaVu Sans', sans-serif\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         width=\"{WIDTH}\" height=\"{height}\" font-family=\"system-ui, 'DejaVu Sans', sans-serif\">\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{header}{legend}{body}{first}{second}</svg>\n"
     )
 }
@@ -119,7 +119,7 @@ impl Display for Panel<'_> {
                 "<path d=\"M{:.1} {middle}H{end:.1}\" stroke=\"{INK}\" stroke-width=\"1\"/>",
                 NAMES as f64 + length(spread.least),
             )?;
-            let value = number(spread.median, self.unit);
+            let value = self.unit.show(spread.median);
             Text {
                 x: end as usize + 6,
                 y: middle + 4,
@@ -152,7 +152,8 @@ impl Display for Text<'_> {
         let text = self.text.replace('&', "&amp;").replace('<', "&lt;");
         writeln!(
             out,
-            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{fill}\" text-anchor=\"{anchor}\">{text}</text>"
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{fill}\" \
+             text-anchor=\"{anchor}\">{text}</text>"
         )
     }
 }

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde::Serialize;
 
 use crate::{
-    figures::{Against, Bound, Claim, Figure, Metric, Sample, Skip, Unit},
+    figure::{Against, Bound, Claim, Figure, Metric, Sample, Skip, Unit},
     harness::{self, Outcome, Series},
     machine::Machine,
 };
@@ -163,8 +163,8 @@ pub fn print_figure(outcome: &Outcome) {
         let name = series.contender.name;
         if let Some(spread) = series.spread(figure.metric.key) {
             let unit = figure.metric.unit;
-            let range = format!("[{} .. {}]", number(spread.least, unit), number(spread.most, unit));
-            print!("  {name:<26} {:>11} {} {range:<22}", number(spread.median, unit), figure.metric.what);
+            let range = format!("[{} .. {}]", unit.show(spread.least), unit.show(spread.most));
+            print!("  {name:<26} {:>11} {} {range:<22}", unit.show(spread.median), figure.metric.what);
             for metric in figure.beside {
                 print!("  {} {}", median(series, metric), metric.what);
             }
@@ -207,33 +207,12 @@ pub fn anyone_failed(outcomes: &[Outcome]) -> bool {
     outcomes.iter().flat_map(|outcome| &outcome.series).any(|series| matches!(series.skipped, Some(Skip::Failed(_))))
 }
 
-/// A sample's value of a metric, with its unit.
-pub fn value(sample: &Sample, metric: &Metric) -> String {
-    sample.get(metric.key).map_or("?".to_owned(), |&value| number(value, metric.unit))
-}
-
 fn median(series: &Series, metric: &Metric) -> String {
-    series.spread(metric.key).map_or("-".to_owned(), |spread| number(spread.median, metric.unit))
-}
-
-/// A value as people write it.
-pub fn number(value: f64, unit: Unit) -> String {
-    match unit {
-        Unit::Nanoseconds if value >= 1000.0 => format!("{:.1} us", value / 1000.0),
-        Unit::Nanoseconds => format!("{value:.1} ns"),
-        Unit::Microseconds => format!("{value:.1} us"),
-        Unit::Seconds => format!("{value:.2} s"),
-        Unit::Bytes if value >= 1024.0 => format!("{:.2} KiB", value / 1024.0),
-        Unit::Bytes => format!("{value:.0} B"),
-        Unit::PerSecond => format!("{:.1} k/s", value / 1000.0),
-        Unit::Count if value.fract() == 0.0 => format!("{value}"),
-        Unit::Count => format!("{value:.2}"),
-        Unit::Share => format!("{:.0}%", value * 100.0),
-    }
+    series.spread(metric.key).map_or("-".to_owned(), |spread| metric.unit.show(spread.median))
 }
 
 fn bound(bound: Bound, unit: Option<Unit>) -> String {
-    let limit = unit.map_or_else(|| format!("{}x", bound.limit()), |unit| number(bound.limit(), unit));
+    let limit = unit.map_or_else(|| format!("{}x", bound.limit()), |unit| unit.show(bound.limit()));
     match bound {
         Bound::AtMost(_) => format!("<= {limit}"),
         Bound::Below(_) => format!("< {limit}"),

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::figures::{Sample, Scale};
+use crate::figure::{Sample, Scale};
 
 /// The result of [`nanoseconds`] in a sample.
 pub const NS: &str = "ns";

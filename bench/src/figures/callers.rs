@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit, calls};
+use super::calls;
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 
 const CALLERS: usize = 1_000;
 
@@ -15,7 +16,7 @@ pub const FIGURE: Figure = Figure {
         Metric { key: SPREAD, unit: Unit::Count, what: "the 99th percentile / the median" },
         Metric { key: RATE, unit: Unit::PerSecond, what: "calls" },
     ],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 7,
     contenders: &[Contender { name: OURS, measure: ours }],
     claims: &[Claim {

@@ -10,7 +10,7 @@ use greenloom_rpc::{Client, Connection, Endpoint, Options, Target};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::stopwatch::{NS, nanoseconds};
 
 pub const FIGURE: Figure = Figure {
@@ -18,7 +18,7 @@ pub const FIGURE: Figure = Figure {
     title: "Call over memory://",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a call" },
     beside: &[],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: ours },

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, TWO_CORES, Unit};
 use crate::{
     load::{self, Load},
     servers::{Kind, Server},
@@ -16,7 +16,7 @@ pub const FIGURE: Figure = Figure {
     title: "HTTP-shaped echo, 64 connections, one core",
     metric: RPS,
     beside: BESIDE,
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| on_one_core(scale, Kind::Ours, 0) },

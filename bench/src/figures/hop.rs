@@ -5,7 +5,7 @@
 //! up and no switch is paid for most items; and with two such channels that hand one token back and forth, which is
 //! what a queue of one costs there. The claim takes the better of the two.
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{
     go, ours,
     stopwatch::{NS, nanoseconds},
@@ -16,7 +16,7 @@ pub const FIGURE: Figure = Figure {
     title: "Hop through a queue of 1",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "an item" },
     beside: &[],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::hop },

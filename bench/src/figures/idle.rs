@@ -1,6 +1,7 @@
 //! What ten thousand idle connections cost the 64 busy ones.
 
-use super::{Against, Bound, Claim, Contender, Figure, OURS, Sample, Scale, Skip, echo};
+use super::echo;
+use crate::figure::{Against, Bound, Claim, Contender, Figure, OURS, Sample, Scale, Skip, TWO_CORES};
 use crate::{load, servers::Kind, sys};
 
 pub const FIGURE: Figure = Figure {
@@ -8,7 +9,7 @@ pub const FIGURE: Figure = Figure {
     title: "64 busy connections beside 10,000 idle ones",
     metric: echo::RPS,
     beside: echo::BESIDE,
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| beside_idle(scale, Kind::Ours) },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, TWO_CORES, Unit};
 use crate::rabbit;
 
 const SERVICE: &str = "greenloom, services";
@@ -13,7 +13,7 @@ pub const ONE: Figure = Figure {
     title: "Call over RabbitMQ, one caller",
     metric: MEDIAN,
     beside: &[RATE],
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 5,
     contenders: &[
         Contender { name: OURS, measure: |scale| measured(scale, 1, rabbit::client) },
@@ -46,7 +46,7 @@ pub const HUNDRED: Figure = Figure {
     title: "Call over RabbitMQ, 100 callers",
     metric: RATE,
     beside: &[MEDIAN],
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 5,
     contenders: &[
         Contender { name: OURS, measure: |scale| measured(scale, 100, rabbit::client) },

@@ -15,7 +15,7 @@ use greenloom::queue::Queue;
 use greenloom_rpc::transport::Address;
 use greenloom_rpc::{Client, Endpoint, Options, Target};
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{rabbit, sys::cpu_time};
 
 pub const FIGURE: Figure = Figure {
@@ -23,7 +23,7 @@ pub const FIGURE: Figure = Figure {
     title: "Casts over RabbitMQ, worked on by one agent on one core",
     metric: Metric { key: RATE, unit: Unit::PerSecond, what: "casts" },
     beside: &[Metric { key: CPU, unit: Unit::Microseconds, what: "the agent's CPU a cast" }],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 5,
     contenders: &[Contender { name: OURS, measure: ours }, Contender { name: OSLO, measure: oslo }],
     claims: &[Claim {

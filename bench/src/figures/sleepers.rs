@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{go, ours, sys};
 
 pub const FIGURE: Figure = Figure {
@@ -23,11 +23,11 @@ pub const FIGURE: Figure = Figure {
         Metric { key: PAGE_TABLES, unit: Unit::Bytes, what: "page tables, each" },
         Metric { key: SPAWN, unit: Unit::Seconds, what: "until a million sleep" },
     ],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 3,
     contenders: &[
-        Contender { name: OURS, measure: |scale| ours::sleepers(scale, Some(64 * 1024)) },
-        Contender { name: DEFAULT_STACKS, measure: |scale| ours::sleepers(scale, None) },
+        Contender { name: OURS, measure: |scale| ours(scale, Some(64 * 1024)) },
+        Contender { name: DEFAULT_STACKS, measure: |scale| ours(scale, None) },
         Contender { name: "may, 30,000 only", measure: may },
         Contender { name: "tokio", measure: tokio },
         Contender { name: "go", measure: go },
@@ -76,17 +76,17 @@ const PAGE_TABLES: &str = "page_table_bytes";
 const SPAWN: &str = "seconds_per_million";
 
 /// How long they sleep: longer than anybody measures.
-pub const SLEEP: Duration = Duration::from_secs(3600);
+const SLEEP: Duration = Duration::from_secs(3600);
 
 /// How many sleep.
-pub fn population(scale: Scale) -> u64 {
+fn population(scale: Scale) -> u64 {
     scale.pick(1_000_000, 100_000)
 }
 
 /// Measures around `fill`, which makes `count` sleepers of about `bytes` each and returns when all of them sleep.
 ///
 /// What `fill` returns is kept until the memory has been read.
-pub fn measure<T>(count: u64, bytes: u64, fill: impl FnOnce() -> T) -> Result<Sample, Skip> {
+fn measure<T>(count: u64, bytes: u64, fill: impl FnOnce() -> T) -> Result<Sample, Skip> {
     sys::warm_memory((count * bytes) as usize);
     let before = sys::memory()?;
     let start = Instant::now();
@@ -101,6 +101,11 @@ pub fn measure<T>(count: u64, bytes: u64, fill: impl FnOnce() -> T) -> Result<Sa
         (PAGE_TABLES.to_owned(), (after.page_tables - before.page_tables) / count),
         (SPAWN.to_owned(), seconds * 1e6 / count),
     ]))
+}
+
+fn ours(scale: Scale, stack_size: Option<usize>) -> Result<Sample, Skip> {
+    let count = population(scale);
+    measure(count, 5 * 1024, || ours::fall_asleep(count, stack_size, SLEEP))
 }
 
 fn go(scale: Scale) -> Result<Sample, Skip> {

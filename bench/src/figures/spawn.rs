@@ -4,7 +4,7 @@
 //! the future of `block_on`, which is dearer to wake. So both are measured, for us and for tokio; the others spawn from
 //! inside.
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{
     go, ours,
     stopwatch::{NS, nanoseconds},
@@ -15,7 +15,7 @@ pub const FIGURE: Figure = Figure {
     title: "Spawn and wait, empty green thread",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a spawn with its wait" },
     beside: &[],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::spawn },

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{
     ours,
     stopwatch::{NS, nanoseconds},
@@ -17,7 +17,7 @@ pub const FIGURE: Figure = Figure {
     title: "Symmetric switch with a value",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a switch" },
     beside: &[],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 9,
     contenders: &[
         Contender { name: OURS, measure: ours::switch },

@@ -11,7 +11,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit, echo};
+use super::echo;
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, TWO_CORES, Unit};
 use crate::{
     load::{self, Load},
     servers::{Kind, Server},
@@ -26,7 +27,7 @@ pub const FIGURE: Figure = Figure {
         Metric { key: READS, unit: Unit::Count, what: "reads a request" },
         Metric { key: WAITS, unit: Unit::Count, what: "polls a request" },
     ],
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 1,
     contenders: &[
         Contender { name: OURS, measure: |scale| count(scale, Kind::Ours) },

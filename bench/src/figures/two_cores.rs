@@ -2,7 +2,8 @@
 //!
 //! Nobody pins a thread to one of the two: the system spreads them, for all contenders alike.
 
-use super::{Against, Bound, Claim, Contender, Figure, OURS, Sample, Scale, Skip, echo};
+use super::echo;
+use crate::figure::{Against, Bound, Claim, Contender, Figure, OURS, Sample, Scale, Skip, TWO_CORES};
 use crate::{load, servers::Kind};
 
 pub const FIGURE: Figure = Figure {
@@ -10,7 +11,7 @@ pub const FIGURE: Figure = Figure {
     title: "The same echo, two hubs, two cores for server and client",
     metric: echo::RPS,
     beside: echo::BESIDE,
-    cores: super::TWO_CORES,
+    cores: TWO_CORES,
     repetitions: 7,
     contenders: &[
         Contender { name: OURS, measure: |scale| on_two_cores(scale, Kind::Ours) },

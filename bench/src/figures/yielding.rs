@@ -1,6 +1,6 @@
 //! Yield through the hub: ten green threads on one OS thread that take turns.
 
-use super::{Against, Bound, Claim, Contender, Figure, Metric, OURS, Sample, Scale, Skip, Unit};
+use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{
     go, ours,
     stopwatch::{NS, nanoseconds},
@@ -11,10 +11,10 @@ pub const FIGURE: Figure = Figure {
     title: "Yield, 10 green threads",
     metric: Metric { key: NS, unit: Unit::Nanoseconds, what: "a yield" },
     beside: &[],
-    cores: super::ONE_CORE,
+    cores: ONE_CORE,
     repetitions: 9,
     contenders: &[
-        Contender { name: OURS, measure: ours::yielding },
+        Contender { name: OURS, measure: |scale| ours::yielding(scale, GREEN_THREADS) },
         Contender { name: "may", measure: may },
         Contender { name: "tokio", measure: tokio },
         Contender { name: "go", measure: |scale| go::measure("yield", scale) },
@@ -30,7 +30,7 @@ pub const FIGURE: Figure = Figure {
 };
 
 /// How many take turns.
-pub const GREEN_THREADS: u64 = 10;
+const GREEN_THREADS: u64 = 10;
 
 fn may(scale: Scale) -> Result<Sample, Skip> {
     may::config().set_workers(1);

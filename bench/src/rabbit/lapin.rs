@@ -17,7 +17,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 use tokio::sync::oneshot;
 
 use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
-use crate::figures::{Sample, Skip};
+use crate::figure::{Sample, Skip};
 
 /// On tokio's current-thread runtime.
 pub fn lapin(callers: usize, warm_up: Duration, window: Duration) -> std::result::Result<Sample, Skip> {

@@ -1,10 +1,10 @@
 //! One exchange over RabbitMQ, by several clients: a request into a queue, its answer into the caller's own.
 //!
-//! | step | AMQP |
-//! |---|---|
-//! | the caller sends | publish, mandatory and with an expiration, over a topic exchange to the server's queue; the broker's confirm is waited for |
-//! | the server answers | a task or green thread for each request: publish, mandatory, to the caller's queue; confirm; then ack |
-//! | the caller hears | consume, ack, hand the answer to who waits for its number |
+//! 1. The caller publishes, mandatory and with an expiration, over a topic exchange to the server's queue, and waits
+//!    for the broker's confirm.
+//! 2. The server answers from a task or green thread for each request: it publishes, mandatory, to the caller's queue,
+//!    waits for the confirm, and then acknowledges the request.
+//! 3. The caller consumes the answer, acknowledges it, and hands it to the waiter for its number.
 //!
 //! These are oslo.messaging's steps, with its properties. Client and server are in one process, each with a connection
 //! of its own, and a prefetch of 200.
@@ -14,7 +14,7 @@ mod ours;
 
 use std::time::Duration;
 
-use crate::figures::{Sample, Skip};
+use crate::figure::{Sample, Skip};
 
 pub use lapin::{lapin, lapin_on_threads};
 pub use ours::{client, service};

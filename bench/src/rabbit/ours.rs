@@ -13,7 +13,7 @@ use greenloom_rpc::amqp::{
 use greenloom_rpc::{Client, Endpoint, Target};
 
 use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
-use crate::figures::{Sample, Skip};
+use crate::figure::{Sample, Skip};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -14,9 +14,9 @@ use rustix::{
     fd::OwnedFd,
 };
 
-use super::{ANY_PORT, announce};
 use crate::{
     http::{Inbox, RESPONSE},
+    listen::{ANY_PORT, BACKLOG, announce},
     sys,
 };
 
@@ -24,7 +24,7 @@ const LISTENER: u64 = u64::MAX;
 
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(ANY_PORT)?;
-    rustix::net::listen(&listener, super::BACKLOG)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN | EventFlags::ET)?;

@@ -7,8 +7,8 @@ use may::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{ANY_PORT, BACKLOG, announce};
 use crate::http::{Inbox, RESPONSE};
+use crate::listen::{ANY_PORT, BACKLOG, announce};
 
 pub fn serve(threads: usize) -> io::Result<()> {
     may::config().set_workers(threads);

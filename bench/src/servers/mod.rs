@@ -10,22 +10,19 @@ mod monoio;
 mod tokio;
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    net::{Ipv4Addr, SocketAddr},
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::{figures::Skip, go, ours, sys};
-
-/// Where the servers listen: any free port of the loopback.
-pub const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// Clients that may wait to be accepted; as many as the largest figure opens in one go.
-pub const BACKLOG: i32 = 4096;
-
-const ANNOUNCEMENT: &str = "listening on ";
+use crate::{
+    figure::Skip,
+    go,
+    listen::{ANNOUNCEMENT, ANY_PORT},
+    ours, sys,
+};
 
 /// Whose server to start.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,13 +67,6 @@ pub fn serve(kind: Kind, threads: usize) -> io::Result<()> {
         Kind::Monoio => monoio::serve(),
         Kind::Go => Err(io::Error::other("the Go server is a program of its own")),
     }
-}
-
-/// Tells the measurement where this server listens.
-pub fn announce(address: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "{ANNOUNCEMENT}{address}")?;
-    out.flush()
 }
 
 /// A server in a process of its own; it is killed when this is dropped.

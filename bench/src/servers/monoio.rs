@@ -8,8 +8,8 @@ use monoio::{
     net::{ListenerOpts, TcpListener, TcpStream},
 };
 
-use super::{ANY_PORT, BACKLOG, announce};
 use crate::http::{BUFFER, Inbox, RESPONSE};
+use crate::listen::{ANY_PORT, BACKLOG, announce};
 
 pub fn serve() -> io::Result<()> {
     RuntimeBuilder::<FusionDriver>::new().build()?.block_on(accept())

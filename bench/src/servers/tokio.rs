@@ -8,8 +8,8 @@ use tokio::{
     runtime::Builder,
 };
 
-use super::{ANY_PORT, BACKLOG, announce};
 use crate::http::{Inbox, RESPONSE};
+use crate::listen::{ANY_PORT, BACKLOG, announce};
 
 pub fn serve(threads: usize) -> io::Result<()> {
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
