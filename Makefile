@@ -4,7 +4,8 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rpc test-rust test-fallbacks test-loom test-asan bench bench-rust bench-rpc check fuzz soak
+.PHONY: help demo test test-rust test-fallbacks test-native test-loom test-rpc test-asan \
+	check check-rust check-structure fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -12,7 +13,12 @@ help: ## show this
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
 
-test: test-rust test-fallbacks test-loom test-rpc test-python ## every test
+# One after another, so that the first failure is the last thing shown.
+test: ## every test
+	@for part in test-rust test-fallbacks test-native test-loom test-rpc test-python; do \
+		echo "== make $$part"; \
+		$(MAKE) --no-print-directory $$part || { echo "make $$part failed" >&2; exit 1; }; \
+	done
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test
@@ -23,12 +29,19 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 		$(CARGO) test -p greenloom-fiber -p greenloom --tests
 	GREENLOOM_GUARD=mprotect $(CARGO) test -p greenloom-fiber -p greenloom --test switch --test faults --test greenlet
 
+# A release build may keep values in registers that a processor added and that a switch must know, such as AVX-512's.
+test-native: ## the switch, built for all that this processor has
+	RUSTFLAGS='-C target-cpu=native' CARGO_TARGET_DIR=target/native $(CARGO) test --release -p greenloom-fiber --tests
+
 test-loom: ## all interleavings of a hub's inbox
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
 
+RABBIT := crates/rpc/tests/rabbitmq
+
 # One after another: they share a broker, and some of them kill it.
-test-rpc: ## services over a RabbitMQ that is installed where it is missing, started for the tests, and stopped
-	crates/rpc/tests/rabbitmq/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- --ignored --test-threads=1
+test-rpc: ## services over RabbitMQ, which is installed where it is missing, started for the tests, and stopped
+	$(RABBIT)/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- \
+		--ignored --test-threads=1
 
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may
 # follow"). The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
@@ -38,20 +51,28 @@ test-asan: ## greenlets, green threads and I/O under AddressSanitizer and LeakSa
 ifeq ($(ASAN_RUNTIME),)
 	@echo 'test-asan: skipped, this toolchain has no AddressSanitizer runtime for $(ASAN_TARGET)'
 else
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
-		CARGO_TARGET_DIR=target/asan $(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
+	LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
+		RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' CARGO_TARGET_DIR=target/asan $(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
 		--test switch --test greenlet --test green_thread --test eventlet_bugs --test hubs --test tcp
 endif
 
-check: ## formatting, lints and documentation, warnings denied
+check: check-structure check-rust ## formatting, lints, documentation and the structure; warnings are errors
+
+check-rust: ## formatting, lints and documentation of the crates and the benchmarks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy -p greenloom-python --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
+	cd bench && $(CARGO) fmt --check
+
+check-structure: ## layers, circles of files, unsafe, widths, lengths, lists in the docs (tools/structure)
+	python3 -m unittest -q tools.structure.test_structure
+	python3 -m tools.structure
 
 SECONDS ?= 60
 fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz
-	@cargo +nightly --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
+	@cargo +nightly --version >/dev/null 2>&1 \
+		|| { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
@@ -68,7 +89,6 @@ bench-rust: ## with corosensei, generator, may, tokio, monoio and, where it is i
 	bench/run
 
 # The broker is started for the run. oslo.messaging and eventlet are stock ones, in an environment of their own.
-RABBIT := crates/rpc/tests/rabbitmq
 bench-rpc: ## calls and casts over RabbitMQ, with lapin and with Python's oslo.messaging on eventlet
 	GREENLOOM_OSLO_PYTHON=$$($(RABBIT)/oslo/venv.sh $(CURDIR)/bench/target/oslo-venv eventlet==0.41.3) \
 		$(RABBIT)/broker.sh run bench/run rabbit-call rabbit-callers rabbit-casts \

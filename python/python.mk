@@ -1,41 +1,33 @@
-# The Python packages. Included by the Makefile of the root; everything is run from there.
-#
-#   make venv [PYTHON=3.12]         .venv (or .venv-3.12) with greenloom, greenlet and eventlet from this tree
-#   make demo-python                the router agent on eventlet: on ours, and on stock's beside it
-#   make test-python [PYTHON=3.12]  our tests, greenlet's and eventlet's, on every supported CPython here or on one
-#   make test-matrix                eventlet's own tests on every CPython and hub, with databases
-#   make eventlet-baseline          what stock eventlet passes of its own tests
-#   make dependents                 gevent, SQLAlchemy, stock eventlet on our greenlet; Celery, gunicorn and more on our
-#   eventlet make soak-python MINUTES=10     everything at once on eventlet; memory must stay flat, nothing may be lost
-#   make bench-python               figures beside stock greenlet's and stock eventlet's
+# The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
+# CPython where a target would otherwise take the newest or all.
 
 .PHONY: venv test-python test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
-venv:
+venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
 	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found" >&2; exit 1; }; \
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \
 	python/tools/make-venv.sh "$${found#* }" "$$folder"; \
 	echo "$$folder is ready: CPython $${found%% *}"
 
-test-python:
+test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
 
-test-matrix:
+test-matrix: ## eventlet's own tests on every CPython and hub, with databases
 	@PYTHON="$(PYTHON)" python/tools/test-matrix.sh
 
-eventlet-baseline:
+eventlet-baseline: ## what stock eventlet passes of its own tests
 	@PYTHON="$(PYTHON)" python/tools/eventlet-baseline.sh
 
-bench-python:
+bench-python: ## figures beside stock greenlet's and stock eventlet's
 	@python/tools/bench.sh
 	@python/tools/bench-eventlet.sh $(FIGURES)
 
-demo-python:
+demo-python: ## the router agent on eventlet: on ours, and on stock's beside it
 	@PYTHON="$(PYTHON)" python/tools/demo.sh $(ARGS)
 
-soak-python: venv
+soak-python: venv ## MINUTES=3 of everything at once on eventlet, with memory that must stay flat
 	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tools/soak.py $(MINUTES)
 
-dependents:
+dependents: ## programs that use greenlet and eventlet, unmodified, on ours
 	@PYTHON="$(PYTHON)" python/tools/dependents.sh
