@@ -52,7 +52,8 @@ ifeq ($(ASAN_RUNTIME),)
 	@echo 'test-asan: skipped, this toolchain has no AddressSanitizer runtime for $(ASAN_TARGET)'
 else
 	LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
-		RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' CARGO_TARGET_DIR=target/asan $(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
+		RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' CARGO_TARGET_DIR=target/asan \
+		$(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
 		--test switch --test greenlet --test green_thread --test eventlet_bugs --test hubs --test tcp
 endif
 

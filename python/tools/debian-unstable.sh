@@ -1,6 +1,6 @@
 #!/bin/sh
-# debian-unstable.sh COMMAND...: runs a command on a copy of this tree in Debian unstable, which has CPython 3.14. It
-# is set up in target/debian-unstable by debootstrap, as root, with the network settings of this machine.
+# debian-unstable.sh COMMAND...: runs a command on a copy of this tree in Debian unstable, which has CPython 3.14
+# and 3.15. It is set up in target/debian-unstable by debootstrap, as root, with the network settings of this machine.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -11,10 +11,14 @@ if [ ! -e "$debian/ready" ]; then
     rm -rf "$debian"
     mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' \
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    mkdir -p "$root/target"
+    pythons=python3.14-dev,python3.14-venv,python3.15-dev,python3.15-venv
     debootstrap --variant=minbase \
-        --include=python3.14-dev,python3.14-venv,cargo,gcc,make,pkg-config,git,ca-certificates,procps \ unstable
-        "$debian" "$mirror" >"$root/target/debootstrap.log" 2>&1 || { tail "$root/target/debootstrap.log" >&2; exit 1;
-        }
+        --include="$pythons,cargo,gcc,make,pkg-config,git,ca-certificates,procps" \
+        unstable "$debian" "$mirror" >"$root/target/debootstrap.log" 2>&1 \
+        || { tail "$root/target/debootstrap.log" >&2; exit 1; }
+    # A mirror that is a snapshot has a Release file that has expired.
+    echo 'Acquire::Check-Valid-Until "false";' >"$debian/etc/apt/apt.conf.d/90snapshot"
     touch "$debian/ready"
 fi
 for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf \
