@@ -3,8 +3,8 @@
 #
 # Versions: gevent 25.5.1 and 26.9.0 (the change is marked as new in 25.8.1); CPython without gevent for comparison.
 #
-# Behaviour: once a hub exists, the patched os.close() of anything but a regular file only notes the descriptor; the real
-# close happens when the event loop next runs. Until then
+# Behaviour: once a hub exists, the patched os.close() of anything but a regular file only notes the descriptor; the
+# real close happens when the event loop next runs. Until then
 #   - the other end of a pipe sees no end of file: a non-blocking read says "would block";
 #   - the number is not free: os.dup() does not return it;
 #   - a descriptor that os.dup2() puts at that number is what the loop then closes.

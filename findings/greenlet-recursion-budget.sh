@@ -15,8 +15,8 @@
 # only because of where the first switch to it happened to be.
 #
 # Seen (nested calls left, on 3.11; a few more or fewer on other versions):
-#   started at the top 997; in a thread started 600 deep 995; started 600 deep 396; made 600 deep, started at the top 997;
-#   started 600 deep, resumed at the top 394; the ninth of a chain 155
+#   started at the top 997; in a thread started 600 deep 995; started 600 deep 396;
+#   made 600 deep, started at the top 997; started 600 deep, resumed at the top 394; the ninth of a chain 155
 set -eu
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

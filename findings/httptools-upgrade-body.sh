@@ -3,15 +3,16 @@
 #
 # Versions: uvicorn 0.54.0, httptools 0.9.0 (its parser is Node.js's llhttp), h11 0.16.0.
 #
-# Behaviour: a POST with "Upgrade: h2c", a Content-Length and its body comes in. httptools announces the message as complete
-# after the headers, without a body, and raises HttpParserUpgrade with the offset of the body's first byte: from the headers
-# alone it takes it that the protocol has changed. uvicorn does not speak h2c and answers the request as plain HTTP/1.1:
-# the application runs with an empty body and the client gets 200. With http="h11" the same server gives it the body.
+# Behaviour: a POST with "Upgrade: h2c", a Content-Length and its body comes in. httptools announces the message as
+# complete after the headers, without a body, and raises HttpParserUpgrade with the offset of the body's first byte:
+# from the headers alone it takes it that the protocol has changed. uvicorn does not speak h2c and answers the request
+# as plain HTTP/1.1: the application runs with an empty body and the client gets 200. With http="h11" the same server
+# gives it the body.
 #
 # Why it surprises: RFC 9110, section 7.8, lets a server ignore Upgrade and go on in the current protocol, and has the
-# client send the whole of its request in HTTP/1.1 first, so that the body belongs to the request either way. A default Java
-# HttpClient sends such requests: it offers h2c on a plain http:// connection, bodies included. Which parser uvicorn
-# picks hangs on whether httptools happens to be installed.
+# client send the whole of its request in HTTP/1.1 first, so that the body belongs to the request either way. A
+# default Java HttpClient sends such requests: it offers h2c on a plain http:// connection, bodies included. Which
+# parser uvicorn picks hangs on whether httptools happens to be installed.
 #
 # Seen:
 #   httptools   body b''; HttpParserUpgrade at the body's offset
@@ -20,7 +21,8 @@ set -eu
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 python3 -m venv "$tmp/venv"
-"$tmp/venv/bin/pip" install -q --disable-pip-version-check 'uvicorn==0.54.0' 'httptools==0.9.0' 'h11==0.16.0' 'click==8.5.1'
+"$tmp/venv/bin/pip" install -q --disable-pip-version-check 'uvicorn==0.54.0' 'httptools==0.9.0' \
+    'h11==0.16.0' 'click==8.5.1'
 
 "$tmp/venv/bin/python" - <<'PY'
 import socket

@@ -4,12 +4,13 @@
 # Version: kombu 5.7.0, transport memory:// (the matching lives in kombu.transport.virtual, which the Redis, SQS,
 # filesystem and other non-AMQP transports share).
 #
-# Behaviour: a queue bound with "*.stock.#" gets eur.stock.db but not usd.stock; one bound with "log.#" gets log.error but
-# not log; one bound with "#.error" does not get error. The message is dropped without a word, as an unroutable one is.
+# Behaviour: a queue bound with "*.stock.#" gets eur.stock.db but not usd.stock; one bound with "log.#" gets log.error
+# but not log; one bound with "#.error" does not get error. The message is dropped without a word, as an unroutable
+# one is.
 #
-# Why it surprises: the AMQP 0-9-1 specification (section 3.1.3.3, the topic exchange type) says that '#' matches zero or
-# more words, and its own example is that *.stock.# matches usd.stock. Kombu keeps the dot before '#' as a must. A program
-# that works on RabbitMQ loses messages when its broker URL, or its test's, names another transport.
+# Why it surprises: the AMQP 0-9-1 specification (section 3.1.3.3, the topic exchange type) says that '#' matches zero
+# or more words, and its own example is that *.stock.# matches usd.stock. Kombu keeps the dot before '#' as a must. A
+# program that works on RabbitMQ loses messages when its broker URL, or its test's, names another transport.
 #
 # Seen (binding, routing key: expected by AMQP, delivered by Kombu):
 #   *.stock.#  eur.stock.db   yes  yes

@@ -9,9 +9,9 @@
 # max_size. The same bytes cut into two frames are read. Raising max_message_size alone helps nobody, not even at
 # both ends: max_frame_size is the limit that counts between two tungstenite ends, since only others split messages.
 #
-# Why it surprises: RFC 6455, section 5.4, gives fragments no meaning of their own, so that a limit on messages is expected to
-# hold however they are cut; a sender under the same configuration is expected to keep to it or fail; and the error speaks
-# of the message.
+# Why it surprises: RFC 6455, section 5.4, gives fragments no meaning of their own, so that a limit on messages is
+# expected to hold however they are cut; a sender under the same configuration is expected to keep to it or fail; and
+# the error speaks of the message.
 #
 # Seen:
 #   17 MiB sent by tungstenite         send Ok, 1 frame, read: MessageTooLong, size 17825792, max_size 16777216

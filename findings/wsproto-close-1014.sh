@@ -3,9 +3,9 @@
 #
 # Versions: wsproto 1.3.2, websockets 17.4.
 #
-# Behaviour: a wsproto server closes with 1014 without complaint. A wsproto client turns that frame into a close with 1002
-# (protocol error) and the reason "CLOSE with unknown reserved code": the program never learns the code that was sent.
-# websockets reads 1014 as what it is. The neighbours 1012 and 1013 pass in both.
+# Behaviour: a wsproto server closes with 1014 without complaint. A wsproto client turns that frame into a close with
+# 1002 (protocol error) and the reason "CLOSE with unknown reserved code": the program never learns the code that was
+# sent. websockets reads 1014 as what it is. The neighbours 1012 and 1013 pass in both.
 #
 # Why it surprises: 1012, 1013 and 1014 stand side by side in IANA's registry of close codes, which is where RFC 6455
 # (sections 7.4.2 and 11.7) says that codes of 1000-2999 are defined. A proxy that loses its upstream is right to send
