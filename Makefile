@@ -39,7 +39,7 @@ ifeq ($(ASAN_RUNTIME),)
 else
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
 		CARGO_TARGET_DIR=target/asan $(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
-		--test switch --test greenlet --test green_thread --test eventlet_bugs --test hubs --test tcp
+		--test switch --test greenlet --test green_thread --test regressions --test hubs --test tcp
 endif
 
 check: ## formatting, lints and documentation, warnings denied

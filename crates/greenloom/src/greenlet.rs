@@ -25,7 +25,7 @@
 //! assert_eq!(main.switch(&double, 21)?, "twice 21 is 42");
 //! assert_eq!(main.switch(&double, 4)?, "twice 4 is 8");
 //! assert_eq!(main.switch(&double, 0)?, "done");
-//! assert!(double.dead());
+//! assert!(double.is_dead());
 //! # Ok::<(), greenloom::greenlet::Error>(())
 //! ```
 //!
@@ -39,103 +39,23 @@
 //!
 //! Semantics: those of the Python package greenlet, with values typed and errors returned.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use fiber::{Fiber, Stack, StackError};
+use fiber::{Fiber, Stack};
 
-use crate::hub::{State, here, with_hub};
-use crate::node::{Kind, Mail, Node};
-use crate::park::{Refused, check_interrupts};
-use crate::thread::default_stack_size;
+use crate::runtime::error::{Panic, Refused};
+use crate::runtime::here;
+use crate::runtime::node::{ANYTHING, Kind, Mail, Node};
+use crate::runtime::stack_size::default_stack_size;
+use crate::runtime::state::Runtime;
 
 pub use crate::instrument::{TraceEvent, Tracer, gettrace, settrace};
-
-/// What unwinds a greenlet that is killed. It passes through [`catch_unwind`] as any payload; whoever catches it should
-/// let it go on with [`resume_unwind`], and meets it again at the next park otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GreenletExit;
-
-/// What a switch returns when it returns no value.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// A greenlet ended by [`GreenletExit`] and control fell back to its parent. Nothing is wrong; there is just no value.
-    Exit,
-    /// Thrown with [`Current::throw`], or returned by a child's body.
-    Thrown(Box<dyn std::error::Error>),
-    /// A child's body panicked with this payload.
-    Panicked(Box<dyn Any + Send>),
-    /// A greenlet below ended with a value, but its parent is dead or waits for something else.
-    Unreceived,
-    /// The target has ended.
-    Dead,
-    /// The target is suspended, but not in a switch that receives such values: it waits in the hub, or at another
-    /// [`Current`] of its own.
-    NotReceiving,
-    /// The [`Current`] is that of another greenlet.
-    NotCurrent,
-    /// The parent would be its own descendant.
-    CyclicParent,
-    /// Switching is not possible here.
-    Refused(Refused),
-}
-
-impl Error {
-    /// An error to throw.
-    pub fn thrown(error: impl Into<Box<dyn std::error::Error>>) -> Error {
-        Error::Thrown(error.into())
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Exit => f.write_str("the greenlet ended by GreenletExit"),
-            Error::Thrown(error) => error.fmt(f),
-            Error::Panicked(payload) => write!(f, "the greenlet panicked: {}", panic_message(payload.as_ref())),
-            Error::Unreceived => f.write_str("a greenlet ended, and its parent does not wait for its value"),
-            Error::Dead => f.write_str("the greenlet is dead"),
-            Error::NotReceiving => {
-                f.write_str("the greenlet does not wait for such a value: it waits in the hub or elsewhere")
-            }
-            Error::NotCurrent => f.write_str("this Current belongs to another greenlet than the running one"),
-            Error::CyclicParent => f.write_str("cyclic parent chain"),
-            Error::Refused(refused) => refused.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Thrown(error) => error.source(),
-            Error::Refused(refused) => Some(refused),
-            _ => None,
-        }
-    }
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Error {
-        Error::Refused(refused)
-    }
-}
-
-/// The text of a panic's payload.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "(a payload that is no text)"
-    }
-}
+pub use crate::runtime::error::{Error, GreenletExit, StackError};
+pub use crate::runtime::node::{AnyGreenlet, WeakGreenlet};
 
 /// The running greenlet.
 ///
@@ -143,177 +63,7 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 /// assert!(greenloom::getcurrent().parent().is_none(), "we are in the root");
 /// ```
 pub fn getcurrent() -> AnyGreenlet {
-    with_hub(|hub| hub.current())
-}
-
-/// A greenlet of any kind: the OS thread's root, the hub, a green thread, a [`Greenlet`]. Handles to the same greenlet are equal.
-///
-/// Dropping the last handle of a suspended one unwinds it, so that its destructors run.
-///
-/// ```compile_fail
-/// fn send<T: Send>() {}
-/// send::<greenloom::greenlet::AnyGreenlet>(); // a greenlet never leaves its OS thread
-/// ```
-pub struct AnyGreenlet(Rc<Node>);
-
-impl AnyGreenlet {
-    pub(crate) fn from_node(node: Rc<Node>) -> AnyGreenlet {
-        AnyGreenlet(node)
-    }
-
-    #[inline]
-    pub(crate) fn node(&self) -> &Node {
-        &self.0
-    }
-
-    pub(crate) fn into_node(self) -> Rc<Node> {
-        Rc::clone(&self.0)
-    }
-
-    /// A handle that does not keep it alive.
-    ///
-    /// Greenlets that hold one another's handles on their stacks are a cycle, and live until one of them is ended by hand.
-    ///
-    /// ```
-    /// let weak = greenloom::spawn(|| ()).greenlet().downgrade();
-    /// greenloom::yield_now();
-    /// assert!(weak.upgrade().is_none());
-    /// ```
-    pub fn downgrade(&self) -> WeakGreenlet {
-        WeakGreenlet(Rc::downgrade(&self.0))
-    }
-
-    #[inline]
-    pub(crate) fn is_last_handle(&self) -> bool {
-        Rc::strong_count(&self.0) == 1
-    }
-
-    /// Whether both are the same greenlet.
-    #[inline]
-    pub fn is(&self, other: &AnyGreenlet) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// A number that no other greenlet of this OS thread has; 0 for the root.
-    #[inline]
-    pub fn id(&self) -> u64 {
-        self.0.fiber.id()
-    }
-
-    /// Its name, if it was given one.
-    pub fn name(&self) -> Option<&str> {
-        self.0.fiber.name()
-    }
-
-    /// Whether it has begun.
-    #[inline]
-    pub fn started(&self) -> bool {
-        self.0.fiber.is_started()
-    }
-
-    /// Whether it has ended.
-    #[inline]
-    pub fn dead(&self) -> bool {
-        self.0.fiber.is_finished()
-    }
-
-    /// Whether it is the running one.
-    pub fn is_current(&self) -> bool {
-        self.0.fiber.is_running()
-    }
-
-    /// Who goes on when it ends; `None` for the root.
-    pub fn parent(&self) -> Option<AnyGreenlet> {
-        self.0.parent.borrow().clone()
-    }
-
-    /// What it waits for, if it is parked.
-    pub fn waits_for(&self) -> Option<&'static str> {
-        self.0.parked.get().then(|| self.0.waits_for.get())
-    }
-}
-
-impl Clone for AnyGreenlet {
-    #[inline]
-    fn clone(&self) -> AnyGreenlet {
-        AnyGreenlet(Rc::clone(&self.0))
-    }
-}
-
-impl PartialEq for AnyGreenlet {
-    fn eq(&self, other: &AnyGreenlet) -> bool {
-        self.is(other)
-    }
-}
-
-impl Eq for AnyGreenlet {}
-
-impl Drop for AnyGreenlet {
-    #[inline]
-    fn drop(&mut self) {
-        if Rc::strong_count(&self.0) == 1 && self.0.is_suspended() {
-            unwind_dropped(AnyGreenlet(Rc::clone(&self.0)));
-        }
-    }
-}
-
-impl fmt::Debug for AnyGreenlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.started(), self.dead(), self.is_current(), self.waits_for()) {
-            (_, true, ..) => "dead",
-            (false, ..) => "not started",
-            (_, _, true, _) => "running",
-            (.., Some(waits_for)) if !waits_for.is_empty() => waits_for,
-            _ => "suspended",
-        };
-        write!(f, "{:?} {}", self.0.kind, self.id())?;
-        if let Some(name) = self.name() {
-            write!(f, " {name:?}")?;
-        }
-        write!(f, " ({state})")
-    }
-}
-
-/// A handle that does not keep its greenlet alive; see [`AnyGreenlet::downgrade`].
-#[derive(Clone)]
-pub struct WeakGreenlet(Weak<Node>);
-
-impl fmt::Debug for WeakGreenlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakGreenlet")
-    }
-}
-
-impl WeakGreenlet {
-    /// The greenlet, if it is still there.
-    pub fn upgrade(&self) -> Option<AnyGreenlet> {
-        self.0.upgrade().map(AnyGreenlet)
-    }
-}
-
-/// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
-const ANYTHING: usize = usize::MAX;
-
-/// Unwinds a suspended greenlet whose last handle was dropped. The running one is its parent for the while.
-#[cold]
-fn unwind_dropped(greenlet: AnyGreenlet) {
-    // If it does not end, or the OS thread has no hub any more, its stack is leaked with what lives on it.
-    State::try_with(|hub| {
-        if std::thread::panicking() {
-            return hub.abandon(greenlet.clone());
-        }
-        let me = hub.current();
-        hub.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
-        *greenlet.node().parent.borrow_mut() = Some(me.clone());
-        let mail = me.node().mail();
-        // An error may have come with the switch after which we look after what was abandoned; it is not this one's.
-        let (before, pending) = (mail.receives_at.replace(ANYTHING), mail.thrown.take());
-        hub.watch.will_throw();
-        hub.switch_to(&greenlet);
-        mail.receives_at.set(before);
-        // What came back is of no interest: a panic was reported by the panic hook.
-        mail.thrown.set(pending);
-    });
+    here().current()
 }
 
 /// Where a greenlet receives values of one type.
@@ -387,7 +137,7 @@ impl<T: 'static> Current<T> {
     fn of(greenlet: &AnyGreenlet, port: Rc<Port<T>>) -> Current<T> {
         let node = greenlet.node();
         let mail = Rc::clone(node.mail());
-        Current { id: greenlet.id(), in_hub: node.kind == Kind::Hub, mail, port, receiver: None }
+        Current { id: greenlet.id(), in_hub: node.kind.get() == Kind::Hub, mail, port, receiver: None }
     }
 
     /// The handle by which others switch to this place.
@@ -440,61 +190,62 @@ impl<T: 'static> Current<T> {
     /// As [`Current::switch`]. [`Error::NotReceiving`] for a green thread that waits in the hub: see
     /// [`GreenThread::kill`](crate::GreenThread::kill).
     pub fn throw(&self, target: &AnyGreenlet, error: Error) -> Result<T, Error> {
-        with_hub(|hub| {
-            if let Some(misuse) = self.refuses_here() {
-                return Err(misuse.into());
+        let next = self.throw_into(target, error)?;
+        self.go(&next);
+        self.port.value.take().ok_or_else(what_came)
+    }
+
+    /// Leaves the error where its receiver finds it; returns who that is.
+    fn throw_into(&self, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
+        if let Some(misuse) = self.refuses_here() {
+            return Err(misuse.into());
+        }
+        let runtime = here();
+        let node = target.node();
+        let exit = matches!(error, Error::Exit);
+        if node.fiber.is_finished() && exit {
+            return Err(Error::Exit);
+        }
+        if node.fiber.is_running() {
+            if exit {
+                resume_unwind(Box::new(GreenletExit));
             }
-            let node = target.node();
-            let exit = matches!(error, Error::Exit);
-            if node.fiber.is_finished() && exit {
-                return Err(Error::Exit);
-            }
-            if node.fiber.is_running() {
-                if exit {
-                    resume_unwind(Box::new(GreenletExit));
-                }
-                return Err(error);
-            }
-            self.mail.receives_at.set(self.port.address());
-            let next = if node.fiber.is_finished() || node.fiber.cancel() {
-                pass_up(hub, target.parent(), error)
-            } else if node.receives_at() == 0 {
-                self.mail.receives_at.set(0);
-                return Err(Error::NotReceiving);
+            return Err(error);
+        }
+        self.mail.receives_at.set(self.port.address());
+        let next = if node.fiber.is_finished() || node.fiber.cancel() {
+            pass_up(runtime, target.parent(), error)
+        } else if node.receives_at() == 0 {
+            self.mail.receives_at.set(0);
+            return Err(Error::NotReceiving);
+        } else {
+            if exit {
+                runtime.change_interrupts(target, |interrupts| interrupts.killed = true);
             } else {
-                if exit {
-                    hub.change_interrupts(target, |interrupts| interrupts.killed = true);
-                } else {
-                    node.mail().thrown.set(Some(Box::new(error)));
-                }
-                target.clone()
-            };
-            if hub.watch.is_on() {
-                hub.watch.will_throw();
+                node.mail().thrown.set(Some(Box::new(error)));
             }
-            Ok(next)
-        })
-        .and_then(|next| {
-            self.go(&next);
-            self.port.value.take().ok_or_else(what_came)
-        })
+            target.clone()
+        };
+        if runtime.watch.is_on() {
+            runtime.watch.will_throw();
+        }
+        Ok(next)
     }
 
     #[inline]
     fn refuses_here(&self) -> Option<Misuse> {
-        with_hub(|hub| {
-            if hub.current_id() != self.id {
-                return Some(Misuse::NotCurrent);
-            }
-            if std::thread::panicking() {
-                return Some(Misuse::Panicking);
-            }
-            if self.in_hub {
-                return Some(Misuse::InHub);
-            }
-            let _ = check_interrupts(hub);
-            None
-        })
+        let runtime = here();
+        if runtime.current_id() != self.id {
+            return Some(if runtime.has_ended() { Misuse::ThreadEnding } else { Misuse::NotCurrent });
+        }
+        if std::thread::panicking() {
+            return Some(Misuse::Panicking);
+        }
+        if self.in_hub {
+            return Some(Misuse::InHub);
+        }
+        let _ = runtime.check_interrupts();
+        None
     }
 
     /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
@@ -514,6 +265,7 @@ enum Misuse {
     NotCurrent,
     Panicking,
     InHub,
+    ThreadEnding,
 }
 
 impl From<Misuse> for Error {
@@ -525,6 +277,7 @@ impl From<Misuse> for Error {
             Misuse::NotCurrent => Error::NotCurrent,
             Misuse::Panicking => Error::Refused(Refused::Panicking),
             Misuse::InHub => Error::Refused(Refused::InHub),
+            Misuse::ThreadEnding => Error::Refused(Refused::ThreadEnding),
         }
     }
 }
@@ -584,7 +337,7 @@ impl<In: 'static, Out: 'static> Greenlet<In, Out> {
             let (port, parent_port) = (Rc::clone(&port), Rc::clone(&parent_port));
             Fiber::new(Stack::new(size)?, move || run(port, &parent_port, body))
         };
-        let greenlet = AnyGreenlet(Node::new(fiber, Kind::Greenlet, Some(parent.greenlet)));
+        let greenlet = AnyGreenlet::from_node(Node::new(fiber, Kind::Greenlet, Some(parent.greenlet)));
         Ok(Greenlet { receiver: Receiver { greenlet, port }, parent: parent_port })
     }
 
@@ -628,8 +381,16 @@ impl<In, Out> fmt::Debug for Greenlet<In, Out> {
     }
 }
 
-/// What can be a parent: anything that receives.
-pub trait AsReceiver<T> {
+mod sealed {
+    pub trait Sealed<T> {}
+
+    impl<T> Sealed<T> for super::Receiver<T> {}
+    impl<T> Sealed<T> for super::Current<T> {}
+    impl<In, Out> Sealed<In> for super::Greenlet<In, Out> {}
+}
+
+/// What can be a parent: anything of this module that receives. It is implemented here only.
+pub trait AsReceiver<T>: sealed::Sealed<T> {
     /// As a receiver.
     fn as_receiver(&self) -> Receiver<T>;
 }
@@ -658,33 +419,30 @@ fn run<In: 'static, Out: 'static>(
     parent_port: &RefCell<Rc<Port<Out>>>,
     body: impl FnOnce(&Current<In>, In) -> Result<Out, Error>,
 ) -> Rc<Node> {
-    let current = with_hub(|hub| {
-        if hub.is_unusual() {
-            hub.see_to_unusual();
-        }
-        hub.with_current(|me| Current::of(me, port))
-    });
+    let runtime = here();
+    if runtime.is_unusual() {
+        runtime.see_to_unusual();
+    }
+    let current = runtime.with_current(|me| Current::of(me, port));
     let first = current.port.value.take().expect("it begins by a switch with a value");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&current, first)));
     drop(current);
-    with_hub(|hub| {
-        let me = hub.current();
-        hub.retire(&me);
-        let parent = me.parent();
-        let next = match outcome {
-            Ok(Ok(value)) => pass_value(hub, parent, &parent_port.borrow().clone(), value),
-            Ok(Err(error)) => pass_up(hub, parent, error),
-            Err(payload) if payload.is::<GreenletExit>() => pass_up(hub, parent, Error::Exit),
-            Err(payload) => pass_up(hub, parent, Error::Panicked(payload)),
-        };
-        drop(me);
-        hub.set_current(&next);
-        next.into_node()
-    })
+    let me = runtime.current();
+    runtime.retire(&me);
+    let parent = me.parent();
+    let next = match outcome {
+        Ok(Ok(value)) => pass_value(runtime, parent, &parent_port.borrow().clone(), value),
+        Ok(Err(error)) => pass_up(runtime, parent, error),
+        Err(payload) if payload.is::<GreenletExit>() => pass_up(runtime, parent, Error::Exit),
+        Err(payload) => pass_up(runtime, parent, Error::Panicked(Panic::new(payload))),
+    };
+    drop(me);
+    runtime.set_current(&next);
+    next.into_node()
 }
 
 /// Gives a value to a parent that waits for it at `port`, and returns who goes on.
-fn pass_value<T>(hub: &State, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
+fn pass_value<T>(runtime: &'static Runtime, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
     if let Some(parent) = &parent {
         let node = parent.node();
         let receives_at = node.receives_at();
@@ -696,14 +454,14 @@ fn pass_value<T>(hub: &State, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, v
             return parent.clone();
         }
     }
-    pass_up(hub, parent, Error::Unreceived)
+    pass_up(runtime, parent, Error::Unreceived)
 }
 
 /// Gives an error to the first of a chain of parents that can take it, and returns who goes on.
-fn pass_up(hub: &State, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGreenlet {
+fn pass_up(runtime: &'static Runtime, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGreenlet {
     while let Some(greenlet) = parent {
         let node = greenlet.node();
-        if node.kind == Kind::Hub {
+        if node.kind.get() == Kind::Hub {
             break;
         }
         if !node.fiber.is_finished() && !node.fiber.cancel() && node.receives_at() != 0 {
@@ -714,7 +472,9 @@ fn pass_up(hub: &State, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGre
     }
     match error {
         Error::Exit => {}
-        error => eprintln!("greenloom: a greenlet ended, and nobody up its parents takes the error: {error}"),
+        error => {
+            runtime.watch.warn(format_args!("a greenlet ended, and nobody up its parents takes the error: {error}"))
+        }
     }
-    hub.hub().clone()
+    runtime.loop_greenlet().clone()
 }

@@ -43,6 +43,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 pub mod blocking;
 pub mod greenlet;
@@ -60,23 +61,24 @@ pub mod signal;
 pub mod sync;
 pub mod testing;
 
+mod builder;
+mod green_thread;
 mod hubs;
-mod node;
-mod park;
+mod packet;
+mod runtime;
 mod scope;
-mod thread;
+mod sleep;
 mod timeout;
-mod wait_list;
 
+pub use builder::Builder;
+pub use green_thread::{GreenThread, LinkId, spawn, spawn_after, spawn_after_local, spawn_n};
 pub use greenlet::getcurrent;
 pub use hub::{Hub, HubHandle, get_hub};
 pub use hubs::{Hubs, Remote};
-pub use park::Refused;
+pub use runtime::error::{JoinError, Panic, Refused, SpawnError, StackError};
+pub use runtime::stack_size::default_stack_size;
 pub use scope::{Scope, ScopedThread, scope};
-pub use thread::{
-    Builder, GreenThread, JoinError, LinkId, SpawnError, default_stack_size, sleep, spawn, spawn_after,
-    spawn_after_local, spawn_n, yield_now,
-};
+pub use sleep::{sleep, yield_now};
 pub use timeout::{Elapsed, timeout};
 
 /// The code in the README and in the guides compiles and runs.

@@ -15,7 +15,8 @@ use std::io;
 
 use hub::Direction;
 
-use crate::net::source::{Source, Stream, io_type};
+use crate::net::io_type::io_type;
+use crate::net::source::{Short, Source, Stream};
 
 /// A pipe that is closed when a program is executed. What is written to one end is read from the other.
 ///
@@ -43,9 +44,9 @@ pub struct Writer {
 io_type!(Writer(io::PipeWriter): Write);
 
 impl Stream for io::PipeReader {
-    const SHORT_MEANS_WAIT: bool = false;
+    const SHORT: Short = Short::MeansNothing;
 }
 
 impl Stream for io::PipeWriter {
-    const SHORT_MEANS_WAIT: bool = false;
+    const SHORT: Short = Short::MeansNothing;
 }

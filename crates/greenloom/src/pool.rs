@@ -6,10 +6,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use crate::greenlet::getcurrent;
-use crate::hub::with_hub;
+use crate::green_thread::{GreenThread, spawn, spawn_n};
+use crate::runtime::error::{JoinError, is_interrupt};
+use crate::runtime::here;
 use crate::sync::{Semaphore, WaitGroup};
-use crate::thread::{GreenThread, JoinError, is_interrupt, spawn};
 
 /// Runs green threads, at most `size` at a time. Clones are the same pool.
 ///
@@ -71,7 +71,7 @@ struct Member<'a>(&'a Inner, u64);
 
 impl<'a> Member<'a> {
     fn enter(inner: &'a Inner) -> Member<'a> {
-        let id = getcurrent().id();
+        let id = here().current_id();
         inner.members.borrow_mut().insert(id);
         Member(inner, id)
     }
@@ -124,7 +124,7 @@ impl GreenPool {
             return;
         }
         let place = self.take_place();
-        crate::thread::spawn_n(move || {
+        spawn_n(move || {
             let _member = Member::enter(&place.0);
             f();
         });
@@ -136,7 +136,7 @@ impl GreenPool {
 
     fn is_member(&self) -> bool {
         let members = self.inner.members.borrow();
-        !members.is_empty() && members.contains(&with_hub(|hub| hub.current_id()))
+        !members.is_empty() && members.contains(&here().current_id())
     }
 
     fn take_place(&self) -> Place {
@@ -145,13 +145,16 @@ impl GreenPool {
         Place(Rc::clone(&self.inner))
     }
 
-    /// Parks until no green thread runs in it.
+    /// Parks until no green thread runs in it. Returns at once when the OS thread is ending and its hub has: those that are left
+    /// never go on.
     ///
     /// # Panics
     /// When it is called from inside the pool: it would wait for itself. Where waiting is not possible.
     pub fn waitall(&self) {
         assert!(!self.is_member(), "waitall was called from a green thread of the pool: it would wait for itself");
-        self.inner.group.wait();
+        if !here().has_ended() {
+            self.inner.group.wait();
+        }
     }
 
     /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items are taken and

@@ -24,10 +24,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::park::{Waker, prepare};
 use crate::queue::{Order, QueueOf, Reason};
+use crate::runtime::line::{Claim, Place, Registered, deadline};
+use crate::runtime::park::{Waker, prepare};
 use crate::sync::{Event, EventError};
-use crate::wait_list::{Claim, Registered, WaiterKey, deadline};
 
 /// A choice between several things to wait for; see the [module](self). Built anew for each wait.
 ///
@@ -59,7 +59,7 @@ trait Arm<R> {
 struct Then<T, F> {
     got: Option<T>,
     then: Option<F>,
-    key: Option<WaiterKey>,
+    key: Option<Place>,
 }
 
 impl<T, R, F: FnOnce(T) -> R> Then<T, F> {

@@ -31,10 +31,12 @@ use std::time::Duration;
 
 use hub::{Choose, Clock, Others, Time};
 
-use crate::hub::{State, now, with_hub};
+use crate::builder::Builder;
+use crate::hub::now;
 use crate::inspect::{GreenletInfo, green_threads};
-use crate::park::{Waker, park};
-use crate::thread::{Builder, JoinError};
+use crate::runtime::error::JoinError;
+use crate::runtime::here;
+use crate::runtime::park::{Waker, park};
 
 /// A clock that moves when it is told to.
 ///
@@ -187,26 +189,26 @@ impl Simulation {
         let seed = self.seed;
         let waker: Rc<Cell<Option<Waker>>> = Rc::default();
         let deadlock: Rc<RefCell<Option<Deadlock>>> = Rc::default();
-        with_hub(|hub| {
-            hub.with_core(|core| core.set_clock(VirtualClock::new()));
-            hub.set_choose(seed.map(|seed| Box::new(Seeded(seed)) as Box<dyn Choose>));
-            if !self.other_threads {
-                hub.set_others(Others::Silent);
+        let runtime = here();
+        runtime.with_core(|core| core.set_clock(VirtualClock::new()));
+        runtime.set_choose(seed.map(|seed| Box::new(Seeded(seed)) as Box<dyn Choose>));
+        if !self.other_threads {
+            runtime.set_others(Others::Silent);
+        }
+        let told = (Rc::clone(&waker), Rc::clone(&deadlock));
+        runtime.set_on_deadlock(Some(Box::new(move || {
+            let (waker, deadlock) = told;
+            let mut waiting = green_threads();
+            waiting.retain(|thread| thread.id != 0);
+            *deadlock.borrow_mut() = Some(Deadlock { waiting, after: now(), seed });
+            if let Some(waker) = waker.take() {
+                waker.wake();
             }
-            let (waker, deadlock) = (Rc::clone(&waker), Rc::clone(&deadlock));
-            hub.set_on_deadlock(Some(Box::new(move || {
-                let mut waiting = green_threads();
-                waiting.retain(|thread| thread.id != 0);
-                *deadlock.borrow_mut() = Some(Deadlock { waiting, after: now(), seed });
-                if let Some(waker) = waker.take() {
-                    waker.wake();
-                }
-            })));
-        });
+        })));
         let result = crate::scope(|scope| {
             let main = scope.spawn_with(Builder::new().name("main"), body).unwrap_or_else(|error| panic!("{error}"));
             loop {
-                if main.dead() {
+                if main.is_dead() {
                     return main.wait().map(Ok);
                 }
                 if let Some(deadlock) = deadlock.take() {
@@ -214,11 +216,11 @@ impl Simulation {
                     return Ok(Err(deadlock));
                 }
                 main.on_end(&waker);
-                park("simulation", |new| waker.set(Some(new))).map_err(JoinError::Refused)?;
+                park("simulation", |new| waker.set(Some(new)))?;
             }
         });
         // What is left is unwound while there is a hub to do it in.
-        with_hub(State::kill_all);
+        runtime.kill_all();
         result
     }
 }

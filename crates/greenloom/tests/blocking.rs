@@ -40,7 +40,8 @@ fn its_value_comes_back_and_others_run_meanwhile() {
 fn its_panic_is_an_error() {
     let error = blocking::run(|| -> () { panic!("too bad") }).unwrap_err();
     assert_eq!(error.to_string(), "the blocking call panicked: too bad");
-    assert!(matches!(error, Error::Panicked(payload) if payload.is::<&str>()));
+    let Error::Panicked(panic) = error else { panic!("{error}") };
+    assert!(panic.into_payload().is::<&str>());
 }
 
 #[test]

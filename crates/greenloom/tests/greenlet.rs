@@ -90,7 +90,10 @@ fn an_error_goes_to_the_parent_and_a_panic_too() {
     assert_eq!(main.switch(&fails, 0).unwrap_err().to_string(), "out of paint");
     let panics = Greenlet::new(&main, |_: &Current<u32>, _| -> Result<u32, Error> { panic!("boom") });
     match main.switch(&panics, 0) {
-        Err(Error::Panicked(payload)) => assert_eq!(payload.downcast_ref::<&str>(), Some(&"boom")),
+        Err(Error::Panicked(panic)) => {
+            assert_eq!(panic.message(), "boom");
+            assert_eq!(panic.into_payload().downcast_ref::<&str>(), Some(&"boom"));
+        }
         other => panic!("{other:?}"),
     }
     assert!(fails.dead() && panics.dead());

@@ -6,7 +6,9 @@
 //! - *ready* means "try it": set at first and by each edge;
 //! - *not ready* means "wait": set when an operation would have blocked, or when a short read emptied the buffer. It is sound
 //!   to wait then, because whatever arrives later makes an edge, and edges are only seen between two pieces of work;
-//! - *closed for reading* is for ever: after the peer's end no more edges come, so reading never waits again.
+//! - *closed for reading* is for ever: after the peer's end no more edges come, so reading never waits again;
+//! - *urgent* is for ever, too: reads stop at urgent data, so a short one no longer tells that the buffer is empty. Whatever
+//!   arrives before a read either was reported with it, or is an edge that is still to be seen.
 //!
 //! The number that events carry has the slot in its low half and a generation in its high half. A slot that is used
 //! again has another generation, so an event for a descriptor that was closed, dupped or reused wakes nobody.
@@ -71,6 +73,8 @@ struct Source<W> {
     read: Side<W>,
     write: Side<W>,
     read_closed: bool,
+    /// Urgent data has come once. Reads stop before and behind it, so that a short one tells nothing from then on.
+    urgent: bool,
 }
 
 struct Side<W> {
@@ -131,7 +135,14 @@ impl<W> Sources<W> {
         poller.add(fd, key.to_bits(), Mode::Edge)?;
         let side = || Side { ready: true, waiter: Waiter::None };
         let fd = fd.as_raw_fd();
-        entry.insert(Source { fd, generation: key.generation, read: side(), write: side(), read_closed: false });
+        entry.insert(Source {
+            fd,
+            generation: key.generation,
+            read: side(),
+            write: side(),
+            read_closed: false,
+            urgent: false,
+        });
         let index = usize::try_from(fd).expect("an open file descriptor is not negative");
         if self.by_fd.len() <= index {
             self.by_fd.resize(index + 1, None);
@@ -194,9 +205,19 @@ impl<W> Sources<W> {
         self.get(key).is_none_or(|source| source.side(direction).ready)
     }
 
-    /// Notes that an operation would have blocked, or that a short read took all there was.
+    /// Notes that a transfer of fewer bytes than asked for took all there was, or filled all the room. If urgent data has
+    /// come, a short read proves nothing, and nothing is noted.
     #[inline]
     pub fn clear_ready(&mut self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.get(key) {
+            let ready = direction == Direction::Read && (source.read_closed || source.urgent);
+            source.side(direction).ready = ready;
+        }
+    }
+
+    /// Makes the next [`wait`](Sources::wait) wait for an edge, unless reading never blocks again.
+    #[inline]
+    pub fn expect_edge(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
             let ready = direction == Direction::Read && source.read_closed;
             source.side(direction).ready = ready;
@@ -284,6 +305,7 @@ impl<W> Sources<W> {
     pub fn report(&mut self, event: Readiness, mut fire: impl FnMut(W)) {
         let Some(source) = self.get(SourceKey::from_bits(event.number)) else { return };
         source.read_closed |= event.read_closed;
+        source.urgent |= event.urgent;
         let mut told = 0;
         for (ready, side) in [(event.read, &mut source.read), (event.write, &mut source.write)] {
             if !ready {

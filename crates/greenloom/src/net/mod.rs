@@ -43,6 +43,7 @@
 use std::io;
 
 mod dns;
+pub(crate) mod io_type;
 mod serve;
 pub(crate) mod source;
 mod split;

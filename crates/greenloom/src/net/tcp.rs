@@ -11,7 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind,
 
 use super::ToSocketAddrs;
 use super::dns::first_of;
-use super::source::{Source, Stream, io_type};
+use super::io_type::io_type;
+use super::source::{Short, Source, Stream};
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -37,7 +38,7 @@ pub struct TcpStream {
 io_type!(TcpStream(net::TcpStream): Read Write Split);
 
 impl Stream for net::TcpStream {
-    const SHORT_MEANS_WAIT: bool = true;
+    const SHORT: Short = Short::MeansBlocking;
 }
 
 impl TcpStream {

@@ -7,7 +7,8 @@ use hub::Direction;
 
 use super::ToSocketAddrs;
 use super::dns::first_of;
-use super::source::{Source, io_type};
+use super::io_type::io_type;
+use super::source::Source;
 
 /// A UDP socket. Mirrors [`std::net::UdpSocket`]; options such as broadcast and multicast are set through
 /// [`UdpSocket::as_std`].

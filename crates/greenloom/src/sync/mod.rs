@@ -21,7 +21,7 @@ pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, CappedSemaphore, OverReleased, Permit, Semaphore};
 pub use wait_group::WaitGroup;
 
-use crate::wait_list::Ungranted;
+use crate::runtime::line::Ungranted;
 
 /// For waits without a deadline in calls that return no error.
 fn must_be_granted<B, G>(outcome: Result<G, Ungranted<B>>) -> G {

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::{Permit, Semaphore};
-use crate::wait_list::lock;
+use crate::runtime::line::lock;
 
 /// A lock around a value. Waiting for it parks the green thread; it may be held while other green threads run.
 ///
