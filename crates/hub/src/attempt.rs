@@ -8,6 +8,7 @@
 //! This must not know how anything parks, nor what an operation does.
 
 use std::marker::PhantomData;
+use std::mem;
 
 use crate::{Busy, Direction, SourceKey, Sources, Time};
 
@@ -116,8 +117,9 @@ pub trait Host<W> {
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<W>) -> R) -> Option<R>;
 }
 
-/// Waits for a source: leaves `work` where the next edge finds it, and calls `park`. However that ends, by unwinding too, work that
-/// is still there, and `mine`, is taken back. Returns what `park` did; `None`, without parking, if the source is ready or gone.
+/// Waits for a source: leaves `work` where the next edge finds it, and calls `park`. Unless that says by `told` that the edge came, and
+/// if it unwinds, work that is still there, and `mine`, is taken back. Returns what `park` did; `None`, without parking, if
+/// the source is ready or gone.
 ///
 /// # Errors
 /// [`Busy`] when somebody waits there already.
@@ -128,17 +130,22 @@ pub fn park_at<W, R>(
     work: W,
     mine: impl Fn(&W) -> bool,
     park: impl FnOnce() -> R,
+    told: impl FnOnce(&R) -> bool,
 ) -> Result<Option<R>, Busy> {
     match host.with_sources(|sources| sources.wait(key, direction, work)) {
         Some(Ok(true)) => {}
         Some(Ok(false)) | None => return Ok(None),
         Some(Err(busy)) => return Err(busy),
     }
-    let _taken_back = TakenBack { host, key, direction, mine, work: PhantomData };
-    Ok(Some(park()))
+    let take_back = TakeBack { host, key, direction, mine, work: PhantomData };
+    let parked = park();
+    if told(&parked) {
+        mem::forget(take_back);
+    }
+    Ok(Some(parked))
 }
 
-struct TakenBack<'a, W, H: Host<W>, F: Fn(&W) -> bool> {
+struct TakeBack<'a, W, H: Host<W>, F: Fn(&W) -> bool> {
     host: &'a H,
     key: SourceKey,
     direction: Direction,
@@ -146,7 +153,7 @@ struct TakenBack<'a, W, H: Host<W>, F: Fn(&W) -> bool> {
     work: PhantomData<fn() -> W>,
 }
 
-impl<W, H: Host<W>, F: Fn(&W) -> bool> Drop for TakenBack<'_, W, H, F> {
+impl<W, H: Host<W>, F: Fn(&W) -> bool> Drop for TakeBack<'_, W, H, F> {
     #[inline]
     fn drop(&mut self) {
         let work = self.host.with_sources(|sources| sources.stop_waiting(self.key, self.direction, &self.mine));

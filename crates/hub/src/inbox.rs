@@ -82,9 +82,15 @@ impl<M> Inbox<M> {
         Ok(())
     }
 
+    /// Whether there may be messages. Costs one load.
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Takes all messages, oldest first. Costs one load when there are none.
     pub fn take(&self) -> VecDeque<M> {
-        if !self.waiting.load(Ordering::Acquire) {
+        if !self.has_messages() {
             return VecDeque::new();
         }
         let mut queue = self.lock();

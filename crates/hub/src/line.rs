@@ -177,7 +177,17 @@ impl<W: Clone, B, G> Line<W, B, G> {
     pub fn join_with(&mut self, waker: W, claim: Option<Claim>, brings: B) -> Place {
         self.last_number += 1;
         let place = self.occupy(self.last_number, waker, claim, brings);
-        self.link(place.index, self.waiting.last, Stands::Waiting);
+        // As `link`, for the one place where it is on the path of every wait.
+        let last = std::mem::replace(&mut self.waiting.last, place.index);
+        self.waiting.len += 1;
+        let node = &mut self.nodes[place.index];
+        node.stands = Stands::Waiting;
+        node.before = last;
+        node.after = NONE;
+        match self.nodes.get_mut(last) {
+            Some(last) => last.after = place.index,
+            None => self.waiting.first = place.index,
+        }
         place
     }
 
@@ -208,25 +218,24 @@ impl<W: Clone, B, G> Line<W, B, G> {
     }
 
     /// Leaves the line; `None` if the place was left already.
-    #[inline]
+    #[inline(always)]
     pub fn leave(&mut self, place: Place) -> Option<(W, Left<B, G>)> {
-        if self.nodes.get(place.index)?.number != place.number {
-            return None;
+        let node = self.nodes.get(place.index).filter(|node| node.number == place.number)?;
+        let stood = node.stands;
+        if stood != Stands::Apart {
+            self.unlink(place.index);
         }
-        let stood = self.nodes[place.index].stands;
-        self.unlink(place.index);
         let node = &mut self.nodes[place.index];
         node.number = 0;
         node.claim = None;
         node.after = self.free;
         self.free = place.index;
-        let left = match (node.granted.take(), node.brings.take()) {
-            (Some(granted), _) => Left::Granted(granted),
-            (None, Some(brings)) if stood == Stands::Called => Left::Called(brings),
-            (None, Some(brings)) => Left::Waiting(brings),
-            (None, None) => unreachable!("a waiter brings something until it is granted something"),
-        };
-        node.waker.take().map(|waker| (waker, left))
+        let waker = node.waker.take()?;
+        if let Some(granted) = node.granted.take() {
+            return Some((waker, Left::Granted(granted)));
+        }
+        let brings = node.brings.take()?;
+        Some((waker, if stood == Stands::Called { Left::Called(brings) } else { Left::Waiting(brings) }))
     }
 
     /// Takes the first out, called or not.
@@ -272,10 +281,16 @@ impl<W: Clone, B, G> Line<W, B, G> {
     /// Takes the first that waits and is not claimed elsewhere out of its chain.
     #[inline]
     fn take_out_first(&mut self) -> Option<usize> {
-        while self.waiting.first != NONE {
-            let index = self.waiting.first;
-            self.unlink(index);
-            if self.nodes[index].claim.as_ref().is_none_or(Claim::take) {
+        while let Some(node) = self.nodes.get_mut(self.waiting.first) {
+            node.stands = Stands::Apart;
+            let may_go_on = node.claim.as_ref().is_none_or(Claim::take);
+            let index = std::mem::replace(&mut self.waiting.first, node.after);
+            self.waiting.len -= 1;
+            match self.nodes.get_mut(self.waiting.first) {
+                Some(next) => next.before = NONE,
+                None => self.waiting.last = NONE,
+            }
+            if may_go_on {
                 return Some(index);
             }
         }

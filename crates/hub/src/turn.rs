@@ -91,7 +91,7 @@ pub trait Loop {
 ///
 /// # Errors
 /// What the loop ends with.
-#[inline]
+#[inline(always)]
 pub fn run_turn<L: Loop>(this: &L) -> Result<(), L::Error> {
     this.renew()?;
     this.receive()?;

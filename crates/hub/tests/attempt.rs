@@ -131,11 +131,12 @@ fn registered() -> (OneHub, Poller, (std::io::PipeReader, std::io::PipeWriter), 
 #[test]
 fn a_park_takes_its_work_back_however_it_ends() {
     let (hub, _poller, _pipe, at) = registered();
-    assert_eq!(park_at(&hub, at, 1, |work| *work == 1, || unreachable!("it is ready")), Ok(None::<()>));
+    assert_eq!(park_at(&hub, at, 1, |work| *work == 1, || unreachable!("it is ready"), |()| true), Ok(None::<()>));
     hub.0.borrow_mut().would_block(at.0, at.1);
-    let parked = park_at(&hub, at, 1, |work| *work == 1, || hub.0.borrow().waiting());
+    let parked = park_at(&hub, at, 1, |work| *work == 1, || hub.0.borrow().waiting(), |_| false);
     assert_eq!((parked, hub.0.borrow().waiting()), (Ok(Some(1)), 0));
-    let unwound = catch_unwind(AssertUnwindSafe(|| park_at(&hub, at, 1, |work| *work == 1, || panic!("killed"))));
+    let unwound =
+        catch_unwind(AssertUnwindSafe(|| park_at(&hub, at, 1, |work| *work == 1, || panic!("killed"), |()| false)));
     assert_eq!((unwound.is_err(), hub.0.borrow().waiting()), (true, 0));
 }
 
@@ -153,9 +154,10 @@ fn a_park_that_was_told_leaves_the_next_ones_work_alone() {
             assert_eq!(hub.0.borrow_mut().stop_waiting(at.0, at.1, |_| true), Some(1));
             assert_eq!(hub.0.borrow_mut().wait(at.0, at.1, 2), Ok(true));
         },
+        |()| false,
     );
     assert_eq!((parked, hub.0.borrow().waiting()), (Ok(Some(())), 1));
-    assert_eq!(park_at(&hub, at, 3, |work| *work == 3, || ()), Err(Busy));
+    assert_eq!(park_at(&hub, at, 3, |work| *work == 3, || (), |()| true), Err(Busy));
 }
 
 #[test]

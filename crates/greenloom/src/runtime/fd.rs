@@ -62,7 +62,8 @@ pub(crate) fn wait_for(key: SourceKey, direction: Direction, deadline: Option<Ti
     let mine = |work: &Work| matches!(work, Work::Wake { ticket, .. } if *ticket == number);
     let what = if direction == Direction::Read { "readable fd" } else { "writable fd" };
     let work = Work::Wake { slot, ticket: number };
-    let parked = park_at(here(), (key, direction), work, mine, || ticket.park(what, deadline))?;
+    let parked =
+        park_at(here(), (key, direction), work, mine, || ticket.park(what, deadline), |wake| *wake == Wake::Woken)?;
     match parked {
         None | Some(Wake::Woken | Wake::Interrupted) => Ok(()),
         Some(Wake::TimedOut) => {

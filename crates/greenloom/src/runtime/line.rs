@@ -40,7 +40,7 @@ pub(crate) fn grant_all<B, G>(line: &mut Line<B, G>, mut grant: impl FnMut(B) ->
 }
 
 /// Takes a waiter out of its line, by its own hand: what it was granted, or else what it brought.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_out<B, G>(line: &mut Line<B, G>, place: Place) -> Result<G, B> {
     match line.leave(place) {
         Some((_, Left::Granted(granted))) => Ok(granted),

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use fiber::{Fiber, Resume};
 
-use super::error::Error;
+use super::error::{Error, Refused};
 
 /// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
 pub(crate) const ANYTHING: usize = usize::MAX;
@@ -61,6 +61,12 @@ impl Kind {
     #[inline]
     pub fn may_park(self) -> bool {
         self < Kind::Hub
+    }
+
+    /// Why it may not.
+    #[cold]
+    pub fn refusal(self) -> Refused {
+        if self == Kind::Ended { Refused::ThreadEnding } else { Refused::InHub }
     }
 }
 

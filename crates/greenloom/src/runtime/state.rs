@@ -476,11 +476,7 @@ impl Runtime {
     /// Why what runs here cannot wait, if its kind says so.
     #[inline]
     pub fn refuses(&self, kind: Kind) -> Option<Refused> {
-        match kind {
-            kind if kind.may_park() => None,
-            Kind::Ended => Some(Refused::ThreadEnding),
-            _ => Some(Refused::InHub),
-        }
+        if kind.may_park() { None } else { Some(kind.refusal()) }
     }
 
     /// The OS thread ends. Green threads that are left are leaked where they are parked: to unwind them now would run their

@@ -38,13 +38,14 @@ impl Loop for Turns {
 
     #[inline]
     fn receive(&self) -> Result<(), Infallible> {
-        let messages = self.0.with_core(|core| core.inbox().take());
-        for message in messages.into_iter().flatten() {
-            self.0.receive(message);
+        if self.0.with_core(|core| core.inbox().has_messages()) == Some(true) {
+            self.0.receive();
         }
         Ok(())
     }
 
+    // Always inlined, as all that switches is.
+    #[inline(always)]
     fn run_next(&self) -> Result<bool, Infallible> {
         let runtime = self.0;
         let Some(work) = runtime.ready.borrow_mut().pop() else { return Ok(false) };
@@ -106,13 +107,17 @@ impl Runtime {
         }
     }
 
-    fn receive(&self, message: Message) {
-        match message {
-            Message::Wake { slot, ticket, cause } => {
-                self.wake(slot, ticket, cause);
+    #[cold]
+    fn receive(&self) {
+        let messages = self.with_core(|core| core.inbox().take());
+        for message in messages.into_iter().flatten() {
+            match message {
+                Message::Wake { slot, ticket, cause } => {
+                    self.wake(slot, ticket, cause);
+                }
+                Message::Call(call) => self.call_soon(call),
+                Message::RemoveSource(key) => self.remove_source(key, None),
             }
-            Message::Call(call) => self.call_soon(call),
-            Message::RemoveSource(key) => self.remove_source(key, None),
         }
     }
 
