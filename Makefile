@@ -22,8 +22,8 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 		$(CARGO) test -p greenloom-fiber -p greenloom --tests
 	GREENLOOM_GUARD=mprotect $(CARGO) test -p greenloom-fiber -p greenloom --test switch --test faults --test greenlet
 
-test-loom: ## all interleavings of a hub's inbox
-	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
+test-loom: ## all interleavings of a hub's inbox, and of the lines of waiters
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --test line_loom --release
 
 # One after another: they share a broker, and some of them kill it.
 test-rpc: ## services over a RabbitMQ that is installed where it is missing, started for the tests, and stopped

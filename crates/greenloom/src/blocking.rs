@@ -1,8 +1,8 @@
-//! Calls that have no other way than to block an OS thread: file I/O, a library that knows nothing of green threads, a long
-//! computation.
+//! Calls that have no other way than to block an OS thread: file I/O, a library that knows nothing of green threads, a
+//! long computation.
 //!
-//! [`run`] hands a closure to a pool of OS threads and parks the green thread until it is done. One pool serves all hubs of the
-//! process; its threads start as they are needed, [`size`] of them at most, and end after ten idle seconds.
+//! [`run`] hands a closure to a pool of OS threads and parks the green thread until it is done. One pool serves all
+//! hubs of the process; its threads start as they are needed, [`size`] of them at most, and end after ten idle seconds.
 //!
 //! Semantics: eventlet's `tpool`.
 

@@ -32,7 +32,8 @@ impl Builder {
         self
     }
 
-    /// The size of the stack in bytes. The default is 256 KiB, or what the environment variable `GREENLOOM_STACK_SIZE` says.
+    /// The size of the stack in bytes. The default is 256 KiB, or what the environment variable `GREENLOOM_STACK_SIZE`
+    /// says.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

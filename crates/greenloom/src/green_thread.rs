@@ -23,7 +23,8 @@ use crate::runtime::{here, here_or_error};
 /// Semantics: eventlet's `spawn`.
 ///
 /// # Panics
-/// When there is no memory for its stack, as `std::thread::spawn` does; [`Builder::spawn`](crate::Builder::spawn) returns that as an error.
+/// When there is no memory for its stack, as `std::thread::spawn` does; [`Builder::spawn`](crate::Builder::spawn)
+/// returns that as an error.
 ///
 /// ```
 /// let answer = greenloom::spawn(|| 6 * 7);
@@ -219,8 +220,8 @@ impl<T: 'static> GreenThread<T> {
         }
     }
 
-    /// Calls `link` with the outcome when it has ended, on the green thread itself; at once if it has ended already. Links run
-    /// in the order in which they were added. They must not block.
+    /// Calls `link` with the outcome when it has ended, on the green thread itself; at once if it has ended already.
+    /// Links run in the order in which they were added. They must not block.
     pub fn link(&self, link: impl FnOnce(&Result<T, JoinError>) + 'static) -> LinkId {
         let id = here().next_ticket();
         match self.packet.result.take() {
@@ -245,12 +246,12 @@ impl<T: 'static> GreenThread<T> {
         link.is_some()
     }
 
-    /// Unwinds it. It runs at once, from where it is parked to its end, and the caller goes on after that, behind what is
-    /// ready. One that has not begun never runs. One that has ended is left alone. [`wait`](GreenThread::wait) says
+    /// Unwinds it. It runs at once, from where it is parked to its end, and the caller goes on after that, behind what
+    /// is ready. One that has not begun never runs. One that has ended is left alone. [`wait`](GreenThread::wait) says
     /// [`JoinError::Killed`].
     ///
-    /// Killing oneself unwinds from here. In a function that the hub calls, and while a panic unwinds the caller, it takes
-    /// effect when the target next runs.
+    /// Killing oneself unwinds from here. In a function that the hub calls, and while a panic unwinds the caller, it
+    /// takes effect when the target next runs.
     pub fn kill(&self) {
         if !self.cancel() {
             here().kill(&self.greenlet);

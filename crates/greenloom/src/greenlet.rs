@@ -1,8 +1,8 @@
 //! Greenlets: switch, throw, parent.
 //!
-//! A greenlet is a function on a stack of its own. Any greenlet of an OS thread may switch to any other of it and hand over a
-//! value; it goes on when somebody switches back. This is the layer below green threads, for control flow of your own:
-//! generators, state machines, coroutines that take turns.
+//! A greenlet is a function on a stack of its own. Any greenlet of an OS thread may switch to any other of it and hand
+//! over a value; it goes on when somebody switches back. This is the layer below green threads, for control flow of
+//! your own: generators, state machines, coroutines that take turns.
 //!
 //! # Types
 //!
@@ -33,9 +33,9 @@
 //!
 //! When a body returns an error or panics, that goes to the parent: the parent's pending switch returns it. A parent
 //! that is dead or waits for something else is passed over, up to the hub or the root. [`Current::throw`] makes a
-//! suspended greenlet's switch return an error. [`Error::Exit`] (greenlet's `GreenletExit`) is different: it unwinds the greenlet
-//! so that its destructors run, and is reported to the parent as a way of ending, not as a fault. Dropping the last handle of
-//! a suspended greenlet does the same.
+//! suspended greenlet's switch return an error. [`Error::Exit`] (greenlet's `GreenletExit`) is different: it unwinds
+//! the greenlet so that its destructors run, and is reported to the parent as a way of ending, not as a fault. Dropping
+//! the last handle of a suspended greenlet does the same.
 //!
 //! Semantics: those of the Python package greenlet, with values typed and errors returned.
 
@@ -60,10 +60,19 @@ pub use crate::runtime::node::{AnyGreenlet, WeakGreenlet};
 /// The running greenlet.
 ///
 /// ```
-/// assert!(greenloom::getcurrent().parent().is_none(), "we are in the root");
+/// assert!(greenloom::greenlet::current().parent().is_none(), "we are in the root");
+/// ```
+pub fn current() -> AnyGreenlet {
+    here().current()
+}
+
+/// The same as [`current`], by the name it has in Python's greenlet.
+///
+/// ```
+/// assert!(greenloom::getcurrent().is_current());
 /// ```
 pub fn getcurrent() -> AnyGreenlet {
-    here().current()
+    current()
 }
 
 /// Where a greenlet receives values of one type.
@@ -111,8 +120,8 @@ impl<T> fmt::Debug for Receiver<T> {
 
 /// The running greenlet's own side: it switches away and says what type comes back.
 ///
-/// A greenlet's body is given one. [`Current::here`] makes one anywhere, the root and green threads included. It is good
-/// on its own greenlet only.
+/// A greenlet's body is given one. [`Current::here`] makes one anywhere, the root and green threads included. It is
+/// good on its own greenlet only.
 pub struct Current<T> {
     /// The greenlet's own handle would keep it alive for ever, so it is looked up when it is needed.
     id: u64,
@@ -126,7 +135,7 @@ pub struct Current<T> {
 impl<T: 'static> Current<T> {
     /// A place where the running greenlet, whichever it is, receives values of type `T`.
     pub fn here() -> Current<T> {
-        let greenlet = getcurrent();
+        let greenlet = current();
         let port = Port::new();
         Current {
             receiver: Some(Receiver { greenlet: greenlet.clone(), port: Rc::clone(&port) }),
@@ -142,25 +151,27 @@ impl<T: 'static> Current<T> {
 
     /// The handle by which others switch to this place.
     ///
-    /// A handle that is kept on the greenlet's own stack keeps it alive; give it to others, or make it when it is needed.
+    /// A handle that is kept on the greenlet's own stack keeps it alive; give it to others, or make it when it is
+    /// needed.
     pub fn receiver(&self) -> Receiver<T> {
         match &self.receiver {
             Some(receiver) => receiver.clone(),
-            None => Receiver { greenlet: getcurrent(), port: Rc::clone(&self.port) },
+            None => Receiver { greenlet: current(), port: Rc::clone(&self.port) },
         }
     }
 
     /// Suspends the running greenlet and goes on with `target`, which receives `value`. Returns the next value that is
-    /// passed to this place. An unstarted target begins with the value as its argument. Switching to oneself returns the
-    /// value at once.
+    /// passed to this place. An unstarted target begins with the value as its argument. Switching to oneself returns
+    /// the value at once.
     ///
     /// # Errors
-    /// [`Error::Dead`] and [`Error::NotReceiving`] by the target, [`Error::NotCurrent`] and [`Error::Refused`] by the caller, all
-    /// before anything happens; else what was thrown in, or what a child ended with, by the time this greenlet goes on.
+    /// [`Error::Dead`] and [`Error::NotReceiving`] by the target, [`Error::NotCurrent`] and [`Error::Refused`] by the
+    /// caller, all before anything happens; else what was thrown in, or what a child ended with, by the time this
+    /// greenlet goes on.
     #[inline(always)]
     pub fn switch<U>(&self, target: &Receiver<U>, value: U) -> Result<T, Error> {
-        // Split so that the value and the result pass in registers: a `Result<T, Error>` that is built in one function and copied
-        // in another costs more than the switch.
+        // Split so that the value and the result pass in registers: a `Result<T, Error>` that is built in one function
+        // and copied in another costs more than the switch.
         if let Some(misuse) = self.refuses(target) {
             return Err(misuse.into());
         }
@@ -182,9 +193,9 @@ impl<T: 'static> Current<T> {
         self.refuses_here()
     }
 
-    /// Suspends the running greenlet and goes on with `target`, whose switch returns `error`. A target that has not begun dies
-    /// at once, and the error goes to its parent. One that is dead passes it to its parent, except that throwing
-    /// [`Error::Exit`] at it returns that at once. [`Error::Exit`] unwinds the target.
+    /// Suspends the running greenlet and goes on with `target`, whose switch returns `error`. A target that has not
+    /// begun dies at once, and the error goes to its parent. One that is dead passes it to its parent, except that
+    /// throwing [`Error::Exit`] at it returns that at once. [`Error::Exit`] unwinds the target.
     ///
     /// # Errors
     /// As [`Current::switch`]. [`Error::NotReceiving`] for a green thread that waits in the hub: see
@@ -285,7 +296,7 @@ impl From<Misuse> for Error {
 /// What came instead of a value. Unwinds if the running greenlet was killed.
 #[cold]
 fn what_came() -> Error {
-    let me = getcurrent();
+    let me = current();
     match me.node().mail().thrown.take() {
         Some(error) => *error,
         None if me.node().interrupts.get().killed => {
@@ -309,8 +320,8 @@ pub struct Greenlet<In, Out> {
 }
 
 impl<In: 'static, Out: 'static> Greenlet<In, Out> {
-    /// A greenlet that will run `body` when it is first switched to, with the value passed to it. `parent` receives what it
-    /// returns. Its stack is of the [default size](crate::Builder::stack_size).
+    /// A greenlet that will run `body` when it is first switched to, with the value passed to it. `parent` receives
+    /// what it returns. Its stack is of the [default size](crate::Builder::stack_size).
     ///
     /// # Panics
     /// When there is no memory for the stack; [`Greenlet::with_stack_size`] returns that as an error.

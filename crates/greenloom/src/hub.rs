@@ -1,14 +1,14 @@
 //! The hub: one event loop an OS thread, itself a greenlet and the parent of all green threads.
 //!
-//! It is made when an OS thread first needs it. [`get_hub`] gives the [`Hub`] of the running OS thread, for timers,
+//! It is made when an OS thread first needs it. [`current`] gives the [`Hub`] of the running OS thread, for timers,
 //! listeners and file descriptors; [`Hub::handle`] gives a [`HubHandle`], through which any OS thread reaches it.
 //!
 //! # The order of events
 //!
-//! The loop runs ready work first in, first out; then timers that are due at one captured `now`, by time and then by age; then
-//! I/O. Whoever parks picks the next ready green thread and switches to it; the hub's own greenlet takes over when nothing is
-//! ready, and after every [`hub::TURN_EVERY`] pieces of work, so that ready work cannot starve timers or I/O. What a
-//! timer or I/O makes ready is appended to the ready work.
+//! The loop runs ready work first in, first out; then timers that are due at one captured `now`, by time and then by
+//! age; then I/O. Whoever parks picks the next ready green thread and switches to it; the hub's own greenlet takes over
+//! when nothing is ready, and after every [`hub::TURN_EVERY`] pieces of work, so that ready work cannot starve timers
+//! or I/O. What a timer or I/O makes ready is appended to the ready work.
 //!
 //! Functions that the hub calls must not block; one that panics is reported by the panic hook, and the hub goes on.
 
@@ -30,10 +30,31 @@ use crate::runtime::{here, here_or_error, try_here};
 
 pub use hub::{Clock, Direction, Time};
 
-/// The running OS thread's hub, made if there is none yet.
+/// The running OS thread's hub, made if there is none yet. In the destructor of a thread-local that comes after the
+/// hub's end it is the one that has ended: nothing can be waited for in it, and what it is given to call is dropped.
 ///
 /// # Panics
-/// When the system gives no epoll instance or eventfd (too many open files); [`try_get_hub`] returns that as an error.
+/// When the system gives no epoll instance or eventfd (too many open files); [`try_current`] returns that as an error.
+///
+/// ```
+/// assert_eq!(greenloom::hub::current().timers_count(), 0);
+/// ```
+pub fn current() -> Hub {
+    Hub { runtime: here() }
+}
+
+/// As [`current`], with an error for a panic.
+///
+/// # Errors
+/// Those of `epoll_create1` and `eventfd`.
+pub fn try_current() -> io::Result<Hub> {
+    Ok(Hub { runtime: here_or_error()? })
+}
+
+/// The same as [`current`], by the name it has in eventlet.
+///
+/// # Panics
+/// As there.
 ///
 /// ```
 /// let hub = greenloom::get_hub();
@@ -41,15 +62,15 @@ pub use hub::{Clock, Direction, Time};
 /// greenloom::sleep(std::time::Duration::from_millis(1));
 /// ```
 pub fn get_hub() -> Hub {
-    Hub { runtime: here() }
+    current()
 }
 
-/// As [`get_hub`], with an error for a panic.
+/// The same as [`try_current`], by the name that goes with [`get_hub`].
 ///
 /// # Errors
-/// Those of `epoll_create1` and `eventfd`.
+/// As there.
 pub fn try_get_hub() -> io::Result<Hub> {
-    Ok(Hub { runtime: here_or_error()? })
+    try_current()
 }
 
 /// The time on the hub's clock since its beginning; in a [simulation](crate::testing), virtual.
@@ -63,7 +84,7 @@ pub fn now() -> Duration {
     here().now() - Time::ZERO
 }
 
-/// The hub of the OS thread it was got on; see [`get_hub`]. Clones are the same hub.
+/// The hub of the OS thread it was got on; see [`current`]. Clones are the same hub.
 #[derive(Clone, Copy)]
 pub struct Hub {
     runtime: &'static Runtime,
@@ -296,15 +317,16 @@ impl fmt::Debug for HubHandle {
 
 /// Parks the running green thread until `fd` is ready in `direction`, or until `timeout`.
 ///
-/// It may return early, so try the operation again afterwards. Prefer the types of [`net`](crate::net), which keep track
-/// of readiness and only wait when they must; this is for file descriptors of your own. The registration stays until
+/// It may return early, so try the operation again afterwards. Prefer the types of [`net`](crate::net), which keep
+/// track of readiness and only wait when they must; this is for file descriptors of your own. The registration stays
+/// until
 /// [`Hub::notify_close`]: call it before you close `fd`.
 ///
 /// Semantics: eventlet's `hubs.trampoline`.
 ///
 /// # Errors
 /// `TimedOut`; `ResourceBusy` if another green thread waits there already; `NotConnected` if `fd` was closed meanwhile;
-/// those of `epoll_ctl`; [`Refused`](crate::park::Refused) as `Unsupported`.
+/// those of `epoll_ctl`; [`Refused`](crate::Refused) as `Unsupported`.
 pub fn trampoline(fd: impl AsFd, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
     let (fd, runtime) = (fd.as_fd(), here());
     runtime.renew_after_fork();

@@ -1,7 +1,7 @@
 //! More than one hub: one on each of n OS threads, with `Send` work handed between them.
 //!
-//! Green threads do not migrate, so spreading work is a choice the program makes: hand it to [a hub](HubHandle::spawn), or to
-//! [the next one](Hubs::spawn).
+//! Green threads do not migrate, so spreading work is a choice the program makes: hand it to [a hub](HubHandle::spawn),
+//! or to [the next one](Hubs::spawn).
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use crate::green_thread::spawn_n;
-use crate::hub::{HubHandle, try_get_hub};
+use crate::hub::{HubHandle, try_current};
 use crate::runtime::error::JoinError;
 use crate::runtime::here;
 use crate::runtime::park::{Waker, park};
@@ -80,7 +80,7 @@ impl Hubs {
             let stop = Arc::new(Stop::default());
             let stopped = Arc::clone(&stop);
             let thread = std::thread::Builder::new().name(format!("hub-{number}")).spawn(move || {
-                let hub = try_get_hub().map(|hub| hub.handle());
+                let hub = try_current().map(|hub| hub.handle());
                 let made = hub.is_ok();
                 if sender.send(hub).is_ok() && made {
                     stopped.wait();
@@ -195,8 +195,8 @@ impl<T> Drop for Reply<T> {
 }
 
 impl HubHandle {
-    /// Starts a green thread in that hub, from any OS thread. If the hub has ended, or ends before the green thread does, waiting
-    /// for it says [`JoinError::Killed`].
+    /// Starts a green thread in that hub, from any OS thread. If the hub has ended, or ends before the green thread
+    /// does, waiting for it says [`JoinError::Killed`].
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Remote<T> {
         let answer = Arc::new(Answer { state: Mutex::new(AnswerState { result: None, waiter: None }) });
         let reply = Reply(Some(Arc::clone(&answer)));

@@ -69,8 +69,8 @@ pub fn green_threads() -> Vec<GreenletInfo> {
     here().enrolled().iter().map(info).collect()
 }
 
-/// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green threads left when
-/// their OS thread ended, and greenlets that refused to end.
+/// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green
+/// threads left when their OS thread ended, and greenlets that refused to end.
 ///
 /// ```
 /// assert_eq!(greenloom::inspect::leaked_stacks(), 0);

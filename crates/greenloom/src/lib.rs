@@ -1,7 +1,7 @@
 //! Green threads for Rust: code that reads as if it blocked, and runs as an event loop.
 //!
-//! A green thread costs one page of memory and some tens of nanoseconds to make. It runs on a stack of its own, so anything
-//! may block anywhere, without `async`, and every library that is generic over [`Read`](std::io::Read) and
+//! A green thread costs one page of memory and some tens of nanoseconds to make. It runs on a stack of its own, so
+//! anything may block anywhere, without `async`, and every library that is generic over [`Read`](std::io::Read) and
 //! [`Write`](std::io::Write) works unchanged. Blocking suspends the green thread alone; its OS thread goes on with the
 //! next one that is ready.
 //!
@@ -21,13 +21,13 @@
 //!
 //! # The rules
 //!
-//! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and lock
-//!   guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
-//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run. What
-//!   blocks in std stops the whole OS thread: hand it to [`blocking`].
+//! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and
+//!   lock guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
+//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run.
+//!   What blocks in std stops the whole OS thread: hand it to [`blocking`].
 //! - **Kill and timeout unwind.** A killed green thread unwinds from where it is parked, and its destructors run.
-//! - **A failure stays where it happened.** A panic in a green thread is an error for whoever [waits](GreenThread::wait) for
-//!   it; the hub goes on. It needs `panic = "unwind"`, the default.
+//! - **A failure stays where it happened.** A panic in a green thread is an error for whoever
+//!   [waits](GreenThread::wait) for it; the hub goes on. It needs `panic = "unwind"`, the default.
 //!
 //! # Where things are
 //!
@@ -35,7 +35,7 @@
 //! |---|---|
 //! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
-//! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; waiting for several; bounded concurrency |
+//! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
 //! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use crate::runtime::here;
 use crate::runtime::node::Extra;
 
-/// A static with a value of its own in each green thread, made when it is first used there and dropped when the green thread ends.
+/// A static with a value of its own in each green thread, made when it is first used there and dropped when the green
+/// thread ends.
 ///
 /// Semantics: eventlet's `corolocal.local`, in the shape of [`std::thread::LocalKey`].
 ///

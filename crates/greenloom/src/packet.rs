@@ -42,8 +42,8 @@ impl<T> Packet<T> {
         }
     }
 
-    /// Inlined, so that the result is stored where it stays: built on the stack in words and copied from there in pairs of
-    /// them, it keeps the processor waiting.
+    /// Inlined, so that the result is stored where it stays: built on the stack in words and copied from there in pairs
+    /// of them, it keeps the processor waiting.
     #[inline(always)]
     pub fn finish(&self, result: Result<T, JoinError>) {
         self.finished.set(true);

@@ -36,7 +36,8 @@ pub struct Reader {
 
 io_type!(Reader(io::PipeReader): Read);
 
-/// The end of a pipe that is written. Mirrors [`std::io::PipeWriter`]. Writing when nobody reads any more fails as `BrokenPipe`.
+/// The end of a pipe that is written. Mirrors [`std::io::PipeWriter`]. Writing when nobody reads any more fails as
+/// `BrokenPipe`.
 pub struct Writer {
     source: Source<io::PipeWriter>,
 }

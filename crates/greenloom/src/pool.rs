@@ -43,7 +43,8 @@ struct Inner {
     members: RefCell<HashSet<u64>>,
 }
 
-/// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its own.
+/// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its
+/// own.
 fn run_inline<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         if is_interrupt(payload.as_ref()) {
@@ -53,7 +54,8 @@ fn run_inline<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
     })
 }
 
-/// A place in the pool, given back when it is dropped: when its green thread has ended, or when it is cancelled unstarted.
+/// A place in the pool, given back when it is dropped: when its green thread has ended, or when it is cancelled
+/// unstarted.
 struct Place(Rc<Inner>);
 
 impl Drop for Place {
@@ -97,8 +99,8 @@ impl GreenPool {
         }
     }
 
-    /// Starts a green thread; parks first, as long as the pool is full. Called from inside a full pool, it runs `f` at once in the calling
-    /// green thread, which could otherwise wait for itself.
+    /// Starts a green thread; parks first, as long as the pool is full. Called from inside a full pool, it runs `f` at
+    /// once in the calling green thread, which could otherwise wait for itself.
     ///
     /// # Panics
     /// Where waiting is not possible, and as [`spawn`].
@@ -145,8 +147,8 @@ impl GreenPool {
         Place(Rc::clone(&self.inner))
     }
 
-    /// Parks until no green thread runs in it. Returns at once when the OS thread is ending and its hub has: those that are left
-    /// never go on.
+    /// Parks until no green thread runs in it. Returns at once when the OS thread is ending and its hub has: those that
+    /// are left never go on.
     ///
     /// # Panics
     /// When it is called from inside the pool: it would wait for itself. Where waiting is not possible.
@@ -157,9 +159,9 @@ impl GreenPool {
         }
     }
 
-    /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items are taken and
-    /// green threads started as results are asked for, at most [`size`](GreenPool::size) ahead. While others fill the pool, it waits
-    /// for a place only if it has no result to wait for.
+    /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items
+    /// are taken and green threads started as results are asked for, at most [`size`](GreenPool::size) ahead. While
+    /// others fill the pool, it waits for a place only if it has no result to wait for.
     pub fn imap<I, T, R>(&self, f: impl Fn(T) -> R + 'static, items: I) -> IMap<I::IntoIter, T, R>
     where
         I: IntoIterator<Item = T>,
@@ -185,8 +187,8 @@ impl GreenPool {
         self.inner.size.get()
     }
 
-    /// Changes the number of places. If there are more, those who wait for one get one; if there are fewer, green threads that run
-    /// too many run on, and their places go when they end.
+    /// Changes the number of places. If there are more, those who wait for one get one; if there are fewer, green
+    /// threads that run too many run on, and their places go when they end.
     pub fn resize(&self, size: usize) {
         let inner = &self.inner;
         let before = inner.size.replace(size);
@@ -228,6 +230,7 @@ impl fmt::Debug for GreenPool {
 }
 
 /// The results of [`GreenPool::imap`]; asking for one parks until it is there. A panic is an `Err` in its place.
+#[must_use = "iterators are lazy: green threads start as results are asked for"]
 pub struct IMap<I, T, R> {
     pool: GreenPool,
     f: Rc<dyn Fn(T) -> R>,

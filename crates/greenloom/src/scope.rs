@@ -13,11 +13,11 @@ use crate::runtime::here;
 use crate::runtime::node::AnyGreenlet;
 use crate::runtime::park::{Waker, prepare_shielded};
 
-/// Runs `body`, in which [`Scope::spawn`] starts green threads that may borrow what lives outside of it, and returns when they all have
-/// ended.
+/// Runs `body`, in which [`Scope::spawn`] starts green threads that may borrow what lives outside of it, and returns
+/// when they all have ended.
 ///
-/// If `body` panics, or its green thread is killed or timed out meanwhile, the green threads of the scope are killed; it is
-/// still waited for their end, since they borrow.
+/// If `body` panics, or its green thread is killed or timed out meanwhile, the green threads of the scope are killed;
+/// it is still waited for their end, since they borrow.
 ///
 /// Semantics: [`std::thread::scope`], with cancellation.
 ///

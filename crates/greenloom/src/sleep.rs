@@ -6,8 +6,8 @@ use crate::runtime::error::Refused;
 use crate::runtime::here;
 use crate::runtime::park::prepare;
 
-/// Parks the running green thread for `duration`; with zero, lets the others that are ready run first. Returns at once in the destructor of
-/// a thread-local that comes after the hub's end.
+/// Parks the running green thread for `duration`; with zero, lets the others that are ready run first. Returns at once
+/// in the destructor of a thread-local that comes after the hub's end.
 ///
 /// # Panics
 /// In a function that the hub calls, and while a panic unwinds.

@@ -2,10 +2,11 @@
 //!
 //! A [`Simulation`] runs a function in a green thread of a fresh hub on an OS thread of its own. There
 //!
-//! - **time is virtual**: it stands still while anything can run and jumps to the next timer when nothing can, so a program that
-//!   sleeps for an hour is tested in microseconds. Real I/O that is ready is taken before time jumps;
-//! - **the schedule can be chosen by a seed**: among the green threads that are ready, the next is picked by a generator that
-//!   the seed starts. The same seed gives the same schedule. [`explore`] runs many seeds and prints the one that fails;
+//! - **time is virtual**: it stands still while anything can run and jumps to the next timer when nothing can, so a
+//!   program that sleeps for an hour is tested in microseconds. Real I/O that is ready is taken before time jumps;
+//! - **the schedule can be chosen by a seed**: among the green threads that are ready, the next is picked by a
+//!   generator that the seed starts. The same seed gives the same schedule. [`explore`] runs many seeds and prints the
+//!   one that fails;
 //! - **a deadlock is an error**: with nothing ready, no timer and no I/O to wait for, the simulation ends and
 //!   [says](Deadlock) who waits for what.
 //!
@@ -100,6 +101,7 @@ impl Choose for Seeded {
 
 /// Nothing could happen any more, and the function had not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deadlock {
     /// Who waits, and for what.
     pub waiting: Vec<GreenletInfo>,
@@ -126,6 +128,7 @@ impl std::error::Error for Deadlock {}
 
 /// How to run a test; see the [module](self).
 #[derive(Clone, Debug, Default)]
+#[must_use = "a simulation does nothing until it runs"]
 pub struct Simulation {
     seed: Option<u64>,
     other_threads: bool,
@@ -143,10 +146,10 @@ impl Simulation {
         self
     }
 
-    /// Other OS threads take part that this one does not know of, so that it waits for them where it would otherwise report a
-    /// deadlock. What [`blocking`](crate::blocking) and [`Hubs`](crate::Hubs) do is known.
-    pub fn other_threads(mut self, take_part: bool) -> Simulation {
-        self.other_threads = take_part;
+    /// Other OS threads take part that this one does not know of, so that it waits for them where it would otherwise
+    /// report a deadlock. What [`blocking`](crate::blocking) and [`Hubs`](crate::Hubs) do is known.
+    pub fn with_other_threads(mut self) -> Simulation {
+        self.other_threads = true;
         self
     }
 
@@ -225,8 +228,8 @@ impl Simulation {
     }
 }
 
-/// Runs `body` under many schedules, one a seed from 0 to `seeds`, which it is given, too, and panics with the first failure, its seed printed. With
-/// the environment variable `GREENLOOM_SEED` set, runs that seed alone.
+/// Runs `body` under many schedules, one a seed from 0 to `seeds`, which it is given, too, and panics with the first
+/// failure, its seed printed. With the environment variable `GREENLOOM_SEED` set, runs that seed alone.
 ///
 /// ```
 /// use greenloom::{spawn, testing};

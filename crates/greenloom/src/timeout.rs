@@ -11,6 +11,7 @@ use crate::runtime::node::{AnyGreenlet, Extra, TimeLimit, Wake};
 
 /// The time of a [`timeout`] was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Elapsed {
     /// The time that was given.
     pub after: Duration,
@@ -26,9 +27,9 @@ impl Error for Elapsed {}
 
 /// Runs `body`; if it is not done after `after`, unwinds it from where it is parked, or from where it next parks.
 ///
-/// It only acts where the green thread parks: a computation that never blocks is not interrupted, and its result counts even if
-/// it is late. Scopes nest; each catches its own end only, and an outer one that expires unwinds the inner ones. A `body`
-/// that swallows the unwind meets it again at its next park, as long as it is in the scope.
+/// It only acts where the green thread parks: a computation that never blocks is not interrupted, and its result counts
+/// even if it is late. Scopes nest; each catches its own end only, and an outer one that expires unwinds the inner
+/// ones. A `body` that swallows the unwind meets it again at its next park, as long as it is in the scope.
 ///
 /// Semantics: eventlet's `with_timeout`.
 ///

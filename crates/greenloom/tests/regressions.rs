@@ -1,4 +1,5 @@
-//! What was once wrong: first the faults that users of eventlet have lived with, each as a test that it is not ours, then our own.
+//! What was once wrong: first the faults that users of eventlet have lived with, each as a test that it is not ours,
+//! then our own.
 
 use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
@@ -366,7 +367,8 @@ fn a_descriptor_that_the_hub_is_told_of_as_closed_is_out_of_its_poller() {
     install(Some(turns.clone()));
     sleep(millis(30));
     install(None);
-    // One to fall asleep, one to wake up, and the odd early one; a level-triggered file that is still in makes thousands.
+    // One to fall asleep, one to wake up, and the odd early one; a level-triggered file that is still in makes
+    // thousands.
     assert!(turns.0.get() < 20, "{} turns while the file lives on through {duplicate:?}", turns.0.get());
 }
 
@@ -461,7 +463,8 @@ fn forks_in_a_batch() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let waits = spawn(move || trampoline(&reader, Direction::Read, Some(5 * SECOND)));
     sleep(millis(1));
-    // The parent's event is there before the child's hub next looks, in the same turn. Nobody reads, so it is the only one.
+    // The parent's event is there before the child's hub next looks, in the same turn. Nobody reads, so it is the only
+    // one.
     let forks = spawn(move || {
         writer.write_all(b"x").unwrap();
         let well = in_a_fork(|| {
@@ -546,7 +549,7 @@ impl Drop for Late {
 }
 
 #[test]
-#[ignore = "run by every_call_is_defined_when_the_os_thread_ends, in a process of its own: a panic there ends the process"]
+#[ignore = "run by every_call_is_defined_when_the_os_thread_ends, in a process of its own, which a panic ends"]
 fn ends() {
     std::thread::spawn(|| {
         // Registered before the hub's end is, so it is destroyed after it.

@@ -1,9 +1,10 @@
 //! Try first, wait second: the one loop of every operation on a file descriptor.
 //!
-//! An operation is tried unless its descriptor is known not to be ready. If it would block, that is noted, and the caller
-//! parks until the descriptor is ready or the time is over; then it is tried again. [`attempt`] is that loop, and [`Endpoint`] what it
-//! needs to know of whoever parks; [`park_at`] is the wait of an endpoint that is registered with a hub. [`Transfer`] says when a transfer of fewer bytes than asked for proves that the
-//! next one would block, which saves the try.
+//! An operation is tried unless its descriptor is known not to be ready. If it would block, that is noted, and the
+//! caller parks until the descriptor is ready or the time is over; then it is tried again. [`attempt`] is that loop,
+//! and [`Endpoint`] what it needs to know of whoever parks; [`park_at`] is the wait of an endpoint that is registered
+//! with a hub. [`Transfer`] says when a transfer of fewer bytes than asked for proves that the next one would block,
+//! which saves the try.
 //!
 //! This must not know how anything parks, nor what an operation does.
 
@@ -76,8 +77,8 @@ pub struct Transfer {
     buffers: usize,
 }
 
-/// How many buffers the system takes in one call (`UIO_MAXIOV`), and how many bytes (`MAX_RW_COUNT`, a page less than 2 GiB).
-/// It leaves out what is beyond, without a word.
+/// How many buffers the system takes in one call (`UIO_MAXIOV`), and how many bytes (`MAX_RW_COUNT`, a page less than 2
+/// GiB). It leaves out what is beyond, without a word.
 const MOST_BUFFERS: usize = 1024;
 const MOST_BYTES: usize = 0x7fff_0000;
 
@@ -102,8 +103,8 @@ impl Transfer {
         self.asked == 0
     }
 
-    /// Whether having transferred `done` bytes proves that the kernel's buffer of a TCP stream is empty, or full. Not if it
-    /// is the call that was too large. What urgent data means is known to
+    /// Whether having transferred `done` bytes proves that the kernel's buffer of a TCP stream is empty, or full. Not
+    /// if it is the call that was too large. What urgent data means is known to
     /// [`Sources::clear_ready`].
     #[inline]
     pub fn proves_blocking(self, done: usize) -> bool {
@@ -117,9 +118,9 @@ pub trait Host<W> {
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<W>) -> R) -> Option<R>;
 }
 
-/// Waits for a source: leaves `work` where the next edge finds it, and calls `park`. Unless that says by `told` that the edge came, and
-/// if it unwinds, work that is still there, and `mine`, is taken back. Returns what `park` did; `None`, without parking, if
-/// the source is ready or gone.
+/// Waits for a source: leaves `work` where the next edge finds it, and calls `park`. Unless that says by `told` that
+/// the edge came, and if it unwinds, work that is still there, and `mine`, is taken back. Returns what `park` did;
+/// `None`, without parking, if the source is ready or gone.
 ///
 /// # Errors
 /// [`Busy`] when somebody waits there already.

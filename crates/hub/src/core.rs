@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::poller::{Events, Poller};
 use crate::{Clock, Direction, Inbox, SourceKey, Sources, Time, TimerKey, Timers};
 
-/// The state of one OS thread's event loop but for its [`RunQueue`](crate::RunQueue). `W` is what it hands out, `M` what other OS threads may send.
+/// The state of one OS thread's event loop but for its [`RunQueue`](crate::RunQueue). `W` is what it hands out, `M`
+/// what other OS threads may send.
 pub struct Core<W, M> {
     /// Pending timers.
     pub timers: Timers<W>,

@@ -2,18 +2,20 @@
 //!
 //! Two ways to let a waiter go on are in use, and a line serves both, for its owner knows which one is right:
 //!
-//! - **grant**: the waiter is given something (a permit, an item) before it is woken, and finds it when it goes on. What was granted
-//!   cannot be taken by anybody faster; one that is killed between the two has to give it back ([`Left::Granted`]).
-//! - **call, then take**: the waiter is *called* when there is something and takes it when it goes on, if it is still there;
-//!   else it [rejoins](Line::rejoin) at its old place. What is there is never in the hands of one that is killed; one that
-//!   leaves after a call ([`Left::Called`]) only has to see to it that the next one is called.
+//! - **grant**: the waiter is given something (a permit, an item) before it is woken, and finds it when it goes on.
+//!   What was granted cannot be taken by anybody faster; one that is killed between the two has to give it back
+//!   ([`Left::Granted`]).
+//! - **call, then take**: the waiter is *called* when there is something and takes it when it goes on, if it is still
+//!   there; else it [rejoins](Line::rejoin) at its old place. What is there is never in the hands of one that is
+//!   killed; one that leaves after a call ([`Left::Called`]) only has to see to it that the next one is called.
 //!
-//! Whichever is used, waking is the caller's: `W` is whatever it wakes with, handed out by [`Line::grant`] and [`Line::call`] and to be used
-//! once the lock around the line is released. A waiter may stand in several lines at once. Its places then share a
+//! Whichever is used, waking is the caller's: `W` is whatever it wakes with, handed out by [`Line::grant`] and
+//! [`Line::call`] and to be used once the lock around the line is released. A waiter may stand in several lines at
+//! once. Its places then share a
 //! [`Claim`]: the first line to take it may let it go on, and the others pass it over.
 //!
-//! The line knows no lock, no park and no greenlet; it calls no code but the closures it is given, and drops nothing that
-//! it was given: it hands everything back, so that destructors run after the lock is released.
+//! The line knows no lock, no park and no greenlet; it calls no code but the closures it is given, and drops nothing
+//! that it was given: it hands everything back, so that destructors run after the lock is released.
 
 use std::fmt;
 
@@ -76,8 +78,8 @@ pub enum Left<B, G> {
 
 /// Waiters in the order in which they came. Each is woken with a `W`, brings a `B`, and may be granted a `G`.
 ///
-/// The nodes are kept and used again in place, field by field: to build one and move it in, and to move it out, took as long
-/// as the rest of a queue's hop.
+/// The nodes are kept and used again in place, field by field: to build one and move it in, and to move it out, took as
+/// long as the rest of a queue's hop.
 pub struct Line<W, B = (), G = ()> {
     nodes: Vec<Node<W, B, G>>,
     waiting: Chain,

@@ -1,7 +1,8 @@
 //! Waiting for readiness: epoll and an eventfd as the bell.
 //!
 //! This file is the backend. One for another system is another file with the same functions: `new`, `add`, `change`,
-//! `remove`, `wait`, `bell`; and what the child of a fork inherits is closed, used and rung by number only if it is provably ours.
+//! `remove`, `wait`, `bell`; and what the child of a fork inherits is closed, used and rung by number only if it is
+//! provably ours.
 
 use std::fmt;
 use std::io;
@@ -65,7 +66,8 @@ pub struct Readiness {
     pub read: bool,
     /// It can be written, or would report an error.
     pub write: bool,
-    /// Nothing more will arrive: the peer has shut down its side, or there is an error. Reading does not block any more.
+    /// Nothing more will arrive: the peer has shut down its side, or there is an error. Reading does not block any
+    /// more.
     pub read_closed: bool,
     /// There is urgent data, at which reads stop. Only in [`Mode::Edge`].
     pub urgent: bool,
@@ -79,8 +81,8 @@ pub struct Poller {
     mark: u64,
 }
 
-/// A descriptor that the child of a fork inherits, and closes only if it is provably still the one that was inherited: the
-/// program may have closed it by its number and opened something else there.
+/// A descriptor that the child of a fork inherits, and closes only if it is provably still the one that was inherited:
+/// the program may have closed it by its number and opened something else there.
 struct Inherited {
     /// Gone only when it was dropped.
     fd: Option<OwnedFd>,
@@ -179,8 +181,9 @@ impl Poller {
         Ok(Poller { epoll: Inherited::new(epoll), bell: Arc::new(Inherited::new(bell)), mark })
     }
 
-    /// In the child of a fork: whether the numbers are still those of what was inherited. The system's account of an epoll
-    /// instance shows our mark beside the bell's number; and to add the bell again fails if, and only if, that is the file that is in.
+    /// In the child of a fork: whether the numbers are still those of what was inherited. The system's account of an
+    /// epoll instance shows our mark beside the bell's number; and to add the bell again fails if, and only if, that is
+    /// the file that is in.
     #[cold]
     fn prove(&mut self) {
         let (epoll, bell) = (self.epoll.as_fd().as_raw_fd(), self.bell.as_fd().as_raw_fd());
@@ -231,8 +234,8 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what was
-    /// there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
+    /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what
+    /// was there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
     ///
     /// # Errors
     /// Those of `epoll_wait` and `ppoll` but for `EINTR`.

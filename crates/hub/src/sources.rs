@@ -4,11 +4,12 @@
 //! direction, so an operation costs no system call beyond itself:
 //!
 //! - *ready* means "try it": set at first and by each edge;
-//! - *not ready* means "wait": set when an operation would have blocked, or when a short read emptied the buffer. It is sound
-//!   to wait then, because whatever arrives later makes an edge, and edges are only seen between two pieces of work;
+//! - *not ready* means "wait": set when an operation would have blocked, or when a short read emptied the buffer. It is
+//!   sound to wait then, because whatever arrives later makes an edge, and edges are only seen between two pieces of
+//!   work;
 //! - *closed for reading* is for ever: after the peer's end no more edges come, so reading never waits again;
-//! - *urgent* is for ever, too: reads stop at urgent data, so a short one no longer tells that the buffer is empty. Whatever
-//!   arrives before a read either was reported with it, or is an edge that is still to be seen.
+//! - *urgent* is for ever, too: reads stop at urgent data, so a short one no longer tells that the buffer is empty.
+//!   Whatever arrives before a read either was reported with it, or is an edge that is still to be seen.
 //!
 //! The number that events carry has the slot in its low half and a generation in its high half. A slot that is used
 //! again has another generation, so an event for a descriptor that was closed, dupped or reused wakes nobody.
@@ -171,8 +172,8 @@ impl<W> Sources<W> {
         *self.by_fd.get(usize::try_from(fd).ok()?)?
     }
 
-    /// Forgets a source and returns the work that waited on it. Give `fd` while the file descriptor is open, so that the poller
-    /// forgets it too; one that is closed has left the poller by itself.
+    /// Forgets a source and returns the work that waited on it. Give `fd` while the file descriptor is open, so that
+    /// the poller forgets it too; one that is closed has left the poller by itself.
     pub fn remove(&mut self, poller: &Poller, key: SourceKey, fd: Option<BorrowedFd<'_>>) -> [Option<W>; 2] {
         if self.get(key).is_none() {
             return [None, None];
@@ -205,8 +206,8 @@ impl<W> Sources<W> {
         self.get(key).is_none_or(|source| source.side(direction).ready)
     }
 
-    /// Notes that a transfer of fewer bytes than asked for took all there was, or filled all the room. If urgent data has
-    /// come, a short read proves nothing, and nothing is noted.
+    /// Notes that a transfer of fewer bytes than asked for took all there was, or filled all the room. If urgent data
+    /// has come, a short read proves nothing, and nothing is noted.
     #[inline]
     pub fn clear_ready(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
@@ -224,8 +225,8 @@ impl<W> Sources<W> {
         }
     }
 
-    /// Notes that an operation has just said that it would block. It knows better than earlier events did: an error that was
-    /// reported and fetched leaves a socket that can be used again.
+    /// Notes that an operation has just said that it would block. It knows better than earlier events did: an error
+    /// that was reported and fetched leaves a socket that can be used again.
     #[inline]
     pub fn would_block(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
@@ -241,7 +242,8 @@ impl<W> Sources<W> {
         self.get(key).is_some()
     }
 
-    /// Puts work where the next edge finds it. Returns `false` if the source is gone or ready, so that there is nothing to wait for.
+    /// Puts work where the next edge finds it. Returns `false` if the source is gone or ready, so that there is nothing
+    /// to wait for.
     ///
     /// # Errors
     /// [`Busy`] when somebody waits there already.
@@ -259,8 +261,8 @@ impl<W> Sources<W> {
         Ok(true)
     }
 
-    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody else
-    /// waits already.
+    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody
+    /// else waits already.
     pub fn stop_waiting(&mut self, key: SourceKey, direction: Direction, mine: impl FnOnce(&W) -> bool) -> Option<W> {
         let side = self.get(key)?.side(direction);
         match mem::replace(&mut side.waiter, Waiter::None) {
@@ -278,7 +280,8 @@ impl<W> Sources<W> {
     /// Sets or removes what is told, again and again, while the file descriptor is ready in a direction.
     ///
     /// # Errors
-    /// Those of [`Poller::change`]; [`Busy`], as an `io::Error` of kind `ResourceBusy`, when somebody waits there already.
+    /// Those of [`Poller::change`]; [`Busy`], as an `io::Error` of kind `ResourceBusy`, when somebody waits there
+    /// already.
     pub fn listen(
         &mut self,
         poller: &Poller,
@@ -367,7 +370,10 @@ impl From<Busy> for io::Error {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another green thread waits in this direction of the same file descriptor already; one reader and one writer at a time")
+        f.write_str(
+            "another green thread waits in this direction of the same file descriptor already; one reader and one \
+             writer at a time",
+        )
     }
 }
 

@@ -1,9 +1,10 @@
 //! The loop: the order of what it runs, its fairness, and what the child of a fork has to renew.
 //!
-//! Whoever has a loop says through [`Loop`] how it receives, runs and looks; [`run_turn`] says in which order: messages, then
-//! ready work, at most a [`Budget`] of it, then a look at timers and I/O, whose work becomes ready behind what is. Work that makes
-//! more work therefore starves neither timers nor I/O. Timers fire by one captured `now`, and only those that existed when
-//! it was captured ([`Due`]): one that sets itself again with no delay waits for the next turn.
+//! Whoever has a loop says through [`Loop`] how it receives, runs and looks; [`run_turn`] says in which order:
+//! messages, then ready work, at most a [`Budget`] of it, then a look at timers and I/O, whose work becomes ready
+//! behind what is. Work that makes more work therefore starves neither timers nor I/O. Timers fire by one captured
+//! `now`, and only those that existed when it was captured ([`Due`]): one that sets itself again with no delay waits
+//! for the next turn.
 //!
 //! A piece of work may fork. The child's poller is then the parent's, and to wait with it would take the parent's
 //! events away; so it is renewed before every look, not only once a turn.
@@ -104,8 +105,8 @@ pub fn run_turn<L: Loop>(this: &L) -> Result<(), L::Error> {
     this.look()
 }
 
-/// How many pieces of ready work may run before the loop looks at timers and I/O. Whoever picks ready work in the loop's
-/// place, when it parks, spends from it too.
+/// How many pieces of ready work may run before the loop looks at timers and I/O. Whoever picks ready work in the
+/// loop's place, when it parks, spends from it too.
 #[derive(Debug)]
 pub struct Budget(Cell<u32>);
 
@@ -170,7 +171,8 @@ impl Due {
         timers.pop_due(self.now, self.limit)
     }
 
-    /// Takes the next one, if it comes before ready work that has been ready `since`: for a loop that runs both by time.
+    /// Takes the next one, if it comes before ready work that has been ready `since`: for a loop that runs both by
+    /// time.
     pub fn pop_before<W>(self, timers: &mut Timers<W>, since: Option<Time>) -> Option<W> {
         let at = timers.next_at()?;
         if since.is_none_or(|since| at < since) { self.pop(timers) } else { None }
@@ -178,8 +180,8 @@ impl Due {
 }
 
 impl<W, M: Send + 'static> Core<W, M> {
-    /// One turn: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing due, an empty inbox and no
-    /// other work (`busy` is false) it waits first, for the next timer, event or message.
+    /// One turn: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing due, an empty inbox and
+    /// no other work (`busy` is false) it waits first, for the next timer, event or message.
     ///
     /// Returns `false` when nothing can happen any more (see [`Others::Silent`]).
     ///
@@ -236,8 +238,8 @@ impl<W, M: Send + 'static> Core<W, M> {
         Ok(())
     }
 
-    /// Replaces the poller and the inbox by fresh ones and forgets every source, as the child of a fork must: the old ones are
-    /// shared with the parent.
+    /// Replaces the poller and the inbox by fresh ones and forgets every source, as the child of a fork must: the old
+    /// ones are shared with the parent.
     ///
     /// # Errors
     /// Those of [`Poller::new`].
@@ -255,7 +257,8 @@ impl<W, M: Send + 'static> Core<W, M> {
     }
 }
 
-/// What [`Core::renew`] leaves behind. Drop it when nobody has the old inbox any more: its poller can then be closed, where it is still there.
+/// What [`Core::renew`] leaves behind. Drop it when nobody has the old inbox any more: its poller can then be closed,
+/// where it is still there.
 #[must_use = "who waited on the sources is to be told"]
 pub struct Renewed<W, M> {
     /// The work that waited on the sources. It registers anew when it is told.

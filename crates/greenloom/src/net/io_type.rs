@@ -40,8 +40,9 @@ macro_rules! io_type {
                 Ok($type { source: $crate::net::source::Source::new(self.as_std().try_clone()?) })
             }
 
-            /// Closes it while others may hold references to it: whoever waits on it gets an error of kind `NotConnected`
-            /// at once, and so does everyone later. A socket is shut down; the descriptor itself goes with the drop.
+            /// Closes it while others may hold references to it: whoever waits on it gets an error of kind
+            /// `NotConnected` at once, and so does everyone later. A socket is shut down; the descriptor itself goes
+            /// with the drop.
             pub fn close(&self) {
                 self.source.close();
                 // It fails for what is no socket or not connected any more.
@@ -92,7 +93,8 @@ macro_rules! io_type {
             /// Sends a datagram to the peer it is connected to. Parks while there is no room for it.
             ///
             /// # Errors
-            /// Those of `send`: `NotConnected`, `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
+            /// Those of `send`: `NotConnected`, `ConnectionRefused` when the peer said so of an earlier one;
+            /// `TimedOut`.
             pub fn send(&self, datagram: &[u8]) -> std::io::Result<usize> {
                 self.source.retry(Direction::Write, |socket| socket.send(datagram))
             }
@@ -140,8 +142,8 @@ macro_rules! io_type {
                 $crate::net::split::split(self)
             }
 
-            /// Halves that share the stream, for two green threads, which may be on two hubs. The write half's drop ends
-            /// writing.
+            /// Halves that share the stream, for two green threads, which may be on two hubs. The write half's drop
+            /// ends writing.
             ///
             /// ```
             /// use greenloom::net::UnixStream;
@@ -162,6 +164,8 @@ macro_rules! io_type {
             }
         }
 
+        impl $crate::net::split::sealed::Sealed for $type {}
+
         impl $crate::net::Split for $type {
             fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
                 self.shutdown(how)
@@ -176,7 +180,8 @@ macro_rules! io_type {
             }
 
             #[doc = concat!(
-                "Sets the longest that one ", $what, " waits before it fails as `TimedOut`; it can be tried again. `None`, the default: for ever."
+                "Sets the longest that one ", $what, " waits before it fails as `TimedOut`; it can be tried again. ",
+                "`None`, the default: for ever."
             )]
             ///
             /// # Errors

@@ -30,12 +30,13 @@ pub trait Listener {
     fn is_closed(&self) -> bool;
 }
 
-/// Accepts connections and calls `handler` with each, in a green thread of its own; at most `concurrency` at a time. Further
-/// connections wait in the listener's backlog.
+/// Accepts connections and calls `handler` with each, in a green thread of its own; at most `concurrency` at a time.
+/// Further connections wait in the listener's backlog.
 ///
-/// Returns when the listener is closed (by its `close`); the handlers that run then go on. A handler that panics loses its
-/// connection and nothing else. When the process is out of file descriptors or memory, that is a [`Warning`](crate::instrument::Event::Warning), once, and accepting
-/// is tried again after a pause that grows from 10 ms to one second.
+/// Returns when the listener is closed (by its `close`); the handlers that run then go on. A handler that panics loses
+/// its connection and nothing else. When the process is out of file descriptors or memory, that is a
+/// [`Warning`](crate::instrument::Event::Warning), once, and accepting is tried again after a pause that grows from 10
+/// ms to one second.
 ///
 /// Semantics: eventlet's `serve`.
 ///

@@ -1,7 +1,7 @@
 //! A file descriptor with its registration, and the one loop in which green I/O waits: try, and on `WouldBlock` wait.
 //!
-//! Nothing is registered until an operation would have blocked; then it is once, edge-triggered, and stays so. From then
-//! on the hub keeps the readiness, so that an operation known to block is not tried (see [`hub::Sources`]).
+//! Nothing is registered until an operation would have blocked; then it is once, edge-triggered, and stays so. From
+//! then on the hub keeps the readiness, so that an operation known to block is not tried (see [`hub::Sources`]).
 //!
 //! Reading and writing each have a registration, which is the same one as long as both happen on one hub. When a
 //! direction is used from another OS thread, it moves to the hub there. Keys fit one hub only, so a hub sees by the key
@@ -49,7 +49,8 @@ pub(crate) trait Stream: AsFd {
 pub(crate) enum Short {
     /// That the next one would block, as far as [`Transfer`] and the source agree: TCP.
     MeansBlocking,
-    /// Nothing. A Unix socket also stops at passed file descriptors, a pipe at the end of a packet, and a terminal after a line.
+    /// Nothing. A Unix socket also stops at passed file descriptors, a pipe at the end of a packet, and a terminal
+    /// after a line.
     MeansNothing,
 }
 
@@ -303,8 +304,8 @@ thread_local! {
     static OPERATIONS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One whose operations never block would keep everybody else from running, so it gives way now and then: before it does
-/// anything, because a kill or a timeout may end it here.
+/// One whose operations never block would keep everybody else from running, so it gives way now and then: before it
+/// does anything, because a kill or a timeout may end it here.
 #[inline]
 fn count_operation() {
     let operations = OPERATIONS.get() + 1;

@@ -155,8 +155,8 @@ impl TcpStream {
         Ok(sockopt::set_socket_keepalive(self, idle.is_some())?)
     }
 
-    /// How often the probes of [`TcpStream::set_keepalive`] are repeated and after how many without an answer the connection
-    /// is given up (`TCP_KEEPINTVL`, in whole seconds, and `TCP_KEEPCNT`).
+    /// How often the probes of [`TcpStream::set_keepalive`] are repeated and after how many without an answer the
+    /// connection is given up (`TCP_KEEPINTVL`, in whole seconds, and `TCP_KEEPCNT`).
     ///
     /// # Errors
     /// Those of `setsockopt`.
@@ -227,6 +227,7 @@ impl TcpListener {
 
 /// The connections of a listener; see [`TcpListener::incoming`].
 #[derive(Debug)]
+#[must_use = "iterators are lazy: connections are accepted as they are asked for"]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
 }
@@ -251,6 +252,7 @@ impl Iterator for Incoming<'_> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "options do nothing until they bind"]
 pub struct ListenOptions {
     backlog: i32,
     reuse_port: bool,

@@ -67,7 +67,8 @@ impl UdpSocket {
         self.source.retry(Direction::Write, |socket| socket.send_to(datagram, address))
     }
 
-    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is lost.
+    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is
+    /// lost.
     ///
     /// # Errors
     /// Those of `recvfrom`; `TimedOut`.

@@ -1,8 +1,8 @@
 //! Unix sockets.
 //!
-//! Two operations on them can be refused for lack of room on the other side without any event that would tell when there is
-//! room: connecting to a listener whose backlog is full, and sending to a full datagram socket one is not connected to. Both
-//! are tried again after a pause.
+//! Two operations on them can be refused for lack of room on the other side without any event that would tell when
+//! there is room: connecting to a listener whose backlog is full, and sending to a full datagram socket one is not
+//! connected to. Both are tried again after a pause.
 
 use std::io;
 use std::os::unix::net::{self, SocketAddr};
@@ -222,7 +222,8 @@ impl UnixDatagram {
         with_pauses(self.write_timeout(), || self.as_std().send_to(datagram, path.as_ref()))
     }
 
-    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is lost.
+    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is
+    /// lost.
     ///
     /// # Errors
     /// Those of `recvfrom`; `TimedOut`.

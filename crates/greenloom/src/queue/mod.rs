@@ -1,9 +1,9 @@
 //! Queues for green threads. Each can be used from any OS thread, and serves those who wait first come first served.
 //!
-//! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With capacity 0 it is a
-//! channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs is the order in
-//! which items come out: [`Queue`] is first in first out, [`LifoQueue`] last in first out, [`PriorityQueue`] smallest first and,
-//! among equals, first in first out.
+//! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With
+//! capacity 0 it is a channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs
+//! is the order in which items come out: [`Queue`] is first in first out, [`LifoQueue`] last in first out,
+//! [`PriorityQueue`] smallest first and, among equals, first in first out.
 //!
 //! A queue can be [closed](QueueOf::close): puts fail from then on, and gets when it is empty.
 //!
@@ -286,7 +286,8 @@ impl<O: Order> QueueOf<O> {
         self.get_until(|| deadline(timeout))
     }
 
-    /// Takes the next item if there is one, in the queue or with a putter that waits. Never waits, and works on any OS thread.
+    /// Takes the next item if there is one, in the queue or with a putter that waits. Never waits, and works on any OS
+    /// thread.
     ///
     /// # Errors
     /// [`Reason::Empty`], [`Reason::Closed`].
@@ -322,8 +323,8 @@ impl<O: Order> QueueOf<O> {
         }
     }
 
-    /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty. Items that are
-    /// in it can still be got.
+    /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty.
+    /// Items that are in it can still be got.
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -499,6 +500,7 @@ impl<O: Order> QueueOf<O> {
 }
 
 /// Takes items until the queue is closed and empty; see [`QueueOf::iter`].
+#[must_use = "iterators are lazy"]
 pub struct Iter<'a, O: Order> {
     queue: &'a QueueOf<O>,
 }

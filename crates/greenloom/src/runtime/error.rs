@@ -1,4 +1,5 @@
-//! Why something is not possible, how something ended, and what unwinds: the errors and payloads that the runtime makes.
+//! Why something is not possible, how something ended, and what unwinds: the errors and payloads that the runtime
+//! makes.
 
 use std::any::Any;
 use std::error;
@@ -19,8 +20,8 @@ pub use fiber::StackError;
 pub enum Refused {
     /// A function that the hub calls (a timer, a listener, a link) wants to block; nobody would be left to wake it.
     InHub,
-    /// A destructor wants to block while its green thread unwinds, from a panic, a kill or a timeout. Others would see the panic as
-    /// theirs.
+    /// A destructor wants to block while its green thread unwinds, from a panic, a kill or a timeout. Others would see
+    /// the panic as theirs.
     Panicking,
     /// The OS thread is ending, and its hub has: this is the destructor of a thread-local.
     ThreadEnding,
@@ -37,7 +38,8 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refused::InHub => {
-                "cannot block in a function that the hub calls (a timer, a listener, a link): spawn a green thread for it"
+                "cannot block in a function that the hub calls (a timer, a listener, a link): \
+                 spawn a green thread for it"
             }
             Refused::Panicking => {
                 "cannot block while this green thread unwinds (a panic, a kill, a timeout): a destructor must not wait"
@@ -57,8 +59,9 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// What unwinds a greenlet that is killed. It passes through [`catch_unwind`] as any payload; whoever catches it should
-/// let it go on with [`resume_unwind`], and meets it again at the next park otherwise.
+/// What unwinds a greenlet that is killed. It passes through [`catch_unwind`](std::panic::catch_unwind) as any payload;
+/// whoever catches it should let it go on with [`resume_unwind`](std::panic::resume_unwind), and meets it again at the
+/// next park otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GreenletExit;
 
@@ -66,9 +69,10 @@ pub struct GreenletExit;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A greenlet ended by [`GreenletExit`] and control fell back to its parent. Nothing is wrong; there is just no value.
+    /// A greenlet ended by [`GreenletExit`] and control fell back to its parent. Nothing is wrong; there is just no
+    /// value.
     Exit,
-    /// Thrown with [`Current::throw`], or returned by a child's body.
+    /// Thrown with [`Current::throw`](crate::greenlet::Current::throw), or returned by a child's body.
     Thrown(Box<dyn error::Error>),
     /// A child's body panicked.
     Panicked(Panic),
@@ -77,9 +81,9 @@ pub enum Error {
     /// The target has ended.
     Dead,
     /// The target is suspended, but not in a switch that receives such values: it waits in the hub, or at another
-    /// [`Current`] of its own.
+    /// [`Current`](crate::greenlet::Current) of its own.
     NotReceiving,
-    /// The [`Current`] is that of another greenlet.
+    /// The [`Current`](crate::greenlet::Current) is that of another greenlet.
     NotCurrent,
     /// The parent would be its own descendant.
     CyclicParent,
@@ -246,8 +250,8 @@ impl From<SpawnError> for io::Error {
     }
 }
 
-/// Why [`GreenThread::wait`](crate::GreenThread::wait) has no value. It is `Send` and `Sync`, so that `?` makes it an error of any
-/// kind, and it may cross OS threads.
+/// Why [`GreenThread::wait`](crate::GreenThread::wait) has no value. It is `Send` and `Sync`, so that `?` makes it an
+/// error of any kind, and it may cross OS threads.
 ///
 /// ```
 /// fn work() -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {

@@ -28,8 +28,9 @@ impl Runtime {
         })
     }
 
-    /// Forgets what is registered under a descriptor's number and tells who waits there that it was closed. If the descriptor
-    /// is still open, or its file lives on through a duplicate, the poller forgets it too, where that can be done by number.
+    /// Forgets what is registered under a descriptor's number and tells who waits there that it was closed. If the
+    /// descriptor is still open, or its file lives on through a duplicate, the poller forgets it too, where that can be
+    /// done by number.
     pub fn forget_fd(&self, number: RawFd) {
         let Some(key) = self.with_core(|core| core.sources().find(number)).flatten() else { return };
         // ENOENT or EBADF: it has left by itself, or the number is another file's.
@@ -49,8 +50,8 @@ fn always_ready(fd: BorrowedFd<'_>) -> io::Error {
     io::Error::new(
         io::ErrorKind::PermissionDenied,
         format!(
-            "file descriptor {number} cannot be waited for: a regular file or a directory is always ready. Read or write it \
-             without waiting, or, where the disk is slow, on an OS thread with greenloom::blocking::run"
+            "file descriptor {number} cannot be waited for: a regular file or a directory is always ready. Read or \
+             write it without waiting, or, where the disk is slow, on an OS thread with greenloom::blocking::run"
         ),
     )
 }

@@ -7,8 +7,8 @@ use super::node::{ANYTHING, AnyGreenlet, Kind, Wake};
 use super::state::Runtime;
 
 impl Runtime {
-    /// Unwinds if the running green thread was killed or is in a call of `timeout` that expired. One that swallowed the unwind
-    /// meets it here again.
+    /// Unwinds if the running green thread was killed or is in a call of `timeout` that expired. One that swallowed the
+    /// unwind meets it here again.
     #[inline]
     pub fn check_interrupts(&self) -> Result<(), Refused> {
         if self.is_current_interrupted() { self.raise_interrupt() } else { Ok(()) }
@@ -34,8 +34,8 @@ impl Runtime {
         }
     }
 
-    /// Kills a greenlet that has begun, and then unwinds if the running one was interrupted meanwhile. When the hub has ended,
-    /// nothing runs any more, and nothing happens.
+    /// Kills a greenlet that has begun, and then unwinds if the running one was interrupted meanwhile. When the hub has
+    /// ended, nothing runs any more, and nothing happens.
     pub fn kill(&'static self, target: &AnyGreenlet) {
         self.kill_shielded(target);
         let _ = self.check_interrupts();

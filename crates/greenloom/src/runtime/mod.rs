@@ -34,8 +34,9 @@ use node::UNWIND_DROPPED;
 use state::Runtime;
 
 thread_local! {
-    /// Without a destructor, so that reading it is one load, and so that it can be read until the OS thread's very end. The runtime
-    /// is leaked for that: `End` empties it, and what is left is under a kilobyte for an OS thread that had a hub.
+    /// Without a destructor, so that reading it is one load, and so that it can be read until the OS thread's very end.
+    /// The runtime is leaked for that: `End` empties it, and what is left is under a kilobyte for an OS thread that had
+    /// a hub.
     static HERE: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }

@@ -1,4 +1,5 @@
-//! What every greenlet is made of (the OS thread's root, the hub, green threads and greenlets proper), and the handles to it.
+//! What every greenlet is made of (the OS thread's root, the hub, green threads and greenlets proper), and the handles
+//! to it.
 //!
 //! This must not know the table of greenlets, the loop, or how a switch is chosen.
 
@@ -16,7 +17,8 @@ use super::error::{Error, Refused};
 /// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
 pub(crate) const ANYTHING: usize = usize::MAX;
 
-/// How a suspended greenlet is unwound whose last handle is dropped. The runtime says it, which this file must not know.
+/// How a suspended greenlet is unwound whose last handle is dropped. The runtime says it, which this file must not
+/// know.
 pub(crate) static UNWIND_DROPPED: OnceLock<fn(AnyGreenlet)> = OnceLock::new();
 
 /// No slot in the hub's table of what can be parked.
@@ -116,8 +118,8 @@ pub(crate) struct Mail {
     pub thrown: Cell<Option<Box<Error>>>,
 }
 
-/// A green thread that has no function yet. `Rc::<Node>::default()` builds it where it stays, which building one and moving it into
-/// an `Rc` does not.
+/// A green thread that has no function yet. `Rc::<Node>::default()` builds it where it stays, which building one and
+/// moving it into an `Rc` does not.
 impl Default for Node {
     #[inline(always)]
     fn default() -> Node {
@@ -169,7 +171,8 @@ impl Resume for Node {
     }
 }
 
-/// A greenlet of any kind: the OS thread's root, the hub, a green thread, a [`Greenlet`]. Handles to the same greenlet are equal.
+/// A greenlet of any kind: the OS thread's root, the hub, a green thread, a [`Greenlet`](crate::greenlet::Greenlet).
+/// Handles to the same greenlet are equal.
 ///
 /// Dropping the last handle of a suspended one unwinds it, so that its destructors run.
 ///
@@ -195,7 +198,8 @@ impl AnyGreenlet {
 
     /// A handle that does not keep it alive.
     ///
-    /// Greenlets that hold one another's handles on their stacks are a cycle, and live until one of them is ended by hand.
+    /// Greenlets that hold one another's handles on their stacks are a cycle, and live until one of them is ended by
+    /// hand.
     ///
     /// ```
     /// let weak = greenloom::spawn(|| ()).greenlet().downgrade();

@@ -9,7 +9,8 @@
 //! A waker used between 2 and 3 makes 3 return at once; one used after the park has ended, however it ended, finds
 //! another number and does nothing. So nobody is woken twice or for something old, and a waker may be left behind.
 //!
-//! Being killed, and a timeout that expires, unwind from here. Whoever announced a waker has a guard that takes it back.
+//! Being killed, and a timeout that expires, unwind from here. Whoever announced a waker has a guard that takes it
+//! back.
 
 use std::mem::ManuallyDrop;
 
@@ -30,7 +31,8 @@ pub(crate) struct Waker {
 }
 
 impl Waker {
-    /// Ends the park, if it has not ended yet. Never switches. Returns `false` if the hub is gone, and its green threads with it.
+    /// Ends the park, if it has not ended yet. Never switches. Returns `false` if the hub is gone, and its green
+    /// threads with it.
     #[inline]
     pub fn wake(self) -> bool {
         self.wake_as(Wake::Woken)

@@ -1,4 +1,5 @@
-//! Numbers for hubs, so that a waker is plain data and waking at home touches no reference count; and what hubs are sent.
+//! Numbers for hubs, so that a waker is plain data and waking at home touches no reference count; and what hubs are
+//! sent.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

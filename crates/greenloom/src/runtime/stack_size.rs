@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// The stack size in bytes of green threads that are not given one: `GREENLOOM_STACK_SIZE` when the process starts, else 256 KiB.
+/// The stack size in bytes of green threads that are not given one: `GREENLOOM_STACK_SIZE` when the process starts,
+/// else 256 KiB.
 ///
 /// Only what a green thread touches takes memory, so the size costs address space and half a kilobyte of page tables.
 pub fn default_stack_size() -> usize {

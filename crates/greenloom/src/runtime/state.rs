@@ -1,10 +1,11 @@
-//! Everything an OS thread knows of its greenlets and its hub: who is the current one, who is ready, who can be parked, and the core
-//! that they wait in.
+//! Everything an OS thread knows of its greenlets and its hub: who is the current one, who is ready, who can be parked,
+//! and the core that they wait in.
 //!
 //! The loop itself is in `turn`, parking in `park`, killing in `interrupt`; they know this, and it knows none of them.
 //!
-//! When the OS thread ends, so does its [`Runtime`]: it is emptied and stays, in case the destructor of a thread-local comes
-//! later. From then on nothing can be waited for ([`Kind::Ended`]), timers and functions are dropped, and there is nobody to wake.
+//! When the OS thread ends, so does its [`Runtime`]: it is emptied and stays, in case the destructor of a thread-local
+//! comes later. From then on nothing can be waited for ([`Kind::Ended`]), timers and functions are dropped, and there
+//! is nobody to wake.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -60,8 +61,8 @@ pub(crate) struct Runtime {
     /// The hub's number among those of the process; nobody's when it has ended.
     id: Cell<u32>,
     current: RefCell<AnyGreenlet>,
-    /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each borrow of
-    /// `current` has to wait for the stores of the one before.
+    /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each
+    /// borrow of `current` has to wait for the stores of the one before.
     current_id: Cell<u64>,
     current_interrupted: Cell<bool>,
     root: AnyGreenlet,
@@ -296,7 +297,8 @@ impl Runtime {
         self.loop_greenlet().clone()
     }
 
-    /// Switches, and comes back when somebody switches back. Always inlined, as `Fiber::switch` is, and all that calls it on a hot path.
+    /// Switches, and comes back when somebody switches back. Always inlined, as `Fiber::switch` is, and all that calls
+    /// it on a hot path.
     #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
         self.set_current(target);
@@ -325,7 +327,8 @@ impl Runtime {
         self.unusual.get()
     }
 
-    /// Somebody watches, or something was abandoned: two rare things behind one flag, which is asked for at every switch.
+    /// Somebody watches, or something was abandoned: two rare things behind one flag, which is asked for at every
+    /// switch.
     pub fn update_unusual(&self) {
         self.unusual.set(self.watch.is_on() || self.has_abandoned.get());
     }
@@ -479,8 +482,8 @@ impl Runtime {
         if kind.may_park() { None } else { Some(kind.refusal()) }
     }
 
-    /// The OS thread ends. Green threads that are left are leaked where they are parked: to unwind them now would run their
-    /// destructors in a thread whose other thread-locals are gone.
+    /// The OS thread ends. Green threads that are left are leaked where they are parked: to unwind them now would run
+    /// their destructors in a thread whose other thread-locals are gone.
     pub(super) fn end(&'static self) {
         registry::remove(self.id());
         // Dropped outside of the borrows: destructors may use the hub.

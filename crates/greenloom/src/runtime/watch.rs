@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::node::AnyGreenlet;
 
-/// Something that is told of events on the OS thread it was [installed](crate::instrument::install) on. It runs in the middle of the runtime:
-/// it must not block, spawn or switch.
+/// Something that is told of events on the OS thread it was [installed](crate::instrument::install) on. It runs in the
+/// middle of the runtime: it must not block, spawn or switch.
 pub trait Instrument {
     /// An event.
     fn event(&self, event: &Event<'_>);
@@ -48,7 +48,8 @@ pub enum Event<'a> {
         /// How many timers and I/O events there were.
         fired: usize,
     },
-    /// Something went wrong that no caller can be told of. While no instrument is installed it is printed on standard error.
+    /// Something went wrong that no caller can be told of. While no instrument is installed it is printed on standard
+    /// error.
     Warning {
         /// What, in words.
         message: fmt::Arguments<'a>,
@@ -60,6 +61,7 @@ pub type Tracer = Rc<dyn Fn(TraceEvent, &AnyGreenlet, &AnyGreenlet)>;
 
 /// The kind of event that a tracer is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TraceEvent {
     /// A switch with a value.
     Switch,

@@ -9,8 +9,8 @@ use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, grant_
 
 /// Lets green threads wait, without the lock, until somebody says that what it protects has changed.
 ///
-/// Waiters are notified in the order in which they came, and there are no spurious wake-ups; the condition may still have
-/// changed again by the time the lock is had, so wait in a loop.
+/// Waiters are notified in the order in which they came, and there are no spurious wake-ups; the condition may still
+/// have changed again by the time the lock is had, so wait in a loop.
 ///
 /// ```
 /// use greenloom::{scope, sync::{Condvar, Mutex}};

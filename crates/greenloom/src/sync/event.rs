@@ -152,8 +152,8 @@ impl<T> Event<T> {
         self.is_ready()
     }
 
-    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was. Who was woken by what was sent
-    /// still gets that.
+    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was. Who was woken by what
+    /// was sent still gets that.
     pub fn reset(&self) {
         let outcome = lock(&self.state).outcome.take();
         drop(outcome);

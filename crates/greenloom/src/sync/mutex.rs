@@ -58,7 +58,8 @@ impl<T: ?Sized> Mutex<T> {
     /// Parks until the lock is free and takes it.
     ///
     /// # Panics
-    /// Where waiting is not possible; see the [module](super). A green thread that locks twice waits for ever, as with any lock.
+    /// Where waiting is not possible; see the [module](super). A green thread that locks twice waits for ever, as with
+    /// any lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.guard(self.turn.acquire())

@@ -10,8 +10,8 @@ use hub::Time;
 use super::{granted_in_time, must_be_granted};
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
-/// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting writer
-/// waits behind it, so neither starves. It is not poisoned.
+/// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting
+/// writer waits behind it, so neither starves. It is not poisoned.
 ///
 /// ```
 /// use greenloom::sync::RwLock;

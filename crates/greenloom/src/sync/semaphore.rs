@@ -10,8 +10,9 @@ use super::{granted_in_time, must_be_granted};
 use crate::runtime::error::Refused;
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
-/// A number of permits. Those who wait get them in the order in which they came: a permit that is released while somebody waits
-/// goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what is free.
+/// A number of permits. Those who wait get them in the order in which they came: a permit that is released while
+/// somebody waits goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what
+/// is free.
 ///
 /// Semantics: eventlet's `Semaphore`.
 ///
@@ -146,7 +147,8 @@ impl Semaphore {
         wait::<Waiters>(&self.state, (), state, deadline())
     }
 
-    /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed still.
+    /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed
+    /// still.
     pub(crate) fn take_away(&self, count: usize) -> usize {
         let mut state = lock(&self.state);
         let now = state.available.min(count);
