@@ -33,8 +33,9 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 test-native: ## the switch, built for all that this processor has
 	RUSTFLAGS='-C target-cpu=native' CARGO_TARGET_DIR=target/native $(CARGO) test --release -p greenloom-fiber --tests
 
-test-loom: ## all interleavings of a hub's inbox
-	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub --test inbox_loom --release
+test-loom: ## all interleavings of a hub's inbox, and of the lines of waiters
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub \
+		--test inbox_loom --test line_loom --release
 
 RABBIT := crates/rpc/tests/rabbitmq
 
@@ -54,7 +55,7 @@ else
 	LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0 \
 		RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' CARGO_TARGET_DIR=target/asan \
 		$(CARGO) test -p greenloom-fiber -p greenloom --target $(ASAN_TARGET) \
-		--test switch --test greenlet --test green_thread --test eventlet_bugs --test hubs --test tcp
+		--test switch --test greenlet --test green_thread --test regressions --test hubs --test tcp
 endif
 
 check: check-structure check-rust ## formatting, lints, documentation and the structure; warnings are errors

@@ -6,7 +6,8 @@
 //!
 //! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (what keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
-//! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], and fork detection.
+//! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], fork
+//! detection, and the one system call that takes a descriptor's bare number.
 //!
 //! It must not know greenlets, hubs, I/O or Python.
 //!
@@ -43,6 +44,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![warn(missing_debug_implementations)]
 
+mod epoll;
 mod fiber;
 mod fork;
 pub mod overflow;
@@ -50,6 +52,7 @@ mod scope;
 mod stack;
 mod switch;
 
+pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::fork_generation;
 pub use scope::{Erased, Scope, scope};

@@ -1,7 +1,8 @@
-//! Everything at once, for minutes: sockets, timers, kills, timeouts, pools, queues across two hubs, the blocking pool. Memory must stay
-//! flat, and whatever goes in must come out.
+//! Everything at once, for minutes: sockets, timers, kills, timeouts, pools, queues across two hubs, the blocking pool.
+//! Memory must stay flat, and whatever goes in must come out.
 //!
-//! `cargo run --release --example soak -- MINUTES`, or `make soak MINUTES=3`. Ends with status 1 and the reason if it finds one.
+//! `cargo run --release --example soak -- MINUTES`, or `make soak MINUTES=3`. Ends with status 1 and the reason if it
+//! finds one.
 
 use std::io::{Read, Write};
 use std::process::ExitCode;

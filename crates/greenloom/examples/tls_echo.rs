@@ -2,8 +2,8 @@
 //!
 //!     cargo run --example tls_echo
 //!
-//! A server with a self-made certificate echoes what each client sends; three clients that trust this certificate talk to
-//! it at the same time, all on one OS thread.
+//! A server with a self-made certificate echoes what each client sends; three clients that trust this certificate talk
+//! to it at the same time, all on one OS thread.
 
 use std::error::Error;
 use std::io::{self, Read, Write};

@@ -1,23 +1,21 @@
-//! Calls that have no other way than to block an OS thread: file I/O, a library that knows nothing of green threads, a long
-//! computation.
+//! Calls that have no other way than to block an OS thread: file I/O, a library that knows nothing of green threads, a
+//! long computation.
 //!
-//! [`run`] hands a closure to a pool of OS threads and parks the green thread until it is done. One pool serves all hubs of the
-//! process; its threads start as they are needed, [`size`] of them at most, and end after ten idle seconds.
+//! [`run`] hands a closure to a pool of OS threads and parks the green thread until it is done. One pool serves all
+//! hubs of the process; its threads start as they are needed, [`size`] of them at most, and end after ten idle seconds.
 //!
 //! Semantics: eventlet's `tpool`.
 
-use std::any::Any;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
-use crate::greenlet::panic_message;
-use crate::hub::{State, with_hub};
-use crate::park::{Refused, prepare};
+use crate::runtime::error::{Panic, Refused};
+use crate::runtime::park::prepare;
+use crate::runtime::{here, try_here};
 
 /// Runs `job` on an OS thread of the pool, parks meanwhile, and returns its value.
 ///
@@ -45,7 +43,7 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
     ticket.park("blocking call", None);
     let outcome = lock(&outcome).take();
     // The ticket was shown to nobody else, and a kill or a timeout would have unwound.
-    outcome.expect("the park was ended by the job").map_err(Error::Panicked)
+    outcome.expect("the park was ended by the job").map_err(|payload| Error::Panicked(Panic::new(payload)))
 }
 
 /// How many OS threads the pool has at most: what [`set_size`] said last, else the environment variable
@@ -76,8 +74,8 @@ pub fn set_size(size: NonZeroUsize) {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The job panicked, with this payload.
-    Panicked(Box<dyn Any + Send>),
+    /// The job panicked.
+    Panicked(Panic),
     /// Waiting is not possible here.
     Refused(Refused),
     /// No OS thread runs, and none could be started.
@@ -88,7 +86,7 @@ impl Error {
     /// Panics with the payload of the job's panic, or with the error's text.
     pub fn resume(self) -> ! {
         match self {
-            Error::Panicked(payload) => resume_unwind(payload),
+            Error::Panicked(panic) => panic.resume(),
             error => panic!("{error}"),
         }
     }
@@ -97,7 +95,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Panicked(payload) => write!(f, "the blocking call panicked: {}", panic_message(payload.as_ref())),
+            Error::Panicked(panic) => write!(f, "the blocking call panicked: {panic}"),
             Error::Refused(refused) => refused.fmt(f),
             Error::NoThread(error) => write!(f, "no OS thread for a blocking call: {error}"),
         }
@@ -107,8 +105,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Error::Panicked(panic) => Some(panic),
+            Error::Refused(refused) => Some(refused),
             Error::NoThread(error) => Some(error),
-            _ => None,
         }
     }
 }
@@ -122,7 +121,7 @@ impl From<Refused> for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error {
-            Error::Panicked(payload) => io::Error::other(panic_message(payload.as_ref()).to_owned()),
+            Error::Panicked(panic) => io::Error::other(panic),
             Error::Refused(refused) => refused.into(),
             Error::NoThread(error) => error,
         }
@@ -134,14 +133,16 @@ struct Outstanding;
 
 impl Outstanding {
     fn new() -> Outstanding {
-        with_hub(|hub| hub.add_outstanding(1));
+        here().add_outstanding(1);
         Outstanding
     }
 }
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        State::try_with(|hub| hub.add_outstanding(-1));
+        if let Some(runtime) = try_here() {
+            runtime.add_outstanding(-1);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Greenlets: switch, throw, parent.
 //!
-//! A greenlet is a function on a stack of its own. Any greenlet of an OS thread may switch to any other of it and hand over a
-//! value; it goes on when somebody switches back. This is the layer below green threads, for control flow of your own:
-//! generators, state machines, coroutines that take turns.
+//! A greenlet is a function on a stack of its own. Any greenlet of an OS thread may switch to any other of it and hand
+//! over a value; it goes on when somebody switches back. This is the layer below green threads, for control flow of
+//! your own: generators, state machines, coroutines that take turns.
 //!
 //! # Types
 //!
@@ -25,7 +25,7 @@
 //! assert_eq!(main.switch(&double, 21)?, "twice 21 is 42");
 //! assert_eq!(main.switch(&double, 4)?, "twice 4 is 8");
 //! assert_eq!(main.switch(&double, 0)?, "done");
-//! assert!(double.dead());
+//! assert!(double.is_dead());
 //! # Ok::<(), greenloom::greenlet::Error>(())
 //! ```
 //!
@@ -33,287 +33,46 @@
 //!
 //! When a body returns an error or panics, that goes to the parent: the parent's pending switch returns it. A parent
 //! that is dead or waits for something else is passed over, up to the hub or the root. [`Current::throw`] makes a
-//! suspended greenlet's switch return an error. [`Error::Exit`] (greenlet's `GreenletExit`) is different: it unwinds the greenlet
-//! so that its destructors run, and is reported to the parent as a way of ending, not as a fault. Dropping the last handle of
-//! a suspended greenlet does the same.
+//! suspended greenlet's switch return an error. [`Error::Exit`] (greenlet's `GreenletExit`) is different: it unwinds
+//! the greenlet so that its destructors run, and is reported to the parent as a way of ending, not as a fault. Dropping
+//! the last handle of a suspended greenlet does the same.
 //!
 //! Semantics: those of the Python package greenlet, with values typed and errors returned.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use fiber::{Fiber, Stack, StackError};
+use fiber::{Fiber, Stack};
 
-use crate::hub::{State, here, with_hub};
-use crate::node::{Kind, Mail, Node};
-use crate::park::{Refused, check_interrupts};
-use crate::thread::default_stack_size;
+use crate::runtime::error::{Panic, Refused};
+use crate::runtime::here;
+use crate::runtime::node::{ANYTHING, Kind, Mail, Node};
+use crate::runtime::stack_size::default_stack_size;
+use crate::runtime::state::Runtime;
 
 pub use crate::instrument::{TraceEvent, Tracer, gettrace, settrace};
-
-/// What unwinds a greenlet that is killed. It passes through [`catch_unwind`] as any payload; whoever catches it should
-/// let it go on with [`resume_unwind`], and meets it again at the next park otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GreenletExit;
-
-/// What a switch returns when it returns no value.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// A greenlet ended by [`GreenletExit`] and control fell back to its parent. Nothing is wrong; there is just no value.
-    Exit,
-    /// Thrown with [`Current::throw`], or returned by a child's body.
-    Thrown(Box<dyn std::error::Error>),
-    /// A child's body panicked with this payload.
-    Panicked(Box<dyn Any + Send>),
-    /// A greenlet below ended with a value, but its parent is dead or waits for something else.
-    Unreceived,
-    /// The target has ended.
-    Dead,
-    /// The target is suspended, but not in a switch that receives such values: it waits in the hub, or at another
-    /// [`Current`] of its own.
-    NotReceiving,
-    /// The [`Current`] is that of another greenlet.
-    NotCurrent,
-    /// The parent would be its own descendant.
-    CyclicParent,
-    /// Switching is not possible here.
-    Refused(Refused),
-}
-
-impl Error {
-    /// An error to throw.
-    pub fn thrown(error: impl Into<Box<dyn std::error::Error>>) -> Error {
-        Error::Thrown(error.into())
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Exit => f.write_str("the greenlet ended by GreenletExit"),
-            Error::Thrown(error) => error.fmt(f),
-            Error::Panicked(payload) => write!(f, "the greenlet panicked: {}", panic_message(payload.as_ref())),
-            Error::Unreceived => f.write_str("a greenlet ended, and its parent does not wait for its value"),
-            Error::Dead => f.write_str("the greenlet is dead"),
-            Error::NotReceiving => {
-                f.write_str("the greenlet does not wait for such a value: it waits in the hub or elsewhere")
-            }
-            Error::NotCurrent => f.write_str("this Current belongs to another greenlet than the running one"),
-            Error::CyclicParent => f.write_str("cyclic parent chain"),
-            Error::Refused(refused) => refused.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Thrown(error) => error.source(),
-            Error::Refused(refused) => Some(refused),
-            _ => None,
-        }
-    }
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Error {
-        Error::Refused(refused)
-    }
-}
-
-/// The text of a panic's payload.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "(a payload that is no text)"
-    }
-}
+pub use crate::runtime::error::{Error, GreenletExit, StackError};
+pub use crate::runtime::node::{AnyGreenlet, WeakGreenlet};
 
 /// The running greenlet.
 ///
 /// ```
-/// assert!(greenloom::getcurrent().parent().is_none(), "we are in the root");
+/// assert!(greenloom::greenlet::current().parent().is_none(), "we are in the root");
+/// ```
+pub fn current() -> AnyGreenlet {
+    here().current()
+}
+
+/// The same as [`current`], by the name it has in Python's greenlet.
+///
+/// ```
+/// assert!(greenloom::getcurrent().is_current());
 /// ```
 pub fn getcurrent() -> AnyGreenlet {
-    with_hub(|hub| hub.current())
-}
-
-/// A greenlet of any kind: the OS thread's root, the hub, a green thread, a [`Greenlet`]. Handles to the same greenlet are equal.
-///
-/// Dropping the last handle of a suspended one unwinds it, so that its destructors run.
-///
-/// ```compile_fail
-/// fn send<T: Send>() {}
-/// send::<greenloom::greenlet::AnyGreenlet>(); // a greenlet never leaves its OS thread
-/// ```
-pub struct AnyGreenlet(Rc<Node>);
-
-impl AnyGreenlet {
-    pub(crate) fn from_node(node: Rc<Node>) -> AnyGreenlet {
-        AnyGreenlet(node)
-    }
-
-    #[inline]
-    pub(crate) fn node(&self) -> &Node {
-        &self.0
-    }
-
-    pub(crate) fn into_node(self) -> Rc<Node> {
-        Rc::clone(&self.0)
-    }
-
-    /// A handle that does not keep it alive.
-    ///
-    /// Greenlets that hold one another's handles on their stacks are a cycle, and live until one of them is ended by hand.
-    ///
-    /// ```
-    /// let weak = greenloom::spawn(|| ()).greenlet().downgrade();
-    /// greenloom::yield_now();
-    /// assert!(weak.upgrade().is_none());
-    /// ```
-    pub fn downgrade(&self) -> WeakGreenlet {
-        WeakGreenlet(Rc::downgrade(&self.0))
-    }
-
-    #[inline]
-    pub(crate) fn is_last_handle(&self) -> bool {
-        Rc::strong_count(&self.0) == 1
-    }
-
-    /// Whether both are the same greenlet.
-    #[inline]
-    pub fn is(&self, other: &AnyGreenlet) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// A number that no other greenlet of this OS thread has; 0 for the root.
-    #[inline]
-    pub fn id(&self) -> u64 {
-        self.0.fiber.id()
-    }
-
-    /// Its name, if it was given one.
-    pub fn name(&self) -> Option<&str> {
-        self.0.fiber.name()
-    }
-
-    /// Whether it has begun.
-    #[inline]
-    pub fn started(&self) -> bool {
-        self.0.fiber.is_started()
-    }
-
-    /// Whether it has ended.
-    #[inline]
-    pub fn dead(&self) -> bool {
-        self.0.fiber.is_finished()
-    }
-
-    /// Whether it is the running one.
-    pub fn is_current(&self) -> bool {
-        self.0.fiber.is_running()
-    }
-
-    /// Who goes on when it ends; `None` for the root.
-    pub fn parent(&self) -> Option<AnyGreenlet> {
-        self.0.parent.borrow().clone()
-    }
-
-    /// What it waits for, if it is parked.
-    pub fn waits_for(&self) -> Option<&'static str> {
-        self.0.parked.get().then(|| self.0.waits_for.get())
-    }
-}
-
-impl Clone for AnyGreenlet {
-    #[inline]
-    fn clone(&self) -> AnyGreenlet {
-        AnyGreenlet(Rc::clone(&self.0))
-    }
-}
-
-impl PartialEq for AnyGreenlet {
-    fn eq(&self, other: &AnyGreenlet) -> bool {
-        self.is(other)
-    }
-}
-
-impl Eq for AnyGreenlet {}
-
-impl Drop for AnyGreenlet {
-    #[inline]
-    fn drop(&mut self) {
-        if Rc::strong_count(&self.0) == 1 && self.0.is_suspended() {
-            unwind_dropped(AnyGreenlet(Rc::clone(&self.0)));
-        }
-    }
-}
-
-impl fmt::Debug for AnyGreenlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.started(), self.dead(), self.is_current(), self.waits_for()) {
-            (_, true, ..) => "dead",
-            (false, ..) => "not started",
-            (_, _, true, _) => "running",
-            (.., Some(waits_for)) if !waits_for.is_empty() => waits_for,
-            _ => "suspended",
-        };
-        write!(f, "{:?} {}", self.0.kind, self.id())?;
-        if let Some(name) = self.name() {
-            write!(f, " {name:?}")?;
-        }
-        write!(f, " ({state})")
-    }
-}
-
-/// A handle that does not keep its greenlet alive; see [`AnyGreenlet::downgrade`].
-#[derive(Clone)]
-pub struct WeakGreenlet(Weak<Node>);
-
-impl fmt::Debug for WeakGreenlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakGreenlet")
-    }
-}
-
-impl WeakGreenlet {
-    /// The greenlet, if it is still there.
-    pub fn upgrade(&self) -> Option<AnyGreenlet> {
-        self.0.upgrade().map(AnyGreenlet)
-    }
-}
-
-/// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
-const ANYTHING: usize = usize::MAX;
-
-/// Unwinds a suspended greenlet whose last handle was dropped. The running one is its parent for the while.
-#[cold]
-fn unwind_dropped(greenlet: AnyGreenlet) {
-    // If it does not end, or the OS thread has no hub any more, its stack is leaked with what lives on it.
-    State::try_with(|hub| {
-        if std::thread::panicking() {
-            return hub.abandon(greenlet.clone());
-        }
-        let me = hub.current();
-        hub.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
-        *greenlet.node().parent.borrow_mut() = Some(me.clone());
-        let mail = me.node().mail();
-        // An error may have come with the switch after which we look after what was abandoned; it is not this one's.
-        let (before, pending) = (mail.receives_at.replace(ANYTHING), mail.thrown.take());
-        hub.watch.will_throw();
-        hub.switch_to(&greenlet);
-        mail.receives_at.set(before);
-        // What came back is of no interest: a panic was reported by the panic hook.
-        mail.thrown.set(pending);
-    });
+    current()
 }
 
 /// Where a greenlet receives values of one type.
@@ -361,8 +120,8 @@ impl<T> fmt::Debug for Receiver<T> {
 
 /// The running greenlet's own side: it switches away and says what type comes back.
 ///
-/// A greenlet's body is given one. [`Current::here`] makes one anywhere, the root and green threads included. It is good
-/// on its own greenlet only.
+/// A greenlet's body is given one. [`Current::here`] makes one anywhere, the root and green threads included. It is
+/// good on its own greenlet only.
 pub struct Current<T> {
     /// The greenlet's own handle would keep it alive for ever, so it is looked up when it is needed.
     id: u64,
@@ -376,7 +135,7 @@ pub struct Current<T> {
 impl<T: 'static> Current<T> {
     /// A place where the running greenlet, whichever it is, receives values of type `T`.
     pub fn here() -> Current<T> {
-        let greenlet = getcurrent();
+        let greenlet = current();
         let port = Port::new();
         Current {
             receiver: Some(Receiver { greenlet: greenlet.clone(), port: Rc::clone(&port) }),
@@ -387,30 +146,32 @@ impl<T: 'static> Current<T> {
     fn of(greenlet: &AnyGreenlet, port: Rc<Port<T>>) -> Current<T> {
         let node = greenlet.node();
         let mail = Rc::clone(node.mail());
-        Current { id: greenlet.id(), in_hub: node.kind == Kind::Hub, mail, port, receiver: None }
+        Current { id: greenlet.id(), in_hub: node.kind.get() == Kind::Hub, mail, port, receiver: None }
     }
 
     /// The handle by which others switch to this place.
     ///
-    /// A handle that is kept on the greenlet's own stack keeps it alive; give it to others, or make it when it is needed.
+    /// A handle that is kept on the greenlet's own stack keeps it alive; give it to others, or make it when it is
+    /// needed.
     pub fn receiver(&self) -> Receiver<T> {
         match &self.receiver {
             Some(receiver) => receiver.clone(),
-            None => Receiver { greenlet: getcurrent(), port: Rc::clone(&self.port) },
+            None => Receiver { greenlet: current(), port: Rc::clone(&self.port) },
         }
     }
 
     /// Suspends the running greenlet and goes on with `target`, which receives `value`. Returns the next value that is
-    /// passed to this place. An unstarted target begins with the value as its argument. Switching to oneself returns the
-    /// value at once.
+    /// passed to this place. An unstarted target begins with the value as its argument. Switching to oneself returns
+    /// the value at once.
     ///
     /// # Errors
-    /// [`Error::Dead`] and [`Error::NotReceiving`] by the target, [`Error::NotCurrent`] and [`Error::Refused`] by the caller, all
-    /// before anything happens; else what was thrown in, or what a child ended with, by the time this greenlet goes on.
+    /// [`Error::Dead`] and [`Error::NotReceiving`] by the target, [`Error::NotCurrent`] and [`Error::Refused`] by the
+    /// caller, all before anything happens; else what was thrown in, or what a child ended with, by the time this
+    /// greenlet goes on.
     #[inline(always)]
     pub fn switch<U>(&self, target: &Receiver<U>, value: U) -> Result<T, Error> {
-        // Split so that the value and the result pass in registers: a `Result<T, Error>` that is built in one function and copied
-        // in another costs more than the switch.
+        // Split so that the value and the result pass in registers: a `Result<T, Error>` that is built in one function
+        // and copied in another costs more than the switch.
         if let Some(misuse) = self.refuses(target) {
             return Err(misuse.into());
         }
@@ -432,69 +193,70 @@ impl<T: 'static> Current<T> {
         self.refuses_here()
     }
 
-    /// Suspends the running greenlet and goes on with `target`, whose switch returns `error`. A target that has not begun dies
-    /// at once, and the error goes to its parent. One that is dead passes it to its parent, except that throwing
-    /// [`Error::Exit`] at it returns that at once. [`Error::Exit`] unwinds the target.
+    /// Suspends the running greenlet and goes on with `target`, whose switch returns `error`. A target that has not
+    /// begun dies at once, and the error goes to its parent. One that is dead passes it to its parent, except that
+    /// throwing [`Error::Exit`] at it returns that at once. [`Error::Exit`] unwinds the target.
     ///
     /// # Errors
     /// As [`Current::switch`]. [`Error::NotReceiving`] for a green thread that waits in the hub: see
     /// [`GreenThread::kill`](crate::GreenThread::kill).
     pub fn throw(&self, target: &AnyGreenlet, error: Error) -> Result<T, Error> {
-        with_hub(|hub| {
-            if let Some(misuse) = self.refuses_here() {
-                return Err(misuse.into());
+        let next = self.throw_into(target, error)?;
+        self.go(&next);
+        self.port.value.take().ok_or_else(what_came)
+    }
+
+    /// Leaves the error where its receiver finds it; returns who that is.
+    fn throw_into(&self, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
+        if let Some(misuse) = self.refuses_here() {
+            return Err(misuse.into());
+        }
+        let runtime = here();
+        let node = target.node();
+        let exit = matches!(error, Error::Exit);
+        if node.fiber.is_finished() && exit {
+            return Err(Error::Exit);
+        }
+        if node.fiber.is_running() {
+            if exit {
+                resume_unwind(Box::new(GreenletExit));
             }
-            let node = target.node();
-            let exit = matches!(error, Error::Exit);
-            if node.fiber.is_finished() && exit {
-                return Err(Error::Exit);
-            }
-            if node.fiber.is_running() {
-                if exit {
-                    resume_unwind(Box::new(GreenletExit));
-                }
-                return Err(error);
-            }
-            self.mail.receives_at.set(self.port.address());
-            let next = if node.fiber.is_finished() || node.fiber.cancel() {
-                pass_up(hub, target.parent(), error)
-            } else if node.receives_at() == 0 {
-                self.mail.receives_at.set(0);
-                return Err(Error::NotReceiving);
+            return Err(error);
+        }
+        self.mail.receives_at.set(self.port.address());
+        let next = if node.fiber.is_finished() || node.fiber.cancel() {
+            pass_up(runtime, target.parent(), error)
+        } else if node.receives_at() == 0 {
+            self.mail.receives_at.set(0);
+            return Err(Error::NotReceiving);
+        } else {
+            if exit {
+                runtime.change_interrupts(target, |interrupts| interrupts.killed = true);
             } else {
-                if exit {
-                    hub.change_interrupts(target, |interrupts| interrupts.killed = true);
-                } else {
-                    node.mail().thrown.set(Some(Box::new(error)));
-                }
-                target.clone()
-            };
-            if hub.watch.is_on() {
-                hub.watch.will_throw();
+                node.mail().thrown.set(Some(Box::new(error)));
             }
-            Ok(next)
-        })
-        .and_then(|next| {
-            self.go(&next);
-            self.port.value.take().ok_or_else(what_came)
-        })
+            target.clone()
+        };
+        if runtime.watch.is_on() {
+            runtime.watch.will_throw();
+        }
+        Ok(next)
     }
 
     #[inline]
     fn refuses_here(&self) -> Option<Misuse> {
-        with_hub(|hub| {
-            if hub.current_id() != self.id {
-                return Some(Misuse::NotCurrent);
-            }
-            if std::thread::panicking() {
-                return Some(Misuse::Panicking);
-            }
-            if self.in_hub {
-                return Some(Misuse::InHub);
-            }
-            let _ = check_interrupts(hub);
-            None
-        })
+        let runtime = here();
+        if runtime.current_id() != self.id {
+            return Some(if runtime.has_ended() { Misuse::ThreadEnding } else { Misuse::NotCurrent });
+        }
+        if std::thread::panicking() {
+            return Some(Misuse::Panicking);
+        }
+        if self.in_hub {
+            return Some(Misuse::InHub);
+        }
+        let _ = runtime.check_interrupts();
+        None
     }
 
     /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
@@ -514,6 +276,7 @@ enum Misuse {
     NotCurrent,
     Panicking,
     InHub,
+    ThreadEnding,
 }
 
 impl From<Misuse> for Error {
@@ -525,6 +288,7 @@ impl From<Misuse> for Error {
             Misuse::NotCurrent => Error::NotCurrent,
             Misuse::Panicking => Error::Refused(Refused::Panicking),
             Misuse::InHub => Error::Refused(Refused::InHub),
+            Misuse::ThreadEnding => Error::Refused(Refused::ThreadEnding),
         }
     }
 }
@@ -532,7 +296,7 @@ impl From<Misuse> for Error {
 /// What came instead of a value. Unwinds if the running greenlet was killed.
 #[cold]
 fn what_came() -> Error {
-    let me = getcurrent();
+    let me = current();
     match me.node().mail().thrown.take() {
         Some(error) => *error,
         None if me.node().interrupts.get().killed => {
@@ -556,8 +320,8 @@ pub struct Greenlet<In, Out> {
 }
 
 impl<In: 'static, Out: 'static> Greenlet<In, Out> {
-    /// A greenlet that will run `body` when it is first switched to, with the value passed to it. `parent` receives what it
-    /// returns. Its stack is of the [default size](crate::Builder::stack_size).
+    /// A greenlet that will run `body` when it is first switched to, with the value passed to it. `parent` receives
+    /// what it returns. Its stack is of the [default size](crate::Builder::stack_size).
     ///
     /// # Panics
     /// When there is no memory for the stack; [`Greenlet::with_stack_size`] returns that as an error.
@@ -584,7 +348,7 @@ impl<In: 'static, Out: 'static> Greenlet<In, Out> {
             let (port, parent_port) = (Rc::clone(&port), Rc::clone(&parent_port));
             Fiber::new(Stack::new(size)?, move || run(port, &parent_port, body))
         };
-        let greenlet = AnyGreenlet(Node::new(fiber, Kind::Greenlet, Some(parent.greenlet)));
+        let greenlet = AnyGreenlet::from_node(Node::new(fiber, Kind::Greenlet, Some(parent.greenlet)));
         Ok(Greenlet { receiver: Receiver { greenlet, port }, parent: parent_port })
     }
 
@@ -628,8 +392,16 @@ impl<In, Out> fmt::Debug for Greenlet<In, Out> {
     }
 }
 
-/// What can be a parent: anything that receives.
-pub trait AsReceiver<T> {
+mod sealed {
+    pub trait Sealed<T> {}
+
+    impl<T> Sealed<T> for super::Receiver<T> {}
+    impl<T> Sealed<T> for super::Current<T> {}
+    impl<In, Out> Sealed<In> for super::Greenlet<In, Out> {}
+}
+
+/// What can be a parent: anything of this module that receives. It is implemented here only.
+pub trait AsReceiver<T>: sealed::Sealed<T> {
     /// As a receiver.
     fn as_receiver(&self) -> Receiver<T>;
 }
@@ -658,33 +430,30 @@ fn run<In: 'static, Out: 'static>(
     parent_port: &RefCell<Rc<Port<Out>>>,
     body: impl FnOnce(&Current<In>, In) -> Result<Out, Error>,
 ) -> Rc<Node> {
-    let current = with_hub(|hub| {
-        if hub.is_unusual() {
-            hub.see_to_unusual();
-        }
-        hub.with_current(|me| Current::of(me, port))
-    });
+    let runtime = here();
+    if runtime.is_unusual() {
+        runtime.see_to_unusual();
+    }
+    let current = runtime.with_current(|me| Current::of(me, port));
     let first = current.port.value.take().expect("it begins by a switch with a value");
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&current, first)));
     drop(current);
-    with_hub(|hub| {
-        let me = hub.current();
-        hub.retire(&me);
-        let parent = me.parent();
-        let next = match outcome {
-            Ok(Ok(value)) => pass_value(hub, parent, &parent_port.borrow().clone(), value),
-            Ok(Err(error)) => pass_up(hub, parent, error),
-            Err(payload) if payload.is::<GreenletExit>() => pass_up(hub, parent, Error::Exit),
-            Err(payload) => pass_up(hub, parent, Error::Panicked(payload)),
-        };
-        drop(me);
-        hub.set_current(&next);
-        next.into_node()
-    })
+    let me = runtime.current();
+    runtime.retire(&me);
+    let parent = me.parent();
+    let next = match outcome {
+        Ok(Ok(value)) => pass_value(runtime, parent, &parent_port.borrow().clone(), value),
+        Ok(Err(error)) => pass_up(runtime, parent, error),
+        Err(payload) if payload.is::<GreenletExit>() => pass_up(runtime, parent, Error::Exit),
+        Err(payload) => pass_up(runtime, parent, Error::Panicked(Panic::new(payload))),
+    };
+    drop(me);
+    runtime.set_current(&next);
+    next.into_node()
 }
 
 /// Gives a value to a parent that waits for it at `port`, and returns who goes on.
-fn pass_value<T>(hub: &State, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
+fn pass_value<T>(runtime: &'static Runtime, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
     if let Some(parent) = &parent {
         let node = parent.node();
         let receives_at = node.receives_at();
@@ -696,14 +465,14 @@ fn pass_value<T>(hub: &State, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, v
             return parent.clone();
         }
     }
-    pass_up(hub, parent, Error::Unreceived)
+    pass_up(runtime, parent, Error::Unreceived)
 }
 
 /// Gives an error to the first of a chain of parents that can take it, and returns who goes on.
-fn pass_up(hub: &State, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGreenlet {
+fn pass_up(runtime: &'static Runtime, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGreenlet {
     while let Some(greenlet) = parent {
         let node = greenlet.node();
-        if node.kind == Kind::Hub {
+        if node.kind.get() == Kind::Hub {
             break;
         }
         if !node.fiber.is_finished() && !node.fiber.cancel() && node.receives_at() != 0 {
@@ -714,7 +483,9 @@ fn pass_up(hub: &State, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGre
     }
     match error {
         Error::Exit => {}
-        error => eprintln!("greenloom: a greenlet ended, and nobody up its parents takes the error: {error}"),
+        error => {
+            runtime.watch.warn(format_args!("a greenlet ended, and nobody up its parents takes the error: {error}"))
+        }
     }
-    hub.hub().clone()
+    runtime.loop_greenlet().clone()
 }

@@ -1,7 +1,7 @@
 //! More than one hub: one on each of n OS threads, with `Send` work handed between them.
 //!
-//! Green threads do not migrate, so spreading work is a choice the program makes: hand it to [a hub](HubHandle::spawn), or to
-//! [the next one](Hubs::spawn).
+//! Green threads do not migrate, so spreading work is a choice the program makes: hand it to [a hub](HubHandle::spawn),
+//! or to [the next one](Hubs::spawn).
 
 use std::fmt;
 use std::io;
@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use crate::hub::{HubHandle, State, get_hub, try_get_hub, with_hub};
-use crate::park::{Waker, park};
-use crate::thread::{JoinError, spawn_n};
+use crate::green_thread::spawn_n;
+use crate::hub::{HubHandle, try_current};
+use crate::runtime::error::JoinError;
+use crate::runtime::here;
+use crate::runtime::park::{Waker, park};
+use crate::runtime::state::Runtime;
 
 /// Hubs on OS threads of their own. Dropping it stops them.
 ///
@@ -77,11 +80,11 @@ impl Hubs {
             let stop = Arc::new(Stop::default());
             let stopped = Arc::clone(&stop);
             let thread = std::thread::Builder::new().name(format!("hub-{number}")).spawn(move || {
-                let hub = try_get_hub().map(|hub| hub.handle());
+                let hub = try_current().map(|hub| hub.handle());
                 let made = hub.is_ok();
                 if sender.send(hub).is_ok() && made {
                     stopped.wait();
-                    with_hub(State::kill_all);
+                    here().kill_all();
                 }
             })?;
             let handle = receiver.recv().map_err(|_| io::Error::other("the hub's OS thread ended"))??;
@@ -154,17 +157,17 @@ impl fmt::Debug for Hubs {
 }
 
 /// The outcome of something that another hub does, and who waits for it.
-struct Packet<T> {
-    state: Mutex<PacketState<T>>,
+struct Answer<T> {
+    state: Mutex<AnswerState<T>>,
 }
 
-struct PacketState<T> {
+struct AnswerState<T> {
     result: Option<Result<T, JoinError>>,
     waiter: Option<Waker>,
 }
 
 /// The other hub's end of a [`Remote`]. Dropped without an answer, it says that there will be none.
-struct Reply<T>(Option<Arc<Packet<T>>>);
+struct Reply<T>(Option<Arc<Answer<T>>>);
 
 impl<T> Reply<T> {
     fn send(mut self, result: Result<T, JoinError>) {
@@ -172,9 +175,9 @@ impl<T> Reply<T> {
     }
 
     fn put(&mut self, result: Result<T, JoinError>) {
-        if let Some(packet) = self.0.take() {
+        if let Some(answer) = self.0.take() {
             let waiter = {
-                let mut state = lock(&packet.state);
+                let mut state = lock(&answer.state);
                 state.result = Some(result);
                 state.waiter.take()
             };
@@ -192,22 +195,22 @@ impl<T> Drop for Reply<T> {
 }
 
 impl HubHandle {
-    /// Starts a green thread in that hub, from any OS thread. If the hub has ended, or ends before the green thread does, waiting
-    /// for it says [`JoinError::Killed`].
+    /// Starts a green thread in that hub, from any OS thread. If the hub has ended, or ends before the green thread
+    /// does, waiting for it says [`JoinError::Killed`].
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Remote<T> {
-        let packet = Arc::new(Packet { state: Mutex::new(PacketState { result: None, waiter: None }) });
-        let reply = Reply(Some(Arc::clone(&packet)));
+        let answer = Arc::new(Answer { state: Mutex::new(AnswerState { result: None, waiter: None }) });
+        let reply = Reply(Some(Arc::clone(&answer)));
         // If the hub is gone the message is dropped, and with it the reply.
         let _ = self.schedule(move || {
             spawn_n(move || reply.send(catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload)));
         });
-        Remote { packet }
+        Remote { answer }
     }
 }
 
 /// A green thread in another hub.
 pub struct Remote<T> {
-    packet: Arc<Packet<T>>,
+    answer: Arc<Answer<T>>,
 }
 
 impl<T> Remote<T> {
@@ -216,34 +219,33 @@ impl<T> Remote<T> {
     /// # Errors
     /// [`JoinError`]: its panic; that it was killed, or its hub ended.
     pub fn wait(self) -> Result<T, JoinError> {
-        struct Owed(&'static State);
+        struct Owed(&'static Runtime);
         impl Drop for Owed {
             fn drop(&mut self) {
                 self.0.add_outstanding(-1);
             }
         }
-        let state = get_hub().state();
-        state.add_outstanding(1);
-        let _owed = Owed(state);
+        let runtime = here();
+        runtime.add_outstanding(1);
+        let _owed = Owed(runtime);
         loop {
-            if let Some(result) = lock(&self.packet.state).result.take() {
+            if let Some(result) = lock(&self.answer.state).result.take() {
                 return result;
             }
             park("green thread of another hub", |waker| {
-                let mut packet = lock(&self.packet.state);
-                packet.waiter = Some(waker);
-                if packet.result.is_some() {
+                let mut answer = lock(&self.answer.state);
+                answer.waiter = Some(waker);
+                if answer.result.is_some() {
                     // It came between the look and the announcement.
                     waker.wake();
                 }
-            })
-            .map_err(JoinError::Refused)?;
+            })?;
         }
     }
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        lock(&self.packet.state).result.is_some()
+        lock(&self.answer.state).result.is_some()
     }
 }
 

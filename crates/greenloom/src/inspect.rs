@@ -4,8 +4,8 @@ use std::fmt;
 
 pub use fiber::{PoolStats, pool_stats};
 
-use crate::greenlet::AnyGreenlet;
-use crate::hub::with_hub;
+use crate::runtime::here;
+use crate::runtime::node::AnyGreenlet;
 
 /// A greenlet at the moment it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +66,11 @@ impl fmt::Display for GreenletInfo {
 /// # Ok::<(), greenloom::SpawnError>(())
 /// ```
 pub fn green_threads() -> Vec<GreenletInfo> {
-    with_hub(|hub| hub.enrolled()).iter().map(info).collect()
+    here().enrolled().iter().map(info).collect()
 }
 
-/// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green threads left when
-/// their OS thread ended, and greenlets that refused to end.
+/// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green
+/// threads left when their OS thread ended, and greenlets that refused to end.
 ///
 /// ```
 /// assert_eq!(greenloom::inspect::leaked_stacks(), 0);
@@ -82,7 +82,7 @@ pub fn leaked_stacks() -> usize {
 fn info(greenlet: &AnyGreenlet) -> GreenletInfo {
     let state = match greenlet.waits_for() {
         Some(what) => GreenletState::Waiting(what),
-        None if !greenlet.started() => GreenletState::NotStarted,
+        None if !greenlet.is_started() => GreenletState::NotStarted,
         None if greenlet.is_current() => GreenletState::Running,
         None => GreenletState::Suspended,
     };

@@ -1,7 +1,7 @@
 //! Green threads for Rust: code that reads as if it blocked, and runs as an event loop.
 //!
-//! A green thread costs one page of memory and some tens of nanoseconds to make. It runs on a stack of its own, so anything
-//! may block anywhere, without `async`, and every library that is generic over [`Read`](std::io::Read) and
+//! A green thread costs one page of memory and some tens of nanoseconds to make. It runs on a stack of its own, so
+//! anything may block anywhere, without `async`, and every library that is generic over [`Read`](std::io::Read) and
 //! [`Write`](std::io::Write) works unchanged. Blocking suspends the green thread alone; its OS thread goes on with the
 //! next one that is ready.
 //!
@@ -21,13 +21,13 @@
 //!
 //! # The rules
 //!
-//! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and lock
-//!   guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
-//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run. What
-//!   blocks in std stops the whole OS thread: hand it to [`blocking`].
+//! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and
+//!   lock guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
+//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run.
+//!   What blocks in std stops the whole OS thread: hand it to [`blocking`].
 //! - **Kill and timeout unwind.** A killed green thread unwinds from where it is parked, and its destructors run.
-//! - **A failure stays where it happened.** A panic in a green thread is an error for whoever [waits](GreenThread::wait) for
-//!   it; the hub goes on. It needs `panic = "unwind"`, the default.
+//! - **A failure stays where it happened.** A panic in a green thread is an error for whoever
+//!   [waits](GreenThread::wait) for it; the hub goes on. It needs `panic = "unwind"`, the default.
 //!
 //! # Where things are
 //!
@@ -35,7 +35,7 @@
 //! |---|---|
 //! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
-//! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; waiting for several; bounded concurrency |
+//! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
 //! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
@@ -43,6 +43,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 pub mod blocking;
 pub mod greenlet;
@@ -60,23 +61,24 @@ pub mod signal;
 pub mod sync;
 pub mod testing;
 
+mod builder;
+mod green_thread;
 mod hubs;
-mod node;
-mod park;
+mod packet;
+mod runtime;
 mod scope;
-mod thread;
+mod sleep;
 mod timeout;
-mod wait_list;
 
+pub use builder::Builder;
+pub use green_thread::{GreenThread, LinkId, spawn, spawn_after, spawn_after_local, spawn_n};
 pub use greenlet::getcurrent;
 pub use hub::{Hub, HubHandle, get_hub};
 pub use hubs::{Hubs, Remote};
-pub use park::Refused;
+pub use runtime::error::{JoinError, Panic, Refused, SpawnError, StackError};
+pub use runtime::stack_size::default_stack_size;
 pub use scope::{Scope, ScopedThread, scope};
-pub use thread::{
-    Builder, GreenThread, JoinError, LinkId, SpawnError, default_stack_size, sleep, spawn, spawn_after,
-    spawn_after_local, spawn_n, yield_now,
-};
+pub use sleep::{sleep, yield_now};
 pub use timeout::{Elapsed, timeout};
 
 /// The code in the README and in the guides compiles and runs.

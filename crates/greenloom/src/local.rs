@@ -4,10 +4,11 @@ use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::hub::with_hub;
-use crate::node::Extra;
+use crate::runtime::here;
+use crate::runtime::node::Extra;
 
-/// A static with a value of its own in each green thread, made when it is first used there and dropped when the green thread ends.
+/// A static with a value of its own in each green thread, made when it is first used there and dropped when the green
+/// thread ends.
 ///
 /// Semantics: eventlet's `corolocal.local`, in the shape of [`std::thread::LocalKey`].
 ///
@@ -36,7 +37,7 @@ impl<T: 'static> Local<T> {
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         // Statics have addresses of their own, so this is a name.
         let key = std::ptr::from_ref(self).addr();
-        let me = with_hub(|hub| hub.current());
+        let me = here().current();
         let found = me.node().extra.borrow().as_ref().and_then(|extra| extra.locals.get(&key).cloned());
         let value = found.unwrap_or_else(|| {
             // `init` may use locals itself, so nothing is borrowed meanwhile.

@@ -15,7 +15,8 @@ use std::io;
 
 use hub::Direction;
 
-use crate::net::source::{Source, Stream, io_type};
+use crate::net::io_type::io_type;
+use crate::net::source::{Short, Source, Stream};
 
 /// A pipe that is closed when a program is executed. What is written to one end is read from the other.
 ///
@@ -35,7 +36,8 @@ pub struct Reader {
 
 io_type!(Reader(io::PipeReader): Read);
 
-/// The end of a pipe that is written. Mirrors [`std::io::PipeWriter`]. Writing when nobody reads any more fails as `BrokenPipe`.
+/// The end of a pipe that is written. Mirrors [`std::io::PipeWriter`]. Writing when nobody reads any more fails as
+/// `BrokenPipe`.
 pub struct Writer {
     source: Source<io::PipeWriter>,
 }
@@ -43,9 +45,9 @@ pub struct Writer {
 io_type!(Writer(io::PipeWriter): Write);
 
 impl Stream for io::PipeReader {
-    const SHORT_MEANS_WAIT: bool = false;
+    const SHORT: Short = Short::MeansNothing;
 }
 
 impl Stream for io::PipeWriter {
-    const SHORT_MEANS_WAIT: bool = false;
+    const SHORT: Short = Short::MeansNothing;
 }

@@ -6,10 +6,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use crate::greenlet::getcurrent;
-use crate::hub::with_hub;
+use crate::green_thread::{GreenThread, spawn, spawn_n};
+use crate::runtime::error::{JoinError, is_interrupt};
+use crate::runtime::here;
 use crate::sync::{Semaphore, WaitGroup};
-use crate::thread::{GreenThread, JoinError, is_interrupt, spawn};
 
 /// Runs green threads, at most `size` at a time. Clones are the same pool.
 ///
@@ -43,7 +43,8 @@ struct Inner {
     members: RefCell<HashSet<u64>>,
 }
 
-/// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its own.
+/// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its
+/// own.
 fn run_inline<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         if is_interrupt(payload.as_ref()) {
@@ -53,7 +54,8 @@ fn run_inline<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
     })
 }
 
-/// A place in the pool, given back when it is dropped: when its green thread has ended, or when it is cancelled unstarted.
+/// A place in the pool, given back when it is dropped: when its green thread has ended, or when it is cancelled
+/// unstarted.
 struct Place(Rc<Inner>);
 
 impl Drop for Place {
@@ -71,7 +73,7 @@ struct Member<'a>(&'a Inner, u64);
 
 impl<'a> Member<'a> {
     fn enter(inner: &'a Inner) -> Member<'a> {
-        let id = getcurrent().id();
+        let id = here().current_id();
         inner.members.borrow_mut().insert(id);
         Member(inner, id)
     }
@@ -97,8 +99,8 @@ impl GreenPool {
         }
     }
 
-    /// Starts a green thread; parks first, as long as the pool is full. Called from inside a full pool, it runs `f` at once in the calling
-    /// green thread, which could otherwise wait for itself.
+    /// Starts a green thread; parks first, as long as the pool is full. Called from inside a full pool, it runs `f` at
+    /// once in the calling green thread, which could otherwise wait for itself.
     ///
     /// # Panics
     /// Where waiting is not possible, and as [`spawn`].
@@ -124,7 +126,7 @@ impl GreenPool {
             return;
         }
         let place = self.take_place();
-        crate::thread::spawn_n(move || {
+        spawn_n(move || {
             let _member = Member::enter(&place.0);
             f();
         });
@@ -136,7 +138,7 @@ impl GreenPool {
 
     fn is_member(&self) -> bool {
         let members = self.inner.members.borrow();
-        !members.is_empty() && members.contains(&with_hub(|hub| hub.current_id()))
+        !members.is_empty() && members.contains(&here().current_id())
     }
 
     fn take_place(&self) -> Place {
@@ -145,18 +147,21 @@ impl GreenPool {
         Place(Rc::clone(&self.inner))
     }
 
-    /// Parks until no green thread runs in it.
+    /// Parks until no green thread runs in it. Returns at once when the OS thread is ending and its hub has: those that
+    /// are left never go on.
     ///
     /// # Panics
     /// When it is called from inside the pool: it would wait for itself. Where waiting is not possible.
     pub fn waitall(&self) {
         assert!(!self.is_member(), "waitall was called from a green thread of the pool: it would wait for itself");
-        self.inner.group.wait();
+        if !here().has_ended() {
+            self.inner.group.wait();
+        }
     }
 
-    /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items are taken and
-    /// green threads started as results are asked for, at most [`size`](GreenPool::size) ahead. While others fill the pool, it waits
-    /// for a place only if it has no result to wait for.
+    /// Calls `f` for each item, in green threads of the pool, and returns the results in the order of the items. Items
+    /// are taken and green threads started as results are asked for, at most [`size`](GreenPool::size) ahead. While
+    /// others fill the pool, it waits for a place only if it has no result to wait for.
     pub fn imap<I, T, R>(&self, f: impl Fn(T) -> R + 'static, items: I) -> IMap<I::IntoIter, T, R>
     where
         I: IntoIterator<Item = T>,
@@ -182,8 +187,8 @@ impl GreenPool {
         self.inner.size.get()
     }
 
-    /// Changes the number of places. If there are more, those who wait for one get one; if there are fewer, green threads that run
-    /// too many run on, and their places go when they end.
+    /// Changes the number of places. If there are more, those who wait for one get one; if there are fewer, green
+    /// threads that run too many run on, and their places go when they end.
     pub fn resize(&self, size: usize) {
         let inner = &self.inner;
         let before = inner.size.replace(size);
@@ -225,6 +230,7 @@ impl fmt::Debug for GreenPool {
 }
 
 /// The results of [`GreenPool::imap`]; asking for one parks until it is there. A panic is an `Err` in its place.
+#[must_use = "iterators are lazy: green threads start as results are asked for"]
 pub struct IMap<I, T, R> {
     pool: GreenPool,
     f: Rc<dyn Fn(T) -> R>,

@@ -8,8 +8,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! The end is learnt from a pidfd; where the system gives none, an OS thread of the [blocking pool](crate::blocking) waits
-//! for it.
+//! The end is learnt from a pidfd; where the system gives none, an OS thread of the [blocking pool](crate::blocking)
+//! waits for it.
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -181,8 +181,8 @@ impl Child {
         self.std.id()
     }
 
-    /// Closes its input and parks until it has ended. Its output is not read: one that writes more than a pipe holds waits, too;
-    /// see [`Child::wait_with_output`].
+    /// Closes its input and parks until it has ended. Its output is not read: one that writes more than a pipe holds
+    /// waits, too; see [`Child::wait_with_output`].
     ///
     /// # Errors
     /// Those of `waitid`.
@@ -210,7 +210,8 @@ impl Child {
         self.std.try_wait()
     }
 
-    /// Closes its input, reads its output and its errors side by side as far as they are piped, and parks until it has ended.
+    /// Closes its input, reads its output and its errors side by side as far as they are piped, and parks until it has
+    /// ended.
     ///
     /// # Errors
     /// Those of reading and of [`Child::wait`].

@@ -5,16 +5,19 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use crate::greenlet::AnyGreenlet;
-use crate::hub::{State, with_hub};
-use crate::park::{Waker, check_interrupts, prepare_shielded};
-use crate::thread::{Builder, GreenThread, JoinError, Packet, SpawnError, kill, run_into};
+use crate::builder::Builder;
+use crate::green_thread::GreenThread;
+use crate::packet::{Packet, run_into};
+use crate::runtime::error::{JoinError, SpawnError};
+use crate::runtime::here;
+use crate::runtime::node::AnyGreenlet;
+use crate::runtime::park::{Waker, prepare_shielded};
 
-/// Runs `body`, in which [`Scope::spawn`] starts green threads that may borrow what lives outside of it, and returns when they all have
-/// ended.
+/// Runs `body`, in which [`Scope::spawn`] starts green threads that may borrow what lives outside of it, and returns
+/// when they all have ended.
 ///
-/// If `body` panics, or its green thread is killed or timed out meanwhile, the green threads of the scope are killed; it is
-/// still waited for their end, since they borrow.
+/// If `body` panics, or its green thread is killed or timed out meanwhile, the green threads of the scope are killed;
+/// it is still waited for their end, since they borrow.
 ///
 /// Semantics: [`std::thread::scope`], with cancellation.
 ///
@@ -53,9 +56,7 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -
     );
     if shared.cut_short.get() {
         // Now that nobody borrows any more, it may unwind.
-        with_hub(|hub| {
-            let _ = check_interrupts(hub);
-        });
+        let _ = here().check_interrupts();
     }
     value
 }
@@ -78,7 +79,7 @@ struct Shared {
 impl Shared {
     /// Parks until one of the scope's green threads has ended. Does not unwind.
     fn wait(&self) {
-        let interrupted = with_hub(State::is_current_interrupted);
+        let interrupted = here().is_current_interrupted();
         if interrupted && !self.threads.borrow().is_empty() {
             // Whoever is killed must not have to wait for what others would still like to do.
             self.cut_short.set(true);
@@ -96,7 +97,7 @@ impl Shared {
     fn kill(&self) {
         for thread in self.threads.take() {
             if !thread.node().fiber.cancel() {
-                with_hub(|hub| kill(hub, &thread, true));
+                here().kill_shielded(&thread);
             }
         }
     }
@@ -144,7 +145,7 @@ impl<'scope> Scope<'scope, '_> {
             let _ended = ended;
             closure.run();
         })?;
-        self.shared.threads.borrow_mut().retain(|thread| !thread.dead());
+        self.shared.threads.borrow_mut().retain(|thread| !thread.is_dead());
         self.shared.threads.borrow_mut().push(thread.greenlet().clone());
         Ok(ScopedThread { thread, packet, scope: std::marker::PhantomData })
     }
@@ -178,8 +179,13 @@ impl<T> ScopedThread<'_, T> {
     }
 
     /// Whether it has ended.
+    pub fn is_dead(&self) -> bool {
+        self.thread.is_dead()
+    }
+
+    /// The same as [`is_dead`](ScopedThread::is_dead), by the name it has in eventlet.
     pub fn dead(&self) -> bool {
-        self.thread.dead()
+        self.is_dead()
     }
 
     /// Lets `waker`, if there is one by then, be used when it has ended.

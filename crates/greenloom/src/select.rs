@@ -24,23 +24,23 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::park::{Waker, prepare};
 use crate::queue::{Order, QueueOf, Reason};
+use crate::runtime::line::{Claim, Place, Registered, deadline};
+use crate::runtime::park::{Waker, prepare};
 use crate::sync::{Event, EventError};
-use crate::wait_list::{Claim, Registered, WaiterKey, deadline};
 
 /// A choice between several things to wait for; see the [module](self). Built anew for each wait.
 ///
-/// What is there already is taken in the order in which the arms were added; else the first that comes is. An item is taken
-/// from one queue only, and a select that is killed or times out gives an item that was handed to it back.
+/// What is there already is taken in the order in which the arms were added; else the first that comes is. An item is
+/// taken from one queue only, and a select that is killed or times out gives an item that was handed to it back.
 #[must_use = "a select does nothing until it waits"]
 pub struct Select<'a, R> {
     arms: Vec<Box<dyn Arm<R> + 'a>>,
     timeout: Option<(Duration, Box<dyn FnOnce() -> R + 'a>)>,
 }
 
-/// One of the things that are waited for. What it gets it keeps until it is concluded, when all lines were left: what is made of it may
-/// take its time.
+/// One of the things that are waited for. What it gets it keeps until it is concluded, when all lines were left: what
+/// is made of it may take its time.
 trait Arm<R> {
     /// Takes what is there, or queues for it.
     fn register(&mut self, waker: Waker, claim: &Claim) -> Registered<()>;
@@ -59,7 +59,7 @@ trait Arm<R> {
 struct Then<T, F> {
     got: Option<T>,
     then: Option<F>,
-    key: Option<WaiterKey>,
+    key: Option<Place>,
 }
 
 impl<T, R, F: FnOnce(T) -> R> Then<T, F> {

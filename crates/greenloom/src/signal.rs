@@ -1,7 +1,7 @@
 //! Signals that a green thread waits for, such as Ctrl-C.
 //!
-//! While somebody asks for a signal it does nothing else; as long as nobody has asked, and when nobody does any more, it
-//! does what it does by default.
+//! While somebody asks for a signal it does nothing else; as long as nobody has asked, and when nobody does any more,
+//! it does what it does by default.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,8 +77,8 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// Parks until Ctrl-C. It is asked for from the call on; a program that shall not be ended by one that comes earlier makes
-/// [`Signals`] at its start.
+/// Parks until Ctrl-C. It is asked for from the call on; a program that shall not be ended by one that comes earlier
+/// makes [`Signals`] at its start.
 ///
 /// # Errors
 /// Those of [`Signals::new`] and [`Signals::wait`].
@@ -106,6 +106,7 @@ pub fn ctrl_c() -> io::Result<()> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "signals are asked for as long as it lives"]
 pub struct Signals {
     asked: Vec<Asked>,
     /// Gets a byte with each signal.
@@ -116,8 +117,8 @@ impl Signals {
     /// Asks for signals.
     ///
     /// # Errors
-    /// `InvalidInput` for one that cannot be waited for (`SIGKILL`, `SIGSTOP`, `SIGSEGV`, `SIGILL`, `SIGFPE`) or is none; too
-    /// many open files.
+    /// `InvalidInput` for one that cannot be waited for (`SIGKILL`, `SIGSTOP`, `SIGSEGV`, `SIGILL`, `SIGFPE`) or is
+    /// none; too many open files.
     pub fn new(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
         let (bell, ringer) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
@@ -125,8 +126,9 @@ impl Signals {
         Ok(Signals { asked, bell: Source::new(bell) })
     }
 
-    /// Parks until one of the signals arrives, or returns one that has arrived since the last call. The same signal several
-    /// times before it is waited for counts once, as the system has it; different ones come in the order they were asked for.
+    /// Parks until one of the signals arrives, or returns one that has arrived since the last call. The same signal
+    /// several times before it is waited for counts once, as the system has it; different ones come in the order they
+    /// were asked for.
     ///
     /// # Errors
     /// `ResourceBusy` when another green thread waits on the same `Signals`.

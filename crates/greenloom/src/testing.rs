@@ -2,10 +2,11 @@
 //!
 //! A [`Simulation`] runs a function in a green thread of a fresh hub on an OS thread of its own. There
 //!
-//! - **time is virtual**: it stands still while anything can run and jumps to the next timer when nothing can, so a program that
-//!   sleeps for an hour is tested in microseconds. Real I/O that is ready is taken before time jumps;
-//! - **the schedule can be chosen by a seed**: among the green threads that are ready, the next is picked by a generator that
-//!   the seed starts. The same seed gives the same schedule. [`explore`] runs many seeds and prints the one that fails;
+//! - **time is virtual**: it stands still while anything can run and jumps to the next timer when nothing can, so a
+//!   program that sleeps for an hour is tested in microseconds. Real I/O that is ready is taken before time jumps;
+//! - **the schedule can be chosen by a seed**: among the green threads that are ready, the next is picked by a
+//!   generator that the seed starts. The same seed gives the same schedule. [`explore`] runs many seeds and prints the
+//!   one that fails;
 //! - **a deadlock is an error**: with nothing ready, no timer and no I/O to wait for, the simulation ends and
 //!   [says](Deadlock) who waits for what.
 //!
@@ -31,10 +32,12 @@ use std::time::Duration;
 
 use hub::{Choose, Clock, Others, Time};
 
-use crate::hub::{State, now, with_hub};
+use crate::builder::Builder;
+use crate::hub::now;
 use crate::inspect::{GreenletInfo, green_threads};
-use crate::park::{Waker, park};
-use crate::thread::{Builder, JoinError};
+use crate::runtime::error::JoinError;
+use crate::runtime::here;
+use crate::runtime::park::{Waker, park};
 
 /// A clock that moves when it is told to.
 ///
@@ -98,6 +101,7 @@ impl Choose for Seeded {
 
 /// Nothing could happen any more, and the function had not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deadlock {
     /// Who waits, and for what.
     pub waiting: Vec<GreenletInfo>,
@@ -124,6 +128,7 @@ impl std::error::Error for Deadlock {}
 
 /// How to run a test; see the [module](self).
 #[derive(Clone, Debug, Default)]
+#[must_use = "a simulation does nothing until it runs"]
 pub struct Simulation {
     seed: Option<u64>,
     other_threads: bool,
@@ -141,10 +146,10 @@ impl Simulation {
         self
     }
 
-    /// Other OS threads take part that this one does not know of, so that it waits for them where it would otherwise report a
-    /// deadlock. What [`blocking`](crate::blocking) and [`Hubs`](crate::Hubs) do is known.
-    pub fn other_threads(mut self, take_part: bool) -> Simulation {
-        self.other_threads = take_part;
+    /// Other OS threads take part that this one does not know of, so that it waits for them where it would otherwise
+    /// report a deadlock. What [`blocking`](crate::blocking) and [`Hubs`](crate::Hubs) do is known.
+    pub fn with_other_threads(mut self) -> Simulation {
+        self.other_threads = true;
         self
     }
 
@@ -187,26 +192,26 @@ impl Simulation {
         let seed = self.seed;
         let waker: Rc<Cell<Option<Waker>>> = Rc::default();
         let deadlock: Rc<RefCell<Option<Deadlock>>> = Rc::default();
-        with_hub(|hub| {
-            hub.with_core(|core| core.set_clock(VirtualClock::new()));
-            hub.set_choose(seed.map(|seed| Box::new(Seeded(seed)) as Box<dyn Choose>));
-            if !self.other_threads {
-                hub.set_others(Others::Silent);
+        let runtime = here();
+        runtime.with_core(|core| core.set_clock(VirtualClock::new()));
+        runtime.set_choose(seed.map(|seed| Box::new(Seeded(seed)) as Box<dyn Choose>));
+        if !self.other_threads {
+            runtime.set_others(Others::Silent);
+        }
+        let told = (Rc::clone(&waker), Rc::clone(&deadlock));
+        runtime.set_on_deadlock(Some(Box::new(move || {
+            let (waker, deadlock) = told;
+            let mut waiting = green_threads();
+            waiting.retain(|thread| thread.id != 0);
+            *deadlock.borrow_mut() = Some(Deadlock { waiting, after: now(), seed });
+            if let Some(waker) = waker.take() {
+                waker.wake();
             }
-            let (waker, deadlock) = (Rc::clone(&waker), Rc::clone(&deadlock));
-            hub.set_on_deadlock(Some(Box::new(move || {
-                let mut waiting = green_threads();
-                waiting.retain(|thread| thread.id != 0);
-                *deadlock.borrow_mut() = Some(Deadlock { waiting, after: now(), seed });
-                if let Some(waker) = waker.take() {
-                    waker.wake();
-                }
-            })));
-        });
+        })));
         let result = crate::scope(|scope| {
             let main = scope.spawn_with(Builder::new().name("main"), body).unwrap_or_else(|error| panic!("{error}"));
             loop {
-                if main.dead() {
+                if main.is_dead() {
                     return main.wait().map(Ok);
                 }
                 if let Some(deadlock) = deadlock.take() {
@@ -214,17 +219,17 @@ impl Simulation {
                     return Ok(Err(deadlock));
                 }
                 main.on_end(&waker);
-                park("simulation", |new| waker.set(Some(new))).map_err(JoinError::Refused)?;
+                park("simulation", |new| waker.set(Some(new)))?;
             }
         });
         // What is left is unwound while there is a hub to do it in.
-        with_hub(State::kill_all);
+        runtime.kill_all();
         result
     }
 }
 
-/// Runs `body` under many schedules, one a seed from 0 to `seeds`, which it is given, too, and panics with the first failure, its seed printed. With
-/// the environment variable `GREENLOOM_SEED` set, runs that seed alone.
+/// Runs `body` under many schedules, one a seed from 0 to `seeds`, which it is given, too, and panics with the first
+/// failure, its seed printed. With the environment variable `GREENLOOM_SEED` set, runs that seed alone.
 ///
 /// ```
 /// use greenloom::{spawn, testing};

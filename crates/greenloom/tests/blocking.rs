@@ -27,7 +27,7 @@ fn its_value_comes_back_and_others_run_meanwhile() {
         })
         .collect();
     let mut ticks = 0;
-    while threads.iter().any(|thread| !thread.dead()) {
+    while threads.iter().any(|thread| !thread.is_dead()) {
         sleep(millis(2));
         ticks += 1;
     }
@@ -40,7 +40,8 @@ fn its_value_comes_back_and_others_run_meanwhile() {
 fn its_panic_is_an_error() {
     let error = blocking::run(|| -> () { panic!("too bad") }).unwrap_err();
     assert_eq!(error.to_string(), "the blocking call panicked: too bad");
-    assert!(matches!(error, Error::Panicked(payload) if payload.is::<&str>()));
+    let Error::Panicked(panic) = error else { panic!("{error}") };
+    assert!(panic.into_payload().is::<&str>());
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn killed_meanwhile_the_job_goes_on_and_its_value_is_dropped() {
     });
     yield_now();
     thread.kill();
-    assert!(thread.dead());
+    assert!(thread.is_dead());
     assert_eq!(ends.load(Ordering::SeqCst), 0);
     while ends.load(Ordering::SeqCst) == 0 {
         sleep(millis(1));

@@ -161,7 +161,7 @@ fn a_killed_green_thread_unwinds_at_once_and_the_killer_goes_on_behind_ready_wor
         victim.kill();
         log.borrow_mut().push("killer");
         assert_eq!(*log.borrow(), ["unwound", "ready", "killer"]);
-        assert!(victim.dead());
+        assert!(victim.is_dead());
         victim.kill();
     });
 }
@@ -174,7 +174,7 @@ fn killing_an_unstarted_one_means_it_never_runs_and_its_links_do() {
         let seen = told.clone();
         thread.link(move |outcome| seen.set(matches!(outcome, Err(JoinError::Killed))));
         thread.kill();
-        assert!(told.get() && thread.dead());
+        assert!(told.get() && thread.is_dead());
         assert!(matches!(thread.wait(), Err(JoinError::Killed)));
         // Its slot in the run queue is passed over.
         yield_now();

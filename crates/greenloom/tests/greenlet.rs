@@ -38,11 +38,11 @@ fn values_go_both_ways_and_the_result_goes_to_the_parent() {
         let second = me.switch(&back, format!("first {first}"))?;
         Ok(format!("second {second}"))
     });
-    assert!(!greenlet.started() && !greenlet.dead());
+    assert!(!greenlet.is_started() && !greenlet.is_dead());
     assert_eq!(main.switch(&greenlet, 1).unwrap(), "first 1");
-    assert!(greenlet.started() && !greenlet.dead());
+    assert!(greenlet.is_started() && !greenlet.is_dead());
     assert_eq!(main.switch(&greenlet, 2).unwrap(), "second 2");
-    assert!(greenlet.dead());
+    assert!(greenlet.is_dead());
     assert!(matches!(main.switch(&greenlet, 3), Err(Error::Dead)));
 }
 
@@ -90,10 +90,13 @@ fn an_error_goes_to_the_parent_and_a_panic_too() {
     assert_eq!(main.switch(&fails, 0).unwrap_err().to_string(), "out of paint");
     let panics = Greenlet::new(&main, |_: &Current<u32>, _| -> Result<u32, Error> { panic!("boom") });
     match main.switch(&panics, 0) {
-        Err(Error::Panicked(payload)) => assert_eq!(payload.downcast_ref::<&str>(), Some(&"boom")),
+        Err(Error::Panicked(panic)) => {
+            assert_eq!(panic.message(), "boom");
+            assert_eq!(panic.into_payload().downcast_ref::<&str>(), Some(&"boom"));
+        }
         other => panic!("{other:?}"),
     }
-    assert!(fails.dead() && panics.dead());
+    assert!(fails.is_dead() && panics.is_dead());
 }
 
 #[test]
@@ -103,13 +106,13 @@ fn an_error_passes_over_parents_that_cannot_take_it() {
     let parent = Greenlet::new(&main, |_: &Current<u32>, value| Ok(value));
     let child = Greenlet::new(&parent, |_: &Current<u32>, _| Err(Error::thrown("lost")));
     assert_eq!(main.switch(&parent, 1).unwrap(), 1);
-    assert!(parent.dead());
+    assert!(parent.is_dead());
     assert_eq!(main.switch(&child, 0).unwrap_err().to_string(), "lost");
     // An unstarted parent dies of it.
     let parent = Greenlet::new(&main, |_: &Current<u32>, value| Ok(value));
     let child = Greenlet::new(&parent, |_: &Current<u32>, _| Err(Error::thrown("again")));
     assert_eq!(main.switch(&child, 0).unwrap_err().to_string(), "again");
-    assert!(parent.dead());
+    assert!(parent.is_dead());
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn throw_into_an_unstarted_greenlet_kills_it_and_goes_to_the_parent() {
         Ok(1)
     });
     assert_eq!(main.throw(&greenlet, Error::thrown("early")).unwrap_err().to_string(), "early");
-    assert!(greenlet.dead());
+    assert!(greenlet.is_dead());
     assert_eq!(drops.count(), 1, "what it captured is dropped");
 }
 
@@ -177,7 +180,7 @@ fn exit_unwinds_and_is_no_fault() {
     });
     main.switch(&greenlet, 0).unwrap();
     assert!(matches!(main.throw(&greenlet, Error::Exit), Err(Error::Exit)));
-    assert!(greenlet.dead());
+    assert!(greenlet.is_dead());
     assert_eq!(drops.count(), 1);
 }
 

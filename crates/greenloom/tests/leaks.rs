@@ -1,5 +1,5 @@
-//! Memory: whatever was spawned, killed, timed out or selected gives all of it back. Every allocation of this program is counted, which
-//! is why the test is the only one in its file.
+//! Memory: whatever was spawned, killed, timed out or selected gives all of it back. Every allocation of this program
+//! is counted, which is why the test is the only one in its file.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! Queues, semaphores, locks and events against simple models, under random operations with kills and timeouts.
 //!
-//! Each operation that may wait runs in a green thread of its own and notes what came of it; after each, everything runs that can,
-//! and what was noted, with its order, must be what the model says.
+//! Each operation that may wait runs in a green thread of its own and notes what came of it; after each, everything
+//! runs that can, and what was noted, with its order, must be what the model says.
 
 mod common;
 

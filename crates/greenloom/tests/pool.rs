@@ -133,7 +133,7 @@ fn a_spawn_from_inside_a_full_pool_runs_at_once() {
         let outer = pool.spawn(move || {
             let me = getcurrent();
             let thread = inner.spawn(move || (getcurrent().is(&me), 7));
-            assert!(thread.dead());
+            assert!(thread.is_dead());
             inner.spawn_n(|| panic!("this stays in the inner one"));
             assert!(matches!(inner.spawn(|| panic!("this, too")).wait(), Err(JoinError::Panicked(_))));
             thread.wait().unwrap()

@@ -45,7 +45,7 @@ fn others_run_while_one_waits_for_a_child() {
     let started = Instant::now();
     let children: Vec<_> = (0..5).map(|_| spawn(|| shell("sleep 0.2").status().unwrap())).collect();
     let mut ticks = 0;
-    while children.iter().any(|child| !child.dead()) {
+    while children.iter().any(|child| !child.is_dead()) {
         sleep(millis(5));
         ticks += 1;
     }

@@ -1,5 +1,5 @@
-//! Queues, semaphores and pools against simple models, under random operations and random schedules from seeds. A failing seed is
-//! printed; `GREENLOOM_SEED` replays it.
+//! Queues, semaphores and pools against simple models, under random operations and random schedules from seeds. A
+//! failing seed is printed; `GREENLOOM_SEED` replays it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

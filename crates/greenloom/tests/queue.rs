@@ -586,7 +586,7 @@ fn what_goes_in_comes_out_once_between_os_threads() {
                 }
             }
             for thread in threads {
-                while !thread.dead() {
+                while !thread.is_dead() {
                     // Some wait for ever, as the numbers of puts and gets differ.
                     let note = |change: &mut dyn FnMut(&mut Account)| change(&mut account.lock().unwrap());
                     get_and_note(&queue, Some(Duration::from_micros(100)), note);

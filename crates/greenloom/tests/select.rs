@@ -124,7 +124,7 @@ fn selects_and_gets_stand_in_one_line() {
         sources.left.put(2).unwrap();
         settle();
         assert_eq!((log.take(), got.take()), (vec![Came::Left(Ok(1))], vec![2]));
-        assert!(first.dead() && getter.dead());
+        assert!(first.is_dead() && getter.is_dead());
     });
 }
 
@@ -183,7 +183,7 @@ fn an_item_on_its_way_to_a_select_that_is_killed_goes_to_the_next() {
         first.kill();
         settle();
         assert_eq!(log.take(), [Came::Left(Ok(1))]);
-        assert!(third.dead());
+        assert!(third.is_dead());
         assert_eq!(sources.in_line(), 0);
     });
 }
@@ -215,7 +215,7 @@ fn what_is_made_of_an_item_may_block_with_every_line_left() {
         settle();
         sources.left.put(1).unwrap();
         settle();
-        assert!(!select.dead());
+        assert!(!select.is_dead());
         assert!(other.is_full() && other.try_put(1).is_err());
         select.wait().unwrap();
     });

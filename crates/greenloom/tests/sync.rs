@@ -1,4 +1,5 @@
-//! Events, semaphores and locks: who is served when, what a kill and a timeout leave behind, and use from other OS threads.
+//! Events, semaphores and locks: who is served when, what a kill and a timeout leave behind, and use from other OS
+//! threads.
 
 mod common;
 

@@ -63,7 +63,7 @@ fn others_run_while_one_reads() {
     let (ours, theirs) = pair();
     let reader = spawn(move || (&ours).read(&mut [0]).unwrap());
     yield_now();
-    assert!(!reader.dead());
+    assert!(!reader.is_dead());
     assert_eq!(waiting(), 1);
     (&theirs).write_all(b"x").unwrap();
     assert_eq!(reader.wait().unwrap(), 1);
@@ -284,7 +284,7 @@ fn killed_in_the_middle_of_an_operation_it_leaves_nothing_behind() {
     assert_eq!(waiting(), 4);
     for thread in threads {
         thread.kill();
-        assert!(thread.dead());
+        assert!(thread.is_dead());
         assert!(thread.wait().is_err());
     }
     assert_eq!(waiting(), 0);
@@ -325,7 +325,8 @@ fn killed_after_it_was_woken_it_does_not_take_away_the_next_ones_place() {
     });
     yield_now();
     (&theirs).write_all(b"x").unwrap();
-    // At its next turn the hub makes them ready in this order: the second reader, the killer, and, by the byte, the first.
+    // At its next turn the hub makes them ready in this order: the second reader, the killer, and, by the byte, the
+    // first.
     std::thread::sleep(millis(5));
     sleep(millis(5));
     assert_eq!(waiting(), 1);
@@ -394,7 +395,7 @@ fn a_reused_number_does_not_wake_an_old_waiter() {
     sleep(millis(10));
     drop(theirs);
     sleep(millis(10));
-    assert!(!reader.dead());
+    assert!(!reader.is_dead());
     (&peer).write_all(b"new").unwrap();
     assert_eq!(reader.wait().unwrap(), b"new");
 }
@@ -668,7 +669,7 @@ fn helper_out_of_descriptors() {
     let before = cpu_time(&mut stat);
     sleep(millis(300));
     assert!(cpu_time(&mut stat) - before < started.elapsed() / 4, "it spins");
-    assert!(!server.dead());
+    assert!(!server.is_dead());
     drop(hoard);
     let mut text = String::new();
     TcpStream::from_std(client).unwrap().read_to_string(&mut text).unwrap();

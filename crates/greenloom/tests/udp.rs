@@ -95,7 +95,8 @@ fn one_that_never_waits_lets_others_run() {
     sleep(millis(1));
 }
 
-/// An error is fetched once, and the socket is as good as before: waiting on it must not become a loop that waits for nobody.
+/// An error is fetched once, and the socket is as good as before: waiting on it must not become a loop that waits for
+/// nobody.
 #[test]
 fn a_socket_whose_peer_was_not_there_waits_again() {
     let gone = socket().local_addr().unwrap();

@@ -82,7 +82,7 @@ fn connecting_waits_while_the_backlog_is_full() {
         })
         .collect();
     sleep(millis(5));
-    assert!(clients.iter().any(|client| !client.dead()));
+    assert!(clients.iter().any(|client| !client.is_dead()));
     for _ in 0..6 {
         listener.accept().unwrap();
     }
@@ -134,7 +134,7 @@ fn datagrams_wait_for_room() {
     let path = place.0.clone();
     let last = spawn(move || sender.send_to(&sent.to_be_bytes(), path).unwrap());
     sleep(millis(5));
-    assert!(!last.dead());
+    assert!(!last.is_dead());
     for number in 0..=sent {
         let mut buf = [0; 4];
         assert_eq!(receiver.recv(&mut buf).unwrap(), 4);

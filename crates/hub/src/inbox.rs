@@ -1,9 +1,10 @@
 //! How other OS threads reach a hub.
 //!
-//! Senders put messages under a lock and ring the poller's bell only if the hub sleeps or is about to. The hub says that it
-//! is about to sleep *before* it looks a last time whether the inbox is empty, and senders look at that flag *after*
-//! they have put their message in. With a fence between the two on either side, either the hub sees the message or the
-//! sender sees the flag: no message is left to lie while the hub sleeps. `tests/inbox_loom.rs` checks all interleavings.
+//! Senders put messages under a lock and ring the poller's bell only if the hub sleeps or is about to. The hub says
+//! that it is about to sleep *before* it looks a last time whether the inbox is empty, and senders look at that flag
+//! *after* they have put their message in. With a fence between the two on either side, either the hub sees the message
+//! or the sender sees the flag: no message is left to lie while the hub sleeps. `tests/inbox_loom.rs` checks all
+//! interleavings.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -82,9 +83,15 @@ impl<M> Inbox<M> {
         Ok(())
     }
 
+    /// Whether there may be messages. Costs one load.
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Takes all messages, oldest first. Costs one load when there are none.
     pub fn take(&self) -> VecDeque<M> {
-        if !self.waiting.load(Ordering::Acquire) {
+        if !self.has_messages() {
             return VecDeque::new();
         }
         let mut queue = self.lock();

@@ -1,21 +1,31 @@
 //! Waiting for readiness: epoll and an eventfd as the bell.
 //!
 //! This file is the backend. One for another system is another file with the same functions: `new`, `add`, `change`,
-//! `remove`, `wait`, `bell`.
+//! `remove`, `wait`, `bell`; and what the child of a fork inherits is closed, used and rung by number only if it is
+//! provably ours.
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, getpid};
 
-/// The number under which events of the bell arrive; sources never have it.
-const BELL: u64 = u64::MAX;
+/// The slot of the number under which events of the bell arrive; sources never have it.
+const BELL: u64 = u32::MAX as u64;
+
+/// Whether events with this number are those of a bell.
+fn is_bell(number: u64) -> bool {
+    number & BELL == BELL
+}
+
+static NEXT_MARK: AtomicU32 = AtomicU32::new(0);
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -36,7 +46,7 @@ pub enum Mode {
 impl Mode {
     fn flags(self) -> EventFlags {
         match self {
-            Mode::Edge => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            Mode::Edge => EventFlags::IN | EventFlags::PRI | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
             Mode::Level { read, write } => {
                 let mut flags = EventFlags::empty();
                 flags.set(EventFlags::IN | EventFlags::RDHUP, read);
@@ -56,14 +66,65 @@ pub struct Readiness {
     pub read: bool,
     /// It can be written, or would report an error.
     pub write: bool,
-    /// Nothing more will arrive: the peer has shut down its side, or there is an error. Reading does not block any more.
+    /// Nothing more will arrive: the peer has shut down its side, or there is an error. Reading does not block any
+    /// more.
     pub read_closed: bool,
+    /// There is urgent data, at which reads stop. Only in [`Mode::Edge`].
+    pub urgent: bool,
 }
 
 /// An epoll instance.
 pub struct Poller {
-    epoll: OwnedFd,
-    bell: Arc<OwnedFd>,
+    epoll: Inherited,
+    bell: Arc<Inherited>,
+    /// The number of the bell's events: no other poller has it.
+    mark: u64,
+}
+
+/// A descriptor that the child of a fork inherits, and closes only if it is provably still the one that was inherited:
+/// the program may have closed it by its number and opened something else there.
+struct Inherited {
+    /// Gone only when it was dropped.
+    fd: Option<OwnedFd>,
+    process: Pid,
+    /// Of the child: that it is still the same file.
+    proven: bool,
+}
+
+impl Inherited {
+    fn new(fd: OwnedFd) -> Inherited {
+        Inherited { fd: Some(fd), process: getpid(), proven: false }
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        self.process == getpid()
+    }
+}
+
+impl AsFd for Inherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("only its drop takes it").as_fd()
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take()
+            && !self.proven
+            && !self.is_of_this_process()
+        {
+            // Better a descriptor too many than somebody else's file closed.
+            let _ = fd.into_raw_fd();
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        if !self.epoll.is_of_this_process() {
+            self.prove();
+        }
+    }
 }
 
 /// What a wait brought.
@@ -79,7 +140,7 @@ impl Events {
     pub fn iter(&self) -> impl Iterator<Item = Readiness> + '_ {
         self.0.iter().filter_map(|event| {
             let (number, flags) = (event.data.u64(), event.flags);
-            if number == BELL {
+            if is_bell(number) {
                 // Edge-triggered: the counter need not be read.
                 return None;
             }
@@ -89,8 +150,15 @@ impl Events {
                 read: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
                 write: broken || flags.contains(EventFlags::OUT),
                 read_closed: broken || flags.contains(EventFlags::RDHUP),
+                urgent: flags.contains(EventFlags::PRI),
             })
         })
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -108,8 +176,35 @@ impl Poller {
     pub fn new() -> io::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?;
-        Ok(Poller { epoll, bell: Arc::new(bell) })
+        let mark = u64::from(NEXT_MARK.fetch_add(1, Ordering::Relaxed)) << 32 | BELL;
+        epoll::add(&epoll, &bell, EventData::new_u64(mark), EventFlags::IN | EventFlags::ET)?;
+        Ok(Poller { epoll: Inherited::new(epoll), bell: Arc::new(Inherited::new(bell)), mark })
+    }
+
+    /// In the child of a fork: whether the numbers are still those of what was inherited. The system's account of an
+    /// epoll instance shows our mark beside the bell's number; and to add the bell again fails if, and only if, that is
+    /// the file that is in.
+    #[cold]
+    fn prove(&mut self) {
+        let (epoll, bell) = (self.epoll.as_fd().as_raw_fd(), self.bell.as_fd().as_raw_fd());
+        let Ok(account) = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return };
+        let is_bell = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            matches!(words[..], ["tfd:", number, "events:", _, "data:", mark, ..]
+                if number.parse() == Ok(bell) && u64::from_str_radix(mark, 16) == Ok(self.mark))
+        };
+        if !account.lines().any(is_bell) {
+            return;
+        }
+        self.epoll.proven = true;
+        let added = epoll::add(&self.epoll, &self.bell, EventData::new_u64(self.mark), EventFlags::empty());
+        if added.is_ok() {
+            // Another file has the number now. It was in for a moment, asking for nothing.
+            let _ = epoll::delete(&self.epoll, &self.bell);
+        }
+        if let Some(bell) = Arc::get_mut(&mut self.bell) {
+            bell.proven = added == Err(Errno::EXIST);
+        }
     }
 
     /// Adds a file descriptor; events carry `number`. One that is in already gets the new number and mode.
@@ -139,8 +234,8 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what was
-    /// there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
+    /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what
+    /// was there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
     ///
     /// # Errors
     /// Those of `epoll_wait` and `ppoll` but for `EINTR`.
@@ -173,6 +268,10 @@ impl Poller {
     pub fn bell(&self) -> impl Fn() + Send + Sync + 'static + use<> {
         let bell = Arc::clone(&self.bell);
         move || {
+            if !bell.is_of_this_process() {
+                // The child of a fork: nobody waits here, and the number may be another file's.
+                return;
+            }
             // EAGAIN means that the counter is at its maximum, and rung.
             let _ = rustix::io::write(bell.as_fd(), &1u64.to_ne_bytes());
         }
@@ -188,6 +287,6 @@ impl AsFd for Poller {
 
 impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").field("epoll", &self.epoll).finish_non_exhaustive()
+        f.debug_struct("Poller").field("epoll", &self.epoll.as_fd()).finish_non_exhaustive()
     }
 }

@@ -4,9 +4,12 @@
 //! direction, so an operation costs no system call beyond itself:
 //!
 //! - *ready* means "try it": set at first and by each edge;
-//! - *not ready* means "wait": set when an operation would have blocked, or when a short read emptied the buffer. It is sound
-//!   to wait then, because whatever arrives later makes an edge, and edges are only seen between two pieces of work;
-//! - *closed for reading* is for ever: after the peer's end no more edges come, so reading never waits again.
+//! - *not ready* means "wait": set when an operation would have blocked, or when a short read emptied the buffer. It is
+//!   sound to wait then, because whatever arrives later makes an edge, and edges are only seen between two pieces of
+//!   work;
+//! - *closed for reading* is for ever: after the peer's end no more edges come, so reading never waits again;
+//! - *urgent* is for ever, too: reads stop at urgent data, so a short one no longer tells that the buffer is empty.
+//!   Whatever arrives before a read either was reported with it, or is an edge that is still to be seen.
 //!
 //! The number that events carry has the slot in its low half and a generation in its high half. A slot that is used
 //! again has another generation, so an event for a descriptor that was closed, dupped or reused wakes nobody.
@@ -71,6 +74,8 @@ struct Source<W> {
     read: Side<W>,
     write: Side<W>,
     read_closed: bool,
+    /// Urgent data has come once. Reads stop before and behind it, so that a short one tells nothing from then on.
+    urgent: bool,
 }
 
 struct Side<W> {
@@ -131,7 +136,14 @@ impl<W> Sources<W> {
         poller.add(fd, key.to_bits(), Mode::Edge)?;
         let side = || Side { ready: true, waiter: Waiter::None };
         let fd = fd.as_raw_fd();
-        entry.insert(Source { fd, generation: key.generation, read: side(), write: side(), read_closed: false });
+        entry.insert(Source {
+            fd,
+            generation: key.generation,
+            read: side(),
+            write: side(),
+            read_closed: false,
+            urgent: false,
+        });
         let index = usize::try_from(fd).expect("an open file descriptor is not negative");
         if self.by_fd.len() <= index {
             self.by_fd.resize(index + 1, None);
@@ -160,8 +172,8 @@ impl<W> Sources<W> {
         *self.by_fd.get(usize::try_from(fd).ok()?)?
     }
 
-    /// Forgets a source and returns the work that waited on it. Give `fd` while the file descriptor is open, so that the poller
-    /// forgets it too; one that is closed has left the poller by itself.
+    /// Forgets a source and returns the work that waited on it. Give `fd` while the file descriptor is open, so that
+    /// the poller forgets it too; one that is closed has left the poller by itself.
     pub fn remove(&mut self, poller: &Poller, key: SourceKey, fd: Option<BorrowedFd<'_>>) -> [Option<W>; 2] {
         if self.get(key).is_none() {
             return [None, None];
@@ -194,17 +206,27 @@ impl<W> Sources<W> {
         self.get(key).is_none_or(|source| source.side(direction).ready)
     }
 
-    /// Notes that an operation would have blocked, or that a short read took all there was.
+    /// Notes that a transfer of fewer bytes than asked for took all there was, or filled all the room. If urgent data
+    /// has come, a short read proves nothing, and nothing is noted.
     #[inline]
     pub fn clear_ready(&mut self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.get(key) {
+            let ready = direction == Direction::Read && (source.read_closed || source.urgent);
+            source.side(direction).ready = ready;
+        }
+    }
+
+    /// Makes the next [`wait`](Sources::wait) wait for an edge, unless reading never blocks again.
+    #[inline]
+    pub fn expect_edge(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
             let ready = direction == Direction::Read && source.read_closed;
             source.side(direction).ready = ready;
         }
     }
 
-    /// Notes that an operation has just said that it would block. It knows better than earlier events did: an error that was
-    /// reported and fetched leaves a socket that can be used again.
+    /// Notes that an operation has just said that it would block. It knows better than earlier events did: an error
+    /// that was reported and fetched leaves a socket that can be used again.
     #[inline]
     pub fn would_block(&mut self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.get(key) {
@@ -220,7 +242,8 @@ impl<W> Sources<W> {
         self.get(key).is_some()
     }
 
-    /// Puts work where the next edge finds it. Returns `false` if the source is gone or ready, so that there is nothing to wait for.
+    /// Puts work where the next edge finds it. Returns `false` if the source is gone or ready, so that there is nothing
+    /// to wait for.
     ///
     /// # Errors
     /// [`Busy`] when somebody waits there already.
@@ -238,8 +261,8 @@ impl<W> Sources<W> {
         Ok(true)
     }
 
-    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody else
-    /// waits already.
+    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody
+    /// else waits already.
     pub fn stop_waiting(&mut self, key: SourceKey, direction: Direction, mine: impl FnOnce(&W) -> bool) -> Option<W> {
         let side = self.get(key)?.side(direction);
         match mem::replace(&mut side.waiter, Waiter::None) {
@@ -257,7 +280,8 @@ impl<W> Sources<W> {
     /// Sets or removes what is told, again and again, while the file descriptor is ready in a direction.
     ///
     /// # Errors
-    /// Those of [`Poller::change`]; [`Busy`], as an `io::Error` of kind `ResourceBusy`, when somebody waits there already.
+    /// Those of [`Poller::change`]; [`Busy`], as an `io::Error` of kind `ResourceBusy`, when somebody waits there
+    /// already.
     pub fn listen(
         &mut self,
         poller: &Poller,
@@ -284,6 +308,7 @@ impl<W> Sources<W> {
     pub fn report(&mut self, event: Readiness, mut fire: impl FnMut(W)) {
         let Some(source) = self.get(SourceKey::from_bits(event.number)) else { return };
         source.read_closed |= event.read_closed;
+        source.urgent |= event.urgent;
         let mut told = 0;
         for (ready, side) in [(event.read, &mut source.read), (event.write, &mut source.write)] {
             if !ready {
@@ -345,7 +370,10 @@ impl From<Busy> for io::Error {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another green thread waits in this direction of the same file descriptor already; one reader and one writer at a time")
+        f.write_str(
+            "another green thread waits in this direction of the same file descriptor already; one reader and one \
+             writer at a time",
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! All interleavings of senders and a hub that falls asleep: `RUSTFLAGS='--cfg loom' cargo test --test inbox_loom --release`.
+//! All interleavings of senders and a hub that falls asleep:
+//! `RUSTFLAGS='--cfg loom' cargo test --test inbox_loom --release`.
 #![cfg(loom)]
 
 use hub::Inbox;
@@ -16,8 +17,8 @@ fn inbox() -> (Arc<Inbox<usize>>, std::sync::Arc<AtomicUsize>) {
     (Arc::new(inbox), rung)
 }
 
-/// One turn of a hub: takes what is there; else it sleeps, unless it has been rung. Returns what it took and whether it would now
-/// sleep.
+/// One turn of a hub: takes what is there; else it sleeps, unless it has been rung. Returns what it took and whether it
+/// would now sleep.
 fn turn(inbox: &Inbox<usize>) -> (Vec<usize>, bool) {
     let taken: Vec<_> = inbox.take().into();
     let asleep = taken.is_empty() && inbox.fall_asleep();

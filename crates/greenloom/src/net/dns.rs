@@ -1,5 +1,5 @@
-//! Names to addresses without blocking the hub: `getaddrinfo` runs on the [blocking pool](crate::blocking), and what is an
-//! address already does not.
+//! Names to addresses without blocking the hub: `getaddrinfo` runs on the [blocking pool](crate::blocking), and what is
+//! an address already does not.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -46,7 +46,8 @@ pub trait ToSocketAddrs {
     /// The addresses. Parks while a name is looked up; with numbers there is nothing to look up.
     ///
     /// # Errors
-    /// Those of the look-up: `InvalidInput` for text that is no name and port; what `getaddrinfo` says, as std tells it.
+    /// Those of the look-up: `InvalidInput` for text that is no name and port; what `getaddrinfo` says, as std tells
+    /// it.
     fn to_socket_addrs(&self) -> io::Result<Addresses>;
 }
 
@@ -105,8 +106,8 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// The addresses of a host, without repeats, in the order in which the system prefers them. Parks meanwhile; `host` as a
-/// number is returned as it is.
+/// The addresses of a host, without repeats, in the order in which the system prefers them. Parks meanwhile; `host` as
+/// a number is returned as it is.
 ///
 /// Semantics: `getaddrinfo`, as [`std::net::ToSocketAddrs`] calls it.
 ///

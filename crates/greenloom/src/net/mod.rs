@@ -1,8 +1,8 @@
 //! Green sockets: what blocks parks the green thread, and its OS thread goes on with another one.
 //!
 //! The types mirror those of [`std::net`] and [`std::os::unix::net`] and implement [`Read`](std::io::Read) and
-//! [`Write`](std::io::Write), for references too, so libraries that are generic over them (rustls, tungstenite, ...) run
-//! unchanged. std's documentation tells what a method does that is described in half a line here.
+//! [`Write`](std::io::Write), for references too, so libraries that are generic over them (rustls, tungstenite, ...)
+//! run unchanged. std's documentation tells what a method does that is described in half a line here.
 //!
 //! ```
 //! use greenloom::net;
@@ -23,26 +23,27 @@
 //!
 //! # How an operation waits
 //!
-//! It is tried first. Only when it would block is the file descriptor registered with the hub, once, and the green thread
-//! parked. From then on a request and its answer cost one `recv`, one `send` and a share of an `epoll_wait`.
+//! It is tried first. Only when it would block is the file descriptor registered with the hub, once, and the green
+//! thread parked. From then on a request and its answer cost one `recv`, one `send` and a share of an `epoll_wait`.
 //!
 //! # Rules for all types
 //!
 //! - One green thread may wait in each direction; a second one gets an error of kind
 //!   [`ResourceBusy`](std::io::ErrorKind::ResourceBusy).
-//! - A timeout that passes is an error of kind [`TimedOut`](std::io::ErrorKind::TimedOut). There is none by default. The
-//!   scope [`timeout`](crate::timeout()) works around any operation as well.
+//! - A timeout that passes is an error of kind [`TimedOut`](std::io::ErrorKind::TimedOut). There is none by default.
+//!   The scope [`timeout`](crate::timeout()) works around any operation as well.
 //! - `close` may be called while others wait: they get an error of kind
 //!   [`NotConnected`](std::io::ErrorKind::NotConnected) at once. Dropping closes, too.
 //! - They are `Send` and `Sync`. A direction belongs to the hub that waited in it last; used from another OS thread, it
 //!   moves there. The halves of a stream may be on two hubs.
-//! - Where parking is refused (in a function that the hub calls; in a destructor during a panic) what would have to wait
-//!   is an error of kind [`Unsupported`](std::io::ErrorKind::Unsupported).
+//! - Where parking is refused (in a function that the hub calls; in a destructor during a panic) what would have to
+//!   wait is an error of kind [`Unsupported`](std::io::ErrorKind::Unsupported).
 //! - An operation that never blocks still lets others run, every [`hub::TURN_EVERY`] operations.
 
 use std::io;
 
 mod dns;
+pub(crate) mod io_type;
 mod serve;
 pub(crate) mod source;
 mod split;

@@ -8,8 +8,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{TcpListener, TcpStream};
+use crate::builder::Builder;
+use crate::runtime::here;
+use crate::sleep::sleep;
 use crate::sync::Semaphore;
-use crate::thread::{Builder, sleep};
 
 /// What accepts connections.
 pub trait Listener {
@@ -28,12 +30,13 @@ pub trait Listener {
     fn is_closed(&self) -> bool;
 }
 
-/// Accepts connections and calls `handler` with each, in a green thread of its own; at most `concurrency` at a time. Further
-/// connections wait in the listener's backlog.
+/// Accepts connections and calls `handler` with each, in a green thread of its own; at most `concurrency` at a time.
+/// Further connections wait in the listener's backlog.
 ///
-/// Returns when the listener is closed (by its `close`); the handlers that run then go on. A handler that panics loses its
-/// connection and nothing else. When the process is out of file descriptors or memory, that is printed once, and accepting
-/// is tried again after a pause that grows from 10 ms to one second.
+/// Returns when the listener is closed (by its `close`); the handlers that run then go on. A handler that panics loses
+/// its connection and nothing else. When the process is out of file descriptors or memory, that is a
+/// [`Warning`](crate::instrument::Event::Warning), once, and accepting is tried again after a pause that grows from 10
+/// ms to one second.
 ///
 /// Semantics: eventlet's `serve`.
 ///
@@ -141,7 +144,7 @@ impl Pause {
     fn after(&mut self, error: &dyn std::error::Error) {
         if !self.told {
             self.told = true;
-            eprintln!("greenloom: cannot accept connections for now: {error}; trying again");
+            here().watch.warn(format_args!("cannot accept connections for now: {error}; trying again"));
         }
         let next = self.last.map_or(Duration::from_millis(10), |last| (last * 2).min(Duration::from_secs(1)));
         self.last = Some(next);

@@ -1,7 +1,7 @@
 //! A file descriptor with its registration, and the one loop in which green I/O waits: try, and on `WouldBlock` wait.
 //!
-//! Nothing is registered until an operation would have blocked; then it is once, edge-triggered, and stays so. From then
-//! on the hub keeps the readiness, so that an operation known to block is not tried (see [`hub::Sources`]).
+//! Nothing is registered until an operation would have blocked; then it is once, edge-triggered, and stays so. From
+//! then on the hub keeps the readiness, so that an operation known to block is not tried (see [`hub::Sources`]).
 //!
 //! Reading and writing each have a registration, which is the same one as long as both happen on one hub. When a
 //! direction is used from another OS thread, it moves to the hub there. Keys fit one hub only, so a hub sees by the key
@@ -10,17 +10,19 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hub::{Direction, SourceKey, TURN_EVERY};
+use hub::attempt::{Endpoint, Transfer, Tried, attempt};
+use hub::{Direction, SourceKey, TURN_EVERY, Time};
 
-use crate::hub::{Message, State, send_message, wait_for, with_hub};
-use crate::park::prepare;
-use crate::thread::yield_now;
+use crate::runtime::fd::wait_for;
+use crate::runtime::park::prepare;
+use crate::runtime::registry::{self, Message};
+use crate::runtime::{here, try_here};
+use crate::sleep::yield_now;
 
 /// No key has these bits: there is no such slot.
 const UNREGISTERED: u64 = u64::MAX - 1;
@@ -39,9 +41,17 @@ pub(crate) struct Source<T: AsFd> {
 
 /// A stream inside of a [`Source`].
 pub(crate) trait Stream: AsFd {
-    /// Whether a transfer of fewer bytes than asked for tells that the kernel's buffer is empty, or full. A Unix socket also
-    /// stops at passed file descriptors, and a terminal after a line.
-    const SHORT_MEANS_WAIT: bool;
+    const SHORT: Short;
+}
+
+/// What a transfer of fewer bytes than asked for tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// That the next one would block, as far as [`Transfer`] and the source agree: TCP.
+    MeansBlocking,
+    /// Nothing. A Unix socket also stops at passed file descriptors, a pipe at the end of a packet, and a terminal
+    /// after a line.
+    MeansNothing,
 }
 
 impl<T: AsFd> Source<T> {
@@ -95,24 +105,11 @@ impl<T: AsFd> Source<T> {
     #[inline]
     pub fn retry<R>(&self, direction: Direction, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         count_operation();
-        let mut deadline = None;
-        loop {
-            if self.is_ready(direction)? {
-                match operation(self.inner()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.would_block(direction),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    result => return result,
-                }
-            }
-            if deadline.is_none()
-                && let Some(timeout) = self.timeout(direction)
-            {
-                deadline = Some(with_hub(|hub| hub.now()) + timeout);
-            }
-            let key = self.registered(direction)?;
-            OPERATIONS.set(0);
-            wait_for(key, direction, deadline)?;
-        }
+        attempt(&Side { source: self, direction }, || match operation(self.inner()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Tried::WouldBlock,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Tried::Interrupted,
+            result => Tried::Done(result),
+        })?
     }
 
     #[inline]
@@ -120,37 +117,14 @@ impl<T: AsFd> Source<T> {
         SourceKey::from_bits(self.keys[direction as usize].load(Ordering::Relaxed))
     }
 
-    /// Whether an operation is worth a try, as far as this hub knows.
-    #[inline]
-    fn is_ready(&self, direction: Direction) -> io::Result<bool> {
-        let key = self.key(direction);
-        if key.to_bits() == CLOSED {
-            return Err(closed());
-        }
-        Ok(with_hub(|hub| hub.with_core(|core| core.sources().is_ready(key, direction))))
-    }
-
-    #[inline]
-    fn clear_ready(&self, direction: Direction) {
-        let key = self.key(direction);
-        with_hub(|hub| hub.with_core(|core| core.sources().clear_ready(key, direction)));
-    }
-
-    #[inline]
-    fn would_block(&self, direction: Direction) {
-        let key = self.key(direction);
-        with_hub(|hub| hub.with_core(|core| core.sources().would_block(key, direction)));
-    }
-
     /// The key at this OS thread's hub.
     #[inline]
     fn registered(&self, direction: Direction) -> io::Result<SourceKey> {
         let key = self.key(direction);
-        let here = with_hub(|hub| {
-            hub.renew_after_fork();
-            hub.with_core(|core| core.sources().contains(key))
-        });
-        if here { Ok(key) } else { self.register(direction) }
+        let runtime = here();
+        runtime.renew_after_fork();
+        let here = runtime.with_core(|core| core.sources().contains(key));
+        if here == Some(true) { Ok(key) } else { self.register(direction) }
     }
 
     /// Registers a direction, whose operation has just been refused, at this OS thread's hub.
@@ -162,19 +136,16 @@ impl<T: AsFd> Source<T> {
             return Err(closed());
         }
         let other = self.key(opposite(direction));
-        let key = with_hub(|hub| {
-            let home = std::mem::replace(&mut homes[direction as usize], hub.id());
-            if old.to_bits() != UNREGISTERED && old != other {
-                // A hub that is gone has forgotten it.
-                let _ = send_message(home, Message::RemoveSource(old));
-            }
-            hub.with_core(|core| {
-                let key = if core.sources().contains(other) { other } else { core.add_source(self.inner().as_fd())? };
-                // If it has become ready since, the poller says so at its next turn: it looks when it registers.
-                core.sources().would_block(key, direction);
-                Ok::<_, io::Error>(key)
-            })
-        })?;
+        let runtime = here();
+        let home = std::mem::replace(&mut homes[direction as usize], runtime.id());
+        if old.to_bits() != UNREGISTERED && old != other {
+            // A hub that is gone has forgotten it.
+            let _ = registry::send(home, Message::RemoveSource(old));
+        }
+        let shared = runtime.with_core(|core| core.sources().contains(other)) == Some(true);
+        let key = if shared { other } else { runtime.add_source(self.inner().as_fd())? };
+        // If it has become ready since, the poller says so at its next turn: it looks when it registers.
+        runtime.with_core(|core| core.sources().would_block(key, direction));
         self.keys[direction as usize].store(key.to_bits(), Ordering::Relaxed);
         Ok(key)
     }
@@ -200,16 +171,16 @@ impl<T: Stream> Source<T> {
     where
         for<'a> &'a T: Read,
     {
-        let wanted = buf.len();
-        self.transfer(Direction::Read, wanted, |mut inner| inner.read(buf))
+        let transfer = Transfer::of(buf.len());
+        self.transfer(Direction::Read, transfer, |mut inner| inner.read(buf))
     }
 
     pub fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>
     where
         for<'a> &'a T: Read,
     {
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.transfer(Direction::Read, wanted, |mut inner| inner.read_vectored(bufs))
+        let transfer = Transfer::of_all(bufs.iter().map(|buf| buf.len()));
+        self.transfer(Direction::Read, transfer, |mut inner| inner.read_vectored(bufs))
     }
 
     #[inline]
@@ -217,30 +188,70 @@ impl<T: Stream> Source<T> {
     where
         for<'a> &'a T: Write,
     {
-        self.transfer(Direction::Write, buf.len(), |mut inner| inner.write(buf))
+        self.transfer(Direction::Write, Transfer::of(buf.len()), |mut inner| inner.write(buf))
     }
 
     pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>
     where
         for<'a> &'a T: Write,
     {
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.transfer(Direction::Write, wanted, |mut inner| inner.write_vectored(bufs))
+        let transfer = Transfer::of_all(bufs.iter().map(|buf| buf.len()));
+        self.transfer(Direction::Write, transfer, |mut inner| inner.write_vectored(bufs))
     }
 
     #[inline]
     fn transfer(
         &self,
         direction: Direction,
-        wanted: usize,
+        transfer: Transfer,
         operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        if transfer.is_empty() {
+            return if self.is_closed() { Err(closed()) } else { Ok(0) };
+        }
         let done = self.retry(direction, operation)?;
-        // None at all is the end, or was asked for.
-        if T::SHORT_MEANS_WAIT && 0 < done && done < wanted {
-            self.clear_ready(direction);
+        if T::SHORT == Short::MeansBlocking && transfer.proves_blocking(done) {
+            let key = self.key(direction);
+            here().with_core(|core| core.sources().clear_ready(key, direction));
         }
         Ok(done)
+    }
+}
+
+/// One direction of a source, whose operation is attempted.
+struct Side<'a, T: AsFd> {
+    source: &'a Source<T>,
+    direction: Direction,
+}
+
+impl<T: AsFd> Endpoint for Side<'_, T> {
+    type Error = io::Error;
+
+    #[inline]
+    fn is_ready(&self) -> io::Result<bool> {
+        let key = self.source.key(self.direction);
+        if key.to_bits() == CLOSED {
+            return Err(closed());
+        }
+        // Where the hub has ended, an operation can still be tried.
+        Ok(here().with_core(|core| core.sources().is_ready(key, self.direction)).unwrap_or(true))
+    }
+
+    #[inline]
+    fn would_block(&self) {
+        let key = self.source.key(self.direction);
+        here().with_core(|core| core.sources().would_block(key, self.direction));
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.source.timeout(self.direction).map(|timeout| here().now() + timeout)
+    }
+
+    #[inline]
+    fn wait(&self, deadline: Option<Time>) -> io::Result<()> {
+        let key = self.source.registered(self.direction)?;
+        OPERATIONS.set(0);
+        wait_for(key, self.direction, deadline)
     }
 }
 
@@ -270,16 +281,10 @@ fn remove(home: u32, key: u64, fd: BorrowedFd<'_>) {
         return;
     }
     let key = SourceKey::from_bits(key);
-    let here = State::try_with(|hub| {
-        let here = hub.id() == home;
-        if here {
-            hub.remove_source(key, Some(fd));
-        }
-        here
-    });
-    if here != Some(true) {
+    match try_here() {
+        Some(runtime) if runtime.id() == home => runtime.remove_source(key, Some(fd)),
         // A hub that is gone has forgotten it.
-        let _ = send_message(home, Message::RemoveSource(key));
+        _ => drop(registry::send(home, Message::RemoveSource(key))),
     }
 }
 
@@ -299,8 +304,8 @@ thread_local! {
     static OPERATIONS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One whose operations never block would keep everybody else from running, so it gives way now and then: before it does
-/// anything, because a kill or a timeout may end it here.
+/// One whose operations never block would keep everybody else from running, so it gives way now and then: before it
+/// does anything, because a kill or a timeout may end it here.
 #[inline]
 fn count_operation() {
     let operations = OPERATIONS.get() + 1;
@@ -315,229 +320,7 @@ fn give_way() {
     OPERATIONS.set(0);
     // Where parking is refused there is nobody to give way to.
     if prepare().is_ok() {
-        with_hub(|hub| hub.turn_soon());
+        here().turn_soon();
         yield_now();
     }
-}
-
-/// What all types of green I/O have, for one with a field `source: Source<$std>`; then what is named after the colon.
-macro_rules! io_type {
-    ($type:ident($std:ty): $($more:ident)*) => {
-        impl $type {
-            /// Takes over what std opened, and makes it non-blocking.
-            ///
-            /// # Errors
-            /// Those of `ioctl`.
-            pub fn from_std(std: $std) -> std::io::Result<$type> {
-                rustix::io::ioctl_fionbio(&std, true)?;
-                Ok($type { source: $crate::net::source::Source::new(std) })
-            }
-
-            /// Gives it to std, blocking, as std's users expect. Clones of it block from then on, too.
-            ///
-            /// # Errors
-            /// Those of `ioctl`.
-            pub fn into_std(self) -> std::io::Result<$std> {
-                let std = self.source.into_inner();
-                rustix::io::ioctl_fionbio(&std, false)?;
-                Ok(std)
-            }
-
-            /// It as std's type, for what has no method here. It is non-blocking, and must stay so.
-            pub fn as_std(&self) -> &$std {
-                self.source.inner()
-            }
-
-            /// Another handle of the same, with its own timeouts and its own registration.
-            ///
-            /// # Errors
-            /// Those of `fcntl`: too many open files.
-            pub fn try_clone(&self) -> std::io::Result<$type> {
-                Ok($type { source: $crate::net::source::Source::new(self.as_std().try_clone()?) })
-            }
-
-            /// Closes it while others may hold references to it: whoever waits on it gets an error of kind `NotConnected`
-            /// at once, and so does everyone later. A socket is shut down; the descriptor itself goes with the drop.
-            pub fn close(&self) {
-                self.source.close();
-                // It fails for what is no socket or not connected any more.
-                let _ = rustix::net::shutdown(self, rustix::net::Shutdown::Both);
-            }
-
-            /// Whether this program has closed it.
-            pub fn is_closed(&self) -> bool {
-                self.source.is_closed()
-            }
-        }
-
-        impl std::os::fd::AsFd for $type {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                std::os::fd::AsFd::as_fd(&self.source)
-            }
-        }
-
-        impl std::os::fd::AsRawFd for $type {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(self))
-            }
-        }
-
-        impl std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.source.fmt(f)
-            }
-        }
-
-        $($crate::net::source::io_type!(@$more $type);)*
-    };
-    (@Read $type:ident) => {
-        $crate::net::source::io_type!(@ReadFor $type);
-        $crate::net::source::io_type!(@ReadFor &$type);
-        $crate::net::source::io_type!(@Timeout $type, Direction::Read, read_timeout, set_read_timeout, "read");
-    };
-    (@Write $type:ident) => {
-        $crate::net::source::io_type!(@WriteFor $type);
-        $crate::net::source::io_type!(@WriteFor &$type);
-        $crate::net::source::io_type!(@Timeout $type, Direction::Write, write_timeout, set_write_timeout, "write");
-    };
-    (@Datagrams $type:ident) => {
-        $crate::net::source::io_type!(@Timeout $type, Direction::Read, read_timeout, set_read_timeout, "receive");
-        $crate::net::source::io_type!(@Timeout $type, Direction::Write, write_timeout, set_write_timeout, "send");
-
-        impl $type {
-            /// Sends a datagram to the peer it is connected to. Parks while there is no room for it.
-            ///
-            /// # Errors
-            /// Those of `send`: `NotConnected`, `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
-            pub fn send(&self, datagram: &[u8]) -> std::io::Result<usize> {
-                self.source.retry(Direction::Write, |socket| socket.send(datagram))
-            }
-
-            /// Receives a datagram and returns its length. Parks until there is one. What does not fit is lost.
-            ///
-            /// # Errors
-            /// Those of `recv`: `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
-            pub fn recv(&self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.source.retry(Direction::Read, |socket| socket.recv(buf))
-            }
-
-            /// Ends reading, writing or both.
-            ///
-            /// # Errors
-            /// `NotConnected`.
-            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                $crate::net::source::shutdown(self, how)
-            }
-        }
-    };
-    (@Accept $type:ident) => {
-        $crate::net::source::io_type!(@Timeout $type, Direction::Read, timeout, set_timeout, "accept");
-    };
-    (@Split $type:ident) => {
-        impl $type {
-            /// Ends reading, writing or both. The peer then reads the end.
-            ///
-            /// # Errors
-            /// `NotConnected`.
-            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                $crate::net::source::shutdown(self, how)
-            }
-
-            /// The pending error, taken (`SO_ERROR`).
-            ///
-            /// # Errors
-            /// Those of `getsockopt`.
-            pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
-                self.as_std().take_error()
-            }
-
-            /// Halves that borrow the stream, to tell its reader from its writer.
-            pub fn split(&self) -> ($crate::net::ReadHalf<'_, Self>, $crate::net::WriteHalf<'_, Self>) {
-                $crate::net::split::split(self)
-            }
-
-            /// Halves that share the stream, for two green threads, which may be on two hubs. The write half's drop ends
-            /// writing.
-            ///
-            /// ```
-            /// use greenloom::net::UnixStream;
-            /// use std::io::{Read, Write};
-            ///
-            /// let (ours, theirs) = UnixStream::pair()?;
-            /// let (mut reader, mut writer) = ours.into_split();
-            /// let echo = greenloom::spawn(move || std::io::copy(&mut &theirs, &mut &theirs));
-            /// greenloom::spawn(move || writer.write_all(b"there and back"));
-            /// let mut text = String::new();
-            /// reader.read_to_string(&mut text)?;
-            /// assert_eq!(text, "there and back");
-            /// assert_eq!(echo.wait().unwrap()?, 14);
-            /// # Ok::<(), std::io::Error>(())
-            /// ```
-            pub fn into_split(self) -> ($crate::net::OwnedReadHalf<Self>, $crate::net::OwnedWriteHalf<Self>) {
-                $crate::net::split::into_split(self)
-            }
-        }
-
-        impl $crate::net::Split for $type {
-            fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                self.shutdown(how)
-            }
-        }
-    };
-    (@Timeout $type:ident, $direction:expr, $get:ident, $set:ident, $what:literal) => {
-        impl $type {
-            #[doc = concat!("The longest that one ", $what, " waits.")]
-            pub fn $get(&self) -> Option<std::time::Duration> {
-                self.source.timeout($direction)
-            }
-
-            #[doc = concat!(
-                "Sets the longest that one ", $what, " waits before it fails as `TimedOut`; it can be tried again. `None`, the default: for ever."
-            )]
-            ///
-            /// # Errors
-            /// `InvalidInput` for a timeout of zero.
-            pub fn $set(&self, timeout: Option<std::time::Duration>) -> std::io::Result<()> {
-                self.source.set_timeout($direction, timeout)
-            }
-        }
-    };
-    (@ReadFor $type:ty) => {
-        impl std::io::Read for $type {
-            #[inline]
-            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.source.read(buf)
-            }
-
-            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
-                self.source.read_vectored(bufs)
-            }
-        }
-    };
-    (@WriteFor $type:ty) => {
-        impl std::io::Write for $type {
-            #[inline]
-            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                self.source.write(buf)
-            }
-
-            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                self.source.write_vectored(bufs)
-            }
-
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-    };
-}
-pub(crate) use io_type;
-
-pub(crate) fn shutdown(socket: impl AsFd, how: Shutdown) -> io::Result<()> {
-    let how = match how {
-        Shutdown::Read => rustix::net::Shutdown::Read,
-        Shutdown::Write => rustix::net::Shutdown::Write,
-        Shutdown::Both => rustix::net::Shutdown::Both,
-    };
-    Ok(rustix::net::shutdown(socket, how)?)
 }

@@ -5,8 +5,12 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-/// What can be split: its references read and write.
-pub trait Split: Sized {
+pub(super) mod sealed {
+    pub trait Sealed {}
+}
+
+/// What can be split: a stream of this module, whose references read and write. It is implemented here only.
+pub trait Split: sealed::Sealed + Sized {
     /// Ends reading, writing or both; see [`std::net::TcpStream::shutdown`].
     ///
     /// # Errors
@@ -35,7 +39,8 @@ pub struct WriteHalf<'a, S>(&'a S);
 #[derive(Debug)]
 pub struct OwnedReadHalf<S: Split>(Arc<S>);
 
-/// The half of a stream that writes; see [`TcpStream::into_split`](super::TcpStream::into_split). Its drop ends writing.
+/// The half of a stream that writes; see [`TcpStream::into_split`](super::TcpStream::into_split). Its drop ends
+/// writing.
 #[derive(Debug)]
 pub struct OwnedWriteHalf<S: Split> {
     stream: Arc<S>,

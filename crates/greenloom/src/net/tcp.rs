@@ -11,7 +11,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind,
 
 use super::ToSocketAddrs;
 use super::dns::first_of;
-use super::source::{Source, Stream, io_type};
+use super::io_type::io_type;
+use super::source::{Short, Source, Stream};
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -37,7 +38,7 @@ pub struct TcpStream {
 io_type!(TcpStream(net::TcpStream): Read Write Split);
 
 impl Stream for net::TcpStream {
-    const SHORT_MEANS_WAIT: bool = true;
+    const SHORT: Short = Short::MeansBlocking;
 }
 
 impl TcpStream {
@@ -154,8 +155,8 @@ impl TcpStream {
         Ok(sockopt::set_socket_keepalive(self, idle.is_some())?)
     }
 
-    /// How often the probes of [`TcpStream::set_keepalive`] are repeated and after how many without an answer the connection
-    /// is given up (`TCP_KEEPINTVL`, in whole seconds, and `TCP_KEEPCNT`).
+    /// How often the probes of [`TcpStream::set_keepalive`] are repeated and after how many without an answer the
+    /// connection is given up (`TCP_KEEPINTVL`, in whole seconds, and `TCP_KEEPCNT`).
     ///
     /// # Errors
     /// Those of `setsockopt`.
@@ -226,6 +227,7 @@ impl TcpListener {
 
 /// The connections of a listener; see [`TcpListener::incoming`].
 #[derive(Debug)]
+#[must_use = "iterators are lazy: connections are accepted as they are asked for"]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
 }
@@ -250,6 +252,7 @@ impl Iterator for Incoming<'_> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "options do nothing until they bind"]
 pub struct ListenOptions {
     backlog: i32,
     reuse_port: bool,

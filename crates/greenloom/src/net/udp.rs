@@ -7,7 +7,8 @@ use hub::Direction;
 
 use super::ToSocketAddrs;
 use super::dns::first_of;
-use super::source::{Source, io_type};
+use super::io_type::io_type;
+use super::source::Source;
 
 /// A UDP socket. Mirrors [`std::net::UdpSocket`]; options such as broadcast and multicast are set through
 /// [`UdpSocket::as_std`].
@@ -66,7 +67,8 @@ impl UdpSocket {
         self.source.retry(Direction::Write, |socket| socket.send_to(datagram, address))
     }
 
-    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is lost.
+    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is
+    /// lost.
     ///
     /// # Errors
     /// Those of `recvfrom`; `TimedOut`.

@@ -1,8 +1,8 @@
 //! Unix sockets.
 //!
-//! Two operations on them can be refused for lack of room on the other side without any event that would tell when there is
-//! room: connecting to a listener whose backlog is full, and sending to a full datagram socket one is not connected to. Both
-//! are tried again after a pause.
+//! Two operations on them can be refused for lack of room on the other side without any event that would tell when
+//! there is room: connecting to a listener whose backlog is full, and sending to a full datagram socket one is not
+//! connected to. Both are tried again after a pause.
 
 use std::io;
 use std::os::unix::net::{self, SocketAddr};
@@ -13,9 +13,10 @@ use hub::Direction;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::Listener;
-use super::source::{Source, Stream, io_type};
-use crate::hub::with_hub;
-use crate::park::prepare;
+use super::io_type::io_type;
+use super::source::{Short, Source, Stream};
+use crate::runtime::here;
+use crate::runtime::park::prepare;
 
 /// A Unix stream. Mirrors [`std::os::unix::net::UnixStream`].
 ///
@@ -37,7 +38,7 @@ pub struct UnixStream {
 io_type!(UnixStream(net::UnixStream): Read Write Split);
 
 impl Stream for net::UnixStream {
-    const SHORT_MEANS_WAIT: bool = false;
+    const SHORT: Short = Short::MeansNothing;
 }
 
 impl UnixStream {
@@ -221,7 +222,8 @@ impl UnixDatagram {
         with_pauses(self.write_timeout(), || self.as_std().send_to(datagram, path.as_ref()))
     }
 
-    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is lost.
+    /// Receives a datagram; returns its length and where it came from. Parks until there is one. What does not fit is
+    /// lost.
     ///
     /// # Errors
     /// Those of `recvfrom`; `TimedOut`.
@@ -248,7 +250,7 @@ impl UnixDatagram {
 
 /// Tries `operation` until there is room, with pauses from 1 to 32 ms.
 fn with_pauses<R>(timeout: Option<Duration>, mut operation: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    let started = with_hub(|hub| hub.now());
+    let started = here().now();
     let mut pause = Duration::from_millis(1);
     loop {
         match operation() {
@@ -256,7 +258,7 @@ fn with_pauses<R>(timeout: Option<Duration>, mut operation: impl FnMut() -> io::
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => return result,
         }
-        let now = with_hub(|hub| hub.now());
+        let now = here().now();
         let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(now.since(started)));
         if left.is_zero() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for room on the other side"));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::must_be_granted;
-use crate::wait_list::{Granted, Line, WaitList, lock, wait, wake_all};
+use crate::runtime::line::{Granted, Line, LineRules, grant_all, lock, wait, wake_all};
 
 /// Lets so many green threads wait for one another. It can be used again and again.
 ///
@@ -20,23 +20,23 @@ use crate::wait_list::{Granted, Line, WaitList, lock, wait, wake_all};
 /// ```
 pub struct Barrier {
     size: usize,
-    waiters: Mutex<WaitList<(), ()>>,
+    waiters: Mutex<Line<(), ()>>,
 }
 
 /// Those who wait.
 struct Waiters;
 
-impl Line for Waiters {
-    type State = WaitList<(), ()>;
+impl LineRules for Waiters {
+    type State = Line<(), ()>;
     type Brings = ();
     type Grant = ();
     const WAITS_FOR: &'static str = "barrier";
 
-    fn list(state: &mut WaitList<(), ()>) -> &mut WaitList<(), ()> {
+    fn line(state: &mut Line<(), ()>) -> &mut Line<(), ()> {
         state
     }
 
-    fn take_back(_state: &mut WaitList<(), ()>, _: ()) -> Option<Granted> {
+    fn take_back(_state: &mut Line<(), ()>, _: ()) -> Option<Granted> {
         None
     }
 }
@@ -44,7 +44,7 @@ impl Line for Waiters {
 impl Barrier {
     /// A barrier for so many; with 0 or 1, nobody waits.
     pub const fn new(size: usize) -> Barrier {
-        Barrier { size, waiters: Mutex::new(WaitList::new()) }
+        Barrier { size, waiters: Mutex::new(Line::new()) }
     }
 
     /// Parks until all the others wait, too. Returns `true` for one of them, the one that came last. One that is killed
@@ -59,7 +59,7 @@ impl Barrier {
             return false;
         }
         // All are let go under one lock, so that the next round's waiters stay.
-        let all = waiters.grant_all(|()| ());
+        let all = grant_all(&mut waiters, |()| ());
         drop(waiters);
         wake_all(all);
         true

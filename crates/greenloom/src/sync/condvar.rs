@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{MutexGuard, granted_in_time, must_be_granted};
-use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake, wake_all};
+use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, grant_all, lock, wait, wake, wake_all};
 
 /// Lets green threads wait, without the lock, until somebody says that what it protects has changed.
 ///
-/// Waiters are notified in the order in which they came, and there are no spurious wake-ups; the condition may still have
-/// changed again by the time the lock is had, so wait in a loop.
+/// Waiters are notified in the order in which they came, and there are no spurious wake-ups; the condition may still
+/// have changed again by the time the lock is had, so wait in a loop.
 ///
 /// ```
 /// use greenloom::{scope, sync::{Condvar, Mutex}};
@@ -28,23 +28,23 @@ use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait,
 /// });
 /// ```
 pub struct Condvar {
-    waiters: Mutex<WaitList<(), ()>>,
+    waiters: Mutex<Line<(), ()>>,
 }
 
 /// Those who wait.
 struct Waiters;
 
-impl Line for Waiters {
-    type State = WaitList<(), ()>;
+impl LineRules for Waiters {
+    type State = Line<(), ()>;
     type Brings = ();
     type Grant = ();
     const WAITS_FOR: &'static str = "condvar";
 
-    fn list(state: &mut WaitList<(), ()>) -> &mut WaitList<(), ()> {
+    fn line(state: &mut Line<(), ()>) -> &mut Line<(), ()> {
         state
     }
 
-    fn take_back(state: &mut WaitList<(), ()>, _: ()) -> Option<Granted> {
+    fn take_back(state: &mut Line<(), ()>, _: ()) -> Option<Granted> {
         // A notification that one who was killed cannot use goes to the next.
         state.grant(|()| ())
     }
@@ -53,7 +53,7 @@ impl Line for Waiters {
 impl Condvar {
     /// A condition variable that nobody waits on.
     pub const fn new() -> Condvar {
-        Condvar { waiters: Mutex::new(WaitList::new()) }
+        Condvar { waiters: Mutex::new(Line::new()) }
     }
 
     /// Releases the lock, parks until notified, and takes the lock again.
@@ -99,7 +99,7 @@ impl Condvar {
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
-        let all = lock(&self.waiters).grant_all(|()| ());
+        let all = grant_all(&mut lock(&self.waiters), |()| ());
         wake_all(all);
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use hub::Time;
 
-use crate::Refused;
-use crate::park::Waker;
-use crate::wait_list::{
-    Claim, Granted, Line, Registered, Ungranted, WaitList, WaiterKey, deadline, leave, lock, wait, wake_all,
+use crate::runtime::error::Refused;
+use crate::runtime::line::{
+    Claim, Granted, Line, LineRules, Place, Registered, Ungranted, deadline, grant_all, leave, lock, take_out, wait,
+    wake_all,
 };
+use crate::runtime::park::Waker;
 
 /// A value, or an error, that is sent once; everybody who waits, or comes later, gets a clone.
 ///
@@ -35,7 +36,7 @@ pub struct Event<T> {
 struct State<T> {
     outcome: Option<Arc<Outcome<T>>>,
     /// Each is granted what was sent, so a reset takes nothing from them.
-    waiters: WaitList<(), Arc<Outcome<T>>>,
+    waiters: Line<(), Arc<Outcome<T>>>,
 }
 
 /// What was sent. Shared, so that it is cloned with no lock held.
@@ -44,13 +45,13 @@ type Outcome<T> = Result<T, Arc<dyn Error + Send + Sync>>;
 /// Those who wait.
 struct Waiters<T>(std::marker::PhantomData<T>);
 
-impl<T> Line for Waiters<T> {
+impl<T> LineRules for Waiters<T> {
     type State = State<T>;
     type Brings = ();
     type Grant = Arc<Outcome<T>>;
     const WAITS_FOR: &'static str = "event";
 
-    fn list(state: &mut State<T>) -> &mut WaitList<(), Arc<Outcome<T>>> {
+    fn line(state: &mut State<T>) -> &mut Line<(), Arc<Outcome<T>>> {
         &mut state.waiters
     }
 
@@ -81,7 +82,15 @@ impl fmt::Display for EventError {
     }
 }
 
-impl Error for EventError {}
+impl Error for EventError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            EventError::Failed(error) => Some(error.as_ref()),
+            EventError::TimedOut => None,
+            EventError::Refused(refused) => Some(refused),
+        }
+    }
+}
 
 /// The event has an outcome already; here is the one that was to be sent. [`Event::reset`] makes room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +107,7 @@ impl<T: fmt::Debug> Error for AlreadySent<T> {}
 impl<T> Event<T> {
     /// An event that was not sent.
     pub const fn new() -> Event<T> {
-        Event { state: Mutex::new(State { outcome: None, waiters: WaitList::new() }) }
+        Event { state: Mutex::new(State { outcome: None, waiters: Line::new() }) }
     }
 
     /// Sends the value and wakes everybody who waits. Never switches.
@@ -127,19 +136,24 @@ impl<T> Event<T> {
         }
         let outcome = Arc::new(outcome);
         state.outcome = Some(Arc::clone(&outcome));
-        let all = state.waiters.grant_all(|()| Arc::clone(&outcome));
+        let all = grant_all(&mut state.waiters, |()| Arc::clone(&outcome));
         drop(state);
         wake_all(all);
         Ok(())
     }
 
     /// Whether a value or an error was sent.
-    pub fn ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         lock(&self.state).outcome.is_some()
     }
 
-    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was. Who was woken by what was sent
-    /// still gets that.
+    /// The same as [`is_ready`](Event::is_ready), by the name it has in eventlet.
+    pub fn ready(&self) -> bool {
+        self.is_ready()
+    }
+
+    /// Forgets what was sent, so that the event can be used again. Does nothing if nothing was. Who was woken by what
+    /// was sent still gets that.
     pub fn reset(&self) {
         let outcome = lock(&self.state).outcome.take();
         drop(outcome);
@@ -186,20 +200,20 @@ impl<T: Clone> Event<T> {
     pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<Result<T, EventError>> {
         let mut state = lock(&self.state);
         let Some(outcome) = state.outcome.clone() else {
-            return Registered::Waits(state.waiters.push(waker, Some(claim.clone()), ()));
+            return Registered::Waits(state.waiters.join_with(waker, Some(claim.clone()), ()));
         };
         drop(state);
         if claim.take() { Registered::Now(received(outcome)) } else { Registered::Claimed }
     }
 
     /// For `select`: leaves the line with what was granted.
-    pub(crate) fn leave(&self, key: WaiterKey) -> Option<Result<T, EventError>> {
-        let granted = lock(&self.state).waiters.leave(key);
+    pub(crate) fn leave(&self, key: Place) -> Option<Result<T, EventError>> {
+        let granted = take_out(&mut lock(&self.state).waiters, key);
         granted.ok().map(received)
     }
 
     /// For `select`, when it is unwound or has something else: leaves the line.
-    pub(crate) fn forget(&self, key: WaiterKey) {
+    pub(crate) fn forget(&self, key: Place) {
         leave::<Waiters<T>>(&self.state, key);
     }
 }

@@ -1,9 +1,9 @@
-//! Events, semaphores and locks for green threads. Each can be used from any OS thread, and serves those who wait first come first
-//! served.
+//! Events, semaphores and locks for green threads. Each can be used from any OS thread, and serves those who wait first
+//! come first served.
 //!
-//! Waiting parks the green thread. Where a wait is not possible (in a function that the hub calls, or while a panic unwinds),
-//! calls that return a `Result` say [`Refused`](crate::Refused), and others panic with its text; what is had without waiting
-//! is had anywhere.
+//! Waiting parks the green thread. Where a wait is not possible (in a function that the hub calls, or while a panic
+//! unwinds), calls that return a `Result` say [`Refused`](crate::Refused), and others panic with its text; what is had
+//! without waiting is had anywhere.
 
 mod barrier;
 mod condvar;
@@ -21,7 +21,7 @@ pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, CappedSemaphore, OverReleased, Permit, Semaphore};
 pub use wait_group::WaitGroup;
 
-use crate::wait_list::Ungranted;
+use crate::runtime::line::Ungranted;
 
 /// For waits without a deadline in calls that return no error.
 fn must_be_granted<B, G>(outcome: Result<G, Ungranted<B>>) -> G {

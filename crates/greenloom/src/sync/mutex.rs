@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::{Permit, Semaphore};
-use crate::wait_list::lock;
+use crate::runtime::line::lock;
 
 /// A lock around a value. Waiting for it parks the green thread; it may be held while other green threads run.
 ///
@@ -58,7 +58,8 @@ impl<T: ?Sized> Mutex<T> {
     /// Parks until the lock is free and takes it.
     ///
     /// # Panics
-    /// Where waiting is not possible; see the [module](super). A green thread that locks twice waits for ever, as with any lock.
+    /// Where waiting is not possible; see the [module](super). A green thread that locks twice waits for ever, as with
+    /// any lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.guard(self.turn.acquire())

@@ -8,10 +8,10 @@ use std::time::Duration;
 use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
-use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake};
+use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
-/// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting writer
-/// waits behind it, so neither starves. It is not poisoned.
+/// A lock around a value for many readers or one writer, first come first served: a reader that comes after a waiting
+/// writer waits behind it, so neither starves. It is not poisoned.
 ///
 /// ```
 /// use greenloom::sync::RwLock;
@@ -34,7 +34,7 @@ pub struct RwLock<T: ?Sized> {
 struct State {
     readers: usize,
     writer: bool,
-    waiters: WaitList<Access, Access>,
+    waiters: Line<Access, Access>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,13 +80,13 @@ impl State {
 /// Those who wait.
 struct Waiters;
 
-impl Line for Waiters {
+impl LineRules for Waiters {
     type State = State;
     type Brings = Access;
     type Grant = Access;
     const WAITS_FOR: &'static str = "rwlock";
 
-    fn list(state: &mut State) -> &mut WaitList<Access, Access> {
+    fn line(state: &mut State) -> &mut Line<Access, Access> {
         &mut state.waiters
     }
 
@@ -103,7 +103,7 @@ impl Line for Waiters {
 impl<T> RwLock<T> {
     /// An unlocked lock around `value`.
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { readers: 0, writer: false, waiters: WaitList::new() };
+        let state = State { readers: 0, writer: false, waiters: Line::new() };
         RwLock { state: Mutex::new(state), value: std::sync::RwLock::new(value) }
     }
 
@@ -249,6 +249,18 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

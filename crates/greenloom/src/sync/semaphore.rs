@@ -7,11 +7,12 @@ use std::time::Duration;
 use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
-use crate::Refused;
-use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake};
+use crate::runtime::error::Refused;
+use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
-/// A number of permits. Those who wait get them in the order in which they came: a permit that is released while somebody waits
-/// goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what is free.
+/// A number of permits. Those who wait get them in the order in which they came: a permit that is released while
+/// somebody waits goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what
+/// is free.
 ///
 /// Semantics: eventlet's `Semaphore`.
 ///
@@ -32,7 +33,7 @@ pub struct Semaphore {
 
 struct State {
     available: usize,
-    waiters: WaitList<(), ()>,
+    waiters: Line<(), ()>,
 }
 
 impl State {
@@ -49,13 +50,13 @@ impl State {
 /// Those who wait.
 struct Waiters;
 
-impl Line for Waiters {
+impl LineRules for Waiters {
     type State = State;
     type Brings = ();
     type Grant = ();
     const WAITS_FOR: &'static str = "semaphore";
 
-    fn list(state: &mut State) -> &mut WaitList<(), ()> {
+    fn line(state: &mut State) -> &mut Line<(), ()> {
         &mut state.waiters
     }
 
@@ -92,7 +93,7 @@ impl fmt::Debug for Permit<'_> {
 impl Semaphore {
     /// A semaphore with so many permits.
     pub const fn new(permits: usize) -> Semaphore {
-        Semaphore { state: Mutex::new(State { available: permits, waiters: WaitList::new() }) }
+        Semaphore { state: Mutex::new(State { available: permits, waiters: Line::new() }) }
     }
 
     /// Parks until there is a permit and takes it.
@@ -146,7 +147,8 @@ impl Semaphore {
         wait::<Waiters>(&self.state, (), state, deadline())
     }
 
-    /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed still.
+    /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed
+    /// still.
     pub(crate) fn take_away(&self, count: usize) -> usize {
         let mut state = lock(&self.state);
         let now = state.available.min(count);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hub::Time;
 
 use super::{granted_in_time, must_be_granted};
-use crate::wait_list::{Granted, Line, Ungranted, WaitList, deadline, lock, wait, wake_all};
+use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, grant_all, lock, wait, wake_all};
 
 /// Waits until work that was announced is done.
 ///
@@ -31,19 +31,19 @@ pub struct WaitGroup {
 
 struct State {
     pending: usize,
-    waiters: WaitList<(), ()>,
+    waiters: Line<(), ()>,
 }
 
 /// Those who wait.
 struct Waiters;
 
-impl Line for Waiters {
+impl LineRules for Waiters {
     type State = State;
     type Brings = ();
     type Grant = ();
     const WAITS_FOR: &'static str = "wait group";
 
-    fn list(state: &mut State) -> &mut WaitList<(), ()> {
+    fn line(state: &mut State) -> &mut Line<(), ()> {
         &mut state.waiters
     }
 
@@ -55,7 +55,7 @@ impl Line for Waiters {
 impl WaitGroup {
     /// A group with no work.
     pub const fn new() -> WaitGroup {
-        WaitGroup { state: Mutex::new(State { pending: 0, waiters: WaitList::new() }) }
+        WaitGroup { state: Mutex::new(State { pending: 0, waiters: Line::new() }) }
     }
 
     /// Announces work.
@@ -75,7 +75,7 @@ impl WaitGroup {
         };
         state.pending = pending;
         if pending == 0 {
-            let all = state.waiters.grant_all(|()| ());
+            let all = grant_all(&mut state.waiters, |()| ());
             drop(state);
             wake_all(all);
         }

@@ -1,8 +1,10 @@
-//! Random graphs of greenlets: a program for them is a string of bytes, so that a fuzzer can write it and a seed can, too.
+//! Random graphs of greenlets: a program for them is a string of bytes, so that a fuzzer can write it and a seed can,
+//! too.
 //!
-//! Greenlets live in a table that all of them share. Whoever runs reads the next instruction and carries it out: make a greenlet,
-//! switch to one, throw into one, let it exit, drop its handle, give it another parent, return, fail, panic. When the bytes
-//! run out everybody returns. Afterwards every destructor must have run exactly once, and no stack be leaked.
+//! Greenlets live in a table that all of them share. Whoever runs reads the next instruction and carries it out: make a
+//! greenlet, switch to one, throw into one, let it exit, drop its handle, give it another parent, return, fail, panic.
+//! When the bytes run out everybody returns. Afterwards every destructor must have run exactly once, and no stack be
+//! leaked.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +38,8 @@ impl World {
         self.table.borrow()[index].clone()
     }
 
-    /// Puts a handle into the table; the one that was there is dropped outside of the borrow, since that may unwind a greenlet.
+    /// Puts a handle into the table; the one that was there is dropped outside of the borrow, since that may unwind a
+    /// greenlet.
     fn put(&self, greenlet: Option<Greenlet<u8, u8>>) {
         let Some(index) = self.next() else { return };
         let before = std::mem::replace(&mut self.table.borrow_mut()[usize::from(index) % TABLE], greenlet);

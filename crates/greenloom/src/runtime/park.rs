@@ -9,19 +9,18 @@
 //! A waker used between 2 and 3 makes 3 return at once; one used after the park has ended, however it ended, finds
 //! another number and does nothing. So nobody is woken twice or for something old, and a waker may be left behind.
 //!
-//! Being killed, and a timeout that expires, unwind from here. Whoever announced a waker has a guard that takes it back.
+//! Being killed, and a timeout that expires, unwind from here. Whoever announced a waker has a guard that takes it
+//! back.
 
-use std::fmt;
-use std::io;
 use std::mem::ManuallyDrop;
-use std::panic::resume_unwind;
 
 use hub::Time;
 
-use crate::greenlet::GreenletExit;
-use crate::hub::{State, here, send_wake, with_hub};
-use crate::node::{Kind, Wake};
-use crate::timeout::Expired;
+use super::error::Refused;
+use super::node::Wake;
+use super::registry::{self, Message};
+use super::state::Runtime;
+use super::{here, try_here};
 
 /// Wakes one park of one green thread, from any OS thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,8 @@ pub(crate) struct Waker {
 }
 
 impl Waker {
-    /// Ends the park, if it has not ended yet. Never switches. Returns `false` if the hub is gone, and its green threads with it.
+    /// Ends the park, if it has not ended yet. Never switches. Returns `false` if the hub is gone, and its green
+    /// threads with it.
     #[inline]
     pub fn wake(self) -> bool {
         self.wake_as(Wake::Woken)
@@ -40,55 +40,19 @@ impl Waker {
 
     #[inline]
     pub fn wake_as(self, cause: Wake) -> bool {
-        let here = State::try_with(|hub| {
-            let here = hub.id() == self.hub;
-            if here {
-                hub.wake(self.slot, self.ticket, cause);
+        match try_here() {
+            Some(runtime) if runtime.id() == self.hub => {
+                runtime.wake(self.slot, self.ticket, cause);
+                true
             }
-            here
-        });
-        here == Some(true) || send_wake(self, cause)
+            _ => self.send(cause),
+        }
     }
-}
 
-/// Why something cannot wait here and now.
-///
-/// A word wide, so that the errors that hold it are moved in whole words (a byte at an odd place makes the compiler
-/// copy them in overlapping pieces, which stalls the processor).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(usize)]
-pub enum Refused {
-    /// A function that the hub calls (a timer, a listener, a link) wants to block; nobody would be left to wake it.
-    InHub,
-    /// A destructor wants to block while its green thread unwinds, from a panic, a kill or a timeout. Others would see the panic as
-    /// theirs.
-    Panicking,
-}
-
-impl Refused {
-    /// For calls that have no error to return.
-    pub(crate) fn raise(self) -> ! {
-        panic!("{self}")
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refused::InHub => {
-                "cannot block in a function that the hub calls (a timer, a listener, a link): spawn a green thread for it"
-            }
-            Refused::Panicking => "cannot block while this green thread unwinds (a panic, a kill, a timeout): a destructor must not wait",
-        })
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> io::Error {
-        io::Error::new(io::ErrorKind::Unsupported, refused)
+    /// Wakes on another OS thread; returns `false` if its hub has ended.
+    #[cold]
+    fn send(self, cause: Wake) -> bool {
+        registry::send(self.hub, Message::Wake { slot: self.slot, ticket: self.ticket, cause }).is_ok()
     }
 }
 
@@ -101,12 +65,12 @@ pub(crate) struct Ticket {
 /// Prepares the running greenlet for a park. Unwinds if it was interrupted meanwhile.
 #[inline]
 pub(crate) fn prepare() -> Result<Ticket, Refused> {
-    with_hub(|hub| hub.prepare(false))
+    here().prepare(false)
 }
 
 /// As [`prepare`], for a park that must not unwind; interrupts wait for the next one.
 pub(crate) fn prepare_shielded() -> Result<Ticket, Refused> {
-    with_hub(|hub| hub.prepare(true))
+    here().prepare(true)
 }
 
 /// Prepares, announces with `announce`, and parks.
@@ -116,19 +80,19 @@ pub(crate) fn park(waits_for: &'static str, announce: impl FnOnce(Waker)) -> Res
     Ok(ticket.park(waits_for, None))
 }
 
-impl State {
+impl Runtime {
     #[inline]
     fn prepare(&self, shielded: bool) -> Result<Ticket, Refused> {
         if std::thread::panicking() {
             return Err(Refused::Panicking);
         }
         if !shielded {
-            check_interrupts(self)?;
+            self.check_interrupts()?;
         }
         self.with_current(|me| {
             let node = me.node();
-            if node.kind == Kind::Hub {
-                return Err(Refused::InHub);
+            if let Some(refused) = self.refuses(node.kind.get()) {
+                return Err(refused);
             }
             let slot = self.slot_of(me);
             let ticket = self.next_ticket();
@@ -136,9 +100,22 @@ impl State {
             Ok(Ticket { waker: Waker { hub: self.id(), slot, ticket }, shielded })
         })
     }
-}
 
-impl State {
+    /// Puts the current greenlet at the end of the run queue.
+    #[inline]
+    pub fn make_current_ready(&self) -> Option<Refused> {
+        if std::thread::panicking() {
+            return Some(Refused::Panicking);
+        }
+        self.with_current(|me| {
+            let refused = self.refuses(me.node().kind.get());
+            if refused.is_none() {
+                self.make_ready(self.slot_of(me));
+            }
+            refused
+        })
+    }
+
     /// Marks the current greenlet as parked, unless the park has been ended already.
     #[inline]
     fn begin_park(&self, ticket: u64, waits_for: &'static str) -> bool {
@@ -167,7 +144,7 @@ impl Ticket {
         let shielded = self.shielded;
         let wake = self.park_quietly(waits_for, deadline);
         if !shielded {
-            let _ = check_interrupts(here());
+            let _ = here().check_interrupts();
         }
         wake
     }
@@ -177,50 +154,27 @@ impl Ticket {
     pub fn park_quietly(self, waits_for: &'static str, deadline: Option<Time>) -> Wake {
         // Whatever ends the park takes the number back, so there will be nothing to forget.
         let waker = ManuallyDrop::new(self).waker;
-        let hub = here();
-        if hub.begin_park(waker.ticket, waits_for) {
+        let runtime = here();
+        if runtime.begin_park(waker.ticket, waits_for) {
             match deadline {
-                None => hub.switch_to_next(),
+                None => runtime.switch_to_next(),
                 Some(deadline) => {
-                    let timer = hub.add_wake_timer(deadline, waker.slot, waker.ticket);
-                    hub.switch_to_next();
-                    hub.cancel_timer(timer);
+                    let timer = runtime.add_wake_timer(deadline, waker.slot, waker.ticket);
+                    runtime.switch_to_next();
+                    if let Some(timer) = timer {
+                        runtime.cancel_timer(timer);
+                    }
                 }
             }
         }
-        hub.with_current(|me| me.node().cause.get())
+        runtime.with_current(|me| me.node().cause.get())
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        State::try_with(|hub| hub.forget(self.waker.slot, self.waker.ticket));
-    }
-}
-
-/// Unwinds if the running green thread was killed or is in a timeout scope that expired. One that swallowed the unwind
-/// meets it here again.
-#[inline]
-pub(crate) fn check_interrupts(hub: &State) -> Result<(), Refused> {
-    if hub.is_current_interrupted() { raise_interrupt(hub) } else { Ok(()) }
-}
-
-#[cold]
-fn raise_interrupt(hub: &State) -> Result<(), Refused> {
-    if std::thread::panicking() {
-        return Err(Refused::Panicking);
-    }
-    let me = hub.current();
-    if me.node().interrupts.get().killed {
-        drop(me);
-        resume_unwind(Box::new(GreenletExit));
-    }
-    let extra = me.node().extra.borrow();
-    let outermost = extra.iter().flat_map(|extra| &extra.timeouts).find(|scope| scope.expired).map(|scope| scope.id);
-    drop(extra);
-    drop(me);
-    match outermost {
-        Some(scope) => resume_unwind(Box::new(Expired { scope })),
-        None => Ok(()),
+        if let Some(runtime) = try_here() {
+            runtime.forget(self.waker.slot, self.waker.ticket);
+        }
     }
 }

@@ -1,17 +1,17 @@
 //! Queues for green threads. Each can be used from any OS thread, and serves those who wait first come first served.
 //!
-//! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With capacity 0 it is a
-//! channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs is the order in
-//! which items come out: [`Queue`] is first in first out, [`LifoQueue`] last in first out, [`PriorityQueue`] smallest first and,
-//! among equals, first in first out.
+//! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With
+//! capacity 0 it is a channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs
+//! is the order in which items come out: [`Queue`] is first in first out, [`LifoQueue`] last in first out,
+//! [`PriorityQueue`] smallest first and, among equals, first in first out.
 //!
 //! A queue can be [closed](QueueOf::close): puts fail from then on, and gets when it is empty.
 //!
 //! Semantics: eventlet's `queue` module, with items handed to waiters in the order in which they came.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
-use std::error::Error;
+mod error;
+mod order;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Mutex;
@@ -19,11 +19,14 @@ use std::time::Duration;
 
 use hub::Time;
 
-use crate::Refused;
-use crate::park::Waker;
-use crate::wait_list::{
-    Claim, Granted, Line, Registered, Ungranted, WaitList, WaiterKey, deadline, leave, lock, wait, wake, wake_all,
+use crate::runtime::line::{
+    Claim, Granted, Line, LineRules, Place, Registered, Ungranted, deadline, grant_all, leave, lock, take_out, wait,
+    wake, wake_all,
 };
+use crate::runtime::park::Waker;
+
+pub use error::{PutError, Reason};
+pub use order::{Fifo, Lifo, Order, Priority};
 
 /// A first in, first out queue.
 ///
@@ -63,221 +66,6 @@ pub type LifoQueue<T> = QueueOf<Lifo<T>>;
 /// ```
 pub type PriorityQueue<T> = QueueOf<Priority<T>>;
 
-/// In which order items come out.
-pub trait Order: Default {
-    /// The items.
-    type Item;
-
-    /// Adds an item.
-    fn push(&mut self, item: Self::Item);
-
-    /// Takes the next one out.
-    fn pop(&mut self) -> Option<Self::Item>;
-
-    /// Puts back an item that was taken out and not delivered, so that it is the next one of its rank.
-    fn push_back_in(&mut self, item: Self::Item);
-
-    /// How many there are.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// First in, first out.
-#[derive(Debug)]
-pub struct Fifo<T>(VecDeque<T>);
-
-impl<T> Default for Fifo<T> {
-    fn default() -> Fifo<T> {
-        Fifo(VecDeque::new())
-    }
-}
-
-impl<T> Order for Fifo<T> {
-    type Item = T;
-
-    #[inline]
-    fn push(&mut self, item: T) {
-        self.0.push_back(item);
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop_front()
-    }
-
-    fn push_back_in(&mut self, item: T) {
-        self.0.push_front(item);
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// Last in, first out.
-#[derive(Debug)]
-pub struct Lifo<T>(Vec<T>);
-
-impl<T> Default for Lifo<T> {
-    fn default() -> Lifo<T> {
-        Lifo(Vec::new())
-    }
-}
-
-impl<T> Order for Lifo<T> {
-    type Item = T;
-
-    fn push(&mut self, item: T) {
-        self.0.push(item);
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-
-    fn push_back_in(&mut self, item: T) {
-        self.0.push(item);
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// Smallest first; among equals, first in first out.
-#[derive(Debug)]
-pub struct Priority<T: Ord> {
-    heap: BinaryHeap<Reverse<Ranked<T>>>,
-    next: i64,
-    /// Items that were put back come before those that were never out.
-    before: i64,
-}
-
-#[derive(Debug)]
-struct Ranked<T> {
-    item: T,
-    age: i64,
-}
-
-impl<T: Ord> Ord for Ranked<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.item.cmp(&other.item).then(self.age.cmp(&other.age))
-    }
-}
-
-impl<T: Ord> PartialOrd for Ranked<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T: Ord> PartialEq for Ranked<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<T: Ord> Eq for Ranked<T> {}
-
-impl<T: Ord> Default for Priority<T> {
-    fn default() -> Priority<T> {
-        Priority { heap: BinaryHeap::new(), next: 0, before: -1 }
-    }
-}
-
-impl<T: Ord> Order for Priority<T> {
-    type Item = T;
-
-    fn push(&mut self, item: T) {
-        self.heap.push(Reverse(Ranked { item, age: self.next }));
-        self.next += 1;
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.heap.pop().map(|Reverse(ranked)| ranked.item)
-    }
-
-    fn push_back_in(&mut self, item: T) {
-        self.heap.push(Reverse(Ranked { item, age: self.before }));
-        self.before -= 1;
-    }
-
-    fn len(&self) -> usize {
-        self.heap.len()
-    }
-}
-
-/// Why an item was not put; it comes back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PutError<T> {
-    /// The item.
-    pub item: T,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// Why nothing was put or got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(usize)]
-pub enum Reason {
-    /// The queue is full, or the time was over before it was not. Only from `try_put` and `put_timeout`.
-    Full,
-    /// The queue is empty, or the time was over before it was not. Only from `try_get` and `get_timeout`.
-    Empty,
-    /// The queue was closed.
-    Closed,
-    /// The time was over before all tasks were done. Only from `join_timeout`.
-    Unfinished,
-    /// Waiting is not possible in a function that the hub calls.
-    InHub,
-    /// Waiting is not possible while a panic unwinds.
-    Panicking,
-}
-
-impl From<Refused> for Reason {
-    fn from(refused: Refused) -> Reason {
-        match refused {
-            Refused::InHub => Reason::InHub,
-            Refused::Panicking => Reason::Panicking,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::Full => f.write_str("the queue is full"),
-            Reason::Empty => f.write_str("the queue is empty"),
-            Reason::Closed => f.write_str("the queue is closed"),
-            Reason::Unfinished => f.write_str("not all tasks of the queue are done"),
-            Reason::InHub => Refused::InHub.fmt(f),
-            Reason::Panicking => Refused::Panicking.fmt(f),
-        }
-    }
-}
-
-impl Error for Reason {}
-
-impl<T> fmt::Debug for PutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PutError({:?})", self.reason)
-    }
-}
-
-impl<T> fmt::Display for PutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl<T> Error for PutError<T> {}
-
 /// A queue whose items come out in the order `O`; see the [module](self).
 pub struct QueueOf<O: Order> {
     state: Mutex<State<O>>,
@@ -288,25 +76,25 @@ struct State<O: Order> {
     capacity: usize,
     closed: bool,
     /// They wait for an item; nothing means that the queue was closed.
-    getters: WaitList<(), Option<O::Item>>,
+    getters: Line<(), Option<O::Item>>,
     /// They wait for room with their item; it comes back if the queue is closed.
-    putters: WaitList<O::Item, Result<(), O::Item>>,
+    putters: Line<O::Item, Result<(), O::Item>>,
     unfinished: usize,
-    joiners: WaitList<(), ()>,
+    joiners: Line<(), ()>,
 }
 
 struct Getters<O>(PhantomData<O>);
 struct Putters<O>(PhantomData<O>);
 struct Joiners<O>(PhantomData<O>);
 
-impl<O: Order> Line for Getters<O> {
+impl<O: Order> LineRules for Getters<O> {
     type State = State<O>;
     type Brings = ();
     type Grant = Option<O::Item>;
     const WAITS_FOR: &'static str = "queue: an item";
 
     #[inline]
-    fn list(state: &mut State<O>) -> &mut WaitList<(), Option<O::Item>> {
+    fn line(state: &mut State<O>) -> &mut Line<(), Option<O::Item>> {
         &mut state.getters
     }
 
@@ -320,14 +108,14 @@ impl<O: Order> Line for Getters<O> {
     }
 }
 
-impl<O: Order> Line for Putters<O> {
+impl<O: Order> LineRules for Putters<O> {
     type State = State<O>;
     type Brings = O::Item;
     type Grant = Result<(), O::Item>;
     const WAITS_FOR: &'static str = "queue: room";
 
     #[inline]
-    fn list(state: &mut State<O>) -> &mut WaitList<O::Item, Result<(), O::Item>> {
+    fn line(state: &mut State<O>) -> &mut Line<O::Item, Result<(), O::Item>> {
         &mut state.putters
     }
 
@@ -337,13 +125,13 @@ impl<O: Order> Line for Putters<O> {
     }
 }
 
-impl<O: Order> Line for Joiners<O> {
+impl<O: Order> LineRules for Joiners<O> {
     type State = State<O>;
     type Brings = ();
     type Grant = ();
     const WAITS_FOR: &'static str = "queue: tasks";
 
-    fn list(state: &mut State<O>) -> &mut WaitList<(), ()> {
+    fn line(state: &mut State<O>) -> &mut Line<(), ()> {
         &mut state.joiners
     }
 
@@ -410,10 +198,10 @@ impl<O: Order> QueueOf<O> {
             items: O::default(),
             capacity,
             closed: false,
-            getters: WaitList::new(),
-            putters: WaitList::new(),
+            getters: Line::new(),
+            putters: Line::new(),
             unfinished: 0,
-            joiners: WaitList::new(),
+            joiners: Line::new(),
         };
         QueueOf { state: Mutex::new(state) }
     }
@@ -498,7 +286,8 @@ impl<O: Order> QueueOf<O> {
         self.get_until(|| deadline(timeout))
     }
 
-    /// Takes the next item if there is one, in the queue or with a putter that waits. Never waits, and works on any OS thread.
+    /// Takes the next item if there is one, in the queue or with a putter that waits. Never waits, and works on any OS
+    /// thread.
     ///
     /// # Errors
     /// [`Reason::Empty`], [`Reason::Closed`].
@@ -534,12 +323,12 @@ impl<O: Order> QueueOf<O> {
         }
     }
 
-    /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty. Items that are
-    /// in it can still be got.
+    /// Closes the queue: every put fails from now on, those that wait included, and every get once the queue is empty.
+    /// Items that are in it can still be got.
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
-        let (putters, getters) = (state.putters.grant_all(Err), state.getters.grant_all(|()| None));
+        let (putters, getters) = (grant_all(&mut state.putters, Err), grant_all(&mut state.getters, |()| None));
         drop(state);
         wake_all(putters);
         wake_all(getters);
@@ -631,7 +420,7 @@ impl<O: Order> QueueOf<O> {
         };
         state.unfinished = unfinished;
         if unfinished == 0 {
-            let all = state.joiners.grant_all(|()| ());
+            let all = grant_all(&mut state.joiners, |()| ());
             drop(state);
             wake_all(all);
         }
@@ -695,22 +484,23 @@ impl<O: Order> QueueOf<O> {
             wake::<Putters<O>>(&self.state, putter);
             return Registered::Now(Ok(item));
         }
-        Registered::Waits(state.getters.push(waker, Some(claim.clone()), ()))
+        Registered::Waits(state.getters.join_with(waker, Some(claim.clone()), ()))
     }
 
     /// For `select`: leaves the line with what was granted.
-    pub(crate) fn leave(&self, key: WaiterKey) -> Option<Result<O::Item, Reason>> {
-        let granted = lock(&self.state).getters.leave(key).ok()?;
+    pub(crate) fn leave(&self, key: Place) -> Option<Result<O::Item, Reason>> {
+        let granted = take_out(&mut lock(&self.state).getters, key).ok()?;
         Some(granted.ok_or(Reason::Closed))
     }
 
     /// For `select`, when it is unwound: leaves the line and gives back what was granted.
-    pub(crate) fn give_back(&self, key: WaiterKey) {
+    pub(crate) fn give_back(&self, key: Place) {
         leave::<Getters<O>>(&self.state, key);
     }
 }
 
 /// Takes items until the queue is closed and empty; see [`QueueOf::iter`].
+#[must_use = "iterators are lazy"]
 pub struct Iter<'a, O: Order> {
     queue: &'a QueueOf<O>,
 }
@@ -721,9 +511,10 @@ impl<O: Order> Iterator for Iter<'_, O> {
     fn next(&mut self) -> Option<O::Item> {
         match self.queue.get() {
             Ok(item) => Some(item),
-            Err(Reason::InHub) => Refused::InHub.raise(),
-            Err(Reason::Panicking) => Refused::Panicking.raise(),
-            Err(_) => None,
+            Err(reason) => match reason.refused() {
+                Some(refused) => refused.raise(),
+                None => None,
+            },
         }
     }
 }

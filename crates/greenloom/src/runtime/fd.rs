@@ -1,0 +1,78 @@
+//! How green threads wait for file descriptors.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use hub::attempt::{Host, park_at};
+use hub::{Direction, SourceKey, Sources, Time};
+
+use super::here;
+use super::node::Wake;
+use super::park::{Waker, prepare};
+use super::state::{Runtime, Work};
+
+impl Host<Work> for Runtime {
+    #[inline]
+    fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<Work>) -> R) -> Option<R> {
+        self.with_core(|core| f(core.sources()))
+    }
+}
+
+impl Runtime {
+    /// Registers a file descriptor with the hub.
+    pub fn add_source(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        let added = self.with_core(|core| core.add_source(fd)).unwrap_or_else(|| Err(ended()));
+        added.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => always_ready(fd),
+            _ => error,
+        })
+    }
+
+    /// Forgets what is registered under a descriptor's number and tells who waits there that it was closed. If the
+    /// descriptor is still open, or its file lives on through a duplicate, the poller forgets it too, where that can be
+    /// done by number.
+    pub fn forget_fd(&self, number: RawFd) {
+        let Some(key) = self.with_core(|core| core.sources().find(number)).flatten() else { return };
+        // ENOENT or EBADF: it has left by itself, or the number is another file's.
+        let _ = self.with_core(|core| fiber::epoll_forget(core.poller().as_fd(), number));
+        self.remove_source(key, None);
+    }
+}
+
+/// What is said where a hub has ended.
+pub(crate) fn ended() -> io::Error {
+    super::error::Refused::ThreadEnding.into()
+}
+
+#[cold]
+fn always_ready(fd: BorrowedFd<'_>) -> io::Error {
+    let number = fd.as_raw_fd();
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "file descriptor {number} cannot be waited for: a regular file or a directory is always ready. Read or \
+             write it without waiting, or, where the disk is slow, on an OS thread with greenloom::blocking::run"
+        ),
+    )
+}
+
+/// Parks until the source is ready, or until `deadline`; returns at once if it is ready.
+pub(crate) fn wait_for(key: SourceKey, direction: Direction, deadline: Option<Time>) -> io::Result<()> {
+    let ticket = prepare()?;
+    let Waker { slot, ticket: number, .. } = ticket.waker();
+    let mine = |work: &Work| matches!(work, Work::Wake { ticket, .. } if *ticket == number);
+    let what = if direction == Direction::Read { "readable fd" } else { "writable fd" };
+    let work = Work::Wake { slot, ticket: number };
+    let parked =
+        park_at(here(), (key, direction), work, mine, || ticket.park(what, deadline), |wake| *wake == Wake::Woken)?;
+    match parked {
+        None | Some(Wake::Woken | Wake::Interrupted) => Ok(()),
+        Some(Wake::TimedOut) => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for the file descriptor"))
+        }
+        Some(Wake::Closed) => Err(io::Error::new(
+            io::ErrorKind::NotConnected,
+            "the file descriptor was closed while this green thread waited on it",
+        )),
+    }
+}

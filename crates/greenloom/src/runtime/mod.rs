@@ -1,0 +1,91 @@
+//! What all public modules stand on: one [`Runtime`](state::Runtime) an OS thread, made on first use.
+//!
+//! Private. The public modules look down at these, and these never up. Among themselves, each knows those above it:
+//!
+//! | file | what |
+//! |---|---|
+//! | `error` | why something is not possible, how something ended, what unwinds |
+//! | `node` | what a greenlet is made of, and handles to it |
+//! | `watch` | who is told of what happens |
+//! | `registry` | hubs by their numbers, and what they are sent |
+//! | `state` | what an OS thread knows of its greenlets and its hub |
+//! | `turn` | the loop |
+//! | `interrupt` | kill and timeout |
+//! | `park` | how a green thread waits and is woken |
+//! | `line`, `fd` | waiting in line, and for file descriptors |
+//! | `stack_size` | how large stacks are by default |
+
+pub(crate) mod error;
+pub(crate) mod fd;
+mod interrupt;
+pub(crate) mod line;
+pub(crate) mod node;
+pub(crate) mod park;
+pub(crate) mod registry;
+pub(crate) mod stack_size;
+pub(crate) mod state;
+mod turn;
+pub(crate) mod watch;
+
+use std::cell::Cell;
+use std::io;
+
+use node::UNWIND_DROPPED;
+use state::Runtime;
+
+thread_local! {
+    /// Without a destructor, so that reading it is one load, and so that it can be read until the OS thread's very end.
+    /// The runtime is leaked for that: `End` empties it, and what is left is under a kilobyte for an OS thread that had
+    /// a hub.
+    static HERE: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
+    static END: Cell<Option<End>> = const { Cell::new(None) };
+}
+
+/// The running OS thread's runtime. Panics when it cannot be made. When the OS thread is ending, it may have
+/// [ended](Runtime::has_ended).
+#[inline(always)]
+pub(crate) fn here() -> &'static Runtime {
+    match HERE.get() {
+        Some(runtime) => runtime,
+        None => made().unwrap_or_else(|error| panic!("no hub for this OS thread: {error}")),
+    }
+}
+
+/// As [`here`], but none is made.
+#[inline(always)]
+pub(crate) fn try_here() -> Option<&'static Runtime> {
+    HERE.get()
+}
+
+/// As [`here`], with an error for a panic.
+pub(crate) fn here_or_error() -> io::Result<&'static Runtime> {
+    HERE.get().map_or_else(made, Ok)
+}
+
+#[cold]
+fn made() -> io::Result<&'static Runtime> {
+    fiber::overflow::set_wording(
+        "green thread",
+        "raise it with greenloom::Builder::stack_size, or for all with the environment variable GREENLOOM_STACK_SIZE",
+    );
+    UNWIND_DROPPED.get_or_init(|| {
+        |greenlet| match try_here() {
+            Some(runtime) => runtime.unwind_dropped(greenlet),
+            None => std::mem::forget(greenlet),
+        }
+    });
+    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new(turn::run_loop)?));
+    HERE.set(Some(runtime));
+    // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
+    let _ = END.try_with(|end| end.set(Some(End(runtime))));
+    Ok(runtime)
+}
+
+/// Ends the runtime with its OS thread.
+struct End(&'static Runtime);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -1,0 +1,151 @@
+//! The loop of an OS thread's hub, in a greenlet of its own: what [`hub::run_turn`] asks for.
+
+use std::convert::Infallible;
+
+use hub::{Budget, Cause, Loop, Others};
+
+use super::node::{AnyGreenlet, Wake};
+use super::registry::{self, Message};
+use super::state::{Runtime, Work, call_safely};
+use super::watch::Event;
+
+/// What the loop's greenlet does.
+pub(super) fn run_loop(runtime: &'static Runtime) {
+    while !runtime.is_ending() {
+        let Ok(()) = hub::run_turn(&Turns(runtime));
+    }
+}
+
+struct Turns(&'static Runtime);
+
+impl Loop for Turns {
+    type Error = Infallible;
+
+    #[inline]
+    fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    fn is_ending(&self) -> bool {
+        self.0.is_ending()
+    }
+
+    #[inline]
+    fn renew(&self) -> Result<(), Infallible> {
+        self.0.renew_after_fork();
+        Ok(())
+    }
+
+    #[inline]
+    fn receive(&self) -> Result<(), Infallible> {
+        if self.0.with_core(|core| core.inbox().has_messages()) == Some(true) {
+            self.0.receive();
+        }
+        Ok(())
+    }
+
+    // Always inlined, as all that switches is.
+    #[inline(always)]
+    fn run_next(&self) -> Result<bool, Infallible> {
+        let runtime = self.0;
+        let Some(work) = runtime.ready.borrow_mut().pop() else { return Ok(false) };
+        let Some(slot) = work.as_thread() else {
+            let call = runtime.calls.borrow_mut().remove(work.as_call());
+            call_safely(call);
+            return Ok(true);
+        };
+        let thread: AnyGreenlet = runtime.threads.borrow()[slot as usize].clone();
+        if thread.is_dead() {
+            // Cancelled before it began.
+            runtime.retire(&thread);
+        } else {
+            runtime.switch_to(&thread);
+        }
+        Ok(true)
+    }
+
+    fn look(&self) -> Result<(), Infallible> {
+        self.0.look();
+        Ok(())
+    }
+}
+
+impl Runtime {
+    fn look(&self) {
+        let others = if self.outstanding.get() > 0 { Others::Working } else { self.others.get() };
+        let mut fired = self.fired.take();
+        let busy = !self.ready.borrow().is_empty();
+        let result = self.with_core(|core| core.turn(busy, others, &mut fired));
+        if self.watch.is_on() {
+            self.watch.tell(&Event::Turn { fired: fired.len() });
+        }
+        for (work, cause) in fired.drain(..) {
+            match work {
+                Work::Wake { slot, ticket } => {
+                    let cause = match cause {
+                        Cause::Timer => Wake::TimedOut,
+                        Cause::Io => Wake::Woken,
+                        Cause::Closed => Wake::Closed,
+                    };
+                    self.wake(slot, ticket, cause);
+                }
+                Work::Call(call) => self.call_soon(call),
+            }
+        }
+        self.fired.set(fired);
+        match result {
+            Some(Ok(true)) | None => {}
+            Some(Ok(false)) => match self.on_deadlock.take() {
+                Some(report) => report(),
+                None => panic!("nothing can happen any more, and nobody asked to be told"),
+            },
+            Some(Err(error)) => {
+                // Without the poller nothing can be waited for; to go on would be to spin or to hang.
+                eprintln!("greenloom: the hub cannot wait for I/O: {error}; the process ends");
+                std::process::abort();
+            }
+        }
+    }
+
+    #[cold]
+    fn receive(&self) {
+        let messages = self.with_core(|core| core.inbox().take());
+        for message in messages.into_iter().flatten() {
+            match message {
+                Message::Wake { slot, ticket, cause } => {
+                    self.wake(slot, ticket, cause);
+                }
+                Message::Call(call) => self.call_soon(call),
+                Message::RemoveSource(key) => self.remove_source(key, None),
+            }
+        }
+    }
+
+    /// Whether the running process is the child of a fork and the poller the parent's; then makes a new one.
+    #[inline]
+    pub fn renew_after_fork(&self) {
+        let forks = fiber::fork_generation();
+        if self.forks.replace(forks) != forks {
+            self.renew();
+        }
+    }
+
+    #[cold]
+    fn renew(&self) {
+        let mut renewed = match self.with_core(|core| core.renew()) {
+            Some(Ok(renewed)) => renewed,
+            Some(Err(error)) => panic!("no hub in the child of a fork: {error}"),
+            None => return,
+        };
+        // Wakers that are out keep their good: the hub's number stays.
+        if let Some(inbox) = self.inbox() {
+            registry::replace(self.id(), inbox);
+        }
+        for work in std::mem::take(&mut renewed.waiting) {
+            if let Work::Wake { slot, ticket } = work {
+                // They try again and register anew.
+                self.wake(slot, ticket, Wake::Woken);
+            }
+        }
+    }
+}
