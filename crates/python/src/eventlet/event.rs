@@ -6,14 +6,13 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::green_thread::here;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::Line;
 use super::park::{self, Outcome, Ticket, park_until};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Owned, PyObject, Raised, Result, Slot};
-use crate::module;
-use crate::throw;
+use crate::greenlet::here;
+use crate::greenlet::{self, throw};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of an event.
 pub struct Event {
@@ -65,7 +64,7 @@ impl Event {
                     let traceback = (!traceback.is_none()).then_some(traceback);
                     Outcome::Throw(Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), 1)), traceback)
                 }
-                Err(Raised) => Outcome::Throw(Owned::borrow(ffi::Pending::take().into_value()), None),
+                Err(Raised) => Outcome::Throw(Owned::borrow(Pending::take().into_value()), None),
             }
         }
     }
@@ -126,7 +125,7 @@ unsafe fn make_pending(exception: &Owned) {
             true => ffi::PyTuple_GET_ITEM(tuple, index),
             false => ptr::null_mut(),
         };
-        let kind = if item(0).is_null() { module::greenlet_exit() } else { item(0) };
+        let kind = if item(0).is_null() { greenlet::greenlet_exit() } else { item(0) };
         throw::make_pending(kind, item(1), item(2));
     }
 }
@@ -134,7 +133,7 @@ unsafe fn make_pending(exception: &Owned) {
 #[cold]
 fn refuse(message: &str) -> Result<Owned> {
     // SAFETY: methods are called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_AssertionError, message) }
+    unsafe { py::error(ffi::PyExc_AssertionError, message) }
 }
 
 /// The type.

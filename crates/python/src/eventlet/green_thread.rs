@@ -14,18 +14,14 @@ use std::mem::{offset_of, size_of};
 use std::ptr;
 
 use super::hub::{monotonic, schedule, squelch};
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::Line;
 use super::park::{self, Alarm, Outcome, Ticket, park};
 use super::work::Work;
-use crate::class::{self, Args};
-use crate::dealloc;
-use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::module;
-use crate::object;
-use crate::thread::{Thread, current_thread};
-use crate::throw;
+use crate::eventlet::hub_ref;
+use crate::greenlet::{self, PyGreenlet, State, Thread, body, dealloc, here, names, throw};
+use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, Slot};
 
 #[repr(C)]
 struct PyGreenThread {
@@ -74,7 +70,7 @@ impl End {
     }
 }
 
-static TYPE: Global<PyTypeObject> = Global::new(object::zeroed_type());
+static TYPE: Global<PyTypeObject> = Global::new(py::table::zeroed_type());
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
 
 fn green_thread_type() -> *mut PyTypeObject {
@@ -105,22 +101,13 @@ unsafe fn is_green_thread(object: *mut PyObject) -> bool {
     unsafe { ffi::PyObject_TypeCheck(object, green_thread_type()) != 0 }
 }
 
-/// The running thread's record, made if there is none.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn here<'a>() -> Result<&'a Thread> {
-    // SAFETY: the caller's word.
-    unsafe { current_thread().as_ref().ok_or(Raised) }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // The end
 
 /// Runs when a spawned function has ended.
 ///
 /// # Safety
-/// As [`OnEnd`](crate::greenlet::OnEnd).
+/// As the `OnEnd` of a greenlet.
 unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's word.
     unsafe {
@@ -143,7 +130,7 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
 ///
 /// # Safety
 /// A live green thread, an exception is pending; the interpreter's lock is held.
-unsafe fn finish_with_exception(this: *mut PyObject) -> ffi::Pending {
+unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
     // SAFETY: the caller's word.
     unsafe {
         if let Ok(info) = super::hub::exception_info() {
@@ -154,7 +141,7 @@ unsafe fn finish_with_exception(this: *mut PyObject) -> ffi::Pending {
             finish(this, None);
             park::restore(&exception, (!traceback.is_none()).then_some(traceback));
         }
-        ffi::Pending::take()
+        Pending::take()
     }
 }
 
@@ -216,31 +203,31 @@ unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
 /// The functions of the module about green threads.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        class::function(
+        py::function(
             c"sleep",
             sleep,
             c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on when all \
               that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) is possible: \
               it returns at once.",
         ),
-        class::function(
+        py::function(
             c"spawn",
             spawn,
             c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It begins when \
               the caller waits for something. An exception that ends it is printed, and raised by its wait().",
         ),
-        class::function(
+        py::function(
             c"spawn_n",
             spawn_n,
             c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain greenlet.",
         ),
-        class::function(
+        py::function(
             c"spawn_after",
             spawn_after,
             c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. cancel() \
               prevents it while it has not begun.",
         ),
-        class::function(
+        py::function(
             c"kill",
             kill,
             c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets it run at \
@@ -261,10 +248,10 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     let [delay] = args.parse("sleep", ["seconds"], 0)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        let delay = if delay.is_null() { 0.0 } else { ffi::float(delay)? };
+        let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
         let thread = here()?;
         let object = hub_object(thread)?;
-        let Some(hub) = thread.hub.plain() else {
+        let Some(hub) = hub_ref::plain(thread) else {
             return sleep_through_python(thread, object, delay);
         };
         if hub.greenlet() == thread.current() && delay <= 0.0 {
@@ -297,7 +284,7 @@ unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) 
         }
         let hub = Owned::borrow(hub);
         let me = Owned::borrow(thread.current());
-        let wake = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), module::SWITCH.object()))?;
+        let wake = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), names::SWITCH.object()))?;
         let timer = schedule(hub.as_ptr(), delay, wake.as_ptr())?;
         let slept = park(thread);
         Alarm::Python(timer).cancel(thread);
@@ -314,16 +301,16 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
     // SAFETY: the caller's word.
     unsafe {
         let object = hub_object(thread)?;
-        let loop_greenlet = match thread.hub.plain() {
+        let loop_greenlet = match hub_ref::plain(thread) {
             Some(hub) => Owned::borrow(hub.greenlet()),
             None => Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?,
         };
-        let greenlet = Owned::new(object::make(kind))?;
+        let greenlet = Owned::new(greenlet::make(kind))?;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
             set_on_end(&greenlet);
         }
-        if object::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
+        if greenlet::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
             return Err(Raised);
         }
         Ok(greenlet)
@@ -337,7 +324,7 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
 unsafe fn start(thread: &Thread, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
-        let Some(hub) = thread.hub.plain() else {
+        let Some(hub) = hub_ref::plain(thread) else {
             return start_through_python(thread, seconds, greenlet, &args, kwargs.as_ref());
         };
         let work = Work::Start { greenlet: greenlet.clone(), args, kwargs };
@@ -360,11 +347,12 @@ unsafe fn start_through_python(
 ) -> Result<()> {
     // SAFETY: called with the lock held.
     unsafe {
-        let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), module::SWITCH.object()))?;
+        let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), names::SWITCH.object()))?;
         let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
         let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), switch.as_ptr()))?;
         let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
-        let method = Owned::new(ffi::PyObject_GetAttrString(thread.hub.get(), c"schedule_call_global".as_ptr()))?;
+        let method =
+            Owned::new(ffi::PyObject_GetAttrString(hub_ref::object_of(thread), c"schedule_call_global".as_ptr()))?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
         Owned::new(ffi::PyObject_Call(method.as_ptr(), all.as_ptr(), kwargs))?;
         Ok(())
@@ -376,12 +364,12 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     let Some(function) = args.positional.get(first) else {
         let message = format!("{name}() needs a function to call");
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, &message) };
+        return unsafe { py::error(ffi::PyExc_TypeError, &message) };
     };
     let (rest, kwargs) = args.rest(first + 1)?;
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
-        let seconds = if after { ffi::float(args.positional[0])? } else { 0.0 };
+        let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
         let thread = here()?;
         let greenlet = make(thread, kind, *function)?;
         start(thread, seconds, &greenlet, rest, kwargs)?;
@@ -401,7 +389,7 @@ pub unsafe fn spawn_prepared(
     kwargs: Option<Owned>,
     prepare: impl FnOnce(&Owned),
 ) -> Result<Owned> {
-    let kind = if wants_result { green_thread_type() } else { object::greenlet_type() };
+    let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
     // SAFETY: the caller's word.
     unsafe {
         let greenlet = make(thread, kind, function)?;
@@ -426,7 +414,7 @@ pub unsafe fn call_in_place(
 ) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        let green_thread = ffi::call(green_thread_type().cast(), [thread.current().cast()])?;
+        let green_thread = py::call(green_thread_type().cast(), [thread.current().cast()])?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
         let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
         Owned::new(on_end(green_thread.as_ptr().cast(), result))?;
@@ -439,7 +427,7 @@ fn spawn(args: Args<'_>) -> Result<Owned> {
 }
 
 fn spawn_n(args: Args<'_>) -> Result<Owned> {
-    spawn_one(args, false, object::greenlet_type(), "spawn_n")
+    spawn_one(args, false, greenlet::greenlet_type(), "spawn_n")
 }
 
 fn spawn_after(args: Args<'_>) -> Result<Owned> {
@@ -449,7 +437,7 @@ fn spawn_after(args: Args<'_>) -> Result<Owned> {
 fn kill(args: Args<'_>) -> Result<Owned> {
     let Some((target, throw_args)) = args.positional.split_first() else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
     };
     // SAFETY: called by the interpreter.
     unsafe { kill_greenlet(*target, throw_args) }
@@ -460,8 +448,8 @@ fn kill(args: Args<'_>) -> Result<Owned> {
 unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        if !object::is_greenlet(target) {
-            return ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
+        if !greenlet::is_greenlet(target) {
+            return py::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
         }
         let target = Owned::borrow(target);
         let greenlet = target.as_ptr().cast::<PyGreenlet>();
@@ -470,7 +458,7 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
         }
         let thread = here()?;
         let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
-        let kind = if throw_args.is_empty() { module::greenlet_exit() } else { argument(0) };
+        let kind = if throw_args.is_empty() { greenlet::greenlet_exit() } else { argument(0) };
         if body(greenlet).state.get() == State::Pending {
             // It ends before anybody is told, so that nobody finds it about to begin.
             if !throw::make_pending(kind, argument(1), argument(2)) {
@@ -484,7 +472,7 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
         }
         let object = hub_object(thread)?;
         let me = thread.current();
-        let in_loop = match thread.hub.plain() {
+        let in_loop = match hub_ref::plain(thread) {
             Some(hub) => {
                 let in_loop = hub.greenlet() == me;
                 if !in_loop {
@@ -514,8 +502,8 @@ unsafe fn wake_me_through_python(thread: &Thread, hub: *mut PyObject) -> Result<
             return Ok(false);
         }
         let ensure = Owned::new(ffi::PyObject_GetAttrString(hub, c"ensure_greenlet".as_ptr()))?;
-        ffi::call(ensure.as_ptr(), [])?;
-        let switch = Owned::new(ffi::PyObject_GetAttr(thread.current().cast(), module::SWITCH.object()))?;
+        py::call(ensure.as_ptr(), [])?;
+        let switch = Owned::new(ffi::PyObject_GetAttr(thread.current().cast(), names::SWITCH.object()))?;
         schedule(hub, 0.0, switch.as_ptr())?;
         Ok(true)
     }
@@ -537,21 +525,21 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
     unsafe {
         let methods = &mut *METHODS.get();
         *methods = vec![
-            class::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
-            class::bare_method(
+            py::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
+            py::bare_method(
                 c"link",
                 link,
                 c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the green \
                   thread itself; at once if it has ended.",
             ),
-            class::bare_method(
+            py::bare_method(
                 c"unlink",
                 unlink,
                 c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
             ),
-            class::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
-            class::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
-            class::bare_method(
+            py::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
+            py::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
+            py::bare_method(
                 c"main",
                 main,
                 c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the function \
@@ -562,7 +550,7 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
         let this = green_thread_type();
         (*this).tp_name = c"eventlet.greenthread.GreenThread".as_ptr();
         (*this).tp_doc = DOC.as_ptr();
-        (*this).tp_base = object::greenlet_type();
+        (*this).tp_base = greenlet::greenlet_type();
         (*this).tp_basicsize = size_of::<PyGreenThread>() as ffi::Py_ssize_t;
         (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
         (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as ffi::Py_ssize_t;
@@ -573,7 +561,7 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
             Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc));
         (*this).tp_traverse = Some(traverse);
         (*this).tp_clear = Some(clear);
-        (*this).tp_is_gc = Some(object::is_gc);
+        (*this).tp_is_gc = Some(greenlet::class::is_gc);
         (*this).tp_new = Some(new);
         (*this).tp_init = Some(init);
         (*this).tp_as_async = ASYNC.get();
@@ -599,7 +587,7 @@ static ASYNC: Global<ffi::PyAsyncMethods> = Global::new(unsafe { std::mem::zeroe
 unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; a fresh object's end is written before anybody sees it.
     unsafe {
-        let this = object::make(kind).cast::<PyObject>();
+        let this = greenlet::make(kind).cast::<PyObject>();
         if !this.is_null() {
             (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
         }
@@ -614,7 +602,7 @@ unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut
     unsafe {
         let set = Args::from_tuple(args, kwargs).parse("GreenThread", ["parent"], 0).and_then(|[parent]| {
             let main = Owned::new(ffi::PyObject_GetAttr(this, MAIN.object()))?;
-            if object::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
+            if greenlet::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
         });
         if set.is_ok() { 0 } else { -1 }
     }
@@ -644,7 +632,7 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
                 return answer;
             }
         }
-        object::traverse(this, visit, arg)
+        greenlet::class::traverse(this, visit, arg)
     }
 }
 
@@ -656,7 +644,7 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
         let end = end(this);
         let held = (end.value.take(), end.exception.take(), end.traceback.take(), end.links.take());
         drop(held);
-        object::clear(this)
+        greenlet::class::clear(this)
     }
 }
 
@@ -669,7 +657,7 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
     unsafe {
         let awaited = Owned::new(ffi::PyImport_ImportModule(c"eventlet.asyncio".as_ptr())).and_then(|module| {
             let function = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"_await_green_thread".as_ptr()))?;
-            ffi::call(function.as_ptr(), [this])
+            py::call(function.as_ptr(), [this])
         });
         awaited.map_or(ptr::null_mut(), Owned::into_raw)
     }
@@ -694,7 +682,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
             };
         }
         if thread.current() == this.cast() {
-            return ffi::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
+            return py::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
         }
         let number = end.waiters.join(Ticket::take(thread), ());
         let value = park(thread);
@@ -709,7 +697,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
 fn make_link(args: Args<'_>) -> Result<Link> {
     let Some(function) = args.positional.first() else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "a function to call is needed") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "a function to call is needed") };
     };
     let (rest, kwargs) = args.rest(1)?;
     // SAFETY: arguments are alive.

@@ -17,9 +17,10 @@ use ::hub::{Direction, SourceKey, Sources, Time};
 use super::hub::Hub;
 use super::park::{Outcome, Ticket, park_until};
 use super::work::Work;
-use crate::class::{self, Args, This};
-use crate::ffi::{self, Owned, PyMethodDef, PyObject, Raised, Result, Slot};
-use crate::thread::Thread;
+use crate::eventlet::hub_ref;
+use crate::greenlet::Thread;
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{self, Args, Owned, Raised, Result, Slot, This};
 
 /// A hub's poller and what is registered with it.
 pub struct Polling {
@@ -264,7 +265,7 @@ pub fn checked<T>(result: io::Result<T>) -> Result<T> {
         unsafe {
             let message = error.to_string();
             let message = message.split(" (os error").next().unwrap_or_default();
-            let args = ffi::string(message).and_then(|message| {
+            let args = py::string(message).and_then(|message| {
                 let code = error.raw_os_error().unwrap_or(libc::EIO);
                 Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))
             });
@@ -328,17 +329,21 @@ impl Source {
     /// The key in the thread's hub, if it was registered there.
     #[inline]
     fn key(&self, thread: &Thread) -> Option<SourceKey> {
-        if ptr::eq(self.hub.get(), thread.hub.get()) { self.key.get() } else { self.other_key(thread) }
+        if ptr::eq(self.hub.get(), hub_ref::object_of(thread)) { self.key.get() } else { self.other_key(thread) }
     }
 
     #[cold]
     fn other_key(&self, thread: &Thread) -> Option<SourceKey> {
-        self.others.borrow().iter().find(|(hub, _)| ptr::eq(hub.as_ptr(), thread.hub.get())).map(|(_, key)| *key)
+        self.others
+            .borrow()
+            .iter()
+            .find(|(hub, _)| ptr::eq(hub.as_ptr(), hub_ref::object_of(thread)))
+            .map(|(_, key)| *key)
     }
 
     fn set_key(&self, thread: &Thread, key: SourceKey) {
         // SAFETY: the thread keeps its hub.
-        let hub = unsafe { Owned::borrow(thread.hub.get()) };
+        let hub = unsafe { Owned::borrow(hub_ref::object_of(thread)) };
         if self.key.get().is_none() || ptr::eq(self.hub.get(), hub.as_ptr()) {
             self.key.set(Some(key));
             self.hub.set(Some(hub));
@@ -474,7 +479,7 @@ pub unsafe fn tell_listener(hub: *mut PyObject, fd: RawFd, direction: Direction)
     unsafe {
         let listeners = Owned::new(ffi::PyObject_GetAttrString(hub, c"listeners".as_ptr()))?;
         let kind = if direction == Direction::Read { "read" } else { "write" };
-        let kind = ffi::string(kind)?;
+        let kind = py::string(kind)?;
         let bucket = Owned::new(ffi::PyObject_GetItem(listeners.as_ptr(), kind.as_ptr()))?;
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         let listener = ffi::PyDict_GetItemWithError(bucket.as_ptr(), number.as_ptr());
@@ -483,13 +488,13 @@ pub unsafe fn tell_listener(hub: *mut PyObject, fd: RawFd, direction: Direction)
         }
         let listener = Owned::borrow(listener);
         let callback = Owned::new(ffi::PyObject_GetAttrString(listener.as_ptr(), c"cb".as_ptr()))?;
-        ffi::call(callback.as_ptr(), [number.as_ptr()])
+        py::call(callback.as_ptr(), [number.as_ptr()])
     }
 }
 
 /// The functions of the module about descriptors.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![class::function(
+    vec![py::function(
         c"_listen",
         listen,
         c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these directions, \
@@ -502,10 +507,10 @@ fn listen(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let Some(hub) = This::<Hub>::try_of(hub) else {
-            return ffi::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
+            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
         };
-        let fd = RawFd::try_from(ffi::integer(fd)?).unwrap_or(-1);
-        let wanted = Wanted { read: ffi::truth(read)?, write: ffi::truth(write)? };
+        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
+        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
         checked(hub.polling()?.listen(fd, wanted))?;
     }
     Ok(Owned::none())

@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::park::{Outcome, Ticket};
-use crate::ffi::Owned;
 use crate::greenlet::body;
+use crate::py::Owned;
 
 /// The line. Each greenlet in it may bring something, of type `T`.
 pub struct Line<T = ()>(RefCell<Places<T>>);

@@ -20,15 +20,13 @@ use std::time::Duration;
 use ::hub::{Time, TimerKey};
 
 use super::hub::Hub;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::work::Work;
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, GlobalObject, Owned, PyObject, Result};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::module;
-use crate::object;
-use crate::switch;
-use crate::thread::Thread;
+use crate::eventlet::hub_ref;
+use crate::greenlet::switch::Handover;
+use crate::greenlet::{self, PyGreenlet, State, Thread, body, names, record_of, switch};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Pending, Result, This};
 
 /// Names one park of one greenlet.
 #[derive(Clone)]
@@ -80,12 +78,12 @@ impl Ticket {
         // SAFETY: a valid ticket's greenlet has begun, so it has a handle; the record's objects are guarded by the lock.
         unsafe {
             let handle = body(self.greenlet()).handle().filter(|handle| handle.is_alive());
-            let Some(record) = handle.and_then(|handle| handle.record().as_ref()) else {
+            let Some(record) = handle.and_then(|handle| record_of(handle)) else {
                 return false;
             };
-            match record.hub.plain() {
+            match hub_ref::plain(record) {
                 Some(hub) => hub.make_ready(Work::Wake(self, outcome)),
-                None => self.wake_through(record.hub.get(), outcome),
+                None => self.wake_through(hub_ref::object_of(record), outcome),
             }
         }
         true
@@ -132,13 +130,13 @@ impl Outcome {
         Outcome::Value(Owned::none())
     }
 
-    fn into_payload(self) -> switch::Payload {
+    fn into_payload(self) -> Handover {
         match self {
-            Outcome::Value(value) => switch::Payload::Value(value.into_raw()),
+            Outcome::Value(value) => Handover::Value(value.into_raw()),
             Outcome::Throw(exception, traceback) => {
                 // SAFETY: an exception, with the lock held.
                 unsafe { restore(&exception, traceback) };
-                switch::Payload::Throw
+                Handover::Throw
             }
         }
     }
@@ -171,7 +169,7 @@ static TIMED_OUT: GlobalObject = GlobalObject::null();
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: the caller's word; the object lives for ever.
     unsafe {
-        TIMED_OUT.set(ffi::call(ptr::addr_of_mut!(ffi::PyBaseObject_Type).cast(), [])?.into_raw());
+        TIMED_OUT.set(py::call(ptr::addr_of_mut!(ffi::PyBaseObject_Type).cast(), [])?.into_raw());
         SWITCH_OUT.set(Owned::new(ffi::PyUnicode_InternFromString(c"switch_out".as_ptr()))?.into_raw());
         CANCEL.set(Owned::new(ffi::PyUnicode_InternFromString(c"cancel".as_ptr()))?.into_raw());
         Class::<WakeLater>::new().call(WakeLater::call).build(module)
@@ -192,7 +190,7 @@ static CANCEL: GlobalObject = GlobalObject::null();
 pub unsafe fn park(thread: &Thread) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        let value = match thread.hub.plain() {
+        let value = match hub_ref::plain(thread) {
             Some(hub) => leave(thread, hub),
             None => leave_through_python(thread),
         };
@@ -231,7 +229,7 @@ pub unsafe fn deadline(seconds: *mut PyObject) -> Result<Option<Time>> {
         if seconds.is_null() || seconds == ffi::Py_None() {
             return Ok(None);
         }
-        let seconds = ffi::float(seconds)?;
+        let seconds = py::float(seconds)?;
         Ok(Some(super::hub::monotonic() + duration(seconds)))
     }
 }
@@ -267,7 +265,7 @@ impl Alarm {
         // SAFETY: the caller's word.
         unsafe {
             let object = hub_object(thread)?;
-            match thread.hub.plain() {
+            match hub_ref::plain(thread) {
                 Some(hub) => Ok(Alarm::Native(hub.add_timer(at, Work::Wake(ticket, outcome)))),
                 None => {
                     let later = WakeLater::make(ticket, outcome)?;
@@ -285,14 +283,14 @@ impl Alarm {
     pub unsafe fn cancel(self, thread: &Thread) {
         match self {
             Alarm::Native(key) => {
-                if let Some(hub) = thread.hub.plain() {
+                if let Some(hub) = hub_ref::plain(thread) {
                     hub.cancel_timer(key);
                 }
             }
             // SAFETY: the caller's word.
             Alarm::Python(timer) => unsafe {
-                let pending = ffi::Pending::take();
-                if ffi::call_method(timer.as_ptr(), CANCEL.object(), []).is_err() {
+                let pending = Pending::take();
+                if py::call_method(timer.as_ptr(), CANCEL.object(), []).is_err() {
                     ffi::PyErr_WriteUnraisable(timer.as_ptr());
                 }
                 drop(timer);
@@ -318,7 +316,7 @@ unsafe fn leave(thread: &Thread, hub: &Hub) -> *mut PyObject {
         match hub.next_switch() {
             Some(Work::Wake(ticket, outcome)) => ticket.resume(outcome),
             Some(Work::Start { greenlet, args, kwargs }) => start(greenlet, args, kwargs),
-            _ => switch::switch(hub.greenlet(), switch::Payload::Value(Owned::none().into_raw())),
+            _ => switch::switch(hub.greenlet(), Handover::Value(Owned::none().into_raw())),
         }
     }
 }
@@ -330,7 +328,7 @@ unsafe fn leave(thread: &Thread, hub: &Hub) -> *mut PyObject {
 pub unsafe fn start(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> *mut PyObject {
     let kwargs = kwargs.map_or(ptr::null_mut(), Owned::into_raw);
     // SAFETY: the references are handed over.
-    unsafe { switch::switch_owned(greenlet.into_raw().cast(), switch::Payload::Call { args: args.into_raw(), kwargs }) }
+    unsafe { switch::switch_owned(greenlet.into_raw().cast(), Handover::Call { args: args.into_raw(), kwargs }) }
 }
 
 /// What happens to a greenlet before it is left: it may want to know, and becomes a child of the hub.
@@ -342,16 +340,16 @@ pub unsafe fn prepare_to_leave(thread: &Thread, hub: &Hub, me: *mut PyGreenlet) 
     // SAFETY: the caller's word.
     unsafe {
         if hub.greenlet() == me {
-            return ffi::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
+            return py::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
         }
-        if !object::is_exact(me) && !super::green_thread::is_exact(me) || !(*me).dict.is_null() {
+        if !greenlet::is_exact(me) && !super::green_thread::is_exact(me) || !(*me).dict.is_null() {
             tell_switch_out(thread, me);
         }
         hub.ensure_greenlet()?;
         let this = body(me);
         let loop_greenlet = hub.greenlet();
         if !this.main && this.parent.get() != loop_greenlet && body(loop_greenlet).parent.get() != me {
-            let set = object::set_parent(me.cast(), loop_greenlet.cast(), ptr::null_mut());
+            let set = greenlet::set_parent(me.cast(), loop_greenlet.cast(), ptr::null_mut());
             if set < 0 {
                 // Its own descendant: it stays where it is.
                 ffi::PyErr_Clear();
@@ -370,8 +368,8 @@ unsafe fn tell_switch_out(thread: &Thread, me: *mut PyGreenlet) {
             ffi::PyErr_Clear();
             return;
         };
-        if ffi::call(method.as_ptr(), []).is_err() {
-            super::hub::squelch(thread.hub.get());
+        if py::call(method.as_ptr(), []).is_err() {
+            super::hub::squelch(hub_ref::object_of(thread));
         }
     }
 }
@@ -380,12 +378,12 @@ unsafe fn tell_switch_out(thread: &Thread, me: *mut PyGreenlet) {
 unsafe fn leave_through_python(thread: &Thread) -> *mut PyObject {
     // SAFETY: live objects, with the lock held.
     unsafe {
-        let switched = hub_object(thread).and_then(|hub| match thread.hub.plain() {
+        let switched = hub_object(thread).and_then(|hub| match hub_ref::plain(thread) {
             Some(plain) => Owned::new(leave(thread, plain)),
             None => {
                 super::hub::refuse_in_loop(thread, hub)?;
                 let hub = Owned::borrow(hub);
-                ffi::call_method(hub.as_ptr(), module::SWITCH.object(), [])
+                py::call_method(hub.as_ptr(), names::SWITCH.object(), [])
             }
         });
         switched.map_or(ptr::null_mut(), Owned::into_raw)
@@ -416,7 +414,7 @@ impl Payload for WakeLater {
 impl WakeLater {
     fn make(ticket: Ticket, outcome: Outcome) -> Result<Owned> {
         // SAFETY: wakers have the interpreter's lock.
-        unsafe { crate::class::make(WakeLater(Cell::new(Some((ticket, outcome))))) }
+        unsafe { py::make(WakeLater(Cell::new(Some((ticket, outcome))))) }
     }
 
     fn call(this: This<'_, WakeLater>, _: Args<'_>) -> Result<Owned> {

@@ -3,12 +3,12 @@
 
 use std::ptr;
 
-use crate::class::{self, Args};
-use crate::ffi::{self, Owned, PyMethodDef, PyTypeObject, Raised, Result};
+use crate::py::ffi::{self, PyMethodDef, PyTypeObject};
+use crate::py::{self, Args, Owned, Raised, Result};
 
 /// Functions of the native module.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![class::function(
+    vec![py::function(
         c"_replace_methods",
         replace_methods,
         c"_replace_methods(cls, methods)\n\n\
@@ -22,11 +22,11 @@ fn replace_methods(args: Args<'_>) -> Result<Owned> {
     // at import, as all of these are, have their dict in the type.
     unsafe {
         if ffi::PyType_Check(cls) == 0 || ffi::PyDict_Check(methods) == 0 {
-            return ffi::error(ffi::PyExc_TypeError, "_replace_methods() needs a type and a dict");
+            return py::error(ffi::PyExc_TypeError, "_replace_methods() needs a type and a dict");
         }
         let cls = cls.cast::<PyTypeObject>();
         if ffi::PyType_HasFeature(cls, ffi::Py_TPFLAGS_HEAPTYPE) == 0 {
-            return ffi::error(ffi::PyExc_TypeError, "_replace_methods() needs a type that was made at run time");
+            return py::error(ffi::PyExc_TypeError, "_replace_methods() needs a type that was made at run time");
         }
         let (mut position, mut name, mut method) = (0, ptr::null_mut(), ptr::null_mut());
         while ffi::PyDict_Next(methods, &raw mut position, &raw mut name, &raw mut method) != 0 {

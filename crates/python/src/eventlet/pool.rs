@@ -6,17 +6,16 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use super::green_thread::{self, here};
+use super::green_thread;
 use super::hub::exception_info;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::Line;
 use super::park::{self, Outcome, Ticket};
 use super::semaphore::{Semaphore, count, to_number};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Owned, PyObject, Raised, Result, Slot};
-use crate::greenlet::{PyGreenlet, body};
-use crate::module;
-use crate::thread::Thread;
+use crate::greenlet::here;
+use crate::greenlet::{self, PyGreenlet, Thread, body};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a pool.
 pub struct Pool {
@@ -59,7 +58,7 @@ impl Pool {
     fn object(slot: &Slot) -> Result<Owned> {
         // SAFETY: called with the interpreter's lock.
         slot.object()
-            .map_or_else(|| unsafe { ffi::error(ffi::PyExc_RuntimeError, "GreenPool.__init__() was not called") }, Ok)
+            .map_or_else(|| unsafe { py::error(ffi::PyExc_RuntimeError, "GreenPool.__init__() was not called") }, Ok)
     }
 
     /// Calls `f` with the semaphore.
@@ -109,7 +108,7 @@ impl Pool {
         if entered.is_err() {
             // SAFETY: called with the interpreter's lock.
             unsafe {
-                let pending = ffi::Pending::take();
+                let pending = Pending::take();
                 if self.look_whether_idle().is_err() {
                     ffi::PyErr_Clear();
                 }
@@ -128,7 +127,7 @@ impl Pool {
 pub unsafe fn leave(greenlet: *mut PyGreenlet) {
     // SAFETY: the caller's word.
     unsafe {
-        if let Some(pool) = body(greenlet).pool.take()
+        if let Some(pool) = body(greenlet).extension.take()
             && This::<Pool>::of(pool.as_ptr()).left(greenlet).is_err()
         {
             ffi::PyErr_WriteUnraisable(pool.as_ptr());
@@ -139,12 +138,12 @@ pub unsafe fn leave(greenlet: *mut PyGreenlet) {
 /// Runs when a function has ended whose result nobody wants.
 ///
 /// # Safety
-/// As [`OnEnd`](crate::greenlet::OnEnd).
+/// As the `OnEnd` of a greenlet.
 unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's word.
     unsafe {
         let result = if result.is_null() { report().map_or(std::ptr::null_mut(), Owned::into_raw) } else { result };
-        let pending = ffi::Pending::take();
+        let pending = Pending::take();
         leave(greenlet);
         pending.put_back();
         result
@@ -159,7 +158,7 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
 unsafe fn report() -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        for passes in [module::greenlet_exit(), ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit] {
+        for passes in [greenlet::greenlet_exit(), ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit] {
             if ffi::PyErr_ExceptionMatches(passes) != 0 {
                 return Err(Raised);
             }
@@ -184,7 +183,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
         let Some(function) = args.positional.first().copied() else {
-            return ffi::error(ffi::PyExc_TypeError, "a function to call is needed");
+            return py::error(ffi::PyExc_TypeError, "a function to call is needed");
         };
         let (rest, kwargs) = args.rest(1)?;
         let thread = here()?;
@@ -195,7 +194,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
         this.enter()?;
         let started = green_thread::spawn_prepared(thread, wants_result, function, rest, kwargs, |greenlet| {
             let body = body(greenlet.as_ptr().cast());
-            body.pool.set(Some(this.owned()));
+            body.extension.set(Some(this.owned()));
             if !wants_result {
                 body.on_end.set(Some(on_end));
             }
@@ -236,7 +235,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     unsafe {
         let thread = here()?;
         if this.is_member(thread.current())? {
-            return ffi::error(
+            return py::error(
                 ffi::PyExc_AssertionError,
                 "waitall() in a green thread of the same pool would wait for its own end",
             );
@@ -267,7 +266,7 @@ fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
 fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     let [size] = args.parse("resize", ["new_size"], 1)?;
     // SAFETY: a live object.
-    let size = unsafe { ffi::integer(size)? };
+    let size = unsafe { py::integer(size)? };
     let more = size - this.size.replace(size);
     this.with_free(|free| free.set_counter(free.counter() + more))?;
     Ok(Owned::none())

@@ -10,16 +10,18 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::green_thread::here;
 use super::hub::squelch;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::{Line, Place, Stood};
 use super::park::{self, Outcome, Ticket, park_until};
 use super::semaphore::to_number;
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::greenlet::body;
-use crate::thread::{Thread, is_here};
+use crate::eventlet::hub_ref;
+use crate::greenlet::here;
+use crate::greenlet::{Thread, body, is_here};
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This,
+};
 
 /// In which order items come out.
 struct Order {
@@ -131,12 +133,12 @@ impl Queue {
     /// The container. Before `__init__` there is none.
     fn items(&self) -> Result<Owned> {
         // SAFETY: called with the interpreter's lock.
-        self.items.object().map_or_else(|| unsafe { ffi::error(ffi::PyExc_AttributeError, "queue") }, Ok)
+        self.items.object().map_or_else(|| unsafe { py::error(ffi::PyExc_AttributeError, "queue") }, Ok)
     }
 
     fn init_container(&self) -> Result<()> {
         // SAFETY: called with the interpreter's lock.
-        let items = unsafe { ffi::call(self.order.get().container.object(), [])? };
+        let items = unsafe { py::call(self.order.get().container.object(), [])? };
         self.items.set(Some(items));
         Ok(())
     }
@@ -149,9 +151,9 @@ impl Queue {
             match order.names {
                 Some([put, _]) if ffi::Py_TYPE(items.as_ptr()).cast() != order.container.object() => {
                     let put = Owned::new(ffi::PyObject_GetAttrString(items.as_ptr(), put.as_ptr()))?;
-                    ffi::call(put.as_ptr(), [item])?;
+                    py::call(put.as_ptr(), [item])?;
                 }
-                _ => drop(ffi::call(order.put.object(), [items.as_ptr(), item])?),
+                _ => drop(py::call(order.put.object(), [items.as_ptr(), item])?),
             }
         }
         self.count_task();
@@ -166,9 +168,9 @@ impl Queue {
             match order.names {
                 Some([_, get]) if ffi::Py_TYPE(items.as_ptr()).cast() != order.container.object() => {
                     let get = Owned::new(ffi::PyObject_GetAttrString(items.as_ptr(), get.as_ptr()))?;
-                    ffi::call(get.as_ptr(), [])
+                    py::call(get.as_ptr(), [])
                 }
-                _ => ffi::call(order.get.object(), [items.as_ptr()]),
+                _ => py::call(order.get.object(), [items.as_ptr()]),
             }
         }
     }
@@ -202,7 +204,7 @@ impl Container for This<'_, Queue> {
             return self.count_items();
         }
         // SAFETY: a live object.
-        unsafe { ffi::integer(ffi::call_method(self.as_ptr(), QSIZE.object(), [])?.as_ptr()) }
+        unsafe { py::integer(py::call_method(self.as_ptr(), QSIZE.object(), [])?.as_ptr()) }
     }
 
     #[inline]
@@ -211,7 +213,7 @@ impl Container for This<'_, Queue> {
             return self.add(item);
         }
         // SAFETY: live objects.
-        unsafe { ffi::call_method(self.as_ptr(), PUT.object(), [item]).map(drop) }
+        unsafe { py::call_method(self.as_ptr(), PUT.object(), [item]).map(drop) }
     }
 
     #[inline]
@@ -220,7 +222,7 @@ impl Container for This<'_, Queue> {
             return self.remove();
         }
         // SAFETY: a live object.
-        unsafe { ffi::call_method(self.as_ptr(), GET.object(), []) }
+        unsafe { py::call_method(self.as_ptr(), GET.object(), []) }
     }
 }
 
@@ -256,7 +258,7 @@ fn settle(this: This<'_, Queue>) -> Result<()> {
 fn settle_after_exception(this: This<'_, Queue>) {
     // SAFETY: called with the interpreter's lock.
     unsafe {
-        let pending = ffi::Pending::take();
+        let pending = Pending::take();
         if settle(this).is_err() {
             ffi::PyErr_WriteUnraisable(this.as_ptr());
         }
@@ -295,7 +297,7 @@ fn in_loop(thread: &Thread) -> Result<bool> {
     // SAFETY: called with the interpreter's lock.
     unsafe {
         let object = hub_object(thread)?;
-        if let Some(hub) = thread.hub.plain() {
+        if let Some(hub) = hub_ref::plain(thread) {
             return Ok(hub.greenlet() == thread.current());
         }
         let greenlet = Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?;
@@ -464,7 +466,7 @@ fn get_slowly(this: This<'_, Queue>, thread: &Thread, timeout: *mut PyObject) ->
 /// The arguments `block` and `timeout`.
 fn whether_to_block(block: *mut PyObject) -> Result<bool> {
     // SAFETY: a live object or null.
-    if block.is_null() { Ok(true) } else { unsafe { ffi::truth(block) } }
+    if block.is_null() { Ok(true) } else { unsafe { py::truth(block) } }
 }
 
 /// A limit: none for None. A fraction counts as room for one more.
@@ -475,10 +477,10 @@ fn to_limit(value: *mut PyObject) -> Result<Option<i64>> {
             return Ok(None);
         }
         if ffi::PyFloat_Check(value) != 0 {
-            let limit = ffi::float(value)?.ceil();
+            let limit = py::float(value)?.ceil();
             return Ok((limit < i64::MAX as f64).then_some(limit as i64));
         }
-        ffi::integer(value).map(Some)
+        py::integer(value).map(Some)
     }
 }
 
@@ -501,7 +503,7 @@ fn init(this: This<'_, Queue>, args: Args<'_>) -> Result<()> {
         this.overrides.set(overrides);
         if overrides.init {
             let maxsize = if maxsize.is_null() { ffi::Py_None() } else { maxsize };
-            ffi::call_method(this.as_ptr(), INIT.object(), [maxsize])?;
+            py::call_method(this.as_ptr(), INIT.object(), [maxsize])?;
             return Ok(());
         }
         this.init_container()
@@ -674,7 +676,7 @@ fn task_done(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
     let unfinished = this.unfinished.get() - 1;
     if unfinished < 0 {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_ValueError, "task_done() called too many times") };
+        return unsafe { py::error(ffi::PyExc_ValueError, "task_done() called too many times") };
     }
     this.unfinished.set(unfinished);
     if unfinished == 0 {
@@ -721,7 +723,7 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
                 rest.push_str(&format!(" {what}[{count}]"));
             }
         }
-        let Ok(rest) = ffi::string(&rest) else { return ptr::null_mut() };
+        let Ok(rest) = py::string(&rest) else { return ptr::null_mut() };
         let items = queue.items.object().unwrap_or_else(Owned::none);
         ffi::PyUnicode_FromFormat(
             c"<%s at %p maxsize=%S queue=%R%U>".as_ptr(),

@@ -8,12 +8,12 @@ use std::ffi::{CStr, c_void};
 
 use ::hub::Time;
 
-use super::green_thread::here;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::{Line, Stood};
 use super::park::{self, Ticket, park_until};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyObject, PyTypeObject, Raised, Result};
+use crate::greenlet::here;
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::{self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This};
 
 /// The state of a semaphore.
 pub struct Semaphore {
@@ -49,7 +49,7 @@ impl Semaphore {
     /// The interpreter's lock is held.
     pub unsafe fn make(value: i64) -> Result<Owned> {
         // SAFETY: the caller's word.
-        unsafe { crate::class::make(Semaphore::with(value)) }
+        unsafe { py::make(Semaphore::with(value)) }
     }
 
     fn with(value: i64) -> Semaphore {
@@ -94,7 +94,7 @@ impl Semaphore {
     fn settle_after_exception(&self) {
         // SAFETY: the interpreter's lock is held; a hub written in Python may be called.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take();
             self.settle();
             pending.put_back();
         }
@@ -161,15 +161,15 @@ impl Semaphore {
         let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
         // SAFETY: called by the interpreter.
         unsafe {
-            let blocking = blocking.is_null() || ffi::truth(blocking)?;
+            let blocking = blocking.is_null() || py::truth(blocking)?;
             let none = timeout.is_null() || timeout == ffi::Py_None();
-            let seconds = if none { -1.0 } else { ffi::float(timeout)? };
+            let seconds = if none { -1.0 } else { py::float(timeout)? };
             if seconds < 0.0 && seconds != -1.0 {
-                return ffi::error(ffi::PyExc_ValueError, "a timeout must not be negative");
+                return py::error(ffi::PyExc_ValueError, "a timeout must not be negative");
             }
             let timed = seconds != -1.0;
             if !blocking && timed {
-                return ffi::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
+                return py::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
             }
             if !blocking {
                 return Ok(Owned::bool(self.try_acquire()));
@@ -194,18 +194,18 @@ pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
         let number = if ffi::PyLong_Check(object) != 0 {
             Owned::borrow(object)
         } else {
-            match ffi::call(integer, [object]) {
+            match py::call(integer, [object]) {
                 Ok(number) => number,
                 Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_ValueError) != 0 => {
                     ffi::PyErr_Clear();
-                    return ffi::error(ffi::PyExc_TypeError, &format!("{function}() needs a number"));
+                    return py::error(ffi::PyExc_TypeError, &format!("{function}() needs a number"));
                 }
                 Err(Raised) => return Err(Raised),
             }
         };
-        let number = ffi::integer(number.as_ptr())?;
+        let number = py::integer(number.as_ptr())?;
         if number < 0 {
-            return ffi::error(
+            return py::error(
                 ffi::PyExc_ValueError,
                 &format!("{function}() needs a number of zero or more, not {number}"),
             );
@@ -231,7 +231,7 @@ fn release(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
 fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() >= this.original.get() {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
+        return unsafe { py::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
     }
     this.release();
     Ok(Owned::bool(true))
@@ -240,7 +240,7 @@ fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
 fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() > 0 {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
+        return unsafe { py::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
     }
     this.release();
     Ok(Owned::bool(true))
@@ -261,7 +261,7 @@ fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         this.acquire()?;
     } else {
         // SAFETY: called by the interpreter.
-        unsafe { ffi::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
+        unsafe { py::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
     Ok(Owned::none())
 }
@@ -275,7 +275,7 @@ fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
         } else if kind == SEMAPHORE.kind() {
             this.release();
         } else {
-            ffi::call_method(this.as_ptr(), RELEASE.object(), [])?;
+            py::call_method(this.as_ptr(), RELEASE.object(), [])?;
         }
     }
     Ok(Owned::none())
@@ -291,8 +291,8 @@ pub fn to_number(value: Option<Owned>) -> Result<i64> {
     // SAFETY: setters are called with the interpreter's lock.
     unsafe {
         match value {
-            Some(value) => ffi::integer(value.as_ptr()),
-            None => ffi::error(ffi::PyExc_AttributeError, "this attribute cannot be deleted"),
+            Some(value) => py::integer(value.as_ptr()),
+            None => py::error(ffi::PyExc_AttributeError, "this attribute cannot be deleted"),
         }
     }
 }

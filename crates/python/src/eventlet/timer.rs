@@ -6,10 +6,10 @@ use std::ffi::CStr;
 use ::hub::TimerKey;
 
 use super::hub::Hub;
-use super::hub_object;
-use crate::class::{self, Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Owned, PyObject, Raised, Result, Slot};
-use crate::thread::current_thread;
+use super::hub_ref::hub_object;
+use crate::greenlet::current_thread;
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Raised, Result, Slot, This};
 
 /// A timer.
 pub struct Timer {
@@ -69,7 +69,7 @@ impl Timer {
         let timer = Timer::new();
         timer.set(seconds, callback, args, kwargs);
         // SAFETY: the caller's word.
-        unsafe { class::make(timer) }
+        unsafe { py::make(timer) }
     }
 
     fn set(&self, seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) {
@@ -112,7 +112,7 @@ impl Timer {
                 This::<Timer>::try_of(timer).filter(|this| this.is_exact()).and_then(|this| this.seconds.object());
             let seconds =
                 own.map_or_else(|| Owned::new(ffi::PyObject_GetAttrString(timer, c"seconds".as_ptr())), Ok)?;
-            ffi::float(seconds.as_ptr())
+            py::float(seconds.as_ptr())
         }
     }
 
@@ -127,11 +127,11 @@ impl Timer {
                 Some(this) => {
                     this.key.set(None);
                     this.hub.set(None);
-                    if this.is_exact() { this.run() } else { ffi::call(timer, []) }
+                    if this.is_exact() { this.run() } else { py::call(timer, []) }
                 }
                 None => {
                     let called = Owned::new(ffi::PyObject_GetAttrString(timer, c"called".as_ptr()))?;
-                    if ffi::truth(called.as_ptr())? { Ok(called) } else { ffi::call(timer, []) }
+                    if py::truth(called.as_ptr())? { Ok(called) } else { py::call(timer, []) }
                 }
             }
         }
@@ -190,13 +190,13 @@ pub fn class() -> Class<Timer> {
 
 fn attribute(value: Option<Owned>, name: &str) -> Result<Owned> {
     // SAFETY: getters are called with the interpreter's lock.
-    value.map_or_else(|| unsafe { ffi::error(ffi::PyExc_AttributeError, name) }, Ok)
+    value.map_or_else(|| unsafe { py::error(ffi::PyExc_AttributeError, name) }, Ok)
 }
 
 fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
     let [seconds, callback, ..] = args.positional else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "Timer() needs seconds and a callback") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "Timer() needs seconds and a callback") };
     };
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
@@ -257,7 +257,7 @@ fn schedule(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
         }
         let hub = Owned::borrow(hub_object(&*thread)?);
         let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"add_timer".as_ptr()))?;
-        let at = ffi::call(method.as_ptr(), [this.as_ptr()])?;
+        let at = py::call(method.as_ptr(), [this.as_ptr()])?;
         this.scheduled_time.set(Some(at));
     }
     Ok(this.owned())
@@ -279,7 +279,7 @@ fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
             None => Owned::borrow(hub_object(&*thread)?),
         };
         let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"timer_canceled".as_ptr()))?;
-        ffi::call(method.as_ptr(), [this.as_ptr()])?;
+        py::call(method.as_ptr(), [this.as_ptr()])?;
     }
     this.forget();
     Ok(Owned::none())

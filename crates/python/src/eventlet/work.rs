@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use ::hub::Direction;
 
 use super::park::{Outcome, Ticket};
-use crate::ffi::Owned;
 use crate::greenlet::{PyGreenlet, State, body};
+use crate::py::Owned;
 
 /// One piece of work.
 pub enum Work {

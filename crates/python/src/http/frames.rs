@@ -5,8 +5,8 @@ use std::ptr;
 use ::http::{Chunks, Step, websocket};
 
 use super::objects::{arguments, bytes, content, int, number_of, own, size, size_of, tuple, unsigned, value_error};
-use crate::class::Args;
-use crate::ffi::{self, Owned, Py_ssize_t, PyObject, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{Args, Owned, Result};
 
 /// `http_chunks(buffer, state, limit)`
 pub fn chunks(args: Args<'_>) -> Result<Owned> {

@@ -15,8 +15,8 @@ mod response;
 
 use std::ffi::c_char;
 
-use crate::class::function;
-use crate::ffi::{self, Global, PyMethodDef, PyObject};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{Global, function};
 
 static FUNCTIONS: Global<[PyMethodDef; 9]> = Global::new([const { PyMethodDef::zeroed() }; 9]);
 

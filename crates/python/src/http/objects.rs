@@ -2,9 +2,8 @@
 
 use std::ptr;
 
-use crate::class::Args;
-pub use crate::class::type_error;
-use crate::ffi::{self, Owned, Py_ssize_t, PyObject, Raised, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{self, Args, Owned, Raised, Result, type_error};
 
 /// Takes over what a call of the interpreter returned.
 pub fn own(object: *mut PyObject) -> Result<Owned> {
@@ -64,7 +63,7 @@ pub fn tuple<const N: usize>(items: [Owned; N]) -> Result<Owned> {
 #[cold]
 pub fn value_error<T>(message: &str) -> Result<T> {
     // SAFETY: see the top of this file.
-    unsafe { ffi::error(ffi::PyExc_ValueError, message) }
+    unsafe { py::error(ffi::PyExc_ValueError, message) }
 }
 
 /// The arguments of a call that takes exactly `N`, none by name.
@@ -112,7 +111,7 @@ pub fn latin1_octets<'a>(text: *mut PyObject) -> Option<&'a [u8]> {
 /// The number in an object that is one.
 pub fn number_of(object: *mut PyObject) -> Result<i64> {
     // SAFETY: a live object.
-    unsafe { ffi::integer(object) }
+    unsafe { py::integer(object) }
 }
 
 /// The number in an object that is one, and not negative.
@@ -123,7 +122,7 @@ pub fn size_of(object: *mut PyObject) -> Result<usize> {
 /// Whether an object counts as true.
 pub fn truth(object: *mut PyObject) -> Result<bool> {
     // SAFETY: a live object.
-    unsafe { ffi::truth(object) }
+    unsafe { py::truth(object) }
 }
 
 /// Puts an item into a dict.

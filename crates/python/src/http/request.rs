@@ -6,10 +6,10 @@ use ::http::{Body, Framing, Head, Limits, Refusal};
 
 use super::objects::{
     arguments, borrow, content, for_each_pair, int, latin1, latin1_octets, own, put, size, size_of, truth, tuple,
-    type_error, unsigned,
+    unsigned,
 };
-use crate::class::Args;
-use crate::ffi::{self, Global, GlobalObject, Owned, Py_ssize_t, PyObject, Raised, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{Args, Global, GlobalObject, Owned, Raised, Result, type_error};
 
 /// The client speaks HTTP/1.1.
 pub const VERSION_1_1: i64 = 1;

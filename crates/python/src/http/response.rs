@@ -6,11 +6,10 @@ use std::ffi::CStr;
 use ::http::response::{self, Ending};
 
 use super::objects::{
-    arguments, borrow, bytes, content, for_each_pair, int, is_str, latin1_octets, number_of, own, truth, type_error,
-    value_error,
+    arguments, borrow, bytes, content, for_each_pair, int, is_str, latin1_octets, number_of, own, truth, value_error,
 };
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, GlobalObject, Owned, PyObject, Raised, Result, Slot};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, type_error};
 
 /// The response has a Date.
 pub const HAS_DATE: i64 = 1;
@@ -115,7 +114,7 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let [status, headers, exc_info] = args.parse("start_response", ["status", "response_headers", "exc_info"], 2)?;
     if !exc_info.is_null() && truth(exc_info)? && this.sent.get() {
         // SAFETY: live objects.
-        return unsafe { ffi::call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info]) };
+        return unsafe { py::call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info]) };
     }
     if !is_str(status) {
         return type_error("the status must be a string");

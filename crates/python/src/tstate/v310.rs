@@ -215,7 +215,7 @@ impl Saved {
         // SAFETY: the interpreter loop that ran the frame owned it and will not give it back; a generator owns its own.
         unsafe {
             if !frame.is_null() && (*frame).f_gen.is_null() {
-                crate::ffi::decref(frame);
+                crate::py::ffi::decref(frame);
             }
         }
     }

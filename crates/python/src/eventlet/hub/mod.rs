@@ -23,16 +23,13 @@ use ::hub::{Time, TimerKey, Timers};
 
 pub use python::{class, functions, note_closing, note_opened};
 
-use crate::class::{self, Args, Class, ClassCell, Payload, This, text};
+use crate::eventlet::hub_ref::{MAKE_HUB, hub_object};
 use crate::eventlet::io::Polling;
 use crate::eventlet::park;
 use crate::eventlet::work::Work;
-use crate::eventlet::{MAKE_HUB, hub_object};
-use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Raised, Result, Slot};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::object;
-use crate::switch;
-use crate::thread::{Thread, current_thread};
+use crate::greenlet::{self, PyGreenlet, State, Thread, body};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, ClassCell, Owned, Payload, Raised, Result, Slot, This};
 
 /// Methods of which an override means that everything must go through Python.
 const FAST: [&CStr; 7] =
@@ -216,10 +213,10 @@ impl Hub {
             let old = self.greenlet.object().ok_or(Raised)?;
             let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), c_name(c"_loop")?.as_ptr()))?;
             let parent = body(old.as_ptr().cast()).parent.get();
-            let new = Owned::new(object::construct(run.as_ptr(), parent.cast()))?;
+            let new = Owned::new(greenlet::construct(run.as_ptr(), parent.cast()))?;
             ffi::PyObject_SetAttr(new.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr());
             // Children of the old one that end without switching to the hub before go on with the new one.
-            if object::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
+            if greenlet::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
                 return Err(Raised);
             }
             self.greenlet.set(Some(new));
@@ -422,7 +419,7 @@ fn c_name(name: &CStr) -> Result<Owned> {
 /// Live objects, with the interpreter's lock held.
 unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
     // SAFETY: the caller's word.
-    unsafe { ffi::call_method(hub, c_name(name)?.as_ptr(), args) }
+    unsafe { py::call_method(hub, c_name(name)?.as_ptr(), args) }
 }
 
 /// Asks a hub of any class to call something after some seconds. Returns its timer.
@@ -485,7 +482,7 @@ pub unsafe fn refuse_in_loop(thread: &Thread, hub: *mut PyObject) -> Result<()> 
     unsafe {
         let greenlet = Owned::new(ffi::PyObject_GetAttr(hub, c_name(c"greenlet")?.as_ptr()))?;
         if greenlet.as_ptr() == thread.current().cast() {
-            return ffi::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
+            return py::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
         }
     }
     Ok(())

@@ -7,9 +7,13 @@ use std::ptr;
 use ::hub::Time;
 
 use super::*;
+use crate::eventlet::hub_ref;
 use crate::eventlet::io;
 use crate::eventlet::timer::Timer;
-use crate::thread::this_thread;
+use crate::greenlet::switch::Handover;
+use crate::greenlet::{self, current_thread, of_all_threads, switch, this_thread};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{self, Args, Class, GlobalObject, text};
 
 /// The type.
 pub fn class() -> Class<Hub> {
@@ -91,15 +95,15 @@ pub fn class() -> Class<Hub> {
 /// The functions of the module about hubs.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        class::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
-        class::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
-        class::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
-        class::function(
+        py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
+        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
+        py::function(
             c"_current_hub",
             current_hub,
             c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
         ),
-        class::function(
+        py::function(
             c"_set_hub_factory",
             set_hub_factory,
             c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
@@ -126,7 +130,7 @@ fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
         }
         let name = c_name(c"run")?;
         let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
-        let greenlet = Owned::new(object::construct(run.as_ptr(), ptr::null_mut()))?;
+        let greenlet = Owned::new(greenlet::construct(run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
         if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
             return Err(Raised);
@@ -150,7 +154,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
         {
             let thread = current_thread();
             if !thread.is_null() {
-                (*thread).hub.look_again(this);
+                hub_ref::look_again(&*thread, this);
             }
         }
         result
@@ -160,7 +164,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
 fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.running.get() {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_RuntimeError, "Already running!") };
+        return unsafe { py::error(ffi::PyExc_RuntimeError, "Already running!") };
     }
     let keep = this.owned();
     this.running.set(true);
@@ -185,13 +189,13 @@ fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
             return Err(Raised);
         }
         let thread = &*thread;
-        if thread.hub.plain().is_some_and(|plain| ptr::eq(plain, &*this)) {
+        if hub_ref::plain(thread).is_some_and(|plain| ptr::eq(plain, &*this)) {
             return park::park(thread);
         }
         let me = thread.current();
         park::prepare_to_leave(thread, &this, me)?;
         this.count_switch();
-        Owned::new(switch::switch(this.greenlet(), switch::Payload::Value(Owned::none().into_raw())))
+        Owned::new(switch::switch(this.greenlet(), Handover::Value(Owned::none().into_raw())))
     }
 }
 
@@ -203,14 +207,14 @@ fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [delay, callback, ..] = args.positional else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
     };
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread().as_ref().and_then(|thread| thread.hub.plain());
+        let plain = current_thread().as_ref().and_then(|thread| hub_ref::plain(thread));
         if plain.is_some_and(|plain| ptr::eq(plain, &*this)) || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
@@ -284,7 +288,7 @@ fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [when] = args.parse("fire_timers", ["when"], 1)?;
     // SAFETY: called by the interpreter, in the hub's greenlet.
     unsafe {
-        this.begin_turn(Some(from_seconds(ffi::float(when)?)));
+        this.begin_turn(Some(from_seconds(py::float(when)?)));
         Hub::drain(this)?;
     }
     Ok(Owned::none())
@@ -306,7 +310,7 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let none = timeout.is_null() || timeout == ffi::Py_None();
-        Hub::poll(this, if none { DEFAULT_SLEEP } else { ffi::float(timeout)? })?;
+        Hub::poll(this, if none { DEFAULT_SLEEP } else { py::float(timeout)? })?;
         if !this.own_wait.get() {
             // Called by an override of wait: the loop does not know that there may be something.
             this.stage.set(Stage::Io);
@@ -325,7 +329,7 @@ fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        let fd = c_int::try_from(ffi::integer(number)?).unwrap_or(-1);
+        let fd = c_int::try_from(py::integer(number)?).unwrap_or(-1);
         forget_file(this, fd)?;
     }
     Ok(Owned::none())
@@ -376,8 +380,8 @@ pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
 pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
-        let hub = thread.hub.get();
-        let native = thread.hub.plain().filter(|hub| hub.polls_itself());
+        let hub = hub_ref::object_of(thread);
+        let native = hub_ref::plain(thread).filter(|hub| hub.polls_itself());
         let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
         if hub.is_null() || native.is_some_and(|native| !listens(native)) {
             return Ok(());
@@ -437,12 +441,12 @@ fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
     match greenlet {
         // SAFETY: a live object.
-        Some(greenlet) if unsafe { object::is_greenlet(greenlet.as_ptr()) } => {
+        Some(greenlet) if unsafe { greenlet::is_greenlet(greenlet.as_ptr()) } => {
             this.greenlet.set(Some(greenlet));
             Ok(())
         }
         // SAFETY: setters are called with the interpreter's lock.
-        _ => unsafe { ffi::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
+        _ => unsafe { py::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
     }
 }
 
@@ -464,7 +468,7 @@ fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
     unsafe {
         let thread = current_thread();
         if !thread.is_null() {
-            (*thread).hub.look_again(this.as_ptr());
+            hub_ref::look_again(&*thread, this.as_ptr());
         }
     }
     Ok(())
@@ -526,7 +530,7 @@ fn current_hub(_: Args<'_>) -> Result<Owned> {
         if thread.is_null() {
             return Err(Raised);
         }
-        let hub = (*thread).hub.get();
+        let hub = hub_ref::object_of(&*thread);
         Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
     }
 }
@@ -535,7 +539,9 @@ fn hubs(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the objects are collected before any code can run.
     unsafe {
         let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in crate::thread::hubs() {
+        for (ident, hub) in of_all_threads(|thread| {
+            (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
+        }) {
             let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
             if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
                 return Err(Raised);
@@ -552,7 +558,7 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
         if current_thread().is_null() {
             return Err(Raised);
         }
-        this_thread().hub.set((hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
+        hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
     }
     Ok(Owned::none())
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use ::hub::Time;
 
 use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, exception_info, from_seconds, is_own, monotonic};
-use crate::class::This;
 use crate::eventlet::timer::Timer;
 use crate::eventlet::work::Work;
 use crate::eventlet::{io, park};
-use crate::ffi::{self, Owned, Raised, Result};
+use crate::py::ffi::{self};
+use crate::py::{self, Owned, Pending, Raised, Result, This};
 
 impl Hub {
     /// Runs the loop until it is stopped.
@@ -56,7 +56,7 @@ impl Hub {
         unsafe {
             while this.has_closed.get() {
                 match call_hub(object, c"_close_next", []) {
-                    Ok(more) => this.has_closed.set(ffi::truth(more.as_ptr())?),
+                    Ok(more) => this.has_closed.set(py::truth(more.as_ptr())?),
                     // Who was told has ended with this error.
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
@@ -148,7 +148,7 @@ impl Hub {
     unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take();
             let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
             pending.put_back();
             if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
@@ -176,7 +176,7 @@ impl Hub {
             return Ok(monotonic());
         }
         // SAFETY: kept by the slot; the interpreter's lock is held.
-        unsafe { Ok(from_seconds(ffi::float(ffi::call(clock, [])?.as_ptr())?)) }
+        unsafe { Ok(from_seconds(py::float(py::call(clock, [])?.as_ptr())?)) }
     }
 
     /// The loop comes to look at I/O: what ran since it last did has kept it so long.
@@ -225,7 +225,7 @@ impl Hub {
             if is_own(this.as_ptr(), c"default_sleep") {
                 return Ok(DEFAULT_SLEEP);
             }
-            ffi::float(call_hub(this.as_ptr(), c"default_sleep", [])?.as_ptr())
+            py::float(call_hub(this.as_ptr(), c"default_sleep", [])?.as_ptr())
         }
     }
 

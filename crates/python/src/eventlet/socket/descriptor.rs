@@ -8,9 +8,9 @@ use ::hub::Direction;
 
 use super::wait::{deadline_after, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 use super::{forget_file, small_integer};
-use crate::class::{Args, Class, ClassCell, Payload, This};
 use crate::eventlet::io::{Ready, Source};
-use crate::ffi::{self, Owned, PyObject, Result};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Result, This};
 
 /// A descriptor to wait for.
 pub struct Descriptor {
@@ -71,7 +71,7 @@ fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) ->
                     (Owned::bool(direction == Direction::Read), Owned::bool(direction == Direction::Write));
                 let seconds = seconds_object(seconds_or_none(timeout)?)?;
                 let args = [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
-                let waited = ffi::call(function.as_ptr(), args);
+                let waited = py::call(function.as_ptr(), args);
                 if waited.is_err() && this.fd.get() < 0 {
                     ffi::PyErr_Clear();
                 } else {

@@ -23,9 +23,11 @@ use ::hub::{Direction, Time};
 
 use super::hub::{monotonic, note_closing, note_opened};
 use super::io::{Ready, Source, closed_class, closed_error};
-use crate::class::{self, Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::thread::{Thread, this_thread};
+use crate::greenlet::{Thread, this_thread};
+use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This,
+};
 use connect::{accept, connect, connect_ex};
 use descriptor::descriptor_class;
 use transfer::{recv, recv_into, recvfrom, send, sendall};
@@ -114,7 +116,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 
 /// The functions of the module about sockets.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![class::function(
+    vec![py::function(
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
@@ -128,7 +130,7 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
         let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
-        let fd = ffi::integer(ffi::call(fd.as_ptr(), [])?.as_ptr())?;
+        let fd = py::integer(py::call(fd.as_ptr(), [])?.as_ptr())?;
         let layout = sample.cast::<PySocket>();
         let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
             && i64::from((*layout).fd) == fd
@@ -424,7 +426,7 @@ impl Socket {
     fn is_closed_error(&self) -> bool {
         // SAFETY: an exception is pending; it is kept.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take();
             let class = closed_class();
             if class.is_err() {
                 ffi::PyErr_Clear();
@@ -447,7 +449,7 @@ impl Socket {
                 ffi::PyErr_SetNone(exception);
                 return Err(Raised);
             }
-            let message = ffi::string(message)?;
+            let message = py::string(message)?;
             let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
             ffi::PyErr_SetObject(exception, args.as_ptr());
         }
@@ -473,8 +475,8 @@ fn small_integer(object: *mut PyObject) -> Result<c_int> {
     }
     // SAFETY: a live object, with the interpreter's lock held.
     unsafe {
-        c_int::try_from(ffi::integer(object)?)
-            .or_else(|_| ffi::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
+        c_int::try_from(py::integer(object)?)
+            .or_else(|_| py::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
     }
 }
 
@@ -523,7 +525,7 @@ fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
 fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
     let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
     // SAFETY: live objects.
-    unsafe { ffi::call_method(wrapped.as_ptr(), name, []) }
+    unsafe { py::call_method(wrapped.as_ptr(), name, []) }
 }
 
 fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
@@ -539,7 +541,7 @@ fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
         // SAFETY: called by the interpreter.
         unsafe {
             let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
-            if plain.fd >= 0 && ffi::integer(files.as_ptr())? <= 0 {
+            if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
                 forget_file(&this.source, plain.fd)?;
             }
         }
@@ -578,8 +580,8 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
         if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
             return;
         }
-        let pending = ffi::Pending::take();
-        if ffi::call_method(object, names().close, []).is_err() {
+        let pending = Pending::take();
+        if py::call_method(object, names().close, []).is_err() {
             ffi::PyErr_WriteUnraisable(object);
         }
         pending.put_back();
@@ -619,7 +621,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let [fd, read, write, timeout, error] = given;
         let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
         let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
-        let waited = ffi::call(function.as_ptr(), args);
+        let waited = py::call(function.as_ptr(), args);
         if waited.is_err() && this.is_closed_error() {
             this.closed.set(true);
         }

@@ -6,11 +6,13 @@ use std::os::fd::RawFd;
 use ::hub::{Direction, Time};
 
 use crate::eventlet::hub::{Hub, monotonic};
-use crate::eventlet::hub_object;
+use crate::eventlet::hub_ref;
+use crate::eventlet::hub_ref::hub_object;
 use crate::eventlet::io::{Ready, Source, checked};
 use crate::eventlet::park::duration;
-use crate::ffi::{self, Owned, PyObject, Raised, Result};
-use crate::thread::{Thread, current_thread};
+use crate::greenlet::{Thread, current_thread};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Owned, Raised, Result};
 
 /// Waits for a descriptor without Python's help. None: that cannot be, and `_trampoline` is to be called.
 ///
@@ -27,7 +29,7 @@ pub unsafe fn wait_natively(
 ) -> Result<Option<Ready>> {
     // SAFETY: the caller's word.
     unsafe {
-        if thread.hub.get().is_null() {
+        if hub_ref::object_of(thread).is_null() {
             hub_object(thread)?;
         }
         let Some(hub) = native_hub(thread) else { return Ok(None) };
@@ -42,7 +44,7 @@ pub unsafe fn wait_natively(
 /// The thread's hub, if green objects can wait on it without Python's help.
 #[inline]
 pub fn native_hub(thread: &Thread) -> Option<&Hub> {
-    thread.hub.plain().filter(|hub| hub.polls_itself())
+    hub_ref::plain(thread).filter(|hub| hub.polls_itself())
 }
 
 /// Whether `debug.hub_prevent_multiple_readers` was turned off.
@@ -52,7 +54,7 @@ pub fn may_share() -> Result<bool> {
     unsafe {
         let module = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs.hub".as_ptr()))?;
         let prevent = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"g_prevent_multiple_readers".as_ptr()))?;
-        Ok(!ffi::truth(prevent.as_ptr())?)
+        Ok(!py::truth(prevent.as_ptr())?)
     }
 }
 
@@ -65,13 +67,13 @@ pub fn refuse_second<T>(fd: RawFd, direction: Direction) -> Result<T> {
          eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
     );
     // SAFETY: called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_RuntimeError, &message) }
+    unsafe { py::error(ffi::PyExc_RuntimeError, &message) }
 }
 
 #[cold]
 pub fn timed_out<T>() -> Result<T> {
     // SAFETY: called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_TimeoutError, "timed out") }
+    unsafe { py::error(ffi::PyExc_TimeoutError, "timed out") }
 }
 
 #[cold]
@@ -106,7 +108,7 @@ pub fn seconds_object(seconds: f64) -> Result<Owned> {
 /// Seconds, or -1 for None.
 pub fn seconds_or_none(value: *mut PyObject) -> Result<f64> {
     // SAFETY: a live object or null, with the interpreter's lock held.
-    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { ffi::float(value) } }
+    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { py::float(value) } }
 }
 
 /// Lets other OS threads run Python code meanwhile. Keeps the error number.

@@ -1,9 +1,9 @@
 //! The switch: who goes on, with what, and what happens when a greenlet begins and ends.
 //!
-//! A switch hands over a [`Payload`] and has two halves. The greenlet that is left saves its part of the thread state, puts
-//! the payload into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new, *arrives*: it
-//! restores its part, takes the payload, tells the trace function, and lets go of the reference to the one that was
-//! left. From the payload on nothing of the switch is kept in shared places, so a trace function or a destructor may
+//! A switch carries a [`Handover`] and has two halves. The greenlet that is left saves its part of the thread state, puts
+//! the handover into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new, *arrives*: it
+//! restores its part, takes the handover, tells the trace function, and lets go of the reference to the one that was
+//! left. From the handover on nothing of the switch is kept in shared places, so a trace function or a destructor may
 //! switch again.
 //!
 //! On a new stack, [`run`] calls the greenlet's function, and then finds the ancestor that goes on with the result.
@@ -12,17 +12,16 @@ use std::ptr;
 
 use fiber::Fiber;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{Body, PyGreenlet, State, body};
-use crate::module;
-use crate::object;
-use crate::stacks;
-use crate::thread::{Thread, current_thread, is_here, this_thread};
-use crate::trace;
+use super::body::{Body, PyGreenlet, State, body, is_exact};
+use super::float::FloatEnvironment;
+use super::thread::{Thread, current_thread, is_here, this_thread};
+use super::{names, stacks, trace};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Pending};
 use crate::tstate::{self, Entry};
 
 /// What a switch hands over. Owns its objects.
-pub enum Payload {
+pub enum Handover {
     /// Arguments: a tuple, and a dict or null.
     Call { args: *mut PyObject, kwargs: *mut PyObject },
     /// One object: the result of a greenlet that has ended, or the argument of a switch.
@@ -31,17 +30,17 @@ pub enum Payload {
     Throw,
 }
 
-impl Payload {
+impl Handover {
     /// As a greenlet in the middle of a switch sees it; null for an exception.
     ///
     /// # Safety
     /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn into_value(self) -> *mut PyObject {
         match self {
-            Payload::Throw => ptr::null_mut(),
-            Payload::Value(value) => value,
+            Handover::Throw => ptr::null_mut(),
+            Handover::Value(value) => value,
             // SAFETY: owned tuple and dict.
-            Payload::Call { args, kwargs } => unsafe {
+            Handover::Call { args, kwargs } => unsafe {
                 if kwargs.is_null() {
                     return unwrap_single(args);
                 }
@@ -68,10 +67,10 @@ impl Payload {
     /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
     unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
         match self {
-            Payload::Throw => (ptr::null_mut(), ptr::null_mut()),
-            Payload::Call { args, kwargs } => (args, kwargs),
+            Handover::Throw => (ptr::null_mut(), ptr::null_mut()),
+            Handover::Call { args, kwargs } => (args, kwargs),
             // SAFETY: an owned object.
-            Payload::Value(value) => unsafe {
+            Handover::Value(value) => unsafe {
                 let args = ffi::PyTuple_New(1);
                 if args.is_null() {
                     ffi::decref(value);
@@ -89,9 +88,9 @@ impl Payload {
         // SAFETY: owned objects.
         unsafe {
             match self {
-                Payload::Throw => {}
-                Payload::Value(value) => ffi::decref(value),
-                Payload::Call { args, kwargs } => {
+                Handover::Throw => {}
+                Handover::Value(value) => ffi::decref(value),
+                Handover::Call { args, kwargs } => {
                     ffi::decref(args);
                     ffi::xdecref(kwargs);
                 }
@@ -106,8 +105,8 @@ impl Payload {
     unsafe fn become_throw(&mut self) {
         // SAFETY: owned objects; the exception is kept while destructors run.
         unsafe {
-            let pending = ffi::Pending::take();
-            std::mem::replace(self, Payload::Throw).discard();
+            let pending = Pending::take();
+            std::mem::replace(self, Handover::Throw).discard();
             pending.put_back();
         }
     }
@@ -133,29 +132,29 @@ unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
 /// greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and a reference to `greenlet`, and owns what is in the payload.
-pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
+/// The caller holds the interpreter's lock and a reference to `greenlet`, and owns what is in the handover.
+pub unsafe fn switch(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
     // SAFETY: the caller's word; what may go while Python code runs is kept by a reference.
     unsafe {
         let thread = current_thread();
         if thread.is_null() {
-            payload.become_throw();
+            handover.become_throw();
             return ptr::null_mut();
         }
         let thread = &*thread;
         loop {
             let target = destination(greenlet);
             if target.is_null() {
-                payload.become_throw();
+                handover.become_throw();
                 return ptr::null_mut();
             }
             if body(target).state.get() == State::Active {
                 if body(target).broken.get().switch {
-                    payload.become_throw();
-                    return ffi::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
+                    handover.become_throw();
+                    return py::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
                 }
-                let throws = matches!(payload, Payload::Throw);
-                let value = payload.into_value();
+                let throws = matches!(handover, Handover::Throw);
+                let value = handover.into_value();
                 if value.is_null() && !throws {
                     return ptr::null_mut();
                 }
@@ -163,7 +162,7 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
                 return jump(thread, target);
             }
             ffi::incref(target);
-            let outcome = prepare(thread, target, &mut payload);
+            let outcome = prepare(thread, target, &mut handover);
             let result = match outcome {
                 Prepared::Ready => jump(thread, target),
                 Prepared::Meanwhile => {
@@ -171,7 +170,7 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
                     continue;
                 }
                 Prepared::Failed => {
-                    payload.become_throw();
+                    handover.become_throw();
                     ptr::null_mut()
                 }
             };
@@ -185,14 +184,14 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
 ///
 /// # Safety
 /// As [`switch`]; the thread has a record.
-pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
+pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
     // SAFETY: the caller's word.
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
         if this.state.get() == State::Active && is_here(this) && !this.broken.get().switch {
-            let throws = matches!(payload, Payload::Throw);
-            let value = payload.into_value();
+            let throws = matches!(handover, Handover::Throw);
+            let value = handover.into_value();
             if value.is_null() && !throws {
                 ffi::decref(greenlet);
                 return ptr::null_mut();
@@ -201,17 +200,17 @@ pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *
             return jump_owned(thread, greenlet);
         }
         if this.state.get() == State::Pending && may_run_here(greenlet) {
-            match prepare(thread, greenlet, &mut payload) {
+            match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
                 Prepared::Failed => {
-                    payload.become_throw();
+                    handover.become_throw();
                     ffi::decref(greenlet);
                     return ptr::null_mut();
                 }
             }
         }
-        let result = switch(greenlet, payload);
+        let result = switch(greenlet, handover);
         ffi::decref(greenlet);
         result
     }
@@ -235,7 +234,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
         while body(target).state.get() == State::Dead {
             target = body(target).parent.get();
             if target.is_null() {
-                return ffi::raise(module::error(), "cannot switch to a garbage collected greenlet");
+                return py::raise(names::error(), "cannot switch to a garbage collected greenlet");
             }
         }
         if target != greenlet && !may_run_here(target) {
@@ -255,7 +254,7 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
         let mut ancestor = greenlet;
         let handle = loop {
             if ancestor.is_null() {
-                ffi::raise::<()>(module::error(), "cannot switch to a garbage collected greenlet");
+                py::raise::<()>(names::error(), "cannot switch to a garbage collected greenlet");
                 return false;
             }
             if let Some(handle) = body(ancestor).handle() {
@@ -268,11 +267,11 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
         }
         if !handle.is_alive() {
             let message = "cannot switch to a different thread (which happens to have exited)";
-            ffi::raise::<()>(module::error(), message);
+            py::raise::<()>(names::error(), message);
             return false;
         }
         ffi::PyErr_Format(
-            module::error(),
+            names::error(),
             c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
             this_thread().current(),
             ancestor,
@@ -282,11 +281,11 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
 }
 
 enum Prepared {
-    /// The next jump to it begins it. The payload was taken.
+    /// The next jump to it begins it. The handover was taken.
     Ready,
     /// Looking for its `run` made it begin, or end.
     Meanwhile,
-    /// An exception is pending, beside the payload.
+    /// An exception is pending, beside the handover.
     Failed,
 }
 
@@ -294,11 +293,11 @@ enum Prepared {
 ///
 /// # Safety
 /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payload) -> Prepared {
+unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Handover) -> Prepared {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let this = body(greenlet);
-        let run = find_run(greenlet, matches!(payload, Payload::Throw));
+        let run = find_run(greenlet, matches!(handover, Handover::Throw));
         if run.is_null() {
             return Prepared::Failed;
         }
@@ -313,19 +312,19 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
         }
         if this.broken.get().switch {
             ffi::decref(run);
-            ffi::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
+            py::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
             return Prepared::Failed;
         }
         let (stack, chunk) = match stacks::take(stacks::size()) {
             Ok(taken) => taken,
             Err(error) => {
                 ffi::decref(run);
-                ffi::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
+                py::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
                 return Prepared::Failed;
             }
         };
-        let throws = matches!(payload, Payload::Throw);
-        let (args, kwargs) = std::mem::replace(payload, Payload::Throw).into_call();
+        let throws = matches!(handover, Handover::Throw);
+        let (args, kwargs) = std::mem::replace(handover, Handover::Throw).into_call();
         if args.is_null() && !throws {
             ffi::decref(run);
             return Prepared::Failed;
@@ -349,14 +348,14 @@ unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let run = body(greenlet).run.get();
-        if object::is_exact(greenlet) && !run.is_null() {
+        if is_exact(greenlet) && !run.is_null() {
             return ffi::incref(run);
         }
         if !throws {
-            return ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+            return ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         }
-        let pending = ffi::Pending::take();
-        let run = ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+        let pending = Pending::take();
+        let run = ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         if run.is_null() {
             pending.discard()
         } else {
@@ -469,11 +468,11 @@ fn run(begin: Begin) -> *const Fiber {
         if let Some(on_end) = this.on_end.get() {
             result = on_end(greenlet, result);
         }
-        if result.is_null() && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
-            result = ffi::Pending::take().into_value();
+        if result.is_null() && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
+            result = Pending::take().into_value();
         }
-        let payload = if result.is_null() { Payload::Throw } else { Payload::Value(result) };
-        let heir = find_heir(thread, this, payload);
+        let handover = if result.is_null() { Handover::Throw } else { Handover::Value(result) };
+        let heir = find_heir(thread, this, handover);
 
         // From here to the jump no Python code runs.
         (*this.saved.get()).end(tstate::current());
@@ -484,29 +483,29 @@ fn run(begin: Begin) -> *const Fiber {
     }
 }
 
-/// Finds who goes on when a greenlet has ended, and puts the payload into the mailbox. Returns a new reference.
+/// Finds who goes on when a greenlet has ended, and puts the handover into the mailbox. Returns a new reference.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut PyGreenlet {
+unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *mut PyGreenlet {
     // SAFETY: ancestors are held by their descendants, and by a reference while Python code runs.
     unsafe {
         let mut heir = ffi::incref(dying.parent.get());
         loop {
             let state = body(heir).state.get();
             if state == State::Active && is_here(body(heir)) {
-                let throws = matches!(payload, Payload::Throw);
-                let value = payload.into_value();
+                let throws = matches!(handover, Handover::Throw);
+                let value = handover.into_value();
                 debug_assert!(throws || !value.is_null());
                 thread.mailbox.set(value);
                 return heir;
             }
             if state == State::Pending {
-                match prepare(thread, heir, &mut payload) {
+                match prepare(thread, heir, &mut handover) {
                     Prepared::Ready => return heir,
                     Prepared::Meanwhile => continue,
                     // It could not begin: its parent hears why.
-                    Prepared::Failed => payload.become_throw(),
+                    Prepared::Failed => handover.become_throw(),
                 }
             }
             let next = body(heir).parent.get();
@@ -515,61 +514,4 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut
             heir = next;
         }
     }
-}
-
-/// The floating-point control words, which belong to a greenlet: rounding, masked exceptions.
-#[cfg(target_arch = "x86_64")]
-#[derive(PartialEq)]
-struct FloatEnvironment {
-    mxcsr: u32,
-    x87: u16,
-}
-
-#[cfg(target_arch = "x86_64")]
-impl FloatEnvironment {
-    #[inline(always)]
-    fn save() -> FloatEnvironment {
-        let mut saved = FloatEnvironment { mxcsr: 0, x87: 0 };
-        // SAFETY: stores the two words.
-        unsafe {
-            std::arch::asm!(
-                "stmxcsr [{0}]",
-                "fnstcw [{1}]",
-                in(reg) &raw mut saved.mxcsr,
-                in(reg) &raw mut saved.x87,
-                options(nostack, preserves_flags)
-            );
-        }
-        saved
-    }
-
-    /// Loading them is slow, and they seldom differ.
-    #[inline(always)]
-    fn restore(&self) {
-        if *self == FloatEnvironment::save() {
-            return;
-        }
-        // SAFETY: loads two words that were stored.
-        unsafe {
-            std::arch::asm!(
-                "ldmxcsr [{0}]",
-                "fldcw [{1}]",
-                in(reg) &raw const self.mxcsr,
-                in(reg) &raw const self.x87,
-                options(nostack)
-            );
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-struct FloatEnvironment;
-
-#[cfg(not(target_arch = "x86_64"))]
-impl FloatEnvironment {
-    fn save() -> FloatEnvironment {
-        FloatEnvironment
-    }
-
-    fn restore(&self) {}
 }

@@ -6,10 +6,11 @@
 use std::ffi::CStr;
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::module;
-use crate::switch::{self, Payload};
+use super::body::{PyGreenlet, State, body};
+use super::names;
+use super::switch::{self, Handover};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Pending};
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.
 ///
@@ -27,12 +28,12 @@ pub unsafe fn throw(
             return ptr::null_mut();
         }
         let dead = body(greenlet).state.get() == State::Dead;
-        if dead && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
+        if dead && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
             // Nobody is left to end: it is a value, as if it had just ended the greenlet.
-            let value = ffi::Pending::take().into_value();
-            return switch::switch(greenlet, Payload::Value(value));
+            let value = Pending::take().into_value();
+            return switch::switch(greenlet, Handover::Value(value));
         }
-        switch::switch(greenlet, Payload::Throw)
+        switch::switch(greenlet, Handover::Throw)
     }
 }
 
@@ -44,7 +45,7 @@ pub unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback:
     // SAFETY: as `throw`.
     unsafe {
         let refuse = |message: &str| {
-            ffi::raise::<()>(ffi::PyExc_TypeError, message);
+            py::raise::<()>(ffi::PyExc_TypeError, message);
             false
         };
         let present = |object: *mut PyObject| !object.is_null() && object != ffi::Py_None();

@@ -2,10 +2,11 @@
 
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::PyGreenlet;
-use crate::module;
-use crate::thread::Thread;
+use super::body::PyGreenlet;
+use super::names;
+use super::thread::Thread;
+use crate::py::Pending;
+use crate::py::ffi::{self, PyObject};
 use crate::tstate;
 
 /// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own removes
@@ -22,9 +23,9 @@ pub unsafe fn tell(
 ) -> *mut PyObject {
     // SAFETY: the caller's word; the tracer is kept by a reference.
     unsafe {
-        let pending = ffi::Pending::take();
+        let pending = Pending::take();
         let tracer = ffi::incref(thread.tracer.get());
-        let event = if value.is_null() { module::THROW.object() } else { module::SWITCH.object() };
+        let event = if value.is_null() { names::THROW.object() } else { names::SWITCH.object() };
         let args = ffi::PyTuple_Pack(2, origin, target);
         let mut answer: *mut PyObject = ptr::null_mut();
         if !args.is_null() {
@@ -38,7 +39,7 @@ pub unsafe fn tell(
             }
         }
         if answer.is_null() {
-            let own = ffi::Pending::take();
+            let own = Pending::take();
             if thread.tracer.get() == tracer {
                 ffi::clear(&thread.tracer);
             }

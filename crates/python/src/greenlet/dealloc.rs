@@ -6,11 +6,11 @@
 
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{PyGreenlet, State, body, drop_body, has_body};
-use crate::module;
-use crate::thread::{self, current_thread, is_here, this_thread};
-use crate::throw;
+use super::body::{PyGreenlet, State, body, drop_body, has_body};
+use super::thread::{self, current_thread, is_here, record_of, this_thread};
+use super::{names, throw};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Pending};
 
 /// The type's destructor.
 ///
@@ -62,7 +62,7 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `dealloc`.
     unsafe {
         let this = body(greenlet);
-        if ffi::is_finalizing() || this.is_thread_dead() {
+        if py::is_finalizing() || this.is_thread_dead() {
             if is_here(this) {
                 this_thread().unlink(greenlet);
             }
@@ -71,12 +71,12 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
         }
         ffi::set_refcount(greenlet.cast(), 1);
         if !is_here(this) {
-            if let Some(handle) = this.handle() {
-                handle.leave_to_thread(greenlet);
+            if let Some(thread) = this.handle().and_then(|handle| record_of(handle)) {
+                thread.leave(greenlet);
             }
             return false;
         }
-        let pending = ffi::Pending::take();
+        let pending = Pending::take();
         kill(greenlet);
         pending.put_back();
         let references = ffi::Py_REFCNT(greenlet.cast());
@@ -85,7 +85,7 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
             let repr = ffi::PyObject_Repr(greenlet.cast());
             ffi::PySys_FormatStderr(
                 c"greenlet: GreenletExit did not end %U; it is leaked\n".as_ptr(),
-                if repr.is_null() { module::RUN.object() } else { repr },
+                if repr.is_null() { names::RUN.object() } else { repr },
             );
             ffi::xdecref(repr);
             return false;
@@ -109,7 +109,7 @@ unsafe fn kill(greenlet: *mut PyGreenlet) {
         }
         let this = body(greenlet);
         let parent = this.parent.replace(ffi::incref((*thread).current()));
-        let result = throw::throw(greenlet, module::greenlet_exit(), ptr::null_mut(), ptr::null_mut());
+        let result = throw::throw(greenlet, names::greenlet_exit(), ptr::null_mut(), ptr::null_mut());
         if result.is_null() {
             ffi::PyErr_WriteUnraisable(greenlet.cast());
         }
