@@ -8,7 +8,8 @@ use std::ptr;
 
 use super::hub_ref::hub_object;
 use super::line::Line;
-use super::park::{self, Outcome, Ticket, park_until};
+use super::park::{self, park_until};
+use super::ticket::{Outcome, Ticket};
 use crate::greenlet::here;
 use crate::greenlet::{self, throw};
 use crate::py::ffi::{self, PyObject};
@@ -58,7 +59,7 @@ impl Event {
         // SAFETY: a tuple; an exception is pending after it was made so, if not this one then one about its arguments.
         unsafe {
             make_pending(&exception);
-            match super::hub::exception_info() {
+            match crate::py::exception_info() {
                 Ok(info) => {
                     let traceback = Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), 2));
                     let traceback = (!traceback.is_none()).then_some(traceback);

@@ -2,104 +2,19 @@
 //!
 //! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended, the
 //! result goes to who waits and to the links before the greenlet falls back into the hub.
-//!
-//! ```text
-//! object:  | PyGreenlet | Outcome |
-//! ```
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
-use super::hub::{monotonic, schedule, squelch};
-use super::hub_ref::hub_object;
-use super::line::Line;
-use super::park::{self, Alarm, Outcome, Ticket, park};
-use super::work::Work;
-use crate::eventlet::hub_ref;
-use crate::greenlet::{self, PyGreenlet, State, Thread, body, dealloc, here, names, throw};
+use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::hub_ref::{HubRef, hub_object, refuse_in_loop, squelch};
+use super::park::park;
+use super::pool;
+use super::ticket::{Outcome, Ticket, restore};
+use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, Slot};
-
-#[repr(C)]
-struct PyGreenThread {
-    greenlet: PyGreenlet,
-    end: End,
-}
-
-/// How a green thread ended, and who wants to know.
-struct End {
-    done: Cell<bool>,
-    /// The function's result, or the exception that ended it and its traceback.
-    value: Slot,
-    exception: Slot,
-    traceback: Slot,
-    waiters: Line,
-    links: RefCell<VecDeque<Link>>,
-    resolving: Cell<bool>,
-}
-
-/// A function that is told of the end.
-struct Link {
-    function: Owned,
-    args: Owned,
-    kwargs: Option<Owned>,
-}
-
-impl End {
-    fn new() -> End {
-        End {
-            done: Cell::new(false),
-            value: Slot::empty(),
-            exception: Slot::empty(),
-            traceback: Slot::empty(),
-            waiters: Line::new(),
-            links: RefCell::new(VecDeque::new()),
-            resolving: Cell::new(false),
-        }
-    }
-
-    /// What a wait gets.
-    fn outcome(&self) -> Outcome {
-        match self.exception.object() {
-            Some(exception) => Outcome::Throw(exception, self.traceback.object()),
-            None => Outcome::Value(self.value.object().unwrap_or_else(Owned::none)),
-        }
-    }
-}
-
-static TYPE: Global<PyTypeObject> = Global::new(py::table::zeroed_type());
-static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
-
-fn green_thread_type() -> *mut PyTypeObject {
-    TYPE.get()
-}
-
-/// Whether the greenlet is of the `GreenThread` type itself.
-///
-/// # Safety
-/// A live greenlet.
-#[inline]
-pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
-    unsafe { ffi::Py_TYPE(greenlet.cast()) == green_thread_type() }
-}
-
-/// The end of a green thread.
-///
-/// # Safety
-/// A live green thread, which outlives `'a`.
-unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
-    // SAFETY: the caller's word.
-    unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
-}
-
-unsafe fn is_green_thread(object: *mut PyObject) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyObject_TypeCheck(object, green_thread_type()) != 0 }
-}
+use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, exception_info};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The end
@@ -133,13 +48,13 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
 unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
     // SAFETY: the caller's word.
     unsafe {
-        if let Ok(info) = super::hub::exception_info() {
+        if let Ok(info) = exception_info() {
             let item = |index| Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), index));
             let (exception, traceback) = (item(1), item(2));
             end(this).exception.set(Some(exception.clone()));
             end(this).traceback.set((!traceback.is_none()).then_some(traceback.clone()));
             finish(this, None);
-            park::restore(&exception, (!traceback.is_none()).then_some(traceback));
+            restore(&exception, (!traceback.is_none()).then_some(traceback));
         }
         Pending::take()
     }
@@ -156,7 +71,7 @@ unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
         for place in end.waiters.take_all() {
             place.wake(end.outcome());
         }
-        super::pool::leave(this.cast());
+        pool::leave(this.cast());
         resolve_links(this);
     }
 }
@@ -250,46 +165,16 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     unsafe {
         let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
         let thread = here()?;
-        let object = hub_object(thread)?;
-        let Some(hub) = hub_ref::plain(thread) else {
-            return sleep_through_python(thread, object, delay);
-        };
-        if hub.greenlet() == thread.current() && delay <= 0.0 {
-            return Ok(Owned::none());
+        let hub = HubRef::of(thread)?;
+        if hub.is_loop(thread)? {
+            return if delay <= 0.0 { Ok(Owned::none()) } else { refuse_in_loop() };
         }
-        let ticket = Ticket::take(thread);
-        if delay == 0.0 {
-            hub.make_ready(Work::Wake(ticket, Outcome::none()));
-            park(thread)?;
-        } else {
-            let key = hub.add_timer(park::after(monotonic(), delay), Work::Wake(ticket, Outcome::none()));
-            let slept = park(thread);
-            hub.cancel_timer(key);
-            slept?;
-        }
-        Ok(Owned::none())
-    }
-}
-
-#[cold]
-unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) -> Result<Owned> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        if let Err(Raised) = super::hub::refuse_in_loop(thread, hub) {
-            if delay <= 0.0 {
-                ffi::PyErr_Clear();
-                return Ok(Owned::none());
-            }
-            return Err(Raised);
-        }
-        let hub = Owned::borrow(hub);
-        let me = Owned::borrow(thread.current());
-        let wake = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), names::SWITCH.object()))?;
-        let timer = schedule(hub.as_ptr(), delay, wake.as_ptr())?;
+        let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
-        Alarm::Python(timer).cancel(thread);
-        slept?;
-        Ok(Owned::none())
+        if let Some(alarm) = alarm {
+            alarm.cancel(thread);
+        }
+        slept.map(|_| Owned::none())
     }
 }
 
@@ -300,11 +185,7 @@ unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) 
 unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        let object = hub_object(thread)?;
-        let loop_greenlet = match hub_ref::plain(thread) {
-            Some(hub) => Owned::borrow(hub.greenlet()),
-            None => Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?,
-        };
+        let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
         let greenlet = Owned::new(greenlet::make(kind))?;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
@@ -314,48 +195,6 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
             return Err(Raised);
         }
         Ok(greenlet)
-    }
-}
-
-/// Schedules the start of a greenlet.
-///
-/// # Safety
-/// The interpreter's lock is held; live objects.
-unsafe fn start(thread: &Thread, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let Some(hub) = hub_ref::plain(thread) else {
-            return start_through_python(thread, seconds, greenlet, &args, kwargs.as_ref());
-        };
-        let work = Work::Start { greenlet: greenlet.clone(), args, kwargs };
-        if seconds == 0.0 {
-            hub.make_ready(work);
-        } else {
-            hub.add_timer(park::after(monotonic(), seconds), work);
-        }
-        Ok(())
-    }
-}
-
-#[cold]
-unsafe fn start_through_python(
-    thread: &Thread,
-    seconds: f64,
-    greenlet: &Owned,
-    args: &Owned,
-    kwargs: Option<&Owned>,
-) -> Result<()> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), names::SWITCH.object()))?;
-        let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
-        let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), switch.as_ptr()))?;
-        let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
-        let method =
-            Owned::new(ffi::PyObject_GetAttrString(hub_ref::object_of(thread), c"schedule_call_global".as_ptr()))?;
-        let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
-        Owned::new(ffi::PyObject_Call(method.as_ptr(), all.as_ptr(), kwargs))?;
-        Ok(())
     }
 }
 
@@ -372,7 +211,7 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
         let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
         let thread = here()?;
         let greenlet = make(thread, kind, *function)?;
-        start(thread, seconds, &greenlet, rest, kwargs)?;
+        HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
     }
 }
@@ -394,7 +233,7 @@ pub unsafe fn spawn_prepared(
     unsafe {
         let greenlet = make(thread, kind, function)?;
         prepare(&greenlet);
-        start(thread, 0.0, &greenlet, args, kwargs)?;
+        HubRef::of(thread)?.start(0.0, &greenlet, args, kwargs)?;
         Ok(greenlet)
     }
 }
@@ -459,7 +298,7 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
         let thread = here()?;
         let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
         let kind = if throw_args.is_empty() { greenlet::greenlet_exit() } else { argument(0) };
-        if body(greenlet).state.get() == State::Pending {
+        if !body(greenlet).is_started() {
             // It ends before anybody is told, so that nobody finds it about to begin.
             if !throw::make_pending(kind, argument(1), argument(2)) {
                 return Err(Raised);
@@ -470,19 +309,13 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
                 ffi::PyErr_Clear();
             }
         }
-        let object = hub_object(thread)?;
+        let hub = HubRef::of(thread)?;
         let me = thread.current();
-        let in_loop = match hub_ref::plain(thread) {
-            Some(hub) => {
-                let in_loop = hub.greenlet() == me;
-                if !in_loop {
-                    hub.ensure_greenlet()?;
-                    hub.make_ready(Work::Wake(Ticket::take(thread), Outcome::none()));
-                }
-                in_loop
-            }
-            None => !wake_me_through_python(thread, object)?,
-        };
+        let in_loop = hub.is_loop(thread)?;
+        if !in_loop {
+            hub.ensure_greenlet()?;
+            hub.wake_me(thread, 0.0)?;
+        }
         let thrown = Owned::new(throw::throw(greenlet, kind, argument(1), argument(2)));
         if !in_loop {
             body(me).parks.set(body(me).parks.get() + 1);
@@ -492,29 +325,14 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
     }
 }
 
-/// Schedules the running greenlet, unless it is the hub's. Returns whether it did.
-#[cold]
-unsafe fn wake_me_through_python(thread: &Thread, hub: *mut PyObject) -> Result<bool> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        let greenlet = Owned::new(ffi::PyObject_GetAttrString(hub, c"greenlet".as_ptr()))?;
-        if greenlet.as_ptr() == thread.current().cast() {
-            return Ok(false);
-        }
-        let ensure = Owned::new(ffi::PyObject_GetAttrString(hub, c"ensure_greenlet".as_ptr()))?;
-        py::call(ensure.as_ptr(), [])?;
-        let switch = Owned::new(ffi::PyObject_GetAttr(thread.current().cast(), names::SWITCH.object()))?;
-        schedule(hub, 0.0, switch.as_ptr())?;
-        Ok(true)
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
 const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
 A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent and \
 begun with switch(function, args, kwargs).";
+
+static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
 
 /// Makes the type ready and puts it into the module.
 ///
@@ -676,7 +494,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
             return match end.outcome() {
                 Outcome::Value(value) => Ok(value),
                 Outcome::Throw(exception, traceback) => {
-                    park::restore(&exception, traceback);
+                    restore(&exception, traceback);
                     Err(Raised)
                 }
             };
@@ -759,7 +577,7 @@ fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        if body(this.cast()).state.get() == State::Pending {
+        if !body(this.cast()).is_started() {
             return kill_greenlet(this, args.positional);
         }
     }

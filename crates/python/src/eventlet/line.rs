@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use super::park::{Outcome, Ticket};
+use super::ticket::{Outcome, Ticket};
 use crate::greenlet::body;
 use crate::py::Owned;
 

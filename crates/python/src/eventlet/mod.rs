@@ -1,34 +1,43 @@
 //! The hot paths of the `eventlet` package: the hub and what parks on it.
 //!
+//! Each file may use those above it:
+//!
+//! - [`clock`], [`ticket`], [`work`], [`polling`]: time, the name of a park, what a hub has to do, its file descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
-//! - [`park`]: how a greenlet is suspended and woken; all that blocks is built of it.
-//! - [`timer`]: timers as Python sees them.
-//! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type.
-//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with; [`mod@line`] is how they stand in
-//!   line there.
-//! - [`local`]: values of which each green thread has its own.
-//! - [`io`]: file descriptors, edge-triggered.
-//! - [`patch`]: what monkey-patching needs of C.
+//! - [`hub_ref`]: a thread's hub, whatever its class.
+//! - [`mod@line`], [`end`]: who waits for something to take; the end of a green thread.
+//! - [`park`]: how a greenlet is suspended; all that blocks is built of it.
+//! - [`source`]: the descriptor of a green object.
+//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
+//! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn.
+//! - [`hub_class`], [`timer_class`]: the hub and its timers as Python sees them.
+//! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
 //! methods then ([`hub_ref`]). Everything here is guarded by the interpreter's lock, also from another OS thread.
 
-pub mod event;
-pub mod green_thread;
-pub mod hub;
-pub mod hub_ref;
-pub mod io;
-pub mod line;
-pub mod local;
-pub mod park;
-pub mod patch;
-pub mod pool;
-pub mod queue;
-pub mod semaphore;
-pub mod socket;
-pub mod timer;
-pub mod work;
+mod clock;
+mod end;
+mod event;
+mod green_thread;
+mod hub;
+mod hub_class;
+mod hub_ref;
+mod line;
+mod local;
+mod park;
+mod patch;
+mod polling;
+mod pool;
+mod pool_class;
+mod queue;
+mod semaphore;
+mod socket;
+mod source;
+mod ticket;
+mod timer_class;
+mod work;
 
 use crate::py::Result;
 use crate::py::ffi::{PyMethodDef, PyObject};
@@ -36,8 +45,7 @@ use crate::py::ffi::{PyMethodDef, PyObject};
 /// The functions of the native module that are eventlet's.
 pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
-    functions.extend(hub::functions());
-    functions.extend(io::functions());
+    functions.extend(hub_class::functions());
     functions.extend(local::functions());
     functions.extend(patch::functions());
     functions.extend(socket::functions());
@@ -51,14 +59,15 @@ pub fn functions() -> Vec<PyMethodDef> {
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
-        park::fill(module)?;
-        hub::class().build(module)?;
-        timer::class().build(module)?;
+        hub_ref::fill(module)?;
+        park::fill()?;
+        hub_class::class().build(module)?;
+        timer_class::class().build(module)?;
         green_thread::ready(module)?;
         event::class().build(module)?;
         semaphore::fill(module)?;
         queue::fill(module)?;
-        pool::class().build(module)?;
+        pool_class::class().build(module)?;
         local::class().build(module)?;
         socket::fill(module)
     }

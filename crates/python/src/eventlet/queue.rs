@@ -10,12 +10,11 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::hub::squelch;
-use super::hub_ref::hub_object;
+use super::hub_ref::{HubRef, hub_object, squelch};
 use super::line::{Line, Place, Stood};
-use super::park::{self, Outcome, Ticket, park_until};
+use super::park::{self, park_until};
 use super::semaphore::to_number;
-use crate::eventlet::hub_ref;
+use super::ticket::{Outcome, Ticket};
 use crate::greenlet::here;
 use crate::greenlet::{Thread, body, is_here};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
@@ -295,14 +294,7 @@ fn pass(this: This<'_, Queue>, place: &Place<Offer>) -> Result<Owned> {
 /// Whether the hub's own greenlet runs, which cannot wait.
 fn in_loop(thread: &Thread) -> Result<bool> {
     // SAFETY: called with the interpreter's lock.
-    unsafe {
-        let object = hub_object(thread)?;
-        if let Some(hub) = hub_ref::plain(thread) {
-            return Ok(hub.greenlet() == thread.current());
-        }
-        let greenlet = Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?;
-        Ok(greenlet.as_ptr() == thread.current().cast())
-    }
+    unsafe { HubRef::of(thread)?.is_loop(thread) }
 }
 
 /// Lets a waiting greenlet go on: at once if it is of this thread, whose hub's greenlet runs.

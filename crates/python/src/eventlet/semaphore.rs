@@ -10,7 +10,8 @@ use ::hub::Time;
 
 use super::hub_ref::hub_object;
 use super::line::{Line, Stood};
-use super::park::{self, Ticket, park_until};
+use super::park::{self, park_until};
+use super::ticket::Ticket;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::{self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This};

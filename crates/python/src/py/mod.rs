@@ -6,6 +6,7 @@
 //! - `lock`: the interpreter's lock;
 //! - `error`: exceptions;
 //! - `owned`: owned references, and the places that keep them;
+//! - `pending`: the pending exception, taken out;
 //! - `call`, [`names`], `table`: calls, names of attributes, the tables that modules and types are made of;
 //! - `args`, `function`: what a function was called with, and Rust functions as Python's;
 //! - `instance`, `class`: types with a Rust value inside.
@@ -20,13 +21,15 @@ mod instance;
 mod lock;
 pub mod names;
 mod owned;
+mod pending;
 pub mod table;
 
 pub use args::Args;
 pub use call::{call, call_method, float, integer, string, text, truth};
 pub use class::Class;
-pub use error::{Pending, Raised, Result, error, raise, type_error};
+pub use error::{Raised, Result, error, raise, type_error};
 pub use function::{bare_method, function};
 pub use instance::{ClassCell, Payload, This, allocate, make};
 pub use lock::{is_finalizing, is_gone};
 pub use owned::{Global, GlobalObject, Owned, Slot};
+pub use pending::{Pending, exception_info};

@@ -1,24 +1,26 @@
 //! The loop: one turn after the other, in the hub's greenlet.
 
 use std::ffi::c_int;
+use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use ::hub::Time;
+use ::hub::{Direction, Time};
 
-use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, exception_info, from_seconds, is_own, monotonic};
-use crate::eventlet::timer::Timer;
-use crate::eventlet::work::Work;
-use crate::eventlet::{io, park};
-use crate::py::ffi::{self};
-use crate::py::{self, Owned, Pending, Raised, Result, This};
+use super::timer::Timer;
+use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, is_own};
+use crate::eventlet::clock::{self, from_seconds, monotonic};
+use crate::eventlet::polling::checked;
+use crate::eventlet::work::{self, Work};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Owned, Pending, Raised, Result, This, exception_info};
 
 impl Hub {
     /// Runs the loop until it is stopped.
     ///
     /// # Safety
     /// `this` is the hub's object, in its thread; the interpreter's lock is held.
-    pub(super) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             this.statistics.looked_at.set(this.time()?);
@@ -40,7 +42,7 @@ impl Hub {
     }
 
     /// Forgets all that is ready or waits for its time.
-    pub(super) fn clear(&self) {
+    pub(in crate::eventlet) fn clear(&self) {
         self.canceled.set(0);
         let (ready, timers) = (self.ready.take(), self.timers.take());
         drop((ready, timers));
@@ -75,7 +77,7 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             if !this.debug_blocking.get() {
@@ -91,7 +93,7 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn drain(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn drain(this: This<'_, Hub>) -> Result<()> {
         loop {
             let handed = this.handed.take();
             let Some(work) = handed.or_else(|| this.next()) else { return Ok(()) };
@@ -119,7 +121,7 @@ impl Hub {
                 Work::Start { greenlet, args, kwargs } => {
                     this.count_switch();
                     this.at_rest.set(true);
-                    park::start(greenlet, args, kwargs)
+                    work::begin(greenlet, args, kwargs)
                 }
                 Work::Timer(object) => {
                     let result = Timer::fire(object.as_ptr());
@@ -128,7 +130,7 @@ impl Hub {
                 }
                 Work::Listener(number, direction) => {
                     fd = Some(number);
-                    io::tell_listener(this.as_ptr(), number, direction).map_or(ptr::null_mut(), Owned::into_raw)
+                    tell_listener(this.as_ptr(), number, direction).map_or(ptr::null_mut(), Owned::into_raw)
                 }
             };
             this.at_rest.set(false);
@@ -170,7 +172,7 @@ impl Hub {
     }
 
     /// The time, by the hub's own clock.
-    pub(super) fn time(&self) -> Result<Time> {
+    pub(in crate::eventlet) fn time(&self) -> Result<Time> {
         let clock = self.clock.get();
         if clock.is_null() {
             return Ok(monotonic());
@@ -233,10 +235,10 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn poll(this: This<'_, Hub>, seconds: f64) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn poll(this: This<'_, Hub>, seconds: f64) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let wait = park::duration(seconds);
+            let wait = clock::duration(seconds);
             let polling = this.polling()?;
             // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
             if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
@@ -246,14 +248,14 @@ impl Hub {
             // What the renewed poller woke.
             let wait = if this.ready.borrow().is_empty() { wait } else { Duration::ZERO };
             if wait.is_zero() {
-                io::checked(polling.wait(wait))?;
+                checked(polling.wait(wait))?;
             } else {
                 this.asleep.set(true);
                 let state = ffi::PyEval_SaveThread();
                 let waited = polling.wait(wait);
                 ffi::PyEval_RestoreThread(state);
                 this.asleep.set(false);
-                io::checked(waited)?;
+                checked(waited)?;
                 if ffi::PyErr_CheckSignals() < 0 {
                     return Err(Raised);
                 }
@@ -262,5 +264,27 @@ impl Hub {
             polling.report(|work| this.io.borrow_mut().push_back(work));
         }
         Ok(())
+    }
+}
+
+/// Calls the listener of a descriptor, in the hub's greenlet.
+///
+/// # Safety
+/// A live hub; the interpreter's lock is held.
+pub unsafe fn tell_listener(hub: *mut PyObject, fd: RawFd, direction: Direction) -> Result<Owned> {
+    // SAFETY: the caller's word; what is borrowed from a dict is kept before code can run.
+    unsafe {
+        let listeners = Owned::new(ffi::PyObject_GetAttrString(hub, c"listeners".as_ptr()))?;
+        let kind = if direction == Direction::Read { "read" } else { "write" };
+        let kind = py::string(kind)?;
+        let bucket = Owned::new(ffi::PyObject_GetItem(listeners.as_ptr(), kind.as_ptr()))?;
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        let listener = ffi::PyDict_GetItemWithError(bucket.as_ptr(), number.as_ptr());
+        if listener.is_null() {
+            return if ffi::PyErr_Occurred().is_null() { Ok(Owned::none()) } else { Err(Raised) };
+        }
+        let listener = Owned::borrow(listener);
+        let callback = Owned::new(ffi::PyObject_GetAttrString(listener.as_ptr(), c"cb".as_ptr()))?;
+        py::call(callback.as_ptr(), [number.as_ptr()])
     }
 }

@@ -8,7 +8,7 @@ use ::hub::Direction;
 
 use super::wait::{deadline_after, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 use super::{forget_file, small_integer};
-use crate::eventlet::io::{Ready, Source};
+use crate::eventlet::source::{Ready, Source};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Result, This};
 

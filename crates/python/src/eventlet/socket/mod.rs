@@ -21,8 +21,11 @@ use std::ptr;
 
 use ::hub::{Direction, Time};
 
-use super::hub::{monotonic, note_closing, note_opened};
-use super::io::{Ready, Source, closed_class, closed_error};
+use super::clock::monotonic;
+use super::hub_class::{note_closing, note_opened};
+use super::hub_ref;
+use super::polling::{closed_class, closed_error};
+use super::source::{Ready, Source};
 use crate::greenlet::{Thread, this_thread};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::{
@@ -31,9 +34,7 @@ use crate::py::{
 use connect::{accept, connect, connect_ex};
 use descriptor::descriptor_class;
 use transfer::{recv, recv_into, recvfrom, send, sendall};
-use wait::{
-    deadline_after, errno, here, native_hub, os_error, seconds_object, seconds_or_none, timed_out, wait_natively,
-};
+use wait::{deadline_after, errno, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 
 /// How an object of `_socket` begins, in all versions.
 #[repr(C)]
@@ -322,7 +323,8 @@ impl Socket {
         let mut refused = false;
         loop {
             // SAFETY: called by the interpreter, in the thread.
-            let ready = unsafe { native_hub(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
+            let ready =
+                unsafe { hub_ref::native(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
             if ready {
                 let result = call(this.fd());
                 if result >= 0 {
@@ -350,7 +352,7 @@ impl Socket {
         // SAFETY: called by the interpreter, in a thread whose record the operation has used.
         unsafe {
             let thread = this_thread();
-            if let Some(hub) = native_hub(thread) {
+            if let Some(hub) = hub_ref::native(thread) {
                 self.source.clear_ready(thread, hub, direction);
             }
         }
@@ -368,7 +370,7 @@ impl Socket {
         unsafe {
             if this.closed.get() {
                 let error = closed_error()?;
-                super::park::restore(&error, None);
+                super::ticket::restore(&error, None);
                 return Err(Raised);
             }
             let waited = if overrides(this)?.trampoline {
@@ -611,7 +613,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         if this.closed.get() {
-            super::park::restore(&closed_error()?, None);
+            super::ticket::restore(&closed_error()?, None);
             return Err(Raised);
         }
         let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;

@@ -5,11 +5,10 @@ use std::os::fd::RawFd;
 
 use ::hub::{Direction, Time};
 
-use crate::eventlet::hub::{Hub, monotonic};
-use crate::eventlet::hub_ref;
-use crate::eventlet::hub_ref::hub_object;
-use crate::eventlet::io::{Ready, Source, checked};
-use crate::eventlet::park::duration;
+use crate::eventlet::clock::{duration, monotonic};
+use crate::eventlet::hub_ref::{self, hub_object};
+use crate::eventlet::polling::checked;
+use crate::eventlet::source::{Ready, Source};
 use crate::greenlet::{Thread, current_thread};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Owned, Raised, Result};
@@ -32,19 +31,13 @@ pub unsafe fn wait_natively(
         if hub_ref::object_of(thread).is_null() {
             hub_object(thread)?;
         }
-        let Some(hub) = native_hub(thread) else { return Ok(None) };
+        let Some(hub) = hub_ref::native(thread) else { return Ok(None) };
         match source.wait(thread, hub, fd, direction, refused, deadline)? {
             Ready::Busy if may_share()? => Ok(None),
             Ready::Busy => refuse_second(fd, direction),
             ready => Ok(Some(ready)),
         }
     }
-}
-
-/// The thread's hub, if green objects can wait on it without Python's help.
-#[inline]
-pub fn native_hub(thread: &Thread) -> Option<&Hub> {
-    hub_ref::plain(thread).filter(|hub| hub.polls_itself())
 }
 
 /// Whether `debug.hub_prevent_multiple_readers` was turned off.

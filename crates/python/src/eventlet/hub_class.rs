@@ -1,19 +1,23 @@
 //! The hub as Python sees it: its type, and the functions of the module about hubs.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::os::fd::RawFd;
 use std::ptr;
 
 use ::hub::Time;
 
-use super::*;
-use crate::eventlet::hub_ref;
-use crate::eventlet::io;
-use crate::eventlet::timer::Timer;
-use crate::greenlet::switch::Handover;
-use crate::greenlet::{self, current_thread, of_all_threads, switch, this_thread};
+use super::clock::{after, from_seconds, monotonic, seconds};
+use super::hub::timer::Timer;
+use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
+use super::park;
+use super::polling::{Polling, Wanted, checked, closed_error};
+use super::ticket::Outcome;
+use super::work::Work;
+use crate::greenlet::{self, Thread, current_thread, of_all_threads, this_thread};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::{self, Args, Class, GlobalObject, text};
+use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, text};
 
 /// The type.
 pub fn class() -> Class<Hub> {
@@ -95,6 +99,12 @@ pub fn class() -> Class<Hub> {
 /// The functions of the module about hubs.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
+        py::function(
+        c"_listen",
+        listen,
+        c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these directions, \
+          and in no other.",
+    ),
         py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
         py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
         py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
@@ -189,13 +199,7 @@ fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
             return Err(Raised);
         }
         let thread = &*thread;
-        if hub_ref::plain(thread).is_some_and(|plain| ptr::eq(plain, &*this)) {
-            return park::park(thread);
-        }
-        let me = thread.current();
-        park::prepare_to_leave(thread, &this, me)?;
-        this.count_switch();
-        Owned::new(switch::switch(this.greenlet(), Handover::Value(Owned::none().into_raw())))
+        if is_plain(thread, &this) { park::park(thread) } else { park::leave_to_loop(thread, &this) }
     }
 }
 
@@ -214,8 +218,8 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread().as_ref().and_then(|thread| hub_ref::plain(thread));
-        if plain.is_some_and(|plain| ptr::eq(plain, &*this)) || is_own(this.as_ptr(), c"add_timer") {
+        let plain = current_thread().as_ref().is_some_and(|thread| is_plain(thread, &this));
+        if plain || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
             call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
@@ -237,7 +241,7 @@ unsafe fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
             this.make_ready(Work::Timer(timer.clone()));
             return Ok(now);
         }
-        let at = park::after(this.time()?, delay);
+        let at = after(this.time()?, delay);
         let key = this.add_timer(at, Work::Timer(timer.clone()));
         if let Some(timer) = This::<Timer>::try_of(timer.as_ptr()) {
             timer.started(key, this.owned());
@@ -344,7 +348,15 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
         if let Some(polling) = polling {
-            polling.forget(fd, io::closed_error)?;
+            let mut waiting = polling.forget(fd).peekable();
+            if waiting.peek().is_some() {
+                let exception = closed_error()?;
+                for work in waiting {
+                    if let Work::Wake(ticket, _) = work {
+                        ticket.wake(Outcome::Throw(exception.clone(), None));
+                    }
+                }
+            }
         }
         let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
         if listens {
@@ -381,7 +393,7 @@ pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
         let hub = hub_ref::object_of(thread);
-        let native = hub_ref::plain(thread).filter(|hub| hub.polls_itself());
+        let native = hub_ref::native(thread);
         let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
         if hub.is_null() || native.is_some_and(|native| !listens(native)) {
             return Ok(());
@@ -567,5 +579,19 @@ fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { MAKE_HUB.set(ffi::incref(factory)) };
+    Ok(Owned::none())
+}
+
+fn listen(args: Args<'_>) -> Result<Owned> {
+    let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let Some(hub) = This::<Hub>::try_of(hub) else {
+            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
+        };
+        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
+        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
+        checked(hub.polling()?.listen(fd, wanted))?;
+    }
     Ok(Owned::none())
 }
