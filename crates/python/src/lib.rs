@@ -1,13 +1,14 @@
 //! The Python binding: the `greenlet` type, its C API included, on stacks of its own, and the hot paths of `eventlet`.
 //!
-//! One shared library for each minor version of CPython, imported as `greenloom._native`; the Python packages `greenlet` and
-//! `greenloom` are thin over it. It stands on floors, each of which knows those above it in this list and no other:
+//! One shared library for each minor version of CPython, imported as `greenloom._native`; the Python packages
+//! `greenlet` and `greenloom` are thin over it. It stands on floors, each of which knows those above it in this list
+//! and no other:
 //!
-//! - [`py`]: CPython's objects, without greenlets;
-//! - [`tstate`]: the layout of the interpreter's thread state, and so the one place where that matters;
-//! - [`greenlet`]: the greenlet type and the switch;
-//! - [`http`]: the parser of HTTP, for which `py` is enough;
-//! - [`eventlet`]: the hub and what waits on it.
+//! - `py`: CPython's objects, without greenlets;
+//! - `tstate`: the layout of the interpreter's thread state, and so the one place where that matters;
+//! - `greenlet`: the greenlet type and the switch;
+//! - `http`: the parser of HTTP, for which `py` is enough;
+//! - `eventlet`: the hub and what waits on it.
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
 

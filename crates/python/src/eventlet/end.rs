@@ -12,7 +12,7 @@ use super::ticket::Outcome;
 use crate::greenlet::PyGreenlet;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::table::zeroed_type;
-use crate::py::{Global, Owned, Slot};
+use crate::py::{Global, Owned, Slot, assumed};
 
 /// The object.
 #[repr(C)]
@@ -58,7 +58,7 @@ impl End {
     pub fn outcome(&self) -> Outcome {
         match self.exception.object() {
             Some(exception) => Outcome::Throw(exception, self.traceback.object()),
-            None => Outcome::Value(self.value.object().unwrap_or_else(Owned::none)),
+            None => Outcome::Value(self.value.object().unwrap_or_else(|| Owned::none(assumed()))),
         }
     }
 }

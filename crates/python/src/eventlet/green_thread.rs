@@ -1,7 +1,7 @@
 //! Sleep, spawn and kill, and the `GreenThread` type: a greenlet whose result can be waited for.
 //!
-//! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended, the
-//! result goes to who waits and to the links before the greenlet falls back into the hub.
+//! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended,
+//! the result goes to who waits and to the links before the greenlet falls back into the hub.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
@@ -14,7 +14,7 @@ use super::pool;
 use super::ticket::{Outcome, Ticket, restore};
 use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, exception_info};
+use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, assumed, exception_info};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The end
@@ -37,7 +37,7 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
             return result;
         }
         finish(this, Owned::new(result).ok());
-        Owned::none().into_raw()
+        Owned::none(assumed()).into_raw()
     }
 }
 
@@ -48,7 +48,7 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
 unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
     // SAFETY: the caller's word.
     unsafe {
-        if let Ok(info) = exception_info() {
+        if let Ok(info) = exception_info(assumed()) {
             let item = |index| Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), index));
             let (exception, traceback) = (item(1), item(2));
             end(this).exception.set(Some(exception.clone()));
@@ -56,7 +56,7 @@ unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
             finish(this, None);
             restore(&exception, (!traceback.is_none()).then_some(traceback));
         }
-        Pending::take()
+        Pending::take(assumed())
     }
 }
 
@@ -91,7 +91,7 @@ unsafe fn resolve_links(this: *mut PyObject) {
             let next = end.links.borrow_mut().pop_front();
             let Some(link) = next else { break };
             if call_link(this, &link).is_err() {
-                let hub = here().and_then(|thread| hub_object(thread));
+                let hub = here(assumed()).and_then(|thread| hub_object(thread));
                 match hub {
                     Ok(hub) => squelch(hub),
                     Err(Raised) => ffi::PyErr_WriteUnraisable(this),
@@ -164,17 +164,17 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
-        let thread = here()?;
+        let thread = here(assumed())?;
         let hub = HubRef::of(thread)?;
         if hub.is_loop(thread)? {
-            return if delay <= 0.0 { Ok(Owned::none()) } else { refuse_in_loop() };
+            return if delay <= 0.0 { Ok(Owned::none(assumed())) } else { refuse_in_loop() };
         }
         let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
         if let Some(alarm) = alarm {
             alarm.cancel(thread);
         }
-        slept.map(|_| Owned::none())
+        slept.map(|_| Owned::none(assumed()))
     }
 }
 
@@ -186,7 +186,7 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
     // SAFETY: the caller's word.
     unsafe {
         let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
-        let greenlet = Owned::new(greenlet::make(kind))?;
+        let greenlet = Owned::new(greenlet::make(assumed(), kind))?;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
             set_on_end(&greenlet);
@@ -209,7 +209,7 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
         let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
-        let thread = here()?;
+        let thread = here(assumed())?;
         let greenlet = make(thread, kind, *function)?;
         HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
@@ -293,14 +293,14 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
         let target = Owned::borrow(target);
         let greenlet = target.as_ptr().cast::<PyGreenlet>();
         if body(greenlet).is_dead() {
-            return Ok(Owned::none());
+            return Ok(Owned::none(assumed()));
         }
-        let thread = here()?;
+        let thread = here(assumed())?;
         let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
         let kind = if throw_args.is_empty() { greenlet::greenlet_exit() } else { argument(0) };
         if !body(greenlet).is_started() {
             // It ends before anybody is told, so that nobody finds it about to begin.
-            if !throw::make_pending(kind, argument(1), argument(2)) {
+            if !throw::make_pending(assumed(), kind, argument(1), argument(2)) {
                 return Err(Raised);
             }
             if is_green_thread(target.as_ptr()) && !end(target.as_ptr()).done.get() {
@@ -316,12 +316,12 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
             hub.ensure_greenlet()?;
             hub.wake_me(thread, 0.0)?;
         }
-        let thrown = Owned::new(throw::throw(greenlet, kind, argument(1), argument(2)));
+        let thrown = Owned::new(throw::throw(assumed(), greenlet, kind, argument(1), argument(2)));
         if !in_loop {
             body(me).parks.set(body(me).parks.get() + 1);
         }
         thrown?;
-        Ok(Owned::none())
+        Ok(Owned::none(assumed()))
     }
 }
 
@@ -405,7 +405,7 @@ static ASYNC: Global<ffi::PyAsyncMethods> = Global::new(unsafe { std::mem::zeroe
 unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; a fresh object's end is written before anybody sees it.
     unsafe {
-        let this = greenlet::make(kind).cast::<PyObject>();
+        let this = greenlet::make(assumed(), kind).cast::<PyObject>();
         if !this.is_null() {
             (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
         }
@@ -485,7 +485,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let end = end(this);
-        let thread = here()?;
+        let thread = here(assumed())?;
         if !end.done.get() {
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
@@ -531,7 +531,7 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             resolve_links(this);
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -562,11 +562,11 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
                     |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
                 let index = end.links.borrow().iter().position(is_it);
                 let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
-                return Ok(Owned::bool(removed.is_some()));
+                return Ok(Owned::bool(assumed(), removed.is_some()));
             }
         }
     }
-    Ok(Owned::bool(false))
+    Ok(Owned::bool(assumed(), false))
 }
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -581,7 +581,7 @@ fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             return kill_greenlet(this, args.positional);
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {

@@ -17,7 +17,7 @@ use super::ticket::Outcome;
 use super::work::Work;
 use crate::greenlet::{self, Thread, current_thread, of_all_threads, this_thread};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, text};
+use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, assumed, text};
 
 /// The type.
 pub fn class() -> Class<Hub> {
@@ -140,7 +140,7 @@ fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
         }
         let name = c_name(c"run")?;
         let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
-        let greenlet = Owned::new(greenlet::construct(run.as_ptr(), ptr::null_mut()))?;
+        let greenlet = Owned::new(greenlet::construct(assumed(), run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
         if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
             return Err(Raised);
@@ -162,7 +162,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
             && let Ok(name) = text(name)
             && (name == "wait" || FAST.iter().any(|fast| fast.to_bytes() == name.as_bytes()))
         {
-            let thread = current_thread();
+            let thread = current_thread(assumed());
             if !thread.is_null() {
                 hub_ref::look_again(&*thread, this);
             }
@@ -187,14 +187,14 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
         this.stopping.set(false);
         this.at_rest.set(false);
         drop(keep);
-        result.map(|()| Owned::none())
+        result.map(|()| Owned::none(assumed()))
     }
 }
 
 fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -205,7 +205,7 @@ fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 
 fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.ensure_greenlet()?;
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -218,7 +218,7 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread().as_ref().is_some_and(|thread| is_plain(thread, &this));
+        let plain = current_thread(assumed()).as_ref().is_some_and(|thread| is_plain(thread, &this));
         if plain || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
@@ -273,7 +273,7 @@ fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.canceled.set(0);
         this.canceled_young.set(0);
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn count_timers(hub: &Hub) -> usize {
@@ -285,7 +285,7 @@ fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn prepare_timers(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -295,13 +295,16 @@ fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.begin_turn(Some(from_seconds(py::float(when)?)));
         Hub::drain(this)?;
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn sleep_until(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     let next = if this.ready.borrow().is_empty() { this.timers.borrow().next_at() } else { Some(this.time()?) };
     // SAFETY: called by the interpreter.
-    next.map_or_else(|| Ok(Owned::none()), |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) })
+    next.map_or_else(
+        || Ok(Owned::none(assumed())),
+        |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) },
+    )
 }
 
 fn default_sleep(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -321,7 +324,7 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
             Hub::drain_watched(this)?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -336,7 +339,7 @@ fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         let fd = c_int::try_from(py::integer(number)?).unwrap_or(-1);
         forget_file(this, fd)?;
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// Tells those that wait on a descriptor that their file is closed.
@@ -405,7 +408,7 @@ pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.statistics.looked_at.set(this.time()?);
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -413,7 +416,7 @@ fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.asleep.get() {
         this.ring();
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -447,7 +450,7 @@ fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
-    Ok(this.greenlet.object().unwrap_or_else(Owned::none))
+    Ok(this.greenlet.object().unwrap_or_else(|| Owned::none(assumed())))
 }
 
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
@@ -478,7 +481,7 @@ fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
     this.clock.set(clock);
     // SAFETY: the interpreter's lock is held.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if !thread.is_null() {
             hub_ref::look_again(&*thread, this.as_ptr());
         }
@@ -527,7 +530,7 @@ fn timers(this: This<'_, Hub>) -> Result<Owned> {
 fn get_hub(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -538,12 +541,12 @@ fn get_hub(_: Args<'_>) -> Result<Owned> {
 fn current_hub(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
         let hub = hub_ref::object_of(&*thread);
-        Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
+        Ok(if hub.is_null() { Owned::none(assumed()) } else { Owned::borrow(hub) })
     }
 }
 
@@ -551,7 +554,7 @@ fn hubs(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the objects are collected before any code can run.
     unsafe {
         let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in of_all_threads(|thread| {
+        for (ident, hub) in of_all_threads(assumed(), |thread| {
             (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
         }) {
             let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
@@ -567,19 +570,19 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
     let [hub] = args.parse("_set_hub", ["hub"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        if current_thread().is_null() {
+        if current_thread(assumed()).is_null() {
             return Err(Raised);
         }
         hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { MAKE_HUB.set(ffi::incref(factory)) };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn listen(args: Args<'_>) -> Result<Owned> {
@@ -593,5 +596,5 @@ fn listen(args: Args<'_>) -> Result<Owned> {
         let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
         checked(hub.polling()?.listen(fd, wanted))?;
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }

@@ -1,9 +1,9 @@
 //! A thread's hub, whatever its class.
 //!
-//! A thread keeps its hub in the [extension](crate::greenlet::Thread::extension) of its record. If the hub can be served without
-//! its Python methods, it is *plain*, and where its state lies is noted beside it; that is looked up once, and again when
-//! something of the hub is overridden. [`HubRef`] asks a hub for the same things in either case, so that nobody else has to
-//! know which it is.
+//! A thread keeps its hub in the [extension](crate::greenlet::Thread::extension) of its record. If the hub can be
+//! served without its Python methods, it is *plain*, and where its state lies is noted beside it; that is looked up
+//! once, and again when something of the hub is overridden. [`HubRef`] asks a hub for the same things in either case,
+//! so that nobody else has to know which it is.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -18,7 +18,9 @@ use super::work::Work;
 use crate::greenlet::{Thread, body, names, record_of};
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
-use crate::py::{self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Pending, Result, This, exception_info};
+use crate::py::{
+    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Pending, Result, This, assumed, exception_info,
+};
 
 static CANCEL: Name = Name::new(c"cancel");
 
@@ -162,7 +164,8 @@ impl<'a> HubRef<'a> {
         plain(thread).map(HubRef::Plain).or_else(python)
     }
 
-    /// Makes a parked greenlet ready to go on with `outcome`. An error is printed: whoever wakes has nothing to do with it.
+    /// Makes a parked greenlet ready to go on with `outcome`. An error is printed: whoever wakes has nothing to do with
+    /// it.
     ///
     /// # Safety
     /// The interpreter's lock is held; the ticket is of a greenlet of the hub's thread.
@@ -196,8 +199,8 @@ impl<'a> HubRef<'a> {
         }
     }
 
-    /// Wakes the running greenlet from its next park, after some seconds; with 0 behind what is ready. `None`: there is nothing
-    /// to cancel.
+    /// Wakes the running greenlet from its next park, after some seconds; with 0 behind what is ready. `None`: there is
+    /// nothing to cancel.
     ///
     /// # Safety
     /// The interpreter's lock is held; the running thread's hub.
@@ -294,16 +297,17 @@ pub unsafe fn refuse_in_loop<T>() -> Result<T> {
 }
 
 impl Ticket {
-    /// Makes the greenlet ready to go on with `outcome`, behind what is ready already. May be called from any OS thread.
-    /// Returns whether it still waited.
+    /// Makes the greenlet ready to go on with `outcome`, behind what is ready already. May be called from any OS
+    /// thread. Returns whether it still waited.
     pub fn wake(self, outcome: Outcome) -> bool {
         if !self.is_valid() {
             return false;
         }
-        // SAFETY: a valid ticket's greenlet has begun, so it has a handle; the record's objects are guarded by the lock.
+        // SAFETY: a valid ticket's greenlet has begun, so it has a handle; the record's objects are guarded by the
+        // lock.
         unsafe {
             let handle = body(self.greenlet()).handle().filter(|handle| handle.is_alive());
-            let Some(record) = handle.and_then(|handle| record_of(handle)) else { return false };
+            let Some(record) = handle.and_then(|handle| record_of(assumed(), handle)) else { return false };
             if let Some(hub) = HubRef::if_any(record) {
                 hub.wake(self, outcome);
             }
@@ -347,7 +351,7 @@ impl Alarm {
             }
             // SAFETY: a live object, and the lock is held.
             Alarm::Python(timer) => unsafe {
-                let pending = Pending::take();
+                let pending = Pending::take(timer.gil());
                 if py::call_method(timer.as_ptr(), CANCEL.object(), []).is_err() {
                     ffi::PyErr_WriteUnraisable(timer.as_ptr());
                 }
@@ -381,15 +385,14 @@ impl Payload for WakeLater {
 
 impl WakeLater {
     fn make(ticket: Ticket, outcome: Outcome) -> Result<Owned> {
-        // SAFETY: wakers have the interpreter's lock.
-        unsafe { py::make(WakeLater(Cell::new(Some((ticket, outcome))))) }
+        py::make(assumed(), WakeLater(Cell::new(Some((ticket, outcome)))))
     }
 
     fn call(this: This<'_, WakeLater>, _: Args<'_>) -> Result<Owned> {
         match this.0.take() {
             // SAFETY: called by the hub of the greenlet's thread.
             Some((ticket, outcome)) if ticket.is_valid() => unsafe { Owned::new(ticket.resume(outcome)) },
-            _ => Ok(Owned::none()),
+            _ => Ok(Owned::none(assumed())),
         }
     }
 }
@@ -414,7 +417,8 @@ unsafe fn schedule(hub: *mut PyObject, seconds: f64, callable: *mut PyObject) ->
 pub unsafe fn squelch(hub: *mut PyObject) {
     // SAFETY: the caller's word.
     unsafe {
-        let told = exception_info().and_then(|info| call_hub(hub, c"squelch_generic_exception", [info.as_ptr()]));
+        let told =
+            exception_info(assumed()).and_then(|info| call_hub(hub, c"squelch_generic_exception", [info.as_ptr()]));
         if told.is_err() {
             ffi::PyErr_WriteUnraisable(hub);
         }

@@ -1,7 +1,7 @@
 //! `local`: an object whose attributes are different ones in each greenlet.
 //!
-//! It has a dict for each greenlet that used it, and becomes an ordinary object with the running greenlet's dict at each
-//! access. A greenlet that goes takes its dicts along: it knows, weakly, who has one for it.
+//! It has a dict for each greenlet that used it, and becomes an ordinary object with the running greenlet's dict at
+//! each access. A greenlet that goes takes its dicts along: it knows, weakly, who has one for it.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -11,7 +11,7 @@ use crate::greenlet::here;
 use crate::greenlet::locals::Dicts;
 use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
 
 /// The state of a local.
 pub struct Local {
@@ -46,7 +46,7 @@ An object whose attributes are different ones in each green thread. A subclass's
                 return py::error(ffi::PyExc_TypeError, "Initialization arguments are not supported");
             }
             // In this greenlet `__init__` is about to be called as for any object.
-            add_dict(this, here()?.current())?;
+            add_dict(this, here(assumed())?.current())?;
             if !plain {
                 let (args, kwargs) = args.rest(0)?;
                 this.args.set(Some(args));
@@ -90,8 +90,7 @@ unsafe fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<(
 /// Makes it the running greenlet's.
 #[inline]
 fn enter(this: This<'_, Local>) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    let greenlet = unsafe { here()?.current() };
+    let greenlet = here(this.gil())?.current();
     // Letting go of the former dict may run code, in which others use the local.
     while this.dicts.present.get() != greenlet.cast() {
         change(this, greenlet)?;
@@ -114,7 +113,7 @@ fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
             .and_then(|init| Owned::new(ffi::PyObject_Call(init.as_ptr(), args.as_ptr(), this.kwargs.get())));
         if initialized.is_err() {
             // It is tried again at the next access.
-            let pending = Pending::take();
+            let pending = Pending::take(assumed());
             this.dicts.forget(greenlet.cast());
             pending.put_back();
         }
@@ -134,7 +133,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![py::function(
         c"get_ident",
         // SAFETY: called by the interpreter.
-        |_| unsafe { Owned::new(ffi::PyLong_FromVoidPtr(here()?.current().cast())) },
+        |_| unsafe { Owned::new(ffi::PyLong_FromVoidPtr(here(assumed())?.current().cast())) },
         c"get_ident() -> int\n\nThe id() of the current greenlet.",
     )]
 }

@@ -2,7 +2,8 @@
 //!
 //! Each file may use those above it:
 //!
-//! - [`clock`], [`ticket`], [`work`], [`polling`]: time, the name of a park, what a hub has to do, its file descriptors.
+//! - [`clock`], [`ticket`], [`work`], [`polling`]: time, the name of a park, what a hub has to do, its file
+//!   descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
 //! - [`mod@line`], [`end`]: who waits for something to take; the end of a green thread.
@@ -14,8 +15,9 @@
 //! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
-//! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its Python
-//! methods then ([`hub_ref`]). Everything here is guarded by the interpreter's lock, also from another OS thread.
+//! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its
+//! Python methods then ([`hub_ref`]). Everything here is guarded by the interpreter's lock, also from another OS
+//! thread.
 
 mod clock;
 mod end;

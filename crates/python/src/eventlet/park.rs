@@ -1,8 +1,8 @@
 //! Suspending a greenlet and waking it.
 //!
-//! Whoever blocks takes a [`Ticket`], leaves it where its waker will find it, and [parks](park). A ticket is good for one
-//! park: when the greenlet has gone on, for whatever reason, wakes with the old ticket do nothing. So a timer, an event and a
-//! kill may race for one greenlet, and nobody needs to take back what comes late.
+//! Whoever blocks takes a [`Ticket`], leaves it where its waker will find it, and [parks](park). A ticket is good for
+//! one park: when the greenlet has gone on, for whatever reason, wakes with the old ticket do nothing. So a timer, an
+//! event and a kill may race for one greenlet, and nobody needs to take back what comes late.
 //!
 //! ```text
 //! let ticket = Ticket::take(thread);
@@ -10,7 +10,8 @@
 //! let value = park(thread);          // null: an exception was thrown in
 //! ```
 //!
-//! The greenlet that parks picks the next piece of ready work itself where it can, and so saves the way through the hub.
+//! The greenlet that parks picks the next piece of ready work itself where it can, and so saves the way through the
+//! hub.
 
 use std::ptr;
 
@@ -26,7 +27,7 @@ use crate::greenlet::switch::{self, Handover};
 use crate::greenlet::{self, PyGreenlet, Thread, body, names};
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
-use crate::py::{self, GlobalObject, Owned, Raised, Result};
+use crate::py::{self, GlobalObject, Owned, Raised, Result, assumed};
 
 /// What a park returns whose time is up.
 static TIMED_OUT: GlobalObject = GlobalObject::null();
@@ -67,7 +68,8 @@ pub unsafe fn park(thread: &Thread) -> Result<Owned> {
     }
 }
 
-/// As [`park`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for this park.
+/// As [`park`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for this
+/// park.
 ///
 /// # Safety
 /// As [`park`].
@@ -128,7 +130,7 @@ unsafe fn leave(thread: &Thread, hub: &Hub) -> *mut PyObject {
 #[inline]
 unsafe fn switch_to_loop(hub: &Hub) -> *mut PyObject {
     // SAFETY: the hub keeps its greenlet; None is handed over.
-    unsafe { switch::switch(hub.greenlet(), Handover::Value(Owned::none().into_raw())) }
+    unsafe { switch::switch(assumed(), hub.greenlet(), Handover::Value(Owned::none(assumed()).into_raw())) }
 }
 
 /// The way to a plain hub's loop, and not past it: what its `switch` method does. Returns what the park is woken with.

@@ -1,10 +1,10 @@
-//! Changing the methods of a type of C, which Python refuses: locks that are in use can only be taught to wait in the hub where
-//! they are.
+//! Changing the methods of a type of C, which Python refuses: locks that are in use can only be taught to wait in the
+//! hub where they are.
 
 use std::ptr;
 
 use crate::py::ffi::{self, PyMethodDef, PyTypeObject};
-use crate::py::{self, Args, Owned, Raised, Result};
+use crate::py::{self, Args, Owned, Raised, Result, assumed};
 
 /// Functions of the native module.
 pub fn functions() -> Vec<PyMethodDef> {
@@ -18,8 +18,8 @@ Puts functions, a dict by name, in the place of a type's own methods. A name tha
 
 fn replace_methods(args: Args<'_>) -> Result<Owned> {
     let [cls, methods] = args.parse("_replace_methods", ["cls", "methods"], 2)?;
-    // SAFETY: called by the interpreter; the arguments are checked, and live as long as the call. Types that modules of C make
-    // at import, as all of these are, have their dict in the type.
+    // SAFETY: called by the interpreter; the arguments are checked, and live as long as the call. Types that modules of
+    // C make at import, as all of these are, have their dict in the type.
     unsafe {
         if ffi::PyType_Check(cls) == 0 || ffi::PyDict_Check(methods) == 0 {
             return py::error(ffi::PyExc_TypeError, "_replace_methods() needs a type and a dict");
@@ -37,5 +37,5 @@ fn replace_methods(args: Args<'_>) -> Result<Owned> {
         }
         ffi::PyType_Modified(cls);
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }

@@ -1,8 +1,8 @@
 //! A hub's poller: the descriptors of green objects, and those that Python code listens to.
 //!
-//! A green object's descriptor is registered once, edge-triggered. Listeners (`hub.add`, `trampoline`) name any descriptor, of
-//! which nobody knows when it is closed and used again; they are registered for as long as they listen, level-triggered, with a
-//! poller of their own. It is part of the hub's poller, so one descriptor can be both.
+//! A green object's descriptor is registered once, edge-triggered. Listeners (`hub.add`, `trampoline`) name any
+//! descriptor, of which nobody knows when it is closed and used again; they are registered for as long as they listen,
+//! level-triggered, with a poller of their own. It is part of the hub's poller, so one descriptor can be both.
 
 use std::cell::{OnceCell, RefCell, UnsafeCell};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use ::hub::{Direction, SourceKey, Sources};
 
 use super::work::Work;
 use crate::py::ffi;
-use crate::py::{self, Owned, Raised, Result};
+use crate::py::{self, Owned, Raised, Result, assumed};
 
 /// A hub's poller and what is registered with it.
 pub struct Polling {
@@ -262,7 +262,7 @@ pub fn checked<T>(result: io::Result<T>) -> Result<T> {
         unsafe {
             let message = error.to_string();
             let message = message.split(" (os error").next().unwrap_or_default();
-            let args = py::string(message).and_then(|message| {
+            let args = py::string(assumed(), message).and_then(|message| {
                 let code = error.raw_os_error().unwrap_or(libc::EIO);
                 Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))
             });

@@ -1,7 +1,7 @@
 //! `GreenPool`: a limit to how many green threads run at a time.
 //!
-//! A green thread of a pool refers to it until its function has ended, however it ended: also one that is killed before it
-//! began gives its place back.
+//! A green thread of a pool refers to it until its function has ended, however it ended: also one that is killed before
+//! it began gives its place back.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -11,7 +11,7 @@ use super::semaphore::Semaphore;
 use super::ticket::Outcome;
 use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
+use crate::py::{self, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
 
 /// The state of a pool.
 pub struct Pool {
@@ -104,7 +104,7 @@ impl Pool {
         if entered.is_err() {
             // SAFETY: called with the interpreter's lock.
             unsafe {
-                let pending = Pending::take();
+                let pending = Pending::take(assumed());
                 if self.look_whether_idle().is_err() {
                     ffi::PyErr_Clear();
                 }

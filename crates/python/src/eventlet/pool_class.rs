@@ -10,7 +10,7 @@ use super::semaphore::{Semaphore, count, to_number};
 use super::ticket::Ticket;
 use crate::greenlet::{self, PyGreenlet, Thread, body, here};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, exception_info};
+use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, assumed, exception_info};
 
 /// Runs when a function has ended whose result nobody wants.
 ///
@@ -20,14 +20,15 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
     // SAFETY: the caller's word.
     unsafe {
         let result = if result.is_null() { report().map_or(ptr::null_mut(), Owned::into_raw) } else { result };
-        let pending = Pending::take();
+        let pending = Pending::take(assumed());
         leave(greenlet);
         pending.put_back();
         result
     }
 }
 
-/// Reports the pending exception of a function whose result nobody wants, but for those that end more than that. Returns None.
+/// Reports the pending exception of a function whose result nobody wants, but for those that end more than that.
+/// Returns None.
 ///
 /// # Safety
 /// An exception is pending; the interpreter's lock is held.
@@ -40,7 +41,7 @@ unsafe fn report() -> Result<Owned> {
                 return Err(Raised);
             }
         }
-        let info = exception_info()?;
+        let info = exception_info(assumed())?;
         let python = Owned::new(ffi::PyImport_ImportModule(c"eventlet.greenpool".as_ptr()))?;
         let report = Owned::new(ffi::PyObject_GetAttrString(python.as_ptr(), c"_report".as_ptr()))?;
         Owned::new(ffi::PyObject_Call(report.as_ptr(), info.as_ptr(), ptr::null_mut()))
@@ -53,7 +54,7 @@ fn spawn(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
 
 fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     start(this, args, false)?;
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
@@ -63,7 +64,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             return py::error(ffi::PyExc_TypeError, "a function to call is needed");
         };
         let (rest, kwargs) = args.rest(1)?;
-        let thread = here()?;
+        let thread = here(assumed())?;
         if this.with_free(Semaphore::counter)? <= 0 && this.is_member(thread.current())? {
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
@@ -110,7 +111,7 @@ unsafe fn run_in_place(
 fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = here()?;
+        let thread = here(assumed())?;
         if this.is_member(thread.current())? {
             return py::error(
                 ffi::PyExc_AssertionError,
@@ -125,7 +126,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
             woken?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
@@ -146,7 +147,7 @@ fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     let size = unsafe { py::integer(size)? };
     let more = size - this.size.replace(size);
     this.with_free(|free| free.set_counter(free.counter() + more))?;
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn number(value: i64) -> Result<Owned> {

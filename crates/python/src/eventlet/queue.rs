@@ -1,8 +1,8 @@
 //! `LightQueue`, `Queue`, `PriorityQueue` and `LifoQueue`.
 //!
 //! The items are in an ordinary deque or list, the attribute `queue`. Who waits for an item or for room stands in a
-//! [`Line`]; one that brings an item waits with it, so that a getter may take it from there, which is how a queue without
-//! any room is a channel.
+//! [`Line`]; one that brings an item waits with it, so that a getter may take it from there, which is how a queue
+//! without any room is a channel.
 //!
 //! A subclass that overrides `_init`, `_put`, `_get` or `qsize` is asked through these methods.
 
@@ -19,7 +19,7 @@ use crate::greenlet::here;
 use crate::greenlet::{Thread, body, is_here};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::{
-    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This,
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
 };
 
 /// In which order items come out.
@@ -257,7 +257,7 @@ fn settle(this: This<'_, Queue>) -> Result<()> {
 fn settle_after_exception(this: This<'_, Queue>) {
     // SAFETY: called with the interpreter's lock.
     unsafe {
-        let pending = Pending::take();
+        let pending = Pending::take(assumed());
         if settle(this).is_err() {
             ffi::PyErr_WriteUnraisable(this.as_ptr());
         }
@@ -327,8 +327,7 @@ fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mut Py
         this.store(item)?;
         return settle(this);
     }
-    // SAFETY: called by the interpreter.
-    let thread = unsafe { here()? };
+    let thread = here(this.gil())?;
     if !block && in_loop(thread)? {
         return put_from_loop(this, thread, item);
     }
@@ -396,8 +395,7 @@ fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result<Own
         settle(this)?;
         return Ok(item);
     }
-    // SAFETY: called by the interpreter.
-    let thread = unsafe { here()? };
+    let thread = here(this.gil())?;
     if !block {
         return if in_loop(thread)? { get_from_loop(this, thread) } else { refuse(&EMPTY) };
     }
@@ -550,7 +548,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item, block, timeout] = args.parse("put", ["item", "block", "timeout"], 1)?;
                 put(this, item, whether_to_block(block)?, timeout)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             PUT_DOC,
         )
@@ -567,7 +565,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item] = args.parse("put_nowait", ["item"], 1)?;
                 put(this, item, false, ptr::null_mut())?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"put_nowait(item)\n\nThe same as put(item, block=False).",
         )
@@ -579,12 +577,12 @@ fn class() -> Class<Queue> {
         .method(c"qsize", |this, _| number(this.count_items()?), c"qsize() -> int\n\nHow many items there are.")
         .method(
             c"empty",
-            |this, _| Ok(Owned::bool(this.size()? == 0)),
+            |this, _| Ok(Owned::bool(assumed(), this.size()? == 0)),
             c"empty() -> bool\n\nWhether there are no items.",
         )
         .method(
             c"full",
-            |this, _| Ok(Owned::bool(room(this, this.size()?) <= 0)),
+            |this, _| Ok(Owned::bool(assumed(), room(this, this.size()?) <= 0)),
             c"full() -> bool\n\nWhether there is no room for an item.",
         )
         .method(
@@ -592,7 +590,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [size] = args.parse("resize", ["size"], 1)?;
                 set_limit(this, size)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"resize(size)\n\nSets how many items it may hold, None for no limit. Who waits for room goes on.",
         )
@@ -606,7 +604,7 @@ fn class() -> Class<Queue> {
             c"_init",
             |this, _| {
                 this.init_container()?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_init(maxsize)\n\nMakes the container. May be overridden.",
         )
@@ -615,7 +613,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item] = args.parse("_put", ["item"], 1)?;
                 this.add(item)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_put(item)\n\nAdds an item to the container. May be overridden.",
         )
@@ -631,7 +629,7 @@ fn class() -> Class<Queue> {
         )
         .property(
             c"maxsize",
-            |this| this.limit.get().map_or_else(|| Ok(Owned::none()), number),
+            |this| this.limit.get().map_or_else(|| Ok(Owned::none(assumed())), number),
             |this, value| set_limit(this, value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)),
             c"How many items it may hold; None for no limit.",
         )
@@ -649,7 +647,7 @@ fn queue_class() -> Class<Queue> {
             c"_put_bookkeeping",
             |this, _| {
                 this.count_task();
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_put_bookkeeping()\n\nCounts an item, for a _put() that does not call the one it overrides.",
         )
@@ -676,16 +674,16 @@ fn task_done(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
             place.wake(Outcome::none());
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn join(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
     if this.unfinished.get() <= 0 {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     }
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = here()?;
+        let thread = here(assumed())?;
         hub_object(thread)?;
         if this.unfinished.get() > 0 {
             let number = this.joining.join(Ticket::take(thread), ());
@@ -694,7 +692,7 @@ fn join(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
             woken?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// # Safety
@@ -703,7 +701,7 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; arguments as the format says.
     unsafe {
         let queue = This::<Queue>::of(this);
-        let limit = queue.limit.get().map_or_else(|| Ok(Owned::none()), number);
+        let limit = queue.limit.get().map_or_else(|| Ok(Owned::none(assumed())), number);
         let Ok(limit) = limit else { return ptr::null_mut() };
         let mut rest = String::new();
         for (what, count) in [
@@ -715,8 +713,8 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
                 rest.push_str(&format!(" {what}[{count}]"));
             }
         }
-        let Ok(rest) = py::string(&rest) else { return ptr::null_mut() };
-        let items = queue.items.object().unwrap_or_else(Owned::none);
+        let Ok(rest) = py::string(assumed(), &rest) else { return ptr::null_mut() };
+        let items = queue.items.object().unwrap_or_else(|| Owned::none(assumed()));
         ffi::PyUnicode_FromFormat(
             c"<%s at %p maxsize=%S queue=%R%U>".as_ptr(),
             (*ffi::Py_TYPE(this)).tp_name,

@@ -1,7 +1,7 @@
 //! `Semaphore`, `BoundedSemaphore` and `Lock`.
 //!
-//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on the
-//! way: a garbage collection or a signal, which come only there, find the state whole.
+//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on
+//! the way: a garbage collection or a signal, which come only there, find the state whole.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
@@ -14,7 +14,9 @@ use super::park::{self, park_until};
 use super::ticket::Ticket;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
-use crate::py::{self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, assumed,
+};
 
 /// The state of a semaphore.
 pub struct Semaphore {
@@ -49,8 +51,7 @@ impl Semaphore {
     /// # Safety
     /// The interpreter's lock is held.
     pub unsafe fn make(value: i64) -> Result<Owned> {
-        // SAFETY: the caller's word.
-        unsafe { py::make(Semaphore::with(value)) }
+        py::make(assumed(), Semaphore::with(value))
     }
 
     fn with(value: i64) -> Semaphore {
@@ -93,12 +94,10 @@ impl Semaphore {
     /// As [`settle`](Self::settle), with an exception pending.
     #[cold]
     fn settle_after_exception(&self) {
-        // SAFETY: the interpreter's lock is held; a hub written in Python may be called.
-        unsafe {
-            let pending = Pending::take();
-            self.settle();
-            pending.put_back();
-        }
+        // A hub written in Python may be called.
+        let pending = Pending::take(assumed());
+        self.settle();
+        pending.put_back();
     }
 
     /// Takes one without waiting, if that is possible.
@@ -126,7 +125,7 @@ impl Semaphore {
     fn acquire_slowly(&self, deadline: Option<Time>) -> Result<bool> {
         // SAFETY: called with the interpreter's lock.
         unsafe {
-            let thread = here()?;
+            let thread = here(assumed())?;
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
             let mut ticket = Ticket::take(thread);
@@ -157,7 +156,7 @@ impl Semaphore {
     fn acquire_with(&self, args: Args<'_>) -> Result<Owned> {
         if args.positional.is_empty() && !args.has_keywords() {
             self.acquire()?;
-            return Ok(Owned::bool(true));
+            return Ok(Owned::bool(assumed(), true));
         }
         let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
         // SAFETY: called by the interpreter.
@@ -173,13 +172,13 @@ impl Semaphore {
                 return py::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
             }
             if !blocking {
-                return Ok(Owned::bool(self.try_acquire()));
+                return Ok(Owned::bool(assumed(), self.try_acquire()));
             }
             if !timed {
                 self.acquire()?;
-                return Ok(Owned::bool(true));
+                return Ok(Owned::bool(assumed(), true));
             }
-            Ok(Owned::bool(self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
+            Ok(Owned::bool(assumed(), self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
         }
     }
 }
@@ -226,7 +225,7 @@ fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
 
 fn release(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
@@ -235,7 +234,7 @@ fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         return unsafe { py::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
     }
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
@@ -244,7 +243,7 @@ fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         return unsafe { py::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
     }
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 static ACQUIRE: GlobalObject = GlobalObject::null();
@@ -264,7 +263,7 @@ fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         // SAFETY: called by the interpreter.
         unsafe { py::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
@@ -279,7 +278,7 @@ fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
             py::call_method(this.as_ptr(), RELEASE.object(), [])?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn number(value: i64) -> Result<Owned> {
@@ -315,10 +314,10 @@ fn class() -> Class<Semaphore> {
         )
         .method(
             c"locked",
-            |this, _| Ok(Owned::bool(this.counter.get() <= 0)),
+            |this, _| Ok(Owned::bool(assumed(), this.counter.get() <= 0)),
             c"locked() -> bool\n\nWhether there is nothing to acquire.",
         )
-        .method(c"bounded", |_, _| Ok(Owned::bool(false)), c"bounded() -> bool\n\nFalse: release() never waits.")
+        .method(c"bounded", |_, _| Ok(Owned::bool(assumed(), false)), c"bounded() -> bool\n\nFalse: release() never waits.")
         .method(c"__enter__", enter, c"Acquires it. Returns None.")
         .method(c"__exit__", exit, c"Releases it.")
         .property(
@@ -377,7 +376,7 @@ fn lock_class() -> Class<Semaphore> {
         |this, _| {
             drop(this.line.take_all());
             this.counter.set(1);
-            Ok(Owned::none())
+            Ok(Owned::none(assumed()))
         },
         c"_at_fork_reinit()\n\nUnlocks it, and forgets who waits.",
     )

@@ -2,8 +2,8 @@
 
 use crate::greenlet::switch::{self, Handover};
 use crate::greenlet::{PyGreenlet, State, Thread, body};
-use crate::py::Owned;
 use crate::py::ffi::{self, PyObject};
+use crate::py::{Owned, assumed};
 
 /// Names one park of one greenlet.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Ticket {
     pub unsafe fn resume(self, outcome: Outcome) -> *mut PyObject {
         let greenlet = self.greenlet.into_raw().cast();
         // SAFETY: the caller's word.
-        unsafe { switch::switch_owned(greenlet, outcome.into_payload()) }
+        unsafe { switch::switch_owned(assumed(), greenlet, outcome.into_payload()) }
     }
 }
 
@@ -69,7 +69,7 @@ pub enum Outcome {
 impl Outcome {
     /// None.
     pub fn none() -> Outcome {
-        Outcome::Value(Owned::none())
+        Outcome::Value(Owned::none(assumed()))
     }
 
     fn into_payload(self) -> Handover {

@@ -8,8 +8,8 @@ use ::hub::Direction;
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::switch::{self, Handover};
 use crate::greenlet::{PyGreenlet, State, body};
-use crate::py::Owned;
 use crate::py::ffi::PyObject;
+use crate::py::{Owned, assumed};
 
 /// One piece of work.
 pub enum Work {
@@ -56,5 +56,7 @@ impl Work {
 pub unsafe fn begin(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> *mut PyObject {
     let kwargs = kwargs.map_or(ptr::null_mut(), Owned::into_raw);
     // SAFETY: the references are handed over.
-    unsafe { switch::switch_owned(greenlet.into_raw().cast(), Handover::Call { args: args.into_raw(), kwargs }) }
+    unsafe {
+        switch::switch_owned(assumed(), greenlet.into_raw().cast(), Handover::Call { args: args.into_raw(), kwargs })
+    }
 }

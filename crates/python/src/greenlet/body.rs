@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::locals::Locals;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::table::zeroed_type;
-use crate::py::{Global, Slot};
+use crate::py::{Gil, Global, Slot};
 use crate::tstate::Saved;
 
 /// The Python object. C code compiled against `greenlet.h` knows this layout.
@@ -154,7 +154,7 @@ impl Body {
 /// A live greenlet object that was set up by [`attach_body`]; the result is good as long as the object is.
 #[inline]
 pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
-    // SAFETY: the caller's word.
+    // SAFETY: the object has a body until it goes.
     unsafe { &*(*greenlet).body }
 }
 
@@ -163,7 +163,7 @@ pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
 /// # Safety
 /// The object is zeroed behind its head.
 pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
-    // SAFETY: the caller's word.
+    // SAFETY: a fresh object of the type, which nobody else has seen.
     unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(main))) };
 }
 
@@ -172,7 +172,7 @@ pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
 /// # Safety
 /// The greenlet is not active, and nobody uses it any more.
 pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
-    // SAFETY: the caller's word.
+    // SAFETY: nobody uses the body any more, and it came from a box.
     unsafe {
         let body = std::mem::replace(&mut (*greenlet).body, ptr::null_mut());
         if body.is_null() {
@@ -193,7 +193,7 @@ pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
 /// # Safety
 /// A greenlet object.
 pub unsafe fn has_body(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
+    // SAFETY: a greenlet object, whose field is null or a body.
     unsafe { !(*greenlet).body.is_null() }
 }
 
@@ -209,7 +209,7 @@ pub fn greenlet_type() -> *mut PyTypeObject {
 /// # Safety
 /// A live object.
 pub unsafe fn is_greenlet(object: *mut PyObject) -> bool {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object.
     unsafe { ffi::PyObject_TypeCheck(object, greenlet_type()) != 0 }
 }
 
@@ -219,16 +219,16 @@ pub unsafe fn is_greenlet(object: *mut PyObject) -> bool {
 /// A live greenlet.
 #[inline]
 pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object.
     unsafe { ptr::eq(ffi::Py_TYPE(greenlet.cast()), greenlet_type()) }
 }
 
 /// A zeroed object of the type or of a subclass, without a body.
 ///
 /// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn allocate(kind: *mut PyTypeObject) -> *mut PyGreenlet {
-    // SAFETY: the caller's word.
+/// The type or a subclass.
+pub unsafe fn allocate(_: Gil<'_>, kind: *mut PyTypeObject) -> *mut PyGreenlet {
+    // SAFETY: a type of greenlets, with the lock held.
     unsafe {
         match (*kind).tp_alloc {
             Some(alloc) => alloc(kind, 0).cast(),

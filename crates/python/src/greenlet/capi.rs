@@ -8,7 +8,7 @@ use super::switch::{self, Handover};
 use super::thread::current_or_refuse;
 use super::{construct, names, throw};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Global};
+use crate::py::{self, Gil, Global};
 
 static TABLE: Global<[*mut c_void; 12]> = Global::new([ptr::null_mut(); 12]);
 
@@ -60,14 +60,14 @@ unsafe fn check(object: *mut PyGreenlet) -> bool {
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn new(run: *mut PyObject, parent: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: called from C with the interpreter's lock.
-    unsafe { construct::construct(run, parent.cast()) }
+    unsafe { construct::construct(Gil::assume(), run, parent.cast()) }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_current() -> *mut PyGreenlet {
-    // SAFETY: as above.
-    unsafe { current_or_refuse() }
+    // SAFETY: called from C with the interpreter's lock.
+    unsafe { current_or_refuse(Gil::assume()) }
 }
 
 /// # Safety
@@ -78,12 +78,12 @@ unsafe extern "C-unwind" fn throw_into(
     value: *mut PyObject,
     traceback: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();
         }
-        throw::throw(greenlet, kind, value, traceback)
+        throw::throw(Gil::assume(), greenlet, kind, value, traceback)
     }
 }
 
@@ -94,7 +94,7 @@ unsafe extern "C-unwind" fn switch_to(
     args: *mut PyObject,
     kwargs: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();
@@ -105,14 +105,14 @@ unsafe extern "C-unwind" fn switch_to(
         }
         let keywords = !kwargs.is_null() && ffi::PyDict_Check(kwargs) != 0;
         let kwargs = if keywords { ffi::incref(kwargs) } else { ptr::null_mut() };
-        switch::switch(greenlet, Handover::Call { args, kwargs })
+        switch::switch(Gil::assume(), greenlet, Handover::Call { args, kwargs })
     }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return -1;
@@ -124,28 +124,28 @@ unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut P
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_main(greenlet: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe { if check(greenlet) { body(greenlet).main.into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_started(greenlet: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe { if check(greenlet) { body(greenlet).is_started().into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_active(greenlet: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe { if check(greenlet) { body(greenlet).is_active().into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_parent(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();

@@ -12,7 +12,7 @@ use super::thread::is_here;
 use super::{attributes, construct, dealloc, names, throw};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
 use crate::py::table::{fast_method, no_argument_method};
-use crate::py::{self, Global};
+use crate::py::{self, Gil, Global};
 
 /// Fills in the type and makes it ready. Returns whether that worked.
 ///
@@ -57,8 +57,8 @@ greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
 // ---------------------------------------------------------------------------------------------------------------------
 // Construction
 
-/// A suspended greenlet's stack holds references that nobody can find. So the collector must not think that it knows all
-/// references to what the greenlet holds: active greenlets pass for objects that it does not manage.
+/// A suspended greenlet's stack holds references that nobody can find. So the collector must not think that it knows
+/// all references to what the greenlet holds: active greenlets pass for objects that it does not manage.
 ///
 /// # Safety
 /// Called by the interpreter.
@@ -157,7 +157,7 @@ unsafe extern "C-unwind" fn switch_method(
             }
             Handover::Call { args, kwargs }
         };
-        switch::switch(this.cast(), handover)
+        switch::switch(Gil::assume(), this.cast(), handover)
     }
 }
 
@@ -180,7 +180,7 @@ unsafe extern "C-unwind" fn throw_method(
         }
         let argument = |index: Py_ssize_t| if index < count { *args.offset(index) } else { ptr::null_mut() };
         let kind = if count > 0 { argument(0) } else { names::greenlet_exit() };
-        throw::throw(this.cast(), kind, argument(1), argument(2))
+        throw::throw(Gil::assume(), this.cast(), kind, argument(1), argument(2))
     }
 }
 

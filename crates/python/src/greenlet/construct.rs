@@ -5,18 +5,18 @@ use std::ptr;
 
 use super::body::{PyGreenlet, allocate, attach_body, body, greenlet_type, is_greenlet};
 use super::thread::current_thread;
-use crate::py;
 use crate::py::ffi::{self, Py_ssize_t, PyObject, PyTypeObject};
+use crate::py::{self, Gil};
 
 /// A new greenlet, whose parent is the current one.
 ///
 /// # Safety
-/// Live objects, with the interpreter's lock held.
-pub unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
+/// The type or a subclass.
+pub unsafe fn make(gil: Gil<'_>, kind: *mut PyTypeObject) -> *mut PyGreenlet {
     // SAFETY: a fresh object gets its body before anybody sees it; until then its traverse function passes it by.
     unsafe {
         let this: *mut PyGreenlet = if (*kind).tp_flags & ffi::Py_TPFLAGS_IS_ABSTRACT == 0 {
-            allocate(kind)
+            allocate(gil, kind)
         } else {
             // Refuses abstract classes, with their methods' names.
             let object_new = ffi::PyBaseObject_Type.tp_new.expect("object has a constructor");
@@ -30,7 +30,7 @@ pub unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
         }
         attach_body(this, false);
         // After the allocation, which may collect garbage and so run code in other threads.
-        let thread = current_thread();
+        let thread = current_thread(gil);
         if thread.is_null() {
             ffi::decref(this);
             return ptr::null_mut();
@@ -43,8 +43,8 @@ pub unsafe fn make(kind: *mut PyTypeObject) -> *mut PyGreenlet {
 /// # Safety
 /// Called by the interpreter.
 pub unsafe extern "C" fn new(kind: *mut PyTypeObject, _args: *mut PyObject, _kwargs: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
-    unsafe { make(kind).cast() }
+    // SAFETY: called by the interpreter, with the lock held and the type or a subclass.
+    unsafe { make(Gil::assume(), kind).cast() }
 }
 
 /// # Safety
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn vectorcall(
             if args.is_null() {
                 return ptr::null_mut();
             }
-            let mut this = make(kind.cast()).cast::<PyObject>();
+            let mut this = make(Gil::assume(), kind.cast()).cast::<PyObject>();
             if !this.is_null() && init(this, args, kwargs) < 0 {
                 ffi::decref(this);
                 this = ptr::null_mut();
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn vectorcall(
             ffi::xdecref(kwargs);
             return this;
         }
-        let this = make(kind.cast());
+        let this = make(Gil::assume(), kind.cast());
         if this.is_null() {
             return ptr::null_mut();
         }
@@ -129,11 +129,11 @@ pub unsafe extern "C" fn vectorcall(
 /// The C API's constructor.
 ///
 /// # Safety
-/// `run` and `parent` are objects or null; the interpreter's lock is held.
-pub unsafe fn construct(run: *mut PyObject, parent: *mut PyObject) -> *mut PyGreenlet {
-    // SAFETY: the caller's word.
+/// `run` and `parent` are objects or null.
+pub unsafe fn construct(gil: Gil<'_>, run: *mut PyObject, parent: *mut PyObject) -> *mut PyGreenlet {
+    // SAFETY: objects or null; a fresh greenlet.
     unsafe {
-        let this = make(greenlet_type());
+        let this = make(gil, greenlet_type());
         if !this.is_null() && set_up(this, run, parent) < 0 {
             ffi::decref(this);
             return ptr::null_mut();
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn set_run(this: *mut PyObject, run: *mut PyObject, _: *mu
 /// # Safety
 /// `this` is a greenlet, `parent` an object or null; the interpreter's lock is held.
 pub unsafe extern "C" fn set_parent(this: *mut PyObject, parent: *mut PyObject, _: *mut c_void) -> c_int {
-    // SAFETY: the caller's word.
+    // SAFETY: a greenlet, and a live object or null; its ancestors are held by their descendants.
     unsafe {
         let this: *mut PyGreenlet = this.cast();
         let refuse = |kind: *mut PyObject, message: &str| {

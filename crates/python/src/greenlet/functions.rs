@@ -6,7 +6,7 @@ use super::thread::{self, current_thread};
 use super::{stacks, trace};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::table::{method, no_argument_method};
-use crate::py::{self, Global};
+use crate::py::{self, Gil, Global};
 use crate::tstate;
 
 /// The table of them, which lives for ever.
@@ -57,16 +57,16 @@ static FUNCTIONS: Global<[PyMethodDef; 15]> = Global::new([
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn getcurrent(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
-    unsafe { thread::current_or_refuse().cast() }
+    // SAFETY: called by the interpreter, with the lock held and live objects.
+    unsafe { thread::current_or_refuse(Gil::assume()).cast() }
 }
 
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn settrace(_: *mut PyObject, tracer: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(Gil::assume());
         if thread.is_null() {
             return ptr::null_mut();
         }
@@ -78,9 +78,9 @@ unsafe extern "C" fn settrace(_: *mut PyObject, tracer: *mut PyObject) -> *mut P
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn gettrace(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(Gil::assume());
         if thread.is_null() {
             return ptr::null_mut();
         }
@@ -92,7 +92,7 @@ unsafe extern "C" fn gettrace(_: *mut PyObject, _: *mut PyObject) -> *mut PyObje
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         let truth = ffi::PyObject_IsTrue(flag);
         if truth < 0 {
@@ -106,7 +106,7 @@ unsafe extern "C" fn enable_cleanup(_: *mut PyObject, flag: *mut PyObject) -> *m
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn clocks_used(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         match thread::cleanup_clocks() {
             Some(clocks) => ffi::PyLong_FromLong(clocks),
@@ -118,21 +118,21 @@ unsafe extern "C" fn clocks_used(_: *mut PyObject, _: *mut PyObject) -> *mut PyO
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn pending_cleanups(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe { ffi::PyLong_FromSize_t(thread::exited_threads()) }
 }
 
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn total_mains(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe { ffi::PyLong_FromSize_t(thread::main_greenlets()) }
 }
 
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn set_thread_local(_: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         let [mut key, mut value]: [*mut PyObject; 2] = [ptr::null_mut(); 2];
         if ffi::PyArg_UnpackTuple(args, c"set_thread_local".as_ptr(), 2, 2, &raw mut key, &raw mut value) == 0 {
@@ -149,12 +149,12 @@ unsafe extern "C" fn set_thread_local(_: *mut PyObject, args: *mut PyObject) -> 
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn greenlets(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
-        if current_thread().is_null() {
+        if current_thread(Gil::assume()).is_null() {
             return ptr::null_mut();
         }
-        let found = thread::active_greenlets();
+        let found = thread::active_greenlets(Gil::assume());
         let list = ffi::PyList_New(found.len() as ffi::Py_ssize_t);
         for (index, greenlet) in found.into_iter().enumerate() {
             if list.is_null() {
@@ -170,14 +170,14 @@ unsafe extern "C" fn greenlets(_: *mut PyObject, _: *mut PyObject) -> *mut PyObj
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn stack_size(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe { ffi::PyLong_FromSize_t(stacks::size()) }
 }
 
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn set_stack_size(_: *mut PyObject, bytes: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         let size = ffi::PyLong_AsSsize_t(bytes);
         if size == -1 && !ffi::PyErr_Occurred().is_null() {
@@ -194,7 +194,7 @@ unsafe extern "C" fn set_stack_size(_: *mut PyObject, bytes: *mut PyObject) -> *
 /// Called by the interpreter.
 unsafe extern "C" fn stack_pool(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     let stats = fiber::pool_stats();
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         ffi::Py_BuildValue(
             c"{s:n,s:n}".as_ptr(),
@@ -209,7 +209,7 @@ unsafe extern "C" fn stack_pool(_: *mut PyObject, _: *mut PyObject) -> *mut PyOb
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn layout(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         let dict = ffi::PyDict_New();
         for (name, offset) in tstate::LAYOUT {
@@ -231,7 +231,7 @@ unsafe extern "C" fn layout(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn trash_nesting(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         #[cfg(not(Py_3_13))]
         let depth = (*tstate::current()).trash_delete_nesting;

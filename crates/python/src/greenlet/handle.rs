@@ -1,7 +1,7 @@
 //! A thread as its greenlets see it.
 //!
-//! A greenlet refers to the thread that it began in through a [`Handle`], which outlives the thread. What else is known of a
-//! thread is in its record ([`thread`](super::thread)), of which only the address is known here.
+//! A greenlet refers to the thread that it began in through a [`Handle`], which outlives the thread. What else is known
+//! of a thread is in its record ([`thread`](super::thread)), of which only the address is known here.
 
 use std::cell::Cell;
 use std::ptr;
@@ -104,8 +104,8 @@ fn follow_forks() {
             unsafe { &*handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
         }
     }
-    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts, which
-    // was registered before.
+    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts,
+    // which was registered before.
     REGISTERED.call_once(|| unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     });

@@ -1,8 +1,8 @@
 //! Values of which each greenlet has its own, and which go with it.
 //!
-//! Who offers them, such as eventlet's `local`, keeps a dict for each greenlet in a [`Dicts`]; a greenlet knows, weakly, who has
-//! one for it, so that what it leaves behind does not wait for a look at all greenlets. Greenlets are told apart by their
-//! addresses and not followed.
+//! Who offers them, such as eventlet's `local`, keeps a dict for each greenlet in a [`Dicts`]; a greenlet knows,
+//! weakly, who has one for it, so that what it leaves behind does not wait for a look at all greenlets. Greenlets are
+//! told apart by their addresses and not followed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Greenlets: the type, its C API, and the switch between stacks. It knows CPython ([`py`](crate::py)) and its thread state
-//! ([`tstate`](crate::tstate)), and nothing of hubs.
+//! Greenlets: the type, its C API, and the switch between stacks. It knows CPython ([`crate::py`]) and its thread state
+//! ([`crate::tstate`]), and nothing of hubs.
 //!
 //! Each file may use those above it:
 //!
@@ -38,7 +38,8 @@ use std::ffi::CStr;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Owned, Raised, Result};
 
-/// Reads the settings, and makes the types and exceptions and puts them into the module, to which the functions were added.
+/// Reads the settings, and makes the types and exceptions and puts them into the module, to which the functions were
+/// added.
 ///
 /// # Safety
 /// Called at import, once.

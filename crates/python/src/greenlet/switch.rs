@@ -1,10 +1,10 @@
 //! The switch: who goes on, with what, and what happens when a greenlet begins and ends.
 //!
-//! A switch carries a [`Handover`] and has two halves. The greenlet that is left saves its part of the thread state, puts
-//! the handover into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new, *arrives*: it
-//! restores its part, takes the handover, tells the trace function, and lets go of the reference to the one that was
-//! left. From the handover on nothing of the switch is kept in shared places, so a trace function or a destructor may
-//! switch again.
+//! A switch carries a [`Handover`] and has two halves. The greenlet that is left saves its part of the thread state,
+//! puts the handover into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new,
+//! *arrives*: it restores its part, takes the handover, tells the trace function, and lets go of the reference to the
+//! one that was left. From the handover on nothing of the switch is kept in shared places, so a trace function or a
+//! destructor may switch again.
 //!
 //! On a new stack, [`run`] calls the greenlet's function, and then finds the ancestor that goes on with the result.
 
@@ -17,7 +17,7 @@ use super::float::FloatEnvironment;
 use super::thread::{Thread, current_thread, is_here, this_thread};
 use super::{names, stacks, trace};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Pending};
+use crate::py::{self, Gil, Pending};
 use crate::tstate::{self, Entry};
 
 /// What a switch hands over. Owns its objects.
@@ -34,7 +34,7 @@ impl Handover {
     /// As a greenlet in the middle of a switch sees it; null for an exception.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn into_value(self) -> *mut PyObject {
         match self {
             Handover::Throw => ptr::null_mut(),
@@ -64,7 +64,7 @@ impl Handover {
     /// As the arguments of a greenlet that begins; null for an exception.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
         match self {
             Handover::Throw => (ptr::null_mut(), ptr::null_mut()),
@@ -83,7 +83,7 @@ impl Handover {
     }
 
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn discard(self) {
         // SAFETY: owned objects.
         unsafe {
@@ -101,11 +101,11 @@ impl Handover {
     /// Lets go of what is handed over, because the pending exception takes its place.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-    unsafe fn become_throw(&mut self) {
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+    unsafe fn become_throw(&mut self, gil: Gil<'_>) {
         // SAFETY: owned objects; the exception is kept while destructors run.
         unsafe {
-            let pending = Pending::take();
+            let pending = Pending::take(gil);
             std::mem::replace(self, Handover::Throw).discard();
             pending.put_back();
         }
@@ -115,7 +115,7 @@ impl Handover {
 /// `(x,)` means `x`.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
     // SAFETY: an owned tuple.
     unsafe {
@@ -128,29 +128,29 @@ unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
     }
 }
 
-/// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the running
-/// greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
+/// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the
+/// running greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and a reference to `greenlet`, and owns what is in the handover.
-pub unsafe fn switch(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
-    // SAFETY: the caller's word; what may go while Python code runs is kept by a reference.
+/// The caller holds a reference to `greenlet`, and owns what is in the handover.
+pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    // SAFETY: the caller's reference keeps the greenlet; what may go while Python code runs is kept by a reference.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(gil);
         if thread.is_null() {
-            handover.become_throw();
+            handover.become_throw(gil);
             return ptr::null_mut();
         }
         let thread = &*thread;
         loop {
             let target = destination(greenlet);
             if target.is_null() {
-                handover.become_throw();
+                handover.become_throw(gil);
                 return ptr::null_mut();
             }
             if body(target).state.get() == State::Active {
                 if body(target).broken.get().switch {
-                    handover.become_throw();
+                    handover.become_throw(gil);
                     return py::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
                 }
                 let throws = matches!(handover, Handover::Throw);
@@ -170,7 +170,7 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut 
                     continue;
                 }
                 Prepared::Failed => {
-                    handover.become_throw();
+                    handover.become_throw(gil);
                     ptr::null_mut()
                 }
             };
@@ -180,12 +180,13 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut 
     }
 }
 
-/// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it alive.
+/// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it
+/// alive.
 ///
 /// # Safety
 /// As [`switch`]; the thread has a record.
-pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
-    // SAFETY: the caller's word.
+pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    // SAFETY: the reference that is taken over keeps the greenlet until it is switched to.
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
@@ -204,13 +205,13 @@ pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut handover: Handover) ->
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
                 Prepared::Failed => {
-                    handover.become_throw();
+                    handover.become_throw(gil);
                     ffi::decref(greenlet);
                     return ptr::null_mut();
                 }
             }
         }
-        let result = switch(greenlet, handover);
+        let result = switch(gil, greenlet, handover);
         ffi::decref(greenlet);
         result
     }
@@ -219,7 +220,7 @@ pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut handover: Handover) ->
 /// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
@@ -247,7 +248,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
 /// Whether a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors. Raises if not.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `destination`.
     unsafe {
@@ -292,12 +293,12 @@ enum Prepared {
 /// Makes a pending greenlet ready to begin.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Handover) -> Prepared {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let this = body(greenlet);
-        let run = find_run(greenlet, matches!(handover, Handover::Throw));
+        let run = find_run(thread.gil(), greenlet, matches!(handover, Handover::Throw));
         if run.is_null() {
             return Prepared::Failed;
         }
@@ -343,8 +344,8 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
 /// The greenlet's function, as a new reference. A pending exception is kept if the lookup succeeds.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+unsafe fn find_run(gil: Gil<'_>, greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let run = body(greenlet).run.get();
@@ -354,7 +355,7 @@ unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
         if !throws {
             return ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         }
-        let pending = Pending::take();
+        let pending = Pending::take(gil);
         let run = ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         if run.is_null() {
             pending.discard()
@@ -377,14 +378,14 @@ struct Begin {
     chunk: (),
 }
 
-/// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox when
-/// it goes on.
+/// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox
+/// when it goes on.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: the caller's word.
+    // SAFETY: the reference is made for it.
     unsafe { jump_owned(thread, ffi::incref(target)) }
 }
 
@@ -394,8 +395,9 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
 /// As [`jump`].
 #[inline]
 unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the thread's
-    // record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body goes.
+    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the
+    // thread's record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body
+    // goes.
     unsafe {
         let me = thread.current();
         if me == target {
@@ -422,7 +424,7 @@ unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject 
 /// The second half of a switch. Returns what was handed over; null for an exception.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: both slots were filled by who was left.
@@ -469,7 +471,7 @@ fn run(begin: Begin) -> *const Fiber {
             result = on_end(greenlet, result);
         }
         if result.is_null() && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
-            result = Pending::take().into_value();
+            result = Pending::take(thread.gil()).into_value();
         }
         let handover = if result.is_null() { Handover::Throw } else { Handover::Value(result) };
         let heir = find_heir(thread, this, handover);
@@ -486,7 +488,7 @@ fn run(begin: Begin) -> *const Fiber {
 /// Finds who goes on when a greenlet has ended, and puts the handover into the mailbox. Returns a new reference.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *mut PyGreenlet {
     // SAFETY: ancestors are held by their descendants, and by a reference while Python code runs.
     unsafe {
@@ -505,7 +507,7 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
                     Prepared::Ready => return heir,
                     Prepared::Meanwhile => continue,
                     // It could not begin: its parent hears why.
-                    Prepared::Failed => handover.become_throw(),
+                    Prepared::Failed => handover.become_throw(thread.gil()),
                 }
             }
             let next = body(heir).parent.get();

@@ -1,8 +1,8 @@
 //! What an OS thread knows of its greenlets.
 //!
-//! The record is made when a thread first asks for its current greenlet. When the thread ends, a thread-local destructor runs
-//! without the interpreter's lock; it marks the thread's [`Handle`] dead, queues the record, and asks the interpreter
-//! for a call back with the lock, which lets go of the record's objects.
+//! The record is made when a thread first asks for its current greenlet. When the thread ends, a thread-local
+//! destructor runs without the interpreter's lock; it marks the thread's [`Handle`] dead, queues the record, and asks
+//! the interpreter for a call back with the lock, which lets go of the record's objects.
 //!
 //! Greenlets refer to their thread through the handle, which outlives the record.
 
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::handle::{Handle, record_here};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Owned, Pending, Raised, Result, Slot};
+use crate::py::{self, Gil, Owned, Pending, Raised, Result, Slot};
 
 /// The record.
 pub struct Thread {
@@ -61,18 +61,15 @@ fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> 
     records.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other threads
-/// left here, keeping a pending exception.
-///
-/// # Safety
-/// The caller holds the interpreter's lock.
+/// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other
+/// threads left here, keeping a pending exception.
 #[inline]
-pub unsafe fn current_thread() -> *const Thread {
+pub fn current_thread(gil: Gil<'_>) -> *const Thread {
     let record = record_here().cast::<Thread>();
-    // SAFETY: the caller's word; the record lives as long as the thread.
+    // SAFETY: the record lives as long as the thread.
     unsafe {
         if record.is_null() {
-            return Thread::create();
+            return Thread::create(gil);
         }
         if !(*record).left.borrow().is_empty() {
             (*record).let_go_of_left();
@@ -87,18 +84,16 @@ pub unsafe fn current_thread() -> *const Thread {
 /// A greenlet of this thread runs, or has run.
 #[inline]
 pub unsafe fn this_thread<'a>() -> &'a Thread {
-    // SAFETY: the caller's word.
+    // SAFETY: there is a record, as the caller promised, and it lives as long as the thread.
     unsafe { &*record_here().cast() }
 }
 
 impl Thread {
-    /// # Safety
-    /// The interpreter's lock is held.
     #[cold]
-    unsafe fn create() -> *const Thread {
-        // SAFETY: the lock is held; a fresh object gets its body before anybody sees it.
+    fn create(gil: Gil<'_>) -> *const Thread {
+        // SAFETY: the token says that the lock is held; a fresh object gets its body before anybody sees it.
         unsafe {
-            let main = allocate(greenlet_type());
+            let main = allocate(gil, greenlet_type());
             if main.is_null() {
                 return ptr::null();
             }
@@ -128,6 +123,13 @@ impl Thread {
             lock(&ALL).push(Record(record));
             record
         }
+    }
+
+    /// The lock is held: a record is reached under the lock only, and is not `Sync`.
+    #[inline(always)]
+    pub fn gil(&self) -> Gil<'_> {
+        // SAFETY: as for `Owned::gil`.
+        unsafe { Gil::assume() }
     }
 
     /// Which greenlet runs, borrowed.
@@ -180,18 +182,17 @@ impl Thread {
         }
     }
 
-    /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is another thread.
+    /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is
+    /// another thread.
     pub fn leave(&self, greenlet: *mut PyGreenlet) {
         self.left.borrow_mut().push(greenlet);
     }
 
-    /// # Safety
-    /// The interpreter's lock is held.
     #[cold]
-    unsafe fn let_go_of_left(&self) {
-        // SAFETY: the lock is held; the list is emptied before code can run that adds to it.
+    fn let_go_of_left(&self) {
+        // SAFETY: the list has references of its own, and is emptied before code can run that adds to it.
         unsafe {
-            let pending = Pending::take();
+            let pending = Pending::take(self.gil());
             for greenlet in self.left.take() {
                 ffi::decref(greenlet);
             }
@@ -311,8 +312,8 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
     }
 }
 
-/// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned in the
-/// middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
+/// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned
+/// in the middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
 ///
 /// # Safety
 /// The interpreter's lock is held.
@@ -375,10 +376,7 @@ pub fn main_greenlet_is_gone() {
 }
 
 /// New references to all active greenlets of the process, thread by thread, main greenlets first.
-///
-/// # Safety
-/// The caller holds the interpreter's lock.
-pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
+pub fn active_greenlets(_: Gil<'_>) -> Vec<*mut PyGreenlet> {
     let mut found = Vec::new();
     for Record(record) in lock(&ALL).iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
@@ -404,10 +402,8 @@ pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
 }
 
 /// What `look` finds in the records of the threads that live, each with the thread's number.
-///
-/// # Safety
-/// The caller holds the interpreter's lock; `look` runs no Python code.
-pub unsafe fn of_all_threads<T>(look: impl Fn(&Thread) -> Option<T>) -> Vec<(std::ffi::c_ulong, T)> {
+/// `look` must run no Python code.
+pub fn of_all_threads<T>(_: Gil<'_>, look: impl Fn(&Thread) -> Option<T>) -> Vec<(std::ffi::c_ulong, T)> {
     let mut found = Vec::new();
     for Record(record) in lock(&ALL).iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
@@ -422,23 +418,17 @@ pub unsafe fn of_all_threads<T>(look: impl Fn(&Thread) -> Option<T>) -> Vec<(std
 }
 
 /// The record of a handle's thread, `None` once it has ended.
-///
-/// # Safety
-/// The caller holds the interpreter's lock, also while it uses the record.
 #[inline]
-pub unsafe fn record_of(handle: &Handle) -> Option<&Thread> {
+pub fn record_of<'py>(_: Gil<'py>, handle: &Handle) -> Option<&'py Thread> {
     // SAFETY: the handle forgets its record before that goes, under the interpreter's lock.
     unsafe { handle.record().cast::<Thread>().as_ref() }
 }
 
 /// The running thread's record, made if there is none.
-///
-/// # Safety
-/// The interpreter's lock is held.
 #[inline]
-pub unsafe fn here<'a>() -> Result<&'a Thread> {
-    // SAFETY: the caller's word.
-    unsafe { current_thread().as_ref().ok_or(Raised) }
+pub fn here<'py>(gil: Gil<'py>) -> Result<&'py Thread> {
+    // SAFETY: null, or the running thread's record, which lives as long as the thread.
+    unsafe { current_thread(gil).as_ref().ok_or(Raised) }
 }
 
 /// Whether a body belongs to the running thread.
@@ -448,16 +438,13 @@ pub fn is_here(body: &Body) -> bool {
 }
 
 /// The current greenlet, as a new reference; a RuntimeError when there is none any more.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn current_or_refuse() -> *mut PyGreenlet {
-    // SAFETY: the caller's word.
+pub fn current_or_refuse(gil: Gil<'_>) -> *mut PyGreenlet {
+    // SAFETY: the token says that the lock is held; the record keeps its current greenlet.
     unsafe {
         if py::is_finalizing() {
             return py::raise(ffi::PyExc_RuntimeError, "greenlet is being finalized");
         }
-        let thread = current_thread();
+        let thread = current_thread(gil);
         if thread.is_null() {
             return ptr::null_mut();
         }

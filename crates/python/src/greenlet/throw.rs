@@ -10,30 +10,31 @@ use super::body::{PyGreenlet, State, body};
 use super::names;
 use super::switch::{self, Handover};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Pending};
+use crate::py::{self, Gil, Pending};
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.
 ///
 /// # Safety
-/// Live objects, with the interpreter's lock held.
+/// Live objects.
 pub unsafe fn throw(
+    gil: Gil<'_>,
     greenlet: *mut PyGreenlet,
     kind: *mut PyObject,
     value: *mut PyObject,
     traceback: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: the caller's word.
+    // SAFETY: live objects; the greenlet is held by the caller.
     unsafe {
-        if !make_pending(kind, value, traceback) {
+        if !make_pending(gil, kind, value, traceback) {
             return ptr::null_mut();
         }
         let dead = body(greenlet).state.get() == State::Dead;
         if dead && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
             // Nobody is left to end: it is a value, as if it had just ended the greenlet.
-            let value = Pending::take().into_value();
-            return switch::switch(greenlet, Handover::Value(value));
+            let value = Pending::take(gil).into_value();
+            return switch::switch(gil, greenlet, Handover::Value(value));
         }
-        switch::switch(greenlet, Handover::Throw)
+        switch::switch(gil, greenlet, Handover::Throw)
     }
 }
 
@@ -41,7 +42,7 @@ pub unsafe fn throw(
 ///
 /// # Safety
 /// As [`throw`].
-pub unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+pub unsafe fn make_pending(_: Gil<'_>, kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
     // SAFETY: as `throw`.
     unsafe {
         let refuse = |message: &str| {

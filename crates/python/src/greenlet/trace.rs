@@ -9,8 +9,8 @@ use crate::py::Pending;
 use crate::py::ffi::{self, PyObject};
 use crate::tstate;
 
-/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own removes
-/// it, and is thrown in place of what was handed over. Returns the value that goes on.
+/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own
+/// removes it, and is thrown in place of what was handed over. Returns the value that goes on.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock and owns `value`, which is null for a pending exception.
@@ -21,9 +21,9 @@ pub unsafe fn tell(
     target: *mut PyGreenlet,
     value: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: the caller's word; the tracer is kept by a reference.
+    // SAFETY: live objects, and an owned value; the tracer is kept by a reference.
     unsafe {
-        let pending = Pending::take();
+        let pending = Pending::take(thread.gil());
         let tracer = ffi::incref(thread.tracer.get());
         let event = if value.is_null() { names::THROW.object() } else { names::SWITCH.object() };
         let args = ffi::PyTuple_Pack(2, origin, target);
@@ -39,7 +39,7 @@ pub unsafe fn tell(
             }
         }
         if answer.is_null() {
-            let own = Pending::take();
+            let own = Pending::take(thread.gil());
             if thread.tracer.get() == tracer {
                 ffi::clear(&thread.tracer);
             }
@@ -56,7 +56,8 @@ pub unsafe fn tell(
     }
 }
 
-/// Sets the trace function, null for none, whose reference is taken over. Returns the former one as a new reference or None.
+/// Sets the trace function, null for none, whose reference is taken over. Returns the former one as a new reference or
+/// None.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock.

@@ -1,5 +1,6 @@
-//! What `eventlet.wsgi` and `eventlet.websocket` do once for each request and frame: heads become environs, chunks become
-//! data, response headers become bytes, frames are read and masked. The rules are `crates/http`'s; here bytes and objects meet.
+//! What `eventlet.wsgi` and `eventlet.websocket` do once for each request and frame: heads become environs, chunks
+//! become data, response headers become bytes, frames are read and masked. The rules are `crates/http`'s; here bytes
+//! and objects meet.
 //!
 //! - [`request`]: heads and environs.
 //! - [`response`]: the object behind `start_response`.

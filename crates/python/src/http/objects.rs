@@ -3,7 +3,7 @@
 use std::ptr;
 
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::{self, Args, Owned, Raised, Result, type_error};
+use crate::py::{self, Args, Owned, Raised, Result, assumed, type_error};
 
 /// Takes over what a call of the interpreter returned.
 pub fn own(object: *mut PyObject) -> Result<Owned> {
@@ -70,7 +70,7 @@ pub fn value_error<T>(message: &str) -> Result<T> {
 pub fn arguments<const N: usize>(args: Args<'_>) -> Result<[*mut PyObject; N]> {
     match args.positional.try_into() {
         Ok(arguments) if !args.has_keywords() => Ok(arguments),
-        _ => type_error(&format!("{N} arguments are needed, and none by name")),
+        _ => type_error(assumed(), &format!("{N} arguments are needed, and none by name")),
     }
 }
 
@@ -79,7 +79,7 @@ pub fn content<'a>(object: *mut PyObject) -> Result<&'a [u8]> {
     // SAFETY: checked to be bytes, which do not change.
     unsafe {
         if ffi::PyBytes_Check(object) == 0 {
-            return type_error("bytes are needed");
+            return type_error(assumed(), "bytes are needed");
         }
         let (data, size) = (ffi::PyBytes_AS_STRING(object), ffi::PyBytes_Size(object));
         Ok(std::slice::from_raw_parts(data.cast(), size as usize))
@@ -149,7 +149,7 @@ pub fn for_each_pair(
             let items = ffi::PySequence_Fast_ITEMS(pair.as_ptr());
             let (name, value) = (borrow(*items), borrow(*items.offset(1)));
             if !is_str(name.as_ptr()) {
-                return type_error("a header's name must be a string");
+                return type_error(assumed(), "a header's name must be a string");
             }
             let value = if is_str(value.as_ptr()) { value } else { own(ffi::PyObject_Str(value.as_ptr()))? };
             then(name.as_ptr(), value.as_ptr())?;

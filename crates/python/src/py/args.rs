@@ -5,6 +5,7 @@ use std::{ptr, slice};
 use super::call::text;
 use super::error::{Raised, Result, type_error};
 use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
 use super::owned::Owned;
 
 /// What a function was called with, borrowed.
@@ -25,15 +26,16 @@ enum Keywords<'a> {
 
 impl<'a> Args<'a> {
     /// # Safety
-    /// As the interpreter passes them to a fast method.
+    /// As the interpreter passes them to a fast method, which outlive `'a`; the lock is held for `'a` as
+    /// [`Gil::assume`] asks for.
     pub(super) unsafe fn from_array(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Args<'a> {
         let count = count as usize;
         if names.is_null() {
-            // SAFETY: the caller's word; without arguments the pointer may be null.
+            // SAFETY: as many arguments as the interpreter says; without any the pointer may be null.
             let positional = if count == 0 { &[][..] } else { unsafe { slice::from_raw_parts(args, count) } };
             return Args { positional, keywords: Keywords::Dict(ptr::null_mut()) };
         }
-        // SAFETY: the caller's word.
+        // SAFETY: a tuple of names, and after the positional arguments a value for each.
         unsafe {
             let more = ffi::PyTuple_GET_SIZE(names) as usize;
             let all = slice::from_raw_parts(args, count + more);
@@ -42,9 +44,9 @@ impl<'a> Args<'a> {
     }
 
     /// # Safety
-    /// A tuple, and a dict or null, which outlive `'a`.
+    /// A tuple, and a dict or null, which outlive `'a`; the lock as in `from_array`.
     pub unsafe fn from_tuple(args: *mut PyObject, kwargs: *mut PyObject) -> Args<'a> {
-        // SAFETY: the caller's word; a tuple's items lie one after the other.
+        // SAFETY: a tuple's items lie one after the other.
         unsafe {
             let count = ffi::PyTuple_GET_SIZE(args) as usize;
             let positional = if count == 0 {
@@ -56,6 +58,13 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The lock is held during the call.
+    #[inline(always)]
+    pub fn gil(&self) -> Gil<'a> {
+        // SAFETY: whoever made this promised that the lock is held for `'a`, and it is not `Send`.
+        unsafe { Gil::assume() }
+    }
+
     /// Whether there are arguments by name.
     pub fn has_keywords(&self) -> bool {
         match self.keywords {
@@ -65,8 +74,8 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The arguments of a function whose parameters are `names`, the first `required` of them without a default. Those that
-    /// were not given are null.
+    /// The arguments of a function whose parameters are `names`, the first `required` of them without a default. Those
+    /// that were not given are null.
     ///
     /// # Errors
     /// A TypeError, as for a function written in Python.
@@ -79,14 +88,16 @@ impl<'a> Args<'a> {
         let mut found = [ptr::null_mut(); N];
         if self.positional.len() > N {
             let given = self.positional.len();
-            return type_error(&format!("{function}() takes at most {N} arguments ({given} given)"));
+            return type_error(self.gil(), &format!("{function}() takes at most {N} arguments ({given} given)"));
         }
         found[..self.positional.len()].copy_from_slice(self.positional);
         if self.has_keywords() {
             self.parse_keywords(function, &names, &mut found)?;
         }
         match found[..required].iter().position(|argument| argument.is_null()) {
-            Some(missing) => type_error(&format!("{function}() missing a required argument: '{}'", names[missing])),
+            Some(missing) => {
+                type_error(self.gil(), &format!("{function}() missing a required argument: '{}'", names[missing]))
+            }
             None => Ok(found),
         }
     }
@@ -97,9 +108,9 @@ impl<'a> Args<'a> {
             // SAFETY: keywords are strings.
             let text = unsafe { text(name)? };
             match names.iter().position(|known| *known == text) {
-                None => type_error(&format!("{function}() got an unexpected keyword argument '{text}'")),
+                None => type_error(self.gil(), &format!("{function}() got an unexpected keyword argument '{text}'")),
                 Some(index) if !found[index].is_null() => {
-                    type_error(&format!("{function}() got multiple values for argument '{text}'"))
+                    type_error(self.gil(), &format!("{function}() got multiple values for argument '{text}'"))
                 }
                 Some(index) => {
                     found[index] = value;
@@ -130,7 +141,8 @@ impl<'a> Args<'a> {
         Ok(())
     }
 
-    /// The positional arguments from the one numbered `from` on as a tuple, and those by name as a dict or null, to pass them on.
+    /// The positional arguments from the one numbered `from` on as a tuple, and those by name as a dict or null, to
+    /// pass them on.
     pub fn rest(&self, from: usize) -> Result<(Owned, Option<Owned>)> {
         // SAFETY: live objects; the tuple is filled before anybody sees it.
         unsafe {

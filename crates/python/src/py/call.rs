@@ -4,6 +4,7 @@ use std::{ptr, slice};
 
 use super::error::{Raised, Result};
 use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
 use super::owned::Owned;
 
 /// Calls something with positional arguments.
@@ -11,7 +12,7 @@ use super::owned::Owned;
 /// # Safety
 /// Live objects, with the interpreter's lock held.
 pub unsafe fn call<const N: usize>(callable: *mut PyObject, args: [*mut PyObject; N]) -> Result<Owned> {
-    // SAFETY: the caller's word; the array outlives the call.
+    // SAFETY: live objects, with the lock held; the array outlives the call.
     unsafe { Owned::new(ffi::PyObject_Vectorcall(callable, args.as_ptr(), N, ptr::null_mut())) }
 }
 
@@ -24,7 +25,7 @@ pub unsafe fn call_method<const N: usize>(
     name: *mut PyObject,
     args: [*mut PyObject; N],
 ) -> Result<Owned> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     unsafe {
         let method = Owned::new(ffi::PyObject_GetAttr(object, name))?;
         call(method.as_ptr(), args)
@@ -32,11 +33,8 @@ pub unsafe fn call_method<const N: usize>(
 }
 
 /// A string.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn string(text: &str) -> Result<Owned> {
-    // SAFETY: the string is copied.
+pub fn string(_: Gil<'_>, text: &str) -> Result<Owned> {
+    // SAFETY: the text is copied, and the token says that the lock is held.
     unsafe { Owned::new(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t)) }
 }
 
@@ -45,7 +43,7 @@ pub unsafe fn string(text: &str) -> Result<Owned> {
 /// # Safety
 /// A live object, with the interpreter's lock held.
 pub unsafe fn float(object: *mut PyObject) -> Result<f64> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     unsafe {
         let value = ffi::PyFloat_AsDouble(object);
         if value == -1.0 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
@@ -57,7 +55,7 @@ pub unsafe fn float(object: *mut PyObject) -> Result<f64> {
 /// # Safety
 /// A live object, with the interpreter's lock held.
 pub unsafe fn integer(object: *mut PyObject) -> Result<i64> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     unsafe {
         let value = ffi::PyLong_AsLongLong(object);
         if value == -1 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
@@ -69,7 +67,7 @@ pub unsafe fn integer(object: *mut PyObject) -> Result<i64> {
 /// # Safety
 /// A live object, with the interpreter's lock held.
 pub unsafe fn truth(object: *mut PyObject) -> Result<bool> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     match unsafe { ffi::PyObject_IsTrue(object) } {
         -1 => Err(Raised),
         truth => Ok(truth != 0),

@@ -1,7 +1,7 @@
 //! Types with a Rust value inside, declared in a few lines.
 //!
-//! A type is a [`Payload`] and a [`Class`] that lists its methods and attributes. Its instances have a `__dict__`, can be
-//! referred to weakly and be subclassed, as if the class were written in Python.
+//! A type is a [`Payload`] and a [`Class`] that lists its methods and attributes. Its instances have a `__dict__`, can
+//! be referred to weakly and be subclassed, as if the class were written in Python.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
@@ -106,14 +106,15 @@ impl<T: Payload> Class<T> {
         self
     }
 
-    /// Adds an attribute that is true or false, kept in a cell of the payload; any object can be set, and deleting makes it false.
+    /// Adds an attribute that is true or false, kept in a cell of the payload; any object can be set, and deleting
+    /// makes it false.
     pub fn flag<F>(self, name: &'static CStr, _cell: F, doc: &'static CStr) -> Class<T>
     where
         F: Fn(&T) -> &Cell<bool> + Copy,
     {
         self.property(
             name,
-            |this| Ok(Owned::bool(item::<F>()(&this).get())),
+            |this| Ok(Owned::bool(this.gil(), item::<F>()(&this).get())),
             |this, value| {
                 // SAFETY: setters are called with the interpreter's lock.
                 let truth = value.map_or(Ok(false), |value| unsafe { truth(value.as_ptr()) })?;
@@ -154,7 +155,7 @@ impl<T: Payload> Class<T> {
     pub unsafe fn build(mut self, module: *mut PyObject) -> Result<()> {
         let get_dict: unsafe extern "C" fn(_, _) -> _ = ffi::PyObject_GenericGetDict;
         self.attributes.push(attribute(c"__dict__", get_dict, Some(ffi::PyObject_GenericSetDict), c"The attributes."));
-        // SAFETY: the caller's word.
+        // SAFETY: called at import, once.
         unsafe {
             let kind = self.make(module, T::NAME, T::DOC, ptr::null_mut())?;
             *T::cell().get() = kind;
@@ -162,8 +163,8 @@ impl<T: Payload> Class<T> {
         Ok(())
     }
 
-    /// Makes a type derived from the payload's, or from one that was: what is in this class is added to it or replaces what it
-    /// has. The type lives for ever.
+    /// Makes a type derived from the payload's, or from one that was: what is in this class is added to it or replaces
+    /// what it has. The type lives for ever.
     ///
     /// # Safety
     /// Called at import, after the base.
@@ -174,7 +175,7 @@ impl<T: Payload> Class<T> {
         doc: &'static CStr,
         base: *mut PyTypeObject,
     ) -> Result<*mut PyTypeObject> {
-        // SAFETY: the caller's word.
+        // SAFETY: called at import; the base has the same payload.
         unsafe { self.make(module, name, doc, base.cast()) }
     }
 

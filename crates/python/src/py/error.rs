@@ -3,6 +3,7 @@
 use std::ptr;
 
 use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
 
 /// An exception is pending.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub unsafe fn error<T>(exception: *mut PyObject, message: &str) -> Result<T> {
 
 /// Raises a TypeError.
 #[cold]
-pub fn type_error<T>(message: &str) -> Result<T> {
-    // SAFETY: functions are called with the interpreter's lock.
+pub fn type_error<T>(_: Gil<'_>, message: &str) -> Result<T> {
+    // SAFETY: the class lives for ever, and the token says that the lock is held.
     unsafe { error(ffi::PyExc_TypeError, message) }
 }

@@ -1,7 +1,7 @@
 //! What the binding calls of CPython beyond `pyo3-ffi`, and the counting of references.
 //!
-//! Functions that may run Python code are declared `C-unwind` here. A C++ exception or the forced unwinding of a thread that
-//! ends at interpreter shutdown passes through our frames then, as it does through any C code.
+//! Functions that may run Python code are declared `C-unwind` here. A C++ exception or the forced unwinding of a thread
+//! that ends at interpreter shutdown passes through our frames then, as it does through any C code.
 
 // The calls that take an exception as three values are the ones that all versions have.
 #![allow(deprecated)]

@@ -1,7 +1,7 @@
 //! Rust functions as functions and methods of Python.
 //!
-//! A function item has no size, so that its type alone says which function is meant: each gets a trampoline of its own, compiled
-//! for it, and a call costs no look-up.
+//! A function item has no size, so that its type alone says which function is meant: each gets a trampoline of its own,
+//! compiled for it, and a call costs no look-up.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -23,7 +23,7 @@ pub(super) fn give(result: Result<Owned>) -> *mut PyObject {
     result.map_or(ptr::null_mut(), Owned::into_raw)
 }
 
-/// A method of a type that is not a [`Class`], whose function gets the object as it is.
+/// A method of a type that is not a `Class`, whose function gets the object as it is.
 pub fn bare_method<F>(name: &'static CStr, _function: F, doc: &'static CStr) -> ffi::PyMethodDef
 where
     F: Fn(*mut PyObject, Args<'_>) -> Result<Owned> + Copy,

@@ -11,6 +11,7 @@ use std::ptr;
 use super::args::Args;
 use super::error::Result;
 use super::ffi::{self, PyObject, PyTypeObject};
+use super::lock::Gil;
 use super::owned::{Global, Owned};
 
 /// The Rust value in each instance of a type.
@@ -31,7 +32,8 @@ pub trait Payload: Sized + 'static {
         Ok(())
     }
 
-    /// Tells the garbage collector of objects that it holds. Those that it does not name are never part of a garbage cycle.
+    /// Tells the garbage collector of objects that it holds. Those that it does not name are never part of a garbage
+    /// cycle.
     fn visit(&self, _visit: &mut dyn FnMut(*mut PyObject)) {}
 
     /// Lets go of what [`visit`](Self::visit) names.
@@ -90,20 +92,28 @@ impl<'a, T: Payload> This<'a, T> {
     /// The payload of an instance.
     ///
     /// # Safety
-    /// A live instance of the payload's type, which outlives `'a`.
+    /// A live instance of the payload's type, which outlives `'a`; the interpreter's lock is held as
+    /// [`Gil::assume`] asks for.
     #[inline]
     pub unsafe fn of(object: *mut PyObject) -> This<'a, T> {
-        // SAFETY: the caller's word.
+        // SAFETY: an instance of the payload's type begins like that.
         This { object, value: unsafe { &(*object.cast::<Instance<T>>()).value } }
     }
 
     /// The payload of any object, if it is an instance.
     ///
     /// # Safety
-    /// A live object, which outlives `'a`.
+    /// As [`of`](Self::of), but for the type.
     pub unsafe fn try_of(object: *mut PyObject) -> Option<This<'a, T>> {
-        // SAFETY: the caller's word.
+        // SAFETY: a live object, with the lock held; an instance of the type has its payload.
         unsafe { (ffi::PyObject_TypeCheck(object, T::cell().kind()) != 0).then(|| This::of(object)) }
+    }
+
+    /// The lock is held during the call.
+    #[inline(always)]
+    pub fn gil(self) -> Gil<'a> {
+        // SAFETY: whoever made this promised that the lock is held for `'a`, and it is not `Send`.
+        unsafe { Gil::assume() }
     }
 
     /// The object, borrowed.
@@ -114,38 +124,35 @@ impl<'a, T: Payload> This<'a, T> {
 
     /// One more reference to the object.
     pub fn owned(self) -> Owned {
-        // SAFETY: live.
+        // SAFETY: a live instance, with the lock held.
         unsafe { Owned::borrow(self.object) }
     }
 
     /// Whether it is of the type itself, so that no method is overridden by a subclass.
     #[inline]
     pub fn is_exact(self) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live instance, with the lock held.
         unsafe { ffi::Py_TYPE(self.object) == T::cell().kind() }
     }
 
     /// Puts another dict, or none, in the place of the instance's attributes. Returns the former one.
     pub fn replace_attributes(self, dict: Option<Owned>) -> Option<Owned> {
         let dict = dict.map_or(ptr::null_mut(), Owned::into_raw);
-        // SAFETY: live; the instance owns its dict.
+        // SAFETY: a live instance, which owns its dict; the lock is held.
         unsafe { Owned::new(ptr::replace(&raw mut (*self.object.cast::<Instance<T>>()).dict, dict)).ok() }
     }
 
     /// The attributes that were set on the instance: a dict, borrowed; null if there are none.
     #[inline]
     pub fn dict(self) -> *mut PyObject {
-        // SAFETY: live.
+        // SAFETY: a live instance, with the lock held.
         unsafe { (*self.object.cast::<Instance<T>>()).dict }
     }
 }
 
 /// A new instance of the type itself, `__init__` not called.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn make<T: Payload>(value: T) -> Result<Owned> {
-    // SAFETY: the caller's word.
+pub fn make<T: Payload>(_: Gil<'_>, value: T) -> Result<Owned> {
+    // SAFETY: the payload's own type, and the token says that the lock is held.
     unsafe { allocate(T::cell().kind(), value) }
 }
 
@@ -154,7 +161,8 @@ pub unsafe fn make<T: Payload>(value: T) -> Result<Owned> {
 /// # Safety
 /// The interpreter's lock is held; the type is the payload's or a subclass.
 pub unsafe fn allocate<T: Payload>(kind: *mut PyTypeObject, value: T) -> Result<Owned> {
-    // SAFETY: the fresh object is zeroed behind its head. It is tracked already, but nothing runs before its value is there.
+    // SAFETY: the fresh object is zeroed behind its head. It is tracked already, but nothing runs before its value is
+    // there.
     unsafe {
         let alloc = (*kind).tp_alloc.unwrap_or(ffi::PyType_GenericAlloc);
         let object = Owned::new(alloc(kind, 0))?;
@@ -183,8 +191,8 @@ pub(super) unsafe extern "C-unwind" fn new<T: Payload>(
 /// # Safety
 /// Called by the interpreter.
 pub(super) unsafe extern "C-unwind" fn dealloc<T: Payload>(this: *mut PyObject) {
-    // SAFETY: called by the interpreter when the last reference is gone; the type is a heap type, to which the object holds a
-    // reference.
+    // SAFETY: called by the interpreter when the last reference is gone; the type is a heap type, to which the object
+    // holds a reference.
     unsafe {
         ffi::PyObject_GC_UnTrack(this.cast());
         let instance = this.cast::<Instance<T>>();

@@ -1,23 +1,30 @@
 //! Owned references, and the places that keep them.
+//!
+//! To make one of nothing takes a [`Gil`]; to copy one or let go of it does not, although that needs the lock too. An
+//! [`Owned`] or a [`Slot`] is itself the proof: it was made under the lock and is not `Send`, what hangs off Python
+//! objects and threads' records is reached under the lock only, and the few places where a thread lets go of the lock
+//! for a system call touch no object meanwhile. So they carry no lifetime, which would make every structure that keeps
+//! objects carry one, and [`Owned::gil`] gives the token back. The one exception is the end of the interpreter, which
+//! `drop` knows.
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 
 use super::error::{Raised, Result};
 use super::ffi::{self, PyObject};
-use super::lock::is_finalizing;
+use super::lock::{Gil, is_finalizing};
 
 /// An owned reference, for code that is not hot. Letting go of it may run Python code.
 ///
-/// While the interpreter is torn down a thread that wants its lock is unwound without it; a reference on such a stack is left
-/// alone.
+/// While the interpreter is torn down a thread that wants its lock is unwound without it; a reference on such a stack
+/// is left alone.
 pub struct Owned(ptr::NonNull<PyObject>);
 
 impl Owned {
     /// Takes over a reference; null means that an exception is pending.
     ///
     /// # Safety
-    /// The caller owns the reference, with the interpreter's lock held; so it is whenever the value is used.
+    /// The caller owns the reference, with the interpreter's lock held.
     #[inline]
     pub unsafe fn new<T>(object: *mut T) -> Result<Owned> {
         ptr::NonNull::new(object.cast()).map(Owned).ok_or(Raised)
@@ -29,7 +36,7 @@ impl Owned {
     /// As [`new`](Self::new), but for the ownership.
     #[inline]
     pub unsafe fn borrow<T>(object: *mut T) -> Owned {
-        // SAFETY: the caller's word; objects are not null.
+        // SAFETY: a live object, which is not null; the lock is held.
         unsafe {
             ffi::incref(object);
             Owned(ptr::NonNull::new_unchecked(object.cast()))
@@ -38,16 +45,23 @@ impl Owned {
 
     /// None.
     #[inline]
-    pub fn none() -> Owned {
-        // SAFETY: None is always there.
+    pub fn none(_: Gil<'_>) -> Owned {
+        // SAFETY: None lives for ever, and the token says that the lock is held.
         unsafe { Owned::borrow(ffi::Py_None()) }
     }
 
     /// True or False.
     #[inline]
-    pub fn bool(value: bool) -> Owned {
-        // SAFETY: both are always there.
+    pub fn bool(_: Gil<'_>, value: bool) -> Owned {
+        // SAFETY: both live for ever, and the token says that the lock is held.
         unsafe { Owned::borrow(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+    }
+
+    /// The lock is held: see the top of this file.
+    #[inline(always)]
+    pub fn gil(&self) -> Gil<'_> {
+        // SAFETY: made under the lock, and whoever has let go of it since cannot use this.
+        unsafe { Gil::assume() }
     }
 
     /// The object, borrowed.
@@ -74,7 +88,7 @@ impl Owned {
 
 impl Clone for Owned {
     fn clone(&self) -> Owned {
-        // SAFETY: live, as long as this reference.
+        // SAFETY: this reference keeps it alive, and is only used with the lock held.
         unsafe { Owned::borrow(self.as_ptr()) }
     }
 }
@@ -82,7 +96,9 @@ impl Clone for Owned {
 impl Drop for Owned {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: owned, with the interpreter's lock held, unless the interpreter goes.
+        // SAFETY: owned, and only let go of with the lock held: see the top of this file. A thread that is unwound
+        // while the interpreter is torn down has no lock, and then only a counter is changed that others keep above
+        // zero.
         unsafe {
             if ffi::Py_REFCNT(self.as_ptr()) > 1 || !is_finalizing() {
                 ffi::decref(self.as_ptr());
@@ -137,7 +153,8 @@ impl Drop for Slot {
 /// A value that lives as long as the process and is guarded by the interpreter's lock.
 pub struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: used only by who holds the interpreter's lock.
+// SAFETY: what is in it is reached through a raw pointer, by code that holds the interpreter's lock, or through
+// `object`, which reads what is set once, at import.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {

@@ -7,6 +7,7 @@ use std::ptr;
 
 use super::error::Result;
 use super::ffi::{self, PyObject};
+use super::lock::Gil;
 use super::owned::Owned;
 
 /// The pending exception, taken out so that code can run meanwhile; dropped, it would be lost.
@@ -15,33 +16,24 @@ pub struct Pending([*mut PyObject; 3]);
 
 impl Pending {
     /// Takes it out. There may be none.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held.
-    pub unsafe fn take() -> Pending {
+    pub fn take(_: Gil<'_>) -> Pending {
         let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
-        // SAFETY: three out parameters.
+        // SAFETY: three out parameters, and the token says that the lock is held.
         unsafe { ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback) };
         Pending([kind, value, traceback])
     }
 
     /// Makes it pending again.
-    ///
-    /// # Safety
-    /// As [`take`](Self::take).
-    pub unsafe fn put_back(self) {
+    pub fn put_back(self) {
         let [kind, value, traceback] = self.0;
-        // SAFETY: gives the references back.
+        // SAFETY: owned since `take`; it is not `Send`, so that the lock is held.
         unsafe { ffi::PyErr_Restore(kind, value, traceback) };
     }
 
     /// Lets go of it.
-    ///
-    /// # Safety
-    /// As [`take`](Self::take).
-    pub unsafe fn discard(self) {
+    pub fn discard(self) {
         for object in self.0 {
-            // SAFETY: owned since `take`.
+            // SAFETY: owned since `take`; it is not `Send`, so that the lock is held.
             unsafe { ffi::xdecref(object) };
         }
     }
@@ -49,7 +41,7 @@ impl Pending {
     /// The exception object, normalised.
     ///
     /// # Safety
-    /// As [`take`](Self::take), and there was one.
+    /// There was one.
     pub unsafe fn into_value(self) -> *mut PyObject {
         let [mut kind, mut value, mut traceback] = self.0;
         // SAFETY: owned since `take`.
@@ -65,15 +57,15 @@ impl Pending {
 /// The pending exception as `sys.exc_info` has it, taken out.
 ///
 /// # Safety
-/// An exception is pending; the interpreter's lock is held.
-pub unsafe fn exception_info() -> Result<Owned> {
+/// An exception is pending.
+pub unsafe fn exception_info(gil: Gil<'_>) -> Result<Owned> {
     // SAFETY: an exception is pending, so there are a kind and a value; the three references are taken over.
     unsafe {
         let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
         ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
         ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
         if traceback.is_null() {
-            traceback = Owned::none().into_raw();
+            traceback = Owned::none(gil).into_raw();
         } else {
             ffi::PyException_SetTraceback(value, traceback);
         }

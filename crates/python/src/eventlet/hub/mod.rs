@@ -1,15 +1,15 @@
 //! The hub: what is ready, what is due, and the loop that runs it.
 //!
-//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due then, in
-//! order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O. The loop runs
-//! in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and
-//! begins the next turn too if there is no I/O to look at in between.
+//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due
+//! then, in order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O.
+//! The loop runs in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands
+//! ([`Hub::next_switch`]), and begins the next turn too if there is no I/O to look at in between.
 //!
-//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in [`python`].
+//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in `hub_class`.
 //!
-//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides is
-//! called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time, `wait` when
-//! the loop begins and when an attribute is set.
+//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides
+//! is called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time,
+//! `wait` when the loop begins and when an attribute is set.
 
 mod run;
 pub mod timer;
@@ -26,13 +26,14 @@ use super::polling::Polling;
 use super::work::Work;
 use crate::greenlet::{self, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Raised, Result, Slot, This};
+use crate::py::{self, ClassCell, Owned, Payload, Raised, Result, Slot, This, assumed};
 
 /// Methods of which an override means that everything must go through Python.
 pub const FAST: [&CStr; 7] =
     [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
 
-/// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does not.
+/// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does
+/// not.
 pub const DEFAULT_SLEEP: f64 = 60.0;
 
 /// Where the loop is.
@@ -69,7 +70,8 @@ pub struct Hub {
     pub(super) own_wait: Cell<bool>,
     /// A Python function in place of the monotonic clock.
     pub(super) clock: Slot,
-    /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it keeps.
+    /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it
+    /// keeps.
     pub(super) canceled: Cell<usize>,
     /// Those of them that were cancelled in the turn in which they were started: stock drops them at the turn's end.
     pub(super) canceled_young: Cell<usize>,
@@ -192,7 +194,7 @@ impl Hub {
             let old = self.greenlet.object().ok_or(Raised)?;
             let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), c_name(c"_loop")?.as_ptr()))?;
             let parent = body(old.as_ptr().cast()).parent.get();
-            let new = Owned::new(greenlet::construct(run.as_ptr(), parent.cast()))?;
+            let new = Owned::new(greenlet::construct(assumed(), run.as_ptr(), parent.cast()))?;
             ffi::PyObject_SetAttr(new.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr());
             // Children of the old one that end without switching to the hub before go on with the new one.
             if greenlet::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {

@@ -13,7 +13,7 @@ use crate::eventlet::clock::{self, from_seconds, monotonic};
 use crate::eventlet::polling::checked;
 use crate::eventlet::work::{self, Work};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Owned, Pending, Raised, Result, This, exception_info};
+use crate::py::{self, Owned, Pending, Raised, Result, This, assumed, exception_info};
 
 impl Hub {
     /// Runs the loop until it is stopped.
@@ -150,20 +150,20 @@ impl Hub {
     unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let pending = Pending::take();
+            let pending = Pending::take(assumed());
             let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
             pending.put_back();
             if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
                 return Err(Raised);
             }
-            let info = exception_info()?;
+            let info = exception_info(assumed())?;
             match fd {
                 Some(fd) => {
                     let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
                     call_hub(this.as_ptr(), c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
                 }
                 None => {
-                    let timer = timer.unwrap_or_else(Owned::none);
+                    let timer = timer.unwrap_or_else(|| Owned::none(assumed()));
                     call_hub(this.as_ptr(), c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
                 }
             }
@@ -240,7 +240,8 @@ impl Hub {
         unsafe {
             let wait = clock::duration(seconds);
             let polling = this.polling()?;
-            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is
+            // looked at.
             if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
@@ -276,12 +277,12 @@ pub unsafe fn tell_listener(hub: *mut PyObject, fd: RawFd, direction: Direction)
     unsafe {
         let listeners = Owned::new(ffi::PyObject_GetAttrString(hub, c"listeners".as_ptr()))?;
         let kind = if direction == Direction::Read { "read" } else { "write" };
-        let kind = py::string(kind)?;
+        let kind = py::string(assumed(), kind)?;
         let bucket = Owned::new(ffi::PyObject_GetItem(listeners.as_ptr(), kind.as_ptr()))?;
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         let listener = ffi::PyDict_GetItemWithError(bucket.as_ptr(), number.as_ptr());
         if listener.is_null() {
-            return if ffi::PyErr_Occurred().is_null() { Ok(Owned::none()) } else { Err(Raised) };
+            return if ffi::PyErr_Occurred().is_null() { Ok(Owned::none(assumed())) } else { Err(Raised) };
         }
         let listener = Owned::borrow(listener);
         let callback = Owned::new(ffi::PyObject_GetAttrString(listener.as_ptr(), c"cb".as_ptr()))?;

@@ -7,7 +7,7 @@ use ::hub::TimerKey;
 
 use super::Hub;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Result, Slot, This};
+use crate::py::{self, ClassCell, Owned, Payload, Result, Slot, This, assumed};
 
 /// A timer.
 pub struct Timer {
@@ -66,8 +66,7 @@ impl Timer {
     pub unsafe fn make(seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) -> Result<Owned> {
         let timer = Timer::new();
         timer.set(seconds, callback, args, kwargs);
-        // SAFETY: the caller's word.
-        unsafe { py::make(timer) }
+        py::make(assumed(), timer)
     }
 
     /// Sets what it calls, and when.
@@ -139,10 +138,10 @@ impl Timer {
     /// Calls the function, once.
     pub fn run(&self) -> Result<Owned> {
         if self.called.replace(true) {
-            return Ok(Owned::none());
+            return Ok(Owned::none(assumed()));
         }
         let (callback, args, kwargs) = (self.callback.take(), self.args.take(), self.kwargs.take());
-        let (Some(callback), Some(args)) = (callback, args) else { return Ok(Owned::none()) };
+        let (Some(callback), Some(args)) = (callback, args) else { return Ok(Owned::none(assumed())) };
         let kwargs_pointer = kwargs.as_ref().map_or(std::ptr::null_mut(), Owned::as_ptr);
         // SAFETY: live objects.
         unsafe { Owned::new(ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), kwargs_pointer)) }

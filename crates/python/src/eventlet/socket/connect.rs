@@ -11,7 +11,7 @@ use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_class::note_opened;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Owned, Payload, Raised, Result, This};
+use crate::py::{self, Args, Owned, Payload, Raised, Result, This, assumed};
 
 unsafe extern "C" {
     fn inet_ntop(family: c_int, address: *const c_void, text: *mut c_char, size: c_uint) -> *const c_char;
@@ -88,7 +88,8 @@ enum Connected {
     /// With this error number, 0 for success.
     Done(c_int),
     TimedOut,
-    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is full.
+    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is
+    /// full.
     Poll,
 }
 
@@ -141,7 +142,7 @@ pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         return slowly(this, names().connect, args);
     }
     match connect_to(this, address) {
-        Ok(Connected::Done(0)) => Ok(Owned::none()),
+        Ok(Connected::Done(0)) => Ok(Owned::none(assumed())),
         Ok(Connected::Done(code)) => os_error(code),
         Ok(Connected::TimedOut) => timed_out(),
         Ok(Connected::Poll) => slowly(this, names().connect, args),

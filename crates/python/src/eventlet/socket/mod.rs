@@ -1,8 +1,9 @@
 //! Green sockets and descriptors: the operations that wait, try first and park only if that would block.
 //!
-//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is non-blocking, and
-//! makes the system call itself. What is rare goes through a method in Python: the operation's name with `_slow_` before it.
-//! That are sockets in non-blocking mode, wrapped objects of another class, and addresses other than of the internet.
+//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is
+//! non-blocking, and makes the system call itself. What is rare goes through a method in Python: the operation's name
+//! with `_slow_` before it. That are sockets in non-blocking mode, wrapped objects of another class, and addresses
+//! other than of the internet.
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
@@ -29,7 +30,7 @@ use super::source::{Ready, Source};
 use crate::greenlet::{Thread, this_thread};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::{
-    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This,
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
 };
 use connect::{accept, connect, connect_ex};
 use descriptor::descriptor_class;
@@ -145,7 +146,7 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
         }
         DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.
@@ -312,8 +313,8 @@ impl Socket {
         self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
     }
 
-    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and returns a
-    /// negative number for an error.
+    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
+    /// returns a negative number for an error.
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
@@ -346,8 +347,8 @@ impl Socket {
         }
     }
 
-    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not have been
-    /// copied yet.
+    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not
+    /// have been copied yet.
     fn exhausted(&self, direction: Direction) {
         // SAFETY: called by the interpreter, in a thread whose record the operation has used.
         unsafe {
@@ -402,7 +403,7 @@ impl Socket {
         unsafe {
             let seconds = match deadline {
                 Some(at) => seconds_object(at.since(monotonic()).as_secs_f64())?,
-                None => Owned::none(),
+                None => Owned::none(assumed()),
             };
             let error =
                 Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
@@ -428,7 +429,7 @@ impl Socket {
     fn is_closed_error(&self) -> bool {
         // SAFETY: an exception is pending; it is kept.
         unsafe {
-            let pending = Pending::take();
+            let pending = Pending::take(assumed());
             let class = closed_class();
             if class.is_err() {
                 ffi::PyErr_Clear();
@@ -451,7 +452,7 @@ impl Socket {
                 ffi::PyErr_SetNone(exception);
                 return Err(Raised);
             }
-            let message = py::string(message)?;
+            let message = py::string(assumed(), message)?;
             let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
             ffi::PyErr_SetObject(exception, args.as_ptr());
         }
@@ -489,11 +490,11 @@ fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { note_opened(here()?, small_integer(fd)?)? };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
-    Ok(this.wrapped.object().unwrap_or_else(Owned::none))
+    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
 }
 
 fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
@@ -506,7 +507,8 @@ fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     Ok(())
 }
 
-/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError first.
+/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError
+/// first.
 fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
     // SAFETY: live objects.
     unsafe {
@@ -518,14 +520,14 @@ fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Resul
 }
 
 fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
-    let wrapped = this.wrapped.object().unwrap_or_else(Owned::none);
+    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(assumed()));
     // SAFETY: live objects.
     unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
 }
 
 /// Calls a method of the wrapped object.
 fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
-    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(assumed())) };
     // SAFETY: live objects.
     unsafe { py::call_method(wrapped.as_ptr(), name, []) }
 }
@@ -559,7 +561,7 @@ fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe { forget_file(&this.source, this.fd())? };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
@@ -582,7 +584,7 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
         if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
             return;
         }
-        let pending = Pending::take();
+        let pending = Pending::take(assumed());
         if py::call_method(object, names().close, []).is_err() {
             ffi::PyErr_WriteUnraisable(object);
         }
@@ -633,7 +635,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     this.closed.set(true);
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {

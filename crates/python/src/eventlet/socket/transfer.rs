@@ -10,7 +10,7 @@ use super::connect::Address;
 use super::wait::without_the_lock;
 use super::{Failure, Socket, names, overrides, slowly, small_integer};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::{self, Args, Global, Owned, Raised, Result, This};
+use crate::py::{self, Args, Global, Owned, Raised, Result, This, assumed};
 
 unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
@@ -19,8 +19,8 @@ unsafe extern "C" {
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
 
-/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a green
-/// thread's stack it would keep that much of each stack alive.
+/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a
+/// green thread's stack it would keep that much of each stack alive.
 static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
 
 /// A write from this size on lets other OS threads run meanwhile.
@@ -183,7 +183,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             return Err(Raised);
         }
         let bytes = Owned::new(bytes)?;
-        let from = from.object()?.unwrap_or_else(Owned::none);
+        let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
         Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
     }
 }
@@ -241,5 +241,5 @@ pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             sent += write(this, data.start().add(sent), data.size() - sent, flags)?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }

@@ -9,9 +9,9 @@ use crate::eventlet::clock::{duration, monotonic};
 use crate::eventlet::hub_ref::{self, hub_object};
 use crate::eventlet::polling::checked;
 use crate::eventlet::source::{Ready, Source};
-use crate::greenlet::{Thread, current_thread};
+use crate::greenlet::{self, Thread};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Owned, Raised, Result};
+use crate::py::{self, Owned, Result, assumed};
 
 /// Waits for a descriptor without Python's help. None: that cannot be, and `_trampoline` is to be called.
 ///
@@ -80,8 +80,7 @@ pub fn errno() -> c_int {
 
 /// The running thread's record.
 pub fn here<'a>() -> Result<&'a Thread> {
-    // SAFETY: called with the interpreter's lock.
-    unsafe { current_thread().as_ref().ok_or(Raised) }
+    greenlet::here(assumed())
 }
 
 /// A number of seconds; negative for no limit.
@@ -92,7 +91,7 @@ pub fn deadline_after(seconds: f64) -> Option<Time> {
 /// An optional number of seconds, for Python.
 pub fn seconds_object(seconds: f64) -> Result<Owned> {
     if seconds < 0.0 {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     }
     // SAFETY: called with the interpreter's lock.
     unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds)) }
