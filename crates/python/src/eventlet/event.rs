@@ -6,14 +6,14 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::green_thread::here;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::Line;
-use super::park::{self, Outcome, Ticket, park_until};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Owned, PyObject, Raised, Result, Slot};
-use crate::module;
-use crate::throw;
+use super::park::{self, park_until};
+use super::ticket::{Outcome, Ticket};
+use crate::greenlet::here;
+use crate::greenlet::{self, throw};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
 
 /// The state of an event.
 pub struct Event {
@@ -54,18 +54,18 @@ impl Event {
     /// What a wait gets. An exception given as a class is made anew each time.
     fn outcome(&self) -> Outcome {
         let Some(exception) = self.exception.object() else {
-            return Outcome::Value(self.result.object().unwrap_or_else(Owned::none));
+            return Outcome::Value(self.result.object().unwrap_or_else(|| Owned::none(assumed())));
         };
         // SAFETY: a tuple; an exception is pending after it was made so, if not this one then one about its arguments.
         unsafe {
             make_pending(&exception);
-            match super::hub::exception_info() {
+            match crate::py::exception_info(assumed()) {
                 Ok(info) => {
                     let traceback = Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), 2));
                     let traceback = (!traceback.is_none()).then_some(traceback);
                     Outcome::Throw(Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), 1)), traceback)
                 }
-                Err(Raised) => Outcome::Throw(Owned::borrow(ffi::Pending::take().into_value()), None),
+                Err(Raised) => Outcome::Throw(Owned::borrow(Pending::take(assumed()).into_value()), None),
             }
         }
     }
@@ -73,7 +73,7 @@ impl Event {
     /// What was sent.
     fn received(&self) -> Result<Owned> {
         match self.exception.object() {
-            None => Ok(self.result.object().unwrap_or_else(Owned::none)),
+            None => Ok(self.result.object().unwrap_or_else(|| Owned::none(assumed()))),
             Some(exception) => {
                 // SAFETY: called with the interpreter's lock.
                 unsafe { make_pending(&exception) };
@@ -91,7 +91,7 @@ impl Event {
         for place in self.waiters.take_all() {
             place.wake(self.outcome());
         }
-        Ok(Owned::none())
+        Ok(Owned::none(assumed()))
     }
 
     fn wait(&self, timeout: *mut PyObject) -> Result<Owned> {
@@ -101,7 +101,7 @@ impl Event {
         // SAFETY: called by the interpreter.
         unsafe {
             let deadline = park::deadline(timeout)?;
-            let thread = here()?;
+            let thread = here(assumed())?;
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
             if self.sent.get() {
@@ -111,7 +111,7 @@ impl Event {
             let number = self.waiters.join(ticket.clone(), ());
             let woken = park_until(thread, &ticket, deadline);
             self.waiters.leave(number);
-            Ok(woken?.unwrap_or_else(Owned::none))
+            Ok(woken?.unwrap_or_else(|| Owned::none(assumed())))
         }
     }
 }
@@ -126,15 +126,15 @@ unsafe fn make_pending(exception: &Owned) {
             true => ffi::PyTuple_GET_ITEM(tuple, index),
             false => ptr::null_mut(),
         };
-        let kind = if item(0).is_null() { module::greenlet_exit() } else { item(0) };
-        throw::make_pending(kind, item(1), item(2));
+        let kind = if item(0).is_null() { greenlet::greenlet_exit() } else { item(0) };
+        throw::make_pending(assumed(), kind, item(1), item(2));
     }
 }
 
 #[cold]
 fn refuse(message: &str) -> Result<Owned> {
     // SAFETY: methods are called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_AssertionError, message) }
+    unsafe { py::error(ffi::PyExc_AssertionError, message) }
 }
 
 /// The type.
@@ -149,7 +149,7 @@ pub fn class() -> Class<Event> {
                 let [result, exception] = args.parse("send", ["result", "exc"], 0)?;
                 // SAFETY: called by the interpreter.
                 unsafe {
-                    let result = if result.is_null() { Owned::none() } else { Owned::borrow(result) };
+                    let result = if result.is_null() { Owned::none(assumed()) } else { Owned::borrow(result) };
                     let none = exception.is_null() || exception == ffi::Py_None();
                     let exception = if none {
                         None
@@ -166,7 +166,7 @@ pub fn class() -> Class<Event> {
         )
         .method(
             c"send_exception",
-            |this, args| this.send(Owned::none(), Some(args.rest(0)?.0)),
+            |this, args| this.send(Owned::none(assumed()), Some(args.rest(0)?.0)),
             c"send_exception(*throw_args)\n\nSends an exception: an instance, or what sys.exc_info() returns.",
         )
         .method(
@@ -185,19 +185,19 @@ pub fn class() -> Class<Event> {
                     return refuse("reset() of an event that was not sent");
                 }
                 this.clear();
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"reset()\n\nMakes it possible to send again. A new event is better. AssertionError if nothing was sent.",
         )
-        .method(c"ready", |this, _| Ok(Owned::bool(this.sent.get())), c"ready() -> bool\n\nWhether wait() returns at once.")
+        .method(c"ready", |this, _| Ok(Owned::bool(assumed(), this.sent.get())), c"ready() -> bool\n\nWhether wait() returns at once.")
         .method(
             c"has_exception",
-            |this, _| Ok(Owned::bool(this.has_exception())),
+            |this, _| Ok(Owned::bool(assumed(), this.has_exception())),
             c"has_exception() -> bool\n\nWhether an exception was sent.",
         )
         .method(
             c"has_result",
-            |this, _| Ok(Owned::bool(this.sent.get() && !this.has_exception())),
+            |this, _| Ok(Owned::bool(assumed(), this.sent.get() && !this.has_exception())),
             c"has_result() -> bool\n\nWhether a value was sent.",
         )
         .method(
@@ -228,7 +228,7 @@ impl Event {
             return self.received();
         }
         // SAFETY: a live argument.
-        Ok(if otherwise.is_null() { Owned::none() } else { unsafe { Owned::borrow(otherwise) } })
+        Ok(if otherwise.is_null() { Owned::none(assumed()) } else { unsafe { Owned::borrow(otherwise) } })
     }
 }
 
@@ -244,7 +244,7 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
                 Owned::new(ffi::PyUnicode_FromFormat(c" exc=%R".as_ptr(), exception.as_ptr())).map(Some)
             }
             (true, None) => {
-                let result = event.result.object().unwrap_or_else(Owned::none);
+                let result = event.result.object().unwrap_or_else(|| Owned::none(assumed()));
                 Owned::new(ffi::PyUnicode_FromFormat(c" result=%R".as_ptr(), result.as_ptr())).map(Some)
             }
         };

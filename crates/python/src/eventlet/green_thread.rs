@@ -1,118 +1,20 @@
 //! Sleep, spawn and kill, and the `GreenThread` type: a greenlet whose result can be waited for.
 //!
-//! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended, the
-//! result goes to who waits and to the links before the greenlet falls back into the hub.
-//!
-//! ```text
-//! object:  | PyGreenlet | Outcome |
-//! ```
+//! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended,
+//! the result goes to who waits and to the links before the greenlet falls back into the hub.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
-use super::hub::{monotonic, schedule, squelch};
-use super::hub_object;
-use super::line::Line;
-use super::park::{self, Alarm, Outcome, Ticket, park};
-use super::work::Work;
-use crate::class::{self, Args};
-use crate::dealloc;
-use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::module;
-use crate::object;
-use crate::thread::{Thread, current_thread};
-use crate::throw;
-
-#[repr(C)]
-struct PyGreenThread {
-    greenlet: PyGreenlet,
-    end: End,
-}
-
-/// How a green thread ended, and who wants to know.
-struct End {
-    done: Cell<bool>,
-    /// The function's result, or the exception that ended it and its traceback.
-    value: Slot,
-    exception: Slot,
-    traceback: Slot,
-    waiters: Line,
-    links: RefCell<VecDeque<Link>>,
-    resolving: Cell<bool>,
-}
-
-/// A function that is told of the end.
-struct Link {
-    function: Owned,
-    args: Owned,
-    kwargs: Option<Owned>,
-}
-
-impl End {
-    fn new() -> End {
-        End {
-            done: Cell::new(false),
-            value: Slot::empty(),
-            exception: Slot::empty(),
-            traceback: Slot::empty(),
-            waiters: Line::new(),
-            links: RefCell::new(VecDeque::new()),
-            resolving: Cell::new(false),
-        }
-    }
-
-    /// What a wait gets.
-    fn outcome(&self) -> Outcome {
-        match self.exception.object() {
-            Some(exception) => Outcome::Throw(exception, self.traceback.object()),
-            None => Outcome::Value(self.value.object().unwrap_or_else(Owned::none)),
-        }
-    }
-}
-
-static TYPE: Global<PyTypeObject> = Global::new(object::zeroed_type());
-static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
-
-fn green_thread_type() -> *mut PyTypeObject {
-    TYPE.get()
-}
-
-/// Whether the greenlet is of the `GreenThread` type itself.
-///
-/// # Safety
-/// A live greenlet.
-#[inline]
-pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
-    unsafe { ffi::Py_TYPE(greenlet.cast()) == green_thread_type() }
-}
-
-/// The end of a green thread.
-///
-/// # Safety
-/// A live green thread, which outlives `'a`.
-unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
-    // SAFETY: the caller's word.
-    unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
-}
-
-unsafe fn is_green_thread(object: *mut PyObject) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyObject_TypeCheck(object, green_thread_type()) != 0 }
-}
-
-/// The running thread's record, made if there is none.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn here<'a>() -> Result<&'a Thread> {
-    // SAFETY: the caller's word.
-    unsafe { current_thread().as_ref().ok_or(Raised) }
-}
+use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::hub_ref::{HubRef, hub_object, refuse_in_loop, squelch};
+use super::park::park;
+use super::pool;
+use super::ticket::{Outcome, Ticket, restore};
+use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
+use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, assumed, exception_info};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The end
@@ -120,7 +22,7 @@ pub unsafe fn here<'a>() -> Result<&'a Thread> {
 /// Runs when a spawned function has ended.
 ///
 /// # Safety
-/// As [`OnEnd`](crate::greenlet::OnEnd).
+/// As the `OnEnd` of a greenlet.
 unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's word.
     unsafe {
@@ -135,7 +37,7 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
             return result;
         }
         finish(this, Owned::new(result).ok());
-        Owned::none().into_raw()
+        Owned::none(assumed()).into_raw()
     }
 }
 
@@ -143,18 +45,18 @@ unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObj
 ///
 /// # Safety
 /// A live green thread, an exception is pending; the interpreter's lock is held.
-unsafe fn finish_with_exception(this: *mut PyObject) -> ffi::Pending {
+unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
     // SAFETY: the caller's word.
     unsafe {
-        if let Ok(info) = super::hub::exception_info() {
+        if let Ok(info) = exception_info(assumed()) {
             let item = |index| Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), index));
             let (exception, traceback) = (item(1), item(2));
             end(this).exception.set(Some(exception.clone()));
             end(this).traceback.set((!traceback.is_none()).then_some(traceback.clone()));
             finish(this, None);
-            park::restore(&exception, (!traceback.is_none()).then_some(traceback));
+            restore(&exception, (!traceback.is_none()).then_some(traceback));
         }
-        ffi::Pending::take()
+        Pending::take(assumed())
     }
 }
 
@@ -169,7 +71,7 @@ unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
         for place in end.waiters.take_all() {
             place.wake(end.outcome());
         }
-        super::pool::leave(this.cast());
+        pool::leave(this.cast());
         resolve_links(this);
     }
 }
@@ -189,7 +91,7 @@ unsafe fn resolve_links(this: *mut PyObject) {
             let next = end.links.borrow_mut().pop_front();
             let Some(link) = next else { break };
             if call_link(this, &link).is_err() {
-                let hub = here().and_then(|thread| hub_object(thread));
+                let hub = here(assumed()).and_then(|thread| hub_object(thread));
                 match hub {
                     Ok(hub) => squelch(hub),
                     Err(Raised) => ffi::PyErr_WriteUnraisable(this),
@@ -216,31 +118,31 @@ unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
 /// The functions of the module about green threads.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        class::function(
+        py::function(
             c"sleep",
             sleep,
             c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on when all \
               that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) is possible: \
               it returns at once.",
         ),
-        class::function(
+        py::function(
             c"spawn",
             spawn,
             c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It begins when \
               the caller waits for something. An exception that ends it is printed, and raised by its wait().",
         ),
-        class::function(
+        py::function(
             c"spawn_n",
             spawn_n,
             c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain greenlet.",
         ),
-        class::function(
+        py::function(
             c"spawn_after",
             spawn_after,
             c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. cancel() \
               prevents it while it has not begun.",
         ),
-        class::function(
+        py::function(
             c"kill",
             kill,
             c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets it run at \
@@ -261,48 +163,18 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     let [delay] = args.parse("sleep", ["seconds"], 0)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        let delay = if delay.is_null() { 0.0 } else { ffi::float(delay)? };
-        let thread = here()?;
-        let object = hub_object(thread)?;
-        let Some(hub) = thread.hub.plain() else {
-            return sleep_through_python(thread, object, delay);
-        };
-        if hub.greenlet() == thread.current() && delay <= 0.0 {
-            return Ok(Owned::none());
+        let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
+        let thread = here(assumed())?;
+        let hub = HubRef::of(thread)?;
+        if hub.is_loop(thread)? {
+            return if delay <= 0.0 { Ok(Owned::none(assumed())) } else { refuse_in_loop() };
         }
-        let ticket = Ticket::take(thread);
-        if delay == 0.0 {
-            hub.make_ready(Work::Wake(ticket, Outcome::none()));
-            park(thread)?;
-        } else {
-            let key = hub.add_timer(park::after(monotonic(), delay), Work::Wake(ticket, Outcome::none()));
-            let slept = park(thread);
-            hub.cancel_timer(key);
-            slept?;
-        }
-        Ok(Owned::none())
-    }
-}
-
-#[cold]
-unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) -> Result<Owned> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        if let Err(Raised) = super::hub::refuse_in_loop(thread, hub) {
-            if delay <= 0.0 {
-                ffi::PyErr_Clear();
-                return Ok(Owned::none());
-            }
-            return Err(Raised);
-        }
-        let hub = Owned::borrow(hub);
-        let me = Owned::borrow(thread.current());
-        let wake = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), module::SWITCH.object()))?;
-        let timer = schedule(hub.as_ptr(), delay, wake.as_ptr())?;
+        let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
-        Alarm::Python(timer).cancel(thread);
-        slept?;
-        Ok(Owned::none())
+        if let Some(alarm) = alarm {
+            alarm.cancel(thread);
+        }
+        slept.map(|_| Owned::none(assumed()))
     }
 }
 
@@ -313,61 +185,16 @@ unsafe fn sleep_through_python(thread: &Thread, hub: *mut PyObject, delay: f64) 
 unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        let object = hub_object(thread)?;
-        let loop_greenlet = match thread.hub.plain() {
-            Some(hub) => Owned::borrow(hub.greenlet()),
-            None => Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?,
-        };
-        let greenlet = Owned::new(object::make(kind))?;
+        let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
+        let greenlet = Owned::new(greenlet::make(assumed(), kind))?;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
             set_on_end(&greenlet);
         }
-        if object::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
+        if greenlet::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
             return Err(Raised);
         }
         Ok(greenlet)
-    }
-}
-
-/// Schedules the start of a greenlet.
-///
-/// # Safety
-/// The interpreter's lock is held; live objects.
-unsafe fn start(thread: &Thread, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let Some(hub) = thread.hub.plain() else {
-            return start_through_python(thread, seconds, greenlet, &args, kwargs.as_ref());
-        };
-        let work = Work::Start { greenlet: greenlet.clone(), args, kwargs };
-        if seconds == 0.0 {
-            hub.make_ready(work);
-        } else {
-            hub.add_timer(park::after(monotonic(), seconds), work);
-        }
-        Ok(())
-    }
-}
-
-#[cold]
-unsafe fn start_through_python(
-    thread: &Thread,
-    seconds: f64,
-    greenlet: &Owned,
-    args: &Owned,
-    kwargs: Option<&Owned>,
-) -> Result<()> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), module::SWITCH.object()))?;
-        let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
-        let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), switch.as_ptr()))?;
-        let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
-        let method = Owned::new(ffi::PyObject_GetAttrString(thread.hub.get(), c"schedule_call_global".as_ptr()))?;
-        let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
-        Owned::new(ffi::PyObject_Call(method.as_ptr(), all.as_ptr(), kwargs))?;
-        Ok(())
     }
 }
 
@@ -376,15 +203,15 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     let Some(function) = args.positional.get(first) else {
         let message = format!("{name}() needs a function to call");
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, &message) };
+        return unsafe { py::error(ffi::PyExc_TypeError, &message) };
     };
     let (rest, kwargs) = args.rest(first + 1)?;
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
-        let seconds = if after { ffi::float(args.positional[0])? } else { 0.0 };
-        let thread = here()?;
+        let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
+        let thread = here(assumed())?;
         let greenlet = make(thread, kind, *function)?;
-        start(thread, seconds, &greenlet, rest, kwargs)?;
+        HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
     }
 }
@@ -401,12 +228,12 @@ pub unsafe fn spawn_prepared(
     kwargs: Option<Owned>,
     prepare: impl FnOnce(&Owned),
 ) -> Result<Owned> {
-    let kind = if wants_result { green_thread_type() } else { object::greenlet_type() };
+    let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
     // SAFETY: the caller's word.
     unsafe {
         let greenlet = make(thread, kind, function)?;
         prepare(&greenlet);
-        start(thread, 0.0, &greenlet, args, kwargs)?;
+        HubRef::of(thread)?.start(0.0, &greenlet, args, kwargs)?;
         Ok(greenlet)
     }
 }
@@ -426,7 +253,7 @@ pub unsafe fn call_in_place(
 ) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        let green_thread = ffi::call(green_thread_type().cast(), [thread.current().cast()])?;
+        let green_thread = py::call(green_thread_type().cast(), [thread.current().cast()])?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
         let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
         Owned::new(on_end(green_thread.as_ptr().cast(), result))?;
@@ -439,7 +266,7 @@ fn spawn(args: Args<'_>) -> Result<Owned> {
 }
 
 fn spawn_n(args: Args<'_>) -> Result<Owned> {
-    spawn_one(args, false, object::greenlet_type(), "spawn_n")
+    spawn_one(args, false, greenlet::greenlet_type(), "spawn_n")
 }
 
 fn spawn_after(args: Args<'_>) -> Result<Owned> {
@@ -449,7 +276,7 @@ fn spawn_after(args: Args<'_>) -> Result<Owned> {
 fn kill(args: Args<'_>) -> Result<Owned> {
     let Some((target, throw_args)) = args.positional.split_first() else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
     };
     // SAFETY: called by the interpreter.
     unsafe { kill_greenlet(*target, throw_args) }
@@ -460,20 +287,20 @@ fn kill(args: Args<'_>) -> Result<Owned> {
 unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
     // SAFETY: the caller's word.
     unsafe {
-        if !object::is_greenlet(target) {
-            return ffi::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
+        if !greenlet::is_greenlet(target) {
+            return py::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
         }
         let target = Owned::borrow(target);
         let greenlet = target.as_ptr().cast::<PyGreenlet>();
         if body(greenlet).is_dead() {
-            return Ok(Owned::none());
+            return Ok(Owned::none(assumed()));
         }
-        let thread = here()?;
+        let thread = here(assumed())?;
         let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
-        let kind = if throw_args.is_empty() { module::greenlet_exit() } else { argument(0) };
-        if body(greenlet).state.get() == State::Pending {
+        let kind = if throw_args.is_empty() { greenlet::greenlet_exit() } else { argument(0) };
+        if !body(greenlet).is_started() {
             // It ends before anybody is told, so that nobody finds it about to begin.
-            if !throw::make_pending(kind, argument(1), argument(2)) {
+            if !throw::make_pending(assumed(), kind, argument(1), argument(2)) {
                 return Err(Raised);
             }
             if is_green_thread(target.as_ptr()) && !end(target.as_ptr()).done.get() {
@@ -482,42 +309,19 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
                 ffi::PyErr_Clear();
             }
         }
-        let object = hub_object(thread)?;
+        let hub = HubRef::of(thread)?;
         let me = thread.current();
-        let in_loop = match thread.hub.plain() {
-            Some(hub) => {
-                let in_loop = hub.greenlet() == me;
-                if !in_loop {
-                    hub.ensure_greenlet()?;
-                    hub.make_ready(Work::Wake(Ticket::take(thread), Outcome::none()));
-                }
-                in_loop
-            }
-            None => !wake_me_through_python(thread, object)?,
-        };
-        let thrown = Owned::new(throw::throw(greenlet, kind, argument(1), argument(2)));
+        let in_loop = hub.is_loop(thread)?;
+        if !in_loop {
+            hub.ensure_greenlet()?;
+            hub.wake_me(thread, 0.0)?;
+        }
+        let thrown = Owned::new(throw::throw(assumed(), greenlet, kind, argument(1), argument(2)));
         if !in_loop {
             body(me).parks.set(body(me).parks.get() + 1);
         }
         thrown?;
-        Ok(Owned::none())
-    }
-}
-
-/// Schedules the running greenlet, unless it is the hub's. Returns whether it did.
-#[cold]
-unsafe fn wake_me_through_python(thread: &Thread, hub: *mut PyObject) -> Result<bool> {
-    // SAFETY: called with the lock held.
-    unsafe {
-        let greenlet = Owned::new(ffi::PyObject_GetAttrString(hub, c"greenlet".as_ptr()))?;
-        if greenlet.as_ptr() == thread.current().cast() {
-            return Ok(false);
-        }
-        let ensure = Owned::new(ffi::PyObject_GetAttrString(hub, c"ensure_greenlet".as_ptr()))?;
-        ffi::call(ensure.as_ptr(), [])?;
-        let switch = Owned::new(ffi::PyObject_GetAttr(thread.current().cast(), module::SWITCH.object()))?;
-        schedule(hub, 0.0, switch.as_ptr())?;
-        Ok(true)
+        Ok(Owned::none(assumed()))
     }
 }
 
@@ -528,6 +332,8 @@ const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
 A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent and \
 begun with switch(function, args, kwargs).";
 
+static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
+
 /// Makes the type ready and puts it into the module.
 ///
 /// # Safety
@@ -537,21 +343,21 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
     unsafe {
         let methods = &mut *METHODS.get();
         *methods = vec![
-            class::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
-            class::bare_method(
+            py::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
+            py::bare_method(
                 c"link",
                 link,
                 c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the green \
                   thread itself; at once if it has ended.",
             ),
-            class::bare_method(
+            py::bare_method(
                 c"unlink",
                 unlink,
                 c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
             ),
-            class::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
-            class::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
-            class::bare_method(
+            py::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
+            py::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
+            py::bare_method(
                 c"main",
                 main,
                 c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the function \
@@ -562,7 +368,7 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
         let this = green_thread_type();
         (*this).tp_name = c"eventlet.greenthread.GreenThread".as_ptr();
         (*this).tp_doc = DOC.as_ptr();
-        (*this).tp_base = object::greenlet_type();
+        (*this).tp_base = greenlet::greenlet_type();
         (*this).tp_basicsize = size_of::<PyGreenThread>() as ffi::Py_ssize_t;
         (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
         (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as ffi::Py_ssize_t;
@@ -573,7 +379,7 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
             Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc));
         (*this).tp_traverse = Some(traverse);
         (*this).tp_clear = Some(clear);
-        (*this).tp_is_gc = Some(object::is_gc);
+        (*this).tp_is_gc = Some(greenlet::class::is_gc);
         (*this).tp_new = Some(new);
         (*this).tp_init = Some(init);
         (*this).tp_as_async = ASYNC.get();
@@ -599,7 +405,7 @@ static ASYNC: Global<ffi::PyAsyncMethods> = Global::new(unsafe { std::mem::zeroe
 unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; a fresh object's end is written before anybody sees it.
     unsafe {
-        let this = object::make(kind).cast::<PyObject>();
+        let this = greenlet::make(assumed(), kind).cast::<PyObject>();
         if !this.is_null() {
             (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
         }
@@ -614,7 +420,7 @@ unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut
     unsafe {
         let set = Args::from_tuple(args, kwargs).parse("GreenThread", ["parent"], 0).and_then(|[parent]| {
             let main = Owned::new(ffi::PyObject_GetAttr(this, MAIN.object()))?;
-            if object::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
+            if greenlet::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
         });
         if set.is_ok() { 0 } else { -1 }
     }
@@ -644,7 +450,7 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
                 return answer;
             }
         }
-        object::traverse(this, visit, arg)
+        greenlet::class::traverse(this, visit, arg)
     }
 }
 
@@ -656,7 +462,7 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
         let end = end(this);
         let held = (end.value.take(), end.exception.take(), end.traceback.take(), end.links.take());
         drop(held);
-        object::clear(this)
+        greenlet::class::clear(this)
     }
 }
 
@@ -669,7 +475,7 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
     unsafe {
         let awaited = Owned::new(ffi::PyImport_ImportModule(c"eventlet.asyncio".as_ptr())).and_then(|module| {
             let function = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"_await_green_thread".as_ptr()))?;
-            ffi::call(function.as_ptr(), [this])
+            py::call(function.as_ptr(), [this])
         });
         awaited.map_or(ptr::null_mut(), Owned::into_raw)
     }
@@ -679,7 +485,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let end = end(this);
-        let thread = here()?;
+        let thread = here(assumed())?;
         if !end.done.get() {
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
@@ -688,13 +494,13 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
             return match end.outcome() {
                 Outcome::Value(value) => Ok(value),
                 Outcome::Throw(exception, traceback) => {
-                    park::restore(&exception, traceback);
+                    restore(&exception, traceback);
                     Err(Raised)
                 }
             };
         }
         if thread.current() == this.cast() {
-            return ffi::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
+            return py::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
         }
         let number = end.waiters.join(Ticket::take(thread), ());
         let value = park(thread);
@@ -709,7 +515,7 @@ fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
 fn make_link(args: Args<'_>) -> Result<Link> {
     let Some(function) = args.positional.first() else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "a function to call is needed") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "a function to call is needed") };
     };
     let (rest, kwargs) = args.rest(1)?;
     // SAFETY: arguments are alive.
@@ -725,7 +531,7 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             resolve_links(this);
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -756,11 +562,11 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
                     |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
                 let index = end.links.borrow().iter().position(is_it);
                 let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
-                return Ok(Owned::bool(removed.is_some()));
+                return Ok(Owned::bool(assumed(), removed.is_some()));
             }
         }
     }
-    Ok(Owned::bool(false))
+    Ok(Owned::bool(assumed(), false))
 }
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -771,11 +577,11 @@ fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        if body(this.cast()).state.get() == State::Pending {
+        if !body(this.cast()).is_started() {
             return kill_greenlet(this, args.positional);
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {

@@ -1,18 +1,18 @@
 //! A line of greenlets that wait for something to take: an item, a free place, a unit of a semaphore.
 //!
-//! Nothing is handed to who waits. It is *called* when there is something, goes on when its turn comes, and takes it then.
-//! Somebody else may have been faster; it then goes back to its old place. So what is there is never in the hands of a
-//! greenlet that is killed before it runs, and whoever leaves the line after a call only has to see to it that the next one
-//! is called.
+//! Nothing is handed to who waits. It is *called* when there is something, goes on when its turn comes, and takes it
+//! then. Somebody else may have been faster; it then goes back to its old place. So what is there is never in the hands
+//! of a greenlet that is killed before it runs, and whoever leaves the line after a call only has to see to it that the
+//! next one is called.
 //!
 //! The owner keeps this: as many are called as there are things to take, or else all.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use super::park::{Outcome, Ticket};
-use crate::ffi::Owned;
+use super::ticket::{Outcome, Ticket};
 use crate::greenlet::body;
+use crate::py::Owned;
 
 /// The line. Each greenlet in it may bring something, of type `T`.
 pub struct Line<T = ()>(RefCell<Places<T>>);

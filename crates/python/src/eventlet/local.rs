@@ -1,70 +1,17 @@
 //! `local`: an object whose attributes are different ones in each greenlet.
 //!
-//! It has a dict for each greenlet that used it, and becomes an ordinary object with the running greenlet's dict at each
-//! access. A greenlet that goes takes its dicts along: it knows, weakly, who has one for it.
+//! It has a dict for each greenlet that used it, and becomes an ordinary object with the running greenlet's dict at
+//! each access. A greenlet that goes takes its dicts along: it knows, weakly, who has one for it.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use super::green_thread::here;
-use crate::class::{self, Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Owned, PyMethodDef, PyObject, Raised, Result, Slot};
+use crate::greenlet::here;
+use crate::greenlet::locals::Dicts;
 use crate::greenlet::{PyGreenlet, body};
-
-/// The dicts of a local.
-struct Dicts {
-    all: RefCell<HashMap<*mut PyGreenlet, Owned>>,
-    /// Whose dict the object has now. It keeps the dict of one that is gone until somebody uses it, as eventlet's does.
-    present: Cell<*mut PyGreenlet>,
-}
-
-/// What a greenlet knows of its locals.
-pub struct Locals {
-    users: RefCell<Vec<Weak<Dicts>>>,
-    /// How many to have before looking for those that are gone.
-    sweep_at: Cell<usize>,
-}
-
-impl Locals {
-    /// None yet.
-    pub fn new() -> Locals {
-        Locals { users: RefCell::new(Vec::new()), sweep_at: Cell::new(32) }
-    }
-
-    fn add(&self, dicts: &Rc<Dicts>) {
-        let mut users = self.users.borrow_mut();
-        if users.len() >= self.sweep_at.get() {
-            users.retain(|user| user.strong_count() > 0);
-            self.sweep_at.set(users.len() * 2 + 32);
-        }
-        users.push(Rc::downgrade(dicts));
-    }
-
-    /// The greenlet goes, and its values with it.
-    #[inline]
-    pub fn forget(&self, greenlet: *mut PyGreenlet) {
-        if self.users.borrow().is_empty() {
-            return;
-        }
-        for dicts in self.users.take().iter().filter_map(Weak::upgrade) {
-            dicts.forget(greenlet);
-        }
-    }
-}
-
-impl Dicts {
-    fn forget(&self, greenlet: *mut PyGreenlet) {
-        if self.present.get() == greenlet {
-            self.present.set(ptr::null_mut());
-        }
-        // Values run code when they go: that is after the map is free again.
-        let dict = self.all.borrow_mut().remove(&greenlet);
-        drop(dict);
-    }
-}
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
 
 /// The state of a local.
 pub struct Local {
@@ -86,8 +33,7 @@ An object whose attributes are different ones in each green thread. A subclass's
     }
 
     fn new() -> Local {
-        let dicts = Dicts { all: RefCell::default(), present: Cell::new(ptr::null_mut()) };
-        Local { dicts: Rc::new(dicts), args: Slot::empty(), kwargs: Slot::empty() }
+        Local { dicts: Rc::new(Dicts::new()), args: Slot::empty(), kwargs: Slot::empty() }
     }
 
     fn made(this: This<'_, Local>, args: Args<'_>) -> Result<()> {
@@ -97,10 +43,10 @@ An object whose attributes are different ones in each green thread. A subclass's
             let inherited = address(ffi::PyBaseObject_Type.tp_init);
             let plain = address((*ffi::Py_TYPE(this.as_ptr())).tp_init) == inherited;
             if plain && (!args.positional.is_empty() || args.has_keywords()) {
-                return ffi::error(ffi::PyExc_TypeError, "Initialization arguments are not supported");
+                return py::error(ffi::PyExc_TypeError, "Initialization arguments are not supported");
             }
             // In this greenlet `__init__` is about to be called as for any object.
-            add_dict(this, here()?.current())?;
+            add_dict(this, here(assumed())?.current())?;
             if !plain {
                 let (args, kwargs) = args.rest(0)?;
                 this.args.set(Some(args));
@@ -133,9 +79,9 @@ unsafe fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<(
     // SAFETY: the caller's word.
     unsafe {
         let dict = Owned::new(ffi::PyDict_New())?;
-        this.dicts.all.borrow_mut().insert(greenlet, dict.clone());
+        this.dicts.all.borrow_mut().insert(greenlet.cast(), dict.clone());
         body(greenlet).locals.add(&this.dicts);
-        this.dicts.present.set(greenlet);
+        this.dicts.present.set(greenlet.cast());
         drop(this.replace_attributes(Some(dict)));
     }
     Ok(())
@@ -144,19 +90,18 @@ unsafe fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<(
 /// Makes it the running greenlet's.
 #[inline]
 fn enter(this: This<'_, Local>) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    let greenlet = unsafe { here()?.current() };
+    let greenlet = here(this.gil())?.current();
     // Letting go of the former dict may run code, in which others use the local.
-    while this.dicts.present.get() != greenlet {
+    while this.dicts.present.get() != greenlet.cast() {
         change(this, greenlet)?;
     }
     Ok(())
 }
 
 fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
-    let dict = this.dicts.all.borrow().get(&greenlet).cloned();
+    let dict = this.dicts.all.borrow().get(&greenlet.cast()).cloned();
     if let Some(dict) = dict {
-        this.dicts.present.set(greenlet);
+        this.dicts.present.set(greenlet.cast());
         drop(this.replace_attributes(Some(dict)));
         return Ok(());
     }
@@ -168,8 +113,8 @@ fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
             .and_then(|init| Owned::new(ffi::PyObject_Call(init.as_ptr(), args.as_ptr(), this.kwargs.get())));
         if initialized.is_err() {
             // It is tried again at the next access.
-            let pending = ffi::Pending::take();
-            this.dicts.forget(greenlet);
+            let pending = Pending::take(assumed());
+            this.dicts.forget(greenlet.cast());
             pending.put_back();
         }
         initialized.map(drop)
@@ -185,10 +130,10 @@ pub fn class() -> Class<Local> {
 
 /// The functions of the module.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![class::function(
+    vec![py::function(
         c"get_ident",
         // SAFETY: called by the interpreter.
-        |_| unsafe { Owned::new(ffi::PyLong_FromVoidPtr(here()?.current().cast())) },
+        |_| unsafe { Owned::new(ffi::PyLong_FromVoidPtr(here(assumed())?.current().cast())) },
         c"get_ident() -> int\n\nThe id() of the current greenlet.",
     )]
 }

@@ -1,8 +1,8 @@
 //! `LightQueue`, `Queue`, `PriorityQueue` and `LifoQueue`.
 //!
 //! The items are in an ordinary deque or list, the attribute `queue`. Who waits for an item or for room stands in a
-//! [`Line`]; one that brings an item waits with it, so that a getter may take it from there, which is how a queue without
-//! any room is a channel.
+//! [`Line`]; one that brings an item waits with it, so that a getter may take it from there, which is how a queue
+//! without any room is a channel.
 //!
 //! A subclass that overrides `_init`, `_put`, `_get` or `qsize` is asked through these methods.
 
@@ -10,16 +10,17 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
-use super::green_thread::here;
-use super::hub::squelch;
-use super::hub_object;
+use super::hub_ref::{HubRef, hub_object, squelch};
 use super::line::{Line, Place, Stood};
-use super::park::{self, Outcome, Ticket, park_until};
+use super::park::{self, park_until};
 use super::semaphore::to_number;
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::greenlet::body;
-use crate::thread::{Thread, is_here};
+use super::ticket::{Outcome, Ticket};
+use crate::greenlet::here;
+use crate::greenlet::{Thread, body, is_here};
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
+};
 
 /// In which order items come out.
 struct Order {
@@ -131,12 +132,12 @@ impl Queue {
     /// The container. Before `__init__` there is none.
     fn items(&self) -> Result<Owned> {
         // SAFETY: called with the interpreter's lock.
-        self.items.object().map_or_else(|| unsafe { ffi::error(ffi::PyExc_AttributeError, "queue") }, Ok)
+        self.items.object().map_or_else(|| unsafe { py::error(ffi::PyExc_AttributeError, "queue") }, Ok)
     }
 
     fn init_container(&self) -> Result<()> {
         // SAFETY: called with the interpreter's lock.
-        let items = unsafe { ffi::call(self.order.get().container.object(), [])? };
+        let items = unsafe { py::call(self.order.get().container.object(), [])? };
         self.items.set(Some(items));
         Ok(())
     }
@@ -149,9 +150,9 @@ impl Queue {
             match order.names {
                 Some([put, _]) if ffi::Py_TYPE(items.as_ptr()).cast() != order.container.object() => {
                     let put = Owned::new(ffi::PyObject_GetAttrString(items.as_ptr(), put.as_ptr()))?;
-                    ffi::call(put.as_ptr(), [item])?;
+                    py::call(put.as_ptr(), [item])?;
                 }
-                _ => drop(ffi::call(order.put.object(), [items.as_ptr(), item])?),
+                _ => drop(py::call(order.put.object(), [items.as_ptr(), item])?),
             }
         }
         self.count_task();
@@ -166,9 +167,9 @@ impl Queue {
             match order.names {
                 Some([_, get]) if ffi::Py_TYPE(items.as_ptr()).cast() != order.container.object() => {
                     let get = Owned::new(ffi::PyObject_GetAttrString(items.as_ptr(), get.as_ptr()))?;
-                    ffi::call(get.as_ptr(), [])
+                    py::call(get.as_ptr(), [])
                 }
-                _ => ffi::call(order.get.object(), [items.as_ptr()]),
+                _ => py::call(order.get.object(), [items.as_ptr()]),
             }
         }
     }
@@ -202,7 +203,7 @@ impl Container for This<'_, Queue> {
             return self.count_items();
         }
         // SAFETY: a live object.
-        unsafe { ffi::integer(ffi::call_method(self.as_ptr(), QSIZE.object(), [])?.as_ptr()) }
+        unsafe { py::integer(py::call_method(self.as_ptr(), QSIZE.object(), [])?.as_ptr()) }
     }
 
     #[inline]
@@ -211,7 +212,7 @@ impl Container for This<'_, Queue> {
             return self.add(item);
         }
         // SAFETY: live objects.
-        unsafe { ffi::call_method(self.as_ptr(), PUT.object(), [item]).map(drop) }
+        unsafe { py::call_method(self.as_ptr(), PUT.object(), [item]).map(drop) }
     }
 
     #[inline]
@@ -220,7 +221,7 @@ impl Container for This<'_, Queue> {
             return self.remove();
         }
         // SAFETY: a live object.
-        unsafe { ffi::call_method(self.as_ptr(), GET.object(), []) }
+        unsafe { py::call_method(self.as_ptr(), GET.object(), []) }
     }
 }
 
@@ -256,7 +257,7 @@ fn settle(this: This<'_, Queue>) -> Result<()> {
 fn settle_after_exception(this: This<'_, Queue>) {
     // SAFETY: called with the interpreter's lock.
     unsafe {
-        let pending = ffi::Pending::take();
+        let pending = Pending::take(assumed());
         if settle(this).is_err() {
             ffi::PyErr_WriteUnraisable(this.as_ptr());
         }
@@ -293,14 +294,7 @@ fn pass(this: This<'_, Queue>, place: &Place<Offer>) -> Result<Owned> {
 /// Whether the hub's own greenlet runs, which cannot wait.
 fn in_loop(thread: &Thread) -> Result<bool> {
     // SAFETY: called with the interpreter's lock.
-    unsafe {
-        let object = hub_object(thread)?;
-        if let Some(hub) = thread.hub.plain() {
-            return Ok(hub.greenlet() == thread.current());
-        }
-        let greenlet = Owned::new(ffi::PyObject_GetAttrString(object, c"greenlet".as_ptr()))?;
-        Ok(greenlet.as_ptr() == thread.current().cast())
-    }
+    unsafe { HubRef::of(thread)?.is_loop(thread) }
 }
 
 /// Lets a waiting greenlet go on: at once if it is of this thread, whose hub's greenlet runs.
@@ -333,8 +327,7 @@ fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mut Py
         this.store(item)?;
         return settle(this);
     }
-    // SAFETY: called by the interpreter.
-    let thread = unsafe { here()? };
+    let thread = here(this.gil())?;
     if !block && in_loop(thread)? {
         return put_from_loop(this, thread, item);
     }
@@ -402,8 +395,7 @@ fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result<Own
         settle(this)?;
         return Ok(item);
     }
-    // SAFETY: called by the interpreter.
-    let thread = unsafe { here()? };
+    let thread = here(this.gil())?;
     if !block {
         return if in_loop(thread)? { get_from_loop(this, thread) } else { refuse(&EMPTY) };
     }
@@ -464,7 +456,7 @@ fn get_slowly(this: This<'_, Queue>, thread: &Thread, timeout: *mut PyObject) ->
 /// The arguments `block` and `timeout`.
 fn whether_to_block(block: *mut PyObject) -> Result<bool> {
     // SAFETY: a live object or null.
-    if block.is_null() { Ok(true) } else { unsafe { ffi::truth(block) } }
+    if block.is_null() { Ok(true) } else { unsafe { py::truth(block) } }
 }
 
 /// A limit: none for None. A fraction counts as room for one more.
@@ -475,10 +467,10 @@ fn to_limit(value: *mut PyObject) -> Result<Option<i64>> {
             return Ok(None);
         }
         if ffi::PyFloat_Check(value) != 0 {
-            let limit = ffi::float(value)?.ceil();
+            let limit = py::float(value)?.ceil();
             return Ok((limit < i64::MAX as f64).then_some(limit as i64));
         }
-        ffi::integer(value).map(Some)
+        py::integer(value).map(Some)
     }
 }
 
@@ -501,7 +493,7 @@ fn init(this: This<'_, Queue>, args: Args<'_>) -> Result<()> {
         this.overrides.set(overrides);
         if overrides.init {
             let maxsize = if maxsize.is_null() { ffi::Py_None() } else { maxsize };
-            ffi::call_method(this.as_ptr(), INIT.object(), [maxsize])?;
+            py::call_method(this.as_ptr(), INIT.object(), [maxsize])?;
             return Ok(());
         }
         this.init_container()
@@ -556,7 +548,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item, block, timeout] = args.parse("put", ["item", "block", "timeout"], 1)?;
                 put(this, item, whether_to_block(block)?, timeout)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             PUT_DOC,
         )
@@ -573,7 +565,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item] = args.parse("put_nowait", ["item"], 1)?;
                 put(this, item, false, ptr::null_mut())?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"put_nowait(item)\n\nThe same as put(item, block=False).",
         )
@@ -585,12 +577,12 @@ fn class() -> Class<Queue> {
         .method(c"qsize", |this, _| number(this.count_items()?), c"qsize() -> int\n\nHow many items there are.")
         .method(
             c"empty",
-            |this, _| Ok(Owned::bool(this.size()? == 0)),
+            |this, _| Ok(Owned::bool(assumed(), this.size()? == 0)),
             c"empty() -> bool\n\nWhether there are no items.",
         )
         .method(
             c"full",
-            |this, _| Ok(Owned::bool(room(this, this.size()?) <= 0)),
+            |this, _| Ok(Owned::bool(assumed(), room(this, this.size()?) <= 0)),
             c"full() -> bool\n\nWhether there is no room for an item.",
         )
         .method(
@@ -598,7 +590,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [size] = args.parse("resize", ["size"], 1)?;
                 set_limit(this, size)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"resize(size)\n\nSets how many items it may hold, None for no limit. Who waits for room goes on.",
         )
@@ -612,7 +604,7 @@ fn class() -> Class<Queue> {
             c"_init",
             |this, _| {
                 this.init_container()?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_init(maxsize)\n\nMakes the container. May be overridden.",
         )
@@ -621,7 +613,7 @@ fn class() -> Class<Queue> {
             |this, args| {
                 let [item] = args.parse("_put", ["item"], 1)?;
                 this.add(item)?;
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_put(item)\n\nAdds an item to the container. May be overridden.",
         )
@@ -637,7 +629,7 @@ fn class() -> Class<Queue> {
         )
         .property(
             c"maxsize",
-            |this| this.limit.get().map_or_else(|| Ok(Owned::none()), number),
+            |this| this.limit.get().map_or_else(|| Ok(Owned::none(assumed())), number),
             |this, value| set_limit(this, value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)),
             c"How many items it may hold; None for no limit.",
         )
@@ -655,7 +647,7 @@ fn queue_class() -> Class<Queue> {
             c"_put_bookkeeping",
             |this, _| {
                 this.count_task();
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"_put_bookkeeping()\n\nCounts an item, for a _put() that does not call the one it overrides.",
         )
@@ -674,7 +666,7 @@ fn task_done(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
     let unfinished = this.unfinished.get() - 1;
     if unfinished < 0 {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_ValueError, "task_done() called too many times") };
+        return unsafe { py::error(ffi::PyExc_ValueError, "task_done() called too many times") };
     }
     this.unfinished.set(unfinished);
     if unfinished == 0 {
@@ -682,16 +674,16 @@ fn task_done(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
             place.wake(Outcome::none());
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn join(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
     if this.unfinished.get() <= 0 {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     }
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = here()?;
+        let thread = here(assumed())?;
         hub_object(thread)?;
         if this.unfinished.get() > 0 {
             let number = this.joining.join(Ticket::take(thread), ());
@@ -700,7 +692,7 @@ fn join(this: This<'_, Queue>, _: Args<'_>) -> Result<Owned> {
             woken?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// # Safety
@@ -709,7 +701,7 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; arguments as the format says.
     unsafe {
         let queue = This::<Queue>::of(this);
-        let limit = queue.limit.get().map_or_else(|| Ok(Owned::none()), number);
+        let limit = queue.limit.get().map_or_else(|| Ok(Owned::none(assumed())), number);
         let Ok(limit) = limit else { return ptr::null_mut() };
         let mut rest = String::new();
         for (what, count) in [
@@ -721,8 +713,8 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
                 rest.push_str(&format!(" {what}[{count}]"));
             }
         }
-        let Ok(rest) = ffi::string(&rest) else { return ptr::null_mut() };
-        let items = queue.items.object().unwrap_or_else(Owned::none);
+        let Ok(rest) = py::string(assumed(), &rest) else { return ptr::null_mut() };
+        let items = queue.items.object().unwrap_or_else(|| Owned::none(assumed()));
         ffi::PyUnicode_FromFormat(
             c"<%s at %p maxsize=%S queue=%R%U>".as_ptr(),
             (*ffi::Py_TYPE(this)).tp_name,

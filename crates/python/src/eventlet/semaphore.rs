@@ -1,19 +1,22 @@
 //! `Semaphore`, `BoundedSemaphore` and `Lock`.
 //!
-//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on the
-//! way: a garbage collection or a signal, which come only there, find the state whole.
+//! A lock stands under all of `threading` when that is patched, so no Python object is made and no Python code runs on
+//! the way: a garbage collection or a signal, which come only there, find the state whole.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 
 use ::hub::Time;
 
-use super::green_thread::here;
-use super::hub_object;
+use super::hub_ref::hub_object;
 use super::line::{Line, Stood};
-use super::park::{self, Ticket, park_until};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyObject, PyTypeObject, Raised, Result};
+use super::park::{self, park_until};
+use super::ticket::Ticket;
+use crate::greenlet::here;
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, assumed,
+};
 
 /// The state of a semaphore.
 pub struct Semaphore {
@@ -48,8 +51,7 @@ impl Semaphore {
     /// # Safety
     /// The interpreter's lock is held.
     pub unsafe fn make(value: i64) -> Result<Owned> {
-        // SAFETY: the caller's word.
-        unsafe { crate::class::make(Semaphore::with(value)) }
+        py::make(assumed(), Semaphore::with(value))
     }
 
     fn with(value: i64) -> Semaphore {
@@ -92,12 +94,10 @@ impl Semaphore {
     /// As [`settle`](Self::settle), with an exception pending.
     #[cold]
     fn settle_after_exception(&self) {
-        // SAFETY: the interpreter's lock is held; a hub written in Python may be called.
-        unsafe {
-            let pending = ffi::Pending::take();
-            self.settle();
-            pending.put_back();
-        }
+        // A hub written in Python may be called.
+        let pending = Pending::take(assumed());
+        self.settle();
+        pending.put_back();
     }
 
     /// Takes one without waiting, if that is possible.
@@ -125,7 +125,7 @@ impl Semaphore {
     fn acquire_slowly(&self, deadline: Option<Time>) -> Result<bool> {
         // SAFETY: called with the interpreter's lock.
         unsafe {
-            let thread = here()?;
+            let thread = here(assumed())?;
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
             let mut ticket = Ticket::take(thread);
@@ -156,29 +156,29 @@ impl Semaphore {
     fn acquire_with(&self, args: Args<'_>) -> Result<Owned> {
         if args.positional.is_empty() && !args.has_keywords() {
             self.acquire()?;
-            return Ok(Owned::bool(true));
+            return Ok(Owned::bool(assumed(), true));
         }
         let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
         // SAFETY: called by the interpreter.
         unsafe {
-            let blocking = blocking.is_null() || ffi::truth(blocking)?;
+            let blocking = blocking.is_null() || py::truth(blocking)?;
             let none = timeout.is_null() || timeout == ffi::Py_None();
-            let seconds = if none { -1.0 } else { ffi::float(timeout)? };
+            let seconds = if none { -1.0 } else { py::float(timeout)? };
             if seconds < 0.0 && seconds != -1.0 {
-                return ffi::error(ffi::PyExc_ValueError, "a timeout must not be negative");
+                return py::error(ffi::PyExc_ValueError, "a timeout must not be negative");
             }
             let timed = seconds != -1.0;
             if !blocking && timed {
-                return ffi::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
+                return py::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
             }
             if !blocking {
-                return Ok(Owned::bool(self.try_acquire()));
+                return Ok(Owned::bool(assumed(), self.try_acquire()));
             }
             if !timed {
                 self.acquire()?;
-                return Ok(Owned::bool(true));
+                return Ok(Owned::bool(assumed(), true));
             }
-            Ok(Owned::bool(self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
+            Ok(Owned::bool(assumed(), self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
         }
     }
 }
@@ -194,18 +194,18 @@ pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
         let number = if ffi::PyLong_Check(object) != 0 {
             Owned::borrow(object)
         } else {
-            match ffi::call(integer, [object]) {
+            match py::call(integer, [object]) {
                 Ok(number) => number,
                 Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_ValueError) != 0 => {
                     ffi::PyErr_Clear();
-                    return ffi::error(ffi::PyExc_TypeError, &format!("{function}() needs a number"));
+                    return py::error(ffi::PyExc_TypeError, &format!("{function}() needs a number"));
                 }
                 Err(Raised) => return Err(Raised),
             }
         };
-        let number = ffi::integer(number.as_ptr())?;
+        let number = py::integer(number.as_ptr())?;
         if number < 0 {
-            return ffi::error(
+            return py::error(
                 ffi::PyExc_ValueError,
                 &format!("{function}() needs a number of zero or more, not {number}"),
             );
@@ -225,25 +225,25 @@ fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
 
 fn release(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() >= this.original.get() {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
+        return unsafe { py::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
     }
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() > 0 {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
+        return unsafe { py::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
     }
     this.release();
-    Ok(Owned::bool(true))
+    Ok(Owned::bool(assumed(), true))
 }
 
 static ACQUIRE: GlobalObject = GlobalObject::null();
@@ -261,9 +261,9 @@ fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         this.acquire()?;
     } else {
         // SAFETY: called by the interpreter.
-        unsafe { ffi::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
+        unsafe { py::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
@@ -275,10 +275,10 @@ fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
         } else if kind == SEMAPHORE.kind() {
             this.release();
         } else {
-            ffi::call_method(this.as_ptr(), RELEASE.object(), [])?;
+            py::call_method(this.as_ptr(), RELEASE.object(), [])?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn number(value: i64) -> Result<Owned> {
@@ -291,8 +291,8 @@ pub fn to_number(value: Option<Owned>) -> Result<i64> {
     // SAFETY: setters are called with the interpreter's lock.
     unsafe {
         match value {
-            Some(value) => ffi::integer(value.as_ptr()),
-            None => ffi::error(ffi::PyExc_AttributeError, "this attribute cannot be deleted"),
+            Some(value) => py::integer(value.as_ptr()),
+            None => py::error(ffi::PyExc_AttributeError, "this attribute cannot be deleted"),
         }
     }
 }
@@ -314,10 +314,10 @@ fn class() -> Class<Semaphore> {
         )
         .method(
             c"locked",
-            |this, _| Ok(Owned::bool(this.counter.get() <= 0)),
+            |this, _| Ok(Owned::bool(assumed(), this.counter.get() <= 0)),
             c"locked() -> bool\n\nWhether there is nothing to acquire.",
         )
-        .method(c"bounded", |_, _| Ok(Owned::bool(false)), c"bounded() -> bool\n\nFalse: release() never waits.")
+        .method(c"bounded", |_, _| Ok(Owned::bool(assumed(), false)), c"bounded() -> bool\n\nFalse: release() never waits.")
         .method(c"__enter__", enter, c"Acquires it. Returns None.")
         .method(c"__exit__", exit, c"Releases it.")
         .property(
@@ -376,7 +376,7 @@ fn lock_class() -> Class<Semaphore> {
         |this, _| {
             drop(this.line.take_all());
             this.counter.set(1);
-            Ok(Owned::none())
+            Ok(Owned::none(assumed()))
         },
         c"_at_fork_reinit()\n\nUnlocks it, and forgets who waits.",
     )

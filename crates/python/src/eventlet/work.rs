@@ -1,12 +1,15 @@
 //! What the hub has to do: pieces of ready work, and what timers and file descriptors wait with.
 
 use std::os::fd::RawFd;
+use std::ptr;
 
 use ::hub::Direction;
 
-use super::park::{Outcome, Ticket};
-use crate::ffi::Owned;
+use super::ticket::{Outcome, Ticket};
+use crate::greenlet::switch::{self, Handover};
 use crate::greenlet::{PyGreenlet, State, body};
+use crate::py::ffi::PyObject;
+use crate::py::{Owned, assumed};
 
 /// One piece of work.
 pub enum Work {
@@ -43,5 +46,17 @@ impl Work {
             },
             Work::Timer(_) | Work::Listener(..) => false,
         }
+    }
+}
+
+/// Switches to a greenlet that begins.
+///
+/// # Safety
+/// Live objects; the interpreter's lock is held, in the thread whose record exists.
+pub unsafe fn begin(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> *mut PyObject {
+    let kwargs = kwargs.map_or(ptr::null_mut(), Owned::into_raw);
+    // SAFETY: the references are handed over.
+    unsafe {
+        switch::switch_owned(assumed(), greenlet.into_raw().cast(), Handover::Call { args: args.into_raw(), kwargs })
     }
 }

@@ -5,8 +5,8 @@ use std::ptr;
 use ::http::{Chunks, Step, websocket};
 
 use super::objects::{arguments, bytes, content, int, number_of, own, size, size_of, tuple, unsigned, value_error};
-use crate::class::Args;
-use crate::ffi::{self, Owned, Py_ssize_t, PyObject, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{Args, Owned, Result, assumed};
 
 /// `http_chunks(buffer, state, limit)`
 pub fn chunks(args: Args<'_>) -> Result<Owned> {
@@ -28,11 +28,11 @@ pub fn chunks(args: Args<'_>) -> Result<Owned> {
 pub fn frame(args: Args<'_>) -> Result<Owned> {
     let [buffer] = arguments(args)?;
     let Some(frame) = websocket::frame(content(buffer)?) else {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     };
     let mask = match frame.mask {
         Some(mask) => bytes(&mask)?,
-        None => Owned::none(),
+        None => Owned::none(assumed()),
     };
     tuple([int(frame.first.into())?, mask, unsigned(frame.payload)?, size(frame.length)?])
 }

@@ -1,5 +1,6 @@
-//! What `eventlet.wsgi` and `eventlet.websocket` do once for each request and frame: heads become environs, chunks become
-//! data, response headers become bytes, frames are read and masked. The rules are `crates/http`'s; here bytes and objects meet.
+//! What `eventlet.wsgi` and `eventlet.websocket` do once for each request and frame: heads become environs, chunks
+//! become data, response headers become bytes, frames are read and masked. The rules are `crates/http`'s; here bytes
+//! and objects meet.
 //!
 //! - [`request`]: heads and environs.
 //! - [`response`]: the object behind `start_response`.
@@ -15,8 +16,8 @@ mod response;
 
 use std::ffi::c_char;
 
-use crate::class::function;
-use crate::ffi::{self, Global, PyMethodDef, PyObject};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{Global, function};
 
 static FUNCTIONS: Global<[PyMethodDef; 9]> = Global::new([const { PyMethodDef::zeroed() }; 9]);
 

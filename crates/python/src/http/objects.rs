@@ -2,9 +2,8 @@
 
 use std::ptr;
 
-use crate::class::Args;
-pub use crate::class::type_error;
-use crate::ffi::{self, Owned, Py_ssize_t, PyObject, Raised, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{self, Args, Owned, Raised, Result, assumed, type_error};
 
 /// Takes over what a call of the interpreter returned.
 pub fn own(object: *mut PyObject) -> Result<Owned> {
@@ -64,14 +63,14 @@ pub fn tuple<const N: usize>(items: [Owned; N]) -> Result<Owned> {
 #[cold]
 pub fn value_error<T>(message: &str) -> Result<T> {
     // SAFETY: see the top of this file.
-    unsafe { ffi::error(ffi::PyExc_ValueError, message) }
+    unsafe { py::error(ffi::PyExc_ValueError, message) }
 }
 
 /// The arguments of a call that takes exactly `N`, none by name.
 pub fn arguments<const N: usize>(args: Args<'_>) -> Result<[*mut PyObject; N]> {
     match args.positional.try_into() {
         Ok(arguments) if !args.has_keywords() => Ok(arguments),
-        _ => type_error(&format!("{N} arguments are needed, and none by name")),
+        _ => type_error(assumed(), &format!("{N} arguments are needed, and none by name")),
     }
 }
 
@@ -80,7 +79,7 @@ pub fn content<'a>(object: *mut PyObject) -> Result<&'a [u8]> {
     // SAFETY: checked to be bytes, which do not change.
     unsafe {
         if ffi::PyBytes_Check(object) == 0 {
-            return type_error("bytes are needed");
+            return type_error(assumed(), "bytes are needed");
         }
         let (data, size) = (ffi::PyBytes_AS_STRING(object), ffi::PyBytes_Size(object));
         Ok(std::slice::from_raw_parts(data.cast(), size as usize))
@@ -112,7 +111,7 @@ pub fn latin1_octets<'a>(text: *mut PyObject) -> Option<&'a [u8]> {
 /// The number in an object that is one.
 pub fn number_of(object: *mut PyObject) -> Result<i64> {
     // SAFETY: a live object.
-    unsafe { ffi::integer(object) }
+    unsafe { py::integer(object) }
 }
 
 /// The number in an object that is one, and not negative.
@@ -123,7 +122,7 @@ pub fn size_of(object: *mut PyObject) -> Result<usize> {
 /// Whether an object counts as true.
 pub fn truth(object: *mut PyObject) -> Result<bool> {
     // SAFETY: a live object.
-    unsafe { ffi::truth(object) }
+    unsafe { py::truth(object) }
 }
 
 /// Puts an item into a dict.
@@ -150,7 +149,7 @@ pub fn for_each_pair(
             let items = ffi::PySequence_Fast_ITEMS(pair.as_ptr());
             let (name, value) = (borrow(*items), borrow(*items.offset(1)));
             if !is_str(name.as_ptr()) {
-                return type_error("a header's name must be a string");
+                return type_error(assumed(), "a header's name must be a string");
             }
             let value = if is_str(value.as_ptr()) { value } else { own(ffi::PyObject_Str(value.as_ptr()))? };
             then(name.as_ptr(), value.as_ptr())?;

@@ -6,10 +6,10 @@ use ::http::{Body, Framing, Head, Limits, Refusal};
 
 use super::objects::{
     arguments, borrow, content, for_each_pair, int, latin1, latin1_octets, own, put, size, size_of, truth, tuple,
-    type_error, unsigned,
+    unsigned,
 };
-use crate::class::Args;
-use crate::ffi::{self, Global, GlobalObject, Owned, Py_ssize_t, PyObject, Raised, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{Args, Global, GlobalObject, Owned, Raised, Result, assumed, type_error};
 
 /// The client speaks HTTP/1.1.
 pub const VERSION_1_1: i64 = 1;
@@ -62,7 +62,7 @@ fn limits(object: *mut PyObject) -> Result<Limits> {
     let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
     // SAFETY: a live object.
     if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 5 } {
-        return type_error("limits are a tuple of five");
+        return type_error(assumed(), "limits are a tuple of five");
     }
     Ok(Limits {
         request_line: size_of(item(0))?,
@@ -113,8 +113,8 @@ static CACHE: Global<[Name; NAMES]> =
 /// The objects for a header's name: the name as it came, its key, and where it belongs.
 fn name_objects(name: &str) -> Result<(Owned, Owned, Place)> {
     let hash = name.bytes().fold(name.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    // SAFETY: the interpreter's lock is held, and nothing below runs Python code while the slot is borrowed: strings are
-    // made and let go.
+    // SAFETY: the interpreter's lock is held, and nothing below runs Python code while the slot is borrowed: strings
+    // are made and let go.
     let slot = unsafe { &mut (*CACHE.get())[hash % NAMES] };
     if !slot.raw.is_null() && latin1_octets(slot.raw) == Some(name.as_bytes()) {
         return Ok((borrow(slot.raw), borrow(slot.key), slot.place));
@@ -278,7 +278,7 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
     // SAFETY: reads the types, and of a tuple its items, which it keeps.
     let connection = unsafe {
         if ffi::PyDict_Check(base) == 0 || ffi::PyTuple_Check(connection) == 0 || ffi::PyTuple_Size(connection) != 5 {
-            return type_error("an environ is made of a dict and a tuple of five");
+            return type_error(assumed(), "an environ is made of a dict and a tuple of five");
         }
         [0, 1, 2, 3, 4].map(|place| ffi::PyTuple_GET_ITEM(connection, place))
     };
@@ -293,7 +293,7 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
     });
     match read {
         Ok(Some(request)) => request,
-        Ok(None) => Ok(Owned::none()),
+        Ok(None) => Ok(Owned::none(assumed())),
         Err(refusal) => refuse(refusal),
     }
 }
@@ -319,7 +319,7 @@ pub fn head(args: Args<'_>) -> Result<Owned> {
     });
     match read {
         Ok(Some(head)) => head,
-        Ok(None) => Ok(Owned::none()),
+        Ok(None) => Ok(Owned::none(assumed())),
         Err(refusal) => refuse(refusal),
     }
 }
@@ -339,9 +339,9 @@ pub fn framing(args: Args<'_>) -> Result<Owned> {
     let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     match Framing::of(fields, minor, tolerant) {
         Ok(framing) => tuple([
-            if framing.body == Body::None { Owned::none() } else { length_object(&framing)? },
-            Owned::bool(framing.body == Body::Chunked),
-            Owned::bool(framing.close),
+            if framing.body == Body::None { Owned::none(assumed()) } else { length_object(&framing)? },
+            Owned::bool(assumed(), framing.body == Body::Chunked),
+            Owned::bool(assumed(), framing.close),
         ]),
         Err(refusal) => refuse(refusal),
     }

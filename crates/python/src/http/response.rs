@@ -6,11 +6,12 @@ use std::ffi::CStr;
 use ::http::response::{self, Ending};
 
 use super::objects::{
-    arguments, borrow, bytes, content, for_each_pair, int, is_str, latin1_octets, number_of, own, truth, type_error,
-    value_error,
+    arguments, borrow, bytes, content, for_each_pair, int, is_str, latin1_octets, number_of, own, truth, value_error,
 };
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, GlobalObject, Owned, PyObject, Raised, Result, Slot};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{
+    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed, type_error,
+};
 
 /// The response has a Date.
 pub const HAS_DATE: i64 = 1;
@@ -89,7 +90,7 @@ impl Payload for Response {
     fn made(this: This<'_, Response>, args: Args<'_>) -> Result<()> {
         let [handler, input, protocol, method, capitalize] = arguments(args)?;
         if !is_str(protocol) || !is_str(method) {
-            return type_error("protocol and method must be strings");
+            return type_error(assumed(), "protocol and method must be strings");
         }
         this.handler.set(Some(borrow(handler)));
         this.input.set(Some(borrow(input)));
@@ -115,10 +116,10 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let [status, headers, exc_info] = args.parse("start_response", ["status", "response_headers", "exc_info"], 2)?;
     if !exc_info.is_null() && truth(exc_info)? && this.sent.get() {
         // SAFETY: live objects.
-        return unsafe { ffi::call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info]) };
+        return unsafe { py::call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info]) };
     }
     if !is_str(status) {
-        return type_error("the status must be a string");
+        return type_error(assumed(), "the status must be a string");
     }
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(if this.version_1_0.get() { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
@@ -172,11 +173,11 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
         && !matches!(code, 204 | 304)
         && flags & SAYS_CLOSE == 0;
     let Some((pieces, length)) = (if ordinary { pieces(result) } else { None }) else {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     };
     let length_now = i64::try_from(length).unwrap_or(i64::MAX);
     if flags & HAS_LENGTH != 0 && this.declared.get() != length_now {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     }
     let ending = if flags & HAS_LENGTH != 0 { Ending::AsSaid } else { Ending::Length(length) };
     let lines = if flags & HAS_CONNECTION != 0 { b"" } else { content(lines)? };
@@ -250,10 +251,10 @@ fn class() -> Class<Response> {
         .getter(c"input", |this| Ok(borrow(this.input.get())), c"The request's body.")
         .getter(c"code", |this| int(this.code.get()), c"The status code.")
         .getter(c"flags", |this| int(this.flags.get()), c"What the headers have: HTTP_HAS_DATE and others.")
-        .getter(c"started", |this| Ok(Owned::bool(this.started.get())), c"Whether there is a head.")
+        .getter(c"started", |this| Ok(Owned::bool(assumed(), this.started.get())), c"Whether there is a head.")
         .property(
             c"sent",
-            |this| Ok(Owned::bool(this.sent.get())),
+            |this| Ok(Owned::bool(assumed(), this.sent.get())),
             |this, value| flag(&this.sent, value),
             c"Whether the head was sent.",
         )

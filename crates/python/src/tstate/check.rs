@@ -1,8 +1,8 @@
 //! The check at import: does this interpreter's thread state look as the layout says?
 //!
-//! The layout was compiled in; the interpreter is the one that loads the module, maybe another patch release than the one
-//! it was built against. Reading through a wrong layout would corrupt memory at the first switch, so a few fields are
-//! compared with what public functions say about them.
+//! The layout was compiled in; the interpreter is the one that loads the module, maybe another patch release than the
+//! one it was built against. Reading through a wrong layout would corrupt memory at the first switch, so a few fields
+//! are compared with what public functions say about them.
 
 use pyo3_ffi as ffi;
 

@@ -1,8 +1,8 @@
 //! The data stack: where CPython 3.11 and later keep Python frames.
 //!
 //! It is a list of chunks. CPython allocates the first one on the first call, 16 KiB by `mmap`, and frees a chunk when
-//! the frame at its very beginning is popped. A greenlet gets a root chunk made of memory right above its C stack, with the
-//! top one slot in, so that no frame ever sits at the beginning and CPython never frees it:
+//! the frame at its very beginning is popped. A greenlet gets a root chunk made of memory right above its C stack, with
+//! the top one slot in, so that no frame ever sits at the beginning and CPython never frees it:
 //!
 //! ```text
 //!            |  ...  C stack  | chunk header | (unused slot) | frame | frame |        |
@@ -15,7 +15,8 @@ use std::ptr;
 
 use pyo3_ffi as ffi;
 
-/// The size of a root chunk. With it, the C stack begins 2,560 bytes into the topmost page but two; see [`Chunk::root`].
+/// The size of a root chunk. With it, the C stack begins 2,560 bytes into the topmost page but two; see
+/// [`Chunk::root`].
 pub const ROOT_CHUNK_SIZE: usize = 8192 + 1536;
 
 /// CPython's `_PyStackChunk`.

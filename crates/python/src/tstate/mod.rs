@@ -6,8 +6,8 @@
 //!
 //! - `ThreadState`: the layout;
 //! - `LAYOUT`: the offsets that we use, compared with the interpreter's own headers by a test;
-//! - `Saved`: a greenlet's part of it, with `save` (the greenlet is left), `restore` (it goes on), `begin` (it starts, on
-//!   the stack it will run on) and `end` (it has run);
+//! - `Saved`: a greenlet's part of it, with `save` (the greenlet is left), `restore` (it goes on), `begin` (it starts,
+//!   on the stack it will run on) and `end` (it has run);
 //! - `Entry`: what must lie on the greenlet's own C stack as long as it runs;
 //! - `depth_limit`: for the check at import ([`mod@check`]).
 //!
@@ -69,4 +69,11 @@ pub unsafe fn frame_of(saved: &Saved) -> *mut ffi::PyObject {
         Saved::put_frame(state, running);
         frame.cast()
     }
+}
+
+/// How deep C code may recurse on a stack of `size` bytes: 600 levels a MiB, which held for every kind of recursion we
+/// know of. 3.14 looks at the stack pointer instead.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+fn c_budget(size: usize) -> std::ffi::c_int {
+    std::ffi::c_int::try_from(size * 600 / (1 << 20)).unwrap_or(std::ffi::c_int::MAX)
 }

@@ -168,8 +168,8 @@ impl Saved {
         }
     }
 
-    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context that
-    /// was chosen for it, and the depth of whoever started it.
+    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context
+    /// that was chosen for it, and the depth of whoever started it.
     ///
     /// # Safety
     /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end).
@@ -215,7 +215,7 @@ impl Saved {
         // SAFETY: the interpreter loop that ran the frame owned it and will not give it back; a generator owns its own.
         unsafe {
             if !frame.is_null() && (*frame).f_gen.is_null() {
-                crate::ffi::decref(frame);
+                crate::py::ffi::decref(frame);
             }
         }
     }

@@ -176,11 +176,12 @@ impl Saved {
         }
     }
 
-    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context that
-    /// was chosen for it, and the depth of whoever started it.
+    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context
+    /// that was chosen for it, and the depth of whoever started it.
     ///
     /// # Safety
-    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root chunk.
+    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root
+    /// chunk.
     pub unsafe fn begin(
         &mut self,
         state: *mut ThreadState,

@@ -9,8 +9,8 @@ use std::ptr;
 
 use pyo3_ffi::PyObject;
 
+use super::c_budget;
 use super::datastack::{Chunk, DataStack};
-use crate::stacks;
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
 #[allow(missing_docs)]
@@ -181,11 +181,12 @@ impl Saved {
         }
     }
 
-    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context that
-    /// was chosen for it, and the depth of whoever started it.
+    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context
+    /// that was chosen for it, and the depth of whoever started it.
     ///
     /// # Safety
-    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root chunk.
+    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root
+    /// chunk.
     pub unsafe fn begin(
         &mut self,
         state: *mut ThreadState,
@@ -201,7 +202,7 @@ impl Saved {
             (*state).recursion_remaining = (*state).recursion_limit;
             (*state).exc_state = NOT_HANDLING;
             (*state).exc_info = &raw mut (*state).exc_state;
-            (*state).c_recursion_remaining = stacks::c_budget(stack.len());
+            (*state).c_recursion_remaining = c_budget(stack.len());
             (*state).current_frame = ptr::null_mut();
             (*state).delete_later = ptr::null_mut();
             (*state).critical_section = 0;

@@ -1,8 +1,8 @@
 //! CPython 3.14.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with limits in the private part of the thread
-//! state, which have to be those of the stack that runs. That part moved within the released series, so it is found at
-//! import, by what is in it.
+//! There is no C recursion counter any more: C code compares the stack pointer with limits in the private part of the
+//! thread state, which have to be those of the stack that runs. That part moved within the released series, so it is
+//! found at import, by what is in it.
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
@@ -73,7 +73,8 @@ struct Frame {
 /// fields are set.
 const NO_FUNCTION: u8 = 3;
 
-/// How far above the end of the stack the hard limit is, and again how far above that the soft one; CPython's own numbers.
+/// How far above the end of the stack the hard limit is, and again how far above that the soft one; CPython's own
+/// numbers.
 const MARGIN: usize = 2048 * size_of::<usize>();
 
 /// Where the three limits lie behind the thread state's public part: top, soft limit, hard limit.
@@ -203,11 +204,12 @@ impl Saved {
         }
     }
 
-    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context that
-    /// was chosen for it, and the depth of whoever started it.
+    /// Sets up the thread state for a greenlet that begins: nothing on its stacks, nothing being handled, the context
+    /// that was chosen for it, and the depth of whoever started it.
     ///
     /// # Safety
-    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root chunk.
+    /// As [`restore`](Self::restore). `entry` stays valid until [`end`](Self::end), and `chunk` is memory for a root
+    /// chunk.
     pub unsafe fn begin(
         &mut self,
         state: *mut ThreadState,
@@ -300,15 +302,16 @@ impl Saved {
 }
 
 impl ThreadState {
-    /// Finds the stack limits, by the only three words in a row that enclose the stack pointer as they must. Returns whether
-    /// they are there.
+    /// Finds the stack limits, by the only three words in a row that enclose the stack pointer as they must. Returns
+    /// whether they are there.
     ///
     /// # Safety
     /// `state` is the running OS thread's, and its lock is held.
     pub unsafe fn find_private_part(state: *mut ThreadState) -> bool {
         let marker = 0u8;
         let here = (&raw const marker).addr();
-        // The rest of the public part, with 65 words for a debugger, comes in between; the private one is larger than this.
+        // The rest of the public part, with 65 words for a debugger, comes in between; the private one is larger than
+        // this.
         let words = state.cast::<usize>();
         let mut found = (size_of::<ThreadState>() / 8..size_of::<ThreadState>() / 8 + 120).filter(|index| {
             // SAFETY: within the private part.

@@ -1,49 +1,44 @@
 //! The hub: what is ready, what is due, and the loop that runs it.
 //!
-//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due then, in
-//! order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O. The loop runs
-//! in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and
-//! begins the next turn too if there is no I/O to look at in between.
+//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due
+//! then, in order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O.
+//! The loop runs in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands
+//! ([`Hub::next_switch`]), and begins the next turn too if there is no I/O to look at in between.
 //!
-//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in [`python`].
+//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in `hub_class`.
 //!
-//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides is
-//! called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time, `wait` when
-//! the loop begins and when an attribute is set.
+//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides
+//! is called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time,
+//! `wait` when the loop begins and when an attribute is set.
 
-mod python;
 mod run;
+pub mod timer;
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr;
 
 use ::hub::{Time, TimerKey, Timers};
 
-pub use python::{class, functions, note_closing, note_opened};
-
-use crate::class::{self, Args, Class, ClassCell, Payload, This, text};
-use crate::eventlet::io::Polling;
-use crate::eventlet::park;
-use crate::eventlet::work::Work;
-use crate::eventlet::{MAKE_HUB, hub_object};
-use crate::ffi::{self, GlobalObject, Owned, PyMethodDef, PyObject, Raised, Result, Slot};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::object;
-use crate::switch;
-use crate::thread::{Thread, current_thread};
+use super::clock::monotonic;
+use super::polling::Polling;
+use super::work::Work;
+use crate::greenlet::{self, PyGreenlet, State, body};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, ClassCell, Owned, Payload, Raised, Result, Slot, This, assumed};
 
 /// Methods of which an override means that everything must go through Python.
-const FAST: [&CStr; 7] =
+pub const FAST: [&CStr; 7] =
     [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
 
-/// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does not.
-const DEFAULT_SLEEP: f64 = 60.0;
+/// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does
+/// not.
+pub const DEFAULT_SLEEP: f64 = 60.0;
 
 /// Where the loop is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub enum Stage {
     /// Running what became ready through I/O.
     Io,
     /// Running what was ready and due when the turn began.
@@ -53,55 +48,56 @@ enum Stage {
 /// The state of a hub.
 pub struct Hub {
     /// The greenlet of the loop.
-    greenlet: Slot,
+    pub(super) greenlet: Slot,
     /// Work, with the time since when it is ready.
-    ready: RefCell<VecDeque<(Time, Work)>>,
+    pub(super) ready: RefCell<VecDeque<(Time, Work)>>,
     /// Work that I/O made ready; runs before the next turn.
-    io: RefCell<VecDeque<Work>>,
-    timers: RefCell<Timers<Work>>,
+    pub(super) io: RefCell<VecDeque<Work>>,
+    pub(super) timers: RefCell<Timers<Work>>,
     /// What the running turn may still take from `ready`.
-    batch: Cell<usize>,
+    pub(super) batch: Cell<usize>,
     /// When the running turn began, and which timers existed then.
-    now: Cell<Time>,
-    limit: Cell<u64>,
-    stage: Cell<Stage>,
+    pub(super) now: Cell<Time>,
+    pub(super) limit: Cell<u64>,
+    pub(super) stage: Cell<Stage>,
     /// Work that whoever parked found and could not do itself.
-    handed: RefCell<Option<Work>>,
+    pub(super) handed: RefCell<Option<Work>>,
     /// The loop has just switched away, and has no function of somebody else's on its stack.
-    at_rest: Cell<bool>,
-    running: Cell<bool>,
-    stopping: Cell<bool>,
+    pub(super) at_rest: Cell<bool>,
+    pub(super) running: Cell<bool>,
+    pub(super) stopping: Cell<bool>,
     /// Whether `wait` is the type's own. Looked up when the loop begins and when an attribute is set.
-    own_wait: Cell<bool>,
+    pub(super) own_wait: Cell<bool>,
     /// A Python function in place of the monotonic clock.
-    clock: Slot,
-    /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it keeps.
-    canceled: Cell<usize>,
+    pub(super) clock: Slot,
+    /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it
+    /// keeps.
+    pub(super) canceled: Cell<usize>,
     /// Those of them that were cancelled in the turn in which they were started: stock drops them at the turn's end.
-    canceled_young: Cell<usize>,
+    pub(super) canceled_young: Cell<usize>,
     /// Listeners were closed: `closed` has something in it.
-    has_closed: Cell<bool>,
-    debug_blocking: Cell<bool>,
+    pub(super) has_closed: Cell<bool>,
+    pub(super) debug_blocking: Cell<bool>,
     /// The loop waits without the interpreter's lock.
     pub asleep: Cell<bool>,
     /// The poller, of a hub that uses it.
-    polling: UnsafeCell<Option<Polling>>,
-    statistics: Statistics,
+    pub(super) polling: UnsafeCell<Option<Polling>>,
+    pub(super) statistics: Statistics,
 }
 
 /// What [`statistics`](Hub::statistics) tells.
 #[derive(Default)]
-struct Statistics {
-    switches: Cell<u64>,
-    timers: Cell<u64>,
-    polls: Cell<u64>,
+pub struct Statistics {
+    pub(super) switches: Cell<u64>,
+    pub(super) timers: Cell<u64>,
+    pub(super) polls: Cell<u64>,
     /// Nanoseconds that the last timer was late, and the most that one was.
-    lag: Cell<u64>,
-    longest_lag: Cell<u64>,
+    pub(super) lag: Cell<u64>,
+    pub(super) longest_lag: Cell<u64>,
     /// When the loop last came back from its look at I/O.
-    looked_at: Cell<Time>,
+    pub(super) looked_at: Cell<Time>,
     /// Nanoseconds from there to the next look, the most.
-    longest_block: Cell<u64>,
+    pub(super) longest_block: Cell<u64>,
 }
 
 static HUB: ClassCell = ClassCell::unbuilt();
@@ -152,24 +148,6 @@ impl Payload for Hub {
     }
 }
 
-/// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
-#[inline]
-pub fn monotonic() -> Time {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: an out parameter; this clock exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    Time::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
-}
-
-fn seconds(time: Time) -> f64 {
-    time.as_nanos() as f64 / 1e9
-}
-
-fn from_seconds(seconds: f64) -> Time {
-    // Saturates; NaN becomes zero.
-    Time::from_nanos((seconds * 1e9) as u64)
-}
-
 impl Hub {
     /// The state of a hub object that can be served without its Python methods.
     ///
@@ -216,10 +194,10 @@ impl Hub {
             let old = self.greenlet.object().ok_or(Raised)?;
             let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), c_name(c"_loop")?.as_ptr()))?;
             let parent = body(old.as_ptr().cast()).parent.get();
-            let new = Owned::new(object::construct(run.as_ptr(), parent.cast()))?;
+            let new = Owned::new(greenlet::construct(assumed(), run.as_ptr(), parent.cast()))?;
             ffi::PyObject_SetAttr(new.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr());
             // Children of the old one that end without switching to the hub before go on with the new one.
-            if object::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
+            if greenlet::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
                 return Err(Raised);
             }
             self.greenlet.set(Some(new));
@@ -301,7 +279,7 @@ impl Hub {
             && (self.stage.get() == Stage::Io || !waits())
     }
 
-    fn begin_turn(&self, now: Option<Time>) {
+    pub(super) fn begin_turn(&self, now: Option<Time>) {
         let timers = self.timers.borrow();
         if let Some(now) = now {
             self.now.set(now);
@@ -316,7 +294,7 @@ impl Hub {
 
     /// The next work of this turn.
     #[inline]
-    fn next(&self) -> Option<Work> {
+    pub(super) fn next(&self) -> Option<Work> {
         if self.stage.get() == Stage::Io {
             return self.io.borrow_mut().pop_front();
         }
@@ -336,16 +314,16 @@ impl Hub {
     }
 
     /// How many cancelled timers stock would still have.
-    fn count_canceled(&self) -> usize {
+    pub(super) fn count_canceled(&self) -> usize {
         self.canceled.get() + self.canceled_young.get()
     }
 
     /// Whether the timer was there when this turn began.
-    fn existed(&self, key: TimerKey) -> bool {
+    pub(super) fn existed(&self, key: TimerKey) -> bool {
         key.sequence() < self.limit.get()
     }
 
-    fn count_timer(&self, at: Time) {
+    pub(super) fn count_timer(&self, at: Time) {
         let (lag, told) = (self.now.get().since(at).as_nanos() as u64, &self.statistics);
         told.timers.set(told.timers.get() + 1);
         told.lag.set(lag);
@@ -393,7 +371,7 @@ impl Hub {
 ///
 /// # Safety
 /// A live instance; the interpreter's lock is held.
-unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
+pub unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
     // SAFETY: the caller's word; the looked-up method is compared only.
     unsafe {
         let found = || -> Result<bool> {
@@ -411,7 +389,8 @@ unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
     }
 }
 
-fn c_name(name: &CStr) -> Result<Owned> {
+/// A name as an interned string.
+pub fn c_name(name: &CStr) -> Result<Owned> {
     // SAFETY: the interpreter's lock is held by all callers.
     unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }
 }
@@ -420,73 +399,7 @@ fn c_name(name: &CStr) -> Result<Owned> {
 ///
 /// # Safety
 /// Live objects, with the interpreter's lock held.
-unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
+pub unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
     // SAFETY: the caller's word.
-    unsafe { ffi::call_method(hub, c_name(name)?.as_ptr(), args) }
-}
-
-/// Asks a hub of any class to call something after some seconds. Returns its timer.
-///
-/// # Safety
-/// Live objects, with the interpreter's lock held.
-pub unsafe fn schedule(hub: *mut PyObject, seconds: f64, callable: *mut PyObject) -> Result<Owned> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
-        call_hub(hub, c"schedule_call_global", [seconds.as_ptr(), callable])
-    }
-}
-
-/// Reports the pending exception as the hub does: printed, unless that is turned off.
-///
-/// # Safety
-/// An exception is pending; the interpreter's lock is held.
-#[cold]
-pub unsafe fn squelch(hub: *mut PyObject) {
-    // SAFETY: the caller's word.
-    unsafe {
-        let told = exception_info().and_then(|info| call_hub(hub, c"squelch_generic_exception", [info.as_ptr()]));
-        if told.is_err() {
-            ffi::PyErr_WriteUnraisable(hub);
-        }
-    }
-}
-
-/// The pending exception as `sys.exc_info` has it, taken out.
-///
-/// # Safety
-/// An exception is pending; the interpreter's lock is held.
-#[allow(deprecated)]
-pub unsafe fn exception_info() -> Result<Owned> {
-    // SAFETY: the caller's word; the references are taken over.
-    unsafe {
-        let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
-        ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
-        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
-        if traceback.is_null() {
-            traceback = Owned::none().into_raw();
-        } else {
-            ffi::PyException_SetTraceback(value, traceback);
-        }
-        let info = Owned::new(ffi::PyTuple_New(3))?;
-        for (index, item) in [kind, value, traceback].into_iter().enumerate() {
-            ffi::PyTuple_SET_ITEM(info.as_ptr(), index as _, item);
-        }
-        Ok(info)
-    }
-}
-
-/// Raises if the running greenlet is the loop's own, which cannot wait for itself.
-///
-/// # Safety
-/// A live hub of any class; the interpreter's lock is held.
-pub unsafe fn refuse_in_loop(thread: &Thread, hub: *mut PyObject) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let greenlet = Owned::new(ffi::PyObject_GetAttr(hub, c_name(c"greenlet")?.as_ptr()))?;
-        if greenlet.as_ptr() == thread.current().cast() {
-            return ffi::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop");
-        }
-    }
-    Ok(())
+    unsafe { py::call_method(hub, c_name(name)?.as_ptr(), args) }
 }

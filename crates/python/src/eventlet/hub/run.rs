@@ -1,24 +1,26 @@
 //! The loop: one turn after the other, in the hub's greenlet.
 
 use std::ffi::c_int;
+use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use ::hub::Time;
+use ::hub::{Direction, Time};
 
-use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, exception_info, from_seconds, is_own, monotonic};
-use crate::class::This;
-use crate::eventlet::timer::Timer;
-use crate::eventlet::work::Work;
-use crate::eventlet::{io, park};
-use crate::ffi::{self, Owned, Raised, Result};
+use super::timer::Timer;
+use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, is_own};
+use crate::eventlet::clock::{self, from_seconds, monotonic};
+use crate::eventlet::polling::checked;
+use crate::eventlet::work::{self, Work};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Owned, Pending, Raised, Result, This, assumed, exception_info};
 
 impl Hub {
     /// Runs the loop until it is stopped.
     ///
     /// # Safety
     /// `this` is the hub's object, in its thread; the interpreter's lock is held.
-    pub(super) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             this.statistics.looked_at.set(this.time()?);
@@ -40,7 +42,7 @@ impl Hub {
     }
 
     /// Forgets all that is ready or waits for its time.
-    pub(super) fn clear(&self) {
+    pub(in crate::eventlet) fn clear(&self) {
         self.canceled.set(0);
         let (ready, timers) = (self.ready.take(), self.timers.take());
         drop((ready, timers));
@@ -56,7 +58,7 @@ impl Hub {
         unsafe {
             while this.has_closed.get() {
                 match call_hub(object, c"_close_next", []) {
-                    Ok(more) => this.has_closed.set(ffi::truth(more.as_ptr())?),
+                    Ok(more) => this.has_closed.set(py::truth(more.as_ptr())?),
                     // Who was told has ended with this error.
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
@@ -75,7 +77,7 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn drain_watched(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             if !this.debug_blocking.get() {
@@ -91,7 +93,7 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn drain(this: This<'_, Hub>) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn drain(this: This<'_, Hub>) -> Result<()> {
         loop {
             let handed = this.handed.take();
             let Some(work) = handed.or_else(|| this.next()) else { return Ok(()) };
@@ -119,7 +121,7 @@ impl Hub {
                 Work::Start { greenlet, args, kwargs } => {
                     this.count_switch();
                     this.at_rest.set(true);
-                    park::start(greenlet, args, kwargs)
+                    work::begin(greenlet, args, kwargs)
                 }
                 Work::Timer(object) => {
                     let result = Timer::fire(object.as_ptr());
@@ -128,7 +130,7 @@ impl Hub {
                 }
                 Work::Listener(number, direction) => {
                     fd = Some(number);
-                    io::tell_listener(this.as_ptr(), number, direction).map_or(ptr::null_mut(), Owned::into_raw)
+                    tell_listener(this.as_ptr(), number, direction).map_or(ptr::null_mut(), Owned::into_raw)
                 }
             };
             this.at_rest.set(false);
@@ -148,20 +150,20 @@ impl Hub {
     unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take(assumed());
             let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
             pending.put_back();
             if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
                 return Err(Raised);
             }
-            let info = exception_info()?;
+            let info = exception_info(assumed())?;
             match fd {
                 Some(fd) => {
                     let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
                     call_hub(this.as_ptr(), c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
                 }
                 None => {
-                    let timer = timer.unwrap_or_else(Owned::none);
+                    let timer = timer.unwrap_or_else(|| Owned::none(assumed()));
                     call_hub(this.as_ptr(), c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
                 }
             }
@@ -170,13 +172,13 @@ impl Hub {
     }
 
     /// The time, by the hub's own clock.
-    pub(super) fn time(&self) -> Result<Time> {
+    pub(in crate::eventlet) fn time(&self) -> Result<Time> {
         let clock = self.clock.get();
         if clock.is_null() {
             return Ok(monotonic());
         }
         // SAFETY: kept by the slot; the interpreter's lock is held.
-        unsafe { Ok(from_seconds(ffi::float(ffi::call(clock, [])?.as_ptr())?)) }
+        unsafe { Ok(from_seconds(py::float(py::call(clock, [])?.as_ptr())?)) }
     }
 
     /// The loop comes to look at I/O: what ran since it last did has kept it so long.
@@ -225,7 +227,7 @@ impl Hub {
             if is_own(this.as_ptr(), c"default_sleep") {
                 return Ok(DEFAULT_SLEEP);
             }
-            ffi::float(call_hub(this.as_ptr(), c"default_sleep", [])?.as_ptr())
+            py::float(call_hub(this.as_ptr(), c"default_sleep", [])?.as_ptr())
         }
     }
 
@@ -233,12 +235,13 @@ impl Hub {
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    pub(super) unsafe fn poll(this: This<'_, Hub>, seconds: f64) -> Result<()> {
+    pub(in crate::eventlet) unsafe fn poll(this: This<'_, Hub>, seconds: f64) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let wait = park::duration(seconds);
+            let wait = clock::duration(seconds);
             let polling = this.polling()?;
-            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is looked at.
+            // A hub that waits in its own way comes here because the bell rang, and it goes on ringing until it is
+            // looked at.
             if wait.is_zero() && this.own_wait.get() && !polling.has_waiters() {
                 return Ok(());
             }
@@ -246,14 +249,14 @@ impl Hub {
             // What the renewed poller woke.
             let wait = if this.ready.borrow().is_empty() { wait } else { Duration::ZERO };
             if wait.is_zero() {
-                io::checked(polling.wait(wait))?;
+                checked(polling.wait(wait))?;
             } else {
                 this.asleep.set(true);
                 let state = ffi::PyEval_SaveThread();
                 let waited = polling.wait(wait);
                 ffi::PyEval_RestoreThread(state);
                 this.asleep.set(false);
-                io::checked(waited)?;
+                checked(waited)?;
                 if ffi::PyErr_CheckSignals() < 0 {
                     return Err(Raised);
                 }
@@ -262,5 +265,27 @@ impl Hub {
             polling.report(|work| this.io.borrow_mut().push_back(work));
         }
         Ok(())
+    }
+}
+
+/// Calls the listener of a descriptor, in the hub's greenlet.
+///
+/// # Safety
+/// A live hub; the interpreter's lock is held.
+pub unsafe fn tell_listener(hub: *mut PyObject, fd: RawFd, direction: Direction) -> Result<Owned> {
+    // SAFETY: the caller's word; what is borrowed from a dict is kept before code can run.
+    unsafe {
+        let listeners = Owned::new(ffi::PyObject_GetAttrString(hub, c"listeners".as_ptr()))?;
+        let kind = if direction == Direction::Read { "read" } else { "write" };
+        let kind = py::string(assumed(), kind)?;
+        let bucket = Owned::new(ffi::PyObject_GetItem(listeners.as_ptr(), kind.as_ptr()))?;
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        let listener = ffi::PyDict_GetItemWithError(bucket.as_ptr(), number.as_ptr());
+        if listener.is_null() {
+            return if ffi::PyErr_Occurred().is_null() { Ok(Owned::none(assumed())) } else { Err(Raised) };
+        }
+        let listener = Owned::borrow(listener);
+        let callback = Owned::new(ffi::PyObject_GetAttrString(listener.as_ptr(), c"cb".as_ptr()))?;
+        py::call(callback.as_ptr(), [number.as_ptr()])
     }
 }

@@ -8,9 +8,10 @@ use ::hub::{Direction, Time};
 
 use super::wait::{deadline_after, here, os_error, seconds_or_none, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
-use crate::class::{self, Args, Payload, This};
-use crate::eventlet::hub::{monotonic, note_opened};
-use crate::ffi::{self, Owned, PyObject, Raised, Result};
+use crate::eventlet::clock::monotonic;
+use crate::eventlet::hub_class::note_opened;
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Owned, Payload, Raised, Result, This, assumed};
 
 unsafe extern "C" {
     fn inet_ntop(family: c_int, address: *const c_void, text: *mut c_char, size: c_uint) -> *const c_char;
@@ -45,13 +46,13 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         note_opened(here()?, fd)?;
         let address = match from.object()? {
             Some(address) => address,
-            None => ffi::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
+            None => py::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
         };
         let kind = ffi::Py_TYPE(this.as_ptr());
         let client = if overrides(this)?.init {
-            ffi::call(kind.cast(), [wrapped.as_ptr()])?
+            py::call(kind.cast(), [wrapped.as_ptr()])?
         } else {
-            let client = class::allocate(kind, Socket::new())?;
+            let client = py::allocate(kind, Socket::new())?;
             let socket = This::<Socket>::of(client.as_ptr());
             socket.wrap(wrapped);
             socket.timeout.set(default_timeout()?);
@@ -70,7 +71,7 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
         // With this flag it knows that it is non-blocking, and makes no system call to find out.
         let (family, kind, protocol, fd) =
             (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
-        ffi::call(
+        py::call(
             ffi::Py_TYPE(this.wrapped.get()).cast(),
             [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
         )
@@ -79,7 +80,7 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
 
 fn default_timeout() -> Result<f64> {
     // SAFETY: set when the classes were.
-    unsafe { seconds_or_none(ffi::call(DEFAULT_TIMEOUT.object(), [])?.as_ptr()) }
+    unsafe { seconds_or_none(py::call(DEFAULT_TIMEOUT.object(), [])?.as_ptr()) }
 }
 
 /// How connecting ended.
@@ -87,7 +88,8 @@ enum Connected {
     /// With this error number, 0 for success.
     Done(c_int),
     TimedOut,
-    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is full.
+    /// It must be tried again and again, since nothing tells when it is worth it: a Unix socket whose peer's queue is
+    /// full.
     Poll,
 }
 
@@ -98,7 +100,7 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
         // SAFETY: called by the interpreter; live objects.
         let code = unsafe {
             let wrapped = this.wrapped.object().ok_or(Raised)?;
-            ffi::integer(ffi::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
+            py::integer(py::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
         };
         // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
         match c_int::try_from(code).unwrap_or(libc::EINVAL) {
@@ -140,7 +142,7 @@ pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         return slowly(this, names().connect, args);
     }
     match connect_to(this, address) {
-        Ok(Connected::Done(0)) => Ok(Owned::none()),
+        Ok(Connected::Done(0)) => Ok(Owned::none(assumed())),
         Ok(Connected::Done(code)) => os_error(code),
         Ok(Connected::TimedOut) => timed_out(),
         Ok(Connected::Poll) => slowly(this, names().connect, args),

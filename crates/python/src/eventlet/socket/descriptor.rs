@@ -8,9 +8,9 @@ use ::hub::Direction;
 
 use super::wait::{deadline_after, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 use super::{forget_file, small_integer};
-use crate::class::{Args, Class, ClassCell, Payload, This};
-use crate::eventlet::io::{Ready, Source};
-use crate::ffi::{self, Owned, PyObject, Result};
+use crate::eventlet::source::{Ready, Source};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Result, This, assumed};
 
 /// A descriptor to wait for.
 pub struct Descriptor {
@@ -67,11 +67,13 @@ fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) ->
                     c"timed out".as_ptr(),
                 ))?;
                 let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-                let (read, write) =
-                    (Owned::bool(direction == Direction::Read), Owned::bool(direction == Direction::Write));
+                let (read, write) = (
+                    Owned::bool(assumed(), direction == Direction::Read),
+                    Owned::bool(assumed(), direction == Direction::Write),
+                );
                 let seconds = seconds_object(seconds_or_none(timeout)?)?;
                 let args = [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
-                let waited = ffi::call(function.as_ptr(), args);
+                let waited = py::call(function.as_ptr(), args);
                 if waited.is_err() && this.fd.get() < 0 {
                     ffi::PyErr_Clear();
                 } else {
@@ -79,7 +81,7 @@ fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) ->
                 }
             }
         }
-        if this.fd.get() < 0 { os_error(libc::EBADF) } else { Ok(Owned::none()) }
+        if this.fd.get() < 0 { os_error(libc::EBADF) } else { Ok(Owned::none(assumed())) }
     }
 }
 
@@ -106,7 +108,7 @@ pub fn descriptor_class() -> Class<Descriptor> {
             |this: This<'_, Descriptor>, _: Args<'_>| {
                 // SAFETY: called by the interpreter.
                 unsafe { forget_file(&this.source, this.fd.replace(-1))? };
-                Ok(Owned::none())
+                Ok(Owned::none(assumed()))
             },
             c"close()\n\nForgets the descriptor, which is about to be closed: who waits gets an OSError.",
         )

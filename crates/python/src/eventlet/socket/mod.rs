@@ -1,8 +1,9 @@
 //! Green sockets and descriptors: the operations that wait, try first and park only if that would block.
 //!
-//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is non-blocking, and
-//! makes the system call itself. What is rare goes through a method in Python: the operation's name with `_slow_` before it.
-//! That are sockets in non-blocking mode, wrapped objects of another class, and addresses other than of the internet.
+//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is
+//! non-blocking, and makes the system call itself. What is rare goes through a method in Python: the operation's name
+//! with `_slow_` before it. That are sockets in non-blocking mode, wrapped objects of another class, and addresses
+//! other than of the internet.
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
@@ -21,17 +22,20 @@ use std::ptr;
 
 use ::hub::{Direction, Time};
 
-use super::hub::{monotonic, note_closing, note_opened};
-use super::io::{Ready, Source, closed_class, closed_error};
-use crate::class::{self, Args, Class, ClassCell, Payload, This};
-use crate::ffi::{self, Global, GlobalObject, Owned, PyMethodDef, PyObject, PyTypeObject, Raised, Result, Slot};
-use crate::thread::{Thread, this_thread};
+use super::clock::monotonic;
+use super::hub_class::{note_closing, note_opened};
+use super::hub_ref;
+use super::polling::{closed_class, closed_error};
+use super::source::{Ready, Source};
+use crate::greenlet::{Thread, this_thread};
+use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::{
+    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
+};
 use connect::{accept, connect, connect_ex};
 use descriptor::descriptor_class;
 use transfer::{recv, recv_into, recvfrom, send, sendall};
-use wait::{
-    deadline_after, errno, here, native_hub, os_error, seconds_object, seconds_or_none, timed_out, wait_natively,
-};
+use wait::{deadline_after, errno, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 
 /// How an object of `_socket` begins, in all versions.
 #[repr(C)]
@@ -114,7 +118,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 
 /// The functions of the module about sockets.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![class::function(
+    vec![py::function(
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
@@ -128,7 +132,7 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
         let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
-        let fd = ffi::integer(ffi::call(fd.as_ptr(), [])?.as_ptr())?;
+        let fd = py::integer(py::call(fd.as_ptr(), [])?.as_ptr())?;
         let layout = sample.cast::<PySocket>();
         let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
             && i64::from((*layout).fd) == fd
@@ -142,7 +146,7 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
         }
         DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.
@@ -309,8 +313,8 @@ impl Socket {
         self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
     }
 
-    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and returns a
-    /// negative number for an error.
+    /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
+    /// returns a negative number for an error.
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
@@ -320,7 +324,8 @@ impl Socket {
         let mut refused = false;
         loop {
             // SAFETY: called by the interpreter, in the thread.
-            let ready = unsafe { native_hub(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
+            let ready =
+                unsafe { hub_ref::native(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
             if ready {
                 let result = call(this.fd());
                 if result >= 0 {
@@ -342,13 +347,13 @@ impl Socket {
         }
     }
 
-    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not have been
-    /// copied yet.
+    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not
+    /// have been copied yet.
     fn exhausted(&self, direction: Direction) {
         // SAFETY: called by the interpreter, in a thread whose record the operation has used.
         unsafe {
             let thread = this_thread();
-            if let Some(hub) = native_hub(thread) {
+            if let Some(hub) = hub_ref::native(thread) {
                 self.source.clear_ready(thread, hub, direction);
             }
         }
@@ -366,7 +371,7 @@ impl Socket {
         unsafe {
             if this.closed.get() {
                 let error = closed_error()?;
-                super::park::restore(&error, None);
+                super::ticket::restore(&error, None);
                 return Err(Raised);
             }
             let waited = if overrides(this)?.trampoline {
@@ -398,7 +403,7 @@ impl Socket {
         unsafe {
             let seconds = match deadline {
                 Some(at) => seconds_object(at.since(monotonic()).as_secs_f64())?,
-                None => Owned::none(),
+                None => Owned::none(assumed()),
             };
             let error =
                 Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
@@ -424,7 +429,7 @@ impl Socket {
     fn is_closed_error(&self) -> bool {
         // SAFETY: an exception is pending; it is kept.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take(assumed());
             let class = closed_class();
             if class.is_err() {
                 ffi::PyErr_Clear();
@@ -447,7 +452,7 @@ impl Socket {
                 ffi::PyErr_SetNone(exception);
                 return Err(Raised);
             }
-            let message = ffi::string(message)?;
+            let message = py::string(assumed(), message)?;
             let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
             ffi::PyErr_SetObject(exception, args.as_ptr());
         }
@@ -473,8 +478,8 @@ fn small_integer(object: *mut PyObject) -> Result<c_int> {
     }
     // SAFETY: a live object, with the interpreter's lock held.
     unsafe {
-        c_int::try_from(ffi::integer(object)?)
-            .or_else(|_| ffi::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
+        c_int::try_from(py::integer(object)?)
+            .or_else(|_| py::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
     }
 }
 
@@ -485,11 +490,11 @@ fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { note_opened(here()?, small_integer(fd)?)? };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
-    Ok(this.wrapped.object().unwrap_or_else(Owned::none))
+    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
 }
 
 fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
@@ -502,7 +507,8 @@ fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     Ok(())
 }
 
-/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError first.
+/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError
+/// first.
 fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
     // SAFETY: live objects.
     unsafe {
@@ -514,16 +520,16 @@ fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Resul
 }
 
 fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
-    let wrapped = this.wrapped.object().unwrap_or_else(Owned::none);
+    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(assumed()));
     // SAFETY: live objects.
     unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
 }
 
 /// Calls a method of the wrapped object.
 fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
-    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none()) };
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(assumed())) };
     // SAFETY: live objects.
-    unsafe { ffi::call_method(wrapped.as_ptr(), name, []) }
+    unsafe { py::call_method(wrapped.as_ptr(), name, []) }
 }
 
 fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
@@ -539,7 +545,7 @@ fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
         // SAFETY: called by the interpreter.
         unsafe {
             let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
-            if plain.fd >= 0 && ffi::integer(files.as_ptr())? <= 0 {
+            if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
                 forget_file(&this.source, plain.fd)?;
             }
         }
@@ -555,7 +561,7 @@ fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe { forget_file(&this.source, this.fd())? };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
@@ -578,8 +584,8 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
         if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
             return;
         }
-        let pending = ffi::Pending::take();
-        if ffi::call_method(object, names().close, []).is_err() {
+        let pending = Pending::take(assumed());
+        if py::call_method(object, names().close, []).is_err() {
             ffi::PyErr_WriteUnraisable(object);
         }
         pending.put_back();
@@ -609,7 +615,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         if this.closed.get() {
-            super::park::restore(&closed_error()?, None);
+            super::ticket::restore(&closed_error()?, None);
             return Err(Raised);
         }
         let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
@@ -619,7 +625,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let [fd, read, write, timeout, error] = given;
         let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
         let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
-        let waited = ffi::call(function.as_ptr(), args);
+        let waited = py::call(function.as_ptr(), args);
         if waited.is_err() && this.is_closed_error() {
             this.closed.set(true);
         }
@@ -629,7 +635,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     this.closed.set(true);
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {

@@ -9,8 +9,8 @@ use ::hub::Direction;
 use super::connect::Address;
 use super::wait::without_the_lock;
 use super::{Failure, Socket, names, overrides, slowly, small_integer};
-use crate::class::{Args, This};
-use crate::ffi::{self, Global, Owned, Py_ssize_t, PyObject, Raised, Result};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::{self, Args, Global, Owned, Raised, Result, This, assumed};
 
 unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
@@ -19,8 +19,8 @@ unsafe extern "C" {
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
 
-/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a green
-/// thread's stack it would keep that much of each stack alive.
+/// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a
+/// green thread's stack it would keep that much of each stack alive.
 static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
 
 /// A write from this size on lets other OS threads run meanwhile.
@@ -60,7 +60,7 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
     // SAFETY: called by the interpreter; buffers are as large as they are said to be.
     unsafe {
-        let size = ffi::integer(size)?;
+        let size = py::integer(size)?;
         if !this.is_native() || size <= 0 {
             return slowly(this, names().recv, args);
         }
@@ -113,7 +113,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if !ffi::is_finalizing() {
+        if !py::is_finalizing() {
             // SAFETY: it was lent out to us; the interpreter's lock is held.
             unsafe { ffi::PyBuffer_Release(&mut self.0) };
         }
@@ -129,12 +129,12 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         }
         let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
         let flags = small_integer(flags)?;
-        let count = if count.is_null() { 0 } else { ffi::integer(count)? };
+        let count = if count.is_null() { 0 } else { py::integer(count)? };
         let wanted = match usize::try_from(count) {
             Ok(0) => buffer.size(),
             Ok(count) if count <= buffer.size() => count,
-            Ok(_) => return ffi::error(ffi::PyExc_ValueError, "buffer too small for requested bytes"),
-            Err(_) => return ffi::error(ffi::PyExc_ValueError, "negative buffersize in recv_into"),
+            Ok(_) => return py::error(ffi::PyExc_ValueError, "buffer too small for requested bytes"),
+            Err(_) => return py::error(ffi::PyExc_ValueError, "negative buffersize in recv_into"),
         };
         if wanted == 0 {
             return slowly(this, names().recv_into, args);
@@ -155,7 +155,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recvfrom", ["bufsize", "flags"], 1)?;
     // SAFETY: called by the interpreter; the bytes are filled before anybody sees them.
     unsafe {
-        let size = ffi::integer(size)?;
+        let size = py::integer(size)?;
         let family = this.plain().map(|plain| plain.family);
         let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
         if !this.is_native() || size <= 0 || !of_the_internet {
@@ -183,7 +183,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             return Err(Raised);
         }
         let bytes = Owned::new(bytes)?;
-        let from = from.object()?.unwrap_or_else(Owned::none);
+        let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
         Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
     }
 }
@@ -241,5 +241,5 @@ pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             sent += write(this, data.start().add(sent), data.size() - sent, flags)?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }

@@ -5,12 +5,13 @@ use std::os::fd::RawFd;
 
 use ::hub::{Direction, Time};
 
-use crate::eventlet::hub::{Hub, monotonic};
-use crate::eventlet::hub_object;
-use crate::eventlet::io::{Ready, Source, checked};
-use crate::eventlet::park::duration;
-use crate::ffi::{self, Owned, PyObject, Raised, Result};
-use crate::thread::{Thread, current_thread};
+use crate::eventlet::clock::{duration, monotonic};
+use crate::eventlet::hub_ref::{self, hub_object};
+use crate::eventlet::polling::checked;
+use crate::eventlet::source::{Ready, Source};
+use crate::greenlet::{self, Thread};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Owned, Result, assumed};
 
 /// Waits for a descriptor without Python's help. None: that cannot be, and `_trampoline` is to be called.
 ///
@@ -27,22 +28,16 @@ pub unsafe fn wait_natively(
 ) -> Result<Option<Ready>> {
     // SAFETY: the caller's word.
     unsafe {
-        if thread.hub.get().is_null() {
+        if hub_ref::object_of(thread).is_null() {
             hub_object(thread)?;
         }
-        let Some(hub) = native_hub(thread) else { return Ok(None) };
+        let Some(hub) = hub_ref::native(thread) else { return Ok(None) };
         match source.wait(thread, hub, fd, direction, refused, deadline)? {
             Ready::Busy if may_share()? => Ok(None),
             Ready::Busy => refuse_second(fd, direction),
             ready => Ok(Some(ready)),
         }
     }
-}
-
-/// The thread's hub, if green objects can wait on it without Python's help.
-#[inline]
-pub fn native_hub(thread: &Thread) -> Option<&Hub> {
-    thread.hub.plain().filter(|hub| hub.polls_itself())
 }
 
 /// Whether `debug.hub_prevent_multiple_readers` was turned off.
@@ -52,7 +47,7 @@ pub fn may_share() -> Result<bool> {
     unsafe {
         let module = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs.hub".as_ptr()))?;
         let prevent = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"g_prevent_multiple_readers".as_ptr()))?;
-        Ok(!ffi::truth(prevent.as_ptr())?)
+        Ok(!py::truth(prevent.as_ptr())?)
     }
 }
 
@@ -65,13 +60,13 @@ pub fn refuse_second<T>(fd: RawFd, direction: Direction) -> Result<T> {
          eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
     );
     // SAFETY: called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_RuntimeError, &message) }
+    unsafe { py::error(ffi::PyExc_RuntimeError, &message) }
 }
 
 #[cold]
 pub fn timed_out<T>() -> Result<T> {
     // SAFETY: called with the interpreter's lock.
-    unsafe { ffi::error(ffi::PyExc_TimeoutError, "timed out") }
+    unsafe { py::error(ffi::PyExc_TimeoutError, "timed out") }
 }
 
 #[cold]
@@ -85,8 +80,7 @@ pub fn errno() -> c_int {
 
 /// The running thread's record.
 pub fn here<'a>() -> Result<&'a Thread> {
-    // SAFETY: called with the interpreter's lock.
-    unsafe { current_thread().as_ref().ok_or(Raised) }
+    greenlet::here(assumed())
 }
 
 /// A number of seconds; negative for no limit.
@@ -97,7 +91,7 @@ pub fn deadline_after(seconds: f64) -> Option<Time> {
 /// An optional number of seconds, for Python.
 pub fn seconds_object(seconds: f64) -> Result<Owned> {
     if seconds < 0.0 {
-        return Ok(Owned::none());
+        return Ok(Owned::none(assumed()));
     }
     // SAFETY: called with the interpreter's lock.
     unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds)) }
@@ -106,7 +100,7 @@ pub fn seconds_object(seconds: f64) -> Result<Owned> {
 /// Seconds, or -1 for None.
 pub fn seconds_or_none(value: *mut PyObject) -> Result<f64> {
     // SAFETY: a live object or null, with the interpreter's lock held.
-    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { ffi::float(value) } }
+    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { py::float(value) } }
 }
 
 /// Lets other OS threads run Python code meanwhile. Keeps the error number.

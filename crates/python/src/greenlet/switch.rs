@@ -1,10 +1,10 @@
 //! The switch: who goes on, with what, and what happens when a greenlet begins and ends.
 //!
-//! A switch hands over a [`Payload`] and has two halves. The greenlet that is left saves its part of the thread state, puts
-//! the payload into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new, *arrives*: it
-//! restores its part, takes the payload, tells the trace function, and lets go of the reference to the one that was
-//! left. From the payload on nothing of the switch is kept in shared places, so a trace function or a destructor may
-//! switch again.
+//! A switch carries a [`Handover`] and has two halves. The greenlet that is left saves its part of the thread state,
+//! puts the handover into its thread's mailbox and switches the C stack. Whoever goes on, be it resumed or new,
+//! *arrives*: it restores its part, takes the handover, tells the trace function, and lets go of the reference to the
+//! one that was left. From the handover on nothing of the switch is kept in shared places, so a trace function or a
+//! destructor may switch again.
 //!
 //! On a new stack, [`run`] calls the greenlet's function, and then finds the ancestor that goes on with the result.
 
@@ -12,17 +12,16 @@ use std::ptr;
 
 use fiber::Fiber;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{Body, PyGreenlet, State, body};
-use crate::module;
-use crate::object;
-use crate::stacks;
-use crate::thread::{Thread, current_thread, is_here, this_thread};
-use crate::trace;
+use super::body::{Body, PyGreenlet, State, body, is_exact};
+use super::float::FloatEnvironment;
+use super::thread::{Thread, current_thread, is_here, this_thread};
+use super::{names, stacks, trace};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Pending};
 use crate::tstate::{self, Entry};
 
 /// What a switch hands over. Owns its objects.
-pub enum Payload {
+pub enum Handover {
     /// Arguments: a tuple, and a dict or null.
     Call { args: *mut PyObject, kwargs: *mut PyObject },
     /// One object: the result of a greenlet that has ended, or the argument of a switch.
@@ -31,17 +30,17 @@ pub enum Payload {
     Throw,
 }
 
-impl Payload {
+impl Handover {
     /// As a greenlet in the middle of a switch sees it; null for an exception.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn into_value(self) -> *mut PyObject {
         match self {
-            Payload::Throw => ptr::null_mut(),
-            Payload::Value(value) => value,
+            Handover::Throw => ptr::null_mut(),
+            Handover::Value(value) => value,
             // SAFETY: owned tuple and dict.
-            Payload::Call { args, kwargs } => unsafe {
+            Handover::Call { args, kwargs } => unsafe {
                 if kwargs.is_null() {
                     return unwrap_single(args);
                 }
@@ -65,13 +64,13 @@ impl Payload {
     /// As the arguments of a greenlet that begins; null for an exception.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
         match self {
-            Payload::Throw => (ptr::null_mut(), ptr::null_mut()),
-            Payload::Call { args, kwargs } => (args, kwargs),
+            Handover::Throw => (ptr::null_mut(), ptr::null_mut()),
+            Handover::Call { args, kwargs } => (args, kwargs),
             // SAFETY: an owned object.
-            Payload::Value(value) => unsafe {
+            Handover::Value(value) => unsafe {
                 let args = ffi::PyTuple_New(1);
                 if args.is_null() {
                     ffi::decref(value);
@@ -84,14 +83,14 @@ impl Payload {
     }
 
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
     unsafe fn discard(self) {
         // SAFETY: owned objects.
         unsafe {
             match self {
-                Payload::Throw => {}
-                Payload::Value(value) => ffi::decref(value),
-                Payload::Call { args, kwargs } => {
+                Handover::Throw => {}
+                Handover::Value(value) => ffi::decref(value),
+                Handover::Call { args, kwargs } => {
                     ffi::decref(args);
                     ffi::xdecref(kwargs);
                 }
@@ -102,12 +101,12 @@ impl Payload {
     /// Lets go of what is handed over, because the pending exception takes its place.
     ///
     /// # Safety
-    /// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-    unsafe fn become_throw(&mut self) {
+    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+    unsafe fn become_throw(&mut self, gil: Gil<'_>) {
         // SAFETY: owned objects; the exception is kept while destructors run.
         unsafe {
-            let pending = ffi::Pending::take();
-            std::mem::replace(self, Payload::Throw).discard();
+            let pending = Pending::take(gil);
+            std::mem::replace(self, Handover::Throw).discard();
             pending.put_back();
         }
     }
@@ -116,7 +115,7 @@ impl Payload {
 /// `(x,)` means `x`.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
     // SAFETY: an owned tuple.
     unsafe {
@@ -129,33 +128,33 @@ unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
     }
 }
 
-/// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the running
-/// greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
+/// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the
+/// running greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and a reference to `greenlet`, and owns what is in the payload.
-pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
-    // SAFETY: the caller's word; what may go while Python code runs is kept by a reference.
+/// The caller holds a reference to `greenlet`, and owns what is in the handover.
+pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    // SAFETY: the caller's reference keeps the greenlet; what may go while Python code runs is kept by a reference.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(gil);
         if thread.is_null() {
-            payload.become_throw();
+            handover.become_throw(gil);
             return ptr::null_mut();
         }
         let thread = &*thread;
         loop {
             let target = destination(greenlet);
             if target.is_null() {
-                payload.become_throw();
+                handover.become_throw(gil);
                 return ptr::null_mut();
             }
             if body(target).state.get() == State::Active {
                 if body(target).broken.get().switch {
-                    payload.become_throw();
-                    return ffi::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
+                    handover.become_throw(gil);
+                    return py::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
                 }
-                let throws = matches!(payload, Payload::Throw);
-                let value = payload.into_value();
+                let throws = matches!(handover, Handover::Throw);
+                let value = handover.into_value();
                 if value.is_null() && !throws {
                     return ptr::null_mut();
                 }
@@ -163,7 +162,7 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
                 return jump(thread, target);
             }
             ffi::incref(target);
-            let outcome = prepare(thread, target, &mut payload);
+            let outcome = prepare(thread, target, &mut handover);
             let result = match outcome {
                 Prepared::Ready => jump(thread, target),
                 Prepared::Meanwhile => {
@@ -171,7 +170,7 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
                     continue;
                 }
                 Prepared::Failed => {
-                    payload.become_throw();
+                    handover.become_throw(gil);
                     ptr::null_mut()
                 }
             };
@@ -181,18 +180,19 @@ pub unsafe fn switch(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut Py
     }
 }
 
-/// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it alive.
+/// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it
+/// alive.
 ///
 /// # Safety
 /// As [`switch`]; the thread has a record.
-pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *mut PyObject {
-    // SAFETY: the caller's word.
+pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    // SAFETY: the reference that is taken over keeps the greenlet until it is switched to.
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
         if this.state.get() == State::Active && is_here(this) && !this.broken.get().switch {
-            let throws = matches!(payload, Payload::Throw);
-            let value = payload.into_value();
+            let throws = matches!(handover, Handover::Throw);
+            let value = handover.into_value();
             if value.is_null() && !throws {
                 ffi::decref(greenlet);
                 return ptr::null_mut();
@@ -201,17 +201,17 @@ pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *
             return jump_owned(thread, greenlet);
         }
         if this.state.get() == State::Pending && may_run_here(greenlet) {
-            match prepare(thread, greenlet, &mut payload) {
+            match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
                 Prepared::Failed => {
-                    payload.become_throw();
+                    handover.become_throw(gil);
                     ffi::decref(greenlet);
                     return ptr::null_mut();
                 }
             }
         }
-        let result = switch(greenlet, payload);
+        let result = switch(gil, greenlet, handover);
         ffi::decref(greenlet);
         result
     }
@@ -220,7 +220,7 @@ pub unsafe fn switch_owned(greenlet: *mut PyGreenlet, mut payload: Payload) -> *
 /// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
@@ -235,7 +235,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
         while body(target).state.get() == State::Dead {
             target = body(target).parent.get();
             if target.is_null() {
-                return ffi::raise(module::error(), "cannot switch to a garbage collected greenlet");
+                return py::raise(names::error(), "cannot switch to a garbage collected greenlet");
             }
         }
         if target != greenlet && !may_run_here(target) {
@@ -248,14 +248,14 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
 /// Whether a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors. Raises if not.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `destination`.
     unsafe {
         let mut ancestor = greenlet;
         let handle = loop {
             if ancestor.is_null() {
-                ffi::raise::<()>(module::error(), "cannot switch to a garbage collected greenlet");
+                py::raise::<()>(names::error(), "cannot switch to a garbage collected greenlet");
                 return false;
             }
             if let Some(handle) = body(ancestor).handle() {
@@ -268,11 +268,11 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
         }
         if !handle.is_alive() {
             let message = "cannot switch to a different thread (which happens to have exited)";
-            ffi::raise::<()>(module::error(), message);
+            py::raise::<()>(names::error(), message);
             return false;
         }
         ffi::PyErr_Format(
-            module::error(),
+            names::error(),
             c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
             this_thread().current(),
             ancestor,
@@ -282,23 +282,23 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
 }
 
 enum Prepared {
-    /// The next jump to it begins it. The payload was taken.
+    /// The next jump to it begins it. The handover was taken.
     Ready,
     /// Looking for its `run` made it begin, or end.
     Meanwhile,
-    /// An exception is pending, beside the payload.
+    /// An exception is pending, beside the handover.
     Failed,
 }
 
 /// Makes a pending greenlet ready to begin.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payload) -> Prepared {
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Handover) -> Prepared {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let this = body(greenlet);
-        let run = find_run(greenlet, matches!(payload, Payload::Throw));
+        let run = find_run(thread.gil(), greenlet, matches!(handover, Handover::Throw));
         if run.is_null() {
             return Prepared::Failed;
         }
@@ -313,19 +313,19 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
         }
         if this.broken.get().switch {
             ffi::decref(run);
-            ffi::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
+            py::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
             return Prepared::Failed;
         }
         let (stack, chunk) = match stacks::take(stacks::size()) {
             Ok(taken) => taken,
             Err(error) => {
                 ffi::decref(run);
-                ffi::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
+                py::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
                 return Prepared::Failed;
             }
         };
-        let throws = matches!(payload, Payload::Throw);
-        let (args, kwargs) = std::mem::replace(payload, Payload::Throw).into_call();
+        let throws = matches!(handover, Handover::Throw);
+        let (args, kwargs) = std::mem::replace(handover, Handover::Throw).into_call();
         if args.is_null() && !throws {
             ffi::decref(run);
             return Prepared::Failed;
@@ -344,19 +344,19 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, payload: &mut Payl
 /// The greenlet's function, as a new reference. A pending exception is kept if the lookup succeeds.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn find_run(greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+unsafe fn find_run(gil: Gil<'_>, greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
         let run = body(greenlet).run.get();
-        if object::is_exact(greenlet) && !run.is_null() {
+        if is_exact(greenlet) && !run.is_null() {
             return ffi::incref(run);
         }
         if !throws {
-            return ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+            return ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         }
-        let pending = ffi::Pending::take();
-        let run = ffi::PyObject_GetAttr(greenlet.cast(), module::RUN.object());
+        let pending = Pending::take(gil);
+        let run = ffi::PyObject_GetAttr(greenlet.cast(), names::RUN.object());
         if run.is_null() {
             pending.discard()
         } else {
@@ -378,14 +378,14 @@ struct Begin {
     chunk: (),
 }
 
-/// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox when
-/// it goes on.
+/// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox
+/// when it goes on.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: the caller's word.
+    // SAFETY: the reference is made for it.
     unsafe { jump_owned(thread, ffi::incref(target)) }
 }
 
@@ -395,8 +395,9 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
 /// As [`jump`].
 #[inline]
 unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the thread's
-    // record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body goes.
+    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the
+    // thread's record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body
+    // goes.
     unsafe {
         let me = thread.current();
         if me == target {
@@ -423,7 +424,7 @@ unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject 
 /// The second half of a switch. Returns what was handed over; null for an exception.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: both slots were filled by who was left.
@@ -469,11 +470,11 @@ fn run(begin: Begin) -> *const Fiber {
         if let Some(on_end) = this.on_end.get() {
             result = on_end(greenlet, result);
         }
-        if result.is_null() && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
-            result = ffi::Pending::take().into_value();
+        if result.is_null() && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
+            result = Pending::take(thread.gil()).into_value();
         }
-        let payload = if result.is_null() { Payload::Throw } else { Payload::Value(result) };
-        let heir = find_heir(thread, this, payload);
+        let handover = if result.is_null() { Handover::Throw } else { Handover::Value(result) };
+        let heir = find_heir(thread, this, handover);
 
         // From here to the jump no Python code runs.
         (*this.saved.get()).end(tstate::current());
@@ -484,29 +485,29 @@ fn run(begin: Begin) -> *const Fiber {
     }
 }
 
-/// Finds who goes on when a greenlet has ended, and puts the payload into the mailbox. Returns a new reference.
+/// Finds who goes on when a greenlet has ended, and puts the handover into the mailbox. Returns a new reference.
 ///
 /// # Safety
-/// The caller holds the interpreter's lock and references to the greenlets, and what it hands over is its own.
-unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut PyGreenlet {
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *mut PyGreenlet {
     // SAFETY: ancestors are held by their descendants, and by a reference while Python code runs.
     unsafe {
         let mut heir = ffi::incref(dying.parent.get());
         loop {
             let state = body(heir).state.get();
             if state == State::Active && is_here(body(heir)) {
-                let throws = matches!(payload, Payload::Throw);
-                let value = payload.into_value();
+                let throws = matches!(handover, Handover::Throw);
+                let value = handover.into_value();
                 debug_assert!(throws || !value.is_null());
                 thread.mailbox.set(value);
                 return heir;
             }
             if state == State::Pending {
-                match prepare(thread, heir, &mut payload) {
+                match prepare(thread, heir, &mut handover) {
                     Prepared::Ready => return heir,
                     Prepared::Meanwhile => continue,
                     // It could not begin: its parent hears why.
-                    Prepared::Failed => payload.become_throw(),
+                    Prepared::Failed => handover.become_throw(thread.gil()),
                 }
             }
             let next = body(heir).parent.get();
@@ -515,61 +516,4 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut payload: Payload) -> *mut
             heir = next;
         }
     }
-}
-
-/// The floating-point control words, which belong to a greenlet: rounding, masked exceptions.
-#[cfg(target_arch = "x86_64")]
-#[derive(PartialEq)]
-struct FloatEnvironment {
-    mxcsr: u32,
-    x87: u16,
-}
-
-#[cfg(target_arch = "x86_64")]
-impl FloatEnvironment {
-    #[inline(always)]
-    fn save() -> FloatEnvironment {
-        let mut saved = FloatEnvironment { mxcsr: 0, x87: 0 };
-        // SAFETY: stores the two words.
-        unsafe {
-            std::arch::asm!(
-                "stmxcsr [{0}]",
-                "fnstcw [{1}]",
-                in(reg) &raw mut saved.mxcsr,
-                in(reg) &raw mut saved.x87,
-                options(nostack, preserves_flags)
-            );
-        }
-        saved
-    }
-
-    /// Loading them is slow, and they seldom differ.
-    #[inline(always)]
-    fn restore(&self) {
-        if *self == FloatEnvironment::save() {
-            return;
-        }
-        // SAFETY: loads two words that were stored.
-        unsafe {
-            std::arch::asm!(
-                "ldmxcsr [{0}]",
-                "fldcw [{1}]",
-                in(reg) &raw const self.mxcsr,
-                in(reg) &raw const self.x87,
-                options(nostack)
-            );
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-struct FloatEnvironment;
-
-#[cfg(not(target_arch = "x86_64"))]
-impl FloatEnvironment {
-    fn save() -> FloatEnvironment {
-        FloatEnvironment
-    }
-
-    fn restore(&self) {}
 }

@@ -1,64 +1,20 @@
 //! What an OS thread knows of its greenlets.
 //!
-//! The record is made when a thread first asks for its current greenlet. When the thread ends, a thread-local destructor runs
-//! without the interpreter's lock; it marks the thread's [`Handle`] dead, queues the record, and asks the interpreter
-//! for a call back with the lock, which lets go of the record's objects.
+//! The record is made when a thread first asks for its current greenlet. When the thread ends, a thread-local
+//! destructor runs without the interpreter's lock; it marks the thread's [`Handle`] dead, queues the record, and asks
+//! the interpreter for a call back with the lock, which lets go of the record's objects.
 //!
 //! Greenlets refer to their thread through the handle, which outlives the record.
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::eventlet::HubSlot;
-use crate::ffi::{self, Owned, PyObject};
-use crate::greenlet::{Body, PyGreenlet, attach_body, body};
-use crate::object;
-
-/// A thread as its greenlets see it.
-pub struct Handle {
-    alive: AtomicBool,
-    /// Which greenlet runs in the thread; compared only, never followed.
-    running: AtomicPtr<PyGreenlet>,
-    /// Null once the thread has ended.
-    record: AtomicPtr<Thread>,
-    /// The process it lives in: threads do not survive a fork, but the one that forks, and gets the child's number.
-    generation: AtomicU64,
-}
-
-impl Handle {
-    /// Whether the thread can still run greenlets.
-    pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire) && self.generation.load(Ordering::Relaxed) == fiber::fork_generation()
-    }
-
-    /// Whether it is the running thread's.
-    #[inline]
-    pub fn is_mine(&self) -> bool {
-        let record = RECORD.get();
-        !record.is_null() && ptr::eq(record, self.record.load(Ordering::Relaxed))
-    }
-
-    /// Whether the thread runs this greenlet now.
-    pub fn runs(&self, greenlet: *mut PyGreenlet) -> bool {
-        self.running.load(Ordering::Relaxed) == greenlet && self.is_alive()
-    }
-
-    /// The thread's record, null once it has ended; its objects may be used by whoever has the interpreter's lock.
-    pub fn record(&self) -> *const Thread {
-        self.record.load(Ordering::Relaxed)
-    }
-
-    /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of.
-    ///
-    /// # Safety
-    /// The caller holds the interpreter's lock, and the thread is alive and not the running one.
-    pub unsafe fn leave_to_thread(&self, greenlet: *mut PyGreenlet) {
-        // SAFETY: the record lives as long as the thread, and is guarded by the interpreter's lock.
-        unsafe { (*self.record.load(Ordering::Relaxed)).left.borrow_mut().push(greenlet) };
-    }
-}
+use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
+use super::handle::{Handle, record_here};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Owned, Pending, Raised, Result, Slot};
 
 /// The record.
 pub struct Thread {
@@ -77,32 +33,14 @@ pub struct Thread {
     pub tracer: Cell<*mut PyObject>,
     /// The newest of the active greenlets but the main one.
     active: Cell<*mut PyGreenlet>,
-    /// The thread's hub, with what is known of it.
-    pub hub: HubSlot,
+    /// What a floor above keeps with the thread.
+    pub extension: Extension,
     /// Owned: greenlets that other threads let go of.
     left: RefCell<Vec<*mut PyGreenlet>>,
 }
 
 thread_local! {
-    static RECORD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     static EXIT: Exit = const { Exit };
-}
-
-/// Arranges that the thread which forks goes on in the child, where others look at its handle, too.
-fn follow_forks() {
-    static REGISTERED: Once = Once::new();
-    extern "C" fn in_child() {
-        let record = RECORD.get();
-        if !record.is_null() {
-            // SAFETY: the running thread's record.
-            unsafe { &(*record).handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
-        }
-    }
-    // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts, which
-    // was registered before.
-    REGISTERED.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(in_child));
-    });
 }
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
@@ -110,7 +48,7 @@ static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
 /// Threads that have ended, until the interpreter calls back.
 static EXITED: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 
-/// All records of the process, for [`active_greenlets`].
+/// All records of the process.
 static ALL: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,18 +61,15 @@ fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> 
     records.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other threads
-/// left here, keeping a pending exception.
-///
-/// # Safety
-/// The caller holds the interpreter's lock.
+/// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other
+/// threads left here, keeping a pending exception.
 #[inline]
-pub unsafe fn current_thread() -> *const Thread {
-    let record = RECORD.get();
-    // SAFETY: the caller's word; the record lives as long as the thread.
+pub fn current_thread(gil: Gil<'_>) -> *const Thread {
+    let record = record_here().cast::<Thread>();
+    // SAFETY: the record lives as long as the thread.
     unsafe {
         if record.is_null() {
-            return Thread::create();
+            return Thread::create(gil);
         }
         if !(*record).left.borrow().is_empty() {
             (*record).let_go_of_left();
@@ -149,35 +84,27 @@ pub unsafe fn current_thread() -> *const Thread {
 /// A greenlet of this thread runs, or has run.
 #[inline]
 pub unsafe fn this_thread<'a>() -> &'a Thread {
-    // SAFETY: the caller's word.
-    unsafe { &*RECORD.get() }
+    // SAFETY: there is a record, as the caller promised, and it lives as long as the thread.
+    unsafe { &*record_here().cast() }
 }
 
 impl Thread {
-    /// # Safety
-    /// The interpreter's lock is held.
     #[cold]
-    unsafe fn create() -> *const Thread {
-        // SAFETY: the lock is held; a fresh object gets its body before anybody sees it.
+    fn create(gil: Gil<'_>) -> *const Thread {
+        // SAFETY: the token says that the lock is held; a fresh object gets its body before anybody sees it.
         unsafe {
-            let main = object::allocate(object::greenlet_type());
+            let main = allocate(gil, greenlet_type());
             if main.is_null() {
                 return ptr::null();
             }
             attach_body(main, true);
             MAIN_GREENLETS.fetch_add(1, Ordering::Relaxed);
-            if !RECORD.get().is_null() {
+            if !record_here().is_null() {
                 // The allocation ran code that got here first.
                 ffi::decref(main);
-                return RECORD.get();
+                return record_here().cast();
             }
-            let handle = Arc::new(Handle {
-                alive: AtomicBool::new(true),
-                running: AtomicPtr::new(main),
-                record: AtomicPtr::new(ptr::null_mut()),
-                generation: AtomicU64::new(fiber::fork_generation()),
-            });
-            follow_forks();
+            let handle = Arc::new(Handle::new(main.cast()));
             *body(main).thread.get() = Some(Arc::clone(&handle));
             let record = Box::into_raw(Box::new(Thread {
                 handle: Arc::clone(&handle),
@@ -188,15 +115,21 @@ impl Thread {
                 mailbox: Cell::new(ptr::null_mut()),
                 tracer: Cell::new(ptr::null_mut()),
                 active: Cell::new(ptr::null_mut()),
-                hub: HubSlot::empty(),
+                extension: Extension::empty(),
                 left: RefCell::new(Vec::new()),
             }));
-            handle.record.store(record, Ordering::Relaxed);
-            RECORD.set(record);
+            handle.begin(record.cast_const().cast());
             EXIT.with(|_| ());
             lock(&ALL).push(Record(record));
             record
         }
+    }
+
+    /// The lock is held: a record is reached under the lock only, and is not `Sync`.
+    #[inline(always)]
+    pub fn gil(&self) -> Gil<'_> {
+        // SAFETY: as for `Owned::gil`.
+        unsafe { Gil::assume() }
     }
 
     /// Which greenlet runs, borrowed.
@@ -208,7 +141,7 @@ impl Thread {
     /// Makes another greenlet the running one; the reference to it is taken over, and that to the former handed back.
     #[inline]
     pub fn set_current(&self, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
-        self.handle.running.store(greenlet, Ordering::Relaxed);
+        self.handle.set_running(greenlet.cast());
         self.current.replace(greenlet)
     }
 
@@ -249,13 +182,17 @@ impl Thread {
         }
     }
 
-    /// # Safety
-    /// The interpreter's lock is held.
+    /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is
+    /// another thread.
+    pub fn leave(&self, greenlet: *mut PyGreenlet) {
+        self.left.borrow_mut().push(greenlet);
+    }
+
     #[cold]
-    unsafe fn let_go_of_left(&self) {
-        // SAFETY: the lock is held; the list is emptied before code can run that adds to it.
+    fn let_go_of_left(&self) {
+        // SAFETY: the list has references of its own, and is emptied before code can run that adds to it.
         unsafe {
-            let pending = ffi::Pending::take();
+            let pending = Pending::take(self.gil());
             for greenlet in self.left.take() {
                 ffi::decref(greenlet);
             }
@@ -264,19 +201,75 @@ impl Thread {
     }
 }
 
+/// What a floor above keeps with a thread: an object, and what is known of it.
+pub struct Extension {
+    object: Slot,
+    known: Cell<*const ()>,
+    at_end: Cell<Option<AtEnd>>,
+}
+
+/// Called with the object when its thread has ended, before it is let go of.
+///
+/// # Safety
+/// A live object; the interpreter's lock is held, in any thread.
+pub type AtEnd = unsafe fn(*mut PyObject);
+
+impl Extension {
+    /// No object yet.
+    pub const fn empty() -> Extension {
+        Extension { object: Slot::empty(), known: Cell::new(ptr::null()), at_end: Cell::new(None) }
+    }
+
+    /// Sets or removes the object. What `known` points to must live as long as the object does.
+    pub fn set(&self, object: Option<Owned>, known: *const (), at_end: AtEnd) {
+        self.known.set(known);
+        self.at_end.set(Some(at_end));
+        self.object.set(object);
+    }
+
+    /// Changes what is known of the object.
+    pub fn set_known(&self, known: *const ()) {
+        self.known.set(known);
+    }
+
+    /// The object, borrowed; null if there is none.
+    #[inline]
+    pub fn object(&self) -> *mut PyObject {
+        self.object.get()
+    }
+
+    /// What is known of the object.
+    #[inline]
+    pub fn known(&self) -> *const () {
+        self.known.get()
+    }
+
+    /// # Safety
+    /// The interpreter's lock is held; the thread has ended.
+    unsafe fn end(&self) {
+        if let (Some(object), Some(at_end)) = (self.object.object(), self.at_end.get()) {
+            // SAFETY: the reference keeps the object, and the lock is held.
+            unsafe { at_end(object.as_ptr()) };
+        }
+        self.known.set(ptr::null());
+        self.object.set(None);
+    }
+}
+
 /// Runs when the thread ends.
 struct Exit;
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        let record = RECORD.replace(ptr::null());
-        if record.is_null() || ffi::is_gone() {
+        let record = record_here().cast::<Thread>();
+        if record.is_null() {
             return;
         }
         // SAFETY: the record is ours until it is queued.
-        let handle = unsafe { &(*record).handle };
-        handle.alive.store(false, Ordering::Release);
-        handle.record.store(ptr::null_mut(), Ordering::Relaxed);
+        unsafe { &(*record).handle }.end();
+        if py::is_gone() {
+            return;
+        }
         let mut exited = lock(&EXITED);
         exited.push(Record(record));
         if exited.len() == 1 {
@@ -304,7 +297,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
             for greenlet in record.left.take() {
                 ffi::decref(greenlet);
             }
-            record.hub.end();
+            record.extension.end();
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);
@@ -319,8 +312,8 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
     }
 }
 
-/// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned in the
-/// middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
+/// Whether the one reference to a main greenlet beside the caller's lies on the stack of a greenlet that was abandoned
+/// in the middle of a switch to it, to all appearances: no object has it. Nobody would ever give it back.
 ///
 /// # Safety
 /// The interpreter's lock is held.
@@ -383,10 +376,7 @@ pub fn main_greenlet_is_gone() {
 }
 
 /// New references to all active greenlets of the process, thread by thread, main greenlets first.
-///
-/// # Safety
-/// The caller holds the interpreter's lock.
-pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
+pub fn active_greenlets(_: Gil<'_>) -> Vec<*mut PyGreenlet> {
     let mut found = Vec::new();
     for Record(record) in lock(&ALL).iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
@@ -411,23 +401,53 @@ pub unsafe fn active_greenlets() -> Vec<*mut PyGreenlet> {
     found
 }
 
-/// The hubs of all threads, each with its thread's number.
-pub fn hubs() -> Vec<(std::ffi::c_ulong, Owned)> {
+/// What `look` finds in the records of the threads that live, each with the thread's number.
+/// `look` must run no Python code.
+pub fn of_all_threads<T>(_: Gil<'_>, look: impl Fn(&Thread) -> Option<T>) -> Vec<(std::ffi::c_ulong, T)> {
     let mut found = Vec::new();
     for Record(record) in lock(&ALL).iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
         let thread = unsafe { &**record };
-        let hub = thread.hub.get();
-        if thread.handle.is_alive() && !hub.is_null() {
-            // SAFETY: kept by the slot.
-            found.push((thread.ident, unsafe { Owned::borrow(hub) }));
+        if thread.handle.is_alive()
+            && let Some(seen) = look(thread)
+        {
+            found.push((thread.ident, seen));
         }
     }
     found
+}
+
+/// The record of a handle's thread, `None` once it has ended.
+#[inline]
+pub fn record_of<'py>(_: Gil<'py>, handle: &Handle) -> Option<&'py Thread> {
+    // SAFETY: the handle forgets its record before that goes, under the interpreter's lock.
+    unsafe { handle.record().cast::<Thread>().as_ref() }
+}
+
+/// The running thread's record, made if there is none.
+#[inline]
+pub fn here<'py>(gil: Gil<'py>) -> Result<&'py Thread> {
+    // SAFETY: null, or the running thread's record, which lives as long as the thread.
+    unsafe { current_thread(gil).as_ref().ok_or(Raised) }
 }
 
 /// Whether a body belongs to the running thread.
 #[inline]
 pub fn is_here(body: &Body) -> bool {
     body.handle().is_some_and(|handle| handle.is_mine())
+}
+
+/// The current greenlet, as a new reference; a RuntimeError when there is none any more.
+pub fn current_or_refuse(gil: Gil<'_>) -> *mut PyGreenlet {
+    // SAFETY: the token says that the lock is held; the record keeps its current greenlet.
+    unsafe {
+        if py::is_finalizing() {
+            return py::raise(ffi::PyExc_RuntimeError, "greenlet is being finalized");
+        }
+        let thread = current_thread(gil);
+        if thread.is_null() {
+            return ptr::null_mut();
+        }
+        ffi::incref((*thread).current())
+    }
 }

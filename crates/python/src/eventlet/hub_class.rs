@@ -1,15 +1,23 @@
 //! The hub as Python sees it: its type, and the functions of the module about hubs.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::os::fd::RawFd;
 use std::ptr;
 
 use ::hub::Time;
 
-use super::*;
-use crate::eventlet::io;
-use crate::eventlet::timer::Timer;
-use crate::thread::this_thread;
+use super::clock::{after, from_seconds, monotonic, seconds};
+use super::hub::timer::Timer;
+use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
+use super::park;
+use super::polling::{Polling, Wanted, checked, closed_error};
+use super::ticket::Outcome;
+use super::work::Work;
+use crate::greenlet::{self, Thread, current_thread, of_all_threads, this_thread};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, assumed, text};
 
 /// The type.
 pub fn class() -> Class<Hub> {
@@ -91,15 +99,21 @@ pub fn class() -> Class<Hub> {
 /// The functions of the module about hubs.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        class::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
-        class::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
-        class::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
-        class::function(
+        py::function(
+        c"_listen",
+        listen,
+        c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these directions, \
+          and in no other.",
+    ),
+        py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
+        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
+        py::function(
             c"_current_hub",
             current_hub,
             c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
         ),
-        class::function(
+        py::function(
             c"_set_hub_factory",
             set_hub_factory,
             c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
@@ -126,7 +140,7 @@ fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
         }
         let name = c_name(c"run")?;
         let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
-        let greenlet = Owned::new(object::construct(run.as_ptr(), ptr::null_mut()))?;
+        let greenlet = Owned::new(greenlet::construct(assumed(), run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
         if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
             return Err(Raised);
@@ -148,9 +162,9 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
             && let Ok(name) = text(name)
             && (name == "wait" || FAST.iter().any(|fast| fast.to_bytes() == name.as_bytes()))
         {
-            let thread = current_thread();
+            let thread = current_thread(assumed());
             if !thread.is_null() {
-                (*thread).hub.look_again(this);
+                hub_ref::look_again(&*thread, this);
             }
         }
         result
@@ -160,7 +174,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
 fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.running.get() {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_RuntimeError, "Already running!") };
+        return unsafe { py::error(ffi::PyExc_RuntimeError, "Already running!") };
     }
     let keep = this.owned();
     this.running.set(true);
@@ -173,45 +187,39 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
         this.stopping.set(false);
         this.at_rest.set(false);
         drop(keep);
-        result.map(|()| Owned::none())
+        result.map(|()| Owned::none(assumed()))
     }
 }
 
 fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
         let thread = &*thread;
-        if thread.hub.plain().is_some_and(|plain| ptr::eq(plain, &*this)) {
-            return park::park(thread);
-        }
-        let me = thread.current();
-        park::prepare_to_leave(thread, &this, me)?;
-        this.count_switch();
-        Owned::new(switch::switch(this.greenlet(), switch::Payload::Value(Owned::none().into_raw())))
+        if is_plain(thread, &this) { park::park(thread) } else { park::leave_to_loop(thread, &this) }
     }
 }
 
 fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.ensure_greenlet()?;
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [delay, callback, ..] = args.positional else {
         // SAFETY: called by the interpreter.
-        return unsafe { ffi::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
+        return unsafe { py::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
     };
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread().as_ref().and_then(|thread| thread.hub.plain());
-        if plain.is_some_and(|plain| ptr::eq(plain, &*this)) || is_own(this.as_ptr(), c"add_timer") {
+        let plain = current_thread(assumed()).as_ref().is_some_and(|thread| is_plain(thread, &this));
+        if plain || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
             call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
@@ -233,7 +241,7 @@ unsafe fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
             this.make_ready(Work::Timer(timer.clone()));
             return Ok(now);
         }
-        let at = park::after(this.time()?, delay);
+        let at = after(this.time()?, delay);
         let key = this.add_timer(at, Work::Timer(timer.clone()));
         if let Some(timer) = This::<Timer>::try_of(timer.as_ptr()) {
             timer.started(key, this.owned());
@@ -265,7 +273,7 @@ fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.canceled.set(0);
         this.canceled_young.set(0);
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn count_timers(hub: &Hub) -> usize {
@@ -277,23 +285,26 @@ fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn prepare_timers(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [when] = args.parse("fire_timers", ["when"], 1)?;
     // SAFETY: called by the interpreter, in the hub's greenlet.
     unsafe {
-        this.begin_turn(Some(from_seconds(ffi::float(when)?)));
+        this.begin_turn(Some(from_seconds(py::float(when)?)));
         Hub::drain(this)?;
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn sleep_until(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     let next = if this.ready.borrow().is_empty() { this.timers.borrow().next_at() } else { Some(this.time()?) };
     // SAFETY: called by the interpreter.
-    next.map_or_else(|| Ok(Owned::none()), |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) })
+    next.map_or_else(
+        || Ok(Owned::none(assumed())),
+        |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) },
+    )
 }
 
 fn default_sleep(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -306,14 +317,14 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let none = timeout.is_null() || timeout == ffi::Py_None();
-        Hub::poll(this, if none { DEFAULT_SLEEP } else { ffi::float(timeout)? })?;
+        Hub::poll(this, if none { DEFAULT_SLEEP } else { py::float(timeout)? })?;
         if !this.own_wait.get() {
             // Called by an override of wait: the loop does not know that there may be something.
             this.stage.set(Stage::Io);
             Hub::drain_watched(this)?;
         }
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -325,10 +336,10 @@ fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        let fd = c_int::try_from(ffi::integer(number)?).unwrap_or(-1);
+        let fd = c_int::try_from(py::integer(number)?).unwrap_or(-1);
         forget_file(this, fd)?;
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 /// Tells those that wait on a descriptor that their file is closed.
@@ -340,7 +351,15 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
         if let Some(polling) = polling {
-            polling.forget(fd, io::closed_error)?;
+            let mut waiting = polling.forget(fd).peekable();
+            if waiting.peek().is_some() {
+                let exception = closed_error()?;
+                for work in waiting {
+                    if let Work::Wake(ticket, _) = work {
+                        ticket.wake(Outcome::Throw(exception.clone(), None));
+                    }
+                }
+            }
         }
         let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
         if listens {
@@ -376,8 +395,8 @@ pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
 pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
-        let hub = thread.hub.get();
-        let native = thread.hub.plain().filter(|hub| hub.polls_itself());
+        let hub = hub_ref::object_of(thread);
+        let native = hub_ref::native(thread);
         let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
         if hub.is_null() || native.is_some_and(|native| !listens(native)) {
             return Ok(());
@@ -389,7 +408,7 @@ pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.statistics.looked_at.set(this.time()?);
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -397,7 +416,7 @@ fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.asleep.get() {
         this.ring();
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -431,18 +450,18 @@ fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
-    Ok(this.greenlet.object().unwrap_or_else(Owned::none))
+    Ok(this.greenlet.object().unwrap_or_else(|| Owned::none(assumed())))
 }
 
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
     match greenlet {
         // SAFETY: a live object.
-        Some(greenlet) if unsafe { object::is_greenlet(greenlet.as_ptr()) } => {
+        Some(greenlet) if unsafe { greenlet::is_greenlet(greenlet.as_ptr()) } => {
             this.greenlet.set(Some(greenlet));
             Ok(())
         }
         // SAFETY: setters are called with the interpreter's lock.
-        _ => unsafe { ffi::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
+        _ => unsafe { py::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
     }
 }
 
@@ -462,9 +481,9 @@ fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
     this.clock.set(clock);
     // SAFETY: the interpreter's lock is held.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if !thread.is_null() {
-            (*thread).hub.look_again(this.as_ptr());
+            hub_ref::look_again(&*thread, this.as_ptr());
         }
     }
     Ok(())
@@ -511,7 +530,7 @@ fn timers(this: This<'_, Hub>) -> Result<Owned> {
 fn get_hub(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -522,12 +541,12 @@ fn get_hub(_: Args<'_>) -> Result<Owned> {
 fn current_hub(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(assumed());
         if thread.is_null() {
             return Err(Raised);
         }
-        let hub = (*thread).hub.get();
-        Ok(if hub.is_null() { Owned::none() } else { Owned::borrow(hub) })
+        let hub = hub_ref::object_of(&*thread);
+        Ok(if hub.is_null() { Owned::none(assumed()) } else { Owned::borrow(hub) })
     }
 }
 
@@ -535,7 +554,9 @@ fn hubs(_: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the objects are collected before any code can run.
     unsafe {
         let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in crate::thread::hubs() {
+        for (ident, hub) in of_all_threads(assumed(), |thread| {
+            (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
+        }) {
             let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
             if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
                 return Err(Raised);
@@ -549,17 +570,31 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
     let [hub] = args.parse("_set_hub", ["hub"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        if current_thread().is_null() {
+        if current_thread(assumed()).is_null() {
             return Err(Raised);
         }
-        this_thread().hub.set((hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
+        hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
     }
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { MAKE_HUB.set(ffi::incref(factory)) };
-    Ok(Owned::none())
+    Ok(Owned::none(assumed()))
+}
+
+fn listen(args: Args<'_>) -> Result<Owned> {
+    let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let Some(hub) = This::<Hub>::try_of(hub) else {
+            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
+        };
+        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
+        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
+        checked(hub.polling()?.listen(fd, wanted))?;
+    }
+    Ok(Owned::none(assumed()))
 }

@@ -1,23 +1,24 @@
 //! The end of a greenlet object.
 //!
-//! One that is not active just goes. An active one has a stack full of live values, so it must end first: `GreenletExit` is
-//! thrown into it, and the object lives on for the while. That can happen only in its own thread: any other thread leaves it
-//! to that one. If the thread is gone, or the interpreter is about to be, the stack is taken away as it is.
+//! One that is not active just goes. An active one has a stack full of live values, so it must end first:
+//! `GreenletExit` is thrown into it, and the object lives on for the while. That can happen only in its own thread: any
+//! other thread leaves it to that one. If the thread is gone, or the interpreter is about to be, the stack is taken
+//! away as it is.
 
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{PyGreenlet, State, body, drop_body, has_body};
-use crate::module;
-use crate::thread::{self, current_thread, is_here, this_thread};
-use crate::throw;
+use super::body::{PyGreenlet, State, body, drop_body, has_body};
+use super::thread::{self, current_thread, is_here, record_of, this_thread};
+use super::{names, throw};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Pending};
 
 /// The type's destructor.
 ///
 /// # Safety
 /// Called by the interpreter when the last reference is gone.
 pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
-    // SAFETY: the caller's word.
+    // SAFETY: called by the interpreter when the last reference is gone.
     unsafe { dealloc_with(this, || {}) };
 }
 
@@ -26,14 +27,15 @@ pub unsafe extern "C-unwind" fn dealloc(this: *mut PyObject) {
 /// # Safety
 /// As [`dealloc`].
 pub unsafe fn dealloc_with(this: *mut PyObject, last: impl FnOnce()) {
-    // SAFETY: the caller's word.
+    // SAFETY: called by the interpreter, with the lock held, when the last reference is gone: nobody else has the
+    // object.
     unsafe {
         let greenlet: *mut PyGreenlet = this.cast();
         ffi::PyObject_GC_UnTrack(this.cast());
         if has_body(greenlet) && body(greenlet).state.get() == State::Active {
             if body(greenlet).main {
                 thread::main_greenlet_is_gone();
-            } else if !let_go_of_active(greenlet) {
+            } else if !let_go_of_active(Gil::assume(), greenlet) {
                 // A subclass's destructor called this one and will let go of the type, which the object still needs.
                 if (*ffi::Py_TYPE(this)).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
                     ffi::incref(ffi::Py_TYPE(this));
@@ -58,11 +60,11 @@ pub unsafe fn dealloc_with(this: *mut PyObject, last: impl FnOnce()) {
 ///
 /// # Safety
 /// As [`dealloc`].
-unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
+unsafe fn let_go_of_active(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `dealloc`.
     unsafe {
         let this = body(greenlet);
-        if ffi::is_finalizing() || this.is_thread_dead() {
+        if py::is_finalizing() || this.is_thread_dead() {
             if is_here(this) {
                 this_thread().unlink(greenlet);
             }
@@ -71,13 +73,13 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
         }
         ffi::set_refcount(greenlet.cast(), 1);
         if !is_here(this) {
-            if let Some(handle) = this.handle() {
-                handle.leave_to_thread(greenlet);
+            if let Some(thread) = this.handle().and_then(|handle| record_of(gil, handle)) {
+                thread.leave(greenlet);
             }
             return false;
         }
-        let pending = ffi::Pending::take();
-        kill(greenlet);
+        let pending = Pending::take(gil);
+        kill(gil, greenlet);
         pending.put_back();
         let references = ffi::Py_REFCNT(greenlet.cast());
         if references == 1 && this.state.get() == State::Active {
@@ -85,7 +87,7 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
             let repr = ffi::PyObject_Repr(greenlet.cast());
             ffi::PySys_FormatStderr(
                 c"greenlet: GreenletExit did not end %U; it is leaked\n".as_ptr(),
-                if repr.is_null() { module::RUN.object() } else { repr },
+                if repr.is_null() { names::RUN.object() } else { repr },
             );
             ffi::xdecref(repr);
             return false;
@@ -99,17 +101,17 @@ unsafe fn let_go_of_active(greenlet: *mut PyGreenlet) -> bool {
 ///
 /// # Safety
 /// As [`dealloc`].
-unsafe fn kill(greenlet: *mut PyGreenlet) {
+unsafe fn kill(gil: Gil<'_>, greenlet: *mut PyGreenlet) {
     // SAFETY: it is active, in this thread, and has a reference.
     unsafe {
-        let thread = current_thread();
+        let thread = current_thread(gil);
         if thread.is_null() {
             ffi::PyErr_Clear();
             return;
         }
         let this = body(greenlet);
         let parent = this.parent.replace(ffi::incref((*thread).current()));
-        let result = throw::throw(greenlet, module::greenlet_exit(), ptr::null_mut(), ptr::null_mut());
+        let result = throw::throw(gil, greenlet, names::greenlet_exit(), ptr::null_mut(), ptr::null_mut());
         if result.is_null() {
             ffi::PyErr_WriteUnraisable(greenlet.cast());
         }

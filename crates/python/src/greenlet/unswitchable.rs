@@ -2,11 +2,12 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::ffi::{self, Global, PyObject, PyTypeObject};
-use crate::greenlet::{Broken, body};
-use crate::object::{self, NO_ATTRIBUTE, attribute};
+use super::body::{Broken, body, greenlet_type};
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::table::{NO_ATTRIBUTE, attribute, zeroed_type};
+use crate::py::{self, Global};
 
-static TYPE: Global<PyTypeObject> = Global::new(object::zeroed_type());
+static TYPE: Global<PyTypeObject> = Global::new(zeroed_type());
 
 static ATTRIBUTES: Global<[ffi::PyGetSetDef; 3]> = Global::new([
     attribute(c"force_switch_error", get_switch, Some(set_switch), c"Switching to it raises SystemError."),
@@ -28,11 +29,11 @@ pub unsafe fn ready() -> bool {
     unsafe {
         let this = kind();
         (*this).tp_name = c"greenlet._greenlet.UnswitchableGreenlet".as_ptr();
-        (*this).tp_basicsize = (*object::greenlet_type()).tp_basicsize;
-        (*this).tp_base = object::greenlet_type();
-        (*this).tp_flags = (*object::greenlet_type()).tp_flags & !ffi::Py_TPFLAGS_READY;
-        (*this).tp_traverse = (*object::greenlet_type()).tp_traverse;
-        (*this).tp_clear = (*object::greenlet_type()).tp_clear;
+        (*this).tp_basicsize = (*greenlet_type()).tp_basicsize;
+        (*this).tp_base = greenlet_type();
+        (*this).tp_flags = (*greenlet_type()).tp_flags & !ffi::Py_TPFLAGS_READY;
+        (*this).tp_traverse = (*greenlet_type()).tp_traverse;
+        (*this).tp_clear = (*greenlet_type()).tp_clear;
         (*this).tp_getset = ATTRIBUTES.get().cast();
         ffi::PyType_Ready(this) == 0
     }
@@ -44,7 +45,7 @@ unsafe fn change(this: *mut PyObject, flag: *mut PyObject, change: impl FnOnce(&
     // SAFETY: called by the interpreter.
     unsafe {
         if flag.is_null() {
-            ffi::raise::<()>(ffi::PyExc_AttributeError, "can't delete attribute");
+            py::raise::<()>(ffi::PyExc_AttributeError, "can't delete attribute");
             return -1;
         }
         let truth = ffi::PyObject_IsTrue(flag);

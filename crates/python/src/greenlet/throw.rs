@@ -6,33 +6,35 @@
 use std::ffi::CStr;
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::module;
-use crate::switch::{self, Payload};
+use super::body::{PyGreenlet, State, body};
+use super::names;
+use super::switch::{self, Handover};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Pending};
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.
 ///
 /// # Safety
-/// Live objects, with the interpreter's lock held.
+/// Live objects.
 pub unsafe fn throw(
+    gil: Gil<'_>,
     greenlet: *mut PyGreenlet,
     kind: *mut PyObject,
     value: *mut PyObject,
     traceback: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: the caller's word.
+    // SAFETY: live objects; the greenlet is held by the caller.
     unsafe {
-        if !make_pending(kind, value, traceback) {
+        if !make_pending(gil, kind, value, traceback) {
             return ptr::null_mut();
         }
         let dead = body(greenlet).state.get() == State::Dead;
-        if dead && ffi::PyErr_ExceptionMatches(module::greenlet_exit()) != 0 {
+        if dead && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
             // Nobody is left to end: it is a value, as if it had just ended the greenlet.
-            let value = ffi::Pending::take().into_value();
-            return switch::switch(greenlet, Payload::Value(value));
+            let value = Pending::take(gil).into_value();
+            return switch::switch(gil, greenlet, Handover::Value(value));
         }
-        switch::switch(greenlet, Payload::Throw)
+        switch::switch(gil, greenlet, Handover::Throw)
     }
 }
 
@@ -40,11 +42,11 @@ pub unsafe fn throw(
 ///
 /// # Safety
 /// As [`throw`].
-pub unsafe fn make_pending(kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+pub unsafe fn make_pending(_: Gil<'_>, kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
     // SAFETY: as `throw`.
     unsafe {
         let refuse = |message: &str| {
-            ffi::raise::<()>(ffi::PyExc_TypeError, message);
+            py::raise::<()>(ffi::PyExc_TypeError, message);
             false
         };
         let present = |object: *mut PyObject| !object.is_null() && object != ffi::Py_None();

@@ -1,12 +1,11 @@
-//! How large a greenlet's stack is, and how deep C code may recurse on it.
+//! How large a greenlet's stack is.
 //!
-//! CPython 3.12 and later count C recursion apart, so a greenlet gets a budget that fits its stack: 600 levels a MiB, which
-//! held for every kind of recursion we know of. 3.10 and 3.11 have one counter for Python and C, whose limit is the
+//! CPython 3.12 and later count C recursion apart, so a greenlet gets a budget that fits its stack (see
+//! [`tstate`](crate::tstate)). 3.10 and 3.11 have one counter for Python and C, whose limit is the
 //! program's, so there the stack has to be large enough for 1,000 levels of the worst kind. Only address space is that
 //! large: memory is used where the stack was touched.
 
-#[cfg(all(Py_3_12, not(Py_3_14)))]
-use std::ffi::c_int;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fiber::{Stack, StackError};
@@ -19,9 +18,6 @@ pub const DEFAULT_SIZE: usize = if cfg!(Py_3_12) { 1 << 20 } else { 4 << 20 };
 
 /// Less would not hold a shallow Python call.
 pub const SMALLEST: usize = 64 * 1024;
-
-#[cfg(all(Py_3_12, not(Py_3_14)))]
-const LEVELS_PER_MIB: usize = 600;
 
 static SIZE: AtomicUsize = AtomicUsize::new(DEFAULT_SIZE);
 
@@ -55,12 +51,6 @@ pub fn read_environment() -> Result<(), String> {
     set_size(bytes).map_err(|error| format!("{VARIABLE}: {error}"))
 }
 
-/// How deep C code may recurse on a stack of `size` bytes. 3.14 looks at the stack pointer instead.
-#[cfg(all(Py_3_12, not(Py_3_14)))]
-pub fn c_budget(size: usize) -> c_int {
-    c_int::try_from(size * LEVELS_PER_MIB / (1 << 20)).unwrap_or(c_int::MAX)
-}
-
 /// A stack, and the memory set aside above it for the data stack's root chunk.
 #[cfg(Py_3_11)]
 pub fn take(size: usize) -> Result<(Stack, *mut crate::tstate::Chunk), StackError> {
@@ -73,4 +63,19 @@ pub fn take(size: usize) -> Result<(Stack, *mut crate::tstate::Chunk), StackErro
 #[cfg(not(Py_3_11))]
 pub fn take(size: usize) -> Result<(Stack, ()), StackError> {
     Ok((Stack::new(size)?, ()))
+}
+
+/// One past the highest address of the OS thread's own stack.
+pub fn own_stack_top() -> usize {
+    // SAFETY: fills in an attribute object for the running thread, which is destroyed after it was read.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+            return 0;
+        }
+        let (mut low, mut size) = (ptr::null_mut(), 0);
+        libc::pthread_attr_getstack(&attributes, &mut low, &mut size);
+        libc::pthread_attr_destroy(&mut attributes);
+        low as usize + size
+    }
 }

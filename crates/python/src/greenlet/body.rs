@@ -1,7 +1,7 @@
 //! A greenlet's data: what hangs off the Python object.
 //!
 //! The object itself has the layout that greenlet's C header promises, with one opaque pointer, to a [`Body`]. What it
-//! means to switch is in [`switch`](crate::switch); what Python sees of it in [`object`](crate::object).
+//! means to switch is in [`switch`](super::switch); what Python sees of it in [`class`](super::class).
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use fiber::Fiber;
 
-use crate::eventlet::local::Locals;
-use crate::ffi::{self, PyObject, Slot};
-use crate::thread::Handle;
+use super::handle::Handle;
+use super::locals::Locals;
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::table::zeroed_type;
+use crate::py::{Gil, Global, Slot};
 use crate::tstate::Saved;
 
 /// The Python object. C code compiled against `greenlet.h` knows this layout.
@@ -54,12 +56,12 @@ pub struct Body {
     pub links: Cell<[*mut PyGreenlet; 2]>,
     /// For the test type: what is to fail.
     pub broken: Cell<Broken>,
-    /// Which of its parks this is; see [`Ticket`](crate::eventlet::park::Ticket).
+    /// How often it was suspended to be woken by somebody, so that who wakes it can tell one time from the next.
     pub parks: Cell<u64>,
     /// What is told when its function has ended, or was not called because it was thrown into before.
     pub on_end: Cell<Option<OnEnd>>,
-    /// The pool of green threads that counts it, until its function has ended.
-    pub pool: Slot,
+    /// An object that who made the greenlet keeps with it.
+    pub extension: Slot,
     /// What has values of its own for it, until it is gone.
     pub locals: Locals,
 }
@@ -92,7 +94,7 @@ impl Body {
             broken: Cell::new(Broken::default()),
             parks: Cell::new(0),
             on_end: Cell::new(None),
-            pool: Slot::empty(),
+            extension: Slot::empty(),
             locals: Locals::new(),
         }
     }
@@ -113,6 +115,11 @@ impl Body {
         self.state.get() == State::Active && !self.is_thread_dead()
     }
 
+    /// Whether it has begun, be it that it has ended since.
+    pub fn is_started(&self) -> bool {
+        self.state.get() != State::Pending
+    }
+
     /// What Python sees as `dead`.
     pub fn is_dead(&self) -> bool {
         self.state.get() == State::Dead || self.is_thread_dead()
@@ -120,7 +127,7 @@ impl Body {
 
     /// Whether it is what its thread runs now.
     pub fn is_current(&self, me: *mut PyGreenlet) -> bool {
-        self.state.get() == State::Active && self.handle().is_some_and(|handle| handle.runs(me))
+        self.state.get() == State::Active && self.handle().is_some_and(|handle| handle.runs(me.cast()))
     }
 
     /// Takes the stacks away from an active greenlet that will never go on. What it holds through them is leaked.
@@ -147,7 +154,7 @@ impl Body {
 /// A live greenlet object that was set up by [`attach_body`]; the result is good as long as the object is.
 #[inline]
 pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
-    // SAFETY: the caller's word.
+    // SAFETY: the object has a body until it goes.
     unsafe { &*(*greenlet).body }
 }
 
@@ -156,7 +163,7 @@ pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
 /// # Safety
 /// The object is zeroed behind its head.
 pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
-    // SAFETY: the caller's word.
+    // SAFETY: a fresh object of the type, which nobody else has seen.
     unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(main))) };
 }
 
@@ -165,14 +172,14 @@ pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
 /// # Safety
 /// The greenlet is not active, and nobody uses it any more.
 pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
-    // SAFETY: the caller's word.
+    // SAFETY: nobody uses the body any more, and it came from a box.
     unsafe {
         let body = std::mem::replace(&mut (*greenlet).body, ptr::null_mut());
         if body.is_null() {
             return;
         }
         let body = Box::from_raw(body);
-        body.locals.forget(greenlet);
+        body.locals.forget(greenlet.cast());
         ffi::clear(&body.parent);
         ffi::clear(&body.run);
         for held in (*body.saved.get()).held() {
@@ -186,6 +193,46 @@ pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
 /// # Safety
 /// A greenlet object.
 pub unsafe fn has_body(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
+    // SAFETY: a greenlet object, whose field is null or a body.
     unsafe { !(*greenlet).body.is_null() }
+}
+
+static TYPE: Global<PyTypeObject> = Global::new(zeroed_type());
+
+/// The type.
+pub fn greenlet_type() -> *mut PyTypeObject {
+    TYPE.get()
+}
+
+/// Whether the object is a greenlet, of the type itself or of a subclass.
+///
+/// # Safety
+/// A live object.
+pub unsafe fn is_greenlet(object: *mut PyObject) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_TypeCheck(object, greenlet_type()) != 0 }
+}
+
+/// Whether the greenlet is of the type itself, whose `run` nobody overrides.
+///
+/// # Safety
+/// A live greenlet.
+#[inline]
+pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: a live object.
+    unsafe { ptr::eq(ffi::Py_TYPE(greenlet.cast()), greenlet_type()) }
+}
+
+/// A zeroed object of the type or of a subclass, without a body.
+///
+/// # Safety
+/// The type or a subclass.
+pub unsafe fn allocate(_: Gil<'_>, kind: *mut PyTypeObject) -> *mut PyGreenlet {
+    // SAFETY: a type of greenlets, with the lock held.
+    unsafe {
+        match (*kind).tp_alloc {
+            Some(alloc) => alloc(kind, 0).cast(),
+            None => ffi::PyType_GenericAlloc(kind, 0).cast(),
+        }
+    }
 }

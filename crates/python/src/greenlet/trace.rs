@@ -2,14 +2,15 @@
 
 use std::ptr;
 
-use crate::ffi::{self, PyObject};
-use crate::greenlet::PyGreenlet;
-use crate::module;
-use crate::thread::Thread;
+use super::body::PyGreenlet;
+use super::names;
+use super::thread::Thread;
+use crate::py::Pending;
+use crate::py::ffi::{self, PyObject};
 use crate::tstate;
 
-/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own removes
-/// it, and is thrown in place of what was handed over. Returns the value that goes on.
+/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own
+/// removes it, and is thrown in place of what was handed over. Returns the value that goes on.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock and owns `value`, which is null for a pending exception.
@@ -20,11 +21,11 @@ pub unsafe fn tell(
     target: *mut PyGreenlet,
     value: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: the caller's word; the tracer is kept by a reference.
+    // SAFETY: live objects, and an owned value; the tracer is kept by a reference.
     unsafe {
-        let pending = ffi::Pending::take();
+        let pending = Pending::take(thread.gil());
         let tracer = ffi::incref(thread.tracer.get());
-        let event = if value.is_null() { module::THROW.object() } else { module::SWITCH.object() };
+        let event = if value.is_null() { names::THROW.object() } else { names::SWITCH.object() };
         let args = ffi::PyTuple_Pack(2, origin, target);
         let mut answer: *mut PyObject = ptr::null_mut();
         if !args.is_null() {
@@ -38,7 +39,7 @@ pub unsafe fn tell(
             }
         }
         if answer.is_null() {
-            let own = ffi::Pending::take();
+            let own = Pending::take(thread.gil());
             if thread.tracer.get() == tracer {
                 ffi::clear(&thread.tracer);
             }
@@ -55,7 +56,8 @@ pub unsafe fn tell(
     }
 }
 
-/// Sets the trace function, null for none, whose reference is taken over. Returns the former one as a new reference or None.
+/// Sets the trace function, null for none, whose reference is taken over. Returns the former one as a new reference or
+/// None.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock.

@@ -3,13 +3,12 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use crate::ffi::{self, Global, PyObject};
-use crate::greenlet::{PyGreenlet, body};
-use crate::module;
-use crate::object;
-use crate::switch::{self, Payload};
-use crate::thread::current_thread;
-use crate::throw;
+use super::body::{PyGreenlet, body, greenlet_type, is_greenlet};
+use super::switch::{self, Handover};
+use super::thread::current_or_refuse;
+use super::{construct, names, throw};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Global};
 
 static TABLE: Global<[*mut c_void; 12]> = Global::new([ptr::null_mut(); 12]);
 
@@ -21,9 +20,9 @@ pub unsafe fn capsule() -> *mut PyObject {
     // SAFETY: the table lives for ever.
     unsafe {
         *TABLE.get() = [
-            object::greenlet_type().cast(),
-            module::error().cast(),
-            module::greenlet_exit().cast(),
+            greenlet_type().cast(),
+            names::error().cast(),
+            names::greenlet_exit().cast(),
             new as *mut c_void,
             get_current as *mut c_void,
             throw_into as *mut c_void,
@@ -45,13 +44,13 @@ pub unsafe fn capsule() -> *mut PyObject {
 unsafe fn check(object: *mut PyGreenlet) -> bool {
     // SAFETY: an object or null, from C code.
     unsafe {
-        if !object.is_null() && object::is_greenlet(object.cast()) {
+        if !object.is_null() && is_greenlet(object.cast()) {
             return true;
         }
         if object.is_null() {
             ffi::PyErr_BadArgument();
         } else {
-            ffi::raise::<()>(ffi::PyExc_TypeError, "expected a greenlet");
+            py::raise::<()>(ffi::PyExc_TypeError, "expected a greenlet");
         }
         false
     }
@@ -61,32 +60,14 @@ unsafe fn check(object: *mut PyGreenlet) -> bool {
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn new(run: *mut PyObject, parent: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: called from C with the interpreter's lock.
-    unsafe { object::construct(run, parent.cast()) }
+    unsafe { construct::construct(Gil::assume(), run, parent.cast()) }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_current() -> *mut PyGreenlet {
-    // SAFETY: as above.
-    unsafe { current_or_refuse() }
-}
-
-/// The current greenlet, as a new reference; a RuntimeError when there is none any more.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn current_or_refuse() -> *mut PyGreenlet {
-    // SAFETY: the caller's word.
-    unsafe {
-        if ffi::is_finalizing() {
-            return ffi::raise(ffi::PyExc_RuntimeError, "greenlet is being finalized");
-        }
-        let thread = current_thread();
-        if thread.is_null() {
-            return ptr::null_mut();
-        }
-        ffi::incref((*thread).current())
-    }
+    // SAFETY: called from C with the interpreter's lock.
+    unsafe { current_or_refuse(Gil::assume()) }
 }
 
 /// # Safety
@@ -97,12 +78,12 @@ unsafe extern "C-unwind" fn throw_into(
     value: *mut PyObject,
     traceback: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();
         }
-        throw::throw(greenlet, kind, value, traceback)
+        throw::throw(Gil::assume(), greenlet, kind, value, traceback)
     }
 }
 
@@ -113,7 +94,7 @@ unsafe extern "C-unwind" fn switch_to(
     args: *mut PyObject,
     kwargs: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();
@@ -124,48 +105,47 @@ unsafe extern "C-unwind" fn switch_to(
         }
         let keywords = !kwargs.is_null() && ffi::PyDict_Check(kwargs) != 0;
         let kwargs = if keywords { ffi::incref(kwargs) } else { ptr::null_mut() };
-        switch::switch(greenlet, Payload::Call { args, kwargs })
+        switch::switch(Gil::assume(), greenlet, Handover::Call { args, kwargs })
     }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn set_parent(greenlet: *mut PyGreenlet, parent: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return -1;
         }
-        object::set_parent(greenlet.cast(), parent.cast(), ptr::null_mut())
+        construct::set_parent(greenlet.cast(), parent.cast(), ptr::null_mut())
     }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_main(greenlet: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe { if check(greenlet) { body(greenlet).main.into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_started(greenlet: *mut PyGreenlet) -> c_int {
-    use crate::greenlet::State;
-    // SAFETY: as above.
-    unsafe { if check(greenlet) { (body(greenlet).state.get() != State::Pending).into() } else { -1 } }
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
+    unsafe { if check(greenlet) { body(greenlet).is_started().into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn is_active(greenlet: *mut PyGreenlet) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe { if check(greenlet) { body(greenlet).is_active().into() } else { -1 } }
 }
 
 /// # Safety
 /// Called from C, with the interpreter's lock held.
 unsafe extern "C-unwind" fn get_parent(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
-    // SAFETY: as above.
+    // SAFETY: called from C with the interpreter's lock; an object or null, as `check` tells.
     unsafe {
         if !check(greenlet) {
             return ptr::null_mut();

@@ -1,0 +1,99 @@
+//! The end of a green thread: what it ended with, and who wants to know.
+//!
+//! ```text
+//! object:  | PyGreenlet | End |
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use super::line::Line;
+use super::ticket::Outcome;
+use crate::greenlet::PyGreenlet;
+use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::table::zeroed_type;
+use crate::py::{Global, Owned, Slot, assumed};
+
+/// The object.
+#[repr(C)]
+pub struct PyGreenThread {
+    greenlet: PyGreenlet,
+    pub end: End,
+}
+
+/// How a green thread ended, and who wants to know.
+pub struct End {
+    pub done: Cell<bool>,
+    /// The function's result, or the exception that ended it and its traceback.
+    pub value: Slot,
+    pub exception: Slot,
+    pub traceback: Slot,
+    pub waiters: Line,
+    pub links: RefCell<VecDeque<Link>>,
+    pub resolving: Cell<bool>,
+}
+
+/// A function that is told of the end.
+pub struct Link {
+    pub function: Owned,
+    pub args: Owned,
+    pub kwargs: Option<Owned>,
+}
+
+impl End {
+    /// Not ended.
+    pub fn new() -> End {
+        End {
+            done: Cell::new(false),
+            value: Slot::empty(),
+            exception: Slot::empty(),
+            traceback: Slot::empty(),
+            waiters: Line::new(),
+            links: RefCell::new(VecDeque::new()),
+            resolving: Cell::new(false),
+        }
+    }
+
+    /// What a wait gets.
+    pub fn outcome(&self) -> Outcome {
+        match self.exception.object() {
+            Some(exception) => Outcome::Throw(exception, self.traceback.object()),
+            None => Outcome::Value(self.value.object().unwrap_or_else(|| Owned::none(assumed()))),
+        }
+    }
+}
+
+static TYPE: Global<PyTypeObject> = Global::new(zeroed_type());
+
+/// The `GreenThread` type.
+pub fn green_thread_type() -> *mut PyTypeObject {
+    TYPE.get()
+}
+
+/// Whether the greenlet is of the `GreenThread` type itself.
+///
+/// # Safety
+/// A live greenlet.
+#[inline]
+pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { ffi::Py_TYPE(greenlet.cast()) == green_thread_type() }
+}
+
+/// The end of a green thread.
+///
+/// # Safety
+/// A live green thread, which outlives `'a`.
+pub unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
+    // SAFETY: the caller's word.
+    unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
+}
+
+/// Whether the object is a green thread, of the type itself or of a subclass.
+///
+/// # Safety
+/// A live object.
+pub unsafe fn is_green_thread(object: *mut PyObject) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_TypeCheck(object, green_thread_type()) != 0 }
+}

@@ -1,0 +1,201 @@
+//! `GreenPool` as Python sees it: its type.
+
+use std::ptr;
+
+use super::green_thread;
+use super::hub_ref::hub_object;
+use super::park;
+use super::pool::{Pool, leave};
+use super::semaphore::{Semaphore, count, to_number};
+use super::ticket::Ticket;
+use crate::greenlet::{self, PyGreenlet, Thread, body, here};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, assumed, exception_info};
+
+/// Runs when a function has ended whose result nobody wants.
+///
+/// # Safety
+/// As the `OnEnd` of a greenlet.
+unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's word.
+    unsafe {
+        let result = if result.is_null() { report().map_or(ptr::null_mut(), Owned::into_raw) } else { result };
+        let pending = Pending::take(assumed());
+        leave(greenlet);
+        pending.put_back();
+        result
+    }
+}
+
+/// Reports the pending exception of a function whose result nobody wants, but for those that end more than that.
+/// Returns None.
+///
+/// # Safety
+/// An exception is pending; the interpreter's lock is held.
+#[cold]
+unsafe fn report() -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        for passes in [greenlet::greenlet_exit(), ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit] {
+            if ffi::PyErr_ExceptionMatches(passes) != 0 {
+                return Err(Raised);
+            }
+        }
+        let info = exception_info(assumed())?;
+        let python = Owned::new(ffi::PyImport_ImportModule(c"eventlet.greenpool".as_ptr()))?;
+        let report = Owned::new(ffi::PyObject_GetAttrString(python.as_ptr(), c"_report".as_ptr()))?;
+        Owned::new(ffi::PyObject_Call(report.as_ptr(), info.as_ptr(), ptr::null_mut()))
+    }
+}
+
+fn spawn(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
+    start(this, args, true)
+}
+
+fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
+    start(this, args, false)?;
+    Ok(Owned::none(assumed()))
+}
+
+fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
+    // SAFETY: called by the interpreter; arguments are alive.
+    unsafe {
+        let Some(function) = args.positional.first().copied() else {
+            return py::error(ffi::PyExc_TypeError, "a function to call is needed");
+        };
+        let (rest, kwargs) = args.rest(1)?;
+        let thread = here(assumed())?;
+        if this.with_free(Semaphore::counter)? <= 0 && this.is_member(thread.current())? {
+            // It would wait for a place that only its own end makes free.
+            return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
+        }
+        this.enter()?;
+        let started = green_thread::spawn_prepared(thread, wants_result, function, rest, kwargs, |greenlet| {
+            let body = body(greenlet.as_ptr().cast());
+            body.extension.set(Some(this.owned()));
+            if !wants_result {
+                body.on_end.set(Some(on_end));
+            }
+        })
+        .and_then(|greenlet| match ffi::PySet_Add(Pool::object(&this.running)?.as_ptr(), greenlet.as_ptr()) {
+            -1 => Err(Raised),
+            _ => Ok(greenlet),
+        });
+        if started.is_err() {
+            this.with_free(Semaphore::release)?;
+        }
+        started
+    }
+}
+
+/// # Safety
+/// The interpreter's lock is held; live objects.
+#[cold]
+unsafe fn run_in_place(
+    thread: &Thread,
+    function: *mut PyObject,
+    args: &Owned,
+    kwargs: Option<&Owned>,
+    wants_result: bool,
+) -> Result<Owned> {
+    // SAFETY: the caller's word.
+    unsafe {
+        if wants_result {
+            return green_thread::call_in_place(thread, function, args, kwargs);
+        }
+        let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
+        Owned::new(ffi::PyObject_Call(function, args.as_ptr(), kwargs)).or_else(|Raised| report())
+    }
+}
+
+fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = here(assumed())?;
+        if this.is_member(thread.current())? {
+            return py::error(
+                ffi::PyExc_AssertionError,
+                "waitall() in a green thread of the same pool would wait for its own end",
+            );
+        }
+        hub_object(thread)?;
+        if this.count_running()? > 0 {
+            let number = this.waiting.join(Ticket::take(thread), ());
+            let woken = park::park(thread);
+            this.waiting.leave(number);
+            woken?;
+        }
+    }
+    Ok(Owned::none(assumed()))
+}
+
+fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
+    let [size] = args.parse("GreenPool", ["size"], 0)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let size = if size.is_null() { 1000 } else { count(size, "GreenPool")? };
+        this.size.set(size);
+        this.free.set(Some(Semaphore::make(size)?));
+        this.running.set(Some(Owned::new(ffi::PySet_New(ptr::null_mut()))?));
+    }
+    Ok(())
+}
+
+fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
+    let [size] = args.parse("resize", ["new_size"], 1)?;
+    // SAFETY: a live object.
+    let size = unsafe { py::integer(size)? };
+    let more = size - this.size.replace(size);
+    this.with_free(|free| free.set_counter(free.counter() + more))?;
+    Ok(Owned::none(assumed()))
+}
+
+fn number(value: i64) -> Result<Owned> {
+    // SAFETY: called with the interpreter's lock.
+    unsafe { Owned::new(ffi::PyLong_FromLongLong(value)) }
+}
+
+/// The type.
+pub fn class() -> Class<Pool> {
+    Class::new()
+        .init(init)
+        .method(
+            c"spawn",
+            spawn,
+            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread; waits for a free place first. In a green \
+              thread of the full pool itself, which would wait for ever, the function is called in place.",
+        )
+        .method(
+            c"spawn_n",
+            spawn_n,
+            c"spawn_n(function, *args, **kwargs)\n\nAs spawn(), for a result that nobody wants. Exceptions are printed.",
+        )
+        .method(
+            c"waitall",
+            waitall,
+            c"waitall()\n\nWaits until nothing runs any more. AssertionError in a green thread of the pool itself.",
+        )
+        .method(
+            c"resize",
+            resize,
+            c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is negative meanwhile.",
+        )
+        .method(c"running", |this, _| number(this.count_running()?), c"running() -> int\n\nHow many green threads run.")
+        .method(c"free", |this, _| number(this.with_free(Semaphore::counter)?), c"free() -> int\n\nHow many places are free.")
+        .method(
+            c"waiting",
+            |this, _| number(this.with_free(|free| (free.waiting() as i64 - free.counter()).max(0))?),
+            c"waiting() -> int\n\nHow many wait for a free place.",
+        )
+        .property(
+            c"size",
+            |this| number(this.size.get()),
+            |this, value| {
+                this.size.set(to_number(value)?);
+                Ok(())
+            },
+            c"The size that resize() compares with. Setting it changes nothing else.",
+        )
+        .getter(c"sem", |this| Pool::object(&this.free), c"The semaphore of the free places.")
+        .getter(c"coroutines_running", |this| Pool::object(&this.running), c"The set of the greenlets that run.")
+}

@@ -1,0 +1,102 @@
+//! A ticket: the name of one park of one greenlet, and what the greenlet goes on with.
+
+use crate::greenlet::switch::{self, Handover};
+use crate::greenlet::{PyGreenlet, State, Thread, body};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{Owned, assumed};
+
+/// Names one park of one greenlet.
+#[derive(Clone)]
+pub struct Ticket {
+    greenlet: Owned,
+    park: u64,
+}
+
+impl Ticket {
+    /// For the next park of the running greenlet.
+    #[inline]
+    pub fn take(thread: &Thread) -> Ticket {
+        // SAFETY: the running greenlet is alive.
+        unsafe {
+            let me = thread.current();
+            let park = body(me).parks.get() + 1;
+            body(me).parks.set(park);
+            Ticket { greenlet: Owned::borrow(me), park }
+        }
+    }
+
+    /// The greenlet, borrowed.
+    #[inline]
+    pub fn greenlet(&self) -> *mut PyGreenlet {
+        self.greenlet.as_ptr().cast()
+    }
+
+    /// Whether it names the same park.
+    pub fn is_same(&self, other: &Ticket) -> bool {
+        self.greenlet() == other.greenlet() && self.park == other.park
+    }
+
+    /// Whether the greenlet is still in that park.
+    #[inline]
+    pub fn is_valid(&self) -> bool {
+        // SAFETY: the ticket keeps the greenlet.
+        unsafe {
+            let body = body(self.greenlet());
+            body.parks.get() == self.park && body.state.get() == State::Active
+        }
+    }
+
+    /// Switches to the greenlet, if it still waits.
+    ///
+    /// # Safety
+    /// The interpreter's lock is held, in the greenlet's thread, whose record exists.
+    #[inline]
+    pub unsafe fn resume(self, outcome: Outcome) -> *mut PyObject {
+        let greenlet = self.greenlet.into_raw().cast();
+        // SAFETY: the caller's word.
+        unsafe { switch::switch_owned(assumed(), greenlet, outcome.into_payload()) }
+    }
+}
+
+/// What a parked greenlet goes on with.
+pub enum Outcome {
+    /// Its park returns this.
+    Value(Owned),
+    /// Its park raises this exception, with this traceback if there is one.
+    Throw(Owned, Option<Owned>),
+}
+
+impl Outcome {
+    /// None.
+    pub fn none() -> Outcome {
+        Outcome::Value(Owned::none(assumed()))
+    }
+
+    fn into_payload(self) -> Handover {
+        match self {
+            Outcome::Value(value) => Handover::Value(value.into_raw()),
+            Outcome::Throw(exception, traceback) => {
+                // SAFETY: an exception, with the lock held.
+                unsafe { restore(&exception, traceback) };
+                Handover::Throw
+            }
+        }
+    }
+}
+
+/// Makes an exception pending.
+///
+/// # Safety
+/// An exception instance; the interpreter's lock is held.
+pub unsafe fn restore(exception: &Owned, traceback: Option<Owned>) {
+    // SAFETY: the caller's word; the references are handed over.
+    #[allow(deprecated)]
+    unsafe {
+        let kind = ffi::incref(ffi::Py_TYPE(exception.as_ptr())).cast();
+        let traceback = match traceback {
+            Some(traceback) => traceback.into_raw(),
+            None => ffi::PyException_GetTraceback(exception.as_ptr()),
+        };
+        ffi::PyErr_Restore(kind, exception.clone().into_raw(), traceback);
+    }
+}

@@ -1,0 +1,233 @@
+//! The greenlet type as Python sees it: its methods, and the garbage collector's view.
+//!
+//! It is a static type of a layout that C code was compiled against. A subclass written in Python shares all of it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+use super::body::{PyGreenlet, State, body, greenlet_type, has_body};
+use super::switch::{self, Handover};
+use super::thread::is_here;
+use super::{attributes, construct, dealloc, names, throw};
+use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::table::{fast_method, no_argument_method};
+use crate::py::{self, Gil, Global};
+
+/// Fills in the type and makes it ready. Returns whether that worked.
+///
+/// # Safety
+/// Called once, at import.
+pub unsafe fn ready() -> bool {
+    // SAFETY: the statics live for ever; slots are of the right form, but may be unwound through.
+    unsafe {
+        let this = greenlet_type();
+        (*NUMBER.get()).nb_bool = Some(is_true);
+        (*this).tp_name = c"greenlet.greenlet".as_ptr();
+        (*this).tp_basicsize = size_of::<PyGreenlet>() as Py_ssize_t;
+        (*this).tp_dealloc =
+            Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc::dealloc));
+        (*this).tp_repr = Some(repr);
+        (*this).tp_as_number = NUMBER.get();
+        (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+        (*this).tp_doc = DOC.as_ptr();
+        (*this).tp_traverse = Some(traverse);
+        (*this).tp_clear = Some(clear);
+        (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as Py_ssize_t;
+        (*this).tp_methods = METHODS.get().cast();
+        (*this).tp_getset = attributes::table();
+        (*this).tp_dictoffset = offset_of!(PyGreenlet, dict) as Py_ssize_t;
+        (*this).tp_init = Some(construct::init);
+        (*this).tp_alloc = Some(ffi::PyType_GenericAlloc);
+        (*this).tp_new = Some(construct::new);
+        (*this).tp_free = Some(ffi::PyObject_GC_Del);
+        (*this).tp_is_gc = Some(is_gc);
+        (*this).tp_vectorcall = Some(construct::vectorcall);
+        fill_in_methods();
+        ffi::PyType_Ready(this) == 0
+    }
+}
+
+const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\n\
+A function with a stack of its own. It begins when somebody switches to it, and is suspended when it switches to another \
+greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
+ - *run* -- what to call; may also be a method of a subclass, or be set later\n\
+ - *parent* -- the greenlet that goes on when this one ends; by default the one that makes it";
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Construction
+
+/// A suspended greenlet's stack holds references that nobody can find. So the collector must not think that it knows
+/// all references to what the greenlet holds: active greenlets pass for objects that it does not manage.
+///
+/// # Safety
+/// Called by the interpreter.
+pub unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if !has_body(this.cast()) {
+            return 1;
+        }
+        let body = body(this.cast());
+        c_int::from(body.main || !body.is_active())
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+pub unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: called by the interpreter; nothing changes meanwhile.
+    unsafe {
+        let this: *mut PyGreenlet = this.cast();
+        if !has_body(this) {
+            return 0;
+        }
+        let body = body(this);
+        let own = [body.parent.get().cast(), body.run.get(), (*this).dict];
+        for object in own.into_iter().filter(|object| !object.is_null()).chain((*body.saved.get()).held()) {
+            let answer = visit(object, arg);
+            if answer != 0 {
+                return answer;
+            }
+        }
+    }
+    0
+}
+
+/// # Safety
+/// Called by the interpreter.
+pub unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter for a greenlet that does not run.
+    unsafe {
+        let this: *mut PyGreenlet = this.cast();
+        let body = body(this);
+        if body.state.get() == State::Active {
+            // Of a thread that has ended.
+            return 0;
+        }
+        ffi::clear(&body.parent);
+        ffi::clear(&body.run);
+        ffi::xdecref(std::mem::replace(&mut (*body.saved.get()).context, ptr::null_mut()));
+        ffi::xdecref(std::mem::replace(&mut (*this).dict, ptr::null_mut()));
+    }
+    0
+}
+
+static METHODS: Global<[ffi::PyMethodDef; 4]> = Global::new([ffi::PyMethodDef::zeroed(); 4]);
+
+/// The fast form takes arguments from an array; two methods are called so often that it pays.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+unsafe fn fill_in_methods() {
+    // SAFETY: at import, before the type is ready.
+    unsafe {
+        let methods = METHODS.get();
+        (*methods)[0] = fast_method(c"switch", switch_method, SWITCH_DOC);
+        (*methods)[1] = fast_method(c"throw", throw_method, THROW_DOC);
+        (*methods)[2] = no_argument_method(c"__getstate__", refuse_to_pickle, c"");
+    }
+}
+
+const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\n\
+Suspends the current greenlet and goes on with this one; returns what is handed over when somebody switches back. \
+One that has not begun is called with the arguments. One that is suspended gets them as the result of its own switch. \
+In place of one that has ended, its parent goes on.";
+
+const THROW_DOC: &CStr = c"throw(type=GreenletExit, value=None, traceback=None)\n\n\
+As switch, but raises the exception in the greenlet that goes on. One that has not begun ends with it. \
+A greenlet ended by GreenletExit returns it to its parent as a value.";
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn switch_method(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter, which holds a reference to `this`.
+    unsafe {
+        let handover = if names.is_null() && count == 1 && body(this.cast()).state.get() == State::Active {
+            Handover::Value(ffi::incref(*args))
+        } else {
+            let (args, kwargs) = construct::pack(args, count, names);
+            if args.is_null() {
+                return ptr::null_mut();
+            }
+            Handover::Call { args, kwargs }
+        };
+        switch::switch(Gil::assume(), this.cast(), handover)
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn throw_method(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by the interpreter, which holds references to all of it.
+    unsafe {
+        if !names.is_null() && ffi::PyTuple_GET_SIZE(names) > 0 {
+            return py::raise(ffi::PyExc_TypeError, "throw() takes no keyword arguments");
+        }
+        if count > 3 {
+            let message = format!("throw expected at most 3 arguments, got {count}");
+            return py::raise(ffi::PyExc_TypeError, &message);
+        }
+        let argument = |index: Py_ssize_t| if index < count { *args.offset(index) } else { ptr::null_mut() };
+        let kind = if count > 0 { argument(0) } else { names::greenlet_exit() };
+        throw::throw(Gil::assume(), this.cast(), kind, argument(1), argument(2))
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn refuse_to_pickle(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let name = (*ffi::Py_TYPE(this)).tp_name;
+        ffi::PyErr_Format(ffi::PyExc_TypeError, c"cannot serialize '%s' object".as_ptr(), name)
+    }
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let name = CStr::from_ptr((*ffi::Py_TYPE(this)).tp_name).to_string_lossy();
+        let greenlet = this.cast();
+        let body = body(greenlet);
+        let state = if !body.is_started() {
+            " pending"
+        } else if body.is_thread_dead() {
+            " (thread exited) dead"
+        } else if body.state.get() == State::Dead {
+            " dead"
+        } else if body.is_current(greenlet) && is_here(body) {
+            " current active started"
+        } else {
+            " suspended active started"
+        };
+        let main = if body.main && body.is_active() { " main" } else { "" };
+        let thread = body.handle().map_or(ptr::null(), std::sync::Arc::as_ptr);
+        let text = format!("<{name} object at {this:p} (otid={thread:p}){state}{main}>");
+        ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t)
+    }
+}
+
+// SAFETY: all fields are optional functions.
+const NO_NUMBER: ffi::PyNumberMethods = unsafe { std::mem::zeroed() };
+
+static NUMBER: Global<ffi::PyNumberMethods> = Global::new(NO_NUMBER);
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C" fn is_true(this: *mut PyObject) -> c_int {
+    // SAFETY: called by the interpreter.
+    c_int::from(unsafe { body(this.cast()) }.is_active())
+}

@@ -1,0 +1,165 @@
+//! What a function was called with.
+
+use std::{ptr, slice};
+
+use super::call::text;
+use super::error::{Raised, Result, type_error};
+use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
+use super::owned::Owned;
+
+/// What a function was called with, borrowed.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    /// The positional arguments.
+    pub positional: &'a [*mut PyObject],
+    keywords: Keywords<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Keywords<'a> {
+    /// A tuple of names and their values.
+    Array(*mut PyObject, &'a [*mut PyObject]),
+    /// A dict, or null for none.
+    Dict(*mut PyObject),
+}
+
+impl<'a> Args<'a> {
+    /// # Safety
+    /// As the interpreter passes them to a fast method, which outlive `'a`; the lock is held for `'a` as
+    /// [`Gil::assume`] asks for.
+    pub(super) unsafe fn from_array(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Args<'a> {
+        let count = count as usize;
+        if names.is_null() {
+            // SAFETY: as many arguments as the interpreter says; without any the pointer may be null.
+            let positional = if count == 0 { &[][..] } else { unsafe { slice::from_raw_parts(args, count) } };
+            return Args { positional, keywords: Keywords::Dict(ptr::null_mut()) };
+        }
+        // SAFETY: a tuple of names, and after the positional arguments a value for each.
+        unsafe {
+            let more = ffi::PyTuple_GET_SIZE(names) as usize;
+            let all = slice::from_raw_parts(args, count + more);
+            Args { positional: &all[..count], keywords: Keywords::Array(names, &all[count..]) }
+        }
+    }
+
+    /// # Safety
+    /// A tuple, and a dict or null, which outlive `'a`; the lock as in `from_array`.
+    pub unsafe fn from_tuple(args: *mut PyObject, kwargs: *mut PyObject) -> Args<'a> {
+        // SAFETY: a tuple's items lie one after the other.
+        unsafe {
+            let count = ffi::PyTuple_GET_SIZE(args) as usize;
+            let positional = if count == 0 {
+                &[][..]
+            } else {
+                slice::from_raw_parts((&raw const (*args.cast::<ffi::PyTupleObject>()).ob_item).cast(), count)
+            };
+            Args { positional, keywords: Keywords::Dict(kwargs) }
+        }
+    }
+
+    /// The lock is held during the call.
+    #[inline(always)]
+    pub fn gil(&self) -> Gil<'a> {
+        // SAFETY: whoever made this promised that the lock is held for `'a`, and it is not `Send`.
+        unsafe { Gil::assume() }
+    }
+
+    /// Whether there are arguments by name.
+    pub fn has_keywords(&self) -> bool {
+        match self.keywords {
+            Keywords::Array(_, values) => !values.is_empty(),
+            // SAFETY: a dict or null.
+            Keywords::Dict(dict) => !dict.is_null() && unsafe { ffi::PyDict_Size(dict) } > 0,
+        }
+    }
+
+    /// The arguments of a function whose parameters are `names`, the first `required` of them without a default. Those
+    /// that were not given are null.
+    ///
+    /// # Errors
+    /// A TypeError, as for a function written in Python.
+    pub fn parse<const N: usize>(
+        &self,
+        function: &str,
+        names: [&str; N],
+        required: usize,
+    ) -> Result<[*mut PyObject; N]> {
+        let mut found = [ptr::null_mut(); N];
+        if self.positional.len() > N {
+            let given = self.positional.len();
+            return type_error(self.gil(), &format!("{function}() takes at most {N} arguments ({given} given)"));
+        }
+        found[..self.positional.len()].copy_from_slice(self.positional);
+        if self.has_keywords() {
+            self.parse_keywords(function, &names, &mut found)?;
+        }
+        match found[..required].iter().position(|argument| argument.is_null()) {
+            Some(missing) => {
+                type_error(self.gil(), &format!("{function}() missing a required argument: '{}'", names[missing]))
+            }
+            None => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn parse_keywords(&self, function: &str, names: &[&str], found: &mut [*mut PyObject]) -> Result<()> {
+        self.each_keyword(|name, value| {
+            // SAFETY: keywords are strings.
+            let text = unsafe { text(name)? };
+            match names.iter().position(|known| *known == text) {
+                None => type_error(self.gil(), &format!("{function}() got an unexpected keyword argument '{text}'")),
+                Some(index) if !found[index].is_null() => {
+                    type_error(self.gil(), &format!("{function}() got multiple values for argument '{text}'"))
+                }
+                Some(index) => {
+                    found[index] = value;
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn each_keyword(&self, mut f: impl FnMut(*mut PyObject, *mut PyObject) -> Result<()>) -> Result<()> {
+        // SAFETY: a tuple with as many names as there are values, or a dict that nobody changes meanwhile.
+        unsafe {
+            match self.keywords {
+                Keywords::Array(names, values) => {
+                    for (index, value) in values.iter().enumerate() {
+                        f(ffi::PyTuple_GET_ITEM(names, index as Py_ssize_t), *value)?;
+                    }
+                }
+                Keywords::Dict(dict) if dict.is_null() => {}
+                Keywords::Dict(dict) => {
+                    let (mut position, mut name, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+                    while ffi::PyDict_Next(dict, &mut position, &mut name, &mut value) != 0 {
+                        f(name, value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The positional arguments from the one numbered `from` on as a tuple, and those by name as a dict or null, to
+    /// pass them on.
+    pub fn rest(&self, from: usize) -> Result<(Owned, Option<Owned>)> {
+        // SAFETY: live objects; the tuple is filled before anybody sees it.
+        unsafe {
+            let rest = self.positional.get(from..).unwrap_or(&[]);
+            let tuple = Owned::new(ffi::PyTuple_New(rest.len() as Py_ssize_t))?;
+            for (index, argument) in rest.iter().enumerate() {
+                ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as Py_ssize_t, ffi::incref(*argument));
+            }
+            if !self.has_keywords() {
+                return Ok((tuple, None));
+            }
+            let dict = Owned::new(ffi::PyDict_New())?;
+            self.each_keyword(|name, value| match ffi::PyDict_SetItem(dict.as_ptr(), name, value) {
+                0 => Ok(()),
+                _ => Err(Raised),
+            })?;
+            Ok((tuple, Some(dict)))
+        }
+    }
+}

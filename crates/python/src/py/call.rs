@@ -1,0 +1,91 @@
+//! Calling objects, and what is in them: numbers, truth, text.
+
+use std::{ptr, slice};
+
+use super::error::{Raised, Result};
+use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
+use super::owned::Owned;
+
+/// Calls something with positional arguments.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn call<const N: usize>(callable: *mut PyObject, args: [*mut PyObject; N]) -> Result<Owned> {
+    // SAFETY: live objects, with the lock held; the array outlives the call.
+    unsafe { Owned::new(ffi::PyObject_Vectorcall(callable, args.as_ptr(), N, ptr::null_mut())) }
+}
+
+/// Calls a method by its name with positional arguments.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn call_method<const N: usize>(
+    object: *mut PyObject,
+    name: *mut PyObject,
+    args: [*mut PyObject; N],
+) -> Result<Owned> {
+    // SAFETY: a live object, with the lock held.
+    unsafe {
+        let method = Owned::new(ffi::PyObject_GetAttr(object, name))?;
+        call(method.as_ptr(), args)
+    }
+}
+
+/// A string.
+pub fn string(_: Gil<'_>, text: &str) -> Result<Owned> {
+    // SAFETY: the text is copied, and the token says that the lock is held.
+    unsafe { Owned::new(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t)) }
+}
+
+/// The number in an object that is one.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn float(object: *mut PyObject) -> Result<f64> {
+    // SAFETY: a live object, with the lock held.
+    unsafe {
+        let value = ffi::PyFloat_AsDouble(object);
+        if value == -1.0 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
+    }
+}
+
+/// The integer in an object that is one.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn integer(object: *mut PyObject) -> Result<i64> {
+    // SAFETY: a live object, with the lock held.
+    unsafe {
+        let value = ffi::PyLong_AsLongLong(object);
+        if value == -1 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
+    }
+}
+
+/// Whether an object counts as true.
+///
+/// # Safety
+/// A live object, with the interpreter's lock held.
+pub unsafe fn truth(object: *mut PyObject) -> Result<bool> {
+    // SAFETY: a live object, with the lock held.
+    match unsafe { ffi::PyObject_IsTrue(object) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
+}
+
+/// The text of a string.
+///
+/// # Safety
+/// A live object, which outlives the result.
+pub unsafe fn text<'a>(object: *mut PyObject) -> Result<&'a str> {
+    // SAFETY: the interpreter keeps the UTF-8 form with the string.
+    unsafe {
+        let mut length = 0;
+        let data = ffi::PyUnicode_AsUTF8AndSize(object, &mut length);
+        if data.is_null() {
+            return Err(Raised);
+        }
+        Ok(std::str::from_utf8_unchecked(slice::from_raw_parts(data.cast(), length as usize)))
+    }
+}

@@ -1,0 +1,47 @@
+//! Exceptions: that one is pending, and raising one.
+
+use std::ptr;
+
+use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
+
+/// An exception is pending.
+#[derive(Debug)]
+pub struct Raised;
+
+/// What calls that may raise return.
+pub type Result<T> = std::result::Result<T, Raised>;
+
+/// Raises `exception` with a message, and returns the null that reports it.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn raise<T>(exception: *mut PyObject, message: &str) -> *mut T {
+    // SAFETY: the string is copied.
+    unsafe {
+        let text = ffi::PyUnicode_FromStringAndSize(message.as_ptr().cast(), message.len() as Py_ssize_t);
+        if !text.is_null() {
+            ffi::PyErr_SetObject(exception, text);
+            ffi::decref(text);
+        }
+    }
+    ptr::null_mut()
+}
+
+/// Raises `exception` with a message.
+///
+/// # Safety
+/// The interpreter's lock is held.
+#[cold]
+pub unsafe fn error<T>(exception: *mut PyObject, message: &str) -> Result<T> {
+    // SAFETY: the caller's word.
+    unsafe { raise::<PyObject>(exception, message) };
+    Err(Raised)
+}
+
+/// Raises a TypeError.
+#[cold]
+pub fn type_error<T>(_: Gil<'_>, message: &str) -> Result<T> {
+    // SAFETY: the class lives for ever, and the token says that the lock is held.
+    unsafe { error(ffi::PyExc_TypeError, message) }
+}

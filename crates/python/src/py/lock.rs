@@ -1,0 +1,61 @@
+//! The interpreter's lock, and the token that stands for it.
+//!
+//! Whatever touches Python objects needs the lock. A [`Gil`] is the proof that the running thread holds it: a value
+//! without a size, made where the interpreter calls us, and carried by what comes with such a call
+//! ([`This`](super::This), [`Args`](super::Args)) and by what only exists under the lock ([`Owned`](super::Owned)). A
+//! function that takes one is safe to call as far as the lock is concerned, and one that may run without the lock
+//! cannot get at one.
+//!
+//! A switch between greenlets keeps the lock, so a token is still true after one: the thread that resumes a stack holds
+//! the lock then, and it is the thread that left it.
+
+use std::marker::PhantomData;
+
+use super::ffi;
+
+/// The running thread holds the interpreter's lock, for `'py`.
+#[derive(Clone, Copy)]
+pub struct Gil<'py>(PhantomData<(&'py (), *mut ())>);
+
+impl<'py> Gil<'py> {
+    /// Where the interpreter or C code calls us with the lock held.
+    ///
+    /// # Safety
+    /// The running thread holds the lock for `'py`, but for stretches in which it touches no object and uses no token.
+    #[inline(always)]
+    pub const unsafe fn assume() -> Gil<'py> {
+        Gil(PhantomData)
+    }
+}
+
+/// The token for code that does not carry one yet, in `eventlet` and `http`: all of it is called with the lock held.
+/// Goes when they have been converted; nothing else may use it.
+#[inline(always)]
+pub const fn assumed<'py>() -> Gil<'py> {
+    // SAFETY: both are entered through trampolines, with the lock held, and where they let go of it they touch no
+    // object.
+    unsafe { Gil::assume() }
+}
+
+/// Whether there is no interpreter to call any more.
+pub fn is_gone() -> bool {
+    // SAFETY: reads a flag.
+    is_finalizing() || unsafe { ffi::Py_IsInitialized() == 0 }
+}
+
+/// Whether the interpreter is being torn down.
+#[cfg(Py_3_13)]
+pub fn is_finalizing() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { ffi::Py_IsFinalizing() != 0 }
+}
+
+/// Whether the interpreter is being torn down.
+#[cfg(not(Py_3_13))]
+pub fn is_finalizing() -> bool {
+    unsafe extern "C" {
+        fn _Py_IsFinalizing() -> std::ffi::c_int;
+    }
+    // SAFETY: reads a flag.
+    unsafe { _Py_IsFinalizing() != 0 }
+}
