@@ -26,7 +26,8 @@ use hub::{Inbox, TimerKey};
 use crate::runtime::fd::{ended, wait_for};
 use crate::runtime::node::AnyGreenlet;
 use crate::runtime::registry::Message;
-use crate::runtime::state::{Runtime, Work};
+use crate::runtime::state::Runtime;
+use crate::runtime::work::Work;
 use crate::runtime::{here, here_or_error, try_here};
 
 pub use hub::{Clock, Direction, Time};

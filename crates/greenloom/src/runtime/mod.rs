@@ -7,7 +7,7 @@
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
-//! | `registry` | hubs by their numbers, and what they are sent |
+//! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
 //! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
@@ -26,6 +26,7 @@ pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;
 pub(crate) mod watch;
+pub(crate) mod work;
 
 use std::cell::Cell;
 use std::io;

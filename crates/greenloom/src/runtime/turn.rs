@@ -6,8 +6,9 @@ use hub::{Budget, Cause, Loop, Others};
 
 use super::node::{AnyGreenlet, Wake};
 use super::registry::{self, Message};
-use super::state::{Runtime, Work, call_safely};
+use super::state::{Runtime, call_safely};
 use super::watch::Event;
+use super::work::Work;
 
 /// What the loop's greenlet does.
 pub(super) fn run_loop(runtime: &'static Runtime) {
