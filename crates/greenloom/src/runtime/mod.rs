@@ -1,4 +1,4 @@
-//! What all public modules stand on: one [`Runtime`](state::Runtime) an OS thread, made on first use.
+//! What all public modules stand on: one [`Runtime`] an OS thread, made on first use.
 //!
 //! Private. The public modules look down at these, and these never up. Among themselves, each knows those above it:
 //!
