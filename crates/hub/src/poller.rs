@@ -75,9 +75,9 @@ pub struct Readiness {
 
 /// An epoll instance.
 ///
-/// The child of a fork inherits its descriptors, and closes them only if they are provably still those that were inherited:
-/// the program may have closed them by their numbers and opened something else there. What cannot be proven is left open;
-/// better a descriptor too many than somebody else's file closed.
+/// The child of a fork inherits its descriptors, and closes them only if they are provably still those that were
+/// inherited: the program may have closed them by their numbers and opened something else there. What cannot be proven
+/// is left open; better a descriptor too many than somebody else's file closed.
 pub struct Poller {
     /// Gone only once it was dropped.
     epoll: Option<OwnedFd>,
@@ -184,9 +184,9 @@ impl Poller {
         Ok(Poller { epoll: Some(epoll), bell, mark, process })
     }
 
-    /// In the child of a fork: closes what is provably inherited; `None` if the epoll instance is not. The system's account of an
-    /// epoll instance shows our mark beside the bell's number; and to add the bell again fails with `EEXIST` if, and only if,
-    /// that number's file is the one that is in.
+    /// In the child of a fork: closes what is provably inherited; `None` if the epoll instance is not. The system's
+    /// account of an epoll instance shows our mark beside the bell's number; and to add the bell again fails with
+    /// `EEXIST` if, and only if, that number's file is the one that is in.
     #[cold]
     fn close_inherited(&mut self) -> Option<()> {
         // Whoever held it when the process was forked is not here to let it go.
