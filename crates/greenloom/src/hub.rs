@@ -11,6 +11,7 @@
 //! or I/O. What a timer or I/O makes ready is appended to the ready work.
 //!
 //! Functions that the hub calls must not block; one that panics is reported by the panic hook, and the hub goes on.
+//! Should the poller itself fail, the process is aborted with a message: nothing could be waited for any more.
 
 use std::cell::Cell;
 use std::fmt;
@@ -25,7 +26,8 @@ use hub::{Inbox, TimerKey};
 use crate::runtime::fd::{ended, wait_for};
 use crate::runtime::node::AnyGreenlet;
 use crate::runtime::registry::Message;
-use crate::runtime::state::{Runtime, Work};
+use crate::runtime::state::Runtime;
+use crate::runtime::work::Work;
 use crate::runtime::{here, here_or_error, try_here};
 
 pub use hub::{Clock, Direction, Time};

@@ -23,8 +23,8 @@
 //!
 //! - **A green thread never leaves its OS thread**, so what it captures need not be `Send`, and `Rc`, thread-locals and
 //!   lock guards stay sound. Each OS thread has a [hub](Hub), made on first use. More cores mean [more hubs](Hubs).
-//! - **Blocking parks.** What blocks here ([`sleep`], [`sync`], [`queue`], [`net`], ...) lets other green threads run.
-//!   What blocks in std stops the whole OS thread: hand it to [`blocking`].
+//! - **Blocking parks.** What blocks here ([`sleep()`], [`sync`], [`queue`], [`net`], ...) lets other green threads
+//!   run. What blocks in std stops the whole OS thread: hand it to [`blocking`].
 //! - **Kill and timeout unwind.** A killed green thread unwinds from where it is parked, and its destructors run.
 //! - **A failure stays where it happened.** A panic in a green thread is an error for whoever
 //!   [waits](GreenThread::wait) for it; the hub goes on. It needs `panic = "unwind"`, the default.
@@ -33,7 +33,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | this one | [`spawn`] and its family, [`sleep`], [`timeout()`], [`scope()`] |
+//! | this one | [`spawn`] and its family, [`sleep()`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
 //! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |

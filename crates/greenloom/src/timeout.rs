@@ -11,7 +11,6 @@ use crate::runtime::node::{AnyGreenlet, Extra, TimeLimit, Wake};
 
 /// The time of a [`timeout`] was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Elapsed {
     /// The time that was given.
     pub after: Duration,

@@ -41,4 +41,4 @@ pub use inbox::{Inbox, InboxClosed};
 pub use run_queue::{Choose, RunQueue};
 pub use sources::{Busy, Direction, SourceKey, Sources};
 pub use timers::{TimerKey, Timers};
-pub use turn::{Budget, Cause, Due, Loop, Others, Renewed, TURN_EVERY, run_turn};
+pub use turn::{Budget, Cause, Due, Loop, Others, TURN_EVERY, run_turn};

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -74,57 +74,58 @@ pub struct Readiness {
 }
 
 /// An epoll instance.
+///
+/// The child of a fork inherits its descriptors, and closes them only if they are provably still those that were
+/// inherited: the program may have closed them by their numbers and opened something else there. What cannot be proven
+/// is left open; better a descriptor too many than somebody else's file closed.
 pub struct Poller {
-    epoll: Inherited,
-    bell: Arc<Inherited>,
+    /// Gone only once it was dropped.
+    epoll: Option<OwnedFd>,
+    bell: Arc<Bell>,
     /// The number of the bell's events: no other poller has it.
     mark: u64,
-}
-
-/// A descriptor that the child of a fork inherits, and closes only if it is provably still the one that was inherited:
-/// the program may have closed it by its number and opened something else there.
-struct Inherited {
-    /// Gone only when it was dropped.
-    fd: Option<OwnedFd>,
     process: Pid,
-    /// Of the child: that it is still the same file.
-    proven: bool,
 }
 
-impl Inherited {
-    fn new(fd: OwnedFd) -> Inherited {
-        Inherited { fd: Some(fd), process: getpid(), proven: false }
-    }
+/// What ends a wait.
+struct Bell {
+    /// Gone once the child of a fork has closed it, though others may still hold the bell.
+    fd: Mutex<Option<OwnedFd>>,
+    process: Pid,
+}
 
-    fn is_of_this_process(&self) -> bool {
-        self.process == getpid()
+impl Bell {
+    fn ring(&self) {
+        if self.process != getpid() {
+            // The child of a fork: nobody waits here, and the number may be another file's.
+            return;
+        }
+        if let Some(fd) = &*self.fd.lock().unwrap_or_else(PoisonError::into_inner) {
+            // EAGAIN means that the counter is at its maximum, and rung.
+            let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
+        }
     }
 }
 
-impl AsFd for Inherited {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("only its drop takes it").as_fd()
-    }
-}
-
-impl Drop for Inherited {
+impl Drop for Bell {
     fn drop(&mut self) {
-        if let Some(fd) = self.fd.take()
-            && !self.proven
-            && !self.is_of_this_process()
-        {
-            // Better a descriptor too many than somebody else's file closed.
-            let _ = fd.into_raw_fd();
+        if self.process != getpid() {
+            leak(self.fd.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        if !self.epoll.is_of_this_process() {
-            self.prove();
+        if self.process != getpid() && self.close_inherited().is_none() {
+            leak(self.epoll.take());
         }
     }
+}
+
+/// Forgets a descriptor without closing it.
+fn leak(fd: Option<OwnedFd>) {
+    let _ = fd.map(IntoRawFd::into_raw_fd);
 }
 
 /// What a wait brought.
@@ -178,33 +179,39 @@ impl Poller {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mark = u64::from(NEXT_MARK.fetch_add(1, Ordering::Relaxed)) << 32 | BELL;
         epoll::add(&epoll, &bell, EventData::new_u64(mark), EventFlags::IN | EventFlags::ET)?;
-        Ok(Poller { epoll: Inherited::new(epoll), bell: Arc::new(Inherited::new(bell)), mark })
+        let process = getpid();
+        let bell = Arc::new(Bell { fd: Mutex::new(Some(bell)), process });
+        Ok(Poller { epoll: Some(epoll), bell, mark, process })
     }
 
-    /// In the child of a fork: whether the numbers are still those of what was inherited. The system's account of an
-    /// epoll instance shows our mark beside the bell's number; and to add the bell again fails if, and only if, that is
-    /// the file that is in.
+    /// In the child of a fork: closes what is provably inherited; `None` if the epoll instance is not. The system's
+    /// account of an epoll instance shows our mark beside the bell's number; and to add the bell again fails with
+    /// `EEXIST` if, and only if, that number's file is the one that is in.
     #[cold]
-    fn prove(&mut self) {
-        let (epoll, bell) = (self.epoll.as_fd().as_raw_fd(), self.bell.as_fd().as_raw_fd());
-        let Ok(account) = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return };
+    fn close_inherited(&mut self) -> Option<()> {
+        // Whoever held it when the process was forked is not here to let it go.
+        let mut bell = self.bell.fd.try_lock().ok()?;
+        let number = bell.as_ref()?.as_raw_fd();
+        let account =
+            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.epoll.as_ref()?.as_raw_fd())).ok()?;
         let is_bell = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            matches!(words[..], ["tfd:", number, "events:", _, "data:", mark, ..]
-                if number.parse() == Ok(bell) && u64::from_str_radix(mark, 16) == Ok(self.mark))
+            matches!(words[..], ["tfd:", tfd, "events:", _, "data:", mark, ..]
+                if tfd.parse() == Ok(number) && u64::from_str_radix(mark, 16) == Ok(self.mark))
         };
-        if !account.lines().any(is_bell) {
-            return;
-        }
-        self.epoll.proven = true;
-        let added = epoll::add(&self.epoll, &self.bell, EventData::new_u64(self.mark), EventFlags::empty());
-        if added.is_ok() {
+        account.lines().any(is_bell).then_some(())?;
+        let epoll = self.epoll.take()?;
+        match epoll::add(&epoll, bell.as_ref()?, EventData::new_u64(self.mark), EventFlags::empty()) {
+            Err(Errno::EXIST) => drop(bell.take()),
             // Another file has the number now. It was in for a moment, asking for nothing.
-            let _ = epoll::delete(&self.epoll, &self.bell);
+            Ok(()) => drop(epoll::delete(&epoll, bell.as_ref()?)),
+            Err(_) => {}
         }
-        if let Some(bell) = Arc::get_mut(&mut self.bell) {
-            bell.proven = added == Err(Errno::EXIST);
-        }
+        Some(())
+    }
+
+    fn epoll(&self) -> BorrowedFd<'_> {
+        self.epoll.as_ref().expect("only its drop takes it").as_fd()
     }
 
     /// Adds a file descriptor; events carry `number`. One that is in already gets the new number and mode.
@@ -212,7 +219,7 @@ impl Poller {
     /// # Errors
     /// Those of `epoll_ctl`: `EPERM` for a file that is always ready, such as a regular one; `ENOSPC` and `ENOMEM`.
     pub fn add(&self, fd: BorrowedFd<'_>, number: u64, mode: Mode) -> io::Result<()> {
-        match epoll::add(&self.epoll, fd, EventData::new_u64(number), mode.flags()) {
+        match epoll::add(self.epoll(), fd, EventData::new_u64(number), mode.flags()) {
             Err(Errno::EXIST) => self.change(fd, number, mode),
             result => Ok(result?),
         }
@@ -223,7 +230,7 @@ impl Poller {
     /// # Errors
     /// Those of `epoll_ctl`.
     pub fn change(&self, fd: BorrowedFd<'_>, number: u64, mode: Mode) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(number), mode.flags())?)
+        Ok(epoll::modify(self.epoll(), fd, EventData::new_u64(number), mode.flags())?)
     }
 
     /// Removes a file descriptor.
@@ -231,7 +238,7 @@ impl Poller {
     /// # Errors
     /// Those of `epoll_ctl`: `ENOENT` if it is not in.
     pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(epoll::delete(&self.epoll, fd)?)
+        Ok(epoll::delete(self.epoll(), fd)?)
     }
 
     /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what
@@ -244,7 +251,7 @@ impl Poller {
         let timeout = match timeout {
             // epoll_wait counts in milliseconds (epoll_pwait2 needs Linux 5.11). The rest is waited for with ppoll.
             Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
-                let mut epoll = [PollFd::new(&self.epoll, PollFlags::IN)];
+                let mut epoll = [PollFd::from_borrowed_fd(self.epoll(), PollFlags::IN)];
                 match poll(&mut epoll, Some(&Timespec { tv_sec: 0, tv_nsec: rest.subsec_nanos().into() })) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
@@ -258,7 +265,7 @@ impl Poller {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        match epoll::wait(&self.epoll, spare_capacity(&mut events.0), timeout.as_ref()) {
+        match epoll::wait(self.epoll(), spare_capacity(&mut events.0), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -267,26 +274,19 @@ impl Poller {
     /// Something that ends the present or the next wait when it is called, from any OS thread.
     pub fn bell(&self) -> impl Fn() + Send + Sync + 'static + use<> {
         let bell = Arc::clone(&self.bell);
-        move || {
-            if !bell.is_of_this_process() {
-                // The child of a fork: nobody waits here, and the number may be another file's.
-                return;
-            }
-            // EAGAIN means that the counter is at its maximum, and rung.
-            let _ = rustix::io::write(bell.as_fd(), &1u64.to_ne_bytes());
-        }
+        move || bell.ring()
     }
 }
 
 /// The epoll instance, readable when a wait would bring something: so it can be part of another poller.
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.epoll()
     }
 }
 
 impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").field("epoll", &self.epoll.as_fd()).finish_non_exhaustive()
+        f.debug_struct("Poller").field("epoll", &self.epoll()).finish_non_exhaustive()
     }
 }

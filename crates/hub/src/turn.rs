@@ -12,7 +12,6 @@
 //! This must not know what work is, nor how it is run.
 
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,36 +238,20 @@ impl<W, M: Send + 'static> Core<W, M> {
     }
 
     /// Replaces the poller and the inbox by fresh ones and forgets every source, as the child of a fork must: the old
-    /// ones are shared with the parent.
+    /// ones are shared with the parent. Returns the work that waited on the sources; the caller tells it, and it
+    /// registers anew.
     ///
     /// # Errors
     /// Those of [`Poller::new`].
-    pub fn renew(&mut self) -> io::Result<Renewed<W, M>> {
+    pub fn renew(&mut self) -> io::Result<Vec<W>> {
         let poller = Poller::new()?;
         let inbox = Arc::new(Inbox::new(poller.bell()));
         for message in self.inbox.close() {
             // The inbox is new, so it is open.
             let _ = inbox.send(message);
         }
-        Ok(Renewed {
-            waiting: std::mem::take(&mut self.sources).into_waiting(),
-            _old: (std::mem::replace(&mut self.inbox, inbox), std::mem::replace(&mut self.poller, poller)),
-        })
-    }
-}
-
-/// What [`Core::renew`] leaves behind. Drop it when nobody has the old inbox any more: its poller can then be closed,
-/// where it is still there.
-#[must_use = "who waited on the sources is to be told"]
-pub struct Renewed<W, M> {
-    /// The work that waited on the sources. It registers anew when it is told.
-    pub waiting: Vec<W>,
-    // In this order: the bell belongs to both.
-    _old: (Arc<Inbox<M>>, Poller),
-}
-
-impl<W, M> fmt::Debug for Renewed<W, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewed").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        self.inbox = inbox;
+        self.poller = poller;
+        Ok(std::mem::take(&mut self.sources).into_waiting())
     }
 }

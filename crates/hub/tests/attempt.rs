@@ -4,10 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use hub::attempt::{Endpoint, Host, Transfer, Tried, attempt, park_at};
-use hub::poller::{Events, Poller};
+use hub::poller::Poller;
 use hub::{Busy, Direction, SourceKey, Sources, Time};
 use proptest::prelude::*;
 
@@ -158,25 +157,4 @@ fn a_park_that_was_told_leaves_the_next_ones_work_alone() {
     );
     assert_eq!((parked, hub.0.borrow().waiting()), (Ok(Some(())), 1));
     assert_eq!(park_at(&hub, at, 3, |work| *work == 3, || (), |()| true), Err(Busy));
-}
-
-#[test]
-fn urgent_data_makes_short_reads_prove_nothing() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (receiver, _) = listener.accept().unwrap();
-    let (poller, mut sources, mut events) = (Poller::new().unwrap(), Sources::<()>::new(), Events::new());
-    let key = sources.add(&poller, receiver.as_fd()).unwrap();
-    sources.clear_ready(key, Direction::Read);
-    assert!(!sources.is_ready(key, Direction::Read));
-    rustix::net::send(&sender, b"x", rustix::net::SendFlags::OOB).unwrap();
-    while !events.iter().any(|event| event.urgent) {
-        poller.wait(Some(Duration::from_secs(5)), &mut events).unwrap();
-        assert!(events.iter().next().is_some(), "urgent data is an event");
-        events.iter().for_each(|event| sources.report(event, |()| {}));
-    }
-    sources.clear_ready(key, Direction::Read);
-    assert!(sources.is_ready(key, Direction::Read), "what a short read has left is unknown");
-    sources.would_block(key, Direction::Read);
-    assert!(!sources.is_ready(key, Direction::Read), "an operation that was refused knows better");
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,26 +139,6 @@ fn a_removed_source_hands_back_who_waits() {
     assert_eq!((core.sources().len(), core.sources().waiting()), (0, 0));
     // There is nothing to wait for on a source that is gone.
     assert_eq!(core.sources().wait(key, Direction::Read, "late"), Ok(false));
-}
-
-#[test]
-fn a_reused_fd_number_does_not_wake_an_old_waiter_nor_lose_the_new() {
-    let (mut core, _) = core();
-    let (reader, _old_writer, old) = waiting_pipe(&mut core, "old");
-    let number = reader.as_raw_fd();
-    drop(reader); // closed without a word to the core
-    let (mut reader, mut writer) = pipe().unwrap();
-    assert_eq!(reader.as_raw_fd(), number, "the system gives the lowest free number");
-    let new = core.add_source(reader.as_fd()).unwrap();
-    assert_ne!(old, new);
-    core.sources().clear_ready(new, Direction::Read);
-    assert_eq!(core.sources().wait(new, Direction::Read, "new"), Ok(true));
-    // Forgetting the old one by its key leaves the new one registered.
-    let told: Vec<_> = core.remove_source(old, Some(reader.as_fd())).into_iter().flatten().collect();
-    assert_eq!(told, ["old"]);
-    writer.write_all(b"x").unwrap();
-    assert_eq!(turn(&mut core), [("new", Cause::Io)]);
-    reader.read_exact(&mut [0]).unwrap();
 }
 
 #[test]

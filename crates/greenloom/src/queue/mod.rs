@@ -11,22 +11,22 @@
 
 mod error;
 mod order;
+mod state;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use hub::Time;
 
 use crate::runtime::line::{
-    Claim, Granted, Line, LineRules, Place, Registered, Ungranted, deadline, grant_all, leave, lock, take_out, wait,
-    wake, wake_all,
+    Claim, Line, Place, Registered, Ungranted, deadline, grant_all, leave, lock, take_out, wait, wake, wake_all,
 };
 use crate::runtime::park::Waker;
 
 pub use error::{PutError, Reason};
 pub use order::{Fifo, Lifo, Order, Priority};
+use state::{Getters, Joiners, Putters, State};
 
 /// A first in, first out queue.
 ///
@@ -69,126 +69,6 @@ pub type PriorityQueue<T> = QueueOf<Priority<T>>;
 /// A queue whose items come out in the order `O`; see the [module](self).
 pub struct QueueOf<O: Order> {
     state: Mutex<State<O>>,
-}
-
-struct State<O: Order> {
-    items: O,
-    capacity: usize,
-    closed: bool,
-    /// They wait for an item; nothing means that the queue was closed.
-    getters: Line<(), Option<O::Item>>,
-    /// They wait for room with their item; it comes back if the queue is closed.
-    putters: Line<O::Item, Result<(), O::Item>>,
-    unfinished: usize,
-    joiners: Line<(), ()>,
-}
-
-struct Getters<O>(PhantomData<O>);
-struct Putters<O>(PhantomData<O>);
-struct Joiners<O>(PhantomData<O>);
-
-impl<O: Order> LineRules for Getters<O> {
-    type State = State<O>;
-    type Brings = ();
-    type Grant = Option<O::Item>;
-    const WAITS_FOR: &'static str = "queue: an item";
-
-    #[inline]
-    fn line(state: &mut State<O>) -> &mut Line<(), Option<O::Item>> {
-        &mut state.getters
-    }
-
-    fn take_back(state: &mut State<O>, item: Option<O::Item>) -> Option<Granted> {
-        let mut item = Some(item?);
-        let next = state.getters.grant(|()| item.take());
-        if let Some(item) = item {
-            state.items.push_back_in(item);
-        }
-        next
-    }
-}
-
-impl<O: Order> LineRules for Putters<O> {
-    type State = State<O>;
-    type Brings = O::Item;
-    type Grant = Result<(), O::Item>;
-    const WAITS_FOR: &'static str = "queue: room";
-
-    #[inline]
-    fn line(state: &mut State<O>) -> &mut Line<O::Item, Result<(), O::Item>> {
-        &mut state.putters
-    }
-
-    fn take_back(_: &mut State<O>, _: Result<(), O::Item>) -> Option<Granted> {
-        // The item is in the queue already, or the queue is closed.
-        None
-    }
-}
-
-impl<O: Order> LineRules for Joiners<O> {
-    type State = State<O>;
-    type Brings = ();
-    type Grant = ();
-    const WAITS_FOR: &'static str = "queue: tasks";
-
-    fn line(state: &mut State<O>) -> &mut Line<(), ()> {
-        &mut state.joiners
-    }
-
-    fn take_back(_: &mut State<O>, (): ()) -> Option<Granted> {
-        None
-    }
-}
-
-impl<O: Order> State<O> {
-    /// Puts an item where there is a place for it: with a getter that waits, or among the items.
-    #[inline]
-    fn put_now(&mut self, item: O::Item) -> Result<Option<Granted>, O::Item> {
-        let mut item = Some(item);
-        if let Some(getter) = self.getters.grant(|()| item.take()) {
-            self.unfinished += 1;
-            return Ok(Some(getter));
-        }
-        match item {
-            Some(item) if self.items.len() >= self.capacity => Err(item),
-            Some(item) => {
-                self.unfinished += 1;
-                self.items.push(item);
-                Ok(None)
-            }
-            None => unreachable!("only a getter takes it"),
-        }
-    }
-
-    /// Takes an item, and lets the first putter that waits fill its place.
-    #[inline]
-    fn get_now(&mut self) -> Option<(O::Item, Option<Granted>)> {
-        let item = self.items.pop();
-        if item.is_some() && self.items.len() >= self.capacity {
-            // One that was put back had the place.
-            return item.map(|item| (item, None));
-        }
-        match (item, self.admit_putter()) {
-            (item, None) => item.map(|item| (item, None)),
-            (None, Some((moved, putter))) => Some((moved, Some(putter))),
-            (Some(item), Some((moved, putter))) => {
-                self.items.push(moved);
-                Some((item, Some(putter)))
-            }
-        }
-    }
-
-    /// Takes the item of the first putter that waits.
-    #[inline]
-    fn admit_putter(&mut self) -> Option<(O::Item, Granted)> {
-        let mut moved = None;
-        let putter = self.putters.grant(|item| {
-            moved = Some(item);
-            Ok(())
-        });
-        self.unfinished += usize::from(moved.is_some());
-        moved.zip(putter)
-    }
 }
 
 impl<O: Order> QueueOf<O> {

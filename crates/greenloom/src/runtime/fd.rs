@@ -9,7 +9,8 @@ use hub::{Direction, SourceKey, Sources, Time};
 use super::here;
 use super::node::Wake;
 use super::park::{Waker, prepare};
-use super::state::{Runtime, Work};
+use super::state::Runtime;
+use super::work::Work;
 
 impl Host<Work> for Runtime {
     #[inline]

@@ -1,4 +1,4 @@
-//! What all public modules stand on: one [`Runtime`](state::Runtime) an OS thread, made on first use.
+//! What all public modules stand on: one [`Runtime`] an OS thread, made on first use.
 //!
 //! Private. The public modules look down at these, and these never up. Among themselves, each knows those above it:
 //!
@@ -7,7 +7,7 @@
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
-//! | `registry` | hubs by their numbers, and what they are sent |
+//! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
 //! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
@@ -26,6 +26,7 @@ pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;
 pub(crate) mod watch;
+pub(crate) mod work;
 
 use std::cell::Cell;
 use std::io;

@@ -6,8 +6,9 @@ use hub::{Budget, Cause, Loop, Others};
 
 use super::node::{AnyGreenlet, Wake};
 use super::registry::{self, Message};
-use super::state::{Runtime, Work, call_safely};
+use super::state::{Runtime, call_safely};
 use super::watch::Event;
+use super::work::Work;
 
 /// What the loop's greenlet does.
 pub(super) fn run_loop(runtime: &'static Runtime) {
@@ -132,8 +133,8 @@ impl Runtime {
 
     #[cold]
     fn renew(&self) {
-        let mut renewed = match self.with_core(|core| core.renew()) {
-            Some(Ok(renewed)) => renewed,
+        let waiting = match self.with_core(|core| core.renew()) {
+            Some(Ok(waiting)) => waiting,
             Some(Err(error)) => panic!("no hub in the child of a fork: {error}"),
             None => return,
         };
@@ -141,7 +142,7 @@ impl Runtime {
         if let Some(inbox) = self.inbox() {
             registry::replace(self.id(), inbox);
         }
-        for work in std::mem::take(&mut renewed.waiting) {
+        for work in waiting {
             if let Work::Wake { slot, ticket } = work {
                 // They try again and register anew.
                 self.wake(slot, ticket, Wake::Woken);
