@@ -262,10 +262,10 @@ def monkey_patch(**on):
     for flag in new:
         _patch_flag(flag)
     if "thread" in new:
-        from eventlet.support import existing_locks
+        from eventlet.support import existing_locks, import_locks
 
-        _keep_importlib_native()
         existing_locks.make_green()
+        import_locks.follow_green_threads()
 
 
 def _wanted_flags(on):
@@ -317,13 +317,6 @@ def _patch_module(name, green):
     patch_in_place = getattr(green, "_patch_in_place", None)
     if patch_in_place is not None:
         patch_in_place(module)
-
-
-def _keep_importlib_native():
-    # An import must not switch between holding and waiting for a module's lock.
-    import importlib._bootstrap
-
-    importlib._bootstrap._thread = original("_thread")
 
 
 def is_monkey_patched(module):
