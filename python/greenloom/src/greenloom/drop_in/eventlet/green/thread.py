@@ -7,10 +7,12 @@ so that what was noted before the patch, or by an OS thread that knows nothing o
 import signal
 import threading as _stdlib_threading
 from collections import deque
+from functools import partial
 
 from eventlet import event, greenthread, hubs, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
+from eventlet.support import thread_end
 from eventlet.support.greenlets import GreenletExit, getcurrent
 
 _original = patcher.original("_thread")
@@ -173,11 +175,25 @@ def _make_thread_handle(ident):
 
 
 def _shutdown():
-    """Waits for the end of all threads started with daemon=False, green ones first."""
-    while _awaited_at_exit:
-        for handle in list(_awaited_at_exit):
-            handle.join()
+    """Waits for the end of threads started with daemon=False: for green ones as `thread_end` says, then for those of
+    OS threads."""
+    thread_end.wait_for_threads(lambda: {handle.ident: handle.join for handle in list(_awaited_at_exit)})
     _original._shutdown()
+
+
+def _wait_for_sentinels(sentinels):
+    """Does so for green threads, until Python 3.12."""
+
+    def unfinished():
+        running = list(_running.items())
+        return {ident: partial(_wait_for_sentinel, each.sentinel) for ident, each in running if each.sentinel in sentinels}
+
+    thread_end.wait_for_threads(unfinished)
+
+
+def _wait_for_sentinel(sentinel, timeout):
+    if sentinel.acquire(timeout=-1 if timeout is None else timeout):
+        sentinel.release()
 
 
 def _count():
