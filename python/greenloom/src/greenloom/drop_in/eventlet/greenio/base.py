@@ -16,7 +16,7 @@ from greenloom import _native
 
 from eventlet import greenthread, patcher
 from eventlet.hubs import IOClosed, notify_opened
-from eventlet.support import get_errno
+from eventlet.support import get_errno, names
 
 __all__ = [
     "GreenSocket",
@@ -213,6 +213,20 @@ class GreenSocket(_native.GreenSocket):
     def __exit__(self, *args):
         self.close()
 
+    # Names in addresses are looked up in green
+
+    def bind(self, address):
+        """As ``socket.bind``."""
+        return self.fd.bind(names.numeric(self, address))
+
+    def connect(self, address):
+        """As ``socket.connect``; waits until it is connected."""
+        return super().connect(names.numeric(self, address))
+
+    def connect_ex(self, address):
+        """As ``socket.connect_ex``; waits until it is connected."""
+        return super().connect_ex(names.numeric(self, address))
+
     # Operations that are not hot
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
@@ -229,10 +243,14 @@ class GreenSocket(_native.GreenSocket):
 
     def sendto(self, data, *args):
         """As ``socket.sendto``; waits for room."""
+        if args:
+            args = (*args[:-1], names.numeric(self, args[-1]))
         return self._send_loop(self.fd.sendto, data, *args)
 
     def sendmsg(self, buffers, *args):
         """As ``socket.sendmsg``; waits for room."""
+        if len(args) > 2:
+            args = (*args[:2], names.numeric(self, args[2]))
         return self._send_loop(self.fd.sendmsg, list(buffers), *args)
 
     def sendfile(self, file, offset=0, count=None):
