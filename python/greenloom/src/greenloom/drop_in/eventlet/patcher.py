@@ -261,6 +261,8 @@ def monkey_patch(**on):
 
     for flag in new:
         _patch_flag(flag)
+    if "os" in new:
+        _patch_connections()
     if "thread" in new:
         from eventlet.support import existing_locks, import_locks
 
@@ -317,6 +319,18 @@ def _patch_module(name, green):
     patch_in_place = getattr(green, "_patch_in_place", None)
     if patch_in_place is not None:
         patch_in_place(module)
+
+
+def _patch_connections():
+    """Connections of multiprocessing keep what os had when they were defined: in each child that is spawned, that is
+    before the program is imported and patches."""
+    connection = sys.modules.get("multiprocessing.connection")
+    if connection is None:
+        return
+    from eventlet.green import os as green
+
+    connection.Connection._send.__defaults__ = (green.write,)
+    connection.Connection._recv.__defaults__ = (green.read,)
 
 
 def is_monkey_patched(module):
