@@ -202,6 +202,12 @@ class Files(Green):
             while got < len(data):
                 got += len(os.read(reader, 50_000))
             assert writing.wait() == len(data)
+            try:
+                os.write(writer, memoryview(data)[::2])
+            except BufferError:
+                pass
+            else:
+                raise AssertionError("C takes contiguous memory only")
             # On a non-blocking one it is what fits.
             os.set_blocking(writer, False)
             assert 0 < os.write(writer, data) < len(data)

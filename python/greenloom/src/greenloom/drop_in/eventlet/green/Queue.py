@@ -7,6 +7,7 @@ from collections import deque as _deque
 
 from eventlet import patcher as _patcher
 from eventlet.green import threading as _threading
+from eventlet.green.thread import check_timeout as _check_timeout
 from eventlet.greenthread import sleep as _sleep
 from eventlet.semaphore import Semaphore as _Semaphore
 
@@ -86,8 +87,10 @@ class SimpleQueue(_stdlib._PySimpleQueue):
 
     def get(self, block=True, timeout=None):
         """Takes the oldest item; waits for one, at most `timeout` seconds if it is given, and raises Empty."""
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
+        if block and timeout is not None:
+            if timeout < 0:
+                raise ValueError("'timeout' must be a non-negative number")
+            _check_timeout(timeout)
         if not (self._count.acquire(timeout=timeout) if block else self._count.acquire(blocking=False)):
             if not block:
                 _try_in_vain()

@@ -54,7 +54,10 @@ def write(fd, data):
         return __original_write__(fd, data)
     if not os_orig.get_blocking(fd):
         return _write_some(fd, data)
-    data = memoryview(data).cast("B")
+    data = memoryview(data)
+    if not data.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    data = data.cast("B")
     written = 0
     while True:
         some = _write_some(fd, data[written : written + _PIPE_BUF])

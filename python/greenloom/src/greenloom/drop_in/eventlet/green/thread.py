@@ -144,6 +144,8 @@ class _ThreadHandle:
         """Waits until the thread ends, at most `timeout` seconds (None or negative: without end)."""
         if not self._started:
             raise RuntimeError("thread not started")
+        if timeout is not None:
+            check_timeout(timeout)
         if self._end.ready():
             return
         if self.ident == get_ident():
@@ -239,6 +241,14 @@ def set_name(name):
         _original.set_name(name)
 
 
+def check_timeout(timeout):
+    """Refuses the seconds that no lock of C takes."""
+    if timeout != timeout:
+        raise ValueError("Invalid value NaN (not a number)")
+    if timeout > _original.TIMEOUT_MAX:
+        raise OverflowError("timeout value is too large")
+
+
 _CLAIM = "claim"
 
 
@@ -293,6 +303,7 @@ class RLock(_stdlib_threading._PyRLock):
                 raise ValueError("can't specify a timeout for a non-blocking call")
             if timeout < 0:
                 raise ValueError("timeout value must be a non-negative number")
+            check_timeout(timeout)
         try:
             me = id(getcurrent())
         except RuntimeError:
