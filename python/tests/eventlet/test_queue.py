@@ -15,6 +15,7 @@ import eventlet
 from eventlet import hubs, queue
 from eventlet.green import Queue as patched
 from guarded import Guarded
+from scenario import Scenario
 
 
 def started(function, *args, **kwargs):
@@ -520,7 +521,7 @@ class Threads(Guarded):
             self.assertEqual(getter.wait(), 0 if called else 1)
 
 
-class Patched(Guarded):
+class Patched(Guarded, Scenario):
     """What `queue` is after monkey_patch(): the standard library's, for green threads."""
 
     def test_attributes_and_errors_are_the_standard_librarys(self):
@@ -602,6 +603,38 @@ class Patched(Guarded):
         first.kill()
         second.wait()
         self.assertEqual(limited.get(), 2)
+
+    def test_the_hub_may_put_while_os_threads_use_the_queue(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import queue
+            sys.setswitchinterval(1e-5)
+            native = eventlet.patcher.original("threading")
+            items, over = queue.Queue(), native.Event()
+            def use():
+                while not over.is_set():
+                    items.put(1)
+                    items.get()
+            threads = [native.Thread(target=use) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            hub, put = eventlet.hubs.get_hub(), []
+            def put_next():
+                items.put_nowait(2)
+                put.append(2)
+                if len(put) < 300:
+                    hub.schedule_call_global(0, put_next)
+                else:
+                    over.set()
+            hub.schedule_call_global(0, put_next)
+            while len(put) < 300:
+                eventlet.sleep(0.01)
+            for thread in threads:
+                thread.join()
+            """
+        )
 
     def test_tries_in_a_loop_let_others_run(self):
         full = patched.Queue(1)

@@ -31,8 +31,15 @@ class _Condition(_threading.Condition):
             super().notify(n)
 
 
+def _mutex():
+    # A green lock can't be waited for by the hub, which may have to, for an instant, if OS threads use the queue too.
+    # One of C can, and green threads wait for it as for a green one, once those locks are patched.
+    return _new_native_lock() if _patcher.is_monkey_patched("thread") else _threading.Lock()
+
+
+_new_native_lock = _patcher.original("_thread").allocate_lock
 _green_threading = _types.ModuleType("threading")
-_green_threading.__dict__.update(vars(_threading), Condition=_Condition)
+_green_threading.__dict__.update(vars(_threading), Condition=_Condition, Lock=_mutex)
 _copy = _patcher.inject("queue", globals(), ("threading", _green_threading))
 
 # Who catches them does not know which module they came from.
