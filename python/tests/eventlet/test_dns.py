@@ -321,7 +321,8 @@ class Order(unittest.TestCase):
 
     def test_the_label_matches(self):
         own = {"2002:c633:6401::1": "2002:c633:6401::2", "2001:db8:1::1": "2002:c633:6401::2"}
-        self.assertEqual(self.in_order(own, "2001:db8:1::1", "2002:c633:6401::1"), ["2002:c633:6401::1", "2001:db8:1::1"])
+        order = self.in_order(own, "2001:db8:1::1", "2002:c633:6401::1")
+        self.assertEqual(order, ["2002:c633:6401::1", "2001:db8:1::1"])
 
     def test_precedence_then_scope_then_prefix(self):
         own = {"2001:db8:1::1": "2001:db8:1::2", "10.1.2.3": "10.1.2.4"}

@@ -587,7 +587,8 @@ class LowLevel(Green):
             thread.start()
             waits = [*before, threading.RLock().acquire]
             waits = [lambda timeout, acquire=acquire: acquire(True, timeout) for acquire in waits]
-            waits += [lambda timeout: simple.get(timeout=timeout), lambda timeout: queue.SimpleQueue().get(timeout=timeout)]
+            for each in simple, queue.SimpleQueue():
+                waits.append(lambda timeout, each=each: each.get(timeout=timeout))
             if sys.version_info >= (3, 13):
                 waits.append(thread.join)
             for wait in waits:

@@ -187,8 +187,8 @@ def _wait_for_sentinels(sentinels):
     """Does so for green threads, until Python 3.12."""
 
     def unfinished():
-        running = list(_running.items())
-        return {ident: partial(_wait_for_sentinel, each.sentinel) for ident, each in running if each.sentinel in sentinels}
+        running = [(ident, each.sentinel) for ident, each in list(_running.items())]
+        return {ident: partial(_wait_for_sentinel, lock) for ident, lock in running if lock in sentinels}
 
     thread_end.wait_for_threads(unfinished)
 

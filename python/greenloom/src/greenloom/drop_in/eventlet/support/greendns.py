@@ -275,7 +275,8 @@ class HostsResolver:
 
 
 class Cache(dns.resolver.LRUCache):
-    """Keeps answers for as long as they say; what says there is nothing, and not for how long (RFC 2308), not at all."""
+    """Keeps answers for as long as they say. One that says there is nothing, but not for how long, is not kept
+    (RFC 2308, section 5)."""
 
     def put(self, key, value):
         if value.rrset or any(each.rdtype == dns.rdatatype.SOA for each in value.response.authority):
