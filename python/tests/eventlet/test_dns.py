@@ -10,6 +10,7 @@ import unittest
 from unittest import mock
 
 import eventlet
+from eventlet import hubs
 from eventlet.green import socket as green_socket
 from eventlet.green import ssl
 from eventlet.support import address_order, greendns
@@ -398,6 +399,18 @@ class NamesGivenToSockets(Case):
         for call in ("connect", "connect_ex", "bind"):
             with green_socket.socket() as sock:
                 self.assertEqual(self.fails(getattr(sock, call), ("missing.test", 80)), socket.EAI_NONAME)
+
+    def test_in_the_hub_the_system_looks_them_up(self):
+        server = self.use({})
+        ran = []
+
+        def send():
+            with green_socket.socket(type=socket.SOCK_DGRAM) as sock:
+                ran.append(sock.sendto(b"1", ("localhost", 9)))
+
+        hubs.get_hub().schedule_call_global(0, send)
+        eventlet.sleep(0)
+        self.assertEqual((ran, server.asked), ([1], []))
 
     def test_others_run_meanwhile(self):
         server = self.use({("slow.test", "A"): ["127.0.0.1"]})

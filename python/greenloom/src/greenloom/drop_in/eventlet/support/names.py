@@ -2,6 +2,8 @@
 
 import os
 
+from eventlet.support.greenlets import getcurrent
+
 _BY_THE_SYSTEM = os.environ.get("EVENTLET_NO_GREENDNS", "").lower() == "yes"
 #: What the socket module itself has a meaning for.
 _SPECIAL = ("", "<broadcast>")
@@ -22,11 +24,15 @@ def numeric(sock, address):
 
 
 def _looked_up(sock, address):
+    from eventlet import hubs
     from eventlet.support import greendns
 
     socket = greendns.socket
     host = address[0]
     if _BY_THE_SYSTEM or host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return address
+    hub = getattr(hubs._threadlocal, "hub", None)
+    if hub is not None and getcurrent() is hub.greenlet:
+        return address  # It can't wait for a nameserver.
     found = greendns.getaddrinfo(host, None, sock.family, socket.SOCK_DGRAM)
     return (found[0][4][0], *address[1:])
