@@ -115,6 +115,15 @@ def connect_in_steps(connect_ex, wait, timeout):
         wait(left)
 
 
+def _asks_for_nothing(wanted):
+    """Whether a number of bytes is zero, a buffer without room, or a list of buffers empty."""
+    if isinstance(wanted, list) or hasattr(wanted, "__index__"):
+        return not wanted
+    # What a buffer is worth as a truth value is its own affair.
+    with memoryview(wanted) as view:
+        return not view.nbytes
+
+
 class GreenSocket(_native.GreenSocket):
     """
     A socket like ``socket.socket``, whose operations suspend the green thread where those would block the OS thread.
@@ -269,7 +278,7 @@ class GreenSocket(_native.GreenSocket):
         was_unconnected = False
         try:
             # The system reads nothing at once, but who reads nothing waits until there is something.
-            if not args[0]:
+            if _asks_for_nothing(args[0]):
                 self._read_trampoline()
             while True:
                 try:
