@@ -82,7 +82,12 @@ class Install(unittest.TestCase):
         with open(script, "w") as file:
             file.write("import sys; print([each for each in sys.path if 'drop_in' not in each])")
         os.symlink(script, link)
-        for arguments in ([script], [link], ["-c", open(script).read()]):
+        program = os.path.join(folder, "program")
+        os.mkdir(program)
+        with open(script) as file, open(os.path.join(program, "__main__.py"), "w") as main:
+            code = file.read()
+            main.write(code)
+        for arguments in ([script], [link], [program], ["-c", code]):
             _, by_python = self.run_python(*arguments)
             self.assertEqual(self.run_python("-m", "greenloom", "run", *arguments), (0, by_python))
             if sys.version_info >= (3, 11):

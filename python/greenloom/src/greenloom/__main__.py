@@ -9,6 +9,7 @@
 """
 
 import os
+import pkgutil
 import runpy
 import sys
 
@@ -34,8 +35,10 @@ def main():
     elif rest[0] == "-c":
         own, sys.argv = "", ["-c", *rest[2:]]
     else:
-        own, sys.argv = os.path.dirname(os.path.realpath(rest[0])), rest
-    if wants_own:
+        # A folder or archive with a __main__ is put there by runpy.
+        is_file = pkgutil.get_importer(rest[0]) is None
+        own, sys.argv = os.path.dirname(os.path.realpath(rest[0])) if is_file else None, rest
+    if wants_own and own is not None:
         sys.path.insert(0, own)
     if rest[0] == "-m":
         runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
