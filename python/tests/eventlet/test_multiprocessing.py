@@ -30,12 +30,10 @@ def double(connection):
         connection.send(number * 2)
 
 def double_while_others_run(connection):
-    # The connection is green in the child too: its other thread runs while it waits.
-    ran = threading.Event()
-    thread = threading.Thread(target=lambda: (time.sleep(0.01), ran.set()))
+    # The connection is green in the child too: its other thread runs while it waits, and only then gets its number.
+    thread = threading.Thread(target=lambda: (time.sleep(0.01), connection.send("running")))
     thread.start()
-    number = connection.recv()
-    connection.send((number * 2, ran.is_set()))
+    connection.send(connection.recv() * 2)
     thread.join()
 
 def write_shared(name):
@@ -84,9 +82,9 @@ def pipe(context):
 def pipe_in_the_child(context):
     here, there = context.Pipe()
     process = started(context, double_while_others_run, there)
-    time.sleep(0.5)
+    assert here.recv() == "running"
     here.send(1)
-    assert here.recv() == (2, True)
+    assert here.recv() == 2
     process.join()
 
 def shared(context):
