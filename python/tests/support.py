@@ -1,9 +1,15 @@
 """Helpers of the tests."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+
+
+def interruptible():
+    """For `preexec_fn`: whoever is started in the background ignores SIGINT, and so would a child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_script(script, *arguments, env=None, timeout=120):
@@ -14,6 +20,7 @@ def run_script(script, *arguments, env=None, timeout=120):
         stderr=subprocess.STDOUT,
         text=True,
         timeout=timeout,
+        preexec_fn=interruptible,
         env={**os.environ, **(env or {})},
     )
     return done.returncode, done.stdout

@@ -73,6 +73,27 @@ class Install(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertIn("1 loop", output)
 
+    def test_run_finds_modules_where_python_does(self):
+        # The current folder belongs to `-m` and `-c`, and not to a script elsewhere.
+        folder = os.path.realpath(self.folder.name)
+        os.mkdir(os.path.join(folder, "scripts"))
+        script = os.path.join(folder, "scripts", "show_path.py")
+        link = os.path.join(folder, "link.py")
+        with open(script, "w") as file:
+            file.write("import sys; print([each for each in sys.path if 'drop_in' not in each])")
+        os.symlink(script, link)
+        program = os.path.join(folder, "program")
+        os.mkdir(program)
+        with open(script) as file, open(os.path.join(program, "__main__.py"), "w") as main:
+            code = file.read()
+            main.write(code)
+        for arguments in ([script], [link], [program], ["-c", code]):
+            _, by_python = self.run_python(*arguments)
+            self.assertEqual(self.run_python("-m", "greenloom", "run", *arguments), (0, by_python))
+            if sys.version_info >= (3, 11):
+                _, by_python = self.run_python("-P", *arguments)
+                self.assertEqual(self.run_python("-P", "-m", "greenloom", "run", *arguments), (0, by_python))
+
     def test_wrong_usage_is_told(self):
         for arguments in ([], ["run"], ["run", "-m"], ["walk", "x"]):
             status, output = self.run_python("-m", "greenloom", *arguments)

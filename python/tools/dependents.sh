@@ -24,7 +24,7 @@ for program in gevent_server sqlalchemy_asyncio; do
 done
 PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock_eventlet.py"
 failed=
-for example in ${EXAMPLES:-chat celery_worker oslo_server gunicorn_app}; do
+for example in ${EXAMPLES:-agent chat celery_worker oslo_server gunicorn_app}; do
     timeout 180 "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

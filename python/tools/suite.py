@@ -7,8 +7,7 @@ Runs test files with pytest, each in a process of its own, with a limit of time 
 FOLDER holds the package `tests`, or test files at its top. PYTHON has pytest. The baseline says what stock passes: a
 line a test, with the runs in which stock passes it, or does not, where that is not the same in all. Each test that
 stock passes has to pass, but for those of --on-purpose, which ask for what we do better; without a baseline each that
-is not skipped. What fails is tried once more alone, since a busy machine makes tests of time fail; it is named when
-the second try passes. With --record the outcomes go into the baseline.
+is not skipped. With --record the outcomes go into the baseline.
 """
 
 import argparse
@@ -58,9 +57,7 @@ def main():
     if stock is None:
         must_pass = [test for test, outcome in outcomes.items() if outcome.outcome != SKIPPED]
     missed = [test for test in must_pass if outcome_of(outcomes, test) != PASSED]
-    unsteady = [test for test in missed if passes_alone(options, test, outcomes)]
-    missed = [test for test in missed if test not in unsteady]
-    report(options, outcomes, stock, missed, unsteady, time.monotonic() - began)
+    report(options, outcomes, stock, missed, time.monotonic() - began)
     sys.exit(1 if missed or not outcomes else 0)
 
 
@@ -153,16 +150,6 @@ def run_group(command, folder, environment):
         return status, output.read().decode(errors="replace")
 
 
-def passes_alone(options, test, outcomes):
-    """Tries a test again, with nothing beside it; but not one that ended its process, for that is no matter of time."""
-    first = outcomes.get(test)
-    if first is not None and (first.outcome != FAILED or first.why.startswith("the process ended")):
-        return False
-    again = {}
-    run_process(options, [test], again)
-    return outcome_of(again, test) == PASSED
-
-
 # Comparing
 
 
@@ -223,7 +210,7 @@ def record(options, outcomes):
     print(f"{options.name}: stock passes {len(passed)} of {len(outcomes)}")
 
 
-def report(options, outcomes, stock, missed, unsteady, seconds):
+def report(options, outcomes, stock, missed, seconds):
     for test in missed:
         outcome = outcomes.get(test, Outcome("missing", "no such test, or its file was skipped as a whole"))
         print(f"--- {outcome.outcome}: {test}\n{shown(outcome.why)}", file=sys.stderr)
@@ -236,10 +223,9 @@ def report(options, outcomes, stock, missed, unsteady, seconds):
         beside = f"; stock passes {len(stock)}, {len(missed)} of which did not pass here; {more} pass only here"
     summary = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     print(f"{options.name or options.folder}: {summary} in {seconds:.0f} s{beside}")
-    for title, tests in (("passed on a second try alone", unsteady), ("did not pass", missed)):
-        if tests:
-            print(f"  {title}:")
-            print("\n".join(f"    {test}" for test in tests))
+    if missed:
+        print("  did not pass:")
+        print("\n".join(f"    {test}" for test in missed))
 
 
 def shown(why):

@@ -1,6 +1,7 @@
 """Runs a piece of a program in an interpreter of its own: to patch the world is for good."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -41,6 +42,11 @@ def exclusion(get):
 _QUIET = ["-W", "ignore:This process:DeprecationWarning"]
 
 
+def interruptible():
+    """For `preexec_fn`: whoever is started in the background ignores SIGINT, and so would a child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Scenario(unittest.TestCase):
     def run_program(self, program, *options, seconds=40, **env):
         """Runs a program, which must end by itself and without an error. Returns what it printed, errors included."""
@@ -50,6 +56,7 @@ class Scenario(unittest.TestCase):
             stderr=subprocess.STDOUT,
             text=True,
             timeout=seconds,
+            preexec_fn=interruptible,
             env={**os.environ, **env},
         )
         self.assertEqual(done.returncode, 0, done.stdout)

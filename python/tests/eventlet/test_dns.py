@@ -10,8 +10,10 @@ import unittest
 from unittest import mock
 
 import eventlet
+from eventlet import hubs
 from eventlet.green import socket as green_socket
-from eventlet.support import greendns
+from eventlet.green import ssl
+from eventlet.support import address_order, greendns
 from scenario import Scenario
 
 dns = greendns.dns
@@ -30,6 +32,8 @@ class Nameserver:
         self.port = self.udp.getsockname()[1]
         self.threads = [eventlet.spawn(self.serve_udp), eventlet.spawn(self.serve_tcp)]
         self.truncates = False
+        #: A SOA record for what does not exist.
+        self.zone = None
 
     def listen(self):
         while True:
@@ -89,6 +93,8 @@ class Nameserver:
             response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
         elif not any(each[0] == name for each in self.records if isinstance(each, tuple)):
             response.set_rcode(dns.rcode.NXDOMAIN)
+            if self.zone is not None:
+                response.authority.append(dns.rrset.from_text(*self.zone.split(None, 4)))
         return response.to_wire()
 
 
@@ -162,6 +168,45 @@ class Lookups(Case):
     def test_a_name_without_dots_is_asked_for_as_it_stands_at_last(self):
         self.use({("db", "A"): ["10.0.0.1"]}, search=["corp.test"])
         self.assertEqual(self.addresses("db", socket.AF_INET), ["10.0.0.1"])
+
+    def test_the_search_goes_on_after_no_data_and_after_a_server_that_cannot_tell(self):
+        search = ["none.test", "broken.test", "last.test"]
+        server = self.use({
+            ("db.none.test", "TXT"): ["there is no address"], "db.broken.test": dns.rcode.SERVFAIL,
+            ("db.last.test", "A"): ["10.0.0.3"],
+        }, search=search)
+        self.assertEqual(self.addresses("db", socket.AF_INET), ["10.0.0.3"])
+        self.assertEqual([name for name, _ in server.asked][::len(server.asked) - 1], ["db.none.test", "db.last.test"])
+        # What is told at last: that there is such a name, else that somebody could not tell.
+        self.use({"db.broken.test": dns.rcode.SERVFAIL}, search=search)
+        self.assertEqual(self.fails(self.addresses, "db", socket.AF_INET), socket.EAI_AGAIN)
+        self.use({("db.none.test", "TXT"): ["x"], "db.broken.test": dns.rcode.SERVFAIL}, search=search)
+        self.assertEqual(self.fails(self.addresses, "db", socket.AF_INET), socket.EAI_NONAME)
+
+    def test_ndots_says_which_names_are_searched_for_first(self):
+        records = {("a.b.corp.test", "A"): ["10.0.0.9"], ("a.b", "A"): ["10.0.0.1"]}
+        server = self.use(records, search=["corp.test"])
+        self.assertEqual(self.addresses("a.b", socket.AF_INET), ["10.0.0.1"])
+        greendns.resolver._resolver.ndots = 2
+        self.assertEqual(self.addresses("a.b", socket.AF_INET), ["10.0.0.9"])
+        self.assertEqual(self.addresses("a.b.", socket.AF_INET), ["10.0.0.1"])
+        self.assertEqual(len(server.asked), 3)
+
+    def test_a_name_that_appears_later_is_found(self):
+        server = self.use({})
+        greendns.resolver._resolver.cache = greendns.Cache()
+        self.assertEqual(self.fails(self.addresses, "late.test", socket.AF_INET), socket.EAI_NONAME)
+        server.records[("late.test", "A")] = ["10.0.0.7"]
+        self.assertEqual(self.addresses("late.test", socket.AF_INET), ["10.0.0.7"])
+        # That is kept, and so is what does not exist for as long as its zone says.
+        server.records.clear()
+        self.assertEqual(self.addresses("late.test", socket.AF_INET), ["10.0.0.7"])
+        server.zone = "never.test. 60 IN SOA ns.never.test. admin.never.test. 1 60 60 60 60"
+        for _ in range(2):
+            self.assertEqual(self.fails(self.addresses, "never.test", socket.AF_INET), socket.EAI_NONAME)
+        self.assertEqual([name for name, _ in server.asked].count("never.test"), 1)
+        self.assertIsInstance(greendns.ResolverProxy(None, self.write("r", "nameserver ::1\n"))._resolver.cache,
+                              greendns.Cache)
 
     def test_errors_are_the_systems(self):
         self.use({"broken.test": dns.rcode.SERVFAIL, ("four.test", "A"): ["10.0.0.1"]})
@@ -243,6 +288,139 @@ class NamesOfAddresses(Case):
         self.assertEqual(greendns.getnameinfo(("10.5.5.5", 80), 0), ("full.test", "http"))
 
 
+    def test_gethostbyaddr(self):
+        self.use({("3.2.1.10.in-addr.arpa", "PTR"): ["a.test."]}, hosts="10.5.5.5 full.test short\n")
+        self.assertEqual(green_socket.gethostbyaddr("10.1.2.3"), ("a.test", [], ["10.1.2.3"]))
+        for host in ("10.5.5.5", "short"):
+            self.assertEqual(green_socket.gethostbyaddr(host), ("full.test", ["short"], ["10.5.5.5"]))
+        with self.assertRaises(socket.herror):
+            green_socket.gethostbyaddr("10.9.9.9")
+        self.assertEqual(self.fails(green_socket.gethostbyaddr, "missing.test"), socket.EAI_NONAME)
+
+
+class Order(unittest.TestCase):
+    """RFC 6724, section 10.2, with the own addresses that its examples have."""
+
+    def in_order(self, sources, *addresses):
+        def source(family, address):
+            found = sources.get(address[0])
+            return found and address_order._as_ipv6(found)
+
+        found = [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, 80)) for each in addresses]
+        with mock.patch.object(address_order, "_source", source):
+            return [each[4][0] for each in address_order.in_order(found)]
+
+    def test_what_cannot_be_reached_is_last(self):
+        order = self.in_order({"10.0.0.9": "10.0.0.1"}, "2001:db8::5", "10.0.0.9")
+        self.assertEqual(order, ["10.0.0.9", "2001:db8::5"])
+
+    def test_the_scope_matches(self):
+        one = {"2001:db8:1::1": "2001:db8:1::2", "198.51.100.121": "169.254.13.78"}
+        self.assertEqual(self.in_order(one, "198.51.100.121", "2001:db8:1::1"), ["2001:db8:1::1", "198.51.100.121"])
+        other = {"2001:db8:1::1": "fe80::1", "198.51.100.121": "198.51.100.117"}
+        self.assertEqual(self.in_order(other, "2001:db8:1::1", "198.51.100.121"), ["198.51.100.121", "2001:db8:1::1"])
+
+    def test_the_label_matches(self):
+        own = {"2002:c633:6401::1": "2002:c633:6401::2", "2001:db8:1::1": "2002:c633:6401::2"}
+        order = self.in_order(own, "2001:db8:1::1", "2002:c633:6401::1")
+        self.assertEqual(order, ["2002:c633:6401::1", "2001:db8:1::1"])
+
+    def test_precedence_then_scope_then_prefix(self):
+        own = {"2001:db8:1::1": "2001:db8:1::2", "10.1.2.3": "10.1.2.4"}
+        self.assertEqual(self.in_order(own, "10.1.2.3", "2001:db8:1::1"), ["2001:db8:1::1", "10.1.2.3"])
+        own = {"2001:db8:1::1": "2001:db8:1::2", "fe80::1": "fe80::2"}
+        self.assertEqual(self.in_order(own, "2001:db8:1::1", "fe80::1"), ["fe80::1", "2001:db8:1::1"])
+        own = {"2001:db8:1::1": "2001:db8:1::2", "2001:db8:3ffe::1": "2001:db8:3f44::2"}
+        self.assertEqual(self.in_order(own, "2001:db8:3ffe::1", "2001:db8:1::1"), ["2001:db8:1::1", "2001:db8:3ffe::1"])
+
+    def test_else_it_is_as_it_was(self):
+        same = {f"10.0.0.{number}": "10.0.0.9" for number in (3, 1, 2)}
+        self.assertEqual(self.in_order(same, *same), list(same))
+
+    def test_the_system_is_asked_for_the_own_address(self):
+        self.assertEqual(str(address_order._source(socket.AF_INET, ("127.0.0.1", 0)).ipv4_mapped), "127.0.0.1")
+        self.assertIsNone(address_order._source(socket.AF_INET6, ("::ffff:0:0%nowhere", 0)))
+
+
+class NamesGivenToSockets(Case):
+    HOSTS = "127.0.0.1 here.test\n"
+
+    def test_each_call_looks_them_up(self):
+        self.use({}, hosts=self.HOSTS)
+        listener = eventlet.listen(("here.test", 0))
+        address = ("here.test", listener.getsockname()[1])
+        for connect in (eventlet.connect, green_socket.create_connection):
+            connect(address).close()
+        with green_socket.socket() as sock:
+            sock.bind(("here.test", 0))
+            self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+            self.assertEqual(sock.connect_ex(address), 0)
+        with green_socket.create_server(("here.test", 0)) as server:
+            self.assertEqual(server.getsockname()[0], "127.0.0.1")
+        listener.close()
+        with green_socket.socket(type=socket.SOCK_DGRAM) as one, green_socket.socket(type=socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            there = ("here.test", other.getsockname()[1])
+            one.sendto(b"1", there)
+            one.sendto(b"2", 0, there)
+            one.sendmsg([b"3"], [], 0, there)
+            one.connect((b"here.test", there[1]))
+            one.send(b"4")
+            self.assertEqual([other.recv(9) for _ in range(4)], [b"1", b"2", b"3", b"4"])
+
+    def test_tls_sockets_do_too(self):
+        self.use({}, hosts=self.HOSTS)
+        listener = eventlet.listen(("127.0.0.1", 0))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with context.wrap_socket(green_socket.socket(), server_hostname="here.test") as sock:
+            sock.bind(("here.test", 0))
+            self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+            connecting = eventlet.spawn(sock.connect, ("here.test", listener.getsockname()[1]))
+            listener.accept()[0].close()
+            self.assertRaises(ssl.SSLError, connecting.wait)
+        listener.close()
+
+    def test_what_is_no_name_is_left_to_the_system(self):
+        server = self.use({})
+        with green_socket.socket() as sock:
+            sock.bind(("", 0))
+            self.assertEqual(sock.getsockname()[0], "0.0.0.0")
+        with green_socket.socket() as sock:
+            sock.bind(("127.1", 0))
+            self.assertEqual(sock.getsockname()[0], "127.0.0.1")
+            self.assertRaises(TypeError, sock.connect, (None, 80))
+            self.assertRaises(TypeError, sock.connect, "here.test")
+        with green_socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(os.path.join(self.folder, "here.test"))
+        self.assertEqual(server.asked, [])
+
+    def test_one_that_is_unknown_is_the_systems_error(self):
+        self.use({})
+        for call in ("connect", "connect_ex", "bind"):
+            with green_socket.socket() as sock:
+                self.assertEqual(self.fails(getattr(sock, call), ("missing.test", 80)), socket.EAI_NONAME)
+
+    def test_in_the_hub_the_system_looks_them_up(self):
+        server = self.use({})
+        ran = []
+
+        def send():
+            with green_socket.socket(type=socket.SOCK_DGRAM) as sock:
+                ran.append(sock.sendto(b"1", ("localhost", 9)))
+
+        hubs.get_hub().schedule_call_global(0, send)
+        eventlet.sleep(0)
+        self.assertEqual((ran, server.asked), ([1], []))
+
+    def test_others_run_meanwhile(self):
+        server = self.use({("slow.test", "A"): ["127.0.0.1"]})
+        ran = []
+        eventlet.spawn(ran.append, True)
+        with green_socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.connect(("slow.test", 9))
+        self.assertEqual((ran, server.asked), ([True], [("slow.test", "A")]))
+
+
 class HostsFile(Case):
     def test_a_change_is_seen_at_once(self):
         # Stock looks every ten seconds.
@@ -265,9 +443,13 @@ class HostsFile(Case):
         self.assertEqual(found[0][3:], ("compute-0.localdomain", ("10.0.0.1", 80)))
         self.assertEqual(server.asked, [])
 
-    def test_the_first_line_for_a_name_counts(self):
-        self.use({}, hosts="10.0.0.1 a.test\n10.0.0.2 b.test a.test\n")
-        self.assertEqual(self.addresses("a.test"), ["10.0.0.1"])
+    def test_a_name_on_several_lines_has_all_addresses(self):
+        self.use({}, hosts="10.0.0.1 a.test\n10.0.0.2 b.test a.test\n10.0.0.1 a.test\nfd00::1 a.test\n")
+        self.assertEqual(self.addresses("a.test", socket.AF_INET), ["10.0.0.1", "10.0.0.2"])
+        self.assertEqual(sorted(self.addresses("a.test")), ["10.0.0.1", "10.0.0.2", "fd00::1"])
+        self.assertEqual(greendns.gethostbyname_ex("a.test")[2], ["10.0.0.1", "10.0.0.2"])
+        self.assertEqual(greendns.gethostbyname("a.test"), "10.0.0.1")
+        self.assertEqual(greendns.getnameinfo(("10.0.0.2", 80), 0)[0], "b.test")
 
     def test_a_file_that_cannot_be_read_is_an_empty_one(self):
         for path in (os.path.join(self.folder, "missing"), self.folder):

@@ -34,16 +34,17 @@ class Fork(Scenario):
     def test_green_threads_live_on_in_both(self):
         self.check(
             """
-            done = []
+            done, go, over = [], threading.Event(), native.Event()
             def work(name):
-                time.sleep(0.1)
+                go.wait()
                 done.append(name)
             threads = [threading.Thread(target=work, args=(i,), name=str(i)) for i in range(3)]
             for thread in threads:
                 thread.start()
-            other = native.Thread(target=real_sleep, args=(0.3,))
+            other = native.Thread(target=over.wait)
             other.start()
             def check():
+                go.set()
                 assert threading.current_thread() is threading.main_thread()
                 for thread in threads:
                     thread.join()
@@ -59,6 +60,7 @@ class Fork(Scenario):
                 check()
             assert in_child(child)
             check()
+            over.set()
             other.join()
             """
         )

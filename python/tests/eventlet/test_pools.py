@@ -114,6 +114,19 @@ class Pool(Case):
         with eventlet.Timeout(0.01, False):
             self.fail(f"two items of a pool of one: {pool.get()}")
 
+    def test_a_min_size_above_max_size_is_lent_whole(self):
+        pool = self.make(min_size=6)
+        with eventlet.Timeout(1):
+            items = [pool.get() for _ in range(6)]
+        getter = eventlet.spawn(pool.get)
+        eventlet.sleep(0)
+        # As the others are, the first two that come back are one too many.
+        for item in items[:2]:
+            pool.put(item)
+        self.assertFalse(getter.dead)
+        pool.put(items[2])
+        self.assertEqual(getter.wait(), items[2])
+
     def test_order_as_stack_lends_the_last_one(self):
         pool = self.make(max_size=2, order_as_stack=True)
         one, two = pool.get(), pool.get()
@@ -229,6 +242,44 @@ class Database(Case):
         self.assertFalse(conn)
         with self.assertRaises(AttributeError):
             conn.cursor()
+
+    def test_attributes_are_the_connections(self):
+        pool = self.make()
+        conn = pool.get()
+        real = self.module.connections[0]
+        conn.autocommit = True
+        self.assertIs(real.autocommit, True)
+        self.assertIs(conn.autocommit, True)
+        del conn.autocommit
+        self.assertFalse(hasattr(conn, "autocommit"))
+        real.Error = ValueError
+        self.assertIs(conn.Error, ValueError)
+        real._private = 3
+        self.assertEqual(conn._private, 3)
+
+    def test_a_wrapper_keeps_what_a_connection_does_not_take(self):
+        class Slotted:
+            __slots__ = ("closed",)
+
+            @property
+            def fixed(self):
+                return 1
+
+            def rollback(self):
+                pass
+
+        self.module.connect = Slotted
+        conn = self.make().get()
+        conn.mark = 5
+        self.assertEqual(conn.mark, 5)
+        with self.assertRaises(AttributeError):
+            conn.fixed = 2
+
+    def test_a_wrapper_that_was_given_back_has_a_repr(self):
+        conn = self.make().get()
+        self.assertEqual(repr(conn), repr(self.module.connections[0]))
+        conn.close()
+        self.assertIn("given back", repr(conn))
 
     def test_a_connector_has_a_pool_for_each_database(self):
         connector = db_pool.DatabaseConnector(self.module, {"default": {"user": "me"}}, db_pool.RawConnectionPool)

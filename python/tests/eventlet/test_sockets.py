@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import socket as plain
+import sys
 import threading
 import time
 import unittest
@@ -36,6 +37,26 @@ class Operations(OnHub):
                 thread = self.blocked(receive)
                 other.sendall(b"abc\n")
                 self.assertEqual(thread.wait(), b"abc\n")
+
+    @unittest.skipIf(sys.version_info < (3, 12), "objects of Python are buffers from 3.12 on")
+    def test_what_a_buffer_is_as_a_truth_value_does_not_matter(self):
+        class Buffer:
+            def __init__(self):
+                self.room = bytearray(4)
+
+            def __buffer__(self, flags):
+                return memoryview(self.room)
+
+            def __bool__(self):
+                raise ValueError("as of an array of numpy")
+
+        one, other = self.pair()
+        for receive in (one.recv_into, one.recvfrom_into, lambda buffer: one.recvmsg_into([buffer])):
+            buffer = Buffer()
+            thread = self.blocked(receive, buffer)
+            other.sendall(b"abcd")
+            thread.wait()
+            self.assertEqual(buffer.room, b"abcd")
 
     def test_each_way_to_receive_has_a_timeout(self):
         one, _ = self.pair()

@@ -166,9 +166,16 @@ class Children(Green):
             eventlet.monkey_patch(os=True)
             import os
             count = ticks()
-            for wait in (lambda pid: os.waitpid(pid, 0), lambda pid: os.wait(), lambda pid: os.waitpid(-1, 0)):
+            def waitid(pid):
+                done = os.waitid(os.P_PID, pid, os.WEXITED)
+                return done.si_pid, done.si_status
+            waits = [lambda pid: os.waitpid(pid, 0), lambda pid: os.wait(), lambda pid: os.waitpid(-1, 0)]
+            waits += [lambda pid: os.wait3(0)[:2], lambda pid: os.wait4(pid, 0)[:2], lambda pid: os.wait4(-1, 0)[:2]]
+            for wait in [*waits, waitid]:
                 pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.1")
                 assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+                assert os.wait3(os.WNOHANG)[:2] == os.wait4(pid, os.WNOHANG)[:2] == (0, 0)
+                assert os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is None
                 before = count[0]
                 assert wait(pid) == (pid, 0) and count[0] - before > 5
             try:
@@ -195,6 +202,12 @@ class Files(Green):
             while got < len(data):
                 got += len(os.read(reader, 50_000))
             assert writing.wait() == len(data)
+            try:
+                os.write(writer, memoryview(data)[::2])
+            except BufferError:
+                pass
+            else:
+                raise AssertionError("C takes contiguous memory only")
             # On a non-blocking one it is what fits.
             os.set_blocking(writer, False)
             assert 0 < os.write(writer, data) < len(data)

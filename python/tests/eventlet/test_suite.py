@@ -69,18 +69,6 @@ class Suite(unittest.TestCase):
         skipping = "import pytest\n@pytest.mark.skip\ndef test_one(): pass\ndef test_two(): pass\n"
         self.assertEqual(self.run_suite(skipping, *name)[0], 1)
 
-    def test_what_only_a_busy_machine_fails_gets_a_second_try(self):
-        status, output = self.run_suite(
-            """
-            import pathlib
-            def test_once():
-                seen = pathlib.Path("seen").exists()
-                pathlib.Path("seen").touch()
-                assert seen
-            """
-        )
-        self.assertEqual((status, "second try alone" in output), (0, True), output)
-
     def test_a_baseline_keeps_the_runs_apart(self):
         one, two = "def test_one(): pass\n", "def test_two(): pass\n"
         for name, tests in (("1/a", one + two), ("1/b", one), ("1/c", one)):

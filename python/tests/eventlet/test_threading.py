@@ -574,6 +574,33 @@ class LowLevel(Green):
             prints="['went on', 'interrupted', 'and on'] [1]\n",
         )
 
+    def test_timeouts_that_c_refuses_are_refused(self):
+        super(Green, self).check(
+            """
+            import _queue, _thread
+            before = [_thread.allocate_lock().acquire, _thread.RLock().acquire]
+            simple = _queue.SimpleQueue()
+            import eventlet
+            eventlet.monkey_patch()
+            import queue, threading
+            thread = threading.Thread(target=time.sleep, args=(0.1,))
+            thread.start()
+            waits = [*before, threading.RLock().acquire]
+            waits = [lambda timeout, acquire=acquire: acquire(True, timeout) for acquire in waits]
+            for each in simple, queue.SimpleQueue():
+                waits.append(lambda timeout, each=each: each.get(timeout=timeout))
+            if sys.version_info >= (3, 13):
+                waits.append(thread.join)
+            for wait in waits:
+                for timeout, error in (float("nan"), ValueError), (1e300, OverflowError), ("1", TypeError):
+                    try:
+                        wait(timeout)
+                    except error:
+                        continue
+                    raise AssertionError((wait, timeout))
+            """
+        )
+
     def test_stack_size_is_that_of_os_threads(self):
         self.check(
             """

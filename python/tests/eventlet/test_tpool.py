@@ -1,5 +1,6 @@
 """tpool: blocking functions in OS threads, and what becomes of their results."""
 
+import builtins
 import os
 import sys
 import time
@@ -201,6 +202,30 @@ class Proxy(Case):
         self.assertIsInstance(tpool.Proxy(lent, autowrap=(Lent,)).work(), tpool.Proxy)
         self.assertIsInstance(tpool.Proxy(lent, autowrap_names=("work",)).work(), tpool.Proxy)
         self.assertIs(tpool.Proxy(lent).work(), lent)
+
+    def test_attributes_are_set_on_the_object_and_in_the_pool(self):
+        class Setting(Lent):
+            def __setattr__(self, name, value):
+                super().__setattr__(name, value)
+                if name == "mode":
+                    self.threads.append(native_threading.get_ident())
+
+        lent = Setting()
+        proxy = tpool.Proxy(lent)
+        proxy.mode = 5
+        self.assertEqual((lent.mode, proxy.mode), (5, 5))
+        self.assertNotIn(native_threading.get_ident(), lent.threads)
+        self.assertEqual(len(lent.threads), 1)
+        del proxy.mode
+        self.assertFalse(hasattr(lent, "mode"))
+        self.assertEqual(repr(proxy), repr(lent))
+
+    def test_errors_of_a_module_can_be_caught(self):
+        with self.assertRaises(ZeroDivisionError):
+            try:
+                1 / 0
+            except tpool.Proxy(builtins).ValueError:
+                pass
 
     def test_nonblocking_calls_stay_here(self):
         lent = Lent()

@@ -9,6 +9,7 @@
 """
 
 import os
+import pkgutil
 import runpy
 import sys
 
@@ -24,21 +25,27 @@ def main():
         return
     if command != "run" or not rest or (rest[0] in ("-m", "-c") and len(rest) < 2):
         sys.exit(USAGE)
+    # What the interpreter puts first is our command's; a program has its own there, even before the drop-ins.
+    wants_own = not getattr(sys.flags, "safe_path", False)
+    if wants_own:
+        del sys.path[0]
     install()
     if rest[0] == "-m":
-        sys.argv = rest[1:]
-        sys.path.insert(0, os.getcwd())
+        own, sys.argv = os.getcwd(), rest[1:]
+    elif rest[0] == "-c":
+        own, sys.argv = "", ["-c", *rest[2:]]
+    else:
+        # A folder or archive with a __main__ is put there by runpy.
+        is_file = pkgutil.get_importer(rest[0]) is None
+        own, sys.argv = os.path.dirname(os.path.realpath(rest[0])) if is_file else None, rest
+    if wants_own and own is not None:
+        sys.path.insert(0, own)
+    if rest[0] == "-m":
         runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
     elif rest[0] == "-c":
-        sys.argv = ["-c", *rest[2:]]
-        sys.path.insert(0, "")
         run_in_main(compile(rest[1], "<string>", "exec"), None)
     else:
-        script = rest[0]
-        sys.argv = rest
-        # As the interpreter does: the script's own folder comes first, even before the drop-ins.
-        sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
-        runpy.run_path(script, run_name="__main__")
+        runpy.run_path(rest[0], run_name="__main__")
 
 
 def run_in_main(code, filename):

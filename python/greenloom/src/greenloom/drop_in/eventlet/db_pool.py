@@ -2,6 +2,7 @@
 
 from collections import deque
 from contextlib import contextmanager
+import functools
 import sys
 import time
 
@@ -14,6 +15,8 @@ __all__ = [
 ]
 
 _MISSING = object()
+# What a wrapper has itself; all else is the connection's.
+_OWN = ("_base", "_pool", "_db_pool_created_at")
 # A timer that fires a little late finds that what it came for has expired.
 _LATE = 0.001
 
@@ -207,37 +210,42 @@ class RawConnectionPool(BaseConnectionPool):
 ConnectionPool = TpooledConnectionPool
 
 
-# Methods of connections that a wrapper has too: DB-API's, psycopg2's and MySQLdb's. They are looked up in the connection
-# when they are called, so that one kept from before a `close` fails after it.
-_METHODS = """
-    affected_rows autocommit begin change_user character_set_name close commit cursor dump_debug_info errno error
-    errorhandler get_server_info insert_id literal ping query rollback select_db server_capabilities set_character_set
-    set_isolation_level set_server_option set_sql_mode show_warnings shutdown sqlstate stat store_result string_literal
-    thread_id use_result warning_count
-"""
-
-
-def _passing_on(name):
-    def method(self, *args, **kwargs):
-        return getattr(self._base, name)(*args, **kwargs)
-
-    method.__name__ = name
-    method.__qualname__ = f"GenericConnectionWrapper.{name}"
-    return method
-
-
 class GenericConnectionWrapper:
-    """Stands for the connection `_base` and passes everything on to it."""
-
-    locals().update({name: _passing_on(name) for name in _METHODS.split()})
+    """Stands for the connection `_base` and passes everything on to it, attributes that are set as well."""
 
     def __init__(self, baseconn):
         self._base = baseconn
 
     def __getattr__(self, name):
-        if name.startswith("_"):
+        if name in _OWN:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self._base, name)
+        value = getattr(self._base, name)
+        if getattr(value, "__self__", None) is not self._base:
+            return value
+
+        # A method is looked up again when it is called, so that one kept from before a `close` fails after it.
+        def method(*args, **kwargs):
+            return getattr(self._base, name)(*args, **kwargs)
+
+        return functools.update_wrapper(method, value, updated=())
+
+    def __setattr__(self, name, value):
+        if name in _OWN or hasattr(type(self), name):
+            super().__setattr__(name, value)
+            return
+        base = self._base
+        try:
+            setattr(base, name, value)
+        except AttributeError:
+            if hasattr(base, name):
+                raise
+            super().__setattr__(name, value)  # The connection takes no attributes; the wrapper keeps it.
+
+    def __delattr__(self, name):
+        if name in self.__dict__ or hasattr(type(self), name):
+            super().__delattr__(name)
+        else:
+            delattr(self._base, name)
 
     def __enter__(self):
         return self._base.__enter__()
@@ -246,6 +254,8 @@ class GenericConnectionWrapper:
         return self._base.__exit__(exc, value, tb)
 
     def __repr__(self):
+        if "_base" not in self.__dict__:
+            return f"<{type(self).__name__} of a connection that was given back>"
         return repr(self._base)
 
 

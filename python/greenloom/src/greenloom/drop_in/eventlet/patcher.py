@@ -261,11 +261,13 @@ def monkey_patch(**on):
 
     for flag in new:
         _patch_flag(flag)
+    if "os" in new:
+        _patch_connections()
     if "thread" in new:
-        from eventlet.support import existing_locks
+        from eventlet.support import existing_locks, import_locks
 
-        _keep_importlib_native()
         existing_locks.make_green()
+        import_locks.follow_green_threads()
 
 
 def _wanted_flags(on):
@@ -319,11 +321,16 @@ def _patch_module(name, green):
         patch_in_place(module)
 
 
-def _keep_importlib_native():
-    # An import must not switch between holding and waiting for a module's lock.
-    import importlib._bootstrap
+def _patch_connections():
+    """Connections of multiprocessing keep what os had when they were defined: in each child that is spawned, that is
+    before the program is imported and patches."""
+    connection = sys.modules.get("multiprocessing.connection")
+    if connection is None:
+        return
+    from eventlet.green import os as green
 
-    importlib._bootstrap._thread = original("_thread")
+    connection.Connection._send.__defaults__ = (green.write,)
+    connection.Connection._recv.__defaults__ = (green.read,)
 
 
 def is_monkey_patched(module):

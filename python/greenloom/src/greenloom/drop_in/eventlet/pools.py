@@ -46,7 +46,7 @@ class Pool:
 
         Who waits longest is served first. An error of `create` is raised here, and the next waiter may then try.
         """
-        if self.free() <= self._promised:
+        if self._available() <= self._promised:
             self._wait()
         if self.free_items:
             return self.free_items.popleft()
@@ -80,13 +80,21 @@ class Pool:
             self.put(item)
 
     def resize(self, new_size):
-        """Changes the number of items that may be out. Those lent stay lent; a larger size lets waiters in at once."""
+        """Changes the number of items that may be out. Those lent stay lent, free ones beyond the size are dropped; a
+        larger size lets waiters in at once."""
         self.max_size = new_size
+        while self.free_items and self.current_size > new_size:
+            self.free_items.pop()
+            self.current_size -= 1
         self._wake()
 
     def free(self):
         """Returns how many calls of `get` would not park; negative while a smaller size is not reached yet."""
         return len(self.free_items) + self.max_size - self.current_size
+
+    def _available(self):
+        # Items that are free are lent, also those of a min_size that is larger than max_size.
+        return len(self.free_items) + max(0, self.max_size - self.current_size)
 
     def waiting(self):
         """Returns how many green threads are parked in `get`."""
@@ -107,14 +115,14 @@ class Pool:
                     self._waiters.remove(waiter)
                 raise
             self._promised -= 1
-            if self.free() > self._promised:
+            if self._available() > self._promised:
                 return
             # The pool was made smaller in the meantime.
             waiter = event.Event()
             self._waiters.appendleft(waiter)
 
     def _wake(self):
-        while self._waiters and self.free() > self._promised:
+        while self._waiters and self._available() > self._promised:
             self._promised += 1
             self._waiters.popleft().send()
 

@@ -166,6 +166,10 @@ def _forget():
 os.register_at_fork(after_in_child=_forget)
 
 
+# What a proxy has itself; all else is the object's.
+_OF_PROXY = ("_obj", "_autowrap", "_autowrap_names")
+
+
 def proxy_call(autowrap, f, *args, **kwargs):
     """Calls *f* in the pool, or here if *nonblocking* is true; wraps a result that is an instance of *autowrap*."""
     if kwargs.pop("nonblocking", False):
@@ -179,8 +183,9 @@ class Proxy:
     """Stands for *obj* and calls its methods in the pool, so that they park the caller instead of blocking the hub.
 
     Results and attributes that are instances of the types *autowrap*, or are found under the names *autowrap_names*,
-    come as proxies too; the name "__call__" means results of calling *obj* itself. Comparing, hashing, printing and
-    measuring *obj* happen in the caller's thread, without parking.
+    come as proxies too; the name "__call__" means results of calling *obj* itself. Attributes are set in the pool, since
+    that may be work as well. Comparing, hashing, printing and measuring *obj* happen in the caller's thread, without
+    parking.
 
     Methods given *nonblocking=True* are called in the caller's thread. They run in different threads at different
     times, so they must not depend on thread-locals, and must not use what belongs to the caller's hub.
@@ -192,11 +197,11 @@ class Proxy:
         self._autowrap_names = autowrap_names
 
     def __getattr__(self, attr_name):
-        if attr_name in ("_obj", "_autowrap", "_autowrap_names"):
+        if attr_name in _OF_PROXY:
             raise AttributeError(attr_name)  # A proxy that is being copied has nothing yet.
         value = getattr(self._obj, attr_name)
         named = attr_name in self._autowrap_names
-        if not callable(value):
+        if not callable(value) or isinstance(value, type) and issubclass(value, BaseException):
             return Proxy(value, self._autowrap) if named or isinstance(value, self._autowrap) else value
 
         def call(*args, **kwargs):
@@ -204,6 +209,23 @@ class Proxy:
             return Proxy(result) if named and not isinstance(result, Proxy) else result
 
         return call
+
+    def __setattr__(self, attr_name, value):
+        if attr_name in _OF_PROXY or hasattr(type(self), attr_name):
+            super().__setattr__(attr_name, value)
+            return
+        try:
+            self._call(setattr, self._obj, attr_name, value)
+        except AttributeError:
+            if hasattr(self._obj, attr_name):
+                raise
+            super().__setattr__(attr_name, value)  # The object takes no attributes; the proxy keeps it.
+
+    def __delattr__(self, attr_name):
+        if attr_name in self.__dict__ or hasattr(type(self), attr_name):
+            super().__delattr__(attr_name)
+        else:
+            self._call(delattr, self._obj, attr_name)
 
     def _call(self, function, *args, **kwargs):
         return proxy_call(self._autowrap, function, *args, **kwargs)

@@ -6,12 +6,14 @@ import stat as _stat
 from eventlet import greenio, greenthread, hubs, patcher
 
 __all__ = os_orig.__all__
-__patched__ = ["fdopen", "read", "write", "wait", "waitpid", "open"]
+__patched__ = ["fdopen", "read", "write", "wait", "wait3", "wait4", "waitid", "waitpid", "open"]
 
 patcher.slurp_properties(os_orig, globals(), ignore=__patched__, srckeys=dir(os_orig))
 
 __original_open__ = os_orig.open
 __original_read__ = os_orig.read
+__original_wait4__ = os_orig.wait4
+__original_waitid__ = os_orig.waitid
 __original_waitpid__ = os_orig.waitpid
 __original_write__ = os_orig.write
 
@@ -52,7 +54,10 @@ def write(fd, data):
         return __original_write__(fd, data)
     if not os_orig.get_blocking(fd):
         return _write_some(fd, data)
-    data = memoryview(data).cast("B")
+    data = memoryview(data)
+    if not data.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    data = data.cast("B")
     written = 0
     while True:
         some = _write_some(fd, data[written : written + _PIPE_BUF])
@@ -87,14 +92,36 @@ def wait():
 
 def waitpid(pid, options):
     """As os.waitpid; other green threads run meanwhile."""
+    return _until_changed(lambda options: __original_waitpid__(pid, options), options, 0, pid)
+
+
+def wait3(options):
+    """As os.wait3; other green threads run meanwhile."""
+    return wait4(-1, options)
+
+
+def wait4(pid, options):
+    """As os.wait4; other green threads run meanwhile."""
+    return _until_changed(lambda options: __original_wait4__(pid, options), options, 0, pid)
+
+
+def waitid(idtype, id, options, /):
+    """As os.waitid; other green threads run meanwhile."""
+    pid = id if idtype == os_orig.P_PID else -1
+    return _until_changed(lambda options: __original_waitid__(idtype, id, options), options, os_orig.WEXITED, pid)
+
+
+def _until_changed(look, options, end, pid):
+    """Looks for a child that has changed until there is one. The end of the child `pid`, if that is a number of one and
+    `options` are those for no more than the end, is waited for; for the rest there is nothing to wait for."""
     if options & os_orig.WNOHANG:
-        return __original_waitpid__(pid, options)
+        return look(options)
     pause = 0.0005
     while True:
-        found, status = __original_waitpid__(pid, options | os_orig.WNOHANG)
-        if found:
-            return found, status
-        if pid > 0 and not options and _wait_for_end(pid):
+        found = look(options | os_orig.WNOHANG)
+        if found is not None and found[0]:
+            return found
+        if pid > 0 and options == end and _wait_for_end(pid):
             continue
         greenthread.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)

@@ -12,6 +12,7 @@ __all__ = __socket.__all__
 __patched__ = __socket.__patched__ + [
     "create_connection",
     "getaddrinfo",
+    "gethostbyaddr",
     "gethostbyname",
     "gethostbyname_ex",
     "getnameinfo",
@@ -22,6 +23,7 @@ slurp_properties(__socket, globals(), srckeys=dir(__socket))
 if os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
     from eventlet.support import greendns
 
+    gethostbyaddr = greendns.gethostbyaddr
     gethostbyname = greendns.gethostbyname
     getaddrinfo = greendns.getaddrinfo
     gethostbyname_ex = greendns.gethostbyname_ex

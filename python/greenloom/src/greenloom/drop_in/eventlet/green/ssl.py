@@ -18,6 +18,7 @@ from eventlet import greenio
 from eventlet.greenio.base import connect_in_steps
 from eventlet.hubs import notify_opened
 from eventlet.patcher import slurp_properties
+from eventlet.support import names
 
 slurp_properties(__ssl, globals(), srckeys=dir(__ssl))
 
@@ -245,7 +246,15 @@ class GreenSSLSocket(_original_sslsocket):
 
     def sendto(self, data, flags_or_addr, addr=None):
         """As ``ssl.SSLSocket.sendto``: only before TLS has begun."""
+        if addr is None:
+            flags_or_addr = names.numeric(self, flags_or_addr)
+        else:
+            addr = names.numeric(self, addr)
         return self._call_trampolining(super().sendto, data, flags_or_addr, addr, write=True)
+
+    def bind(self, addr):
+        """As ``socket.bind``."""
+        super().bind(names.numeric(self, addr))
 
     def sendall(self, data, flags=0):
         """As ``ssl.SSLSocket.sendall``."""
@@ -283,6 +292,7 @@ class GreenSSLSocket(_original_sslsocket):
             raise ValueError("can't connect in server-side mode")
         if self._connected or self._sslobj is not None:
             raise ValueError("attempt to connect already-connected SSLSocket!")
+        addr = names.numeric(self, addr)
         if self.act_non_blocking:
             code = _plain_socket.connect_ex(self, addr)
         else:

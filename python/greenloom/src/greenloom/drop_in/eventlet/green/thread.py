@@ -7,10 +7,12 @@ so that what was noted before the patch, or by an OS thread that knows nothing o
 import signal
 import threading as _stdlib_threading
 from collections import deque
+from functools import partial
 
 from eventlet import event, greenthread, hubs, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
+from eventlet.support import thread_end
 from eventlet.support.greenlets import GreenletExit, getcurrent
 
 _original = patcher.original("_thread")
@@ -142,6 +144,8 @@ class _ThreadHandle:
         """Waits until the thread ends, at most `timeout` seconds (None or negative: without end)."""
         if not self._started:
             raise RuntimeError("thread not started")
+        if timeout is not None:
+            check_timeout(timeout)
         if self._end.ready():
             return
         if self.ident == get_ident():
@@ -173,11 +177,25 @@ def _make_thread_handle(ident):
 
 
 def _shutdown():
-    """Waits for the end of all threads started with daemon=False, green ones first."""
-    while _awaited_at_exit:
-        for handle in list(_awaited_at_exit):
-            handle.join()
+    """Waits for the end of threads started with daemon=False: for green ones as `thread_end` says, then for those of
+    OS threads."""
+    thread_end.wait_for_threads(lambda: {handle.ident: handle.join for handle in list(_awaited_at_exit)})
     _original._shutdown()
+
+
+def _wait_for_sentinels(sentinels):
+    """Does so for green threads, until Python 3.12."""
+
+    def unfinished():
+        running = [(ident, each.sentinel) for ident, each in list(_running.items())]
+        return {ident: partial(_wait_for_sentinel, lock) for ident, lock in running if lock in sentinels}
+
+    thread_end.wait_for_threads(unfinished)
+
+
+def _wait_for_sentinel(sentinel, timeout):
+    if sentinel.acquire(timeout=-1 if timeout is None else timeout):
+        sentinel.release()
 
 
 def _count():
@@ -221,6 +239,14 @@ def set_name(name):
     """Names the OS thread. A green thread's name is not its OS thread's."""
     if getcurrent().parent is None:
         _original.set_name(name)
+
+
+def check_timeout(timeout):
+    """Refuses the seconds that no lock of C takes."""
+    if timeout != timeout:
+        raise ValueError("Invalid value NaN (not a number)")
+    if timeout > _original.TIMEOUT_MAX:
+        raise OverflowError("timeout value is too large")
 
 
 _CLAIM = "claim"
@@ -277,6 +303,7 @@ class RLock(_stdlib_threading._PyRLock):
                 raise ValueError("can't specify a timeout for a non-blocking call")
             if timeout < 0:
                 raise ValueError("timeout value must be a non-negative number")
+            check_timeout(timeout)
         try:
             me = id(getcurrent())
         except RuntimeError:

@@ -196,14 +196,25 @@ def _patch_in_place(module):
             setattr(_copy, name, getattr(module, name))
             globals()[name] = getattr(module, name)
     _replace_after_fork(module)
-    module._shutdown = _with_native_threads(module._shutdown)
+    module._shutdown = _with_native_threads(module, module._shutdown)
 
 
-def _with_native_threads(shutdown):
+def _with_native_threads(module, shutdown):
     def _shutdown():
-        """Called when the interpreter ends. Waits for all threads that are no daemons: green ones, then those of OS
+        """Called when the interpreter ends. Waits for threads that are no daemons: green ones, then those of OS
         threads."""
+        sentinels = set()
+
+        def take_out():
+            awaited = {lock for lock in module._shutdown_locks if isinstance(lock, thread._Sentinel)}
+            module._shutdown_locks -= awaited
+            sentinels.update(awaited)
+
+        if hasattr(module, "_shutdown_locks"):
+            # Until Python 3.12 it waits for locks without a limit. Of the functions here the first is called last.
+            module._threading_atexits.insert(0, take_out)
         shutdown()
+        thread._wait_for_sentinels(sentinels)
         _original._shutdown()
 
     return _shutdown

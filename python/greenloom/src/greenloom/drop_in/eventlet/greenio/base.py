@@ -16,7 +16,7 @@ from greenloom import _native
 
 from eventlet import greenthread, patcher
 from eventlet.hubs import IOClosed, notify_opened
-from eventlet.support import get_errno
+from eventlet.support import get_errno, names
 
 __all__ = [
     "GreenSocket",
@@ -113,6 +113,15 @@ def connect_in_steps(connect_ex, wait, timeout):
             greenthread.sleep(_QUEUE_FULL_SLEEP if left is None else min(left, _QUEUE_FULL_SLEEP))
             continue
         wait(left)
+
+
+def _asks_for_nothing(wanted):
+    """Whether a number of bytes is zero, a buffer without room, or a list of buffers empty."""
+    if isinstance(wanted, list) or hasattr(wanted, "__index__"):
+        return not wanted
+    # What a buffer is worth as a truth value is its own affair.
+    with memoryview(wanted) as view:
+        return not view.nbytes
 
 
 class GreenSocket(_native.GreenSocket):
@@ -213,6 +222,20 @@ class GreenSocket(_native.GreenSocket):
     def __exit__(self, *args):
         self.close()
 
+    # Names in addresses are looked up in green
+
+    def bind(self, address):
+        """As ``socket.bind``."""
+        return self.fd.bind(names.numeric(self, address))
+
+    def connect(self, address):
+        """As ``socket.connect``; waits until it is connected."""
+        return super().connect(names.numeric(self, address))
+
+    def connect_ex(self, address):
+        """As ``socket.connect_ex``; waits until it is connected."""
+        return super().connect_ex(names.numeric(self, address))
+
     # Operations that are not hot
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
@@ -229,10 +252,14 @@ class GreenSocket(_native.GreenSocket):
 
     def sendto(self, data, *args):
         """As ``socket.sendto``; waits for room."""
+        if args:
+            args = (*args[:-1], names.numeric(self, args[-1]))
         return self._send_loop(self.fd.sendto, data, *args)
 
     def sendmsg(self, buffers, *args):
         """As ``socket.sendmsg``; waits for room."""
+        if len(args) > 2:
+            args = (*args[:2], names.numeric(self, args[2]))
         return self._send_loop(self.fd.sendmsg, list(buffers), *args)
 
     def sendfile(self, file, offset=0, count=None):
@@ -251,7 +278,7 @@ class GreenSocket(_native.GreenSocket):
         was_unconnected = False
         try:
             # The system reads nothing at once, but who reads nothing waits until there is something.
-            if not args[0]:
+            if _asks_for_nothing(args[0]):
                 self._read_trampoline()
             while True:
                 try:

@@ -167,7 +167,7 @@ def _places_in(holder, wanted, classes):
 def _places_in_instance(holder, wanted):
     cls = type(holder)
     if cls.__module__ == "_frozen_importlib":
-        # An import must not switch between holding and waiting for a module's lock.
+        # importlib's locks stay native ones: see `import_locks`.
         for value in gc.get_referents(holder):
             if id(value) in wanted:
                 wanted[id(value)].refused = True

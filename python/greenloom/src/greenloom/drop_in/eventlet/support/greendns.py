@@ -14,10 +14,11 @@ import warnings
 
 from eventlet import patcher
 from eventlet.green import _socket_nodns, os, select, ssl, time
+from eventlet.support import address_order
 
 __all__ = [
     "EAI_EAGAIN_ERROR", "EAI_NODATA_ERROR", "EAI_NONAME_ERROR", "HostsAnswer", "HostsResolver", "ResolverProxy", "dns",
-    "getaddrinfo", "getaliases", "gethostbyname", "gethostbyname_ex", "getnameinfo", "is_ip_addr", "is_ipv4_addr",
+    "getaddrinfo", "getaliases", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "is_ip_addr", "is_ipv4_addr",
     "is_ipv6_addr", "reset", "resolve", "resolve_cname", "resolver", "tcp", "udp",
 ]
 
@@ -167,6 +168,7 @@ class HostsResolver:
         self._v4 = {}
         self._v6 = {}
         self._aliases = {}
+        self._further = {}
         self.interval = interval
         self.fname = "/etc/hosts" if fname is None else fname
         self._load()
@@ -184,6 +186,8 @@ class HostsResolver:
         # Taken before, so that a change in between is seen next time.
         self._loaded = _stamp(self.fname)
         self._v4, self._v6, self._aliases = {}, {}, {}
+        # The addresses of a name after its first one, IPv4 and IPv6.
+        self._further = {}
         for line in self._readlines():
             address, *names = line.lower().split()
             if is_ipv4_addr(address):
@@ -193,8 +197,8 @@ class HostsResolver:
             else:
                 continue  # A link-local address would need a scope, which a name can't have.
             for name in names:
-                # As the system does, the first line for a name counts.
-                addresses.setdefault(name, address)
+                if addresses.setdefault(name, address) != address:
+                    self._further.setdefault(name, []).append(address)
             for alias in names[1:]:
                 self._aliases.setdefault(alias, names[0])
 
@@ -217,8 +221,7 @@ class HostsResolver:
             qname = dns.name.from_text(qname)
         rrset = dns.rrset.RRset(qname, rdclass, rdtype)
         rrset.ttl = self.interval
-        found = self._find(rdtype, name)
-        if found is not None:
+        for found in self._find(rdtype, name):
             rrset.add(found)
         return HostsAnswer(qname, rdtype, rdclass, rrset, raise_on_no_answer)
 
@@ -229,14 +232,29 @@ class HostsResolver:
             dns.rdatatype.CNAME: (self._aliases, dns.rdtypes.ANY.CNAME.CNAME),
         }
         if rdtype not in kinds:
-            return None
+            return []
         known, make = kinds[rdtype]
-        value = known.get(name) or known.get(name.removesuffix("."))
-        if not value:
-            return None
+        if name not in known:
+            name = name.removesuffix(".")
+        if name not in known:
+            return []
         if rdtype == dns.rdatatype.CNAME:
-            value = dns.name.from_text(value)
-        return make(dns.rdataclass.IN, rdtype, value)
+            return [make(dns.rdataclass.IN, rdtype, dns.name.from_text(known[name]))]
+        return [make(dns.rdataclass.IN, rdtype, address) for address in self._addresses(known, name)]
+
+    def _addresses(self, known, name):
+        """All addresses of a name that *known*, `_v4` or `_v6`, has."""
+        is_of_kind = is_ipv4_addr if known is self._v4 else is_ipv6_addr
+        return [known[name], *filter(is_of_kind, self._further.get(name, ()))]
+
+    def name_of(self, address):
+        """Returns the canonical name of an address; None if no line has it."""
+        self._refresh()
+        for known in (self._v4, self._v6):
+            for name in known:
+                if address in self._addresses(known, name):
+                    return self._aliases.get(name, name)
+        return None
 
     def canonical_name(self, hostname):
         """Returns the first name of the line that has *hostname*; None if no line has it."""
@@ -254,6 +272,15 @@ class HostsResolver:
 
 
 # -- Nameservers
+
+
+class Cache(dns.resolver.LRUCache):
+    """Keeps answers for as long as they say. One that says there is nothing, but not for how long, is not kept
+    (RFC 2308, section 5)."""
+
+    def put(self, key, value):
+        if value.rrset or any(each.rdtype == dns.rdatatype.SOA for each in value.response.authority):
+            super().put(key, value)
 
 
 class ResolverProxy:
@@ -283,7 +310,7 @@ class ResolverProxy:
         """Forgets what was answered so far, and reads the configuration again."""
         read = _stamp(self._filename)
         resolver = dns.resolver.Resolver(filename=self._configuration())
-        resolver.cache = dns.resolver.LRUCache()
+        resolver.cache = Cache()
         self._cached_resolver, self._read = resolver, read
 
     def _configuration(self):
@@ -299,8 +326,8 @@ class ResolverProxy:
               raise_on_no_answer=True, _hosts_rdtypes=(dns.rdatatype.A, dns.rdatatype.AAAA), use_network=True):
         """Returns the answer of the hosts file if it has one, else, with *use_network*, that of a nameserver.
 
-        A name without dots is looked for in the domains of the search list, and then as it stands. Parks; raises
-        dnspython's errors.
+        A name with fewer dots than resolv.conf's `ndots` is looked for in the domains of the search list, and then as
+        it stands; another one the other way round. Parks; raises dnspython's errors.
         """
         if qname is None:
             qname = "0.0.0.0"
@@ -309,36 +336,47 @@ class ResolverProxy:
         if isinstance(qname, str):
             qname = dns.name.from_text(qname, None)
 
-        failure = None
         if self._hosts and rdclass == dns.rdataclass.IN and rdtype in _hosts_rdtypes:
             try:
                 answer = self._hosts.query(qname, rdtype, raise_on_no_answer=False)
-            except Exception as error:
-                failure = error
+            except Exception:
+                pass  # The nameservers may know.
             else:
                 if answer.rrset:
                     return answer
                 if not use_network:
                     raise dns.resolver.NXDOMAIN(qnames=(qname,))
 
-        names = [qname] if len(qname) != 1 else [qname, qname.concatenate(dns.name.root)]
-        empty = None
-        for name in names:
-            try:
-                answer = self._resolver.query(name, rdtype, rdclass, tcp, source, raise_on_no_answer=False)
-            except Exception as error:
-                failure = error
-                continue
-            if answer.rrset:
-                return answer
-            empty = answer
-        if empty is not None and not raise_on_no_answer:
-            return empty
-        if failure is not None and (raise_on_no_answer or not isinstance(failure, dns.resolver.NoAnswer)):
-            raise failure
-        if empty is not None:
-            raise dns.resolver.NoAnswer(response=empty.response)
-        raise dns.resolver.NXDOMAIN(qnames=(qname,))
+        answer = self._search(qname, rdtype, rdclass, tcp, source)
+        if answer.rrset or not raise_on_no_answer:
+            return answer
+        raise dns.resolver.NoAnswer(response=answer.response)
+
+    def _search(self, qname, *question):
+        """Asks for a name as glibc does: what a domain of the search list has not, or can't tell, the next may have."""
+        resolver = self._resolver
+        names = _names_to_try(resolver, qname)
+        outcomes = []
+        try:
+            for name in names:
+                try:
+                    outcome = resolver.query(name, *question, raise_on_no_answer=False)
+                except dns.exception.Timeout:
+                    raise
+                except Exception as error:
+                    outcome = error
+                else:
+                    if outcome.rrset:
+                        return outcome
+                outcomes.append(outcome)
+            # A full name was asked for as such first, and the search list was the second choice.
+            outcome = outcomes[0] if len(names[0]) == len(qname) + 1 else _worth_telling(outcomes)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+        finally:
+            # Errors have this frame.
+            outcome = outcomes = None
 
     def getaliases(self, hostname):
         """Returns all other names of *hostname*: those of the hosts file, and what it is an alias for."""
@@ -351,6 +389,33 @@ class ResolverProxy:
             aliases.extend(str(record.target) for record in answer.rrset)
             hostname = answer[0].target
         return aliases
+
+
+def _names_to_try(resolver, qname):
+    """All full names that a name may stand for, in order."""
+    if qname.is_absolute():
+        return [qname]
+    domains = list(getattr(resolver, "search", ()))
+    domain = getattr(resolver, "domain", None)
+    if not domains and domain not in (None, dns.name.root):
+        domains = [domain]
+    names = [qname.concatenate(each) for each in domains]
+    as_it_stands = qname.concatenate(dns.name.root)
+    ndots = getattr(resolver, "ndots", None)
+    # A label more than dots.
+    if len(qname) > (1 if ndots is None else ndots):
+        return [as_it_stands, *names]
+    return [*names, as_it_stands]
+
+
+def _worth_telling(outcomes):
+    """Of answers without records and errors, one for each domain: that there is such a name, else that a nameserver
+    can't tell, else what came last."""
+    for kind in (dns.resolver.Answer, dns.resolver.NoAnswer, dns.resolver.NoNameservers):
+        for outcome in outcomes:
+            if isinstance(outcome, kind):
+                return outcome
+    return outcomes[-1]
 
 
 resolver = ResolverProxy(hosts_resolver=HostsResolver())
@@ -442,6 +507,8 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
             failure = error
     if not found:
         raise failure or socket.gaierror(socket.EAI_NONAME, "No address found")
+    if len(addresses) > 1:
+        found = address_order.in_order(found)
     if flags & socket.AI_CANONNAME and name is not None:
         if not _needs_no_lookup(name):
             name = resolve_cname(name.removesuffix(".")).encode("ascii").decode("idna")
@@ -508,6 +575,19 @@ def gethostbyname_ex(hostname):
     return str(answer.qname).removesuffix("."), getaliases(hostname), _addresses(answer)
 
 
+def gethostbyaddr(host):
+    """As socket.gethostbyaddr, for an address or a name; parks."""
+    address = host if is_ip_addr(host) else getaddrinfo(host, None, 0, socket.SOCK_STREAM)[0][4][0]
+    try:
+        name = _name_of(address)
+    except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
+        raise socket.herror(1, "Unknown host") from None
+    except dns.exception.DNSException:
+        raise socket.herror(2, "Host name lookup failure") from None
+    hosts = getattr(resolver, "_hosts", None)
+    return name, hosts.getaliases(name) if hosts else [], [address]
+
+
 def getnameinfo(sockaddr, flags):
     """As socket.getnameinfo, for IPv4 and IPv6; parks."""
     if not isinstance(sockaddr, tuple):
@@ -542,12 +622,9 @@ def _numeric(sockaddr):
 
 def _name_of(address):
     hosts = getattr(resolver, "_hosts", None)
-    if hosts:
-        hosts._refresh()
-        for known in (hosts._v4, hosts._v6):
-            for name, its_address in known.items():
-                if its_address == address:
-                    return hosts._aliases.get(name, name)
+    known = hosts.name_of(address) if hosts else None
+    if known is not None:
+        return known
     answer = resolver.query(dns.reversename.from_address(address.split("%", 1)[0]), dns.rdatatype.PTR)
     return answer[0].target.to_text(omit_final_dot=True)
 

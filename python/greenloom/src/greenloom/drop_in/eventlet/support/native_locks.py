@@ -34,6 +34,7 @@ RLOCK = _native.RLock
 _waiting = {}
 
 _monotonic = time.monotonic
+_TIMEOUT_MAX = _native.TIMEOUT_MAX
 
 
 def _may_switch():
@@ -92,8 +93,8 @@ def _lock_methods(cls):
     native_acquire, native_release, native_reinit = cls.acquire, cls.release, cls._at_fork_reinit
 
     def acquire(self, blocking=True, timeout=-1):
-        if not blocking or (timeout != -1 and timeout < 0):
-            return native_acquire(self, blocking, timeout)
+        if not blocking or timeout != -1 and not 0 <= timeout <= _TIMEOUT_MAX:
+            return native_acquire(self, blocking, timeout)  # It says what is wrong, if something is.
         if id(self) not in _waiting and native_acquire(self, False):
             return True
         if not _may_switch():
@@ -146,8 +147,8 @@ def _rlock_methods(cls):
         return True
 
     def acquire(self, blocking=True, timeout=-1):
-        if timeout != -1 and (not blocking or timeout < 0):
-            return native_acquire(self, blocking, timeout)
+        if timeout != -1 and not (blocking and 0 <= timeout <= _TIMEOUT_MAX):
+            return native_acquire(self, blocking, timeout)  # It says what is wrong.
         if _is_owned(self):
             return native_acquire(self)
         if id(self) not in _waiting and take(self):
@@ -215,7 +216,7 @@ def _simple_queue_methods(cls):
     native_get, native_put = cls.get, cls.put
 
     def get(self, block=True, timeout=None):
-        if not block or (timeout is not None and timeout < 0) or not _may_switch():
+        if not block or (timeout is not None and not 0 <= timeout <= _TIMEOUT_MAX) or not _may_switch():
             return native_get(self, block, timeout)
         item = []
 

@@ -1,0 +1,38 @@
+"""Host names in the addresses that are given to sockets. The system would look them up and block the hub meanwhile."""
+
+import os
+
+from eventlet.support.greenlets import getcurrent
+
+_BY_THE_SYSTEM = os.environ.get("EVENTLET_NO_GREENDNS", "").lower() == "yes"
+#: What the socket module itself has a meaning for.
+_SPECIAL = ("", "<broadcast>")
+
+
+def numeric(sock, address):
+    """Returns an address for a socket with a number in place of a name, looked up as getaddrinfo does. Parks for it.
+
+    What is no name, or not for a socket of the internet, comes back as it is. Raises socket.gaierror.
+    """
+    # Addresses that are numbers are the usual case, and sending is often.
+    host = address[0] if type(address) is tuple and address else None
+    if not isinstance(host, (str, bytes, bytearray)):
+        return address
+    if isinstance(host, str) and (":" in host or host.replace(".", "").isdigit()):
+        return address
+    return _looked_up(sock, address)
+
+
+def _looked_up(sock, address):
+    from eventlet import hubs
+    from eventlet.support import greendns
+
+    socket = greendns.socket
+    host = address[0]
+    if _BY_THE_SYSTEM or host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return address
+    hub = getattr(hubs._threadlocal, "hub", None)
+    if hub is not None and getcurrent() is hub.greenlet:
+        return address  # It can't wait for a nameserver.
+    found = greendns.getaddrinfo(host, None, sock.family, socket.SOCK_DGRAM)
+    return (found[0][4][0], *address[1:])
