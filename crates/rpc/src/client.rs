@@ -28,10 +28,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Calls methods of the servers of a target. Clones are cheap, and [`Client::prepare`] makes one that may be aimed elsewhere.
 ///
 /// ```
-/// # use greenloom_rpc::{Client, Context, Endpoint, Failure, Target, create_connection};
+/// # use greenloom_rpc::{Client, Context, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::new().version("1.4").method("sync", |_, _: &Context, _: serde_json::Value| Ok(3)).build();
-/// # connection.create_consumer("l3_agent", [endpoint], true)?;
+/// # let endpoint = Endpoint::builder().version("1.4").method("sync", |_, _: &Context, _: serde_json::Value| Ok(3)).build();
+/// # connection.create_consumer("l3_agent", [endpoint], Fanout::Listen)?;
 /// # connection.consume_in_threads()?;
 /// # let host = connection.options().host.clone();
 /// use serde_json::json;
@@ -46,6 +46,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// # Ok::<(), greenloom_rpc::Error>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "it asks nothing before `call` or `cast`"]
 pub struct Client {
     connection: Rc<Inner>,
     target: Target,
@@ -158,14 +159,12 @@ impl Client {
     /// - [`Error::Transport`]: [`Unroutable`](TransportError::Unroutable) if nobody has ever listened there,
     ///   [`Disconnected`](TransportError::Disconnected) if the connection was lost meanwhile and the call is not to be
     ///   [resent](Client::resend).
-    /// - [`Error::Json`] for arguments that are no JSON object, and for an answer of another type.
-    /// - [`Error::Invalid`] for a fanout, or a version beyond the cap.
+    /// - [`Error::Arguments`] for arguments that are no JSON object, [`Error::Json`] for what cannot be written as JSON and for an
+    ///   answer of another type.
+    /// - [`Error::CallOfAll`] for a fanout, [`Error::NoVersion`] and [`Error::BeyondCap`] for the version.
     pub fn call<R: DeserializeOwned>(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<R, Error> {
         if self.target.fanout {
-            return Err(Error::Invalid(format!(
-                "{method} cannot be called on all servers of {}, only cast",
-                self.target.topic
-            )));
+            return Err(Error::CallOfAll { method: method.to_owned(), topic: self.target.topic.clone() });
         }
         let counts = &self.connection.counts;
         let began = now();
@@ -263,7 +262,7 @@ impl Client {
                     let (method, address) = (method.to_string(), self.address.to_string());
                     return Err(Error::Timeout { method, address, after: self.timeout });
                 }
-                Err(refused) => return Err(Error::Invalid(refused.to_string())),
+                Err(refused) => return Err(Error::CannotWait(refused)),
             }
         }
     }
@@ -280,7 +279,7 @@ impl Client {
         let args = match serde_json::to_vec(args)? {
             args if args.first() == Some(&b'{') => args,
             args if args == b"null" => b"{}".to_vec(),
-            _ => return Err(Error::Invalid(format!("the arguments of {method} are no JSON object"))),
+            _ => return Err(Error::Arguments { method: method.to_owned() }),
         };
         let fresh = if self.context.is_none() { id::request_id() } else { String::new() };
         let request_id = self.context.as_ref().map_or(&*fresh, Context::request_id);
@@ -301,13 +300,12 @@ impl Client {
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {
         let version = version.unwrap_or("1.0");
         if serves(version, version).is_none() {
-            return Err(Error::Invalid(format!("{version:?} is no version: it takes two numbers, such as 1.4")));
+            return Err(Error::NoVersion(version.to_owned()));
         }
         if self.can_send_version(version) {
             return Ok(());
         }
-        let cap = self.version_cap.as_deref().unwrap_or_default();
-        Err(Error::Invalid(format!("version {version} is asked for, and servers are only known to have {cap}")))
+        Err(Error::BeyondCap { version: version.to_owned(), cap: self.version_cap.clone().unwrap_or_default() })
     }
 }
 

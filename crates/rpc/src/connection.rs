@@ -10,37 +10,11 @@ use greenloom::hub::now;
 use crate::consumer::Consumer;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::open::open_transport;
+use crate::options::Options;
 use crate::replies::Replies;
 use crate::stats::{ClientCounts, ClientStats, Stats};
-use crate::target::EXCHANGE;
-use crate::transport::{self, State, Transport, TransportError};
-
-/// What a connection is to be like.
-///
-/// ```
-/// let options = greenloom_rpc::Options { workers: 8, ..Default::default() };
-/// let connection = options.connect("memory://")?;
-/// # drop(connection);
-/// # Ok::<(), greenloom_rpc::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The name under which this server of a topic can be addressed alone. By default, the machine's.
-    pub host: String,
-    /// The exchange of those who name none; by default `openstack`. oslo.messaging's `control_exchange`.
-    pub exchange: String,
-    /// How many requests of a consumer are in work at a time; by default 64. The bus hands out at most twice as many.
-    pub workers: usize,
-    /// How often a request is tried whose work panics or whose worker is lost; by default 5. Then it is put into the topic's
-    /// queue of dead letters.
-    pub tries: u32,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { host: host_name(), exchange: EXCHANGE.into(), workers: 64, tries: 5 }
-    }
-}
+use crate::transport::{Address, State, Transport, TransportError};
 
 impl Options {
     /// Connects to the bus that the URL names; see [`create_connection`].
@@ -48,7 +22,7 @@ impl Options {
     /// # Errors
     /// As there.
     pub fn connect(self, url: &str) -> Result<Connection, Error> {
-        Ok(self.connect_over(transport::open(url)?))
+        Ok(self.connect_over(open_transport(url)?))
     }
 
     /// A connection over a transport that there is already, such as one of a [`Bus`](crate::memory::Bus).
@@ -62,12 +36,6 @@ impl Options {
         };
         Connection { inner: Rc::new(inner) }
     }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".into() } else { name.into() }
 }
 
 /// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with
@@ -114,7 +82,7 @@ impl Inner {
 /// [`Error::Transport`]: a URL that makes no sense, a bus that cannot be reached.
 ///
 /// ```
-/// use greenloom_rpc::{Client, Context, Endpoint, Target, create_connection};
+/// use greenloom_rpc::{Client, Context, Endpoint, Fanout, Target, create_connection};
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Greet {
@@ -122,8 +90,8 @@ impl Inner {
 /// }
 ///
 /// let server = create_connection("memory://")?;
-/// let endpoint = Endpoint::new().method("greet", |_, _: &Context, Greet { name }| Ok(format!("hello {name}"))).build();
-/// server.create_consumer("greeters", [endpoint], false)?;
+/// let endpoint = Endpoint::builder().method("greet", |_, _: &Context, Greet { name }| Ok(format!("hello {name}"))).build();
+/// server.create_consumer("greeters", [endpoint], Fanout::Ignore)?;
 /// server.consume_in_threads()?;
 ///
 /// let client = Client::new(&create_connection("memory://")?, Target::topic("greeters"));
@@ -135,24 +103,41 @@ pub fn create_connection(url: &str) -> Result<Connection, Error> {
     Options::default().connect(url)
 }
 
+/// Whether a consumer also takes what is sent to all servers of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fanout {
+    /// It does.
+    Listen,
+    /// It takes only what is for one server.
+    Ignore,
+}
+
 impl Connection {
     /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from that of this
-    /// server alone, and with `fanout` also from what is sent to all. [`Connection::consume_in_threads`] begins.
+    /// server alone, and with [`Fanout::Listen`] also from what is sent to all. [`Connection::consume_in_threads`] begins.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a topic, or without an endpoint.
+    /// [`Error::NothingToConsume`] without a topic, or without an endpoint.
     pub fn create_consumer(
         &self,
         topic: &str,
         endpoints: impl IntoIterator<Item = Endpoint>,
-        fanout: bool,
+        fanout: Fanout,
     ) -> Result<(), Error> {
         let endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
         if topic.is_empty() || endpoints.is_empty() {
-            return Err(Error::Invalid("a consumer takes a topic and an endpoint".into()));
+            return Err(Error::NothingToConsume);
         }
         let Inner { transport, options, consumers, .. } = &*self.inner;
-        consumers.borrow_mut().push(Rc::new(Consumer::new(transport, options, topic, endpoints, fanout)));
+        let (exchange, name) = (options.exchange.clone(), topic.to_owned());
+        let mut addresses = vec![
+            Address::Topic { exchange: exchange.clone(), topic: name.clone() },
+            Address::Server { exchange, topic: name.clone(), server: options.host.clone() },
+        ];
+        if fanout == Fanout::Listen {
+            addresses.push(Address::Fanout { topic: name });
+        }
+        consumers.borrow_mut().push(Rc::new(Consumer::new(transport, options, topic, addresses, endpoints)));
         Ok(())
     }
 

@@ -18,11 +18,11 @@ use greenloom::hub::now;
 use greenloom::pool::GreenPool;
 use greenloom::{GreenThread, sleep, spawn};
 
-use crate::connection::Options;
 use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
 use crate::hash::HashMap;
+use crate::options::Options;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
 use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
 
@@ -115,20 +115,12 @@ impl Consumer {
         transport: &Rc<dyn Transport>,
         options: &Options,
         topic: &str,
+        addresses: Vec<Address>,
         endpoints: Vec<Endpoint>,
-        fanout: bool,
     ) -> Consumer {
-        let (exchange, topic) = (options.exchange.clone(), topic.to_string());
-        let mut addresses = vec![
-            Address::Topic { exchange: exchange.clone(), topic: topic.clone() },
-            Address::Server { exchange, topic: topic.clone(), server: options.host.clone() },
-        ];
-        if fanout {
-            addresses.push(Address::Fanout { topic: topic.clone() });
-        }
         Consumer {
             transport: Rc::clone(transport),
-            topic,
+            topic: topic.to_owned(),
             addresses,
             endpoints,
             tries: options.tries.max(1),

@@ -35,6 +35,7 @@ impl Context {
     ///
     /// # Panics
     /// If the value cannot be written as JSON: a map whose keys are no strings.
+    #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Context {
         let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a context's value: {error}"));
         self.set(name.into(), value);

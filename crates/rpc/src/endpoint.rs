@@ -57,6 +57,7 @@ pub struct Endpoint {
 }
 
 /// An [`Endpoint`] in the making, whose methods get a `&T` first.
+#[must_use = "it does nothing before `build`"]
 pub struct EndpointBuilder<T> {
     state: Rc<T>,
     endpoint: Endpoint,
@@ -64,8 +65,7 @@ pub struct EndpointBuilder<T> {
 
 impl Endpoint {
     /// An endpoint of functions that share nothing; they get `&()`.
-    #[expect(clippy::new_ret_no_self, reason = "it is built from here")]
-    pub fn new() -> EndpointBuilder<()> {
+    pub fn builder() -> EndpointBuilder<()> {
         Endpoint::of(&Rc::new(()))
     }
 

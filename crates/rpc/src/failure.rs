@@ -57,6 +57,7 @@ impl Failure {
     ///
     /// # Panics
     /// If the value cannot be written as JSON: a map whose keys are no strings.
+    #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Failure {
         let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
         self.told.args.clear();
@@ -143,10 +144,10 @@ impl<E: Error> From<E> for Failure {
 /// An error that a method on the other side ended with.
 ///
 /// ```
-/// # use greenloom_rpc::{Client, Endpoint, Failure, Target, create_connection};
+/// # use greenloom_rpc::{Client, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::new().method("f", |_, _, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"))).build();
-/// # connection.create_consumer("t", [endpoint], false)?;
+/// # let endpoint = Endpoint::builder().method("f", |_, _, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"))).build();
+/// # connection.create_consumer("t", [endpoint], Fanout::Ignore)?;
 /// # connection.consume_in_threads();
 /// let error = Client::new(&connection, Target::topic("t")).call::<()>("f", &()).unwrap_err();
 /// let remote = error.remote().unwrap();

@@ -6,7 +6,7 @@
 //! messages that Python's oslo.messaging writes and reads, so that each side can be either.
 //!
 //! ```
-//! use greenloom_rpc::{Client, Context, Endpoint, Failure, Target, create_connection};
+//! use greenloom_rpc::{Client, Context, Endpoint, Failure, Fanout, Target, create_connection};
 //! use serde::{Deserialize, Serialize};
 //! use std::rc::Rc;
 //!
@@ -24,7 +24,7 @@
 //!
 //! let connection = create_connection("memory://")?;
 //! let endpoint = Endpoint::of(&Rc::new(Agent)).version("1.1").method("ping", Agent::ping).build();
-//! connection.create_consumer("agents", [endpoint], false)?;
+//! connection.create_consumer("agents", [endpoint], Fanout::Ignore)?;
 //! connection.consume_in_threads()?;
 //!
 //! let agents = Client::new(&connection, Target::topic("agents").version("1.0"));
@@ -42,6 +42,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 pub mod amqp;
 pub mod memory;
@@ -57,6 +58,8 @@ mod error;
 mod failure;
 mod hash;
 mod id;
+mod open;
+mod options;
 mod random;
 mod replies;
 mod service;
@@ -65,12 +68,14 @@ mod target;
 mod version;
 
 pub use client::Client;
-pub use connection::{Connection, Options, create_connection};
+pub use connection::{Connection, Fanout, create_connection};
 pub use context::Context;
 pub use endpoint::{Endpoint, EndpointBuilder};
 pub use error::Error;
 pub use failure::{Failure, RemoteError};
-pub use service::{Hook, Manager, Report, Service};
+pub use open::open_transport;
+pub use options::Options;
+pub use service::{Hook, Manager, Report, Service, ServiceBuilder};
 pub use stats::{ClientStats, ConsumerStats, Latency, MethodStats, Stats};
 pub use target::Target;
 

@@ -21,7 +21,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Its traits are implemented here only, so that they can grow.
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
 /// Where messages go to and come from.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// The queue `topic`, which all servers of the topic share: each message goes to one of them.
@@ -82,6 +88,7 @@ pub struct Outgoing {
 }
 
 /// A message that has come in. One that is dropped unsettled goes back into its queue.
+#[non_exhaustive]
 pub struct Incoming {
     /// What it says. Shared, since a bus keeps it until it is settled.
     pub body: Arc<[u8]>,
@@ -112,7 +119,7 @@ impl fmt::Debug for Incoming {
 ///
 /// # Errors
 /// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come again.
-pub trait Settle {
+pub trait Settle: sealed::Sealed {
     /// It is done with.
     fn ack(self: Box<Self>) -> Result<(), TransportError>;
 
@@ -124,7 +131,7 @@ pub trait Settle {
 }
 
 /// What takes messages in, from one or several addresses.
-pub trait Listener {
+pub trait Listener: sealed::Sealed {
     /// Parks until there is a message. Several green threads may wait; each gets another one.
     ///
     /// # Errors
@@ -152,6 +159,7 @@ pub enum State {
 
 /// How full a queue is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Depth {
     /// The queue's name.
     pub queue: String,
@@ -162,7 +170,7 @@ pub struct Depth {
 }
 
 /// A connection to a message bus; see the [module](self). It stays on the OS thread where it was made.
-pub trait Transport {
+pub trait Transport: sealed::Sealed {
     /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a limit.
     ///
     /// # Errors
@@ -228,16 +236,3 @@ impl fmt::Display for TransportError {
 }
 
 impl std::error::Error for TransportError {}
-
-/// Connects to the bus that a URL names.
-///
-/// # Errors
-/// [`TransportError::Url`], and those of the transport.
-pub fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
-    match url.split_once("://") {
-        Some(("memory", rest)) => crate::memory::open(rest),
-        Some(("amqp" | "amqps" | "rabbit", _)) => crate::amqp::open(url),
-        Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
-        None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
-    }
-}

@@ -54,10 +54,12 @@ pub struct Progress {
 pub fn service(agent: Agent, url: &str, host: &str) -> Service {
     let options = Options { host: host.into(), workers: IN_HAND, ..Options::default() };
     let manager = RouterManager { agent, server: RefCell::default(), unreported: RefCell::default() };
-    Service::create("router-agent", AGENTS, REPORT_EVERY, manager)
+    Service::builder("router-agent", AGENTS, Rc::new(manager))
+        .report_interval(REPORT_EVERY)
         .transport(url)
         .options(options)
         .graceful_timeout(Duration::from_secs(10))
+        .build()
 }
 
 struct RouterManager {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloom::sleep;
 use greenloom::sync::Event;
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Target, create_connection};
+use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Fanout, Target, create_connection};
 
 use crate::agent::Counts;
 use crate::feed::Update;
@@ -78,7 +78,7 @@ impl Server {
         }
         let connection = create_connection(url)?;
         let endpoint = Endpoint::of(&board).method("progress", Board::progress).build();
-        connection.create_consumer(SERVER, [endpoint], false)?;
+        connection.create_consumer(SERVER, [endpoint], Fanout::Ignore)?;
         connection.consume_in_threads()?;
         Ok(Server { connection, board })
     }

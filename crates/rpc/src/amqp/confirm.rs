@@ -12,6 +12,7 @@ use super::error::Error;
 
 /// The broker's word for a message.
 #[derive(Debug)]
+#[must_use = "only `wait` tells whether the message has arrived"]
 pub struct Confirm {
     /// `None` on a channel without confirms.
     waiting: Option<Rc<Waiting>>,

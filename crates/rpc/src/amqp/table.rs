@@ -196,6 +196,7 @@ impl Table {
     }
 
     /// Sets a name and returns the table.
+    #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Table {
         self.set(name, value);
         self

@@ -8,7 +8,9 @@ use std::time::Duration;
 use greenloom::queue::{Queue as GreenQueue, Reason};
 
 use super::state::{BusState, Consumer, Delivered, Queue, Shared, Unsettled};
-use crate::transport::{Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError};
+use crate::transport::{
+    Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError, sealed,
+};
 
 /// One connection to a bus.
 pub(super) struct MemoryTransport {
@@ -55,6 +57,8 @@ impl MemoryTransport {
         state
     }
 }
+
+impl sealed::Sealed for MemoryTransport {}
 
 impl Transport for MemoryTransport {
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError> {
@@ -175,6 +179,8 @@ struct MemoryListener {
     inbox: Arc<GreenQueue<Delivered>>,
 }
 
+impl sealed::Sealed for MemoryListener {}
+
 impl Listener for MemoryListener {
     fn next(&self) -> Result<Incoming, TransportError> {
         loop {
@@ -243,6 +249,8 @@ impl Token {
         if found && fault.is_none() { Ok(()) } else { Err(lost()) }
     }
 }
+
+impl sealed::Sealed for Token {}
 
 impl Settle for Token {
     fn ack(mut self: Box<Self>) -> Result<(), TransportError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloom::hub::now;
 use greenloom::{sleep, spawn};
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Context, Endpoint, Error, Options, Target, create_connection};
+use greenloom_rpc::{Client, Context, Endpoint, Error, Fanout, Options, Target, create_connection};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{PATIENCE, SECOND, eventually, name, port, script, url};
@@ -36,8 +36,8 @@ impl Ledger {
             *done.borrow_mut().entry(id).or_default() += 1;
             Ok(id)
         };
-        let endpoint = Endpoint::new().method("work", work).build();
-        connection.create_consumer(topic, [endpoint], false).unwrap();
+        let endpoint = Endpoint::builder().method("work", work).build();
+        connection.create_consumer(topic, [endpoint], Fanout::Ignore).unwrap();
         connection.consume_in_threads().unwrap();
         connection
     }
@@ -166,8 +166,8 @@ fn callers_are_told_when_the_broker_stops_and_served_when_it_is_back() {
         Ok(())
     };
     let quick = |_: &(), _: &Context, (): ()| Ok("here");
-    let endpoint = Endpoint::new().method("slow", slow).method("quick", quick).build();
-    server.create_consumer(&topic, [endpoint], false).unwrap();
+    let endpoint = Endpoint::builder().method("slow", slow).method("quick", quick).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
     server.consume_in_threads().unwrap();
     let client = Client::new(&create_connection(&url).unwrap(), Target::topic(&topic));
     assert_eq!(client.call::<String>("quick", &()).unwrap(), "here");

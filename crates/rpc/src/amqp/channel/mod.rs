@@ -1,31 +1,31 @@
 //! A channel: declarations, publishing with confirms, consuming with acknowledgements.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use greenloom::get_hub;
 use greenloom::queue::Queue;
-use greenloom::sync::{Event, Mutex};
+use greenloom::sync::Event;
 
-use super::acks::Acks;
-use super::confirm::{Confirm, Confirms};
-use super::connection::{Connection, Inner};
-use super::consumer::{Consumer, Delivery};
-use super::content::{Content, Start, Whole};
+use super::confirm::Confirm;
+use super::consumer::{Consumer, Delivery, Source};
+use super::core::{self, Core, Port};
 use super::error::Error;
-use super::frame::{self, Payload};
+use super::frame;
 use super::method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
 use super::properties::Properties;
 use super::table::Table;
 use super::wire::{Malformed, is_short};
+use state::{Answer, ChannelState, MAX_ACKS};
 
-/// How long an acknowledgement may wait for others, and for how many.
+pub use state::Declared;
+
+mod state;
+
+/// How long an acknowledgement may wait for others.
 const ACK_DELAY: Duration = Duration::from_millis(2);
-const MAX_ACKS: u16 = 64;
 
 /// A channel. Clones are of the same one; when the last one and all its deliveries are gone, it is closed.
 ///
@@ -37,12 +37,12 @@ pub struct Channel(Rc<Handle>);
 /// What its users hold, in contrast to the connection.
 struct Handle {
     state: Rc<ChannelState>,
-    connection: Connection,
+    connection: Rc<core::Handle>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.state.hang_up(self.connection.inner());
+        self.state.hang_up(&self.connection.core);
     }
 }
 
@@ -66,17 +66,6 @@ pub struct QueueFlags {
     pub auto_delete: bool,
 }
 
-/// A queue, as the broker has declared it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared {
-    /// Its name; the broker's choice if none was given.
-    pub queue: String,
-    /// How many messages wait in it.
-    pub messages: u32,
-    /// How many consumers it has.
-    pub consumers: u32,
-}
-
 /// A message to publish.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
@@ -94,10 +83,16 @@ pub struct Message<'a> {
 }
 
 impl Channel {
-    pub(super) fn open(connection: &Connection) -> Result<Channel, Error> {
-        let state = connection.inner().enrol(|id| Rc::new(ChannelState::new(id)))?;
-        let channel = Channel(Rc::new(Handle { state, connection: connection.clone() }));
-        *channel.state().handle.borrow_mut() = Rc::downgrade(&channel.0);
+    pub(super) fn open(connection: &Rc<core::Handle>) -> Result<Channel, Error> {
+        let core = &connection.core;
+        core.check()?;
+        let id = core.free_number()?;
+        let handle = Rc::new_cyclic(|handle: &Weak<Handle>| {
+            let state = Rc::new(ChannelState::new(id, Weak::<Handle>::clone(handle)));
+            core.enrol(id, Rc::clone(&state) as Rc<dyn Port>);
+            Handle { state, connection: Rc::clone(connection) }
+        });
+        let channel = Channel(handle);
         channel.call(&Method::ChannelOpen { reserved: "" })?;
         Ok(channel)
     }
@@ -106,13 +101,8 @@ impl Channel {
         &self.0.state
     }
 
-    fn inner(&self) -> &Inner {
-        self.0.connection.inner()
-    }
-
-    /// The connection it belongs to.
-    pub fn connection(&self) -> &Connection {
-        &self.0.connection
+    fn core(&self) -> &Core {
+        &self.0.connection.core
     }
 
     /// Why it has ended; `None` as long as it has not.
@@ -133,8 +123,8 @@ impl Channel {
         let answer = Rc::new(Queue::new(1));
         *state.answer.borrow_mut() = Some(Rc::clone(&answer));
         let unanswered = Unanswered(self);
-        self.inner().push_method(state.id, method);
-        match answer.get_timeout(self.inner().limits.answer_timeout) {
+        self.core().push_method(state.id, method);
+        match answer.get_timeout(self.core().limits.answer_timeout) {
             Ok(answer) => {
                 std::mem::forget(unanswered);
                 answer
@@ -200,11 +190,16 @@ impl Channel {
         self.call(&Method::QueueDelete { reserved: 0, queue, bits: DeleteBits::default() }).map(drop)
     }
 
+    /// Ends a consumer without waiting for the broker's word. What has come and was not taken goes back.
+    pub(super) fn cancel(&self, consumer: u64) {
+        self.0.cancel(consumer);
+    }
+
     /// Deletes a queue without waiting for the broker's word.
     pub(super) fn delete_queue_soon(&self, queue: &str) {
         if self.state().check().is_ok() {
             let bits = DeleteBits { nowait: true, ..DeleteBits::default() };
-            self.inner().push_method(self.state().id, &Method::QueueDelete { reserved: 0, queue, bits });
+            self.core().push_method(self.state().id, &Method::QueueDelete { reserved: 0, queue, bits });
         }
     }
 
@@ -240,7 +235,7 @@ impl Channel {
         if let Some(name) = properties.too_long() {
             return Err(Error::Unsupported(format!("the property {name} is longer than 255 bytes")));
         }
-        self.inner().wait_passable()?;
+        self.core().wait_passable()?;
         let state = self.state();
         state.check()?;
 
@@ -254,7 +249,7 @@ impl Channel {
         if mandatory && on && properties.message_id.is_none() {
             properties.to_mut().message_id = Some(number.to_string());
         }
-        let frame_max = self.inner().limits.frame_max;
+        let frame_max = self.core().limits.frame_max;
         let publish = Method::BasicPublish {
             reserved: 0,
             exchange,
@@ -262,7 +257,7 @@ impl Channel {
             bits: PublishBits { mandatory, immediate: false },
         };
         let mut header_fits = true;
-        self.inner().push(|out| {
+        self.core().push(|out| {
             let start = out.len();
             frame::put_method(out, state.id, &publish);
             header_fits = frame::put_content(out, state.id, &properties, body, frame_max);
@@ -299,7 +294,7 @@ impl Channel {
     pub fn consume(&self, queue: &str) -> Result<Consumer, Error> {
         let deliveries = Rc::new(Queue::unbounded());
         let number = self.begin_consumer(queue, &deliveries)?;
-        Ok(Consumer { channel: self.clone(), number, deliveries })
+        Ok(Consumer { channel: Rc::clone(&self.0) as Rc<dyn Source>, number, deliveries })
     }
 
     /// Consumes queues into one, `deliveries`, which has to be unbounded. It is closed, and what is in it thrown away, when
@@ -327,42 +322,51 @@ impl Channel {
         }
         answer.map(|_| consumer)
     }
+}
 
-    /// Ends a consumer without waiting for the broker's word. What has come and was not taken goes back.
-    pub(super) fn cancel(&self, consumer: u64) {
-        let state = self.state();
+impl Source for Handle {
+    fn ended(&self) -> Option<Error> {
+        self.state.ended.borrow().clone()
+    }
+
+    fn cancel(&self, consumer: u64) {
+        let Handle { state, connection } = self;
         // Deliveries that are still under way go back, too: nobody is there for them.
         state.consumers.borrow_mut().remove(&consumer);
         if state.check().is_ok() {
             let (tag, nowait) = (consumer.to_string(), Bit { set: true });
-            self.inner().push_method(state.id, &Method::BasicCancel { tag: &tag, nowait });
+            connection.core.push_method(state.id, &Method::BasicCancel { tag: &tag, nowait });
         }
     }
 
-    pub(super) fn ack(&self, tag: u64) -> Result<(), Error> {
-        let state = self.state();
+    fn ack(&self, tag: u64) -> Result<(), Error> {
+        let Handle { state, connection } = self;
         state.check()?;
         let waiting = state.acks.borrow_mut().ack(tag);
         if waiting >= state.acks_at_once.get() {
-            state.tell_acks(self.inner());
+            state.tell_acks(&connection.core);
         } else if waiting == 1 {
-            let channel = Rc::downgrade(&self.0);
+            let channel = state.handle.clone();
             get_hub().schedule_call_global(ACK_DELAY, move || {
                 // A channel that nobody has any more told them when it was closed.
                 if let Some(handle) = channel.upgrade() {
-                    handle.state.tell_acks(handle.connection.inner());
+                    handle.tell_acks();
                 }
             });
         }
         Ok(())
     }
 
-    pub(super) fn nack(&self, tag: u64, requeue: bool) -> Result<(), Error> {
-        let state = self.state();
+    fn tell_acks(&self) {
+        self.state.tell_acks(&self.connection.core);
+    }
+
+    fn nack(&self, tag: u64, requeue: bool) -> Result<(), Error> {
+        let Handle { state, connection } = self;
         state.check()?;
         state.acks.borrow_mut().told(tag);
         let bits = NackBits { multiple: false, requeue };
-        self.inner().push_method(state.id, &Method::BasicNack { delivery: tag, bits });
+        connection.core.push_method(state.id, &Method::BasicNack { delivery: tag, bits });
         Ok(())
     }
 }
@@ -384,208 +388,6 @@ struct Unanswered<'a>(&'a Channel);
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.0.state().answer.take();
-        self.0.state().hang_up(self.0.inner());
+        self.0.state().hang_up(self.0.core());
     }
-}
-
-/// Where the call that waits is given its answer.
-type Expected = Queue<Result<Answer, Error>>;
-
-/// What a method was answered.
-#[derive(Debug)]
-enum Answer {
-    Queue(Declared),
-    /// Nothing that anybody wants to know.
-    Done,
-}
-
-pub(super) struct ChannelState {
-    id: u16,
-    /// What its users hold.
-    handle: RefCell<Weak<Handle>>,
-    /// Held by the call that waits for an answer.
-    calls: Mutex<()>,
-    answer: RefCell<Option<Rc<Expected>>>,
-    confirms: RefCell<Confirms>,
-    acks: RefCell<Acks>,
-    /// How many acknowledgements are gathered at most: no more than a part of the prefetch, for the broker waits for them.
-    acks_at_once: Cell<usize>,
-    consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
-    consumers_made: Cell<u64>,
-    /// Whether the channel ends with any of its consumers.
-    cancel_ends: Cell<bool>,
-    /// A message of which some is still to come.
-    content: RefCell<Content>,
-    ended: RefCell<Option<Error>>,
-    end: Event<()>,
-}
-
-impl ChannelState {
-    fn new(id: u16) -> ChannelState {
-        ChannelState {
-            id,
-            handle: RefCell::default(),
-            calls: Mutex::new(()),
-            answer: RefCell::default(),
-            confirms: RefCell::default(),
-            acks: RefCell::default(),
-            acks_at_once: Cell::new(MAX_ACKS.into()),
-            consumers: RefCell::default(),
-            consumers_made: Cell::new(0),
-            cancel_ends: Cell::new(false),
-            content: RefCell::default(),
-            ended: RefCell::default(),
-            end: Event::new(),
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        self.ended.borrow().clone().map_or(Ok(()), Err)
-    }
-
-    /// The end, with what everybody who waits gets.
-    pub fn end(&self, error: &Error) {
-        if self.ended.borrow().is_some() {
-            return;
-        }
-        *self.ended.borrow_mut() = Some(error.clone());
-        if let Some(answer) = self.answer.take() {
-            let _ = answer.try_put(Err(error.clone()));
-        }
-        self.confirms.borrow_mut().end(error);
-        let consumers = std::mem::take(&mut *self.consumers.borrow_mut());
-        consumers.values().for_each(|deliveries| drain(deliveries));
-        let _ = self.end.send(());
-    }
-
-    /// Tells the broker what is acknowledged and it does not know.
-    pub fn tell_acks(&self, connection: &Inner) {
-        if self.ended.borrow().is_some() {
-            return;
-        }
-        self.acks.borrow_mut().tell(|delivery, multiple| {
-            connection.push_method(self.id, &Method::BasicAck { delivery, multiple: Bit { set: multiple } });
-        });
-    }
-
-    /// Closes the channel from this side without waiting for the broker's word. Its number is free when that is there.
-    fn hang_up(&self, connection: &Inner) {
-        if self.ended.borrow().is_none() {
-            self.tell_acks(connection);
-            self.end(&Error::Closed);
-            self.say_close(connection);
-        }
-    }
-
-    fn say_close(&self, connection: &Inner) {
-        connection.push_method(self.id, &Method::ChannelClose { code: 200, text: "", class: 0, method: 0 });
-    }
-
-    /// Handles what has come in. Never parks.
-    pub fn handle(&self, connection: &Inner, payload: Payload<'_>) -> Result<(), Malformed> {
-        let whole = match payload {
-            Payload::Method(method) => return self.handle_method(connection, method),
-            Payload::Header(header) => self.content.borrow_mut().header(header)?,
-            Payload::Body(piece) => self.content.borrow_mut().piece(piece)?,
-            Payload::Heartbeat => return Err(Malformed("a heartbeat on a channel")),
-        };
-        if let Some(whole) = whole {
-            self.hand_over(whole);
-        }
-        Ok(())
-    }
-
-    fn handle_method(&self, connection: &Inner, method: Method<'_>) -> Result<(), Malformed> {
-        if self.content.borrow().is_under_way() {
-            return Err(Malformed("a method in the middle of a message"));
-        }
-        match method {
-            Method::BasicDeliver { tag, delivery, redelivered, exchange, routing_key } => {
-                let start = Start::Delivery {
-                    consumer: consumer_number(tag)?,
-                    tag: delivery,
-                    redelivered: redelivered.set,
-                    exchange: exchange.into(),
-                    routing_key: routing_key.into(),
-                };
-                *self.content.borrow_mut() = Content::Started(start);
-            }
-            Method::BasicReturn { code, text, .. } => {
-                *self.content.borrow_mut() = Content::Started(Start::Return { code, text: text.to_owned() });
-            }
-            Method::BasicAck { delivery, multiple } => {
-                self.confirms.borrow_mut().settle(delivery, multiple.set, &Ok(()));
-            }
-            Method::BasicNack { delivery, bits } => {
-                self.confirms.borrow_mut().settle(delivery, bits.multiple, &Err(Error::Nacked));
-            }
-            Method::BasicCancel { tag, .. } => {
-                let consumer = self.consumers.borrow_mut().remove(&consumer_number(tag)?);
-                consumer.iter().for_each(|deliveries| drain(deliveries));
-                if self.cancel_ends.get() {
-                    self.end(&Error::Channel { code: 404, text: "a queue that was consumed is gone".to_owned() });
-                    self.say_close(connection);
-                }
-            }
-            Method::ChannelClose { code, text, .. } => {
-                connection.push_method(self.id, &Method::ChannelCloseOk {});
-                self.end(&Error::Channel { code, text: text.to_owned() });
-                connection.strike_off(self.id);
-            }
-            Method::ChannelCloseOk {} => connection.strike_off(self.id),
-            Method::QueueDeclareOk { queue, messages, consumers } => {
-                self.answered(Answer::Queue(Declared { queue: queue.to_owned(), messages, consumers }));
-            }
-            Method::ChannelOpenOk { .. }
-            | Method::ExchangeDeclareOk {}
-            | Method::ExchangeDeleteOk {}
-            | Method::QueueBindOk {}
-            | Method::QueueDeleteOk { .. }
-            | Method::BasicQosOk {}
-            | Method::BasicConsumeOk { .. }
-            | Method::BasicCancelOk { .. }
-            | Method::ConfirmSelectOk {} => self.answered(Answer::Done),
-            _ => return Err(Malformed("an unexpected method on a channel")),
-        }
-        Ok(())
-    }
-
-    fn answered(&self, answer: Answer) {
-        if let Some(waiting) = self.answer.take() {
-            let _ = waiting.try_put(Ok(answer));
-        }
-    }
-
-    fn hand_over(&self, Whole { start, properties, body }: Whole) {
-        match start {
-            Start::Return { code, text } => {
-                let id = properties.message_id.as_deref().unwrap_or_default();
-                self.confirms.borrow().returned(id, Error::Unroutable { code, text });
-            }
-            Start::Delivery { consumer, tag, redelivered, exchange, routing_key } => {
-                // With nobody left to hold it, the channel is about to close, and the message goes back.
-                let Some(handle) = self.handle.borrow().upgrade() else { return };
-                let (channel, settled) = (Channel(handle), false);
-                let delivery =
-                    Delivery { exchange, routing_key, redelivered, properties, body, consumer, channel, tag, settled };
-                let deliveries = self.consumers.borrow().get(&consumer).cloned();
-                match deliveries {
-                    // A queue that is closed does not take it, and the drop gives it back to the broker.
-                    Some(deliveries) => drop(deliveries.try_put(delivery)),
-                    None => drop(delivery),
-                }
-            }
-        }
-    }
-}
-
-/// Tags are numbers, as this client gives them.
-fn consumer_number(tag: &str) -> Result<u64, Malformed> {
-    tag.parse().map_err(|_| Malformed("a consumer that this client does not have"))
-}
-
-/// Closes a queue and throws away what is in it.
-pub(super) fn drain(deliveries: &Queue<Delivery>) {
-    deliveries.close();
-    while deliveries.try_get().is_ok() {}
 }
