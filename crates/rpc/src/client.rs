@@ -12,10 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::connection::{Connection, Inner};
 use crate::context::Context;
+use crate::deadline::Deadline;
 use crate::envelope::{self, NewRequest, Sent, WantsAnswer};
 use crate::error::Error;
 use crate::failure::RemoteError;
 use crate::id;
+use crate::json;
 use crate::replies::{Expected, Heard};
 use crate::stats::count;
 use crate::target::Target;
@@ -112,7 +114,8 @@ impl Client {
         self.retarget(|target| target.version(version))
     }
 
-    /// How long calls wait for their answer; by default a minute.
+    /// How long a call may take until its answer is there, and a cast until the bus has it, all that has to be done before included; by
+    /// default a minute.
     pub fn timeout(mut self, timeout: Duration) -> Client {
         self.timeout = timeout;
         self
@@ -168,7 +171,7 @@ impl Client {
         }
         let counts = &self.connection.counts;
         let began = now();
-        let answer = self.ask(method, args, began);
+        let answer = self.ask(method, args);
         match &answer {
             Ok(_) => counts.calls.borrow_mut().add(now() - began),
             Err(Error::Remote(_)) => {
@@ -179,22 +182,28 @@ impl Client {
             Err(_) => {}
         }
         let answer = answer?;
-        Ok(serde_json::from_str(answer.as_ref().map_or("null", |json| json.get()))?)
+        Ok(json::from_str(answer.as_deref().unwrap_or("null"))?)
     }
 
     /// Sends a request that is not answered; parks until the bus has taken it over.
     ///
     /// # Errors
-    /// As [`Client::call`], without those of the other side.
+    /// As [`Client::call`], without those of the other side. After [`Error::Timeout`], the bus may have it or not.
     pub fn cast(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let message = self.request(method, args, None)?;
-        let outgoing = || Outgoing { body: Arc::clone(&message), expires_after: None, mandatory: !self.target.fanout };
+        let deadline = Deadline::after(self.timeout);
         let mut left = self.resend;
         loop {
-            match self.connection.transport.send(&self.address, outgoing()) {
+            let outgoing = Outgoing {
+                body: Arc::clone(&message),
+                expires_after: None,
+                within: Some(deadline.left()),
+                mandatory: !self.target.fanout,
+            };
+            match self.connection.transport.send(&self.address, outgoing) {
                 Ok(()) => break,
-                Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(self.timeout) => left -= 1,
-                Err(error) => return Err(error.into()),
+                Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(deadline.left()) => left -= 1,
+                Err(error) => return Err(self.late_or(error, method, deadline)),
             }
             count(&self.connection.counts.resent);
         }
@@ -202,31 +211,44 @@ impl Client {
         Ok(())
     }
 
+    /// That the caller's limit is over, if that is what kept the transport.
+    fn late_or(&self, error: TransportError, method: &str, deadline: Deadline) -> Error {
+        match error {
+            TransportError::TimedOut(_) if deadline.is_over() => self.late(method),
+            error => error.into(),
+        }
+    }
+
+    fn late(&self, method: &str) -> Error {
+        Error::Timeout { method: method.to_owned(), address: self.address.to_string(), after: self.timeout }
+    }
+
     fn wait_connected(&self, timeout: Duration) -> bool {
         self.connection.transport.wait_connected(timeout)
     }
 
     /// Sends a call, and again where that was chosen, and waits for its answer.
-    fn ask(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-        began: Duration,
-    ) -> Result<Option<Box<serde_json::value::RawValue>>, Error> {
-        let replies = self.connection.replies()?;
+    fn ask(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<Option<Box<str>>, Error> {
+        let deadline = Deadline::after(self.timeout);
+        let replies = self.connection.replies(deadline).map_err(|error| self.late_or(error, method, deadline))?;
         let expected = replies.expect();
         let monitor = self.monitor.map(|within| within.as_secs().max(1));
         let wants = WantsAnswer { msg_id: &expected.msg_id, reply_q: &replies.queue, monitor };
         let message = self.request(method, args, Some(wants))?;
-        let deadline = began + self.timeout;
         let mut left = self.resend;
         loop {
-            let expires_after = Some(deadline.saturating_sub(now()));
-            let outgoing = Outgoing { body: Arc::clone(&message), expires_after, mandatory: true };
-            let sent = self.connection.transport.send(&self.address, outgoing).map_err(Error::from);
+            let left_for_it = Some(deadline.left());
+            let outgoing = Outgoing {
+                body: Arc::clone(&message),
+                expires_after: left_for_it,
+                within: left_for_it,
+                mandatory: true,
+            };
+            let sent = self.connection.transport.send(&self.address, outgoing);
+            let sent = sent.map_err(|error| self.late_or(error, method, deadline));
             match sent.and_then(|()| self.wait_for(&expected, method, deadline)) {
                 Err(Error::Transport(TransportError::Disconnected(_)))
-                    if left > 0 && self.wait_connected(deadline.saturating_sub(now())) =>
+                    if left > 0 && self.wait_connected(deadline.left()) =>
                 {
                     left -= 1;
                     count(&self.connection.counts.resent);
@@ -236,15 +258,10 @@ impl Client {
         }
     }
 
-    fn wait_for(
-        &self,
-        expected: &Expected,
-        method: &str,
-        deadline: Duration,
-    ) -> Result<Option<Box<serde_json::value::RawValue>>, Error> {
+    fn wait_for(&self, expected: &Expected, method: &str, deadline: Deadline) -> Result<Option<Box<str>>, Error> {
         let mut last = None;
         loop {
-            let left = deadline.saturating_sub(now());
+            let left = deadline.left();
             let left = self.monitor.map_or(left, |within| left.min(within));
             match expected.heard.get_timeout(left) {
                 Ok(Heard::Answer { failure: Some(failure), .. }) => {
@@ -258,10 +275,7 @@ impl Client {
                     }
                 }
                 Ok(Heard::Lost(reason)) => return Err(TransportError::Disconnected(reason).into()),
-                Err(Reason::Empty) => {
-                    let (method, address) = (method.to_string(), self.address.to_string());
-                    return Err(Error::Timeout { method, address, after: self.timeout });
-                }
+                Err(Reason::Empty) => return Err(self.late(method)),
                 Err(refused) => return Err(Error::CannotWait(refused)),
             }
         }
@@ -276,7 +290,7 @@ impl Client {
     ) -> Result<Arc<[u8]>, Error> {
         let Target { namespace, version, .. } = &self.target;
         self.check_version(version.as_deref())?;
-        let args = match serde_json::to_vec(args)? {
+        let args = match json::to_vec(args)? {
             args if args.first() == Some(&b'{') => args,
             args if args == b"null" => b"{}".to_vec(),
             _ => return Err(Error::Arguments { method: method.to_owned() }),

@@ -5,11 +5,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::hub::now;
-
 use crate::consumer::Consumer;
+use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::flight::{Flights, Missed};
 use crate::open::open_transport;
 use crate::options::Options;
 use crate::replies::Replies;
@@ -32,6 +32,7 @@ impl Options {
             options: self,
             consumers: RefCell::default(),
             replies: OnceCell::new(),
+            opening: Rc::default(),
             counts: Rc::default(),
         };
         Connection { inner: Rc::new(inner) }
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     pub options: Options,
     consumers: RefCell<Vec<Rc<Consumer>>>,
     replies: OnceCell<Rc<Replies>>,
+    opening: Rc<Flights<(), Rc<Replies>, TransportError>>,
     pub counts: Rc<ClientCounts>,
 }
 
@@ -64,14 +66,21 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// The queue for answers, made when the first call wants one.
-    pub fn replies(&self) -> Result<Rc<Replies>, TransportError> {
+    /// The queue for answers, made when the first call wants one. All who want it meanwhile wait for the same.
+    pub fn replies(self: &Rc<Inner>, deadline: Deadline) -> Result<Rc<Replies>, TransportError> {
         if let Some(replies) = self.replies.get() {
             return Ok(Rc::clone(replies));
         }
-        let made = Replies::open(&*self.transport, &self.counts)?;
-        // Another call may have been as far meanwhile; a queue that is not used does no harm.
-        Ok(Rc::clone(self.replies.get_or_init(|| made)))
+        let this = Rc::clone(self);
+        let open = move || {
+            let made = Replies::open(&*this.transport, &this.counts)?;
+            Ok(Rc::clone(this.replies.get_or_init(|| made)))
+        };
+        self.opening.join((), deadline, open).map_err(|missed| match missed {
+            Missed::Failed(error) => error,
+            Missed::TimedOut => TransportError::TimedOut("a queue for answers".to_owned()),
+            Missed::NotBegun(error) => TransportError::Failed(error.to_string()),
+        })
     }
 }
 
@@ -153,10 +162,10 @@ impl Connection {
 
     /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether they are.
     pub fn stop_consuming(&self, timeout: Duration) -> bool {
-        let deadline = now() + timeout;
+        let deadline = Deadline::after(timeout);
         self.stop_taking();
         let consumers = self.inner.consumers.borrow().clone();
-        consumers.iter().all(|consumer| consumer.wait(deadline.saturating_sub(now())))
+        consumers.iter().all(|consumer| consumer.wait(deadline.left()))
     }
 
     /// Takes no more requests, and waits for nothing.

@@ -18,10 +18,12 @@ use greenloom::hub::now;
 use greenloom::pool::GreenPool;
 use greenloom::{GreenThread, sleep, spawn};
 
+use crate::deadline::Deadline;
 use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
 use crate::hash::HashMap;
+use crate::json;
 use crate::options::Options;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
 use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
@@ -190,16 +192,22 @@ impl Consumer {
         }
     }
 
-    /// Sees one message through.
+    /// Sees one message through, on a stack that is made for how deep it is nested.
     fn work(&self, incoming: Incoming) {
-        let began = now();
+        if let Some(problem) = incoming.problem.clone() {
+            return self.bury(incoming, "?", "?", &problem);
+        }
         let body = Arc::clone(&incoming.body);
         let opened = if self.transport.is_wire() { envelope::open(&body) } else { text(&body) };
-        let message = match opened {
-            Ok(message) => message,
-            Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
-        };
-        let request = match Request::decode(&message) {
+        match opened {
+            Ok(message) => json::with_stack_for(json::nesting(&message), || self.work_on(&message, incoming)),
+            Err(malformed) => self.bury(incoming, "?", "?", &malformed.to_string()),
+        }
+    }
+
+    fn work_on(&self, message: &str, incoming: Incoming) {
+        let began = now();
+        let request = match Request::decode(message) {
             Ok(request) => request,
             Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
         };
@@ -254,7 +262,8 @@ impl Consumer {
         count(&self.counts.duplicates);
         tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
         if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
-            self.send_answer(to, answer);
+            // It was taken before.
+            let _ = self.send_answer(to, answer);
         }
         self.acknowledge(incoming);
         None
@@ -296,8 +305,13 @@ impl Consumer {
             Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
             Outcome::GivenBack => return,
         };
-        let body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
-        self.send_answer(to, Arc::clone(&body));
+        let mut body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
+        if let Err(refused) = self.send_answer(to, Arc::clone(&body)) {
+            // Too large, perhaps. The caller would wait for it in vain.
+            let failure = Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {refused}"));
+            body = seal(&*self.transport, envelope::encode_answer(msg_id, &Answer::Failure(&failure)));
+            let _ = self.send_answer(to, Arc::clone(&body));
+        }
         self.finish(&mut work, Some(body));
     }
 
@@ -349,25 +363,26 @@ impl Consumer {
                 tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; it is kept in {topic}.dead");
             }
             Err(error) => {
-                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message")
+                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message");
+                // It comes again, and not in a loop that leaves no time for anything else.
+                sleep(Duration::from_secs(1));
             }
         }
     }
 
-    /// Sends an answer, and waits for a bus that is gone for a while.
-    fn send_answer(&self, to: &str, body: Arc<[u8]>) {
+    /// Sends an answer, and waits for a bus that is gone for a while. It is an error if the bus refuses it.
+    fn send_answer(&self, to: &str, body: Arc<[u8]>) -> Result<(), TransportError> {
         let address = Address::Reply { queue: to.to_string() };
-        let mut gives_up = None;
+        let deadline = Deadline::after(ANSWER_WAITS);
         loop {
-            let error = match self.transport.send(&address, Outgoing { body: Arc::clone(&body), ..Outgoing::default() })
-            {
-                Ok(()) => return,
+            let (body, within) = (Arc::clone(&body), Some(deadline.left()));
+            let error = match self.transport.send(&address, Outgoing { body, within, ..Outgoing::default() }) {
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let left = gives_up.get_or_insert_with(|| now() + ANSWER_WAITS).saturating_sub(now());
-            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
+            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(deadline.left()) {
                 tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
-                return;
+                return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }
         }
     }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::context::Context;
 use crate::envelope::Request;
 use crate::failure::Failure;
+use crate::json;
 use crate::version::serves;
 
 /// What a method makes of a context and arguments, as JSON.
@@ -128,7 +128,8 @@ impl<T: 'static> EndpointBuilder<T> {
         let call = move |context: &Context, args: &str| {
             let args = arguments(args).map_err(|problem| Failure::bad_arguments(name, &problem))?;
             let result = method(&state, context, args)?;
-            Ok(serde_json::to_vec(&result)?)
+            json::to_vec(&result)
+                .map_err(|error| Failure::new("ValueError", format!("{name}() returns no JSON: {error}")))
         };
         self.endpoint.methods.insert(name, Box::new(call));
         self
@@ -141,9 +142,9 @@ impl<T: 'static> EndpointBuilder<T> {
 }
 
 /// No arguments are an empty object on the wire, which is no `()` for serde.
-fn arguments<A: DeserializeOwned>(json: &str) -> serde_json::Result<A> {
-    match serde_json::from_str(json) {
-        Err(_) if json == "{}" => serde_json::from_str("null").or_else(|_| serde_json::from_str(json)),
+fn arguments<A: DeserializeOwned>(text: &str) -> serde_json::Result<A> {
+    match json::from_str(text) {
+        Err(_) if text == "{}" => json::from_str("null").or_else(|_| json::from_str(text)),
         parsed => parsed,
     }
 }
@@ -156,7 +157,10 @@ pub(crate) struct Found<'a> {
 
 impl Found<'_> {
     pub fn call(&self, request: &Request<'_>) -> Result<Vec<u8>, Failure> {
-        (self.method)(&request.context, request.args.map_or("{}", RawValue::get))
+        if let Some(problem) = &request.problem {
+            return Err(Failure::new("ValueError", problem.clone()));
+        }
+        (self.method)(&request.context, request.args.unwrap_or("{}"))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::transport::TransportError;
 pub enum Error {
     /// The other side's method ended with an error.
     Remote(RemoteError),
-    /// No answer came in time.
+    /// It was not done in time: no answer came, or the bus did not take the message over.
     Timeout {
         /// The method that was called.
         method: String,
@@ -80,7 +80,7 @@ impl fmt::Display for Error {
         match self {
             Error::Remote(error) => error.fmt(f),
             Error::Timeout { method, address, after } => {
-                write!(f, "no answer from {address} to {method} after {after:?}")
+                write!(f, "{method} to {address} was not done within {after:?}")
             }
             Error::Transport(error) => error.fmt(f),
             Error::Json(error) => error.fmt(f),

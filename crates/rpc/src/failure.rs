@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::json;
+
 /// An error that an endpoint's method returns, on its way to who called.
 ///
 /// Any error converts into one, so `?` works in a method: its kind is then the name of its type. A Python caller meets it as
@@ -56,10 +58,10 @@ impl Failure {
     /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of its own.
     ///
     /// # Panics
-    /// If the value cannot be written as JSON: a map whose keys are no strings.
+    /// If the value cannot be written as JSON: a map whose keys are no strings, a float that is not finite.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Failure {
-        let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
+        let value = json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
         self.told.args.clear();
         self.told.kwargs.insert(name.into(), value);
         self
@@ -158,9 +160,20 @@ impl<E: Error> From<E> for Failure {
 pub struct RemoteError(Box<Wire>);
 
 impl RemoteError {
-    pub(crate) fn from_json(json: &str) -> RemoteError {
+    pub(crate) fn from_json(text: &str) -> RemoteError {
+        /// What it says, whatever its arguments are.
+        #[derive(Deserialize)]
+        struct Said {
+            class: String,
+            module: String,
+            message: String,
+        }
+        let told = json::from_str(text).or_else(|_| {
+            let Said { class, module, message } = json::from_str(text)?;
+            Ok::<_, serde_json::Error>(Wire { class, module, message, ..Wire::default() })
+        });
         // What has another form is told as it is.
-        let told = serde_json::from_str(json).unwrap_or_else(|_| Wire { message: json.into(), ..Wire::default() });
+        let told = told.unwrap_or_else(|_| Wire { message: text.into(), ..Wire::default() });
         RemoteError(Box::new(told))
     }
 

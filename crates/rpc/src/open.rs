@@ -9,10 +9,13 @@ use crate::transport::{Transport, TransportError};
 /// # Errors
 /// [`TransportError::Url`], and those of the transport.
 pub fn open_transport(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
-    match url.split_once("://") {
-        Some(("memory", rest)) => crate::memory::open(rest),
-        Some(("amqp" | "amqps" | "rabbit", _)) => crate::amqp::open(url),
-        Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
-        None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://")));
+    };
+    // In a URL they are the same in upper case.
+    match scheme.to_ascii_lowercase().as_str() {
+        "memory" => crate::memory::open(rest),
+        "amqp" | "amqps" | "rabbit" => crate::amqp::open(url),
+        other => Err(TransportError::Url(format!("{other:?} is no transport"))),
     }
 }

@@ -299,7 +299,7 @@ impl Service {
     /// As [`spawn`].
     pub fn every(&self, name: &'static str, first: Duration, interval: Duration, task: impl Fn() + 'static) {
         self.spawn(name, move || {
-            let mut next = now() + first;
+            let mut next = now().saturating_add(first);
             loop {
                 sleep(next.saturating_sub(now()));
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(&task)) {
@@ -308,7 +308,7 @@ impl Service {
                     }
                     tracing::error!(task = name, "a periodic task panicked; it is called again");
                 }
-                next = (next + interval).max(now());
+                next = next.saturating_add(interval).max(now());
             }
         });
     }

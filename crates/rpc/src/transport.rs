@@ -83,6 +83,8 @@ pub struct Outgoing {
     pub body: Arc<[u8]>,
     /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
     pub expires_after: Option<Duration>,
+    /// How long the sending may take, all that has to be done before included; without a limit, as long as the transport itself allows.
+    pub within: Option<Duration>,
     /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.
     pub mandatory: bool,
 }
@@ -98,6 +100,8 @@ pub struct Incoming {
     pub tries: u32,
     /// Why it was given up, for one from [`Address::Dead`].
     pub reason: Option<String>,
+    /// Why it cannot be understood, for one that came damaged. All that can be done with it is to [bury](Settle::bury) it.
+    pub problem: Option<String>,
     /// What is done with it in the end.
     pub settle: Box<dyn Settle>,
 }
@@ -182,8 +186,10 @@ pub trait Transport: sealed::Sealed {
     ///
     /// # Errors
     /// - [`TransportError::Disconnected`] when the connection was lost before that: it may have gone through or not.
+    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::within): it may have gone through or not.
     /// - [`TransportError::Unroutable`] for a mandatory message without a queue, and for a reply queue that is gone.
-    /// - [`TransportError::Closed`], [`TransportError::Failed`].
+    /// - [`TransportError::Failed`] when the bus refuses this message. Sending it again would not help.
+    /// - [`TransportError::Closed`].
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError>;
 
     /// Parks until there is a connection, at most for `timeout`. Returns whether there is.
@@ -215,6 +221,8 @@ pub enum TransportError {
     Closed,
     /// The connection was lost.
     Disconnected(String),
+    /// It was not done in time: what was waited for last.
+    TimedOut(String),
     /// Nobody has a queue there.
     Unroutable(String),
     /// The bus refuses: the reason, in its words.
@@ -228,6 +236,7 @@ impl fmt::Display for TransportError {
         match self {
             TransportError::Closed => f.write_str("the connection was closed"),
             TransportError::Disconnected(reason) => write!(f, "the connection was lost: {reason}"),
+            TransportError::TimedOut(what) => write!(f, "timed out waiting for {what}"),
             TransportError::Unroutable(address) => write!(f, "nobody has listened on {address}"),
             TransportError::Failed(reason) => write!(f, "the message bus refuses: {reason}"),
             TransportError::Url(problem) => write!(f, "bad transport URL: {problem}"),

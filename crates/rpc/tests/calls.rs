@@ -318,3 +318,54 @@ fn a_version_cap_holds_back_what_not_all_have() {
         assert!(matches!(client.prepare().version("five").call::<()>("f", &()), Err(Error::NoVersion(_))));
     });
 }
+
+#[test]
+fn a_full_queue_costs_a_caller_no_more_than_its_limit() {
+    simulate(|| {
+        let bus = Bus::with_limit(1);
+        let server = Options::default().connect_over(bus.connect());
+        server.create_consumer("t", [adder()], Fanout::Ignore).unwrap();
+        server.consume_in_threads().unwrap();
+        assert!(server.stop_consuming(Duration::from_secs(1)));
+        let client = client(&bus, Target::topic("t")).timeout(Duration::from_secs(1));
+        client.cast("add", &()).unwrap();
+        let began = now();
+        assert!(matches!(client.cast("add", &()), Err(Error::Timeout { .. })));
+        assert_eq!(now() - began, Duration::from_secs(1));
+        assert!(matches!(client.call::<()>("add", &()), Err(Error::Timeout { .. })));
+        assert_eq!(now() - began, Duration::from_secs(2));
+    });
+}
+
+#[test]
+fn limits_longer_than_any_clock_are_none() {
+    simulate(|| {
+        for limit in [Duration::MAX, Duration::from_millis(u64::MAX)] {
+            let bus = Bus::new();
+            let server = server(&bus, "a", "math", vec![adder()]);
+            let client = client(&bus, Target::topic("math")).timeout(limit).monitor(limit);
+            assert_eq!(client.call::<i64>("add", &Add { left: 2, right: 3 }).unwrap(), 5);
+            client.cast("add", &Add { left: 2, right: 3 }).unwrap();
+            assert!(server.stop_consuming(limit));
+        }
+    });
+}
+
+#[test]
+fn many_first_callers_share_one_queue_for_their_answers() {
+    simulate(|| {
+        let bus = Bus::new();
+        let _server = server(&bus, "a", "math", vec![adder()]);
+        let client = client(&bus, Target::topic("math"));
+        let callers: Vec<_> = (0..1_000)
+            .map(|left| {
+                let client = client.clone();
+                spawn(move || client.call::<i64>("add", &Add { left, right: 1 }).unwrap())
+            })
+            .collect();
+        for (left, caller) in callers.into_iter().enumerate() {
+            assert_eq!(caller.wait().unwrap(), left as i64 + 1);
+        }
+        assert_eq!(format!("{bus:?}"), "Bus { queues: 4, listeners: 2, .. }");
+    });
+}

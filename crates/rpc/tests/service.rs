@@ -390,3 +390,25 @@ fn a_second_signal_ends_the_wait_for_the_work() {
     assert!(began.elapsed() < 5 * SECOND);
     signals.wait().unwrap();
 }
+
+#[test]
+fn times_longer_than_any_clock_saturate() {
+    simulate(|| {
+        for forever in [Duration::MAX, Duration::from_millis(u64::MAX)] {
+            let agent = Agent::default();
+            let builder = Service::builder("agent", "topic", Rc::new(agent.clone()));
+            let service = builder.graceful_timeout(forever).report_interval(forever).periodic_interval(forever).build();
+            service.start().unwrap();
+            service.every("never", forever, forever, || panic!("forever is over"));
+            service.every("once", Duration::ZERO, forever, {
+                let agent = agent.clone();
+                move || agent.note("once")
+            });
+            let caller = spawn(|| client().call::<String>("nap", &()).unwrap());
+            sleep(SECOND);
+            service.stop();
+            assert_eq!(caller.wait().unwrap(), "napped");
+            assert_eq!(agent.log().iter().filter(|line| *line == "once").count(), 1);
+        }
+    });
+}

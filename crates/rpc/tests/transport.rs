@@ -174,7 +174,12 @@ fn what_has_expired_is_not_delivered() {
         let transport = Bus::new().connect();
         let listener = transport.listen(&[topic()], 1).unwrap();
         send(&*transport, &topic(), "first");
-        let brief = Outgoing { body: b"brief"[..].into(), expires_after: Some(2 * SECOND), mandatory: true };
+        let brief = Outgoing {
+            body: b"brief"[..].into(),
+            expires_after: Some(2 * SECOND),
+            mandatory: true,
+            ..Outgoing::default()
+        };
         transport.send(&topic(), brief).unwrap();
         send(&*transport, &topic(), "last");
         let first = next(&listener).unwrap();

@@ -97,7 +97,10 @@ impl Server {
             let update = RouterUpdate { line, update };
             while let Err(error) = agents.cast("router_update", &update) {
                 match error {
-                    Error::Transport(TransportError::Unroutable(_) | TransportError::Disconnected(_)) => waits(&error),
+                    Error::Timeout { .. }
+                    | Error::Transport(TransportError::Unroutable(_) | TransportError::Disconnected(_)) => {
+                        waits(&error)
+                    }
                     error => return Err(error),
                 }
                 sleep(Duration::from_millis(500));

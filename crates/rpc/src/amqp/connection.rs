@@ -58,10 +58,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Opens a channel. Parks until the broker has answered.
+    /// Opens a channel. Parks until the broker has answered, and while as many are open as it allows.
     ///
     /// # Errors
-    /// Those of the connection; [`Error::Unsupported`] when there are as many as the broker allows.
+    /// Those of the connection; [`Error::Unsupported`] when none of those is closed within `options.answer_timeout`.
     pub fn open_channel(&self) -> Result<Channel, Error> {
         Channel::open(&self.0)
     }
@@ -172,12 +172,12 @@ fn handle(core: &Core, Frame { channel, payload }: Frame<'_>) -> Result<(), Erro
     match method {
         Method::ConnectionClose { code, text, .. } => {
             core.push_method(0, &Method::ConnectionCloseOk {});
-            Err(Error::Connection { code, text: text.to_owned() })
+            Err(Error::Connection { code, text: text.into_owned() })
         }
         Method::ConnectionCloseOk {} => Err(Error::Closed),
         Method::ConnectionBlocked { reason } => {
-            tracing::warn!(reason, "the broker takes no more messages for now");
-            *core.blocked.borrow_mut() = Some(reason.to_owned());
+            tracing::warn!(%reason, "the broker takes no more messages for now");
+            *core.blocked.borrow_mut() = Some(reason.into_owned());
             Ok(())
         }
         Method::ConnectionUnblocked {} => {

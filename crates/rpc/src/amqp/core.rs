@@ -6,14 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::hub;
-use greenloom::sync::Event;
+use greenloom::sync::{Event, Semaphore};
 
 use super::error::Error;
 use super::frame::{self, Payload};
 use super::method::Method;
 use super::stream::Stream;
 use super::wire::Malformed;
+use crate::deadline::Deadline;
 
 /// How many bytes may wait for the socket before publishers do.
 const HIGH_WATER: usize = 256 * 1024;
@@ -63,6 +63,8 @@ pub(super) struct Core {
     pub passable: Event<()>,
     /// Channel `n` is at `n - 1`.
     ports: RefCell<Vec<Option<Rc<dyn Port>>>>,
+    /// Channels that may still be opened.
+    numbers: Semaphore,
     pub ended: RefCell<Option<Error>>,
     pub end: Event<()>,
     pub blocked: RefCell<Option<String>>,
@@ -83,6 +85,7 @@ impl Core {
             wake_writer: Event::new(),
             passable: Event::new(),
             ports: RefCell::default(),
+            numbers: Semaphore::new(limits.channel_max.into()),
             ended: RefCell::default(),
             end: Event::new(),
             blocked: RefCell::default(),
@@ -105,16 +108,15 @@ impl Core {
         }
     }
 
-    /// Parks while the broker blocks publishers, or too much waits for the socket.
-    pub fn wait_passable(&self) -> Result<(), Error> {
+    /// Parks while the broker blocks publishers, or too much waits for the socket, at most for `limit`.
+    pub fn wait_passable(&self, limit: Duration) -> Result<(), Error> {
         if self.is_passable() {
             return self.check();
         }
-        let deadline = hub::now() + self.limits.answer_timeout;
+        let deadline = Deadline::after(limit.min(self.limits.answer_timeout));
         while !self.is_passable() {
             self.passable.reset();
-            let left = deadline.saturating_sub(hub::now());
-            if left.is_zero() || self.passable.wait_timeout(left).is_err() {
+            if deadline.is_over() || self.passable.wait_timeout(deadline.left()).is_err() {
                 return Err(Error::TimedOut("the broker to take messages"));
             }
         }
@@ -130,14 +132,17 @@ impl Core {
         self.ended.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// A number for another channel.
+    /// A number for another channel. Parks while as many are open as the broker allows; one that is closed counts until the broker has
+    /// heard of it.
     pub fn free_number(&self) -> Result<u16, Error> {
-        let ports = self.ports.borrow();
-        let free = ports.iter().position(Option::is_none).unwrap_or(ports.len());
-        if free >= self.limits.channel_max.into() {
-            return Err(Error::Unsupported(format!("more than {} channels", self.limits.channel_max)));
+        match self.numbers.acquire_timeout(self.limits.answer_timeout) {
+            Some(permit) => permit.forget(),
+            None => return Err(Error::Unsupported(format!("more than {} channels", self.limits.channel_max))),
         }
-        Ok(free as u16 + 1)
+        self.check()?;
+        let ports = self.ports.borrow();
+        // There is a permit for each number.
+        Ok(ports.iter().position(Option::is_none).unwrap_or(ports.len()) as u16 + 1)
     }
 
     /// Gives a channel what comes in with its number.
@@ -153,6 +158,7 @@ impl Core {
     pub fn strike_off(&self, id: u16) {
         if let Some(port) = self.ports.borrow_mut().get_mut(id as usize - 1) {
             *port = None;
+            self.numbers.release();
         }
     }
 
@@ -176,6 +182,7 @@ impl Core {
         ports.into_iter().flatten().for_each(|port| port.end(&error));
         let _ = self.wake_writer.send(());
         let _ = self.passable.send(());
+        (0..self.numbers.waiting()).for_each(|_| self.numbers.release());
         let _ = self.end.send(());
     }
 
@@ -183,7 +190,7 @@ impl Core {
         if self.ended.borrow().is_none() && !self.said_goodbye.replace(true) {
             let ports: Vec<_> = self.ports.borrow().iter().flatten().cloned().collect();
             ports.iter().for_each(|port| port.tell_acks(self));
-            self.push_method(0, &Method::ConnectionClose { code: 200, text: "goodbye", class: 0, method: 0 });
+            self.push_method(0, &Method::ConnectionClose { code: 200, text: "goodbye".into(), class: 0, method: 0 });
         }
     }
 }

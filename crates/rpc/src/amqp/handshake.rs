@@ -12,6 +12,9 @@ use super::table::Table;
 use super::url::{Host, Options};
 use super::wire::Malformed;
 
+/// The protocol has 16 bits for it.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(u16::MAX as u64);
+
 /// Connects and logs in. Parks meanwhile.
 pub(super) fn shake_hands(host: &Host, options: &Options) -> Result<(Stream, Limits, Buffer), Error> {
     let stream = Stream::connect(host, options)?;
@@ -84,7 +87,7 @@ impl Handshake {
         let (frame, length) = frame::decode(self.buffer.bytes(), frame_max)?.ok_or_else(out_of_order)?;
         let result = match frame.payload {
             Payload::Method(Method::ConnectionClose { code, text, .. }) => {
-                Err(Error::Connection { code, text: text.to_owned() })
+                Err(Error::Connection { code, text: text.into_owned() })
             }
             Payload::Method(method) => take(method),
             _ => Err(out_of_order()),
@@ -103,10 +106,10 @@ fn agree(options: &Options, channel_max: u16, frame_max: u32, heartbeat: u16) ->
     Limits {
         channel_max: if channel_max == 0 { u16::MAX } else { channel_max },
         frame_max: if frame_max == 0 { options.frame_max } else { options.frame_max.min(frame_max) }.max(MIN_FRAME),
-        heartbeat: match (options.heartbeat.is_zero(), theirs.is_zero()) {
-            (true, _) => theirs,
-            (false, true) => options.heartbeat,
-            (false, false) => options.heartbeat.min(theirs),
+        // As oslo.messaging has it, none from this side means none at all.
+        heartbeat: match theirs.is_zero() {
+            true => options.heartbeat.min(LONGEST_HEARTBEAT),
+            false => options.heartbeat.min(theirs),
         },
         answer_timeout: options.answer_timeout,
     }

@@ -70,7 +70,7 @@ pub use consumer::{Consumer, Delivery};
 pub use error::Error;
 pub use link::Link;
 pub use method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
-pub use properties::{Header, Properties};
+pub use properties::{Header, Properties, Unread};
 pub use table::{Table, Value};
 pub use transport::AmqpTransport;
 pub use url::{Host, Options, Topology};

@@ -84,7 +84,8 @@ fn a_limit_longer_than_any_clock_is_no_limit() {
         client.cast("f", &()).unwrap();
         let waits = client.clone();
         let call = spawn(move || waits.call::<()>("f", &()));
-        while broker.published("topic").iter().filter(|seen| seen.body.windows(6).any(|w| w == b"reply_")).count() == 0 {
+        while broker.published("topic").iter().filter(|seen| seen.body.windows(6).any(|w| w == b"reply_")).count() == 0
+        {
             greenloom::sleep(Duration::from_millis(5));
         }
         assert!(!call.dead());

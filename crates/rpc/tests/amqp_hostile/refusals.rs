@@ -89,7 +89,8 @@ fn a_topic_that_is_refused_disturbs_no_other() {
 
 #[test]
 fn an_answer_that_the_broker_refuses_is_an_error_for_the_caller_at_once() {
-    let (broker, _) = refuses_large(406, "PRECONDITION_FAILED - message size 5000 is larger than configured max size 2000");
+    let (broker, _) =
+        refuses_large(406, "PRECONDITION_FAILED - message size 5000 is larger than configured max size 2000");
     let server = create_connection(&broker.url("")).unwrap();
     let endpoint = greenloom_rpc::Endpoint::builder().method("large", |_, _, ()| Ok("x".repeat(5_000))).build();
     server.create_consumer("topic", [endpoint], greenloom_rpc::Fanout::Ignore).unwrap();

@@ -4,9 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom_rpc::amqp::{
-    Connection, Error as AmqpError, Message, Options, Properties, QueueFlags, Table, Value,
-};
+use greenloom_rpc::amqp::{Connection, Error as AmqpError, Message, Options, Properties, QueueFlags, Table, Value};
 use greenloom_rpc::transport::Address;
 use greenloom_rpc::{Endpoint, Fanout, create_connection, open_transport};
 use serde_json::json;
@@ -144,10 +142,10 @@ fn a_quorum_queue_s_counts_of_rabbitmq_4_3_are_tries() {
     let listener = transport.listen(&[topic], 1).unwrap();
     for (fields, tries) in [
         (&b""[..], 0),
-        (b"\x0ex-delivery-countl\x00\x00\x00\x00\x00\x00\x00\x02", 2),
+        (b"\x10x-delivery-countl\x00\x00\x00\x00\x00\x00\x00\x02", 2),
         (b"\x10x-acquired-countl\x00\x00\x00\x00\x00\x00\x00\x03", 3),
         (
-            b"\x10x-acquired-countl\x00\x00\x00\x00\x00\x00\x00\x03\x0ex-delivery-countl\x00\x00\x00\x00\x00\x00\x00\x01",
+            b"\x10x-acquired-countl\x00\x00\x00\x00\x00\x00\x00\x03\x10x-delivery-countl\x00\x00\x00\x00\x00\x00\x00\x01",
             3,
         ),
     ] {

@@ -200,7 +200,11 @@ fn a_message_whose_time_is_over_is_not_handed_out() {
     let (bus, topic) = (transport(""), topic_of(&name("topic")));
     bus.listen(std::slice::from_ref(&topic), 1).unwrap().stop();
     let expires_after = Some(Duration::from_millis(50));
-    bus.send(&topic, Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true }).unwrap();
+    bus.send(
+        &topic,
+        Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true, ..Outgoing::default() },
+    )
+    .unwrap();
     sleep(SECOND / 5);
     send(&bus, &topic, "in time").unwrap();
     assert_eq!(text(&next(&bus.listen(&[topic], 1).unwrap())), "in time");

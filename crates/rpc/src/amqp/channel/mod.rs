@@ -9,7 +9,7 @@ use greenloom::get_hub;
 use greenloom::queue::Queue;
 use greenloom::sync::Event;
 
-use super::confirm::Confirm;
+use super::confirm::{Confirm, mark};
 use super::consumer::{Consumer, Delivery, Source};
 use super::core::{self, Core, Port};
 use super::error::Error;
@@ -85,7 +85,6 @@ pub struct Message<'a> {
 impl Channel {
     pub(super) fn open(connection: &Rc<core::Handle>) -> Result<Channel, Error> {
         let core = &connection.core;
-        core.check()?;
         let id = core.free_number()?;
         let handle = Rc::new_cyclic(|handle: &Weak<Handle>| {
             let state = Rc::new(ChannelState::new(id, Weak::<Handle>::clone(handle)));
@@ -164,6 +163,9 @@ impl Channel {
 
     fn queue_declare(&self, queue: &str, bits: QueueBits, arguments: &Table) -> Result<Declared, Error> {
         check_name(queue)?;
+        if !arguments.is_readable() {
+            return Err(nested_too_deeply());
+        }
         let arguments = Cow::Borrowed(arguments);
         match self.call(&Method::QueueDeclare { reserved: 0, queue, bits, arguments })? {
             Answer::Queue(declared) => Ok(declared),
@@ -229,13 +231,21 @@ impl Channel {
     /// Those of the channel; [`Error::TimedOut`] if the broker goes on taking none; [`Error::Unsupported`] for names that are
     /// too long.
     pub fn publish(&self, message: Message<'_>) -> Result<Confirm, Error> {
+        self.publish_within(message, self.core().limits.answer_timeout)
+    }
+
+    /// As [`Channel::publish`], which waits at most so long.
+    pub(super) fn publish_within(&self, message: Message<'_>, limit: Duration) -> Result<Confirm, Error> {
         let Message { exchange, routing_key, mandatory, properties, body } = message;
         check_name(exchange)?;
         check_name(routing_key)?;
         if let Some(name) = properties.too_long() {
             return Err(Error::Unsupported(format!("the property {name} is longer than 255 bytes")));
         }
-        self.core().wait_passable()?;
+        if properties.headers.as_ref().is_some_and(|headers| !headers.is_readable()) {
+            return Err(nested_too_deeply());
+        }
+        self.core().wait_passable(limit)?;
         let state = self.state();
         state.check()?;
 
@@ -244,7 +254,7 @@ impl Channel {
             let confirms = state.confirms.borrow();
             (confirms.next(), confirms.on)
         };
-        // A message that comes back is known by its id.
+        // A message that comes back is known by its id, among others.
         let mut properties = Cow::Borrowed(properties);
         if mandatory && on && properties.message_id.is_none() {
             properties.to_mut().message_id = Some(number.to_string());
@@ -271,8 +281,8 @@ impl Channel {
         if !on {
             return Ok(Confirm::none());
         }
-        let id = if mandatory { properties.into_owned().message_id } else { None };
-        Ok(state.confirms.borrow_mut().published(id))
+        let mark = mandatory.then(|| mark(exchange, routing_key, properties.message_id.as_deref()));
+        Ok(state.confirms.borrow_mut().published(mark))
     }
 
     /// How many messages each consumer that begins from now on may have unacknowledged; 0 for no limit.
@@ -379,6 +389,10 @@ impl fmt::Debug for Channel {
 
 fn check_name(name: &str) -> Result<(), Error> {
     if is_short(name) { Ok(()) } else { Err(Error::Unsupported(format!("a name of more than 255 bytes: {name:?}"))) }
+}
+
+fn nested_too_deeply() -> Error {
+    Error::Unsupported("a table is nested too deeply".to_owned())
 }
 
 /// A call that has no answer. If it never gets one, because its caller was killed or had no more time, nobody could tell to

@@ -8,7 +8,7 @@ use greenloom::queue::Queue;
 use greenloom::sync::{Event, Mutex};
 
 use super::super::acks::Acks;
-use super::super::confirm::Confirms;
+use super::super::confirm::{Confirms, mark};
 use super::super::consumer::{Delivery, Source, drain};
 use super::super::content::{Content, Start, Whole};
 use super::super::core::{Core, Port};
@@ -135,7 +135,7 @@ impl ChannelState {
     }
 
     fn say_close(&self, core: &Core) {
-        core.push_method(self.id, &Method::ChannelClose { code: 200, text: "", class: 0, method: 0 });
+        core.push_method(self.id, &Method::ChannelClose { code: 200, text: "".into(), class: 0, method: 0 });
     }
 
     fn handle_method(&self, core: &Core, method: Method<'_>) -> Result<(), Malformed> {
@@ -153,8 +153,10 @@ impl ChannelState {
                 };
                 *self.content.borrow_mut() = Content::Started(start);
             }
-            Method::BasicReturn { code, text, .. } => {
-                *self.content.borrow_mut() = Content::Started(Start::Return { code, text: text.to_owned() });
+            Method::BasicReturn { code, text, exchange, routing_key } => {
+                let (exchange, routing_key) = (exchange.into(), routing_key.into());
+                let start = Start::Return { code, text: text.into_owned(), exchange, routing_key };
+                *self.content.borrow_mut() = Content::Started(start);
             }
             Method::BasicAck { delivery, multiple } => {
                 self.confirms.borrow_mut().settle(delivery, multiple.set, &Ok(()));
@@ -172,7 +174,7 @@ impl ChannelState {
             }
             Method::ChannelClose { code, text, .. } => {
                 core.push_method(self.id, &Method::ChannelCloseOk {});
-                self.end(&Error::Channel { code, text: text.to_owned() });
+                self.end(&Error::Channel { code, text: text.into_owned() });
                 core.strike_off(self.id);
             }
             Method::ChannelCloseOk {} => core.strike_off(self.id),
@@ -201,9 +203,9 @@ impl ChannelState {
 
     fn hand_over(&self, Whole { start, properties, body }: Whole) {
         match start {
-            Start::Return { code, text } => {
-                let id = properties.message_id.as_deref().unwrap_or_default();
-                self.confirms.borrow().returned(id, Error::Unroutable { code, text });
+            Start::Return { code, text, exchange, routing_key } => {
+                let mark = mark(&exchange, &routing_key, properties.message_id.as_deref());
+                self.confirms.borrow_mut().returned(mark, Error::Unroutable { code, text });
             }
             Start::Delivery { consumer, tag, redelivered, exchange, routing_key } => {
                 // With nobody left to hold it, the channel is about to close, and the message goes back.

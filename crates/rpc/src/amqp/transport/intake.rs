@@ -20,12 +20,11 @@ use super::publisher::Publisher;
 use super::standing::Standing;
 use super::topology::Source;
 use super::unsettled::{REASON, Unsettled, tries};
+use crate::deadline::FOREVER;
 use crate::transport::{Incoming, Listener, TransportError, sealed};
 
 /// The pause before a listener tries again what the broker refused.
 const PAUSE: Duration = Duration::from_secs(1);
-/// As good as without a limit.
-const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 /// What a listener takes in: over one channel, again and again.
 pub(super) struct Intake {
@@ -184,6 +183,8 @@ impl Intake {
         let body = Arc::clone(&delivery.body);
         let headers = delivery.properties.headers.as_ref();
         let reason = headers.and_then(|headers| headers.get(REASON)?.as_str().map(str::to_owned));
+        let unread = delivery.properties.unread.as_ref();
+        let problem = unread.map(|unread| format!("its properties: {}", unread.problem));
         let settle = Unsettled {
             delivery: Some(delivery),
             publisher: Rc::clone(&self.publisher),
@@ -191,7 +192,7 @@ impl Intake {
             queue: Arc::clone(&queue),
             tries,
         };
-        Incoming { body, queue, tries, reason, settle: Box::new(settle) }
+        Incoming { body, queue, tries, reason, problem, settle: Box::new(settle) }
     }
 
     pub fn stop(&self) {

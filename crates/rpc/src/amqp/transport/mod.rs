@@ -19,13 +19,13 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use greenloom::Builder;
-use greenloom::hub::now;
 
 use super::channel::Declared;
 use super::error::Error;
 use super::link::Link;
 use super::properties::Properties;
 use super::url::Options;
+use crate::deadline::{Deadline, FOREVER};
 use crate::transport::{Address, Depth, Listener, Outgoing, State, Transport, TransportError, sealed};
 use failure::{disconnected, failed, lost_or_failed};
 use intake::{AmqpListener, Intake};
@@ -35,6 +35,7 @@ use topology::Source;
 
 mod failure;
 mod intake;
+mod outlet;
 mod publisher;
 mod standing;
 mod topology;
@@ -42,8 +43,8 @@ mod unsettled;
 
 /// How long a listener may take to give back what it has fetched, when all is closed.
 const GIVING_BACK: Duration = Duration::from_millis(200);
-/// As good as without a limit.
-const FOREVER: Duration = Duration::from_secs(1 << 30);
+/// RabbitMQ takes an expiration of 32 bits, in milliseconds. What lives longer than that, some 50 days, does not expire.
+const LONGEST_EXPIRATION: u128 = u32::MAX as u128;
 
 /// RabbitMQ as oslo.messaging uses it. See the [module](super).
 pub struct AmqpTransport {
@@ -66,7 +67,7 @@ impl AmqpTransport {
     pub fn new(options: Options) -> Result<AmqpTransport, TransportError> {
         let link = || Link::new(options.clone()).map(Rc::new).map_err(failed);
         let (publishing, listening) = (link()?, link()?);
-        let publisher = Rc::new(Publisher::new(Rc::clone(&publishing), &options));
+        let publisher = Rc::new(Publisher::new(&publishing, &options));
         let (listeners, standing, closed) = (RefCell::default(), Rc::default(), Cell::new(false));
         Ok(AmqpTransport { options, publishing, listening, publisher, listeners, standing, closed })
     }
@@ -89,7 +90,7 @@ impl Transport for AmqpTransport {
         let keeper = Rc::clone(&intake);
         Builder::new().name("amqp listener").spawn(move || keeper.keep()).map_err(failed)?;
         let listener = Rc::new(AmqpListener { intake: Rc::clone(&intake) });
-        let patience = self.options.connection_timeout + self.options.answer_timeout;
+        let patience = self.options.connection_timeout.saturating_add(self.options.answer_timeout);
         match intake.first.wait_timeout(patience) {
             Ok(outcome) => outcome?,
             Err(_) => return Err(TransportError::Disconnected("no answer from the broker".to_owned())),
@@ -104,21 +105,21 @@ impl Transport for AmqpTransport {
         if self.closed.get() {
             return Err(TransportError::Closed);
         }
-        let expiration = message.expires_after.map(|time| time.as_millis().max(1).to_string());
+        let deadline = Deadline::after(message.within.unwrap_or(FOREVER));
+        let expiration = message.expires_after.map(|time| time.as_millis().max(1));
+        let expiration = expiration.filter(|millis| *millis < LONGEST_EXPIRATION).map(|millis| millis.to_string());
         let properties = Properties { expiration, ..json() };
         let mandatory = message.mandatory || matches!(to, Address::Reply { .. });
-        let patience = message.expires_after.unwrap_or(FOREVER);
         // If they cannot have it, that is no reason to be silent.
-        self.standing.wait(patience.min(self.options.connection_timeout));
-        self.publisher.send(to, &properties, mandatory, &message.body, patience)
+        self.standing.wait(deadline.left().min(self.options.connection_timeout));
+        self.publisher.send(to, &properties, mandatory, &message.body, deadline)
     }
 
     fn wait_connected(&self, timeout: Duration) -> bool {
-        let begun = now();
-        let left = || timeout.saturating_sub(now() - begun);
-        self.publishing.connection(timeout).is_ok()
-            && self.listening.connection(left()).is_ok()
-            && self.standing.wait(left())
+        let deadline = Deadline::after(timeout);
+        self.publishing.connection(deadline.left()).is_ok()
+            && self.listening.connection(deadline.left()).is_ok()
+            && self.standing.wait(deadline.left())
     }
 
     fn state(&self) -> State {

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use greenloom::hub::now;
 use greenloom::sync::Event;
+
+use crate::deadline::Deadline;
 
 /// Whether all listeners have what they declared. A connection is made again only when they have: the answer to a call that is sent
 /// earlier may find no queue.
@@ -28,11 +29,10 @@ impl Standing {
         if self.missing.get() == 0 {
             return true;
         }
-        let deadline = now().saturating_add(timeout);
+        let deadline = Deadline::after(timeout);
         while self.missing.get() > 0 {
             self.complete.reset();
-            let left = deadline.saturating_sub(now());
-            if left.is_zero() || self.complete.wait_timeout(left).is_err() {
+            if deadline.is_over() || self.complete.wait_timeout(deadline.left()).is_err() {
                 return false;
             }
         }

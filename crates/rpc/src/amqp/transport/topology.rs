@@ -42,6 +42,7 @@ impl Exchange {
 const DEAD_FLAGS: QueueFlags = QueueFlags { durable: true, exclusive: false, auto_delete: false };
 
 /// Where a message is published to.
+#[derive(Clone)]
 pub(super) struct Target {
     /// `None` for the one without a name, which brings it into the queue named as the key.
     pub exchange: Option<Exchange>,
@@ -109,20 +110,31 @@ impl Source {
                 source.flags.durable = topology.durable || topology.quorum;
                 source.flags.auto_delete = topology.auto_delete;
                 if topology.quorum {
-                    source.arguments.set("x-queue-type", "quorum");
+                    source.arguments = quorum(topology);
                 }
             }
             Address::Fanout { topic } => {
                 source.exchange = Some(Exchange::fanout(topic));
                 source.queue = Arc::from(format!("{topic}_fanout_{}", unique()));
                 source.binding.clone_from(topic);
-                source.arguments = expiring(topology);
+                source.set_expiring(topology);
                 source.own = true;
             }
-            Address::Reply { .. } => source.arguments = expiring(topology),
+            Address::Reply { .. } => source.set_expiring(topology),
             Address::Dead { .. } => source.flags = DEAD_FLAGS,
         }
         source
+    }
+
+    /// It goes some time after nobody uses it any more.
+    fn set_expiring(&mut self, topology: &Topology) {
+        if topology.transient_quorum {
+            (self.flags.durable, self.arguments) = (true, quorum(topology));
+        }
+        if !topology.transient_ttl.is_zero() {
+            let millis = i32::try_from(topology.transient_ttl.as_millis()).unwrap_or(i32::MAX);
+            self.arguments.set("x-expires", millis);
+        }
     }
 
     /// Declares it with its exchange. Each step has a channel that may end, if what is there has other flags.
@@ -135,11 +147,18 @@ impl Source {
     }
 }
 
-fn expiring(topology: &Topology) -> Table {
-    if topology.transient_ttl.is_zero() {
-        return Table::new();
+/// The arguments of a quorum queue, under oslo.messaging's names for them.
+fn quorum(topology: &Topology) -> Table {
+    let limits = [
+        ("x-delivery-limit", topology.delivery_limit),
+        ("x-max-in-memory-length", topology.max_memory_length),
+        ("x-max-in-memory-bytes", topology.max_memory_bytes),
+    ];
+    let mut arguments = Table::new().with("x-queue-type", "quorum");
+    for (name, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+        arguments.set(name, i64::from(limit));
     }
-    Table::new().with("x-expires", i32::try_from(topology.transient_ttl.as_millis()).unwrap_or(i32::MAX))
+    arguments
 }
 
 fn tolerated(connection: &Connection, declare: impl FnOnce(Channel) -> Result<(), Error>) -> Result<(), Error> {

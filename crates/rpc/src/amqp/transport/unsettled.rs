@@ -8,7 +8,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use greenloom::sync::Semaphore;
 
@@ -17,19 +16,22 @@ use super::super::properties::Properties;
 use super::super::table::{Table, Value};
 use super::failure::disconnected;
 use super::publisher::Publisher;
+use crate::deadline::{Deadline, FOREVER};
 use crate::transport::{Address, Settle, TransportError, sealed};
 
 /// How often a message was handed to a handler that wanted it to come again.
 const TRIES: &str = "x-greenloom-tries";
-/// The same, as quorum queues count it.
-const DELIVERY_COUNT: &str = "x-delivery-count";
+/// The same, as quorum queues count it: deliveries that failed, and since RabbitMQ 4.3, where what is only given back is no failure, all
+/// that came before.
+const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Why a message is in a dead letter queue, and from which queue it came.
 pub(super) const REASON: &str = "x-greenloom-reason";
 const ORIGIN: &str = "x-greenloom-queue";
+/// What came in the place of its properties, where those could not be read.
+const UNREAD: &str = "x-greenloom-properties";
+const LONGEST_UNREAD: usize = 32 * 1024;
 /// Headers have to fit a frame, and a panic may say anything.
 const LONGEST_REASON: usize = 1000;
-/// As good as without a limit.
-const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 /// A message that was handed out. Dropped, it goes back.
 pub(super) struct Unsettled {
@@ -50,8 +52,10 @@ impl Unsettled {
     /// Publishes it to another queue, or its own, and then takes it out of where it is.
     fn move_to(mut self, to: &Address, headers: Table) -> Result<(), TransportError> {
         let mut delivery = self.take();
-        let properties = Properties { headers: Some(headers), ..std::mem::take(&mut delivery.properties) };
-        self.publisher.send(to, &properties, true, &delivery.body, FOREVER)?;
+        // With these headers it is readable, whatever came.
+        let properties =
+            Properties { headers: Some(headers), unread: None, ..std::mem::take(&mut delivery.properties) };
+        self.publisher.send(to, &properties, true, &delivery.body, Deadline::after(FOREVER))?;
         delivery.ack().map_err(disconnected)
     }
 
@@ -75,19 +79,24 @@ impl Settle for Unsettled {
     }
 
     fn retry(mut self: Box<Self>) -> Result<(), TransportError> {
-        if self.headers().get(DELIVERY_COUNT).is_some() || self.publisher.topology.quorum {
+        let headers = self.headers();
+        if COUNTS.iter().any(|name| headers.get(name).is_some()) || self.publisher.topology.quorum {
             return self.take().requeue().map_err(disconnected);
         }
-        let headers = self.headers().with(TRIES, i64::from(self.tries) + 1);
+        let headers = headers.with(TRIES, i64::from(self.tries) + 1);
         let queue = self.queue.to_string();
         self.move_to(&Address::Reply { queue }, headers)
     }
 
     fn bury(self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
         let reason: String = reason.chars().take(LONGEST_REASON).collect();
-        let headers = self.headers().with(REASON, reason.as_str()).with(ORIGIN, &*self.queue);
+        let mut headers = self.headers().with(REASON, reason.as_str()).with(ORIGIN, &*self.queue);
         let mut this = self;
         if let Some(delivery) = &mut this.delivery {
+            if let Some(unread) = delivery.properties.unread.take() {
+                let kept = unread.bytes.get(..LONGEST_UNREAD).unwrap_or(&unread.bytes);
+                headers.set(UNREAD, Value::Bytes(kept.to_vec()));
+            }
             // It is kept until somebody looks.
             delivery.properties.expiration = None;
         }
@@ -98,6 +107,6 @@ impl Settle for Unsettled {
 /// How often a message was handed out before, as far as anybody has counted.
 pub(super) fn tries(delivery: &Delivery) -> u32 {
     let header = |name| delivery.properties.headers.as_ref()?.get(name).and_then(Value::as_integer);
-    let counted = header(DELIVERY_COUNT).unwrap_or(delivery.redelivered.into());
+    let counted = COUNTS.into_iter().filter_map(header).max().unwrap_or(delivery.redelivered.into());
     u32::try_from(header(TRIES).unwrap_or(0).saturating_add(counted).max(0)).unwrap_or(u32::MAX)
 }
