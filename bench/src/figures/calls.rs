@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use greenloom_rpc::{Client, Connection, Endpoint, Options, Target, Fanout};
+use greenloom_rpc::{Client, Connection, Endpoint, Fanout, Options, Target};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 

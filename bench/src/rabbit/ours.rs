@@ -10,7 +10,7 @@ use greenloom::spawn;
 use greenloom_rpc::amqp::{
     Channel, Connection, Delivery, Error, ExchangeFlags, Message, Options, Properties, QueueFlags, Table,
 };
-use greenloom_rpc::{Client, Endpoint, Target, Fanout};
+use greenloom_rpc::{Client, Endpoint, Fanout, Target};
 
 use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
 use crate::figures::{Sample, Skip};

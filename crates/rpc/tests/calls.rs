@@ -340,6 +340,8 @@ fn a_full_queue_costs_a_caller_no_more_than_its_limit() {
 #[test]
 fn limits_longer_than_any_clock_are_none() {
     simulate(|| {
+        // At the very beginning of time even those can be added.
+        sleep(Duration::from_secs(1));
         for limit in [Duration::MAX, Duration::from_millis(u64::MAX)] {
             let bus = Bus::new();
             let server = server(&bus, "a", "math", vec![adder()]);
@@ -348,24 +350,5 @@ fn limits_longer_than_any_clock_are_none() {
             client.cast("add", &Add { left: 2, right: 3 }).unwrap();
             assert!(server.stop_consuming(limit));
         }
-    });
-}
-
-#[test]
-fn many_first_callers_share_one_queue_for_their_answers() {
-    simulate(|| {
-        let bus = Bus::new();
-        let _server = server(&bus, "a", "math", vec![adder()]);
-        let client = client(&bus, Target::topic("math"));
-        let callers: Vec<_> = (0..1_000)
-            .map(|left| {
-                let client = client.clone();
-                spawn(move || client.call::<i64>("add", &Add { left, right: 1 }).unwrap())
-            })
-            .collect();
-        for (left, caller) in callers.into_iter().enumerate() {
-            assert_eq!(caller.wait().unwrap(), left as i64 + 1);
-        }
-        assert_eq!(format!("{bus:?}"), "Bus { queues: 4, listeners: 2, .. }");
     });
 }
