@@ -27,12 +27,14 @@ use crate::version::serves;
 /// How long a call waits for its answer, as in oslo.messaging.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Calls methods of the servers of a target. Clones are cheap, and [`Client::prepare`] makes one that may be aimed elsewhere.
+/// Calls methods of the servers of a target. Clones are cheap, and [`Client::prepare`] makes one that may be aimed
+/// elsewhere.
 ///
 /// ```
 /// # use greenloom_rpc::{Client, Context, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::builder().version("1.4").method("sync", |_, _: &Context, _: serde_json::Value| Ok(3)).build();
+/// # let sync = |_: &(), _: &Context, _: serde_json::Value| Ok(3);
+/// # let endpoint = Endpoint::builder().version("1.4").method("sync", sync).build();
 /// # connection.create_consumer("l3_agent", [endpoint], Fanout::Listen)?;
 /// # connection.consume_in_threads()?;
 /// # let host = connection.options().host.clone();
@@ -114,28 +116,30 @@ impl Client {
         self.retarget(|target| target.version(version))
     }
 
-    /// How long a call may take until its answer is there, and a cast until the bus has it, all that has to be done before included; by
-    /// default a minute.
+    /// How long a call may take until its answer is there, and a cast until the bus has it, all that has to be done
+    /// before included; by default a minute.
     pub fn timeout(mut self, timeout: Duration) -> Client {
         self.timeout = timeout;
         self
     }
 
-    /// Lets the server tell twice in every `within` (whole seconds, at least one) that it still works on a call, which times out when
-    /// that is not heard. For calls that may take long, with a long [`Client::timeout`].
+    /// Lets the server tell twice in every `within` (whole seconds, at least one) that it still works on a call, which
+    /// times out when that is not heard. For calls that may take long, with a long [`Client::timeout`].
     pub fn monitor(mut self, within: Duration) -> Client {
         self.monitor = Some(within);
         self
     }
 
-    /// How often a message is sent again when the connection was lost before it was taken over, or before a call was answered; by default
-    /// never. A server that got it twice works on it once, as long as it remembers; another server may work on it again.
+    /// How often a message is sent again when the connection was lost before it was taken over, or before a call was
+    /// answered; by default never. A server that got it twice works on it once, as long as it remembers; another server
+    /// may work on it again.
     pub fn resend(mut self, times: u32) -> Client {
         self.resend = times;
         self
     }
 
-    /// The version of the interface that all servers are known to have, while some are newer. Asking for more is an error.
+    /// The version of the interface that all servers are known to have, while some are newer. Asking for more is an
+    /// error.
     pub fn version_cap(mut self, version: impl Into<String>) -> Client {
         self.version_cap = Some(version.into());
         self
@@ -146,24 +150,25 @@ impl Client {
         self.version_cap.as_deref().is_none_or(|cap| serves(cap, version) == Some(true))
     }
 
-    /// Sends this context along. Without one, each message has a fresh one. A method that calls on passes on the context it got.
+    /// Sends this context along. Without one, each message has a fresh one. A method that calls on passes on the
+    /// context it got.
     pub fn context(mut self, context: &Context) -> Client {
         self.context = Some(context.clone());
         self
     }
 
-    /// Calls a method and parks until it is answered. Its arguments are what serde makes a JSON object of: a struct, a map, or `()`
-    /// for none.
+    /// Calls a method and parks until it is answered. Its arguments are what serde makes a JSON object of: a struct, a
+    /// map, or `()` for none.
     ///
     /// # Errors
-    /// - [`Error::Remote`] with the other side's error; a method that does not exist is one of kind `NoSuchMethod`, a version that
-    ///   nobody has one of kind `UnsupportedVersion`.
+    /// - [`Error::Remote`] with the other side's error; a method that does not exist is one of kind `NoSuchMethod`, a
+    ///   version that nobody has one of kind `UnsupportedVersion`.
     /// - [`Error::Timeout`].
     /// - [`Error::Transport`]: [`Unroutable`](TransportError::Unroutable) if nobody has ever listened there,
     ///   [`Disconnected`](TransportError::Disconnected) if the connection was lost meanwhile and the call is not to be
     ///   [resent](Client::resend).
-    /// - [`Error::Arguments`] for arguments that are no JSON object, [`Error::Json`] for what cannot be written as JSON and for an
-    ///   answer of another type.
+    /// - [`Error::Arguments`] for arguments that are no JSON object, [`Error::Json`] for what cannot be written as JSON
+    ///   and for an answer of another type.
     /// - [`Error::CallOfAll`] for a fanout, [`Error::NoVersion`] and [`Error::BeyondCap`] for the version.
     pub fn call<R: DeserializeOwned>(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<R, Error> {
         if self.target.fanout {

@@ -99,7 +99,8 @@ impl Inner {
 /// }
 ///
 /// let server = create_connection("memory://")?;
-/// let endpoint = Endpoint::builder().method("greet", |_, _: &Context, Greet { name }| Ok(format!("hello {name}"))).build();
+/// let greet = |_: &(), _: &Context, Greet { name }| Ok(format!("hello {name}"));
+/// let endpoint = Endpoint::builder().method("greet", greet).build();
 /// server.create_consumer("greeters", [endpoint], Fanout::Ignore)?;
 /// server.consume_in_threads()?;
 ///
@@ -122,8 +123,9 @@ pub enum Fanout {
 }
 
 impl Connection {
-    /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from that of this
-    /// server alone, and with [`Fanout::Listen`] also from what is sent to all. [`Connection::consume_in_threads`] begins.
+    /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from
+    /// that of this server alone, and with [`Fanout::Listen`] also from what is sent to all.
+    /// [`Connection::consume_in_threads`] begins.
     ///
     /// # Errors
     /// [`Error::NothingToConsume`] without a topic, or without an endpoint.
@@ -150,7 +152,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins to take requests for all consumers that do not yet. Each request runs in a green thread of its consumer's pool.
+    /// Begins to take requests for all consumers that do not yet. Each request runs in a green thread of its consumer's
+    /// pool.
     ///
     /// # Errors
     /// Those of [`Transport::listen`].
@@ -160,7 +163,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether they are.
+    /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether
+    /// they are.
     pub fn stop_consuming(&self, timeout: Duration) -> bool {
         let deadline = Deadline::after(timeout);
         self.stop_taking();
@@ -174,8 +178,8 @@ impl Connection {
         consumers.iter().for_each(|consumer| consumer.stop());
     }
 
-    /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the bus; use
-    /// [`Connection::stop_consuming`] first.
+    /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the
+    /// bus; use [`Connection::stop_consuming`] first.
     pub fn close(&self) {
         self.inner.consumers.borrow_mut().clear();
         self.inner.transport.close();
@@ -196,7 +200,8 @@ impl Connection {
         &self.inner.transport
     }
 
-    /// Counts, latencies and the depths of its consumers' queues, since it was made. On a broker it asks for the depths, and parks.
+    /// Counts, latencies and the depths of its consumers' queues, since it was made. On a broker it asks for the
+    /// depths, and parks.
     ///
     /// # Errors
     /// Those of [`Transport::depth`].

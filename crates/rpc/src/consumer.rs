@@ -1,8 +1,10 @@
-//! The side that is asked: takes requests from a topic's queues, has them worked on by a pool, answers and acknowledges.
+//! The side that is asked: takes requests from a topic's queues, has them worked on by a pool, answers and
+//! acknowledges.
 //!
-//! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for that reason is
-//! told by its unique id: one that is done already is acknowledged, and answered as it was before; one that is in work still
-//! is settled when that ends. Such a repeat is the same message over a new connection, or a copy that its sender sent again.
+//! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for
+//! that reason is told by its unique id: one that is done already is acknowledged, and answered as it was before; one
+//! that is in work still is settled when that ends. Such a repeat is the same message over a new connection, or a copy
+//! that its sender sent again.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -134,8 +136,8 @@ impl Consumer {
         }
     }
 
-    /// Begins to take requests. What the pool has no place for yet is fetched, so that a worker need not wait for the bus, but
-    /// no more than that: the rest stays with the bus.
+    /// Begins to take requests. What the pool has no place for yet is fetched, so that a worker need not wait for the
+    /// bus, but no more than that: the rest stays with the bus.
     pub fn start(self: &Rc<Self>) -> Result<(), TransportError> {
         if self.listener.borrow().is_some() {
             return Ok(());

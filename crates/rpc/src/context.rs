@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::id;
 use crate::json;
 
-/// What travels with a request besides its arguments. oslo.messaging's `ctxt`: names and values, among them the `request_id`
-/// by which all log records of one request can be found.
+/// What travels with a request besides its arguments. oslo.messaging's `ctxt`: names and values, among them the
+/// `request_id` by which all log records of one request can be found.
 ///
 /// ```
 /// use greenloom_rpc::Context;

@@ -21,8 +21,8 @@ const VERSION: &str = "1.0";
 
 /// Methods under a namespace and a version.
 ///
-/// A request reaches the first endpoint of its consumer that has its namespace, a version that serves the one it asks for (the same
-/// major number, and a minor one that is as high), and its method.
+/// A request reaches the first endpoint of its consumer that has its namespace, a version that serves the one it asks
+/// for (the same major number, and a minor one that is as high), and its method.
 ///
 /// ```
 /// use greenloom_rpc::{Context, Endpoint, Failure};
@@ -93,7 +93,8 @@ impl<T: 'static> EndpointBuilder<T> {
         self
     }
 
-    /// A further namespace that it answers to, while callers move from one to the other; `None` stands for those who name none.
+    /// A further namespace that it answers to, while callers move from one to the other; `None` stands for those who
+    /// name none.
     pub fn legacy_namespace(mut self, namespace: Option<&str>) -> Self {
         self.endpoint.namespaces.push(namespace.map(String::from));
         self
@@ -109,12 +110,14 @@ impl<T: 'static> EndpointBuilder<T> {
         self
     }
 
-    /// Adds a method. Its arguments come as one value that serde makes of the request's names and values: a struct with a field for
-    /// each, or `()` for none; unknown names are an error for the caller if the struct
-    /// [says so](https://serde.rs/container-attrs.html#deny_unknown_fields). It runs in a green thread of its own and may park.
+    /// Adds a method. Its arguments come as one value that serde makes of the request's names and values: a struct with
+    /// a field for each, or `()` for none; unknown names are an error for the caller if the struct [says
+    /// so](https://serde.rs/container-attrs.html#deny_unknown_fields). It runs in a green thread of its own and may
+    /// park.
     ///
-    /// An error goes to the caller, and for a cast into the log. A panic in a call is an error for the caller, too; in a cast it
-    /// lets the request come again, until it was tried [so many times](crate::Options::tries) and is put aside.
+    /// An error goes to the caller, and for a cast into the log. A panic in a call is an error for the caller, too; in
+    /// a cast it lets the request come again, until it was tried [so many times](crate::Options::tries) and is put
+    /// aside.
     pub fn method<A, R>(
         mut self,
         name: &'static str,

@@ -1,15 +1,16 @@
 //! The wire format: what oslo.messaging writes into a message's body, and reads from it.
 //!
-//! A message is a JSON object. On the wire it is the text inside another one, the envelope, that names the format's version. A
-//! request:
+//! A message is a JSON object. On the wire it is the text inside another one, the envelope, that names the format's
+//! version. A request:
 //!
 //! ```text
 //! {"oslo.version": "2.0", "oslo.message": "{\"method\": \"sync\", \"args\": {\"router\": \"r1\"}, \"version\": \"1.2\",
 //!   \"_unique_id\": \"6f0c...\", \"_msg_id\": \"91ab...\", \"_reply_q\": \"reply_77e1...\", \"_context_request_id\": \"req-...\"}"}
 //! ```
 //!
-//! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null, "ending": true,
-//! "_msg_id": "91ab..."}`. A failure is a JSON object as text, once more. `"ending": false` without a result says that the work goes on.
+//! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null,
+//! "ending": true, "_msg_id": "91ab..."}`. A failure is a JSON object as text, once more. `"ending": false` without a
+//! result says that the work goes on.
 
 use std::borrow::Cow;
 use std::fmt;

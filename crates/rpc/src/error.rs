@@ -25,7 +25,8 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
-    /// The message bus did not do it. After [`TransportError::Disconnected`], the other side may have got the message or not.
+    /// The message bus did not do it. After [`TransportError::Disconnected`], the other side may have got the message
+    /// or not.
     Transport(TransportError),
     /// The arguments cannot be written as a JSON object, or the answer is not what was expected.
     Json(serde_json::Error),

@@ -10,8 +10,8 @@ use crate::json;
 
 /// An error that an endpoint's method returns, on its way to who called.
 ///
-/// Any error converts into one, so `?` works in a method: its kind is then the name of its type. A Python caller meets it as
-/// the exception of the same module and class, if it allows the module, and else as a `RemoteError`.
+/// Any error converts into one, so `?` works in a method: its kind is then the name of its type. A Python caller meets
+/// it as the exception of the same module and class, if it allows the module, and else as a `RemoteError`.
 ///
 /// ```
 /// use greenloom_rpc::Failure;
@@ -45,8 +45,8 @@ pub(crate) struct Wire {
 }
 
 impl Failure {
-    /// A failure of this kind: a class with its module before it, separated by dots. Without a module, one of Python's own
-    /// exceptions is meant, such as `ValueError`.
+    /// A failure of this kind: a class with its module before it, separated by dots. Without a module, one of Python's
+    /// own exceptions is meant, such as `ValueError`.
     pub fn new(kind: &str, message: impl Into<String>) -> Failure {
         let (module, class) = kind.rsplit_once('.').unwrap_or(("builtins", kind));
         let message = message.into();
@@ -55,7 +55,8 @@ impl Failure {
         Failure { told: Box::new(Wire { class, module, message, args, ..Wire::default() }), given_back: false }
     }
 
-    /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of its own.
+    /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of
+    /// its own.
     ///
     /// # Panics
     /// If the value cannot be written as JSON: a map whose keys are no strings, a float that is not finite.
@@ -67,8 +68,8 @@ impl Failure {
         self
     }
 
-    /// Not a failure at all: the request was not begun, and goes back to the bus for another server. For a service that is
-    /// stopping; one that goes on gets it again, until it was [tried](crate::Options::tries) too often.
+    /// Not a failure at all: the request was not begun, and goes back to the bus for another server. For a service that
+    /// is stopping; one that goes on gets it again, until it was [tried](crate::Options::tries) too often.
     pub fn give_back() -> Failure {
         Failure { given_back: true, ..Failure::new("RuntimeError", "the request was given back") }
     }
@@ -148,7 +149,8 @@ impl<E: Error> From<E> for Failure {
 /// ```
 /// # use greenloom_rpc::{Client, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::builder().method("f", |_, _, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"))).build();
+/// # let fail = |_: &(), _: &_, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"));
+/// # let endpoint = Endpoint::builder().method("f", fail).build();
 /// # connection.create_consumer("t", [endpoint], Fanout::Ignore)?;
 /// # connection.consume_in_threads();
 /// let error = Client::new(&connection, Target::topic("t")).call::<()>("f", &()).unwrap_err();

@@ -1,9 +1,10 @@
 //! Services on green threads over a message bus: in memory, or RabbitMQ as oslo.messaging speaks to it.
 //!
-//! A [`Service`] has a topic and a [`Manager`], whose methods can be called by whoever is on the same bus. Each request runs in a green
-//! thread, at most so many at a time. A [`Client`] calls one server of a topic and waits for the answer, or casts to one or all of
-//! them. What carries the messages is a [`transport`]: the bus in [`memory`], which needs no server, or RabbitMQ, with the
-//! messages that Python's oslo.messaging writes and reads, so that each side can be either.
+//! A [`Service`] has a topic and a [`Manager`], whose methods can be called by whoever is on the same bus. Each request
+//! runs in a green thread, at most so many at a time. A [`Client`] calls one server of a topic and waits for the
+//! answer, or casts to one or all of them. What carries the messages is a [`transport`]: the bus in [`memory`], which
+//! needs no server, or RabbitMQ, with the messages that Python's oslo.messaging writes and reads, so that each side can
+//! be either.
 //!
 //! ```
 //! use greenloom_rpc::{Client, Context, Endpoint, Failure, Fanout, Target, create_connection};
@@ -36,9 +37,9 @@
 //! ```
 //!
 //! # Logs
-//! Records go through `tracing`, each with the `request_id` of the request it is about. A method's own records get it from
-//! [`Context::request_id`]. Do not hold an entered `tracing` span across a wait: which spans are entered is a matter of the OS thread, which
-//! all its green threads share.
+//! Records go through `tracing`, each with the `request_id` of the request it is about. A method's own records get it
+//! from [`Context::request_id`]. Do not hold an entered `tracing` span across a wait: which spans are entered is a
+//! matter of the OS thread, which all its green threads share.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]

@@ -18,8 +18,8 @@ pub struct Options {
     pub exchange: String,
     /// How many requests of a consumer are in work at a time; by default 64. The bus hands out at most twice as many.
     pub workers: usize,
-    /// How often a request is tried whose work panics or whose worker is lost; by default 5. Then it is put into the topic's
-    /// queue of dead letters.
+    /// How often a request is tried whose work panics or whose worker is lost; by default 5. Then it is put into the
+    /// topic's queue of dead letters.
     pub tries: u32,
 }
 

@@ -21,7 +21,8 @@ use crate::options::Options;
 /// What a manager's hook that can fail returns.
 pub type Hook = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// What a service does. Only [`Manager::endpoints`] has to be there; the hooks are called in the order in which they stand here.
+/// What a service does. Only [`Manager::endpoints`] has to be there; the hooks are called in the order in which they
+/// stand here.
 ///
 /// Semantics: the managers of OpenStack's agents.
 pub trait Manager: 'static {
@@ -37,7 +38,8 @@ pub trait Manager: 'static {
         Ok(())
     }
 
-    /// There is a connection and the service's consumer, and no request comes in yet: the place for further consumers and clients.
+    /// There is a connection and the service's consumer, and no request comes in yet: the place for further consumers
+    /// and clients.
     ///
     /// # Errors
     /// Whatever keeps the service from starting.
@@ -51,8 +53,8 @@ pub trait Manager: 'static {
         let _ = service;
     }
 
-    /// At the start and in every report interval, in a green thread of its own: says somewhere that the service lives. By
-    /// default, in the log.
+    /// At the start and in every report interval, in a green thread of its own: says somewhere that the service lives.
+    /// By default, in the log.
     fn report_state(&self, report: &Report) {
         tracing::debug!(binary = report.binary, host = report.host, topic = report.topic, "state report");
     }
@@ -62,9 +64,9 @@ pub trait Manager: 'static {
         let _ = service;
     }
 
-    /// The service stops: no more requests come in, and those in work are waited for after this. What they wait for in vain from now
-    /// on ends here; see also [`Failure::give_back`](crate::Failure::give_back). What was started by [`Service::spawn`] is killed
-    /// when they are done.
+    /// The service stops: no more requests come in, and those in work are waited for after this. What they wait for in
+    /// vain from now on ends here; see also [`Failure::give_back`](crate::Failure::give_back). What was started by
+    /// [`Service::spawn`] is killed when they are done.
     fn before_stop(&self) {}
 
     /// Between stop and start, when the service is restarted: the place to read the configuration again.
@@ -112,7 +114,8 @@ pub struct Report {
 ///     }
 /// }
 ///
-/// let service = Service::builder("agent", "l3_agent", Rc::new(Agent)).report_interval(Duration::from_secs(30)).build();
+/// let builder = Service::builder("agent", "l3_agent", Rc::new(Agent));
+/// let service = builder.report_interval(Duration::from_secs(30)).build();
 /// service.start()?;
 /// let client = Client::new(&service.connection().unwrap(), Target::topic("l3_agent"));
 /// let answer: String = client.call("sync", &serde_json::json!({"router": "r1"}))?;
@@ -235,8 +238,8 @@ impl Service {
         &self.inner.topic
     }
 
-    /// Starts it: calls the manager's hooks, connects, and takes requests from the topic, from its own queue and from fanouts. Does nothing
-    /// if it is started.
+    /// Starts it: calls the manager's hooks, connects, and takes requests from the topic, from its own queue and from
+    /// fanouts. Does nothing if it is started.
     ///
     /// # Errors
     /// Those of the bus, and a hook's as [`Error::Hook`]. It is not started then.
@@ -292,8 +295,8 @@ impl Service {
         loops.push(thread);
     }
 
-    /// Calls `task` after `first` and then in every `interval`, until the service stops. One that takes longer than the interval
-    /// is next called at once, and what was missed is left out. A panic is logged, and the task goes on.
+    /// Calls `task` after `first` and then in every `interval`, until the service stops. One that takes longer than the
+    /// interval is next called at once, and what was missed is left out. A panic is logged, and the task goes on.
     ///
     /// # Panics
     /// As [`spawn`].
@@ -325,9 +328,10 @@ impl Service {
         }
     }
 
-    /// Stops it: takes no more requests, waits for those in work at most for the [graceful timeout](ServiceBuilder::graceful_timeout), ends its
-    /// loops and its connection. Does nothing if it is not started. One of its own loops that calls this ends here; a method that does
-    /// so waits for itself: it starts a green thread for it.
+    /// Stops it: takes no more requests, waits for those in work at most for the [graceful
+    /// timeout](ServiceBuilder::graceful_timeout), ends its loops and its connection. Does nothing if it is not
+    /// started. One of its own loops that calls this ends here; a method that does so waits for itself: it starts a
+    /// green thread for it.
     pub fn stop(&self) {
         let caller = self.shut_down(self.inner.graceful_timeout);
         // Without a limit, and never closed.
@@ -355,7 +359,8 @@ impl Service {
         mine.into_iter().next().map(Ends)
     }
 
-    /// Stops it gracefully, calls [`Manager::reset`] and starts it again. Requests that come meanwhile wait with the bus.
+    /// Stops it gracefully, calls [`Manager::reset`] and starts it again. Requests that come meanwhile wait with the
+    /// bus.
     ///
     /// # Errors
     /// As [`Service::start`].
@@ -368,8 +373,8 @@ impl Service {
         started
     }
 
-    /// Parks until it is stopped, by [`Service::stop`] or by a signal: `SIGTERM` and `SIGINT` stop it gracefully, a second one at
-    /// once; `SIGHUP` restarts it. Returns the signal that stopped it.
+    /// Parks until it is stopped, by [`Service::stop`] or by a signal: `SIGTERM` and `SIGINT` stop it gracefully, a
+    /// second one at once; `SIGHUP` restarts it. Returns the signal that stopped it.
     ///
     /// # Errors
     /// Those of a restart, and a system that has no file descriptors left.

@@ -1,19 +1,19 @@
 //! What a message bus must offer to carry requests and replies.
 //!
 //! Two kinds exist: [`memory`](crate::memory), and AMQP 0-9-1. Everything above, [`Client`](crate::Client),
-//! [`Connection`](crate::Connection) and [`Service`](crate::Service), knows only this trait, so a program moves from one to the
-//! other by its URL.
+//! [`Connection`](crate::Connection) and [`Service`](crate::Service), knows only this trait, so a program moves from
+//! one to the other by its URL.
 //!
-//! A transport moves bytes. It knows queues, acknowledgements and lost connections; it does not know methods, arguments,
-//! envelopes or callers.
+//! A transport moves bytes. It knows queues, acknowledgements and lost connections; it does not know methods,
+//! arguments, envelopes or callers.
 //!
 //! # What both kinds promise
-//! - A message that was sent without an error is in its queue, or in the queues of a fanout, until it is acknowledged, its time
-//!   has run out, or the queue is gone.
-//! - One queue's messages are handed out in the order in which they were sent; one that comes back goes ahead of those that
-//!   were never out.
-//! - A listener has at most `prefetch` messages that are not settled. What is not settled when a listener goes, whether it was
-//!   stopped, dropped or cut off, comes back, and its [`tries`](Incoming::tries) count one more.
+//! - A message that was sent without an error is in its queue, or in the queues of a fanout, until it is acknowledged,
+//!   its time has run out, or the queue is gone.
+//! - One queue's messages are handed out in the order in which they were sent; one that comes back goes ahead of those
+//!   that were never out.
+//! - A listener has at most `prefetch` messages that are not settled. What is not settled when a listener goes, whether
+//!   it was stopped, dropped or cut off, comes back, and its [`tries`](Incoming::tries) count one more.
 //! - A lost connection is made again by the transport, with all that was declared.
 
 use std::fmt;
@@ -46,7 +46,8 @@ pub enum Address {
         /// The server.
         server: String,
     },
-    /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each message.
+    /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each
+    /// message.
     Fanout {
         /// The topic.
         topic: String,
@@ -83,7 +84,8 @@ pub struct Outgoing {
     pub body: Arc<[u8]>,
     /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
     pub expires_after: Option<Duration>,
-    /// How long the sending may take, all that has to be done before included; without a limit, as long as the transport itself allows.
+    /// How long the sending may take, all that has to be done before included; without a limit, as long as the
+    /// transport itself allows.
     pub within: Option<Duration>,
     /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.
     pub mandatory: bool,
@@ -100,7 +102,8 @@ pub struct Incoming {
     pub tries: u32,
     /// Why it was given up, for one from [`Address::Dead`].
     pub reason: Option<String>,
-    /// Why it cannot be understood, for one that came damaged. All that can be done with it is to [bury](Settle::bury) it.
+    /// Why it cannot be understood, for one that came damaged. All that can be done with it is to [bury](Settle::bury)
+    /// it.
     pub problem: Option<String>,
     /// What is done with it in the end.
     pub settle: Box<dyn Settle>,
@@ -118,11 +121,12 @@ impl fmt::Debug for Incoming {
 
 /// What can be done with a message that has come in. Each may park.
 ///
-/// Dropping it unused gives the message back, as when its listener goes. That may happen while a green thread unwinds, so it
-/// must not park.
+/// Dropping it unused gives the message back, as when its listener goes. That may happen while a green thread unwinds,
+/// so it must not park.
 ///
 /// # Errors
-/// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come again.
+/// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come
+/// again.
 pub trait Settle: sealed::Sealed {
     /// It is done with.
     fn ack(self: Box<Self>) -> Result<(), TransportError>;
@@ -139,13 +143,13 @@ pub trait Listener: sealed::Sealed {
     /// Parks until there is a message. Several green threads may wait; each gets another one.
     ///
     /// # Errors
-    /// - [`TransportError::Disconnected`], once each time the connection was lost. The listener goes on: the next call waits
-    ///   until there is a connection again.
+    /// - [`TransportError::Disconnected`], once each time the connection was lost. The listener goes on: the next call
+    ///   waits until there is a connection again.
     /// - [`TransportError::Closed`] after [`Listener::stop`] or [`Transport::close`].
     fn next(&self) -> Result<Incoming, TransportError>;
 
-    /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not handed out
-    /// go back. Does not park.
+    /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not
+    /// handed out go back. Does not park.
     fn stop(&self);
 }
 
@@ -175,18 +179,20 @@ pub struct Depth {
 
 /// A connection to a message bus; see the [module](self). It stays on the OS thread where it was made.
 pub trait Transport: sealed::Sealed {
-    /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a limit.
+    /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a
+    /// limit.
     ///
     /// # Errors
-    /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no connection in a
-    /// time that the transport sets.
+    /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no
+    /// connection in a time that the transport sets.
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
 
     /// Sends a message and parks until the bus has taken it over.
     ///
     /// # Errors
     /// - [`TransportError::Disconnected`] when the connection was lost before that: it may have gone through or not.
-    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::within): it may have gone through or not.
+    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::within): it may have gone through or
+    ///   not.
     /// - [`TransportError::Unroutable`] for a mandatory message without a queue, and for a reply queue that is gone.
     /// - [`TransportError::Failed`] when the bus refuses this message. Sending it again would not help.
     /// - [`TransportError::Closed`].

@@ -1,5 +1,5 @@
-//! Properties of the AMQP codec: what is written is read back, and what is cut off, changed or made up is an error or a wait for
-//! more, never a panic.
+//! Properties of the AMQP codec: what is written is read back, and what is cut off, changed or made up is an error or a
+//! wait for more, never a panic.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! JSON as Python writes it, on both sides: what Rust can hold is read, and what it cannot is an error of that one call, at once.
+//! JSON as Python writes it, on both sides: what Rust can hold is read, and what it cannot is an error of that one
+//! call, at once.
 
 #[path = "../../greenloom/tests/common/mod.rs"]
 mod common;

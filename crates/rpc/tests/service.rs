@@ -298,7 +298,8 @@ fn signal(child: &greenloom::process::Child, name: &str) {
     assert!(status.success());
 }
 
-/// Runs `body_of_a_signalled_service` in a process of its own, sends it a signal at each line that it prints, and returns its output.
+/// Runs `body_of_a_signalled_service` in a process of its own, sends it a signal at each line that it prints, and
+/// returns its output.
 fn signalled(signals: &[&str]) -> String {
     use std::io::{BufRead, BufReader, Read};
     let mut child = in_a_process_of_its_own("body_of_a_signalled_service").spawn().unwrap();

@@ -1,7 +1,7 @@
 //! The agent as a service: updates come in as casts on a topic, and what became of them goes back to the server.
 //!
-//! A cast is acknowledged when its update has ended and the server has been told. So an update that an agent has in hand when it dies, or when it
-//! is stopped before the update begins, goes to another agent.
+//! A cast is acknowledged when its update has ended and the server has been told. So an update that an agent has in
+//! hand when it dies, or when it is stopped before the update begins, goes to another agent.
 
 use std::cell::RefCell;
 use std::rc::Rc;

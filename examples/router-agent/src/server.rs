@@ -83,8 +83,8 @@ impl Server {
         Ok(Server { connection, board })
     }
 
-    /// Casts the updates to the agents, in bursts, as a busy server would. Waits for the first agent, and while the bus is gone;
-    /// says so by `waits`.
+    /// Casts the updates to the agents, in bursts, as a busy server would. Waits for the first agent, and while the bus
+    /// is gone; says so by `waits`.
     ///
     /// # Errors
     /// Those of the bus that do not pass.

@@ -24,12 +24,12 @@ impl Confirm {
         Confirm { waiting: None }
     }
 
-    /// Parks until the broker has the message: in its queues, and on disk if it is persistent and the queue is durable. Without
-    /// [`Channel::confirm_select`](super::Channel::confirm_select) it returns at once.
+    /// Parks until the broker has the message: in its queues, and on disk if it is persistent and the queue is durable.
+    /// Without [`Channel::confirm_select`](super::Channel::confirm_select) it returns at once.
     ///
     /// # Errors
-    /// [`Error::Unroutable`] for a mandatory message, [`Error::Nacked`], [`Error::TimedOut`]; those of the channel if it ended
-    /// before: then nobody knows whether the message arrived.
+    /// [`Error::Unroutable`] for a mandatory message, [`Error::Nacked`], [`Error::TimedOut`]; those of the channel if
+    /// it ended before: then nobody knows whether the message arrived.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         match waiting.outcome.wait_timeout(timeout) {

@@ -9,9 +9,9 @@
 //!                        the heart: a heartbeat when nothing was written, the end when nothing was read
 //! ```
 //!
-//! Frames are appended to one buffer, and the writer takes all of it each time it gets its turn: what green threads publish in
-//! one turn of the hub leaves in one system call. The reader never waits for anybody but the socket, so a slow consumer
-//! delays neither confirms nor heartbeats; what it has to keep is bounded by the consumers' prefetch.
+//! Frames are appended to one buffer, and the writer takes all of it each time it gets its turn: what green threads
+//! publish in one turn of the hub leaves in one system call. The reader never waits for anybody but the socket, so a
+//! slow consumer delays neither confirms nor heartbeats; what it has to keep is bounded by the consumers' prefetch.
 
 use std::fmt;
 use std::io;
@@ -79,7 +79,8 @@ impl Connection {
         core.ended.borrow().clone().unwrap_or(Error::Closed)
     }
 
-    /// Why the broker takes no more messages from here; `None` as long as it does. It says so when it is short of memory or disk.
+    /// Why the broker takes no more messages from here; `None` as long as it does. It says so when it is short of
+    /// memory or disk.
     pub fn blocked(&self) -> Option<String> {
         self.core().blocked.borrow().clone()
     }

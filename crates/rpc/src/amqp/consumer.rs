@@ -1,4 +1,5 @@
-//! Consumers, and the messages that they get. The channel behind them is known only as a [`Source`], so it may know them.
+//! Consumers, and the messages that they get. The channel behind them is known only as a [`Source`], so it may know
+//! them.
 
 use std::fmt;
 use std::rc::Rc;
@@ -39,7 +40,8 @@ impl Consumer {
     /// Parks until there is a message, at most for `timeout`.
     ///
     /// # Errors
-    /// [`Error::TimedOut`]; [`Error::Closed`] when the broker has ended it because its queue is gone; those of the channel.
+    /// [`Error::TimedOut`]; [`Error::Closed`] when the broker has ended it because its queue is gone; those of the
+    /// channel.
     pub fn next(&self, timeout: Duration) -> Result<Delivery, Error> {
         self.deliveries.get_timeout(timeout).map_err(|reason| match reason {
             Reason::Closed => self.channel.ended().unwrap_or(Error::Closed),
@@ -66,8 +68,8 @@ impl fmt::Debug for Consumer {
     }
 }
 
-/// A message that a consumer has got. It goes back into its queue if it is dropped without [`Delivery::ack`], [`Delivery::requeue`] or
-/// [`Delivery::reject`].
+/// A message that a consumer has got. It goes back into its queue if it is dropped without [`Delivery::ack`],
+/// [`Delivery::requeue`] or [`Delivery::reject`].
 #[non_exhaustive]
 pub struct Delivery {
     /// The exchange it was published to.
@@ -89,8 +91,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Tells the broker that it is done with. Does not wait for that to arrive; it is told together with others, after two
-    /// milliseconds at the latest.
+    /// Tells the broker that it is done with. Does not wait for that to arrive; it is told together with others, after
+    /// two milliseconds at the latest.
     ///
     /// # Errors
     /// Those of the channel when it has ended: the message comes again, to this consumer or another.

@@ -1,4 +1,5 @@
-//! What the parts of a connection share: the frames that wait for the writer, the limits, who gets what comes in, and the end.
+//! What the parts of a connection share: the frames that wait for the writer, the limits, who gets what comes in, and
+//! the end.
 //!
 //! Channels are known here only as [`Port`]s, so that a channel may know this and this need not know channels.
 
@@ -30,7 +31,8 @@ pub(super) trait Port {
     fn tell_acks(&self, core: &Core);
 }
 
-/// What the users of a connection and of its channels hold, in contrast to its green threads. With the last one it ends.
+/// What the users of a connection and of its channels hold, in contrast to its green threads. With the last one it
+/// ends.
 pub(super) struct Handle {
     pub core: Rc<Core>,
 }
@@ -132,8 +134,8 @@ impl Core {
         self.ended.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// A number for another channel. Parks while as many are open as the broker allows; one that is closed counts until the broker has
-    /// heard of it.
+    /// A number for another channel. Parks while as many are open as the broker allows; one that is closed counts until
+    /// the broker has heard of it.
     pub fn free_number(&self) -> Result<u16, Error> {
         match self.numbers.acquire_timeout(self.limits.answer_timeout) {
             Some(permit) => permit.forget(),

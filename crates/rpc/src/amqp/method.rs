@@ -71,13 +71,17 @@ methods! {
     20 11 ChannelOpenOk { reserved: &'a [u8] }
     20 40 ChannelClose { code: u16, text: Cow<'a, str>, class: u16, method: u16 }
     20 41 ChannelCloseOk { }
-    40 10 ExchangeDeclare { reserved: u16, exchange: &'a str, kind: &'a str, bits: ExchangeBits, arguments: Cow<'a, Table> }
+    40 10 ExchangeDeclare {
+        reserved: u16, exchange: &'a str, kind: &'a str, bits: ExchangeBits, arguments: Cow<'a, Table>
+    }
     40 11 ExchangeDeclareOk { }
     40 20 ExchangeDelete { reserved: u16, exchange: &'a str, bits: DeleteBits }
     40 21 ExchangeDeleteOk { }
     50 10 QueueDeclare { reserved: u16, queue: &'a str, bits: QueueBits, arguments: Cow<'a, Table> }
     50 11 QueueDeclareOk { queue: &'a str, messages: u32, consumers: u32 }
-    50 20 QueueBind { reserved: u16, queue: &'a str, exchange: &'a str, routing_key: &'a str, nowait: Bit, arguments: Cow<'a, Table> }
+    50 20 QueueBind {
+        reserved: u16, queue: &'a str, exchange: &'a str, routing_key: &'a str, nowait: Bit, arguments: Cow<'a, Table>
+    }
     50 21 QueueBindOk { }
     50 40 QueueDelete { reserved: u16, queue: &'a str, bits: DeleteBits }
     50 41 QueueDeleteOk { messages: u32 }
@@ -89,7 +93,9 @@ methods! {
     60 31 BasicCancelOk { tag: &'a str }
     60 40 BasicPublish { reserved: u16, exchange: &'a str, routing_key: &'a str, bits: PublishBits }
     60 50 BasicReturn { code: u16, text: Cow<'a, str>, exchange: Cow<'a, str>, routing_key: Cow<'a, str> }
-    60 60 BasicDeliver { tag: &'a str, delivery: u64, redelivered: Bit, exchange: Cow<'a, str>, routing_key: Cow<'a, str> }
+    60 60 BasicDeliver {
+        tag: &'a str, delivery: u64, redelivered: Bit, exchange: Cow<'a, str>, routing_key: Cow<'a, str>
+    }
     60 80 BasicAck { delivery: u64, multiple: Bit }
     60 90 BasicReject { delivery: u64, requeue: Bit }
     60 120 BasicNack { delivery: u64, bits: NackBits }

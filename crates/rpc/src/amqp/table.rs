@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::wire::{Field, Malformed, Reader, is_short};
 
-/// What is nested deeper is kept unread: a frame of 128 KiB could otherwise nest tens of thousands of times and overflow the stack.
+/// What is nested deeper is kept unread: a frame of 128 KiB could otherwise nest tens of thousands of times and
+/// overflow the stack.
 const MAX_DEPTH: usize = 16;
 
 /// A value of a [`Table`], with the types that RabbitMQ knows.
@@ -245,8 +246,8 @@ impl Table {
         self.entries.is_empty() && self.unread.is_empty()
     }
 
-    /// What followed the entries and could not be read: types that nobody knows, names that are no text, nesting that is too deep.
-    /// It is sent again as it came.
+    /// What followed the entries and could not be read: types that nobody knows, names that are no text, nesting that
+    /// is too deep. It is sent again as it came.
     pub fn unread(&self) -> &[u8] {
         &self.unread
     }
@@ -269,7 +270,8 @@ impl Table {
                 Ok::<_, Malformed>((<&str>::read(inner)?.to_owned(), Value::read(inner, depth)?))
             };
             match entry(&mut inner) {
-                // As it comes: a name that is there twice is the sender's matter, and looking for it would be quadratic.
+                // As it comes: a name that is there twice is the sender's matter, and looking for it would be
+                // quadratic.
                 Ok(entry) => table.entries.push(entry),
                 Err(_) => {
                     table.unread = rest.to_vec();

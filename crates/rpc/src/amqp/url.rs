@@ -27,10 +27,11 @@ pub struct Options {
     pub tls: bool,
     /// The certificates to trust (`ssl_ca_file`), in PEM; those of the system if not set.
     pub ca_file: Option<String>,
-    /// How long to wait for a connection to one host until the broker is ready for methods (`connection_timeout`, in seconds).
+    /// How long to wait for a connection to one host until the broker is ready for methods (`connection_timeout`, in
+    /// seconds).
     pub connection_timeout: Duration,
-    /// How often each side makes itself heard (`heartbeat` or `heartbeat_timeout_threshold`, in seconds). The smaller one of ours and the
-    /// broker's wish counts; zero turns heartbeats off, as in oslo.messaging.
+    /// How often each side makes itself heard (`heartbeat` or `heartbeat_timeout_threshold`, in seconds). The smaller
+    /// one of ours and the broker's wish counts; zero turns heartbeats off, as in oslo.messaging.
     pub heartbeat: Duration,
     /// The largest frame to agree to, in bytes.
     pub frame_max: u32,
@@ -45,24 +46,26 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Topology {
-    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`). Not by default, as in oslo.messaging: then what
-    /// is in them is lost when the broker stops.
+    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`). Not by default, as in
+    /// oslo.messaging: then what is in them is lost when the broker stops.
     pub durable: bool,
     /// Whether topics' queues and exchanges go when nobody uses them any more (`amqp_auto_delete`).
     pub auto_delete: bool,
     /// Whether topics' queues are quorum queues (`rabbit_quorum_queue`), which are durable.
     pub quorum: bool,
-    /// After how many deliveries that failed a quorum queue gives a message up (`rabbit_quorum_delivery_limit`); zero leaves it to the
-    /// broker.
+    /// After how many deliveries that failed a quorum queue gives a message up (`rabbit_quorum_delivery_limit`); zero
+    /// leaves it to the broker.
     pub delivery_limit: u32,
-    /// How many messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_length`); zero leaves it to the broker.
+    /// How many messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_length`); zero leaves it to the
+    /// broker.
     pub max_memory_length: u32,
-    /// How many bytes of messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_bytes`); zero leaves it to the broker.
+    /// How many bytes of messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_bytes`); zero leaves it to
+    /// the broker.
     pub max_memory_bytes: u32,
     /// Whether queues of fanouts and replies are quorum queues, too (`rabbit_transient_quorum_queue`).
     pub transient_quorum: bool,
-    /// After which time without a consumer the broker drops queues of fanouts and replies (`rabbit_transient_queues_ttl`, in
-    /// seconds).
+    /// After which time without a consumer the broker drops queues of fanouts and replies
+    /// (`rabbit_transient_queues_ttl`, in seconds).
     pub transient_ttl: Duration,
 }
 
@@ -104,8 +107,8 @@ impl std::fmt::Debug for Host {
 impl std::str::FromStr for Options {
     type Err = Error;
 
-    /// Reads `amqp://user:password@host:port,host:port/vhost?name=value&...`; `amqps` and oslo.messaging's `rabbit` are schemes
-    /// too. A host without a user has that of the host before.
+    /// Reads `amqp://user:password@host:port,host:port/vhost?name=value&...`; `amqps` and oslo.messaging's `rabbit` are
+    /// schemes too. A host without a user has that of the host before.
     fn from_str(url: &str) -> Result<Options, Error> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
         if rest.contains('#') {
@@ -175,8 +178,8 @@ impl Options {
     }
 }
 
-/// Options of oslo.messaging's RabbitMQ driver, by their names, that have nothing to act on here. What they are for is either done always
-/// (mandatory replies, heartbeats beside the work, backoff), or RabbitMQ has given it up.
+/// Options of oslo.messaging's RabbitMQ driver, by their names, that have nothing to act on here. What they are for is
+/// either done always (mandatory replies, heartbeats beside the work, backoff), or RabbitMQ has given it up.
 const UNUSED: &[&str] = &[
     "conn_pool_min_size",
     "conn_pool_ttl",

@@ -1,6 +1,7 @@
 //! The primitive types of AMQP 0-9-1, read from a slice and appended to a buffer.
 //!
-//! Nothing here trusts a length: what a field claims is compared with what is there before anything is taken or allocated.
+//! Nothing here trusts a length: what a field claims is compared with what is there before anything is taken or
+//! allocated.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,11 +1,12 @@
-//! JSON as Python writes and reads it, which is more than the standard has: `NaN` and `Infinity`, halves of surrogate pairs, whole numbers of
-//! any length, nesting of any depth.
+//! JSON as Python writes and reads it, which is more than the standard has: `NaN` and `Infinity`, halves of surrogate
+//! pairs, whole numbers of any length, nesting of any depth.
 //!
-//! What is standard is left to serde_json. What is not is read into a [tree](node) first, and from there into whatever Rust type is asked
-//! for; one that cannot hold it says so, and nothing becomes `null` silently. Written is only what is standard: a `NaN` of ours is
-//! refused, for not everybody can read it.
+//! What is standard is left to serde_json. What is not is read into a [tree](node) first, and from there into whatever
+//! Rust type is asked for; one that cannot hold it says so, and nothing becomes `null` silently. Written is only what
+//! is standard: a `NaN` of ours is refused, for not everybody can read it.
 //!
-//! Reading a nested value takes stack for each level, so one that is nested deeply is read on a stack that is made for its depth.
+//! Reading a nested value takes stack for each level, so one that is nested deeply is read on a stack that is made for
+//! its depth.
 
 use std::borrow::Cow;
 

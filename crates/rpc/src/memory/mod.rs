@@ -1,16 +1,16 @@
 //! `memory://`: a message bus inside the process, for programs that need no server and for tests.
 //!
-//! It behaves as the broker does: queues, acknowledgements, prefetch, messages that come back when their listener goes, expiry,
-//! dead letters, a send that parks while a queue is full. What it does not do is outlive the process.
+//! It behaves as the broker does: queues, acknowledgements, prefetch, messages that come back when their listener goes,
+//! expiry, dead letters, a send that parks while a queue is full. What it does not do is outlive the process.
 //!
 //! | URL | the bus |
 //! |---|---|
 //! | `memory://` | of this OS thread |
 //! | `memory://name` | of the whole process: hubs on other OS threads reach it by its name |
-//! | `memory://?limit=500` | with room for 500 messages in a queue; whoever makes the bus says so. The default is 10,000 |
+//! | `memory://?limit=500` | with room for 500 messages in a queue, as its first user says; else for 10,000 |
 //!
-//! A bus lives as long as somebody is connected to it. Tests make one of their own with [`Bus::new`], and may give it [`Faults`]: lost
-//! connections, lost messages and reordering, from a seed.
+//! A bus lives as long as somebody is connected to it. Tests make one of their own with [`Bus::new`], and may give it
+//! [`Faults`]: lost connections, lost messages and reordering, from a seed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A broker made of a script: it speaks AMQP as RabbitMQ does until the script has it do something else. It runs on OS threads of
-//! its own, one for each connection.
+//! A broker made of a script: it speaks AMQP as RabbitMQ does until the script has it do something else. It runs on OS
+//! threads of its own, one for each connection.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,5 @@
-//! Brokers that are silent, that stall, refuse, or do not keep to the protocol: whoever waits hears of it in their own time, and what
-//! is wrong with one message hurts no other.
+//! Brokers that are silent, that stall, refuse, or do not keep to the protocol: whoever waits hears of it in their own
+//! time, and what is wrong with one message hurts no other.
 
 mod fake;
 

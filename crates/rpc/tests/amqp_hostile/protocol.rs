@@ -1,4 +1,5 @@
-//! Brokers that do not keep to the protocol: the connection ends with an error that says what was wrong, and nobody who waits on it hangs.
+//! Brokers that do not keep to the protocol: the connection ends with an error that says what was wrong, and nobody who
+//! waits on it hangs.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};

@@ -61,8 +61,8 @@ impl Ledger {
         })
     }
 
-    /// Calls one job after another until it is told to stop. Returns the longest that one took, and how many there were with and
-    /// without an answer.
+    /// Calls one job after another until it is told to stop. Returns the longest that one took, and how many there were
+    /// with and without an answer.
     fn call(&self, client: Client) -> greenloom::GreenThread<(Duration, u32, u32)> {
         let ledger = self.clone();
         spawn(move || {

@@ -29,8 +29,8 @@ const ACK_DELAY: Duration = Duration::from_millis(2);
 
 /// A channel. Clones are of the same one; when the last one and all its deliveries are gone, it is closed.
 ///
-/// An error of the broker's ends a channel ([`Error::Channel`]) and not its connection. Its calls that wait for an answer are
-/// served one after another.
+/// An error of the broker's ends a channel ([`Error::Channel`]) and not its connection. Its calls that wait for an
+/// answer are served one after another.
 #[derive(Clone)]
 pub struct Channel(Rc<Handle>);
 
@@ -73,8 +73,8 @@ pub struct Message<'a> {
     pub exchange: &'a str,
     /// The routing key.
     pub routing_key: &'a str,
-    /// Whether it is an error if no queue gets it. That is told by the message's [`Confirm`]; on a channel without confirms,
-    /// nobody hears of it.
+    /// Whether it is an error if no queue gets it. That is told by the message's [`Confirm`]; on a channel without
+    /// confirms, nobody hears of it.
     pub mandatory: bool,
     /// The properties.
     pub properties: &'a Properties,
@@ -224,12 +224,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Publishes a message. Parks only while the broker takes none, or the socket is too slow. The message has arrived when the
-    /// returned [`Confirm`] says so.
+    /// Publishes a message. Parks only while the broker takes none, or the socket is too slow. The message has arrived
+    /// when the returned [`Confirm`] says so.
     ///
     /// # Errors
-    /// Those of the channel; [`Error::TimedOut`] if the broker goes on taking none; [`Error::Unsupported`] for names that are
-    /// too long.
+    /// Those of the channel; [`Error::TimedOut`] if the broker goes on taking none; [`Error::Unsupported`] for names
+    /// that are too long.
     pub fn publish(&self, message: Message<'_>) -> Result<Confirm, Error> {
         self.publish_within(message, self.core().limits.answer_timeout)
     }
@@ -296,8 +296,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Consumes a queue: [`Consumer::next`] gives its messages. Set the prefetch first: without it the broker sends all that
-    /// there is.
+    /// Consumes a queue: [`Consumer::next`] gives its messages. Set the prefetch first: without it the broker sends all
+    /// that there is.
     ///
     /// # Errors
     /// [`Error::Channel`] with 404 if there is no such queue.
@@ -307,9 +307,9 @@ impl Channel {
         Ok(Consumer { channel: Rc::clone(&self.0) as Rc<dyn Source>, number, deliveries })
     }
 
-    /// Consumes queues into one, `deliveries`, which has to be unbounded. It is closed, and what is in it thrown away, when
-    /// the channel ends; and the channel ends when the broker cancels one of its consumers, because its queue is gone. Returns the
-    /// consumer's number, from 1 on.
+    /// Consumes queues into one, `deliveries`, which has to be unbounded. It is closed, and what is in it thrown away,
+    /// when the channel ends; and the channel ends when the broker cancels one of its consumers, because its queue is
+    /// gone. Returns the consumer's number, from 1 on.
     ///
     /// # Errors
     /// As [`Channel::consume`].
@@ -395,8 +395,8 @@ fn nested_too_deeply() -> Error {
     Error::Unsupported("a table is nested too deeply".to_owned())
 }
 
-/// A call that has no answer. If it never gets one, because its caller was killed or had no more time, nobody could tell to
-/// which call a later answer belongs, so the channel ends.
+/// A call that has no answer. If it never gets one, because its caller was killed or had no more time, nobody could
+/// tell to which call a later answer belongs, so the channel ends.
 struct Unanswered<'a>(&'a Channel);
 
 impl Drop for Unanswered<'_> {

@@ -52,7 +52,8 @@ pub(super) struct ChannelState {
     pub answer: RefCell<Option<Rc<Expected>>>,
     pub confirms: RefCell<Confirms>,
     pub acks: RefCell<Acks>,
-    /// How many acknowledgements are gathered at most: no more than a part of the prefetch, for the broker waits for them.
+    /// How many acknowledgements are gathered at most: no more than a part of the prefetch, for the broker waits for
+    /// them.
     pub acks_at_once: Cell<usize>,
     pub consumers: RefCell<HashMap<u64, Rc<Queue<Delivery>>>>,
     pub consumers_made: Cell<u64>,

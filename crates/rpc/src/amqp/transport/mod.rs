@@ -2,16 +2,17 @@
 //!
 //! | address | exchange | queue | flags |
 //! |---|---|---|---|
-//! | topic, server | the address's, of kind `topic` | `topic`, `topic.server`, bound by their names | durable and auto-delete as [`Topology`] says, which has oslo.messaging's defaults |
-//! | fanout | `topic_fanout`, of kind `fanout`, auto-delete | `topic_fanout_<unique>` | expires when unused; deleted when its listener stops |
+//! | topic, server | the address's, of kind `topic` | `topic`, `topic.server`, bound by their names | as [`Topology`](super::Topology) says |
+//! | fanout | `topic_fanout`, of kind `fanout`, auto-delete | `topic_fanout_<unique>` | expires; goes with its listener |
 //! | reply | the one without a name | as given | expires when unused |
 //! | dead | the one without a name | `topic.dead` | durable |
 //!
-//! What exists already with other flags is used as it is, with a warning: services that share an exchange do not all have the same
-//! configuration.
+//! What exists already with other flags is used as it is, with a warning: services that share an exchange do not all
+//! have the same configuration.
 //!
-//! There are two connections, one that publishes and one that listens. A broker that is short of memory stops reading from those who
-//! publish; acknowledgements on the same connection would be stuck with them, and no queue would ever get shorter.
+//! There are two connections, one that publishes and one that listens. A broker that is short of memory stops reading
+//! from those who publish; acknowledgements on the same connection would be stuck with them, and no queue would ever
+//! get shorter.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -43,7 +44,8 @@ mod unsettled;
 
 /// How long a listener may take to give back what it has fetched, when all is closed.
 const GIVING_BACK: Duration = Duration::from_millis(200);
-/// RabbitMQ takes an expiration of 32 bits, in milliseconds. What lives longer than that, some 50 days, does not expire.
+/// RabbitMQ takes an expiration of 32 bits, in milliseconds. What lives longer than that, some 50 days, does not
+/// expire.
 const LONGEST_EXPIRATION: u128 = u32::MAX as u128;
 
 /// RabbitMQ as oslo.messaging uses it. See the [module](super).

@@ -1,6 +1,7 @@
 //! A channel to publish on, opened when somebody needs it and again when it has ended, with what was declared for it.
 //!
-//! Whoever needs one waits for the same opening, and for the same declaration: thousands of first callers cost a few channels.
+//! Whoever needs one waits for the same opening, and for the same declaration: thousands of first callers cost a few
+//! channels.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -17,7 +18,8 @@ use super::topology::{Target, is_other};
 use crate::deadline::Deadline;
 use crate::flight::{Flights, Missed};
 
-/// How many channels there are for declarations at a time. Each has one of its own: if the broker refuses, no message must suffer.
+/// How many channels there are for declarations at a time. Each has one of its own: if the broker refuses, no message
+/// must suffer.
 const DECLARING: usize = 4;
 
 /// Where messages leave, over one channel after another.
@@ -50,8 +52,8 @@ impl Outlet {
         }
     }
 
-    /// The open channel, with what the target needs. Nothing was sent if this fails, so what was lost with a connection is done again on the
-    /// next one.
+    /// The open channel, with what the target needs. Nothing was sent if this fails, so what was lost with a connection
+    /// is done again on the next one.
     pub fn ready(&self, target: &Target, deadline: Deadline) -> Result<Rc<Outgo>, Error> {
         let patience = Deadline::after(self.connection_timeout);
         loop {

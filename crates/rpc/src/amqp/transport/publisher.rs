@@ -1,9 +1,10 @@
 //! Sends messages, many at a time on one channel, and finds out whose fault it was when the broker closes that.
 //!
-//! A broker that refuses a message closes its channel, says which kind of method was wrong, and looks at nothing that comes behind; it
-//! does not say which message it was. So those whose confirms had not come are sent again one by one, alone on a channel of their own.
-//! The one that ends that channel, too, is the culprit, and its sender gets the error. The others go back to the common channel. What
-//! is like a culprit, to the same exchange or as large, goes alone from then on, and so hurts nobody.
+//! A broker that refuses a message closes its channel, says which kind of method was wrong, and looks at nothing that
+//! comes behind; it does not say which message it was. So those whose confirms had not come are sent again one by one,
+//! alone on a channel of their own. The one that ends that channel, too, is the culprit, and its sender gets the error.
+//! The others go back to the common channel. What is like a culprit, to the same exchange or as large, goes alone from
+//! then on, and so hurts nobody.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -33,8 +34,8 @@ pub(super) struct Publisher {
     answer_timeout: Duration,
     /// For everything but fanouts.
     direct: Outlet,
-    /// Fanouts' exchanges go when nobody listens any more, and a channel ends with a message to one that is gone. So they
-    /// have one that nothing else is on.
+    /// Fanouts' exchanges go when nobody listens any more, and a channel ends with a message to one that is gone. So
+    /// they have one that nothing else is on.
     fanout: Outlet,
     /// For one message at a time.
     alone: Outlet,

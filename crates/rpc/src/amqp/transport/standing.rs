@@ -7,8 +7,8 @@ use greenloom::sync::Event;
 
 use crate::deadline::Deadline;
 
-/// Whether all listeners have what they declared. A connection is made again only when they have: the answer to a call that is sent
-/// earlier may find no queue.
+/// Whether all listeners have what they declared. A connection is made again only when they have: the answer to a call
+/// that is sent earlier may find no queue.
 #[derive(Default)]
 pub(super) struct Standing {
     pub missing: Cell<usize>,

@@ -2,9 +2,9 @@
 //!
 //! # Tries
 //! A classic queue tells that a message was delivered before and not how often, and forgets even that when the broker
-//! restarts. So a message that is to be [tried again](Settle::retry) is published anew to the end of its queue with a header that
-//! counts, and only then is the old one acknowledged. A quorum queue counts by itself, and only gives it back; where in the
-//! queue, is the broker's choice.
+//! restarts. So a message that is to be [tried again](Settle::retry) is published anew to the end of its queue with a
+//! header that counts, and only then is the old one acknowledged. A quorum queue counts by itself, and only gives it
+//! back; where in the queue, is the broker's choice.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::transport::{Address, Settle, TransportError, sealed};
 
 /// How often a message was handed to a handler that wanted it to come again.
 const TRIES: &str = "x-greenloom-tries";
-/// The same, as quorum queues count it: deliveries that failed, and since RabbitMQ 4.3, where what is only given back is no failure, all
-/// that came before.
+/// The same, as quorum queues count it: deliveries that failed, and since RabbitMQ 4.3, where what is only given back
+/// is no failure, all that came before.
 const COUNTS: [&str; 2] = ["x-acquired-count", "x-delivery-count"];
 /// Why a message is in a dead letter queue, and from which queue it came.
 pub(super) const REASON: &str = "x-greenloom-reason";
