@@ -31,6 +31,9 @@ pub struct Failure {
     given_back: bool,
 }
 
+/// How deep the arguments of a failure may be nested to be kept.
+const DEEPEST_ARGUMENTS: usize = 32;
+
 /// As oslo.messaging writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -170,12 +173,14 @@ impl RemoteError {
             module: String,
             message: String,
         }
-        let told = json::from_str(text).or_else(|_| {
-            let Said { class, module, message } = json::from_str(text)?;
-            Ok::<_, serde_json::Error>(Wire { class, module, message, ..Wire::default() })
+        // Arguments that are nested deeply are left out: whoever has the error may not have the stack to drop them.
+        let whole = if json::nesting(text) <= DEEPEST_ARGUMENTS { json::from_str(text).ok() } else { None };
+        let told = whole.or_else(|| {
+            let Said { class, module, message } = json::from_str(text).ok()?;
+            Some(Wire { class, module, message, ..Wire::default() })
         });
         // What has another form is told as it is.
-        let told = told.unwrap_or_else(|_| Wire { message: text.into(), ..Wire::default() });
+        let told = told.unwrap_or_else(|| Wire { message: text.into(), ..Wire::default() });
         RemoteError(Box::new(told))
     }
 
@@ -212,3 +217,19 @@ impl fmt::Display for RemoteError {
 }
 
 impl Error for RemoteError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_says_is_kept_without_arguments_that_go_too_deep() {
+        for depth in [1, 20, 400] {
+            let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let text = format!(r#"{{"class": "E", "module": "m", "message": "no", "kwargs": {{"x": {nested}}}}}"#);
+            let error = RemoteError::from_json(&text);
+            assert_eq!((error.kind(), error.module(), error.message()), ("E", "m", "no"));
+            assert_eq!(error.argument("x").is_some(), depth < DEEPEST_ARGUMENTS, "{depth}");
+        }
+    }
+}

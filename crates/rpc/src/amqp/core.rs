@@ -158,8 +158,9 @@ impl Core {
 
     /// The number of a channel is free again.
     pub fn strike_off(&self, id: u16) {
-        if let Some(port) = self.ports.borrow_mut().get_mut(id as usize - 1) {
-            *port = None;
+        let mut ports = self.ports.borrow_mut();
+        // Once, however often the broker says so.
+        if ports.get_mut(usize::from(id) - 1).and_then(Option::take).is_some() {
             self.numbers.release();
         }
     }

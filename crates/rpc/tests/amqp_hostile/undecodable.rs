@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom_rpc::amqp::{Connection, Error as AmqpError, Message, Options, Properties, QueueFlags, Table, Value};
+use greenloom_rpc::amqp::frame::{Frame, Payload};
+use greenloom_rpc::amqp::{
+    Connection, Error as AmqpError, Header, Message, Method, Options, Properties, QueueFlags, Table, Value,
+};
 use greenloom_rpc::transport::Address;
 use greenloom_rpc::{Endpoint, Fanout, create_connection, open_transport};
 use serde_json::json;
 
-use crate::fake::{Broker, Script};
+use crate::fake::{Broker, Peer, Published, Script, Then, bytes, method};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -154,4 +157,30 @@ fn a_quorum_queue_s_counts_of_rabbitmq_4_3_are_tries() {
         assert_eq!(incoming.tries, tries);
         incoming.settle.ack().unwrap();
     }
+}
+
+#[test]
+fn properties_that_could_not_be_read_are_sent_on_as_they_came() {
+    // Nobody has a queue for what is sent on.
+    let publish = |peer: &mut Peer, published: &Published| {
+        let (exchange, routing_key) = (published.exchange.as_str().into(), published.routing_key.as_str().into());
+        let returned = Method::BasicReturn { code: 312, text: "NO_ROUTE".into(), exchange, routing_key };
+        peer.say(&method(published.channel, returned));
+        let header = Header { body_size: 0, properties: published.properties.clone() };
+        peer.say(&bytes(Frame { channel: published.channel, payload: Payload::Header(header) }));
+        Then::Usual
+    };
+    let broker = Broker::start(Script { publish: Box::new(publish), ..Script::default() });
+    let options: Options = broker.url("").parse().unwrap();
+    let channel = Connection::open(&options.hosts[0], &options).unwrap().open_channel().unwrap();
+    channel.confirm_select().unwrap();
+    let consumer = channel.consume("q").unwrap();
+    let damaged = b"\x00\x80\x01\xff";
+    assert!(broker.deliver("q", damaged, b""));
+    let properties = consumer.next(PATIENCE).unwrap().properties.clone();
+    assert_eq!(properties.unread.as_ref().unwrap().bytes, damaged);
+    let message = Message { exchange: "", routing_key: "on", mandatory: true, properties: &properties, body: b"" };
+    let outcome = channel.publish(message).unwrap().wait(PATIENCE);
+    assert!(matches!(outcome, Err(AmqpError::Unroutable { .. })), "{outcome:?}");
+    assert_eq!(broker.published("on")[0].properties, properties);
 }

@@ -256,7 +256,7 @@ impl Channel {
         };
         // A message that comes back is known by its id, among others.
         let mut properties = Cow::Borrowed(properties);
-        if mandatory && on && properties.message_id.is_none() {
+        if mandatory && on && properties.message_id.is_none() && properties.unread.is_none() {
             properties.to_mut().message_id = Some(number.to_string());
         }
         let frame_max = self.core().limits.frame_max;
