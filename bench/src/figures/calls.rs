@@ -6,7 +6,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use greenloom_rpc::{Client, Connection, Endpoint, Options, Target};
+use greenloom_rpc::{Client, Connection, Endpoint, Fanout, Options, Target};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -50,8 +50,8 @@ impl Update {
 pub fn served() -> Result<(Connection, Client), Skip> {
     let failed = |error: greenloom_rpc::Error| Skip::failed(error.to_string());
     let connection = Options::default().connect("memory://").map_err(failed)?;
-    let endpoint = Endpoint::new().method("update", |_, _, Update { number, .. }| Ok(number)).build();
-    connection.create_consumer("bench", [endpoint], false).map_err(failed)?;
+    let endpoint = Endpoint::builder().method("update", |_, _, Update { number, .. }| Ok(number)).build();
+    connection.create_consumer("bench", [endpoint], Fanout::Ignore).map_err(failed)?;
     connection.consume_in_threads().map_err(failed)?;
     let client = Client::new(&connection, Target::topic("bench")).timeout(Duration::from_secs(60));
     Ok((connection, client))

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use greenloom::queue::Queue;
 use greenloom_rpc::transport::Address;
-use greenloom_rpc::{Client, Endpoint, Options, Target};
+use greenloom_rpc::{Client, Endpoint, Fanout, Options, Target};
 
 use crate::figure::{Against, Bound, Claim, Contender, Figure, Metric, ONE_CORE, OURS, Sample, Scale, Skip, Unit};
 use crate::{rabbit, sys::cpu_time};
@@ -81,7 +81,9 @@ fn ours(scale: Scale) -> Result<Sample, Skip> {
         Ok(())
     };
     let (began, used) = (Instant::now(), cpu_time(std::process::id())?);
-    agent.create_consumer(&topic, [Endpoint::new().method("update", update).build()], false).map_err(failed)?;
+    agent
+        .create_consumer(&topic, [Endpoint::builder().method("update", update).build()], Fanout::Ignore)
+        .map_err(failed)?;
     agent.consume_in_threads().map_err(failed)?;
     done.get_timeout(PATIENCE).map_err(failed)?;
     let (took, used) = (began.elapsed(), cpu_time(std::process::id())? - used);

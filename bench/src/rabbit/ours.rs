@@ -10,7 +10,7 @@ use greenloom::spawn;
 use greenloom_rpc::amqp::{
     Channel, Connection, Delivery, Error, ExchangeFlags, Message, Options, Properties, QueueFlags, Table,
 };
-use greenloom_rpc::{Client, Endpoint, Target};
+use greenloom_rpc::{Client, Endpoint, Fanout, Target};
 
 use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
 use crate::figure::{Sample, Skip};
@@ -109,8 +109,8 @@ impl Caller {
 pub fn service(callers: usize, warm_up: Duration, window: Duration) -> Result<Sample, Skip> {
     let options = || greenloom_rpc::Options { workers: 100, ..Default::default() };
     let (topic, server) = (name("service"), options().connect(&url()?).map_err(failed)?);
-    let endpoint = Endpoint::new().method("echo", |_, _, text: HashMap<String, String>| Ok(text)).build();
-    server.create_consumer(&topic, [endpoint], false).map_err(failed)?;
+    let endpoint = Endpoint::builder().method("echo", |_, _, text: HashMap<String, String>| Ok(text)).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).map_err(failed)?;
     server.consume_in_threads().map_err(failed)?;
     let connection = options().connect(&url()?).map_err(failed)?;
     let client = Client::new(&connection, Target::topic(topic)).timeout(PATIENCE);

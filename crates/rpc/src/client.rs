@@ -12,10 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::connection::{Connection, Inner};
 use crate::context::Context;
+use crate::deadline::Deadline;
 use crate::envelope::{self, NewRequest, Sent, WantsAnswer};
 use crate::error::Error;
 use crate::failure::RemoteError;
 use crate::id;
+use crate::json;
 use crate::replies::{Expected, Heard};
 use crate::stats::count;
 use crate::target::Target;
@@ -25,13 +27,15 @@ use crate::version::serves;
 /// How long a call waits for its answer, as in oslo.messaging.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Calls methods of the servers of a target. Clones are cheap, and [`Client::prepare`] makes one that may be aimed elsewhere.
+/// Calls methods of the servers of a target. Clones are cheap, and [`Client::prepare`] makes one that may be aimed
+/// elsewhere.
 ///
 /// ```
-/// # use greenloom_rpc::{Client, Context, Endpoint, Failure, Target, create_connection};
+/// # use greenloom_rpc::{Client, Context, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::new().version("1.4").method("sync", |_, _: &Context, _: serde_json::Value| Ok(3)).build();
-/// # connection.create_consumer("l3_agent", [endpoint], true)?;
+/// # let sync = |_: &(), _: &Context, _: serde_json::Value| Ok(3);
+/// # let endpoint = Endpoint::builder().version("1.4").method("sync", sync).build();
+/// # connection.create_consumer("l3_agent", [endpoint], Fanout::Listen)?;
 /// # connection.consume_in_threads()?;
 /// # let host = connection.options().host.clone();
 /// use serde_json::json;
@@ -46,6 +50,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// # Ok::<(), greenloom_rpc::Error>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "it asks nothing before `call` or `cast`"]
 pub struct Client {
     connection: Rc<Inner>,
     target: Target,
@@ -111,27 +116,30 @@ impl Client {
         self.retarget(|target| target.version(version))
     }
 
-    /// How long calls wait for their answer; by default a minute.
+    /// How long a call may take until its answer is there, and a cast until the bus has it, all that has to be done
+    /// before included; by default a minute.
     pub fn timeout(mut self, timeout: Duration) -> Client {
         self.timeout = timeout;
         self
     }
 
-    /// Lets the server tell twice in every `within` (whole seconds, at least one) that it still works on a call, which times out when
-    /// that is not heard. For calls that may take long, with a long [`Client::timeout`].
+    /// Lets the server tell twice in every `within` (whole seconds, at least one) that it still works on a call, which
+    /// times out when that is not heard. For calls that may take long, with a long [`Client::timeout`].
     pub fn monitor(mut self, within: Duration) -> Client {
         self.monitor = Some(within);
         self
     }
 
-    /// How often a message is sent again when the connection was lost before it was taken over, or before a call was answered; by default
-    /// never. A server that got it twice works on it once, as long as it remembers; another server may work on it again.
+    /// How often a message is sent again when the connection was lost before it was taken over, or before a call was
+    /// answered; by default never. A server that got it twice works on it once, as long as it remembers; another server
+    /// may work on it again.
     pub fn resend(mut self, times: u32) -> Client {
         self.resend = times;
         self
     }
 
-    /// The version of the interface that all servers are known to have, while some are newer. Asking for more is an error.
+    /// The version of the interface that all servers are known to have, while some are newer. Asking for more is an
+    /// error.
     pub fn version_cap(mut self, version: impl Into<String>) -> Client {
         self.version_cap = Some(version.into());
         self
@@ -142,34 +150,33 @@ impl Client {
         self.version_cap.as_deref().is_none_or(|cap| serves(cap, version) == Some(true))
     }
 
-    /// Sends this context along. Without one, each message has a fresh one. A method that calls on passes on the context it got.
+    /// Sends this context along. Without one, each message has a fresh one. A method that calls on passes on the
+    /// context it got.
     pub fn context(mut self, context: &Context) -> Client {
         self.context = Some(context.clone());
         self
     }
 
-    /// Calls a method and parks until it is answered. Its arguments are what serde makes a JSON object of: a struct, a map, or `()`
-    /// for none.
+    /// Calls a method and parks until it is answered. Its arguments are what serde makes a JSON object of: a struct, a
+    /// map, or `()` for none.
     ///
     /// # Errors
-    /// - [`Error::Remote`] with the other side's error; a method that does not exist is one of kind `NoSuchMethod`, a version that
-    ///   nobody has one of kind `UnsupportedVersion`.
+    /// - [`Error::Remote`] with the other side's error; a method that does not exist is one of kind `NoSuchMethod`, a
+    ///   version that nobody has one of kind `UnsupportedVersion`.
     /// - [`Error::Timeout`].
     /// - [`Error::Transport`]: [`Unroutable`](TransportError::Unroutable) if nobody has ever listened there,
     ///   [`Disconnected`](TransportError::Disconnected) if the connection was lost meanwhile and the call is not to be
     ///   [resent](Client::resend).
-    /// - [`Error::Json`] for arguments that are no JSON object, and for an answer of another type.
-    /// - [`Error::Invalid`] for a fanout, or a version beyond the cap.
+    /// - [`Error::Arguments`] for arguments that are no JSON object, [`Error::Json`] for what cannot be written as JSON
+    ///   and for an answer of another type.
+    /// - [`Error::CallOfAll`] for a fanout, [`Error::NoVersion`] and [`Error::BeyondCap`] for the version.
     pub fn call<R: DeserializeOwned>(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<R, Error> {
         if self.target.fanout {
-            return Err(Error::Invalid(format!(
-                "{method} cannot be called on all servers of {}, only cast",
-                self.target.topic
-            )));
+            return Err(Error::CallOfAll { method: method.to_owned(), topic: self.target.topic.clone() });
         }
         let counts = &self.connection.counts;
         let began = now();
-        let answer = self.ask(method, args, began);
+        let answer = self.ask(method, args);
         match &answer {
             Ok(_) => counts.calls.borrow_mut().add(now() - began),
             Err(Error::Remote(_)) => {
@@ -180,22 +187,28 @@ impl Client {
             Err(_) => {}
         }
         let answer = answer?;
-        Ok(serde_json::from_str(answer.as_ref().map_or("null", |json| json.get()))?)
+        Ok(json::from_str(answer.as_deref().unwrap_or("null"))?)
     }
 
     /// Sends a request that is not answered; parks until the bus has taken it over.
     ///
     /// # Errors
-    /// As [`Client::call`], without those of the other side.
+    /// As [`Client::call`], without those of the other side. After [`Error::Timeout`], the bus may have it or not.
     pub fn cast(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let message = self.request(method, args, None)?;
-        let outgoing = || Outgoing { body: Arc::clone(&message), expires_after: None, mandatory: !self.target.fanout };
+        let deadline = Deadline::after(self.timeout);
         let mut left = self.resend;
         loop {
-            match self.connection.transport.send(&self.address, outgoing()) {
+            let outgoing = Outgoing {
+                body: Arc::clone(&message),
+                expires_after: None,
+                within: Some(deadline.left()),
+                mandatory: !self.target.fanout,
+            };
+            match self.connection.transport.send(&self.address, outgoing) {
                 Ok(()) => break,
-                Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(self.timeout) => left -= 1,
-                Err(error) => return Err(error.into()),
+                Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(deadline.left()) => left -= 1,
+                Err(error) => return Err(self.late_or(error, method, deadline)),
             }
             count(&self.connection.counts.resent);
         }
@@ -203,31 +216,44 @@ impl Client {
         Ok(())
     }
 
+    /// That the caller's limit is over, if that is what kept the transport.
+    fn late_or(&self, error: TransportError, method: &str, deadline: Deadline) -> Error {
+        match error {
+            TransportError::TimedOut(_) if deadline.is_over() => self.late(method),
+            error => error.into(),
+        }
+    }
+
+    fn late(&self, method: &str) -> Error {
+        Error::Timeout { method: method.to_owned(), address: self.address.to_string(), after: self.timeout }
+    }
+
     fn wait_connected(&self, timeout: Duration) -> bool {
         self.connection.transport.wait_connected(timeout)
     }
 
     /// Sends a call, and again where that was chosen, and waits for its answer.
-    fn ask(
-        &self,
-        method: &str,
-        args: &(impl Serialize + ?Sized),
-        began: Duration,
-    ) -> Result<Option<Box<serde_json::value::RawValue>>, Error> {
-        let replies = self.connection.replies()?;
+    fn ask(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<Option<Box<str>>, Error> {
+        let deadline = Deadline::after(self.timeout);
+        let replies = self.connection.replies(deadline).map_err(|error| self.late_or(error, method, deadline))?;
         let expected = replies.expect();
         let monitor = self.monitor.map(|within| within.as_secs().max(1));
         let wants = WantsAnswer { msg_id: &expected.msg_id, reply_q: &replies.queue, monitor };
         let message = self.request(method, args, Some(wants))?;
-        let deadline = began + self.timeout;
         let mut left = self.resend;
         loop {
-            let expires_after = Some(deadline.saturating_sub(now()));
-            let outgoing = Outgoing { body: Arc::clone(&message), expires_after, mandatory: true };
-            let sent = self.connection.transport.send(&self.address, outgoing).map_err(Error::from);
+            let left_for_it = Some(deadline.left());
+            let outgoing = Outgoing {
+                body: Arc::clone(&message),
+                expires_after: left_for_it,
+                within: left_for_it,
+                mandatory: true,
+            };
+            let sent = self.connection.transport.send(&self.address, outgoing);
+            let sent = sent.map_err(|error| self.late_or(error, method, deadline));
             match sent.and_then(|()| self.wait_for(&expected, method, deadline)) {
                 Err(Error::Transport(TransportError::Disconnected(_)))
-                    if left > 0 && self.wait_connected(deadline.saturating_sub(now())) =>
+                    if left > 0 && self.wait_connected(deadline.left()) =>
                 {
                     left -= 1;
                     count(&self.connection.counts.resent);
@@ -237,15 +263,10 @@ impl Client {
         }
     }
 
-    fn wait_for(
-        &self,
-        expected: &Expected,
-        method: &str,
-        deadline: Duration,
-    ) -> Result<Option<Box<serde_json::value::RawValue>>, Error> {
+    fn wait_for(&self, expected: &Expected, method: &str, deadline: Deadline) -> Result<Option<Box<str>>, Error> {
         let mut last = None;
         loop {
-            let left = deadline.saturating_sub(now());
+            let left = deadline.left();
             let left = self.monitor.map_or(left, |within| left.min(within));
             match expected.heard.get_timeout(left) {
                 Ok(Heard::Answer { failure: Some(failure), .. }) => {
@@ -259,11 +280,8 @@ impl Client {
                     }
                 }
                 Ok(Heard::Lost(reason)) => return Err(TransportError::Disconnected(reason).into()),
-                Err(Reason::Empty) => {
-                    let (method, address) = (method.to_string(), self.address.to_string());
-                    return Err(Error::Timeout { method, address, after: self.timeout });
-                }
-                Err(refused) => return Err(Error::Invalid(refused.to_string())),
+                Err(Reason::Empty) => return Err(self.late(method)),
+                Err(refused) => return Err(Error::CannotWait(refused)),
             }
         }
     }
@@ -277,10 +295,10 @@ impl Client {
     ) -> Result<Arc<[u8]>, Error> {
         let Target { namespace, version, .. } = &self.target;
         self.check_version(version.as_deref())?;
-        let args = match serde_json::to_vec(args)? {
+        let args = match json::to_vec(args)? {
             args if args.first() == Some(&b'{') => args,
             args if args == b"null" => b"{}".to_vec(),
-            _ => return Err(Error::Invalid(format!("the arguments of {method} are no JSON object"))),
+            _ => return Err(Error::Arguments { method: method.to_owned() }),
         };
         let fresh = if self.context.is_none() { id::request_id() } else { String::new() };
         let request_id = self.context.as_ref().map_or(&*fresh, Context::request_id);
@@ -301,13 +319,12 @@ impl Client {
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {
         let version = version.unwrap_or("1.0");
         if serves(version, version).is_none() {
-            return Err(Error::Invalid(format!("{version:?} is no version: it takes two numbers, such as 1.4")));
+            return Err(Error::NoVersion(version.to_owned()));
         }
         if self.can_send_version(version) {
             return Ok(());
         }
-        let cap = self.version_cap.as_deref().unwrap_or_default();
-        Err(Error::Invalid(format!("version {version} is asked for, and servers are only known to have {cap}")))
+        Err(Error::BeyondCap { version: version.to_owned(), cap: self.version_cap.clone().unwrap_or_default() })
     }
 }
 

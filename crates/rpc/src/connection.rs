@@ -5,42 +5,16 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::hub::now;
-
 use crate::consumer::Consumer;
+use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::flight::{Flights, Missed};
+use crate::open::open_transport;
+use crate::options::Options;
 use crate::replies::Replies;
 use crate::stats::{ClientCounts, ClientStats, Stats};
-use crate::target::EXCHANGE;
-use crate::transport::{self, State, Transport, TransportError};
-
-/// What a connection is to be like.
-///
-/// ```
-/// let options = greenloom_rpc::Options { workers: 8, ..Default::default() };
-/// let connection = options.connect("memory://")?;
-/// # drop(connection);
-/// # Ok::<(), greenloom_rpc::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The name under which this server of a topic can be addressed alone. By default, the machine's.
-    pub host: String,
-    /// The exchange of those who name none; by default `openstack`. oslo.messaging's `control_exchange`.
-    pub exchange: String,
-    /// How many requests of a consumer are in work at a time; by default 64. The bus hands out at most twice as many.
-    pub workers: usize,
-    /// How often a request is tried whose work panics or whose worker is lost; by default 5. Then it is put into the topic's
-    /// queue of dead letters.
-    pub tries: u32,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { host: host_name(), exchange: EXCHANGE.into(), workers: 64, tries: 5 }
-    }
-}
+use crate::transport::{Address, State, Transport, TransportError};
 
 impl Options {
     /// Connects to the bus that the URL names; see [`create_connection`].
@@ -48,7 +22,7 @@ impl Options {
     /// # Errors
     /// As there.
     pub fn connect(self, url: &str) -> Result<Connection, Error> {
-        Ok(self.connect_over(transport::open(url)?))
+        Ok(self.connect_over(open_transport(url)?))
     }
 
     /// A connection over a transport that there is already, such as one of a [`Bus`](crate::memory::Bus).
@@ -58,16 +32,11 @@ impl Options {
             options: self,
             consumers: RefCell::default(),
             replies: OnceCell::new(),
+            opening: Rc::default(),
             counts: Rc::default(),
         };
         Connection { inner: Rc::new(inner) }
     }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".into() } else { name.into() }
 }
 
 /// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with
@@ -82,6 +51,7 @@ pub(crate) struct Inner {
     pub options: Options,
     consumers: RefCell<Vec<Rc<Consumer>>>,
     replies: OnceCell<Rc<Replies>>,
+    opening: Rc<Flights<(), Rc<Replies>, TransportError>>,
     pub counts: Rc<ClientCounts>,
 }
 
@@ -96,14 +66,21 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// The queue for answers, made when the first call wants one.
-    pub fn replies(&self) -> Result<Rc<Replies>, TransportError> {
+    /// The queue for answers, made when the first call wants one. All who want it meanwhile wait for the same.
+    pub fn replies(self: &Rc<Inner>, deadline: Deadline) -> Result<Rc<Replies>, TransportError> {
         if let Some(replies) = self.replies.get() {
             return Ok(Rc::clone(replies));
         }
-        let made = Replies::open(&*self.transport, &self.counts)?;
-        // Another call may have been as far meanwhile; a queue that is not used does no harm.
-        Ok(Rc::clone(self.replies.get_or_init(|| made)))
+        let this = Rc::clone(self);
+        let open = move || {
+            let made = Replies::open(&*this.transport, &this.counts)?;
+            Ok(Rc::clone(this.replies.get_or_init(|| made)))
+        };
+        self.opening.join((), deadline, open).map_err(|missed| match missed {
+            Missed::Failed(error) => error,
+            Missed::TimedOut => TransportError::TimedOut("a queue for answers".to_owned()),
+            Missed::NotBegun(error) => TransportError::Failed(error.to_string()),
+        })
     }
 }
 
@@ -114,7 +91,7 @@ impl Inner {
 /// [`Error::Transport`]: a URL that makes no sense, a bus that cannot be reached.
 ///
 /// ```
-/// use greenloom_rpc::{Client, Context, Endpoint, Target, create_connection};
+/// use greenloom_rpc::{Client, Context, Endpoint, Fanout, Target, create_connection};
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Greet {
@@ -122,8 +99,9 @@ impl Inner {
 /// }
 ///
 /// let server = create_connection("memory://")?;
-/// let endpoint = Endpoint::new().method("greet", |_, _: &Context, Greet { name }| Ok(format!("hello {name}"))).build();
-/// server.create_consumer("greeters", [endpoint], false)?;
+/// let greet = |_: &(), _: &Context, Greet { name }| Ok(format!("hello {name}"));
+/// let endpoint = Endpoint::builder().method("greet", greet).build();
+/// server.create_consumer("greeters", [endpoint], Fanout::Ignore)?;
 /// server.consume_in_threads()?;
 ///
 /// let client = Client::new(&create_connection("memory://")?, Target::topic("greeters"));
@@ -135,28 +113,47 @@ pub fn create_connection(url: &str) -> Result<Connection, Error> {
     Options::default().connect(url)
 }
 
+/// Whether a consumer also takes what is sent to all servers of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fanout {
+    /// It does.
+    Listen,
+    /// It takes only what is for one server.
+    Ignore,
+}
+
 impl Connection {
-    /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from that of this
-    /// server alone, and with `fanout` also from what is sent to all. [`Connection::consume_in_threads`] begins.
+    /// Prepares to take requests from a topic: from its queue, which it shares with other servers of the topic, from
+    /// that of this server alone, and with [`Fanout::Listen`] also from what is sent to all.
+    /// [`Connection::consume_in_threads`] begins.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a topic, or without an endpoint.
+    /// [`Error::NothingToConsume`] without a topic, or without an endpoint.
     pub fn create_consumer(
         &self,
         topic: &str,
         endpoints: impl IntoIterator<Item = Endpoint>,
-        fanout: bool,
+        fanout: Fanout,
     ) -> Result<(), Error> {
         let endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
         if topic.is_empty() || endpoints.is_empty() {
-            return Err(Error::Invalid("a consumer takes a topic and an endpoint".into()));
+            return Err(Error::NothingToConsume);
         }
         let Inner { transport, options, consumers, .. } = &*self.inner;
-        consumers.borrow_mut().push(Rc::new(Consumer::new(transport, options, topic, endpoints, fanout)));
+        let (exchange, name) = (options.exchange.clone(), topic.to_owned());
+        let mut addresses = vec![
+            Address::Topic { exchange: exchange.clone(), topic: name.clone() },
+            Address::Server { exchange, topic: name.clone(), server: options.host.clone() },
+        ];
+        if fanout == Fanout::Listen {
+            addresses.push(Address::Fanout { topic: name });
+        }
+        consumers.borrow_mut().push(Rc::new(Consumer::new(transport, options, topic, addresses, endpoints)));
         Ok(())
     }
 
-    /// Begins to take requests for all consumers that do not yet. Each request runs in a green thread of its consumer's pool.
+    /// Begins to take requests for all consumers that do not yet. Each request runs in a green thread of its consumer's
+    /// pool.
     ///
     /// # Errors
     /// Those of [`Transport::listen`].
@@ -166,12 +163,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether they are.
+    /// Takes no more requests, and parks until those in work are done, at most for `timeout` in all. Returns whether
+    /// they are.
     pub fn stop_consuming(&self, timeout: Duration) -> bool {
-        let deadline = now() + timeout;
+        let deadline = Deadline::after(timeout);
         self.stop_taking();
         let consumers = self.inner.consumers.borrow().clone();
-        consumers.iter().all(|consumer| consumer.wait(deadline.saturating_sub(now())))
+        consumers.iter().all(|consumer| consumer.wait(deadline.left()))
     }
 
     /// Takes no more requests, and waits for nothing.
@@ -180,8 +178,8 @@ impl Connection {
         consumers.iter().for_each(|consumer| consumer.stop());
     }
 
-    /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the bus; use
-    /// [`Connection::stop_consuming`] first.
+    /// Ends the connection. Calls under way fail. Requests in work go on, but what is not acknowledged goes back to the
+    /// bus; use [`Connection::stop_consuming`] first.
     pub fn close(&self) {
         self.inner.consumers.borrow_mut().clear();
         self.inner.transport.close();
@@ -202,7 +200,8 @@ impl Connection {
         &self.inner.transport
     }
 
-    /// Counts, latencies and the depths of its consumers' queues, since it was made. On a broker it asks for the depths, and parks.
+    /// Counts, latencies and the depths of its consumers' queues, since it was made. On a broker it asks for the
+    /// depths, and parks.
     ///
     /// # Errors
     /// Those of [`Transport::depth`].

@@ -1,8 +1,10 @@
-//! The side that is asked: takes requests from a topic's queues, has them worked on by a pool, answers and acknowledges.
+//! The side that is asked: takes requests from a topic's queues, has them worked on by a pool, answers and
+//! acknowledges.
 //!
-//! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for that reason is
-//! told by its unique id: one that is done already is acknowledged, and answered as it was before; one that is in work still
-//! is settled when that ends. Such a repeat is the same message over a new connection, or a copy that its sender sent again.
+//! A request is acknowledged when its work is done, so one whose worker was lost comes again. What may come twice for
+//! that reason is told by its unique id: one that is done already is acknowledged, and answered as it was before; one
+//! that is in work still is settled when that ends. Such a repeat is the same message over a new connection, or a copy
+//! that its sender sent again.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -18,11 +20,13 @@ use greenloom::hub::now;
 use greenloom::pool::GreenPool;
 use greenloom::{GreenThread, sleep, spawn};
 
-use crate::connection::Options;
+use crate::deadline::Deadline;
 use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
 use crate::hash::HashMap;
+use crate::json;
+use crate::options::Options;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
 use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
 
@@ -115,20 +119,12 @@ impl Consumer {
         transport: &Rc<dyn Transport>,
         options: &Options,
         topic: &str,
+        addresses: Vec<Address>,
         endpoints: Vec<Endpoint>,
-        fanout: bool,
     ) -> Consumer {
-        let (exchange, topic) = (options.exchange.clone(), topic.to_string());
-        let mut addresses = vec![
-            Address::Topic { exchange: exchange.clone(), topic: topic.clone() },
-            Address::Server { exchange, topic: topic.clone(), server: options.host.clone() },
-        ];
-        if fanout {
-            addresses.push(Address::Fanout { topic: topic.clone() });
-        }
         Consumer {
             transport: Rc::clone(transport),
-            topic,
+            topic: topic.to_owned(),
             addresses,
             endpoints,
             tries: options.tries.max(1),
@@ -140,8 +136,8 @@ impl Consumer {
         }
     }
 
-    /// Begins to take requests. What the pool has no place for yet is fetched, so that a worker need not wait for the bus, but
-    /// no more than that: the rest stays with the bus.
+    /// Begins to take requests. What the pool has no place for yet is fetched, so that a worker need not wait for the
+    /// bus, but no more than that: the rest stays with the bus.
     pub fn start(self: &Rc<Self>) -> Result<(), TransportError> {
         if self.listener.borrow().is_some() {
             return Ok(());
@@ -198,16 +194,22 @@ impl Consumer {
         }
     }
 
-    /// Sees one message through.
+    /// Sees one message through, on a stack that is made for how deep it is nested.
     fn work(&self, incoming: Incoming) {
-        let began = now();
+        if let Some(problem) = incoming.problem.clone() {
+            return self.bury(incoming, "?", "?", &problem);
+        }
         let body = Arc::clone(&incoming.body);
         let opened = if self.transport.is_wire() { envelope::open(&body) } else { text(&body) };
-        let message = match opened {
-            Ok(message) => message,
-            Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
-        };
-        let request = match Request::decode(&message) {
+        match opened {
+            Ok(message) => json::with_stack_for(json::nesting(&message), || self.work_on(&message, incoming)),
+            Err(malformed) => self.bury(incoming, "?", "?", &malformed.to_string()),
+        }
+    }
+
+    fn work_on(&self, message: &str, incoming: Incoming) {
+        let began = now();
+        let request = match Request::decode(message) {
             Ok(request) => request,
             Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
         };
@@ -262,7 +264,8 @@ impl Consumer {
         count(&self.counts.duplicates);
         tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
         if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
-            self.send_answer(to, answer);
+            // It was taken before.
+            let _ = self.send_answer(to, answer);
         }
         self.acknowledge(incoming);
         None
@@ -304,8 +307,13 @@ impl Consumer {
             Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
             Outcome::GivenBack => return,
         };
-        let body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
-        self.send_answer(to, Arc::clone(&body));
+        let mut body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
+        if let Err(refused) = self.send_answer(to, Arc::clone(&body)) {
+            // Too large, perhaps. The caller would wait for it in vain.
+            let failure = Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {refused}"));
+            body = seal(&*self.transport, envelope::encode_answer(msg_id, &Answer::Failure(&failure)));
+            let _ = self.send_answer(to, Arc::clone(&body));
+        }
         self.finish(&mut work, Some(body));
     }
 
@@ -357,25 +365,26 @@ impl Consumer {
                 tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; it is kept in {topic}.dead");
             }
             Err(error) => {
-                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message")
+                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message");
+                // It comes again, and not in a loop that leaves no time for anything else.
+                sleep(Duration::from_secs(1));
             }
         }
     }
 
-    /// Sends an answer, and waits for a bus that is gone for a while.
-    fn send_answer(&self, to: &str, body: Arc<[u8]>) {
+    /// Sends an answer, and waits for a bus that is gone for a while. It is an error if the bus refuses it.
+    fn send_answer(&self, to: &str, body: Arc<[u8]>) -> Result<(), TransportError> {
         let address = Address::Reply { queue: to.to_string() };
-        let mut gives_up = None;
+        let deadline = Deadline::after(ANSWER_WAITS);
         loop {
-            let error = match self.transport.send(&address, Outgoing { body: Arc::clone(&body), ..Outgoing::default() })
-            {
-                Ok(()) => return,
+            let (body, within) = (Arc::clone(&body), Some(deadline.left()));
+            let error = match self.transport.send(&address, Outgoing { body, within, ..Outgoing::default() }) {
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let left = gives_up.get_or_insert_with(|| now() + ANSWER_WAITS).saturating_sub(now());
-            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
+            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(deadline.left()) {
                 tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
-                return;
+                return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }
         }
     }

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::id;
+use crate::json;
 
-/// What travels with a request besides its arguments. oslo.messaging's `ctxt`: names and values, among them the `request_id`
-/// by which all log records of one request can be found.
+/// What travels with a request besides its arguments. oslo.messaging's `ctxt`: names and values, among them the
+/// `request_id` by which all log records of one request can be found.
 ///
 /// ```
 /// use greenloom_rpc::Context;
@@ -34,9 +35,10 @@ impl Context {
     /// Sets a value, in the place of one of the same name.
     ///
     /// # Panics
-    /// If the value cannot be written as JSON: a map whose keys are no strings.
+    /// If the value cannot be written as JSON: a map whose keys are no strings, a float that is not finite.
+    #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Context {
-        let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a context's value: {error}"));
+        let value = json::to_value(value).unwrap_or_else(|error| panic!("a context's value: {error}"));
         self.set(name.into(), value);
         self
     }

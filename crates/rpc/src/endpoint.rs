@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::context::Context;
 use crate::envelope::Request;
 use crate::failure::Failure;
+use crate::json;
 use crate::version::serves;
 
 /// What a method makes of a context and arguments, as JSON.
@@ -21,8 +21,8 @@ const VERSION: &str = "1.0";
 
 /// Methods under a namespace and a version.
 ///
-/// A request reaches the first endpoint of its consumer that has its namespace, a version that serves the one it asks for (the same
-/// major number, and a minor one that is as high), and its method.
+/// A request reaches the first endpoint of its consumer that has its namespace, a version that serves the one it asks
+/// for (the same major number, and a minor one that is as high), and its method.
 ///
 /// ```
 /// use greenloom_rpc::{Context, Endpoint, Failure};
@@ -57,6 +57,7 @@ pub struct Endpoint {
 }
 
 /// An [`Endpoint`] in the making, whose methods get a `&T` first.
+#[must_use = "it does nothing before `build`"]
 pub struct EndpointBuilder<T> {
     state: Rc<T>,
     endpoint: Endpoint,
@@ -64,8 +65,7 @@ pub struct EndpointBuilder<T> {
 
 impl Endpoint {
     /// An endpoint of functions that share nothing; they get `&()`.
-    #[expect(clippy::new_ret_no_self, reason = "it is built from here")]
-    pub fn new() -> EndpointBuilder<()> {
+    pub fn builder() -> EndpointBuilder<()> {
         Endpoint::of(&Rc::new(()))
     }
 
@@ -93,7 +93,8 @@ impl<T: 'static> EndpointBuilder<T> {
         self
     }
 
-    /// A further namespace that it answers to, while callers move from one to the other; `None` stands for those who name none.
+    /// A further namespace that it answers to, while callers move from one to the other; `None` stands for those who
+    /// name none.
     pub fn legacy_namespace(mut self, namespace: Option<&str>) -> Self {
         self.endpoint.namespaces.push(namespace.map(String::from));
         self
@@ -109,12 +110,14 @@ impl<T: 'static> EndpointBuilder<T> {
         self
     }
 
-    /// Adds a method. Its arguments come as one value that serde makes of the request's names and values: a struct with a field for
-    /// each, or `()` for none; unknown names are an error for the caller if the struct
-    /// [says so](https://serde.rs/container-attrs.html#deny_unknown_fields). It runs in a green thread of its own and may park.
+    /// Adds a method. Its arguments come as one value that serde makes of the request's names and values: a struct with
+    /// a field for each, or `()` for none; unknown names are an error for the caller if the struct [says
+    /// so](https://serde.rs/container-attrs.html#deny_unknown_fields). It runs in a green thread of its own and may
+    /// park.
     ///
-    /// An error goes to the caller, and for a cast into the log. A panic in a call is an error for the caller, too; in a cast it
-    /// lets the request come again, until it was tried [so many times](crate::Options::tries) and is put aside.
+    /// An error goes to the caller, and for a cast into the log. A panic in a call is an error for the caller, too; in
+    /// a cast it lets the request come again, until it was tried [so many times](crate::Options::tries) and is put
+    /// aside.
     pub fn method<A, R>(
         mut self,
         name: &'static str,
@@ -128,7 +131,8 @@ impl<T: 'static> EndpointBuilder<T> {
         let call = move |context: &Context, args: &str| {
             let args = arguments(args).map_err(|problem| Failure::bad_arguments(name, &problem))?;
             let result = method(&state, context, args)?;
-            Ok(serde_json::to_vec(&result)?)
+            json::to_vec(&result)
+                .map_err(|error| Failure::new("ValueError", format!("{name}() returns no JSON: {error}")))
         };
         self.endpoint.methods.insert(name, Box::new(call));
         self
@@ -141,9 +145,9 @@ impl<T: 'static> EndpointBuilder<T> {
 }
 
 /// No arguments are an empty object on the wire, which is no `()` for serde.
-fn arguments<A: DeserializeOwned>(json: &str) -> serde_json::Result<A> {
-    match serde_json::from_str(json) {
-        Err(_) if json == "{}" => serde_json::from_str("null").or_else(|_| serde_json::from_str(json)),
+fn arguments<A: DeserializeOwned>(text: &str) -> serde_json::Result<A> {
+    match json::from_str(text) {
+        Err(_) if text == "{}" => json::from_str("null").or_else(|_| json::from_str(text)),
         parsed => parsed,
     }
 }
@@ -156,7 +160,10 @@ pub(crate) struct Found<'a> {
 
 impl Found<'_> {
     pub fn call(&self, request: &Request<'_>) -> Result<Vec<u8>, Failure> {
-        (self.method)(&request.context, request.args.map_or("{}", RawValue::get))
+        if let Some(problem) = &request.problem {
+            return Err(Failure::new("ValueError", problem.clone()));
+        }
+        (self.method)(&request.context, request.args.unwrap_or("{}"))
     }
 }
 

@@ -1,27 +1,25 @@
 //! The wire format: what oslo.messaging writes into a message's body, and reads from it.
 //!
-//! A message is a JSON object. On the wire it is the text inside another one, the envelope, that names the format's version. A
-//! request:
+//! A message is a JSON object. On the wire it is the text inside another one, the envelope, that names the format's
+//! version. A request:
 //!
 //! ```text
 //! {"oslo.version": "2.0", "oslo.message": "{\"method\": \"sync\", \"args\": {\"router\": \"r1\"}, \"version\": \"1.2\",
 //!   \"_unique_id\": \"6f0c...\", \"_msg_id\": \"91ab...\", \"_reply_q\": \"reply_77e1...\", \"_context_request_id\": \"req-...\"}"}
 //! ```
 //!
-//! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null, "ending": true,
-//! "_msg_id": "91ab..."}`. A failure is a JSON object as text, once more. `"ending": false` without a result says that the work goes on.
+//! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null,
+//! "ending": true, "_msg_id": "91ab..."}`. A failure is a JSON object as text, once more. `"ending": false` without a
+//! result says that the work goes on.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::id;
+use crate::json;
 use crate::version::serves;
 
 const VERSION: &str = "2.0";
@@ -33,6 +31,7 @@ pub(crate) enum Malformed {
     Json(serde_json::Error),
     Version(String),
     NotText,
+    NoMethod,
 }
 
 impl fmt::Display for Malformed {
@@ -40,6 +39,7 @@ impl fmt::Display for Malformed {
         match self {
             Malformed::Json(error) => write!(f, "no message: {error}"),
             Malformed::Version(version) => write!(f, "the envelope is of version {version:?}; {VERSION} is known"),
+            Malformed::NoMethod => f.write_str("no message: it names no method"),
             Malformed::NotText => f.write_str("no message: it is no UTF-8"),
         }
     }
@@ -56,31 +56,32 @@ pub(crate) fn seal(message: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(message.len() * 5 / 4 + 64);
     sealed.extend_from_slice(b"{\"oslo.version\": \"2.0\", \"oslo.message\": ");
     let text = std::str::from_utf8(message).expect("JSON is text");
-    json(&mut sealed, text);
+    put(&mut sealed, text);
     sealed.push(b'}');
     sealed
 }
 
 /// Takes a message out of its envelope; one that has none is returned as it is, as from before there were envelopes.
 pub(crate) fn open(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow, rename = "oslo.version", default)]
-        version: Option<Cow<'a, str>>,
-        #[serde(borrow, rename = "oslo.message", default)]
-        message: Option<Cow<'a, str>>,
-    }
     let bare = std::str::from_utf8(body).map_err(|_| Malformed::NotText)?;
-    let envelope: Envelope<'_> = serde_json::from_str(bare)?;
-    match (envelope.version, envelope.message) {
-        (Some(version), Some(_)) if serves(VERSION, &version) != Some(true) => Err(Malformed::Version(version.into())),
-        (Some(_), Some(message)) => Ok(message),
-        _ => Ok(Cow::Borrowed(bare)),
+    let (mut version, mut message) = (None, None);
+    for (name, value) in json::entries(bare)? {
+        match &*name {
+            "oslo.version" => version = Some(value),
+            "oslo.message" => message = Some(value),
+            _ => {}
+        }
     }
+    let (Some(version), Some(message)) = (version, message) else { return Ok(Cow::Borrowed(bare)) };
+    let version = json::text(version)?.unwrap_or_default();
+    if serves(VERSION, &version) != Some(true) {
+        return Err(Malformed::Version(version.into()));
+    }
+    Ok(json::text(message)?.unwrap_or_default())
 }
 
 /// Writes a value as JSON.
-fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+fn put(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("text and JSON values are JSON, and a vector takes all");
 }
 
@@ -114,14 +115,14 @@ impl NewRequest<'_> {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.args.len() + 320);
         out.extend_from_slice(b"{\"method\":");
-        json(&mut out, self.method);
+        put(&mut out, self.method);
         out.extend_from_slice(b",\"args\":");
         out.extend_from_slice(self.args);
         let mut text = |name: &str, value: &str| {
             out.extend_from_slice(b",\"");
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\":");
-            json(&mut out, value);
+            put(&mut out, value);
         };
         if let Some(namespace) = self.namespace {
             text("namespace", namespace);
@@ -141,9 +142,9 @@ impl NewRequest<'_> {
         match self.context {
             Sent::Given(context) => context.iter().for_each(|(name, value)| {
                 out.push(b',');
-                json(&mut out, &format_args!("{CONTEXT}{name}"));
+                put(&mut out, &format_args!("{CONTEXT}{name}"));
                 out.push(b':');
-                json(&mut out, value);
+                put(&mut out, value);
             }),
             Sent::Fresh(request_id) => {
                 out.extend_from_slice(b",\"_context_request_id\":\"");
@@ -160,11 +161,13 @@ impl NewRequest<'_> {
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub method: Cow<'a, str>,
-    /// Nothing if there are none.
-    pub args: Option<&'a RawValue>,
+    /// JSON; nothing if there are none.
+    pub args: Option<&'a str>,
     pub namespace: Option<Cow<'a, str>>,
     pub version: Option<Cow<'a, str>>,
     pub context: Context,
+    /// What in its context Rust cannot hold.
+    pub problem: Option<String>,
     pub unique_id: Option<Cow<'a, str>>,
     pub msg_id: Option<Cow<'a, str>>,
     pub reply_q: Option<Cow<'a, str>>,
@@ -173,63 +176,40 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub fn decode(message: &'a str) -> Result<Request<'a>, Malformed> {
-        Ok(serde_json::from_str(message)?)
-    }
-}
-
-/// A text that is borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// What is given as text or `null`.
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    Ok(map.next_value::<Option<Text<'de>>>()?.map(|text| text.0))
-}
-
-impl<'de> Deserialize<'de> for Request<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Request<'de>, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Request<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a request")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Request<'de>, A::Error> {
-                let mut method = None;
-                let mut request = Request {
-                    method: Cow::Borrowed(""),
-                    args: None,
-                    namespace: None,
-                    version: None,
-                    context: Context::empty(),
-                    unique_id: None,
-                    msg_id: None,
-                    reply_q: None,
-                    monitor: None,
-                };
-                while let Some(Text(key)) = map.next_key()? {
-                    match &*key {
-                        "method" => method = text(&mut map)?,
-                        "args" => request.args = map.next_value()?,
-                        "namespace" => request.namespace = text(&mut map)?,
-                        "version" => request.version = text(&mut map)?,
-                        "_unique_id" => request.unique_id = text(&mut map)?,
-                        "_msg_id" => request.msg_id = text(&mut map)?,
-                        "_reply_q" => request.reply_q = text(&mut map)?,
-                        "_timeout" => request.monitor = map.next_value::<serde_json::Value>()?.as_f64(),
-                        other => match other.strip_prefix(CONTEXT) {
-                            Some(name) => request.context.set(name.into(), map.next_value()?),
-                            None => drop(map.next_value::<IgnoredAny>()?),
-                        },
+        let mut method = None;
+        let mut request = Request {
+            method: Cow::Borrowed(""),
+            args: None,
+            namespace: None,
+            version: None,
+            context: Context::empty(),
+            problem: None,
+            unique_id: None,
+            msg_id: None,
+            reply_q: None,
+            monitor: None,
+        };
+        for (key, value) in json::entries(message)? {
+            match &*key {
+                "method" => method = json::text(value)?,
+                "args" => request.args = Some(value).filter(|value| *value != "null"),
+                "namespace" => request.namespace = json::text(value)?,
+                "version" => request.version = json::text(value)?,
+                "_unique_id" => request.unique_id = json::text(value)?,
+                "_msg_id" => request.msg_id = json::text(value)?,
+                "_reply_q" => request.reply_q = json::text(value)?,
+                "_timeout" => request.monitor = value.parse().ok(),
+                other => {
+                    let Some(name) = other.strip_prefix(CONTEXT) else { continue };
+                    match json::from_str(value) {
+                        Ok(value) => request.context.set(name.into(), value),
+                        Err(error) => request.problem = Some(format!("the context's {name}: {error}")),
                     }
                 }
-                request.method = method.ok_or_else(|| serde::de::Error::missing_field("method"))?;
-                Ok(request)
             }
         }
-        deserializer.deserialize_map(Fields)
+        request.method = method.ok_or(Malformed::NoMethod)?;
+        Ok(request)
     }
 }
 
@@ -247,14 +227,14 @@ pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
     out.extend_from_slice(result);
     out.extend_from_slice(b",\"failure\":");
     match answer {
-        Answer::Failure(failure) => json(&mut out, &failure.to_json()),
+        Answer::Failure(failure) => put(&mut out, &failure.to_json()),
         _ => out.extend_from_slice(b"null"),
     }
     let ending = if let Answer::StillWorking = answer { &b"false"[..] } else { b"true" };
     out.extend_from_slice(b",\"ending\":");
     out.extend_from_slice(ending);
     out.extend_from_slice(b",\"_msg_id\":");
-    json(&mut out, msg_id);
+    put(&mut out, msg_id);
     out.extend_from_slice(b",\"_unique_id\":\"");
     out.extend_from_slice(id::unique().as_bytes());
     out.extend_from_slice(b"\"}");
@@ -262,22 +242,29 @@ pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
 }
 
 /// An answer as it comes in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Answered<'a> {
-    #[serde(borrow, rename = "_msg_id", default)]
     pub msg_id: Cow<'a, str>,
-    /// Kept when the message is gone.
-    #[serde(default)]
-    pub result: Option<Box<RawValue>>,
-    #[serde(default)]
-    pub failure: Option<String>,
-    #[serde(default)]
+    /// JSON.
+    pub result: Option<&'a str>,
+    pub failure: Option<Cow<'a, str>>,
     pub ending: bool,
 }
 
 impl<'a> Answered<'a> {
     pub fn decode(message: &'a str) -> Result<Answered<'a>, Malformed> {
-        Ok(serde_json::from_str(message)?)
+        let mut answered = Answered::default();
+        for (key, value) in json::entries(message)? {
+            match &*key {
+                "_msg_id" => answered.msg_id = json::text(value)?.unwrap_or_default(),
+                "result" => answered.result = Some(value).filter(|value| *value != "null"),
+                // One that is no text for Rust is told as it is written.
+                "failure" => answered.failure = json::text(value).unwrap_or(Some(Cow::Borrowed(value))),
+                "ending" => answered.ending = value == "true",
+                _ => {}
+            }
+        }
+        Ok(answered)
     }
 }
 
@@ -319,7 +306,7 @@ mod tests {
         let sealed = seal(&request(&context, br#"{"n":[1,2]}"#).encode());
         let message = open(&sealed).unwrap();
         let read = Request::decode(&message).unwrap();
-        assert_eq!((&*read.method, read.args.unwrap().get()), ("sync", r#"{"n":[1,2]}"#));
+        assert_eq!((&*read.method, read.args.unwrap()), ("sync", r#"{"n":[1,2]}"#));
         assert_eq!((read.namespace.as_deref(), read.version.as_deref()), (Some("l3"), Some("1.2")));
         assert_eq!((read.unique_id.as_deref(), read.msg_id.as_deref()), (Some("u1"), Some("m1")));
         assert_eq!((read.reply_q.as_deref(), read.monitor), (Some("reply_1"), Some(4.0)));
@@ -335,8 +322,8 @@ mod tests {
             let sealed = seal(&encode_answer("m1", &answer));
             let message = open(&sealed).unwrap();
             let read = Answered::decode(&message).unwrap();
-            let found = read.result.as_ref().map(|json| json.get());
-            assert_eq!((&*read.msg_id, found, read.failure, read.ending), ("m1", result, failed, ends));
+            let failure = read.failure.map(Cow::into_owned);
+            assert_eq!((&*read.msg_id, read.result, failure, read.ending), ("m1", result, failed, ends));
         }
     }
 
@@ -346,7 +333,7 @@ mod tests {
         let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"f\", \"args\": {\"x\": \"\\u00e9\"}, \"version\": \"1.0\", \"_unique_id\": \"ab\", \"_timeout\": null, \"_msg_id\": null}"}"#;
         let message = open(body).unwrap();
         let read = Request::decode(&message).unwrap();
-        assert_eq!((&*read.method, read.args.unwrap().get()), ("f", r#"{"x": "\u00e9"}"#));
+        assert_eq!((&*read.method, read.args.unwrap()), ("f", r#"{"x": "\u00e9"}"#));
         assert!(read.msg_id.is_none() && read.monitor.is_none() && read.namespace.is_none());
     }
 
@@ -401,7 +388,7 @@ mod tests {
             let message = open(&sealed).unwrap();
             let read = Request::decode(&message).unwrap();
             prop_assert_eq!(&*read.method, method);
-            prop_assert_eq!(read.args.unwrap().get().as_bytes(), args);
+            prop_assert_eq!(read.args.unwrap().as_bytes(), args);
             prop_assert_eq!(read.namespace.as_deref(), Some(&*value));
             prop_assert_eq!(read.unique_id.as_deref(), Some(&*id));
             prop_assert_eq!(read.context, context);

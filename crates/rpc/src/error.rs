@@ -2,7 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
+
+use greenloom::queue::Reason;
 
 use crate::failure::RemoteError;
 use crate::transport::TransportError;
@@ -13,7 +16,7 @@ use crate::transport::TransportError;
 pub enum Error {
     /// The other side's method ended with an error.
     Remote(RemoteError),
-    /// No answer came in time.
+    /// It was not done in time: no answer came, or the bus did not take the message over.
     Timeout {
         /// The method that was called.
         method: String,
@@ -22,12 +25,45 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
-    /// The message bus did not do it. After [`TransportError::Disconnected`], the other side may have got the message or not.
+    /// The message bus did not do it. After [`TransportError::Disconnected`], the other side may have got the message
+    /// or not.
     Transport(TransportError),
     /// The arguments cannot be written as a JSON object, or the answer is not what was expected.
     Json(serde_json::Error),
-    /// The call makes no sense: the reason.
-    Invalid(String),
+    /// The arguments of this method are no JSON object.
+    Arguments {
+        /// The method.
+        method: String,
+    },
+    /// A method cannot be called on all servers of a topic at once, only cast.
+    CallOfAll {
+        /// The method.
+        method: String,
+        /// The topic.
+        topic: String,
+    },
+    /// This is no version: one takes two numbers, such as 1.4.
+    NoVersion(String),
+    /// A version is asked for that lies beyond the [cap](crate::Client::version_cap).
+    BeyondCap {
+        /// What is asked for.
+        version: String,
+        /// What all servers are known to have.
+        cap: String,
+    },
+    /// A consumer takes a topic and at least one endpoint.
+    NothingToConsume,
+    /// A hook of a service's manager failed.
+    Hook {
+        /// The hook.
+        name: &'static str,
+        /// What it returned.
+        error: Box<dyn StdError + Send + Sync>,
+    },
+    /// The system does not let the service wait for signals.
+    Signals(io::Error),
+    /// Nothing can be waited for here, for the reason.
+    CannotWait(Reason),
 }
 
 impl Error {
@@ -45,11 +81,22 @@ impl fmt::Display for Error {
         match self {
             Error::Remote(error) => error.fmt(f),
             Error::Timeout { method, address, after } => {
-                write!(f, "no answer from {address} to {method} after {after:?}")
+                write!(f, "{method} to {address} was not done within {after:?}")
             }
             Error::Transport(error) => error.fmt(f),
             Error::Json(error) => error.fmt(f),
-            Error::Invalid(reason) => f.write_str(reason),
+            Error::Arguments { method } => write!(f, "the arguments of {method} are no JSON object"),
+            Error::CallOfAll { method, topic } => {
+                write!(f, "{method} cannot be called on all servers of {topic}, only cast")
+            }
+            Error::NoVersion(text) => write!(f, "{text:?} is no version: it takes two numbers, such as 1.4"),
+            Error::BeyondCap { version, cap } => {
+                write!(f, "version {version} is asked for, and servers are only known to have {cap}")
+            }
+            Error::NothingToConsume => f.write_str("a consumer takes a topic and an endpoint"),
+            Error::Hook { name, error } => write!(f, "{name}: {error}"),
+            Error::Signals(error) => write!(f, "cannot wait for signals: {error}"),
+            Error::CannotWait(reason) => write!(f, "cannot wait: {reason}"),
         }
     }
 }
@@ -60,6 +107,9 @@ impl StdError for Error {
             Error::Remote(error) => Some(error),
             Error::Transport(error) => Some(error),
             Error::Json(error) => Some(error),
+            Error::Hook { error, .. } => Some(&**error),
+            Error::Signals(error) => Some(error),
+            Error::CannotWait(reason) => Some(reason),
             _ => None,
         }
     }

@@ -6,10 +6,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::json;
+
 /// An error that an endpoint's method returns, on its way to who called.
 ///
-/// Any error converts into one, so `?` works in a method: its kind is then the name of its type. A Python caller meets it as
-/// the exception of the same module and class, if it allows the module, and else as a `RemoteError`.
+/// Any error converts into one, so `?` works in a method: its kind is then the name of its type. A Python caller meets
+/// it as the exception of the same module and class, if it allows the module, and else as a `RemoteError`.
 ///
 /// ```
 /// use greenloom_rpc::Failure;
@@ -29,6 +31,9 @@ pub struct Failure {
     given_back: bool,
 }
 
+/// How deep the arguments of a failure may be nested to be kept.
+const DEEPEST_ARGUMENTS: usize = 32;
+
 /// As oslo.messaging writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -43,8 +48,8 @@ pub(crate) struct Wire {
 }
 
 impl Failure {
-    /// A failure of this kind: a class with its module before it, separated by dots. Without a module, one of Python's own
-    /// exceptions is meant, such as `ValueError`.
+    /// A failure of this kind: a class with its module before it, separated by dots. Without a module, one of Python's
+    /// own exceptions is meant, such as `ValueError`.
     pub fn new(kind: &str, message: impl Into<String>) -> Failure {
         let (module, class) = kind.rsplit_once('.').unwrap_or(("builtins", kind));
         let message = message.into();
@@ -53,19 +58,21 @@ impl Failure {
         Failure { told: Box::new(Wire { class, module, message, args, ..Wire::default() }), given_back: false }
     }
 
-    /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of its own.
+    /// Adds an argument by name for the exception's constructor on the other side. The message is then no argument of
+    /// its own.
     ///
     /// # Panics
-    /// If the value cannot be written as JSON: a map whose keys are no strings.
+    /// If the value cannot be written as JSON: a map whose keys are no strings, a float that is not finite.
+    #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Serialize) -> Failure {
-        let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
+        let value = json::to_value(value).unwrap_or_else(|error| panic!("a failure's argument: {error}"));
         self.told.args.clear();
         self.told.kwargs.insert(name.into(), value);
         self
     }
 
-    /// Not a failure at all: the request was not begun, and goes back to the bus for another server. For a service that is
-    /// stopping; one that goes on gets it again, until it was [tried](crate::Options::tries) too often.
+    /// Not a failure at all: the request was not begun, and goes back to the bus for another server. For a service that
+    /// is stopping; one that goes on gets it again, until it was [tried](crate::Options::tries) too often.
     pub fn give_back() -> Failure {
         Failure { given_back: true, ..Failure::new("RuntimeError", "the request was given back") }
     }
@@ -143,10 +150,11 @@ impl<E: Error> From<E> for Failure {
 /// An error that a method on the other side ended with.
 ///
 /// ```
-/// # use greenloom_rpc::{Client, Endpoint, Failure, Target, create_connection};
+/// # use greenloom_rpc::{Client, Endpoint, Failure, Fanout, Target, create_connection};
 /// # let connection = create_connection("memory://")?;
-/// # let endpoint = Endpoint::new().method("f", |_, _, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"))).build();
-/// # connection.create_consumer("t", [endpoint], false)?;
+/// # let fail = |_: &(), _: &_, _: ()| Err::<(), _>(Failure::new("ValueError", "no such router"));
+/// # let endpoint = Endpoint::builder().method("f", fail).build();
+/// # connection.create_consumer("t", [endpoint], Fanout::Ignore)?;
 /// # connection.consume_in_threads();
 /// let error = Client::new(&connection, Target::topic("t")).call::<()>("f", &()).unwrap_err();
 /// let remote = error.remote().unwrap();
@@ -157,9 +165,22 @@ impl<E: Error> From<E> for Failure {
 pub struct RemoteError(Box<Wire>);
 
 impl RemoteError {
-    pub(crate) fn from_json(json: &str) -> RemoteError {
+    pub(crate) fn from_json(text: &str) -> RemoteError {
+        /// What it says, whatever its arguments are.
+        #[derive(Deserialize)]
+        struct Said {
+            class: String,
+            module: String,
+            message: String,
+        }
+        // Arguments that are nested deeply are left out: whoever has the error may not have the stack to drop them.
+        let whole = if json::nesting(text) <= DEEPEST_ARGUMENTS { json::from_str(text).ok() } else { None };
+        let told = whole.or_else(|| {
+            let Said { class, module, message } = json::from_str(text).ok()?;
+            Some(Wire { class, module, message, ..Wire::default() })
+        });
         // What has another form is told as it is.
-        let told = serde_json::from_str(json).unwrap_or_else(|_| Wire { message: json.into(), ..Wire::default() });
+        let told = told.unwrap_or_else(|| Wire { message: text.into(), ..Wire::default() });
         RemoteError(Box::new(told))
     }
 
@@ -196,3 +217,19 @@ impl fmt::Display for RemoteError {
 }
 
 impl Error for RemoteError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_says_is_kept_without_arguments_that_go_too_deep() {
+        for depth in [1, 20, 400] {
+            let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let text = format!(r#"{{"class": "E", "module": "m", "message": "no", "kwargs": {{"x": {nested}}}}}"#);
+            let error = RemoteError::from_json(&text);
+            assert_eq!((error.kind(), error.module(), error.message()), ("E", "m", "no"));
+            assert_eq!(error.argument("x").is_some(), depth < DEEPEST_ARGUMENTS, "{depth}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The queue where a connection's calls get their answers.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use greenloom::queue::Queue;
 use greenloom::{sleep, spawn};
-use serde_json::value::RawValue;
 
 use crate::envelope::{self, Answered, Malformed};
 use crate::hash::HashMap;
@@ -18,7 +18,7 @@ use crate::transport::{Address, Listener, Transport, TransportError};
 /// What a caller hears.
 pub(crate) enum Heard {
     Answer {
-        result: Option<Box<RawValue>>,
+        result: Option<Box<str>>,
         failure: Option<String>,
         ending: bool,
     },
@@ -49,7 +49,9 @@ impl Replies {
         loop {
             match self.listener.next() {
                 Ok(incoming) => {
-                    if let Err(malformed) = self.deliver(&incoming.body, wire) {
+                    if let Some(problem) = &incoming.problem {
+                        tracing::warn!(queue = self.queue, problem, "threw an answer away");
+                    } else if let Err(malformed) = self.deliver(&incoming.body, wire) {
                         tracing::warn!(queue = self.queue, %malformed, "threw an answer away");
                     }
                     // Nobody but this reader knows the queue: one that comes twice finds nobody waiting.
@@ -75,7 +77,10 @@ impl Replies {
         let Answered { msg_id, result, failure, ending } = Answered::decode(&message)?;
         match self.waiting.borrow().get(&*msg_id) {
             // A caller's queue has no limit and is never closed.
-            Some(caller) => drop(caller.try_put(Heard::Answer { result, failure, ending })),
+            Some(caller) => {
+                let (result, failure) = (result.map(Box::from), failure.map(Cow::into_owned));
+                drop(caller.try_put(Heard::Answer { result, failure, ending }));
+            }
             None => {
                 count(&self.counts.late);
                 tracing::debug!(msg_id = &*msg_id, "an answer came when nobody waited for it any more");

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +13,16 @@ use greenloom::signal::{Signal, Signals};
 use greenloom::{Builder, GreenThread, getcurrent, sleep, spawn};
 use serde::Serialize;
 
-use crate::connection::{Connection, Options};
+use crate::connection::{Connection, Fanout};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::options::Options;
 
 /// What a manager's hook that can fail returns.
-pub type Hook = Result<(), Box<dyn std::error::Error>>;
+pub type Hook = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// What a service does. Only [`Manager::endpoints`] has to be there; the hooks are called in the order in which they stand here.
+/// What a service does. Only [`Manager::endpoints`] has to be there; the hooks are called in the order in which they
+/// stand here.
 ///
 /// Semantics: the managers of OpenStack's agents.
 pub trait Manager: 'static {
@@ -37,7 +38,8 @@ pub trait Manager: 'static {
         Ok(())
     }
 
-    /// There is a connection and the service's consumer, and no request comes in yet: the place for further consumers and clients.
+    /// There is a connection and the service's consumer, and no request comes in yet: the place for further consumers
+    /// and clients.
     ///
     /// # Errors
     /// Whatever keeps the service from starting.
@@ -51,20 +53,20 @@ pub trait Manager: 'static {
         let _ = service;
     }
 
-    /// At the start and in every report interval, in a green thread of its own: says somewhere that the service lives. By
-    /// default, in the log.
+    /// At the start and in every report interval, in a green thread of its own: says somewhere that the service lives.
+    /// By default, in the log.
     fn report_state(&self, report: &Report) {
         tracing::debug!(binary = report.binary, host = report.host, topic = report.topic, "state report");
     }
 
-    /// In every [periodic interval](Service::periodic_interval), in a green thread of its own.
+    /// In every [periodic interval](ServiceBuilder::periodic_interval), in a green thread of its own.
     fn periodic(&self, service: &Service) {
         let _ = service;
     }
 
-    /// The service stops: no more requests come in, and those in work are waited for after this. What they wait for in vain from now
-    /// on ends here; see also [`Failure::give_back`](crate::Failure::give_back). What was started by [`Service::spawn`] is killed
-    /// when they are done.
+    /// The service stops: no more requests come in, and those in work are waited for after this. What they wait for in
+    /// vain from now on ends here; see also [`Failure::give_back`](crate::Failure::give_back). What was started by
+    /// [`Service::spawn`] is killed when they are done.
     fn before_stop(&self) {}
 
     /// Between stop and start, when the service is restarted: the place to read the configuration again.
@@ -112,7 +114,8 @@ pub struct Report {
 ///     }
 /// }
 ///
-/// let service = Service::create("agent", "l3_agent", Duration::from_secs(30), Agent);
+/// let builder = Service::builder("agent", "l3_agent", Rc::new(Agent));
+/// let service = builder.report_interval(Duration::from_secs(30)).build();
 /// service.start()?;
 /// let client = Client::new(&service.connection().unwrap(), Target::topic("l3_agent"));
 /// let answer: String = client.call("sync", &serde_json::json!({"router": "r1"}))?;
@@ -130,10 +133,10 @@ struct Inner {
     topic: String,
     report_interval: Duration,
     manager: Rc<dyn Manager>,
-    url: RefCell<String>,
-    options: RefCell<Options>,
-    periodic_interval: Cell<Duration>,
-    graceful_timeout: Cell<Duration>,
+    url: String,
+    options: Options,
+    periodic_interval: Duration,
+    graceful_timeout: Duration,
     connection: RefCell<Option<Connection>>,
     loops: RefCell<Vec<GreenThread<()>>>,
     started: Cell<Duration>,
@@ -147,65 +150,77 @@ enum News {
     Stopped,
 }
 
-impl Service {
-    /// A service of a program's name on a topic, whose manager reports its state in this interval; with zero, never. It uses `memory://` unless it
-    /// is given [another](Service::transport), and does nothing before [`Service::start`].
-    pub fn create(
-        binary: impl Into<String>,
-        topic: impl Into<String>,
-        report_interval: Duration,
-        manager: impl Manager,
-    ) -> Service {
-        Service::of(binary, topic, report_interval, Rc::new(manager))
+/// A [`Service`] in the making; from [`Service::builder`].
+#[must_use = "it does nothing before `build`"]
+pub struct ServiceBuilder {
+    inner: Inner,
+}
+
+impl ServiceBuilder {
+    /// The bus that this URL names, by default `memory://`.
+    pub fn transport(mut self, url: impl Into<String>) -> ServiceBuilder {
+        self.inner.url = url.into();
+        self
     }
 
-    /// As [`Service::create`], for a manager that others hold, too.
-    pub fn of(
-        binary: impl Into<String>,
-        topic: impl Into<String>,
-        report_interval: Duration,
-        manager: Rc<impl Manager>,
-    ) -> Service {
+    /// What its connection is to be like.
+    pub fn options(mut self, options: Options) -> ServiceBuilder {
+        self.inner.options = options;
+        self
+    }
+
+    /// How often [`Manager::report_state`] is called; by default, and with zero, never.
+    pub fn report_interval(mut self, interval: Duration) -> ServiceBuilder {
+        self.inner.report_interval = interval;
+        self
+    }
+
+    /// How often [`Manager::periodic`] is called; by default, and with zero, never.
+    pub fn periodic_interval(mut self, interval: Duration) -> ServiceBuilder {
+        self.inner.periodic_interval = interval;
+        self
+    }
+
+    /// How long a stop waits for the requests in work; by default a minute.
+    pub fn graceful_timeout(mut self, timeout: Duration) -> ServiceBuilder {
+        self.inner.graceful_timeout = timeout;
+        self
+    }
+
+    /// The service. It does nothing before [`Service::start`].
+    pub fn build(self) -> Service {
+        Service { inner: Rc::new(self.inner) }
+    }
+}
+
+impl fmt::Debug for ServiceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceBuilder")
+            .field("binary", &self.inner.binary)
+            .field("topic", &self.inner.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Begins a service of a program's name on a topic.
+    pub fn builder(binary: impl Into<String>, topic: impl Into<String>, manager: Rc<impl Manager>) -> ServiceBuilder {
         let inner = Inner {
             binary: binary.into(),
             topic: topic.into(),
-            report_interval,
+            report_interval: Duration::ZERO,
             manager,
-            url: RefCell::new("memory://".into()),
-            options: RefCell::default(),
-            periodic_interval: Cell::default(),
-            graceful_timeout: Cell::new(Duration::from_secs(60)),
+            url: "memory://".into(),
+            options: Options::default(),
+            periodic_interval: Duration::ZERO,
+            graceful_timeout: Duration::from_secs(60),
             connection: RefCell::default(),
             loops: RefCell::default(),
             started: Cell::default(),
             restarts: Cell::default(),
             news: Queue::unbounded(),
         };
-        Service { inner: Rc::new(inner) }
-    }
-
-    /// Uses the bus that this URL names, from the next start on.
-    pub fn transport(self, url: impl Into<String>) -> Service {
-        *self.inner.url.borrow_mut() = url.into();
-        self
-    }
-
-    /// Makes its connection with these options, from the next start on.
-    pub fn options(self, options: Options) -> Service {
-        *self.inner.options.borrow_mut() = options;
-        self
-    }
-
-    /// How often [`Manager::periodic`] is called; by default, and with zero, never.
-    pub fn periodic_interval(self, interval: Duration) -> Service {
-        self.inner.periodic_interval.set(interval);
-        self
-    }
-
-    /// How long a stop waits for the requests in work; by default a minute.
-    pub fn graceful_timeout(self, timeout: Duration) -> Service {
-        self.inner.graceful_timeout.set(timeout);
-        self
+        ServiceBuilder { inner }
     }
 
     /// Its connection, while it is started.
@@ -214,8 +229,8 @@ impl Service {
     }
 
     /// The name under which it can be addressed alone.
-    pub fn host(&self) -> String {
-        self.inner.options.borrow().host.clone()
+    pub fn host(&self) -> &str {
+        &self.inner.options.host
     }
 
     /// Its topic.
@@ -223,22 +238,22 @@ impl Service {
         &self.inner.topic
     }
 
-    /// Starts it: calls the manager's hooks, connects, and takes requests from the topic, from its own queue and from fanouts. Does nothing
-    /// if it is started.
+    /// Starts it: calls the manager's hooks, connects, and takes requests from the topic, from its own queue and from
+    /// fanouts. Does nothing if it is started.
     ///
     /// # Errors
-    /// Those of the bus, and a hook's as [`Error::Invalid`] with its text. It is not started then.
+    /// Those of the bus, and a hook's as [`Error::Hook`]. It is not started then.
     pub fn start(&self) -> Result<(), Error> {
         let inner = &self.inner;
         if inner.connection.borrow().is_some() {
             return Ok(());
         }
-        let hook = |name, outcome: Hook| outcome.map_err(|error| Error::Invalid(format!("{name}: {error}")));
+        let hook = |name, outcome: Hook| outcome.map_err(|error| Error::Hook { name, error });
         hook("init_host", inner.manager.init_host(self))?;
-        let connection = inner.options.borrow().clone().connect(&inner.url.borrow())?;
+        let connection = inner.options.clone().connect(&inner.url)?;
         *inner.connection.borrow_mut() = Some(connection.clone());
         let consume = || {
-            connection.create_consumer(&inner.topic, Rc::clone(&inner.manager).endpoints(), true)?;
+            connection.create_consumer(&inner.topic, Rc::clone(&inner.manager).endpoints(), Fanout::Listen)?;
             hook("initialize_service_hook", inner.manager.initialize_service_hook(self))?;
             connection.consume_in_threads()
         };
@@ -262,7 +277,7 @@ impl Service {
                 service.inner.manager.report_state(&service.report());
             });
         }
-        let interval = inner.periodic_interval.get();
+        let interval = inner.periodic_interval;
         if !interval.is_zero() {
             let service = self.clone();
             self.every("periodic", interval, interval, move || service.inner.manager.periodic(&service));
@@ -280,14 +295,14 @@ impl Service {
         loops.push(thread);
     }
 
-    /// Calls `task` after `first` and then in every `interval`, until the service stops. One that takes longer than the interval
-    /// is next called at once, and what was missed is left out. A panic is logged, and the task goes on.
+    /// Calls `task` after `first` and then in every `interval`, until the service stops. One that takes longer than the
+    /// interval is next called at once, and what was missed is left out. A panic is logged, and the task goes on.
     ///
     /// # Panics
     /// As [`spawn`].
     pub fn every(&self, name: &'static str, first: Duration, interval: Duration, task: impl Fn() + 'static) {
         self.spawn(name, move || {
-            let mut next = now() + first;
+            let mut next = now().saturating_add(first);
             loop {
                 sleep(next.saturating_sub(now()));
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(&task)) {
@@ -296,7 +311,7 @@ impl Service {
                     }
                     tracing::error!(task = name, "a periodic task panicked; it is called again");
                 }
-                next = (next + interval).max(now());
+                next = next.saturating_add(interval).max(now());
             }
         });
     }
@@ -306,18 +321,19 @@ impl Service {
         let inner = &self.inner;
         Report {
             binary: inner.binary.clone(),
-            host: self.host(),
+            host: self.host().to_owned(),
             topic: inner.topic.clone(),
             uptime: now() - inner.started.get(),
             restarts: inner.restarts.get(),
         }
     }
 
-    /// Stops it: takes no more requests, waits for those in work at most for the [graceful timeout](Service::graceful_timeout), ends its
-    /// loops and its connection. Does nothing if it is not started. One of its own loops that calls this ends here; a method that does
-    /// so waits for itself: it starts a green thread for it.
+    /// Stops it: takes no more requests, waits for those in work at most for the [graceful
+    /// timeout](ServiceBuilder::graceful_timeout), ends its loops and its connection. Does nothing if it is not
+    /// started. One of its own loops that calls this ends here; a method that does so waits for itself: it starts a
+    /// green thread for it.
     pub fn stop(&self) {
-        let caller = self.shut_down(self.inner.graceful_timeout.get());
+        let caller = self.shut_down(self.inner.graceful_timeout);
         // Without a limit, and never closed.
         let _ = self.inner.news.put(News::Stopped);
         drop(caller);
@@ -343,12 +359,13 @@ impl Service {
         mine.into_iter().next().map(Ends)
     }
 
-    /// Stops it gracefully, calls [`Manager::reset`] and starts it again. Requests that come meanwhile wait with the bus.
+    /// Stops it gracefully, calls [`Manager::reset`] and starts it again. Requests that come meanwhile wait with the
+    /// bus.
     ///
     /// # Errors
     /// As [`Service::start`].
     pub fn restart(&self) -> Result<(), Error> {
-        let caller = self.shut_down(self.inner.graceful_timeout.get());
+        let caller = self.shut_down(self.inner.graceful_timeout);
         self.inner.manager.reset();
         self.inner.restarts.set(self.inner.restarts.get() + 1);
         let started = self.start();
@@ -356,13 +373,13 @@ impl Service {
         started
     }
 
-    /// Parks until it is stopped, by [`Service::stop`] or by a signal: `SIGTERM` and `SIGINT` stop it gracefully, a second one at
-    /// once; `SIGHUP` restarts it. Returns the signal that stopped it.
+    /// Parks until it is stopped, by [`Service::stop`] or by a signal: `SIGTERM` and `SIGINT` stop it gracefully, a
+    /// second one at once; `SIGHUP` restarts it. Returns the signal that stopped it.
     ///
     /// # Errors
     /// Those of a restart, and a system that has no file descriptors left.
     pub fn wait(&self) -> Result<Option<Signal>, Error> {
-        let signals = Signals::new([Signal::TERM, Signal::INT, Signal::HUP]).map_err(no_signals)?;
+        let signals = Signals::new([Signal::TERM, Signal::INT, Signal::HUP]).map_err(Error::Signals)?;
         self.wait_with(signals)
     }
 
@@ -371,7 +388,7 @@ impl Service {
     /// # Errors
     /// Those of [`Service::start`] and [`Service::wait`].
     pub fn run(&self) -> Result<Option<Signal>, Error> {
-        let signals = Signals::new([Signal::TERM, Signal::INT, Signal::HUP]).map_err(no_signals)?;
+        let signals = Signals::new([Signal::TERM, Signal::INT, Signal::HUP]).map_err(Error::Signals)?;
         self.start()?;
         self.wait_with(signals)
     }
@@ -406,10 +423,6 @@ impl Service {
         }
         Ok(stopped_by)
     }
-}
-
-fn no_signals(error: io::Error) -> Error {
-    Error::Invalid(format!("cannot wait for signals: {error}"))
 }
 
 /// A green thread that ends with its owner.

@@ -12,6 +12,7 @@ pub(crate) const EXCHANGE: &str = "openstack";
 /// let target = Target::topic("l3_agent").server("net-1").version("1.4");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Target {
     pub(crate) exchange: Option<String>,
     pub(crate) topic: String,

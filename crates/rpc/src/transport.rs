@@ -1,19 +1,19 @@
 //! What a message bus must offer to carry requests and replies.
 //!
 //! Two kinds exist: [`memory`](crate::memory), and AMQP 0-9-1. Everything above, [`Client`](crate::Client),
-//! [`Connection`](crate::Connection) and [`Service`](crate::Service), knows only this trait, so a program moves from one to the
-//! other by its URL.
+//! [`Connection`](crate::Connection) and [`Service`](crate::Service), knows only this trait, so a program moves from
+//! one to the other by its URL.
 //!
-//! A transport moves bytes. It knows queues, acknowledgements and lost connections; it does not know methods, arguments,
-//! envelopes or callers.
+//! A transport moves bytes. It knows queues, acknowledgements and lost connections; it does not know methods,
+//! arguments, envelopes or callers.
 //!
 //! # What both kinds promise
-//! - A message that was sent without an error is in its queue, or in the queues of a fanout, until it is acknowledged, its time
-//!   has run out, or the queue is gone.
-//! - One queue's messages are handed out in the order in which they were sent; one that comes back goes ahead of those that
-//!   were never out.
-//! - A listener has at most `prefetch` messages that are not settled. What is not settled when a listener goes, whether it was
-//!   stopped, dropped or cut off, comes back, and its [`tries`](Incoming::tries) count one more.
+//! - A message that was sent without an error is in its queue, or in the queues of a fanout, until it is acknowledged,
+//!   its time has run out, or the queue is gone.
+//! - One queue's messages are handed out in the order in which they were sent; one that comes back goes ahead of those
+//!   that were never out.
+//! - A listener has at most `prefetch` messages that are not settled. What is not settled when a listener goes, whether
+//!   it was stopped, dropped or cut off, comes back, and its [`tries`](Incoming::tries) count one more.
 //! - A lost connection is made again by the transport, with all that was declared.
 
 use std::fmt;
@@ -21,7 +21,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Its traits are implemented here only, so that they can grow.
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
 /// Where messages go to and come from.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// The queue `topic`, which all servers of the topic share: each message goes to one of them.
@@ -40,7 +46,8 @@ pub enum Address {
         /// The server.
         server: String,
     },
-    /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each message.
+    /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each
+    /// message.
     Fanout {
         /// The topic.
         topic: String,
@@ -77,11 +84,15 @@ pub struct Outgoing {
     pub body: Arc<[u8]>,
     /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
     pub expires_after: Option<Duration>,
+    /// How long the sending may take, all that has to be done before included; without a limit, as long as the
+    /// transport itself allows.
+    pub within: Option<Duration>,
     /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.
     pub mandatory: bool,
 }
 
 /// A message that has come in. One that is dropped unsettled goes back into its queue.
+#[non_exhaustive]
 pub struct Incoming {
     /// What it says. Shared, since a bus keeps it until it is settled.
     pub body: Arc<[u8]>,
@@ -91,6 +102,9 @@ pub struct Incoming {
     pub tries: u32,
     /// Why it was given up, for one from [`Address::Dead`].
     pub reason: Option<String>,
+    /// Why it cannot be understood, for one that came damaged. All that can be done with it is to [bury](Settle::bury)
+    /// it.
+    pub problem: Option<String>,
     /// What is done with it in the end.
     pub settle: Box<dyn Settle>,
 }
@@ -107,12 +121,13 @@ impl fmt::Debug for Incoming {
 
 /// What can be done with a message that has come in. Each may park.
 ///
-/// Dropping it unused gives the message back, as when its listener goes. That may happen while a green thread unwinds, so it
-/// must not park.
+/// Dropping it unused gives the message back, as when its listener goes. That may happen while a green thread unwinds,
+/// so it must not park.
 ///
 /// # Errors
-/// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come again.
-pub trait Settle {
+/// Of each: [`TransportError::Disconnected`] when the connection over which the message came is gone; it will come
+/// again.
+pub trait Settle: sealed::Sealed {
     /// It is done with.
     fn ack(self: Box<Self>) -> Result<(), TransportError>;
 
@@ -124,17 +139,17 @@ pub trait Settle {
 }
 
 /// What takes messages in, from one or several addresses.
-pub trait Listener {
+pub trait Listener: sealed::Sealed {
     /// Parks until there is a message. Several green threads may wait; each gets another one.
     ///
     /// # Errors
-    /// - [`TransportError::Disconnected`], once each time the connection was lost. The listener goes on: the next call waits
-    ///   until there is a connection again.
+    /// - [`TransportError::Disconnected`], once each time the connection was lost. The listener goes on: the next call
+    ///   waits until there is a connection again.
     /// - [`TransportError::Closed`] after [`Listener::stop`] or [`Transport::close`].
     fn next(&self) -> Result<Incoming, TransportError>;
 
-    /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not handed out
-    /// go back. Does not park.
+    /// Takes no more messages in. Those that were handed out can still be settled; those that were fetched and not
+    /// handed out go back. Does not park.
     fn stop(&self);
 }
 
@@ -152,6 +167,7 @@ pub enum State {
 
 /// How full a queue is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Depth {
     /// The queue's name.
     pub queue: String,
@@ -162,20 +178,24 @@ pub struct Depth {
 }
 
 /// A connection to a message bus; see the [module](self). It stays on the OS thread where it was made.
-pub trait Transport {
-    /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a limit.
+pub trait Transport: sealed::Sealed {
+    /// Declares the addresses and takes their messages in, at most `prefetch` unsettled at a time; with zero, without a
+    /// limit.
     ///
     /// # Errors
-    /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no connection in a
-    /// time that the transport sets.
+    /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no
+    /// connection in a time that the transport sets.
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
 
     /// Sends a message and parks until the bus has taken it over.
     ///
     /// # Errors
     /// - [`TransportError::Disconnected`] when the connection was lost before that: it may have gone through or not.
+    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::within): it may have gone through or
+    ///   not.
     /// - [`TransportError::Unroutable`] for a mandatory message without a queue, and for a reply queue that is gone.
-    /// - [`TransportError::Closed`], [`TransportError::Failed`].
+    /// - [`TransportError::Failed`] when the bus refuses this message. Sending it again would not help.
+    /// - [`TransportError::Closed`].
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError>;
 
     /// Parks until there is a connection, at most for `timeout`. Returns whether there is.
@@ -207,6 +227,8 @@ pub enum TransportError {
     Closed,
     /// The connection was lost.
     Disconnected(String),
+    /// It was not done in time: what was waited for last.
+    TimedOut(String),
     /// Nobody has a queue there.
     Unroutable(String),
     /// The bus refuses: the reason, in its words.
@@ -220,6 +242,7 @@ impl fmt::Display for TransportError {
         match self {
             TransportError::Closed => f.write_str("the connection was closed"),
             TransportError::Disconnected(reason) => write!(f, "the connection was lost: {reason}"),
+            TransportError::TimedOut(what) => write!(f, "timed out waiting for {what}"),
             TransportError::Unroutable(address) => write!(f, "nobody has listened on {address}"),
             TransportError::Failed(reason) => write!(f, "the message bus refuses: {reason}"),
             TransportError::Url(problem) => write!(f, "bad transport URL: {problem}"),
@@ -228,16 +251,3 @@ impl fmt::Display for TransportError {
 }
 
 impl std::error::Error for TransportError {}
-
-/// Connects to the bus that a URL names.
-///
-/// # Errors
-/// [`TransportError::Url`], and those of the transport.
-pub fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
-    match url.split_once("://") {
-        Some(("memory", rest)) => crate::memory::open(rest),
-        Some(("amqp" | "amqps" | "rabbit", _)) => crate::amqp::open(url),
-        Some((other, _)) => Err(TransportError::Url(format!("{other:?} is no transport"))),
-        None => Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://"))),
-    }
-}

@@ -1,7 +1,7 @@
 //! Versions of interfaces: `major.minor`, where a minor step adds and a major step breaks.
 
-/// Whether what `has` offers serves one who asks for `wants`: the same major number, and a minor one that is as high. A third
-/// number counts where the first two are equal. `None` for what is no version.
+/// Whether what `has` offers serves one who asks for `wants`: the same major number, and a minor one that is as high. A
+/// third number counts where the first two are equal. `None` for what is no version.
 ///
 /// Semantics: oslo's `version_is_compatible`.
 pub(crate) fn serves(has: &str, wants: &str) -> Option<bool> {

@@ -1,5 +1,5 @@
-//! Properties of the AMQP codec: what is written is read back, and what is cut off, changed or made up is an error or a wait for
-//! more, never a panic.
+//! Properties of the AMQP codec: what is written is read back, and what is cut off, changed or made up is an error or a
+//! wait for more, never a panic.
 
 use std::borrow::Cow;
 
@@ -77,8 +77,8 @@ fn method<'a>(which: u8, number: u64, flags: [bool; 4], texts: &'a [String; 3], 
             tag: first,
             delivery: number,
             redelivered: Bit { set: a },
-            exchange: second,
-            routing_key: third,
+            exchange: second.into(),
+            routing_key: third.into(),
         },
         2 => Method::BasicAck { delivery: number, multiple: Bit { set: a } },
         3 => Method::BasicNack { delivery: number, bits: NackBits { multiple: a, requeue: b } },
@@ -109,7 +109,7 @@ fn method<'a>(which: u8, number: u64, flags: [bool; 4], texts: &'a [String; 3], 
             locale: third,
         },
         8 => Method::ConnectionTune { channel_max: number as u16, frame_max: number as u32, heartbeat: number as u16 },
-        9 => Method::ChannelClose { code: number as u16, text: first, class: 60, method: 40 },
+        9 => Method::ChannelClose { code: number as u16, text: first.into(), class: 60, method: 40 },
         10 => Method::QueueDeclareOk { queue: first, messages: number as u32, consumers: number as u32 },
         _ => Method::ConnectionCloseOk {},
     }

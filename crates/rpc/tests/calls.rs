@@ -11,13 +11,13 @@ use common::simulate;
 use greenloom::{hub::now, sleep, spawn};
 use greenloom_rpc::memory::Bus;
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Options, Target};
+use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Fanout, Options, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 fn server(bus: &Bus, host: &str, topic: &str, endpoints: Vec<Endpoint>) -> Connection {
     let connection = Options { host: host.into(), ..Options::default() }.connect_over(bus.connect());
-    connection.create_consumer(topic, endpoints, true).unwrap();
+    connection.create_consumer(topic, endpoints, Fanout::Listen).unwrap();
     connection.consume_in_threads().unwrap();
     connection
 }
@@ -33,7 +33,7 @@ struct Add {
 }
 
 fn adder() -> Endpoint {
-    Endpoint::new().method("add", |_, _, Add { left, right }| Ok(left + right)).build()
+    Endpoint::builder().method("add", |_, _, Add { left, right }| Ok(left + right)).build()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_method_s_error_reaches_the_caller_with_kind_and_message() {
 
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new()
+        let endpoint = Endpoint::builder()
             .method("by_type", |_, _, ()| Err::<(), _>(NoSuchRouter("r1").into()))
             .method("by_name", |_, _, ()| Err::<(), _>(Failure::new("neutron.exc.Busy", "later").with("seconds", 5)))
             .method("panics", |_, _, ()| -> Result<(), Failure> { panic!("broken") })
@@ -90,9 +90,9 @@ fn the_method_s_error_reaches_the_caller_with_kind_and_message() {
 fn methods_versions_and_namespaces_that_nobody_has_are_named() {
     simulate(|| {
         let bus = Bus::new();
-        let plain = Endpoint::new().version("1.3").method("where", |_, _, ()| Ok("plain 1.3")).build();
-        let two = Endpoint::new().version("2.1").method("where", |_, _, ()| Ok("plain 2.1")).build();
-        let inner = Endpoint::new()
+        let plain = Endpoint::builder().version("1.3").method("where", |_, _, ()| Ok("plain 1.3")).build();
+        let two = Endpoint::builder().version("2.1").method("where", |_, _, ()| Ok("plain 2.1")).build();
+        let inner = Endpoint::builder()
             .namespace("inner")
             .legacy_namespace(Some("old"))
             .method("where", |_, _, ()| Ok("inner"))
@@ -132,7 +132,7 @@ fn arguments_of_another_shape_are_the_caller_s_error() {
         let remote = error.remote().unwrap();
         assert_eq!(remote.kind(), "TypeError");
         assert!(remote.message().contains("missing field `right`"), "{}", remote.message());
-        assert!(matches!(client.call::<i64>("add", &[1, 2]), Err(Error::Invalid(_))));
+        assert!(matches!(client.call::<i64>("add", &[1, 2]), Err(Error::Arguments { .. })));
         assert!(matches!(client.call::<String>("add", &Add { left: 1, right: 2 }), Err(Error::Json(_))));
     });
 }
@@ -145,7 +145,7 @@ fn servers_of_a_topic_share_its_casts_and_each_gets_a_fanout() {
         let servers: Vec<Connection> = ["a", "b", "c"]
             .map(|host| {
                 let seen = seen.clone();
-                let endpoint = Endpoint::new().method("note", move |_, _, args: Value| {
+                let endpoint = Endpoint::builder().method("note", move |_, _, args: Value| {
                     seen.borrow_mut().push((host, args["number"].as_i64().unwrap()));
                     Ok(())
                 });
@@ -164,7 +164,7 @@ fn servers_of_a_topic_share_its_casts_and_each_gets_a_fanout() {
         let mut all = seen.take();
         all.sort();
         assert_eq!(all, [("a", 100), ("b", 100), ("b", 200), ("c", 100)]);
-        assert!(matches!(client.prepare().fanout().call::<()>("note", &()), Err(Error::Invalid(_))));
+        assert!(matches!(client.prepare().fanout().call::<()>("note", &()), Err(Error::CallOfAll { .. })));
         drop(servers);
     });
 }
@@ -190,7 +190,7 @@ fn a_topic_that_nobody_has_listened_on_is_an_error_at_once() {
 fn a_call_times_out_and_its_late_answer_disturbs_nobody() {
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new().method("nap", |_, _, seconds: Nap| {
+        let endpoint = Endpoint::builder().method("nap", |_, _, seconds: Nap| {
             sleep(Duration::from_secs(seconds.seconds));
             Ok(seconds.seconds)
         });
@@ -221,13 +221,13 @@ fn a_call_that_timed_out_in_the_queue_is_not_worked_on() {
         let bus = Bus::new();
         let worked = Rc::new(Cell::new(0));
         let counted = worked.clone();
-        let endpoint = Endpoint::new().method("nap", move |_, _, ()| {
+        let endpoint = Endpoint::builder().method("nap", move |_, _, ()| {
             counted.set(counted.get() + 1);
             sleep(Duration::from_secs(10));
             Ok(())
         });
         let connection = Options { workers: 1, ..Options::default() }.connect_over(bus.connect());
-        connection.create_consumer("t", [endpoint.build()], false).unwrap();
+        connection.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
         connection.consume_in_threads().unwrap();
         let client = client(&bus, Target::topic("t")).timeout(Duration::from_secs(2));
         let callers: Vec<_> = (0..10)
@@ -247,7 +247,7 @@ fn a_call_that_timed_out_in_the_queue_is_not_worked_on() {
 fn a_long_call_goes_on_as_long_as_the_server_says_so() {
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new().method("long", |_, _, ()| {
+        let endpoint = Endpoint::builder().method("long", |_, _, ()| {
             sleep(Duration::from_secs(100));
             Ok("done")
         });
@@ -274,7 +274,7 @@ fn the_context_travels_with_the_request() {
                 context.iter().map(|(name, value)| (name.into(), value.clone())).collect();
             Ok((context.request_id().to_string(), values.len()))
         };
-        let _server = server(&bus, "a", "t", vec![Endpoint::new().method("echo", echo).build()]);
+        let _server = server(&bus, "a", "t", vec![Endpoint::builder().method("echo", echo).build()]);
         let client = client(&bus, Target::topic("t"));
         let (first, _): (String, usize) = client.call("echo", &()).unwrap();
         let (second, _): (String, usize) = client.call("echo", &()).unwrap();
@@ -290,7 +290,7 @@ fn a_connection_that_nobody_has_any_more_ends() {
     simulate(|| {
         let threads = greenloom::inspect::green_threads().len();
         let connection = Options::default().connect("memory://").unwrap();
-        connection.create_consumer("math", [adder()], true).unwrap();
+        connection.create_consumer("math", [adder()], Fanout::Listen).unwrap();
         connection.consume_in_threads().unwrap();
         let client = Client::new(&connection, Target::topic("math"));
         drop(connection);
@@ -309,12 +309,46 @@ fn a_connection_that_nobody_has_any_more_ends() {
 fn a_version_cap_holds_back_what_not_all_have() {
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new().version("1.5").method("f", |_, _, ()| Ok(())).build();
+        let endpoint = Endpoint::builder().version("1.5").method("f", |_, _, ()| Ok(())).build();
         let _server = server(&bus, "a", "t", vec![endpoint]);
         let client = client(&bus, Target::topic("t")).version_cap("1.4");
         assert!(client.can_send_version("1.4") && !client.can_send_version("1.5") && !client.can_send_version("2.0"));
         client.prepare().version("1.4").call::<()>("f", &()).unwrap();
-        assert!(matches!(client.prepare().version("1.5").call::<()>("f", &()), Err(Error::Invalid(_))));
-        assert!(matches!(client.prepare().version("five").call::<()>("f", &()), Err(Error::Invalid(_))));
+        assert!(matches!(client.prepare().version("1.5").call::<()>("f", &()), Err(Error::BeyondCap { .. })));
+        assert!(matches!(client.prepare().version("five").call::<()>("f", &()), Err(Error::NoVersion(_))));
+    });
+}
+
+#[test]
+fn a_full_queue_costs_a_caller_no_more_than_its_limit() {
+    simulate(|| {
+        let bus = Bus::with_limit(1);
+        let server = Options::default().connect_over(bus.connect());
+        server.create_consumer("t", [adder()], Fanout::Ignore).unwrap();
+        server.consume_in_threads().unwrap();
+        assert!(server.stop_consuming(Duration::from_secs(1)));
+        let client = client(&bus, Target::topic("t")).timeout(Duration::from_secs(1));
+        client.cast("add", &()).unwrap();
+        let began = now();
+        assert!(matches!(client.cast("add", &()), Err(Error::Timeout { .. })));
+        assert_eq!(now() - began, Duration::from_secs(1));
+        assert!(matches!(client.call::<()>("add", &()), Err(Error::Timeout { .. })));
+        assert_eq!(now() - began, Duration::from_secs(2));
+    });
+}
+
+#[test]
+fn limits_longer_than_any_clock_are_none() {
+    simulate(|| {
+        // At the very beginning of time even those can be added.
+        sleep(Duration::from_secs(1));
+        for limit in [Duration::MAX, Duration::from_millis(u64::MAX)] {
+            let bus = Bus::new();
+            let server = server(&bus, "a", "math", vec![adder()]);
+            let client = client(&bus, Target::topic("math")).timeout(limit).monitor(limit);
+            assert_eq!(client.call::<i64>("add", &Add { left: 2, right: 3 }).unwrap(), 5);
+            client.cast("add", &Add { left: 2, right: 3 }).unwrap();
+            assert!(server.stop_consuming(limit));
+        }
     });
 }

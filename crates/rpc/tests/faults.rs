@@ -14,7 +14,7 @@ use greenloom::testing::explore;
 use greenloom::{hub::now, sleep, spawn};
 use greenloom_rpc::memory::{Bus, Faults};
 use greenloom_rpc::transport::{Address, Outgoing, TransportError};
-use greenloom_rpc::{Client, Connection, Endpoint, EndpointBuilder, Error, Failure, Options, Target};
+use greenloom_rpc::{Client, Connection, Endpoint, EndpointBuilder, Error, Failure, Fanout, Options, Target};
 use serde::{Deserialize, Serialize};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ type Seen = Rc<RefCell<BTreeMap<u32, u32>>>;
 /// A server that notes how often it worked on what, and takes a while for it.
 fn server(bus: &Bus, workers: usize, seen: &Seen) -> Connection {
     let seen = seen.clone();
-    let endpoint = Endpoint::new().method("work", move |_, _, Work { number }| {
+    let endpoint = Endpoint::builder().method("work", move |_, _, Work { number }| {
         sleep(Duration::from_millis(u64::from(number % 4)));
         *seen.borrow_mut().entry(number).or_default() += 1;
         Ok(number)
@@ -40,7 +40,7 @@ fn server(bus: &Bus, workers: usize, seen: &Seen) -> Connection {
 /// Serves topic `t` with what the endpoint does.
 fn consume(bus: &Bus, options: Options, endpoint: EndpointBuilder<()>) -> Connection {
     let connection = options.connect_over(bus.connect());
-    connection.create_consumer("t", [endpoint.build()], false).unwrap();
+    connection.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
     connection.consume_in_threads().unwrap();
     connection
 }
@@ -123,13 +123,13 @@ fn a_call_under_way_fails_when_the_connection_is_lost_and_is_made_again_if_that_
         let bus = Bus::new();
         let worked = Rc::new(Cell::new(0));
         let counted = worked.clone();
-        let endpoint = Endpoint::new().method("work", move |_, _, ()| {
+        let endpoint = Endpoint::builder().method("work", move |_, _, ()| {
             counted.set(counted.get() + 1);
             sleep(10 * SECOND);
             Ok("done")
         });
         let server = Options::default().connect_over(bus.connect());
-        server.create_consumer("t", [endpoint.build()], false).unwrap();
+        server.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
         server.consume_in_threads().unwrap();
         let call = |client: Client| spawn(move || (client.call::<String>("work", &()), now()));
         let (plain, resent) = (call(client(&bus)), call(client(&bus).resend(3)));
@@ -177,7 +177,7 @@ fn copies_of_a_request_in_work_wait_for_its_end() {
         let bus = Bus::new();
         let worked = Rc::new(Cell::new(0));
         let counted = worked.clone();
-        let endpoint = Endpoint::new().method("work", move |_, _, ()| {
+        let endpoint = Endpoint::builder().method("work", move |_, _, ()| {
             counted.set(counted.get() + 1);
             sleep(10 * SECOND);
             Ok(())
@@ -205,7 +205,7 @@ fn what_comes_again_over_a_new_connection_while_it_is_in_work_is_no_poison() {
         let bus = Bus::new();
         let worked = Rc::new(Cell::new(0));
         let counted = worked.clone();
-        let endpoint = Endpoint::new().method("work", move |_, _, ()| {
+        let endpoint = Endpoint::builder().method("work", move |_, _, ()| {
             counted.set(counted.get() + 1);
             sleep(10 * SECOND);
             Ok("done")
@@ -229,7 +229,7 @@ fn poison_is_tried_so_many_times_and_kept() {
         let bus = Bus::new();
         let tried = Rc::new(Cell::new(0));
         let counted = tried.clone();
-        let endpoint = Endpoint::new()
+        let endpoint = Endpoint::builder()
             .method("poison", move |_, _, ()| -> Result<(), Failure> {
                 counted.set(counted.get() + 1);
                 panic!("it hurts");
@@ -268,7 +268,7 @@ fn what_ends_its_server_again_and_again_is_given_up() {
         let bus = Bus::new();
         let sender = client(&bus);
         for round in 0..4 {
-            let endpoint = Endpoint::new().method("hang", |_, _, ()| {
+            let endpoint = Endpoint::builder().method("hang", |_, _, ()| {
                 sleep(3600 * SECOND);
                 Ok(())
             });
@@ -290,14 +290,14 @@ fn a_flood_fills_the_queue_and_no_more_and_starves_no_timer() {
     let connection = Options { workers: 4, ..Options::default() }.connect_over(bus.connect());
     let worked = Rc::new(Cell::new(0u32));
     let counted = worked.clone();
-    let endpoint = Endpoint::new().method("work", move |_, _, Work { .. }| {
+    let endpoint = Endpoint::builder().method("work", move |_, _, Work { .. }| {
         counted.set(counted.get() + 1);
         if counted.get().is_multiple_of(100) {
             sleep(Duration::from_micros(100));
         }
         Ok(())
     });
-    connection.create_consumer("t", [endpoint.build()], false).unwrap();
+    connection.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
     connection.consume_in_threads().unwrap();
     let done = Rc::new(Cell::new(false));
     let (deepest, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
@@ -339,7 +339,7 @@ fn a_flood_fills_the_queue_and_no_more_and_starves_no_timer() {
 fn callers_that_are_killed_or_time_out_leave_nothing_behind() {
     simulate(|| {
         let bus = Bus::new();
-        let endpoint = Endpoint::new().method("work", |_, _, Work { number }| {
+        let endpoint = Endpoint::builder().method("work", |_, _, Work { number }| {
             sleep(5 * SECOND);
             Ok(number)
         });
@@ -370,12 +370,12 @@ fn closing_fails_the_calls_under_way() {
     simulate(|| {
         let bus = Bus::new();
         let _server = server(&bus, 1, &Seen::default());
-        let endpoint = Endpoint::new().method("hang", |_, _, ()| {
+        let endpoint = Endpoint::builder().method("hang", |_, _, ()| {
             sleep(3600 * SECOND);
             Ok(())
         });
         let hanging = Options::default().connect_over(bus.connect());
-        hanging.create_consumer("h", [endpoint.build()], false).unwrap();
+        hanging.create_consumer("h", [endpoint.build()], Fanout::Ignore).unwrap();
         hanging.consume_in_threads().unwrap();
         let connection = Options::default().connect_over(bus.connect());
         let client = Client::new(&connection, Target::topic("h"));

@@ -96,7 +96,10 @@ fn client() -> Client {
 fn hooks_and_loops_run_in_order_and_end_with_the_service() {
     simulate(|| {
         let agent = Agent::default();
-        let service = Service::create("agent", "topic", 3 * SECOND, agent.clone()).periodic_interval(4 * SECOND);
+        let service = Service::builder("agent", "topic", Rc::new(agent.clone()))
+            .report_interval(3 * SECOND)
+            .periodic_interval(4 * SECOND)
+            .build();
         service.start().unwrap();
         service.start().unwrap();
         sleep(8 * SECOND + SECOND / 2);
@@ -124,7 +127,7 @@ fn hooks_and_loops_run_in_order_and_end_with_the_service() {
 fn a_hook_that_fails_keeps_it_from_starting() {
     simulate(|| {
         let agent = Agent { refuses: true, ..Agent::default() };
-        let service = Service::create("agent", "topic", SECOND, agent.clone());
+        let service = Service::builder("agent", "topic", Rc::new(agent.clone())).report_interval(SECOND).build();
         let error = service.start().unwrap_err();
         assert_eq!(error.to_string(), "initialize_service_hook: not today");
         sleep(5 * SECOND);
@@ -136,7 +139,9 @@ fn a_hook_that_fails_keeps_it_from_starting() {
 #[test]
 fn a_bus_that_is_none_is_an_error() {
     simulate(|| {
-        let start = |url: &str| Service::create("a", "t", SECOND, Agent::default()).transport(url).start();
+        let start = |url: &str| {
+            Service::builder("a", "t", Rc::new(Agent::default())).report_interval(SECOND).transport(url).build().start()
+        };
         for url in ["carrier-pigeon://", "memory", "memory://?limit=none", "memory://?speed=9"] {
             assert!(matches!(start(url), Err(Error::Transport(_))), "{url}");
         }
@@ -147,7 +152,7 @@ fn a_bus_that_is_none_is_an_error() {
 fn a_stop_lets_the_requests_in_work_end() {
     simulate(|| {
         let agent = Agent::default();
-        let service = Service::create("agent", "topic", Duration::ZERO, agent.clone());
+        let service = Service::builder("agent", "topic", Rc::new(agent.clone())).build();
         service.start().unwrap();
         let caller = spawn(|| client().call::<String>("nap", &()).unwrap());
         sleep(SECOND);
@@ -165,7 +170,7 @@ fn what_is_not_done_in_time_goes_back_to_the_bus() {
         let url = "memory://";
         let keeps_the_bus = create_connection(url).unwrap();
         let agent = Agent::default();
-        let service = Service::create("agent", "topic", Duration::ZERO, agent).graceful_timeout(2 * SECOND);
+        let service = Service::builder("agent", "topic", Rc::new(agent)).graceful_timeout(2 * SECOND).build();
         service.start().unwrap();
         client().cast("nap", &()).unwrap();
         sleep(SECOND);
@@ -173,7 +178,7 @@ fn what_is_not_done_in_time_goes_back_to_the_bus() {
         assert_eq!(now(), 3 * SECOND);
         // Another one takes it over.
         let other = Agent::default();
-        let service = Service::create("agent", "topic", Duration::ZERO, other.clone());
+        let service = Service::builder("agent", "topic", Rc::new(other.clone())).build();
         service.start().unwrap();
         sleep(SECOND);
         assert_eq!(other.in_work.get(), 1);
@@ -190,17 +195,17 @@ fn what_is_given_back_goes_to_another() {
                 sleep(SECOND);
                 Err::<(), _>(Failure::give_back())
             };
-            vec![Endpoint::new().method("nap", nap).build()]
+            vec![Endpoint::builder().method("nap", nap).build()]
         }
     }
     simulate(|| {
         let client = client();
-        let unwilling = Service::create("agent", "topic", Duration::ZERO, Unwilling);
+        let unwilling = Service::builder("agent", "topic", Rc::new(Unwilling)).build();
         unwilling.start().unwrap();
         let caller = spawn(move || client.call::<String>("nap", &()).unwrap());
         sleep(SECOND / 2);
         unwilling.stop();
-        let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+        let service = Service::builder("agent", "topic", Rc::new(Agent::default())).build();
         service.start().unwrap();
         assert_eq!(caller.wait().unwrap(), "napped");
         assert_eq!(now(), 11 * SECOND);
@@ -211,7 +216,7 @@ fn what_is_given_back_goes_to_another() {
 fn a_restart_keeps_what_comes_meanwhile() {
     simulate(|| {
         let agent = Agent::default();
-        let service = Service::create("agent", "topic", Duration::ZERO, agent.clone());
+        let service = Service::builder("agent", "topic", Rc::new(agent.clone())).build();
         service.start().unwrap();
         let client = client();
         let napping = client.clone();
@@ -237,7 +242,7 @@ fn a_restart_keeps_what_comes_meanwhile() {
 fn a_periodic_task_that_panics_or_takes_long_goes_on() {
     simulate(|| {
         let times: Rc<RefCell<Vec<u64>>> = Rc::default();
-        let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+        let service = Service::builder("agent", "topic", Rc::new(Agent::default())).build();
         service.start().unwrap();
         let seen = times.clone();
         service.every("task", SECOND, 2 * SECOND, move || {
@@ -260,7 +265,7 @@ fn a_loop_can_stop_or_restart_its_service_and_ends_with_it() {
     for restart in [false, true] {
         simulate(move || {
             let agent = Agent::default();
-            let service = Service::create("agent", "topic", Duration::ZERO, agent.clone());
+            let service = Service::builder("agent", "topic", Rc::new(agent.clone())).build();
             service.start().unwrap();
             let calls = Rc::new(Cell::new(0));
             let (counted, stopping) = (calls.clone(), service.clone());
@@ -278,7 +283,7 @@ fn a_loop_can_stop_or_restart_its_service_and_ends_with_it() {
 
 #[test]
 fn wait_returns_when_somebody_stops_it() {
-    let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+    let service = Service::builder("agent", "topic", Rc::new(Agent::default())).build();
     let stopping = service.clone();
     let stop = spawn(move || {
         sleep(Duration::from_millis(5));
@@ -293,7 +298,8 @@ fn signal(child: &greenloom::process::Child, name: &str) {
     assert!(status.success());
 }
 
-/// Runs `body_of_a_signalled_service` in a process of its own, sends it a signal at each line that it prints, and returns its output.
+/// Runs `body_of_a_signalled_service` in a process of its own, sends it a signal at each line that it prints, and
+/// returns its output.
 fn signalled(signals: &[&str]) -> String {
     use std::io::{BufRead, BufReader, Read};
     let mut child = in_a_process_of_its_own("body_of_a_signalled_service").spawn().unwrap();
@@ -325,7 +331,7 @@ fn body_of_a_signalled_service() {
                 println!("napped");
                 Ok(())
             };
-            vec![Endpoint::new().method("nap", nap).build()]
+            vec![Endpoint::builder().method("nap", nap).build()]
         }
 
         fn after_start(self: Rc<Self>, service: &Service) {
@@ -337,7 +343,7 @@ fn body_of_a_signalled_service() {
             }
         }
     }
-    let service = Service::create("agent", "topic", Duration::ZERO, Signalled);
+    let service = Service::builder("agent", "topic", Rc::new(Signalled)).build();
     let signal = service.run().unwrap();
     println!("stopped by {signal:?}");
 }
@@ -366,7 +372,7 @@ fn a_second_signal_stops_it_at_once() {
 #[test]
 #[ignore = "run in a process of its own, since it signals itself"]
 fn a_second_signal_ends_the_wait_for_the_work() {
-    let service = Service::create("agent", "topic", Duration::ZERO, Agent::default());
+    let service = Service::builder("agent", "topic", Rc::new(Agent::default())).build();
     let started = service.clone();
     let signals = spawn(move || {
         let me = std::process::id().to_string();
@@ -384,4 +390,26 @@ fn a_second_signal_ends_the_wait_for_the_work() {
     assert_eq!(service.run().unwrap(), Some(Signal::TERM));
     assert!(began.elapsed() < 5 * SECOND);
     signals.wait().unwrap();
+}
+
+#[test]
+fn times_longer_than_any_clock_saturate() {
+    simulate(|| {
+        for forever in [Duration::MAX, Duration::from_millis(u64::MAX)] {
+            let agent = Agent::default();
+            let builder = Service::builder("agent", "topic", Rc::new(agent.clone()));
+            let service = builder.graceful_timeout(forever).report_interval(forever).periodic_interval(forever).build();
+            service.start().unwrap();
+            service.every("never", forever, forever, || panic!("forever is over"));
+            service.every("once", Duration::ZERO, forever, {
+                let agent = agent.clone();
+                move || agent.note("once")
+            });
+            let caller = spawn(|| client().call::<String>("nap", &()).unwrap());
+            sleep(SECOND);
+            service.stop();
+            assert_eq!(caller.wait().unwrap(), "napped");
+            assert_eq!(agent.log().iter().filter(|line| *line == "once").count(), 1);
+        }
+    });
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use common::simulate;
 use greenloom::{Hubs, hub::now, sleep, spawn};
 use greenloom_rpc::memory::Bus;
-use greenloom_rpc::transport::{Address, Incoming, Listener, Outgoing, State, Transport, TransportError, open};
+use greenloom_rpc::open_transport;
+use greenloom_rpc::transport::{Address, Incoming, Listener, Outgoing, State, Transport, TransportError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -173,7 +174,12 @@ fn what_has_expired_is_not_delivered() {
         let transport = Bus::new().connect();
         let listener = transport.listen(&[topic()], 1).unwrap();
         send(&*transport, &topic(), "first");
-        let brief = Outgoing { body: b"brief"[..].into(), expires_after: Some(2 * SECOND), mandatory: true };
+        let brief = Outgoing {
+            body: b"brief"[..].into(),
+            expires_after: Some(2 * SECOND),
+            mandatory: true,
+            ..Outgoing::default()
+        };
         transport.send(&topic(), brief).unwrap();
         send(&*transport, &topic(), "last");
         let first = next(&listener).unwrap();
@@ -324,10 +330,10 @@ fn a_cut_is_told_once_and_what_was_out_comes_again() {
 #[test]
 fn a_named_bus_is_shared_by_hubs_on_other_os_threads() {
     let hubs = Hubs::new(1).unwrap();
-    let transport = open("memory://between-hubs").unwrap();
+    let transport = open_transport("memory://between-hubs").unwrap();
     let listener = transport.listen(&[topic()], 4).unwrap();
     let sent = hubs.spawn(|| {
-        let transport = open("memory://between-hubs").unwrap();
+        let transport = open_transport("memory://between-hubs").unwrap();
         names(0..500).iter().for_each(|name| send(&*transport, &topic(), name));
     });
     for name in names(0..500) {
@@ -336,6 +342,6 @@ fn a_named_bus_is_shared_by_hubs_on_other_os_threads() {
         incoming.settle.ack().unwrap();
     }
     sent.wait().unwrap();
-    assert!(open("memory://another").unwrap().depth(&topic()).unwrap().is_none());
-    assert!(open("memory://").unwrap().depth(&topic()).unwrap().is_none());
+    assert!(open_transport("memory://another").unwrap().depth(&topic()).unwrap().is_none());
+    assert!(open_transport("memory://").unwrap().depth(&topic()).unwrap().is_none());
 }

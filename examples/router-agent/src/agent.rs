@@ -1,9 +1,10 @@
 //! The agent: takes updates in, keeps each router's in order, and works through them with a pool.
 //!
-//! A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker that takes a
-//! router applies its updates one after the other, most urgent first, so no router is ever worked on twice at a time; what
-//! comes meanwhile joins the line. An update that the device refuses does not hold up the router's others: it comes back after
-//! a delay that doubles, up to [`TRIES`] tries. An update that repeats the last one still waiting is merged with it.
+//! A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker
+//! that takes a router applies its updates one after the other, most urgent first, so no router is ever worked on twice
+//! at a time; what comes meanwhile joins the line. An update that the device refuses does not hold up the router's
+//! others: it comes back after a delay that doubles, up to [`TRIES`] tries. An update that repeats the last one still
+//! waiting is merged with it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -215,7 +216,8 @@ impl Agent {
         let place = (priority, age, job.update.router.clone());
         router.waiting.insert((priority, age), job);
         if !router.in_work {
-            // A router may have several places; whoever comes to one in vain goes on to the next. A put fails when the agent stops.
+            // A router may have several places; whoever comes to one in vain goes on to the next. A put fails when the
+            // agent stops.
             let _ = inner.queue.borrow().put(place);
         }
     }

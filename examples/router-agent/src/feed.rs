@@ -67,7 +67,8 @@ const ACTIONS: [(&str, bool); 8] = [
     ("delete", false),
 ];
 
-/// Reads a feed: each update, or what is wrong with its line, with the line's number. Empty lines and comments are passed over.
+/// Reads a feed: each update, or what is wrong with its line, with the line's number. Empty lines and comments are
+/// passed over.
 ///
 /// ```
 /// use router_agent::feed::parse;

@@ -1,7 +1,7 @@
-//! The router agent: a service that takes router updates from a message bus and works through them with a pool of green threads, each of which
-//! talks to a device over TCP. It is written the way network agents are written for eventlet, and is what `make demo` runs: on a
-//! bus in memory, with the server that casts the updates in the same program. On RabbitMQ, servers and agents are processes of
-//! their own, and agents share the work.
+//! The router agent: a service that takes router updates from a message bus and works through them with a pool of green
+//! threads, each of which talks to a device over TCP. It is written the way network agents are written for eventlet,
+//! and is what `make demo` runs: on a bus in memory, with the server that casts the updates in the same program. On
+//! RabbitMQ, servers and agents are processes of their own, and agents share the work.
 //!
 //! ```text
 //!  feed file -> server -- router_update, cast --> topic router_agent     agent: queue of routers, by priority

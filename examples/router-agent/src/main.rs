@@ -75,7 +75,8 @@ fn main() -> ExitCode {
             Err(problem) => unusable(&problem),
         };
     }
-    // Asked for until the summary is out, so that a second Ctrl-C, or an early one, does not end the program without it.
+    // Asked for until the summary is out, so that a second Ctrl-C, or an early one, does not end the program without
+    // it.
     let interrupts = match Signals::new([Signal::INT]) {
         Ok(interrupts) => Rc::new(interrupts),
         Err(error) => return unusable(&format!("cannot ask for Ctrl-C: {error}")),

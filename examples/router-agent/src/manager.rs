@@ -1,7 +1,7 @@
 //! The agent as a service: updates come in as casts on a topic, and what became of them goes back to the server.
 //!
-//! A cast is acknowledged when its update has ended and the server has been told. So an update that an agent has in hand when it dies, or when it
-//! is stopped before the update begins, goes to another agent.
+//! A cast is acknowledged when its update has ended and the server has been told. So an update that an agent has in
+//! hand when it dies, or when it is stopped before the update begins, goes to another agent.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,10 +54,12 @@ pub struct Progress {
 pub fn service(agent: Agent, url: &str, host: &str) -> Service {
     let options = Options { host: host.into(), workers: IN_HAND, ..Options::default() };
     let manager = RouterManager { agent, server: RefCell::default(), unreported: RefCell::default() };
-    Service::create("router-agent", AGENTS, REPORT_EVERY, manager)
+    Service::builder("router-agent", AGENTS, Rc::new(manager))
+        .report_interval(REPORT_EVERY)
         .transport(url)
         .options(options)
         .graceful_timeout(Duration::from_secs(10))
+        .build()
 }
 
 struct RouterManager {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloom::sleep;
 use greenloom::sync::Event;
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Target, create_connection};
+use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Fanout, Target, create_connection};
 
 use crate::agent::Counts;
 use crate::feed::Update;
@@ -78,13 +78,13 @@ impl Server {
         }
         let connection = create_connection(url)?;
         let endpoint = Endpoint::of(&board).method("progress", Board::progress).build();
-        connection.create_consumer(SERVER, [endpoint], false)?;
+        connection.create_consumer(SERVER, [endpoint], Fanout::Ignore)?;
         connection.consume_in_threads()?;
         Ok(Server { connection, board })
     }
 
-    /// Casts the updates to the agents, in bursts, as a busy server would. Waits for the first agent, and while the bus is gone;
-    /// says so by `waits`.
+    /// Casts the updates to the agents, in bursts, as a busy server would. Waits for the first agent, and while the bus
+    /// is gone; says so by `waits`.
     ///
     /// # Errors
     /// Those of the bus that do not pass.
@@ -97,7 +97,10 @@ impl Server {
             let update = RouterUpdate { line, update };
             while let Err(error) = agents.cast("router_update", &update) {
                 match error {
-                    Error::Transport(TransportError::Unroutable(_) | TransportError::Disconnected(_)) => waits(&error),
+                    Error::Timeout { .. }
+                    | Error::Transport(TransportError::Unroutable(_) | TransportError::Disconnected(_)) => {
+                        waits(&error)
+                    }
                     error => return Err(error),
                 }
                 sleep(Duration::from_millis(500));

@@ -1,8 +1,8 @@
 //! Acknowledgements of a channel, gathered so that one frame tells of many.
 //!
-//! A broker spends as much on an acknowledgement as on a message. One with `multiple` settles all deliveries up to its own, so
-//! as long as they are done in about the order in which they came, one frame can stand for dozens. What waits behind a delivery that takes
-//! longer is told by itself, so that nobody's prefetch is held up by it.
+//! A broker spends as much on an acknowledgement as on a message. One with `multiple` settles all deliveries up to its
+//! own, so as long as they are done in about the order in which they came, one frame can stand for dozens. What waits
+//! behind a delivery that takes longer is told by itself, so that nobody's prefetch is held up by it.
 //!
 //! This module only keeps the books; when to tell, and over what, is the channel's.
 

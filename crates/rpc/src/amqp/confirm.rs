@@ -1,8 +1,8 @@
 //! Confirms: the broker's word for each message that was published.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::error::Error;
 
 /// The broker's word for a message.
 #[derive(Debug)]
+#[must_use = "only `wait` tells whether the message has arrived"]
 pub struct Confirm {
     /// `None` on a channel without confirms.
     waiting: Option<Rc<Waiting>>,
@@ -23,12 +24,12 @@ impl Confirm {
         Confirm { waiting: None }
     }
 
-    /// Parks until the broker has the message: in its queues, and on disk if it is persistent and the queue is durable. Without
-    /// [`Channel::confirm_select`](super::Channel::confirm_select) it returns at once.
+    /// Parks until the broker has the message: in its queues, and on disk if it is persistent and the queue is durable.
+    /// Without [`Channel::confirm_select`](super::Channel::confirm_select) it returns at once.
     ///
     /// # Errors
-    /// [`Error::Unroutable`] for a mandatory message, [`Error::Nacked`], [`Error::TimedOut`]; those of the channel if it ended
-    /// before: then nobody knows whether the message arrived.
+    /// [`Error::Unroutable`] for a mandatory message, [`Error::Nacked`], [`Error::TimedOut`]; those of the channel if
+    /// it ended before: then nobody knows whether the message arrived.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         match waiting.outcome.wait_timeout(timeout) {
@@ -39,11 +40,17 @@ impl Confirm {
     }
 }
 
+/// By what a message that comes back is known: a hash of its exchange, its routing key and its id.
+pub(super) type Mark = u64;
+
+/// The mark of a message.
+pub(super) fn mark(exchange: &str, routing_key: &str, id: Option<&str>) -> Mark {
+    foldhash::fast::FixedState::default().hash_one((exchange, routing_key, id))
+}
+
 struct Waiting {
     /// Of a mandatory message.
-    id: Option<String>,
-    /// The broker has sent it back; its confirm is still to come.
-    returned: RefCell<Option<Error>>,
+    mark: Option<Mark>,
     outcome: Event<Result<(), Error>>,
 }
 
@@ -68,6 +75,8 @@ pub(super) struct Confirms {
     /// How many were taken off the front.
     before: u64,
     waiting: VecDeque<Option<Rc<Waiting>>>,
+    /// Messages that the broker has sent back and not yet confirmed, by their marks, which need not be theirs alone.
+    returned: Vec<(Mark, Error)>,
 }
 
 impl Confirms {
@@ -76,9 +85,9 @@ impl Confirms {
         self.before + self.waiting.len() as u64 + 1
     }
 
-    /// Notes that the next message was published; `id` is by what it is known if it comes back.
-    pub fn published(&mut self, id: Option<String>) -> Confirm {
-        let waiting = Rc::new(Waiting { id, returned: RefCell::default(), outcome: Event::new() });
+    /// Notes that the next message was published; `mark` is by what it is known if it comes back.
+    pub fn published(&mut self, mark: Option<Mark>) -> Confirm {
+        let waiting = Rc::new(Waiting { mark, outcome: Event::new() });
         self.waiting.push_back(Some(Rc::clone(&waiting)));
         Confirm { waiting: Some(waiting) }
     }
@@ -95,11 +104,15 @@ impl Confirms {
         let newest = self.next() - 1;
         let last = if number == 0 { newest } else { number.min(newest) };
         let first = if multiple { self.before + 1 } else { number };
-        for number in first.max(self.before + 1)..=last {
+        let mut numbers = first.max(self.before + 1)..=last;
+        // Of several with one mark, the one that the confirm names was the last to be looked at by the broker.
+        let mut next = |from_behind| if from_behind { numbers.next_back() } else { numbers.next() };
+        while let Some(number) = next(!self.returned.is_empty()) {
             let index = (number - self.before - 1) as usize;
             let Some(waiting) = self.waiting.get_mut(index).and_then(Option::take) else { continue };
-            let returned = waiting.returned.take();
-            waiting.settle(returned.map_or_else(|| outcome.clone(), Err));
+            let returned = self.returned.iter().position(|(mark, _)| waiting.mark == Some(*mark));
+            let returned = returned.map(|at| Err(self.returned.remove(at).1));
+            waiting.settle(returned.unwrap_or_else(|| outcome.clone()));
         }
         while let Some(None) = self.waiting.front() {
             self.waiting.pop_front();
@@ -107,11 +120,10 @@ impl Confirms {
         }
     }
 
-    /// The broker sends a message back. Its confirm comes later.
-    pub fn returned(&self, id: &str, error: Error) {
-        let mut mandatory = self.waiting.iter().flatten();
-        if let Some(waiting) = mandatory.find(|waiting| waiting.id.as_deref() == Some(id)) {
-            *waiting.returned.borrow_mut() = Some(error);
+    /// The broker sends a message back. Its confirm is still to come, and tells which one it was.
+    pub fn returned(&mut self, mark: Mark, error: Error) {
+        if self.waiting.iter().flatten().any(|waiting| waiting.mark == Some(mark)) {
+            self.returned.push((mark, error));
         }
     }
 }

@@ -14,7 +14,7 @@ const MAX_RESERVE: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Start {
     Delivery { consumer: u64, tag: u64, redelivered: bool, exchange: Box<str>, routing_key: Box<str> },
-    Return { code: u16, text: String },
+    Return { code: u16, text: String, exchange: Box<str>, routing_key: Box<str> },
 }
 
 /// A message that is complete.

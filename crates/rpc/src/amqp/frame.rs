@@ -112,7 +112,8 @@ pub(super) fn put_method(to: &mut Vec<u8>, channel: u16, method: &Method<'_>) {
     put_frame(to, METHOD, channel, |to| method.put(to));
 }
 
-/// A message's header and body, after its method. Returns whether the header fits a frame; if not, nothing more is appended.
+/// A message's header and body, after its method. Returns whether the header fits a frame; if not, nothing more is
+/// appended.
 pub(super) fn put_content(
     to: &mut Vec<u8>,
     channel: u16,

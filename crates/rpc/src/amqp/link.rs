@@ -1,7 +1,8 @@
 //! A connection that is made again when it is lost, to the next of several hosts.
 //!
 //! A link knows nothing of what its users have declared. Each of them notices that its channel has ended, asks for the
-//! connection, and declares anew what it needs; so there is no second list of everything that could differ from the first.
+//! connection, and declares anew what it needs; so there is no second list of everything that could differ from the
+//! first.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,12 +15,17 @@ use greenloom::{Builder, hub};
 use super::connection::Connection;
 use super::error::Error;
 use super::url::Options;
+use crate::deadline::Deadline;
 use crate::random::Random;
 
 /// The pause after all hosts were tried once in vain; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A connection that was lost before this time counts as a failure like one that was never made: a broker that accepts
+/// and ends it again and again is not asked in a loop.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// A connection that is made again when it is lost. Dropped, it is closed.
 pub struct Link {
     inner: Rc<Inner>,
@@ -62,10 +68,10 @@ impl Link {
     /// The connection. Parks while there is none, at most for `wait`.
     ///
     /// # Errors
-    /// [`Error::Closed`]; why the last try failed, when there is none in time, or at once when trying again would not help, as with
-    /// a wrong password.
+    /// [`Error::Closed`]; why the last try failed, when there is none in time, or at once when trying again would not
+    /// help, as with a wrong password.
     pub fn connection(&self, wait: Duration) -> Result<Connection, Error> {
-        let deadline = hub::now().saturating_add(wait);
+        let deadline = Deadline::after(wait);
         loop {
             let failure = match &*self.inner.phase.borrow() {
                 Phase::Closed => return Err(Error::Closed),
@@ -77,8 +83,7 @@ impl Link {
                 Phase::Connecting(failure) => failure.clone(),
             };
             self.inner.changed.reset();
-            let left = deadline.saturating_sub(hub::now());
-            if left.is_zero() || self.inner.changed.wait_timeout(left).is_err() {
+            if deadline.is_over() || self.inner.changed.wait_timeout(deadline.left()).is_err() {
                 return Err(failure.unwrap_or(Error::TimedOut("a connection to the broker")));
             }
         }
@@ -158,9 +163,12 @@ impl Inner {
                     if !self.enter(Phase::Connected(connection.clone())) {
                         return connection.close();
                     }
+                    let began = hub::now();
                     let ended = connection.wait_ended();
                     self.losses.set(self.losses.get() + 1);
-                    failures = 0;
+                    if hub::now() - began >= STEADY {
+                        failures = 0;
+                    }
                     ended
                 }
                 Err(failure) => failure,
@@ -181,8 +189,8 @@ impl Inner {
     }
 }
 
-/// The pause after `rounds` rounds, at least half of its full length: clients that lost the same broker should not all come back
-/// in the same moment.
+/// The pause after `rounds` rounds, at least half of its full length: clients that lost the same broker should not all
+/// come back in the same moment.
 fn pause(rounds: u32, random: &mut Random) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << rounds.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     full / 2 + (full / 2).mul_f64(random.next() as f64 / u64::MAX as f64)

@@ -63,21 +63,25 @@ methods! {
     10 31 ConnectionTuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 }
     10 40 ConnectionOpen { virtual_host: &'a str, reserved_1: &'a str, reserved_2: Bit }
     10 41 ConnectionOpenOk { reserved: &'a str }
-    10 50 ConnectionClose { code: u16, text: &'a str, class: u16, method: u16 }
+    10 50 ConnectionClose { code: u16, text: Cow<'a, str>, class: u16, method: u16 }
     10 51 ConnectionCloseOk { }
-    10 60 ConnectionBlocked { reason: &'a str }
+    10 60 ConnectionBlocked { reason: Cow<'a, str> }
     10 61 ConnectionUnblocked { }
     20 10 ChannelOpen { reserved: &'a str }
     20 11 ChannelOpenOk { reserved: &'a [u8] }
-    20 40 ChannelClose { code: u16, text: &'a str, class: u16, method: u16 }
+    20 40 ChannelClose { code: u16, text: Cow<'a, str>, class: u16, method: u16 }
     20 41 ChannelCloseOk { }
-    40 10 ExchangeDeclare { reserved: u16, exchange: &'a str, kind: &'a str, bits: ExchangeBits, arguments: Cow<'a, Table> }
+    40 10 ExchangeDeclare {
+        reserved: u16, exchange: &'a str, kind: &'a str, bits: ExchangeBits, arguments: Cow<'a, Table>
+    }
     40 11 ExchangeDeclareOk { }
     40 20 ExchangeDelete { reserved: u16, exchange: &'a str, bits: DeleteBits }
     40 21 ExchangeDeleteOk { }
     50 10 QueueDeclare { reserved: u16, queue: &'a str, bits: QueueBits, arguments: Cow<'a, Table> }
     50 11 QueueDeclareOk { queue: &'a str, messages: u32, consumers: u32 }
-    50 20 QueueBind { reserved: u16, queue: &'a str, exchange: &'a str, routing_key: &'a str, nowait: Bit, arguments: Cow<'a, Table> }
+    50 20 QueueBind {
+        reserved: u16, queue: &'a str, exchange: &'a str, routing_key: &'a str, nowait: Bit, arguments: Cow<'a, Table>
+    }
     50 21 QueueBindOk { }
     50 40 QueueDelete { reserved: u16, queue: &'a str, bits: DeleteBits }
     50 41 QueueDeleteOk { messages: u32 }
@@ -88,8 +92,10 @@ methods! {
     60 30 BasicCancel { tag: &'a str, nowait: Bit }
     60 31 BasicCancelOk { tag: &'a str }
     60 40 BasicPublish { reserved: u16, exchange: &'a str, routing_key: &'a str, bits: PublishBits }
-    60 50 BasicReturn { code: u16, text: &'a str, exchange: &'a str, routing_key: &'a str }
-    60 60 BasicDeliver { tag: &'a str, delivery: u64, redelivered: Bit, exchange: &'a str, routing_key: &'a str }
+    60 50 BasicReturn { code: u16, text: Cow<'a, str>, exchange: Cow<'a, str>, routing_key: Cow<'a, str> }
+    60 60 BasicDeliver {
+        tag: &'a str, delivery: u64, redelivered: Bit, exchange: Cow<'a, str>, routing_key: Cow<'a, str>
+    }
     60 80 BasicAck { delivery: u64, multiple: Bit }
     60 90 BasicReject { delivery: u64, requeue: Bit }
     60 120 BasicNack { delivery: u64, bits: NackBits }

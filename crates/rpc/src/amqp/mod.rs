@@ -9,14 +9,15 @@
 //! | [`AmqpTransport`] | oslo.messaging's exchanges and queues over two links |
 //!
 //! # Why an own codec
-//! The kept one, `amq-protocol`, brings with all its features off still a TCP layer for asynchronous runtimes, a URL parser with its
-//! Unicode tables, and a parser combinator library: some fifty packages for a format that takes a few hundred lines.
+//! The kept one, `amq-protocol`, brings with all its features off still a TCP layer for asynchronous runtimes, a URL
+//! parser with its Unicode tables, and a parser combinator library: some fifty packages for a format that takes a few
+//! hundred lines.
 //!
 //! # What may be lost, and what not
-//! - A message whose [`Confirm`] has come is the broker's. It outlives a broker that is killed if it is persistent and its
-//!   queues are durable.
-//! - When a connection is lost, everyone who waits on it gets an error at once. Whether a message without a confirm arrived is not
-//!   known; who sends it again may send it twice.
+//! - A message whose [`Confirm`] has come is the broker's. It outlives a broker that is killed if it is persistent and
+//!   its queues are durable.
+//! - When a connection is lost, everyone who waits on it gets an error at once. Whether a message without a confirm
+//!   arrived is not known; who sends it again may send it twice.
 //! - What was delivered and not acknowledged comes again, [`redelivered`](Delivery::redelivered).
 //!
 //! It stays on the OS thread where it was made.
@@ -46,8 +47,10 @@ mod confirm;
 mod connection;
 mod consumer;
 mod content;
+mod core;
 mod error;
 pub mod frame;
+mod handshake;
 mod link;
 mod method;
 mod properties;
@@ -68,7 +71,7 @@ pub use consumer::{Consumer, Delivery};
 pub use error::Error;
 pub use link::Link;
 pub use method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
-pub use properties::{Header, Properties};
+pub use properties::{Header, Properties, Unread};
 pub use table::{Table, Value};
 pub use transport::AmqpTransport;
 pub use url::{Host, Options, Topology};

@@ -19,6 +19,8 @@ macro_rules! properties {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Properties {
             $($(#[$doc])* pub $name: Option<$type>,)*
+            /// What came in their place, if they could not be read; nothing else is set then. It is sent as it is.
+            pub unread: Option<Unread>,
         }
 
         impl Properties {
@@ -29,10 +31,14 @@ macro_rules! properties {
                 }
                 Ok(Properties {
                     $($name: if flags & (1 << $bit) != 0 { Some(<$type as Property>::read(from)?) } else { None },)*
+                    unread: None,
                 })
             }
 
             fn put(&self, to: &mut Vec<u8>) {
+                if let Some(unread) = &self.unread {
+                    return to.extend_from_slice(&unread.bytes);
+                }
                 let mut flags = 0u16;
                 $(flags |= (self.$name.is_some() as u16) << $bit;)*
                 flags.put(to);
@@ -99,6 +105,15 @@ impl Properties {
     }
 }
 
+/// Properties that could not be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    /// What is wrong with them.
+    pub problem: Malformed,
+    /// What came, from the flags on.
+    pub bytes: Vec<u8>,
+}
+
 trait Property: Sized {
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed>;
     fn put(&self, to: &mut Vec<u8>);
@@ -146,7 +161,16 @@ impl Header {
         }
         // The weight, which nobody uses.
         u16::read(from)?;
-        Ok(Header { body_size: Field::read(from)?, properties: Properties::read(from)? })
+        let body_size = Field::read(from)?;
+        // What is wrong with them is this message's matter, and not the connection's: its frame is whole.
+        let bytes = from.take(from.rest().len())?;
+        let mut reader = Reader::new(bytes);
+        let properties = Properties::read(&mut reader).and_then(|properties| reader.finish().map(|()| properties));
+        let properties = properties.unwrap_or_else(|problem| Properties {
+            unread: Some(Unread { problem, bytes: bytes.to_vec() }),
+            ..Properties::default()
+        });
+        Ok(Header { body_size, properties })
     }
 
     pub(super) fn put(to: &mut Vec<u8>, body_size: u64, properties: &Properties) {

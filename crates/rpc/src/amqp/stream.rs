@@ -1,7 +1,7 @@
 //! The bytes of a connection: a green socket, with TLS over it if the URL asks for that.
 //!
-//! One green thread reads and another one writes. rustls has one state for both directions, so it is borrowed only between
-//! waits: what it seals is written to the socket, and what the socket gives is fed to it, with no borrow held.
+//! One green thread reads and another one writes. rustls has one state for both directions, so it is borrowed only
+//! between waits: what it seals is written to the socket, and what the socket gives is fed to it, with no borrow held.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;

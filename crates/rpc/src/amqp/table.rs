@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::wire::{Field, Malformed, Reader, is_short};
 
-/// Deeper nesting is refused: a frame of 128 KiB could otherwise nest tens of thousands of times and overflow the stack.
+/// What is nested deeper is kept unread: a frame of 128 KiB could otherwise nest tens of thousands of times and
+/// overflow the stack.
 const MAX_DEPTH: usize = 16;
 
 /// A value of a [`Table`], with the types that RabbitMQ knows.
@@ -60,6 +61,14 @@ impl Value {
         }
     }
 
+    fn has_depth_within(&self, levels: usize) -> bool {
+        match self {
+            Value::Table(table) => levels > 0 && table.has_depth_within(levels - 1),
+            Value::Array(values) => levels > 0 && values.iter().all(|value| value.has_depth_within(levels - 1)),
+            _ => true,
+        }
+    }
+
     fn read(from: &mut Reader<'_>, depth: usize) -> Result<Value, Malformed> {
         Ok(match u8::read(from)? {
             b't' => Value::Bool(u8::read(from)? != 0),
@@ -69,7 +78,8 @@ impl Value {
             b'u' => Value::U16(u16::read(from)?),
             b'I' => Value::I32(i32::read(from)?),
             b'i' => Value::U32(u32::read(from)?),
-            b'l' => Value::I64(i64::read(from)?),
+            // py-amqp writes whole numbers beyond 32 bits as `L`, signed as well.
+            b'l' | b'L' => Value::I64(i64::read(from)?),
             b'f' => Value::F32(f32::read(from)?),
             b'd' => Value::F64(f64::read(from)?),
             b'D' => Value::Decimal { scale: u8::read(from)?, digits: u32::read(from)? },
@@ -186,16 +196,23 @@ fn with_length(to: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 /// let arguments = Table::new().with("x-expires", 1_800_000).with("x-queue-type", "classic");
 /// assert_eq!(arguments.get("x-expires").and_then(Value::as_integer), Some(1_800_000));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table(Vec<(String, Value)>);
+///
+/// Two are equal if they have the same names with the same values, in whichever order: brokers keep none.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    entries: Vec<(String, Value)>,
+    /// What follows the entries and could not be read, as it came.
+    unread: Vec<u8>,
+}
 
 impl Table {
     /// An empty one.
     pub const fn new() -> Table {
-        Table(Vec::new())
+        Table { entries: Vec::new(), unread: Vec::new() }
     }
 
     /// Sets a name and returns the table.
+    #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Table {
         self.set(name, value);
         self
@@ -208,36 +225,74 @@ impl Table {
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         assert!(is_short(name), "a name in a field table has at most 255 bytes: {name:?}");
         let value = value.into();
-        match self.0.iter_mut().find(|(other, _)| other == name) {
+        match self.entries.iter_mut().find(|(other, _)| other == name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
+            None => self.entries.push((name.to_owned(), value)),
         }
     }
 
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+        self.entries.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
     /// All names with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.entries.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty() && self.unread.is_empty()
+    }
+
+    /// What followed the entries and could not be read: types that nobody knows, names that are no text, nesting that
+    /// is too deep. It is sent again as it came.
+    pub fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Whether this client's own reader takes it: whether it is nested no deeper than that goes.
+    pub(super) fn is_readable(&self) -> bool {
+        self.has_depth_within(MAX_DEPTH)
+    }
+
+    fn has_depth_within(&self, levels: usize) -> bool {
+        self.entries.iter().all(|(_, value)| value.has_depth_within(levels))
     }
 
     fn read_at(from: &mut Reader<'_>, depth: usize) -> Result<Table, Malformed> {
         let mut inner = Reader::new(<&[u8]>::read(from)?);
-        let mut entries = Vec::new();
+        let mut table = Table::new();
         while !inner.is_empty() {
-            let name = <&str>::read(&mut inner)?.to_owned();
-            // As it comes: a name that is there twice is the sender's matter, and looking for it would be quadratic.
-            entries.push((name, Value::read(&mut inner, depth)?));
+            let rest = inner.rest();
+            let entry = |inner: &mut Reader<'_>| {
+                Ok::<_, Malformed>((<&str>::read(inner)?.to_owned(), Value::read(inner, depth)?))
+            };
+            match entry(&mut inner) {
+                // As it comes: a name that is there twice is the sender's matter, and looking for it would be
+                // quadratic.
+                Ok(entry) => table.entries.push(entry),
+                Err(_) => {
+                    table.unread = rest.to_vec();
+                    break;
+                }
+            }
         }
-        Ok(Table(entries))
+        Ok(table)
+    }
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Table) -> bool {
+        fn sorted(table: &Table) -> Vec<&(String, Value)> {
+            let mut entries: Vec<_> = table.entries.iter().collect();
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            entries
+        }
+        self.entries.len() == other.entries.len()
+            && self.unread == other.unread
+            && (self.entries == other.entries || sorted(self) == sorted(other))
     }
 }
 
@@ -248,10 +303,11 @@ impl Field<'_> for Table {
 
     fn put(&self, to: &mut Vec<u8>) {
         with_length(to, |to| {
-            for (name, value) in &self.0 {
+            for (name, value) in &self.entries {
                 name.as_str().put(to);
                 value.put(to);
             }
+            to.extend_from_slice(&self.unread);
         });
     }
 }
@@ -272,19 +328,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nesting_is_bounded() {
-        let mut bytes = Vec::new();
-        for _ in 0..100_000 {
+    fn what_is_nested_too_deeply_is_kept_as_it_came() {
+        let mut bytes = vec![0; 4];
+        for _ in 0..1_000 {
             let mut outer = Vec::with_capacity(bytes.len() + 8);
-            if bytes.len() > 4_000 {
-                break;
-            }
             with_length(&mut outer, |to| {
                 to.extend_from_slice(b"\x01aF");
-                to.extend_from_slice(if bytes.is_empty() { &[0; 4] } else { &bytes });
+                to.extend_from_slice(&bytes);
             });
             bytes = outer;
         }
-        assert_eq!(Table::read(&mut Reader::new(&bytes)), Err(Malformed("tables nested too deeply")));
+        let table = Table::read(&mut Reader::new(&bytes)).unwrap();
+        assert!(table.is_readable());
+        let mut again = Vec::new();
+        table.put(&mut again);
+        assert_eq!(again, bytes);
+    }
+
+    #[test]
+    fn the_order_of_entries_makes_no_difference() {
+        let (one, other) = (Table::new().with("a", 1).with("b", "x"), Table::new().with("b", "x").with("a", 1));
+        assert_eq!(one, other);
+        assert_ne!(one, other.with("a", 2));
+        assert_ne!(one, Table::new().with("a", 1));
     }
 }

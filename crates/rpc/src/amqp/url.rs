@@ -1,5 +1,6 @@
 //! Where the broker is and how to talk to it, as a URL says it.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::error::Error;
@@ -26,10 +27,11 @@ pub struct Options {
     pub tls: bool,
     /// The certificates to trust (`ssl_ca_file`), in PEM; those of the system if not set.
     pub ca_file: Option<String>,
-    /// How long to wait for a connection to one host until the broker is ready for methods (`connection_timeout`, in seconds).
+    /// How long to wait for a connection to one host until the broker is ready for methods (`connection_timeout`, in
+    /// seconds).
     pub connection_timeout: Duration,
-    /// How often each side makes itself heard (`heartbeat` or `heartbeat_timeout_threshold`, in seconds). The smaller one of ours and the
-    /// broker's wish counts; zero leaves it to the broker.
+    /// How often each side makes itself heard (`heartbeat` or `heartbeat_timeout_threshold`, in seconds). The smaller
+    /// one of ours and the broker's wish counts; zero turns heartbeats off, as in oslo.messaging.
     pub heartbeat: Duration,
     /// The largest frame to agree to, in bytes.
     pub frame_max: u32,
@@ -44,21 +46,41 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Topology {
-    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`). Not by default, as in oslo.messaging: then what
-    /// is in them is lost when the broker stops.
+    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`). Not by default, as in
+    /// oslo.messaging: then what is in them is lost when the broker stops.
     pub durable: bool,
     /// Whether topics' queues and exchanges go when nobody uses them any more (`amqp_auto_delete`).
     pub auto_delete: bool,
     /// Whether topics' queues are quorum queues (`rabbit_quorum_queue`), which are durable.
     pub quorum: bool,
-    /// After which time without a consumer the broker drops queues of fanouts and replies (`rabbit_transient_queues_ttl`, in
-    /// seconds).
+    /// After how many deliveries that failed a quorum queue gives a message up (`rabbit_quorum_delivery_limit`); zero
+    /// leaves it to the broker.
+    pub delivery_limit: u32,
+    /// How many messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_length`); zero leaves it to the
+    /// broker.
+    pub max_memory_length: u32,
+    /// How many bytes of messages a quorum queue keeps in memory (`rabbit_quorum_max_memory_bytes`); zero leaves it to
+    /// the broker.
+    pub max_memory_bytes: u32,
+    /// Whether queues of fanouts and replies are quorum queues, too (`rabbit_transient_quorum_queue`).
+    pub transient_quorum: bool,
+    /// After which time without a consumer the broker drops queues of fanouts and replies
+    /// (`rabbit_transient_queues_ttl`, in seconds).
     pub transient_ttl: Duration,
 }
 
 impl Default for Topology {
     fn default() -> Topology {
-        Topology { durable: false, auto_delete: false, quorum: false, transient_ttl: Duration::from_secs(1800) }
+        Topology {
+            durable: false,
+            auto_delete: false,
+            quorum: false,
+            delivery_limit: 0,
+            max_memory_length: 0,
+            max_memory_bytes: 0,
+            transient_quorum: false,
+            transient_ttl: Duration::from_secs(1800),
+        }
     }
 }
 
@@ -85,16 +107,26 @@ impl std::fmt::Debug for Host {
 impl std::str::FromStr for Options {
     type Err = Error;
 
-    /// Reads `amqp://user:password@host:port,host:port/vhost?name=value&...`; `amqps` and oslo.messaging's `rabbit` are schemes
-    /// too. A host without a user has that of the host before.
+    /// Reads `amqp://user:password@host:port,host:port/vhost?name=value&...`; `amqps` and oslo.messaging's `rabbit` are
+    /// schemes too. A host without a user has that of the host before.
     fn from_str(url: &str) -> Result<Options, Error> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
-        let tls = match scheme {
+        if rest.contains('#') {
+            return Err(bad("it has a fragment; a # in a password is written as %23"));
+        }
+        let tls = match scheme.to_ascii_lowercase().as_str() {
             "amqp" | "rabbit" => false,
             "amqps" => true,
             _ => return Err(bad(&format!("{scheme:?} is none of amqp, amqps, rabbit"))),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let tls = match query.split('&').filter_map(|pair| pair.strip_prefix("ssl=")).next_back() {
+            Some(value) => match (tls, boolean("ssl", &decoded(value)?)?) {
+                (true, false) => return Err(bad("amqps with ssl=0: one asks for TLS, the other for none")),
+                (_, ssl) => ssl,
+            },
+            None => tls,
+        };
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let virtual_host = if path.is_empty() { "/".to_owned() } else { decoded(path)? };
         let mut options = Options {
@@ -108,9 +140,17 @@ impl std::str::FromStr for Options {
             answer_timeout: Duration::from_secs(60),
             topology: Topology::default(),
         };
+        let mut unused = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(|| bad(&format!("{pair:?} is not name=value")))?;
-            options.set(name, &decoded(value)?)?;
+            if UNUSED.contains(&name) {
+                unused.push(name);
+            } else {
+                options.set(name, &decoded(value)?)?;
+            }
+        }
+        if !unused.is_empty() {
+            tracing::warn!(options = unused.join(", "), "options of oslo.messaging that have no meaning here");
         }
         Ok(options)
     }
@@ -122,10 +162,15 @@ impl Options {
             "heartbeat" | "heartbeat_timeout_threshold" => self.heartbeat = seconds(name, value)?,
             "connection_timeout" => self.connection_timeout = seconds(name, value)?,
             "ssl_ca_file" => self.ca_file = Some(value.to_owned()),
-            "ssl" => self.tls = boolean(name, value)?,
+            // It was looked at first, for the hosts' ports depend on it.
+            "ssl" => {}
             "amqp_durable_queues" => self.topology.durable = boolean(name, value)?,
             "amqp_auto_delete" => self.topology.auto_delete = boolean(name, value)?,
             "rabbit_quorum_queue" => self.topology.quorum = boolean(name, value)?,
+            "rabbit_quorum_delivery_limit" => self.topology.delivery_limit = number(name, value)?,
+            "rabbit_quorum_max_memory_length" => self.topology.max_memory_length = number(name, value)?,
+            "rabbit_quorum_max_memory_bytes" => self.topology.max_memory_bytes = number(name, value)?,
+            "rabbit_transient_quorum_queue" => self.topology.transient_quorum = boolean(name, value)?,
             "rabbit_transient_queues_ttl" => self.topology.transient_ttl = seconds(name, value)?,
             _ => return Err(bad(&format!("{name:?} is no option"))),
         }
@@ -133,9 +178,43 @@ impl Options {
     }
 }
 
+/// Options of oslo.messaging's RabbitMQ driver, by their names, that have nothing to act on here. What they are for is
+/// either done always (mandatory replies, heartbeats beside the work, backoff), or RabbitMQ has given it up.
+const UNUSED: &[&str] = &[
+    "conn_pool_min_size",
+    "conn_pool_ttl",
+    "direct_mandatory_flag",
+    "enable_cancel_on_failover",
+    "heartbeat_in_pthread",
+    "heartbeat_rate",
+    "hostname",
+    "kombu_compression",
+    "kombu_failover_strategy",
+    "kombu_missing_consumer_retry_timeout",
+    "kombu_reconnect_delay",
+    "kombu_reconnect_splay",
+    "processname",
+    "rabbit_ha_queues",
+    "rabbit_interval_max",
+    "rabbit_login_method",
+    "rabbit_qos_prefetch_count",
+    "rabbit_retry_backoff",
+    "rabbit_retry_interval",
+    "rabbit_stream_fanout",
+    "rpc_conn_pool_size",
+    "ssl_cert_file",
+    "ssl_enforce_fips_mode",
+    "ssl_key_file",
+    "ssl_version",
+    "use_queue_manager",
+];
+
+const PORT: u16 = 5672;
+const TLS_PORT: u16 = 5671;
+
 fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, Error> {
     let (mut user, mut password) = ("guest".to_owned(), "guest".to_owned());
-    let mut parsed = Vec::new();
+    let (mut parsed, several) = (Vec::new(), hosts.contains(','));
     for part in hosts.split(',') {
         let address = match part.rsplit_once('@') {
             Some((login, address)) => {
@@ -145,23 +224,49 @@ fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, Error> {
             }
             None => part,
         };
-        let (name, port) = parse_address(address, if tls { 5671 } else { 5672 })?;
+        let (name, port) = parse_address(address, if tls { TLS_PORT } else { PORT })?;
+        let name = match name {
+            // One without a name is this machine, as RabbitMQ's own clients have it; in a list it is a slip.
+            name if name.is_empty() && several => return Err(bad("a host without a name among several")),
+            name if name.is_empty() => "localhost".to_owned(),
+            name => name,
+        };
         parsed.push(Host { name, port, user: user.clone(), password: password.clone() });
     }
     Ok(parsed)
 }
 
+/// The name, which may be empty, and the port of `name`, `name:port`, `[IPv6]` or `[IPv6]:port`.
 fn parse_address(address: &str, default: u16) -> Result<(String, u16), Error> {
     let (name, port) = match address.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']').ok_or_else(|| bad("an address in [ without ]"))?;
-            (name, rest.strip_prefix(':').unwrap_or(rest))
+            let name = decoded(name)?;
+            let (digits, _zone) = name.split_once('%').unwrap_or((&name, ""));
+            if digits.parse::<Ipv6Addr>().is_err() {
+                return Err(bad(&format!("{name:?} is no IPv6 address")));
+            }
+            let port = rest.strip_prefix(':');
+            let port = if rest.is_empty() { Some("") } else { port };
+            (name, port.ok_or_else(|| bad(&format!("{rest:?} follows the address in {address:?}")))?)
         }
-        None => address.split_once(':').unwrap_or((address, "")),
+        None => {
+            let (name, port) = address.split_once(':').unwrap_or((address, ""));
+            if let Some(wrong) =
+                name.chars().find(|&it| !(it.is_ascii_alphanumeric() || "-._~%!$&'()*+;=".contains(it)))
+            {
+                return Err(bad(&format!("{wrong:?} cannot be in a host's name: {name:?}")));
+            }
+            (decoded(name)?, port)
+        }
     };
-    let port = if port.is_empty() { Ok(default) } else { port.parse() };
-    let port = port.map_err(|_| bad(&format!("{address:?} has no port that is a number up to 65535")))?;
-    Ok((if name.is_empty() { "localhost".to_owned() } else { decoded(name)? }, port))
+    let port = match port {
+        "" => Ok(default),
+        port if port.bytes().all(|digit| digit.is_ascii_digit()) => port.parse().map_err(drop),
+        _ => Err(()),
+    };
+    let port = port.ok().filter(|port| *port != 0);
+    Ok((name, port.ok_or_else(|| bad(&format!("{address:?} has no port that is a number up to 65535")))?))
 }
 
 /// With `%41` as `A`.
@@ -186,6 +291,10 @@ fn decoded(text: &str) -> Result<String, Error> {
 fn seconds(name: &str, value: &str) -> Result<Duration, Error> {
     let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| bad(&format!("{name}={value} is not a number of seconds")))
+}
+
+fn number(name: &str, value: &str) -> Result<u32, Error> {
+    value.parse().map_err(|_| bad(&format!("{name}={value} is no number up to 4294967295")))
 }
 
 fn boolean(name: &str, value: &str) -> Result<bool, Error> {
@@ -228,6 +337,30 @@ mod tests {
     }
 
     #[test]
+    fn schemes_are_the_same_in_upper_case_and_ssl_changes_the_port() {
+        assert!(parse("AMQPS://h").unwrap().tls);
+        assert_eq!(parse("Rabbit://h").unwrap().hosts[0].port, 5672);
+        let options = parse("rabbit://h,i:7/?ssl=1").unwrap();
+        assert_eq!((options.tls, options.hosts[0].port, options.hosts[1].port), (true, 5671, 7));
+        assert!(parse("amqps://h/?ssl=1").unwrap().tls);
+        assert_eq!(parse("amqp://[fe80::1%25eth0]").unwrap().hosts[0].name, "fe80::1%eth0");
+        assert_eq!(parse("amqp://:7/").unwrap().hosts[0].name, "localhost");
+    }
+
+    #[test]
+    fn the_options_of_oslo_messaging_are_used_or_known() {
+        let all: String = UNUSED.iter().map(|name| format!("{name}=1&")).collect();
+        let options = parse(&format!(
+            "rabbit://h/?{all}rabbit_transient_quorum_queue=true&rabbit_quorum_delivery_limit=7\
+             &rabbit_quorum_max_memory_length=8&rabbit_quorum_max_memory_bytes=9&heartbeat_timeout_threshold=0"
+        ))
+        .unwrap();
+        let Topology { transient_quorum, delivery_limit, max_memory_length, max_memory_bytes, .. } = options.topology;
+        assert_eq!((transient_quorum, delivery_limit, max_memory_length, max_memory_bytes), (true, 7, 8, 9));
+        assert!(options.heartbeat.is_zero());
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         for (url, problem) in [
             ("localhost", "no scheme"),
@@ -237,6 +370,18 @@ mod tests {
             ("amqp://h/?heartbeat=-1", "not a number of seconds"),
             ("amqp://h/%4", "two hexadecimal digits"),
             ("amqp://h/?ssl=maybe", "neither true nor false"),
+            ("amqps://h/?ssl=0", "one asks for TLS"),
+            ("amqp://h/#top", "a fragment"),
+            ("amqp://a,,b/", "without a name among several"),
+            ("amqp://a,/", "without a name among several"),
+            ("amqp://[::1/", "without ]"),
+            ("amqp://[::g]/", "no IPv6 address"),
+            ("amqp://[]/", "no IPv6 address"),
+            ("amqp://[::1]5672/", "follows the address"),
+            ("amqp://::1/", "no port"),
+            ("amqp://h:+5/", "no port"),
+            ("amqp://h:0/", "no port"),
+            ("amqp://a b/", "cannot be in a host's name"),
         ] {
             let error = parse(url).unwrap_err();
             assert!(error.contains(problem), "{url}: {error}");

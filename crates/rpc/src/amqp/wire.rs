@@ -1,7 +1,9 @@
 //! The primitive types of AMQP 0-9-1, read from a slice and appended to a buffer.
 //!
-//! Nothing here trusts a length: what a field claims is compared with what is there before anything is taken or allocated.
+//! Nothing here trusts a length: what a field claims is compared with what is there before anything is taken or
+//! allocated.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// What came in is not AMQP 0-9-1 as this client speaks it.
@@ -29,6 +31,11 @@ impl<'a> Reader<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// What was not taken yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Nothing may follow the last field.
@@ -87,6 +94,21 @@ impl<'a> Field<'a> for &'a str {
         // It has been cut to fit.
         to.push(text.len() as u8);
         to.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// A short string of the peer's, whatever is in it: what is not UTF-8 is replaced, for it is only shown or compared.
+impl<'a> Field<'a> for Cow<'a, str> {
+    fn read(from: &mut Reader<'a>) -> Result<Cow<'a, str>, Malformed> {
+        let length = u8::read(from)?;
+        Ok(match String::from_utf8_lossy(from.take(length.into())?) {
+            Cow::Owned(text) => Cow::Owned(clipped(&text).to_owned()),
+            borrowed => borrowed,
+        })
+    }
+
+    fn put(&self, to: &mut Vec<u8>) {
+        (&**self).put(to);
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 use greenloom::queue::{Queue as GreenQueue, Reason};
 
 use super::state::{BusState, Consumer, Delivered, Queue, Shared, Unsettled};
-use crate::transport::{Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError};
+use crate::deadline::Deadline;
+use crate::transport::{
+    Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError, sealed,
+};
 
 /// One connection to a bus.
 pub(super) struct MemoryTransport {
@@ -32,14 +35,15 @@ impl MemoryTransport {
         mine.map(|(id, _)| *id).collect()
     }
 
-    /// Puts a message into a queue; parks while that is full.
+    /// Puts a message into a queue; parks while that is full, until `deadline`.
     fn put<'a>(
         &'a self,
         mut state: MutexGuard<'a, BusState>,
         queue: u64,
         body: Arc<[u8]>,
         expires: Option<Duration>,
-    ) -> MutexGuard<'a, BusState> {
+        deadline: Option<Deadline>,
+    ) -> Result<MutexGuard<'a, BusState>, TransportError> {
         let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
         if let Some(room) = room {
             // Its place stays taken until the message is settled.
@@ -47,14 +51,20 @@ impl MemoryTransport {
                 place.forget();
             } else {
                 drop(state);
-                room.acquire().forget();
+                let place = match deadline {
+                    Some(deadline) => room.acquire_timeout(deadline.left()),
+                    None => Some(room.acquire()),
+                };
+                place.ok_or_else(|| TransportError::TimedOut("room in the queue".to_owned()))?.forget();
                 state = self.shared.lock();
             }
         }
         state.push(queue, body, expires);
-        state
+        Ok(state)
     }
 }
+
+impl sealed::Sealed for MemoryTransport {}
 
 impl Transport for MemoryTransport {
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError> {
@@ -87,7 +97,8 @@ impl Transport for MemoryTransport {
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {
         self.check_open()?;
         let mut state = self.shared.lock();
-        let expires = message.expires_after.map(|after| state.now() + after);
+        let expires = message.expires_after.map(|after| state.now().saturating_add(after));
+        let deadline = message.within.map(Deadline::after);
         if state.outages > 0 {
             return Err(lost());
         }
@@ -96,11 +107,11 @@ impl Transport for MemoryTransport {
             let body = message.body;
             let one_queue = state.routes.get(to).map(|queues| (queues.len(), queues.first().copied()));
             match one_queue {
-                Some((1, Some(queue))) => state = self.put(state, queue, body, expires),
+                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, deadline)?,
                 Some(_) => {
                     let queues = state.routes.get(to).cloned().unwrap_or_default();
                     for queue in queues {
-                        state = self.put(state, queue, Arc::clone(&body), expires);
+                        state = self.put(state, queue, Arc::clone(&body), expires, deadline)?;
                     }
                 }
                 None if message.mandatory || matches!(to, Address::Reply { .. }) => {
@@ -175,6 +186,8 @@ struct MemoryListener {
     inbox: Arc<GreenQueue<Delivered>>,
 }
 
+impl sealed::Sealed for MemoryListener {}
+
 impl Listener for MemoryListener {
     fn next(&self) -> Result<Incoming, TransportError> {
         loop {
@@ -196,6 +209,7 @@ impl Listener for MemoryListener {
                 queue: Arc::clone(&queue.name),
                 tries: message.tries,
                 reason: message.reason.clone(),
+                problem: None,
                 settle: Box::new(Token { shared: Arc::clone(&self.shared), consumer: self.id, delivery, used: false }),
             });
         }
@@ -243,6 +257,8 @@ impl Token {
         if found && fault.is_none() { Ok(()) } else { Err(lost()) }
     }
 }
+
+impl sealed::Sealed for Token {}
 
 impl Settle for Token {
     fn ack(mut self: Box<Self>) -> Result<(), TransportError> {

@@ -1,16 +1,16 @@
 //! `memory://`: a message bus inside the process, for programs that need no server and for tests.
 //!
-//! It behaves as the broker does: queues, acknowledgements, prefetch, messages that come back when their listener goes, expiry,
-//! dead letters, a send that parks while a queue is full. What it does not do is outlive the process.
+//! It behaves as the broker does: queues, acknowledgements, prefetch, messages that come back when their listener goes,
+//! expiry, dead letters, a send that parks while a queue is full. What it does not do is outlive the process.
 //!
 //! | URL | the bus |
 //! |---|---|
 //! | `memory://` | of this OS thread |
 //! | `memory://name` | of the whole process: hubs on other OS threads reach it by its name |
-//! | `memory://?limit=500` | with room for 500 messages in a queue; whoever makes the bus says so. The default is 10,000 |
+//! | `memory://?limit=500` | with room for 500 messages in a queue, as its first user says; else for 10,000 |
 //!
-//! A bus lives as long as somebody is connected to it. Tests make one of their own with [`Bus::new`], and may give it [`Faults`]: lost
-//! connections, lost messages and reordering, from a seed.
+//! A bus lives as long as somebody is connected to it. Tests make one of their own with [`Bus::new`], and may give it
+//! [`Faults`]: lost connections, lost messages and reordering, from a seed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,36 +24,16 @@ use greenloom::spawn_after;
 use greenloom::sync::Event;
 
 use crate::transport::{Transport, TransportError};
+pub use faults::Faults;
 use link::MemoryTransport;
 use state::Shared;
 
+mod faults;
 mod link;
 mod state;
 
 /// How many messages a queue holds.
 const LIMIT: usize = 10_000;
-
-/// What goes wrong on a bus, decided by a generator that starts from a seed. With the seed of a
-/// [`Simulation`](greenloom::testing::Simulation), a run can be repeated.
-///
-/// ```
-/// use greenloom_rpc::memory::{Bus, Faults};
-///
-/// let bus = Bus::with_faults(Faults { seed: 7, cut: 0.1, reorder: 0.5, ..Faults::default() });
-/// let transport = bus.connect();
-/// # let _ = transport;
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    /// Where the generator starts.
-    pub seed: u64,
-    /// How likely a send or a settlement is to meet a lost connection, half of them after it has had its effect.
-    pub cut: f64,
-    /// How likely a message is to vanish although it was sent, as when a broker dies that keeps its queues in memory.
-    pub lose: f64,
-    /// How likely the next message is to be not the oldest one.
-    pub reorder: f64,
-}
 
 /// A bus in memory. Clones are the same bus.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use greenloom::hub::now;
 use greenloom::queue::Queue as GreenQueue;
 use greenloom::sync::{Event, Semaphore};
 
-use super::Faults;
+use super::faults::Faults;
 use crate::hash::HashMap;
 use crate::random::Random;
 use crate::transport::Address;

@@ -67,6 +67,7 @@ ssl_options.cacertfile = $folder/ca.pem
 ssl_options.certfile = $folder/server.pem
 ssl_options.keyfile = $folder/server.key
 disk_free_limit.absolute = 50MB
+max_message_size = 4000000
 log.file.level = info
 CONFIG
     echo '[].' >"$folder/enabled_plugins"

@@ -136,8 +136,8 @@ fn what_is_dropped_or_rejected_comes_again() {
         delivery
     };
     drop(next(false));
-    next(true).reject(true).unwrap();
-    next(true).reject(false).unwrap();
+    next(true).requeue().unwrap();
+    next(true).reject().unwrap();
     assert_eq!(channel.inspect_queue(&queue).unwrap().messages, 0);
     // What a consumer has fetched goes back with it.
     publish(&channel, &queue, b"y").unwrap();
@@ -156,7 +156,7 @@ fn a_rejected_message_goes_to_the_dead_letter_exchange() {
     let arguments = Table::new().with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", &*dead);
     channel.declare_queue(&queue, EXCLUSIVE, &arguments).unwrap();
     publish(&channel, &queue, b"poison").unwrap();
-    channel.consume(&queue).unwrap().next(PATIENCE).unwrap().reject(false).unwrap();
+    channel.consume(&queue).unwrap().next(PATIENCE).unwrap().reject().unwrap();
     let delivery = channel.consume(&dead).unwrap().next(PATIENCE).unwrap();
     let headers = delivery.properties.headers.as_ref().unwrap();
     assert_eq!(headers.get("x-first-death-reason").and_then(Value::as_str), Some("rejected"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloom::hub::now;
 use greenloom::{sleep, spawn};
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Context, Endpoint, Error, Options, Target, create_connection};
+use greenloom_rpc::{Client, Context, Endpoint, Error, Fanout, Options, Target, create_connection};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{PATIENCE, SECOND, eventually, name, port, script, url};
@@ -36,8 +36,8 @@ impl Ledger {
             *done.borrow_mut().entry(id).or_default() += 1;
             Ok(id)
         };
-        let endpoint = Endpoint::new().method("work", work).build();
-        connection.create_consumer(topic, [endpoint], false).unwrap();
+        let endpoint = Endpoint::builder().method("work", work).build();
+        connection.create_consumer(topic, [endpoint], Fanout::Ignore).unwrap();
         connection.consume_in_threads().unwrap();
         connection
     }
@@ -61,8 +61,8 @@ impl Ledger {
         })
     }
 
-    /// Calls one job after another until it is told to stop. Returns the longest that one took, and how many there were with and
-    /// without an answer.
+    /// Calls one job after another until it is told to stop. Returns the longest that one took, and how many there were
+    /// with and without an answer.
     fn call(&self, client: Client) -> greenloom::GreenThread<(Duration, u32, u32)> {
         let ledger = self.clone();
         spawn(move || {
@@ -140,7 +140,7 @@ fn connections_that_are_cut_anywhere_in_a_frame_lose_nothing() {
     let casts: Vec<_> = (0..8).map(|_| ledger.cast(client.clone())).collect();
     let calls: Vec<_> = (0..8).map(|_| ledger.call(client.clone())).collect();
     // In handshakes, and then among messages, at ever another place of a frame.
-    let places = (0..10).map(|round| 1 + round * 97).chain((0..30).map(|round| 10_000 + round * 211));
+    let places = (0..10).map(|round| 1 + round * 97).chain((0..12).map(|round| 10_000 + round * 523));
     for bytes in places {
         proxy.cut_after(bytes);
         eventually(|| proxy.has_cut());
@@ -166,8 +166,8 @@ fn callers_are_told_when_the_broker_stops_and_served_when_it_is_back() {
         Ok(())
     };
     let quick = |_: &(), _: &Context, (): ()| Ok("here");
-    let endpoint = Endpoint::new().method("slow", slow).method("quick", quick).build();
-    server.create_consumer(&topic, [endpoint], false).unwrap();
+    let endpoint = Endpoint::builder().method("slow", slow).method("quick", quick).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
     server.consume_in_threads().unwrap();
     let client = Client::new(&create_connection(&url).unwrap(), Target::topic(&topic));
     assert_eq!(client.call::<String>("quick", &()).unwrap(), "here");
@@ -184,4 +184,67 @@ fn callers_are_told_when_the_broker_stops_and_served_when_it_is_back() {
     script(&["start"]);
     // The queue was not durable, and is declared again.
     eventually(|| client.call::<String>("quick", &()).is_ok());
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
+fn a_message_above_the_broker_s_limit_fails_alone() {
+    let (topic, url) = (name("topic"), url(""));
+    let server = create_connection(&url).unwrap();
+    let size = |_: &(), _: &Context, text: HashMap<String, String>| Ok(text["x"].len());
+    let large = |_: &(), _: &Context, (): ()| Ok("x".repeat(5_000_000));
+    let endpoint = Endpoint::builder().method("size", size).method("large", large).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
+    server.consume_in_threads().unwrap();
+    let connection = create_connection(&url).unwrap();
+    let client = Client::new(&connection, Target::topic(&topic)).timeout(PATIENCE).resend(20);
+    let call = |size: usize| {
+        let client = client.clone();
+        spawn(move || client.call::<usize>("size", &HashMap::from([("x", "x".repeat(size))])))
+    };
+    for _ in 0..3 {
+        let before: Vec<_> = (0..10).map(|_| call(10)).collect();
+        let too_large = call(5_000_000);
+        let after: Vec<_> = (0..10).map(|_| call(10)).collect();
+        for small in before.into_iter().chain(after) {
+            assert_eq!(small.wait().unwrap().unwrap(), 10);
+        }
+        let error = too_large.wait().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Transport(TransportError::Failed(_))), "{error}");
+        let began = now();
+        let error = client.call::<String>("large", &()).unwrap_err();
+        assert!(error.remote().is_some_and(|error| error.message().contains("could not be sent")), "{error}");
+        assert!(now() - began < 20 * SECOND);
+    }
+    assert_eq!(connection.stats().unwrap().client.resent, 0);
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
+fn ten_thousand_first_callers_are_all_answered_also_after_the_connection_was_cut() {
+    let topic = name("topic");
+    let server = Options { workers: 100, ..Options::default() }.connect(&url("")).unwrap();
+    let endpoint = Endpoint::builder().method("ping", |_: &(), _: &Context, (): ()| Ok("pong")).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
+    server.consume_in_threads().unwrap();
+    let proxy = Proxy::to(port("AMQP"));
+    let connection = create_connection(&format!("amqp://127.0.0.1:{}/", proxy.port)).unwrap();
+    let client = Client::new(&connection, Target::topic(&topic)).timeout(PATIENCE);
+    for _ in 0..2 {
+        let callers: Vec<_> = (0..10_000)
+            .map(|_| {
+                let client = client.clone();
+                spawn(move || client.call::<String>("ping", &()))
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.wait().unwrap().unwrap(), "pong");
+        }
+        proxy.cut_after(1);
+        let _ = client.cast("ping", &());
+        eventually(|| proxy.has_cut());
+        let transport = connection.transport();
+        eventually(|| transport.state() == greenloom_rpc::transport::State::Reconnecting);
+        assert!(transport.wait_connected(PATIENCE));
+    }
 }

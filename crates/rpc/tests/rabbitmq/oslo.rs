@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use greenloom::sleep;
 use greenloom_rpc::transport::TransportError;
-use greenloom_rpc::{Client, Connection, Context, Endpoint, Error, Failure, Options, Target, create_connection};
+use greenloom_rpc::{
+    Client, Connection, Context, Endpoint, Error, Failure, Fanout, Options, Target, create_connection,
+};
 use serde_json::{Value, json};
 
 use crate::broker::{PATIENCE, SECOND, eventually, name, script, url};
@@ -64,7 +66,7 @@ fn serve(topic: &str) -> Connection {
     let connection = Options { host: "rust-1".into(), ..Options::default() }.connect(&url("")).unwrap();
     let notes = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&notes);
-    let plain = Endpoint::new()
+    let plain = Endpoint::builder()
         .version("1.3")
         .method("echo", |_, _: &Context, args: HashMap<String, Value>| match args.get("value") {
             Some(value) => Ok(value.clone()),
@@ -93,9 +95,12 @@ fn serve(topic: &str) -> Connection {
             Ok(notes)
         })
         .build();
-    let admin =
-        Endpoint::new().namespace("admin").version("2.1").method("who", |_, _: &Context, (): ()| Ok("admin")).build();
-    connection.create_consumer(topic, [plain, admin], true).unwrap();
+    let admin = Endpoint::builder()
+        .namespace("admin")
+        .version("2.1")
+        .method("who", |_, _: &Context, (): ()| Ok("admin"))
+        .build();
+    connection.create_consumer(topic, [plain, admin], Fanout::Listen).unwrap();
     connection.consume_in_threads().unwrap();
     connection
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use greenloom::{sleep, spawn, yield_now};
 use greenloom_rpc::amqp::{ExchangeFlags, QueueFlags, Table};
-use greenloom_rpc::transport::{Address, Incoming, Listener, Outgoing, State, Transport, TransportError, open};
+use greenloom_rpc::open_transport;
+use greenloom_rpc::transport::{Address, Incoming, Listener, Outgoing, State, Transport, TransportError};
 
 use crate::broker::{PATIENCE, SECOND, channel, eventually, name, script, url};
 
 fn transport(query: &str) -> Rc<dyn Transport> {
-    open(&url(query)).unwrap()
+    open_transport(&url(query)).unwrap()
 }
 
 fn topic_of(topic: &str) -> Address {
@@ -199,7 +200,11 @@ fn a_message_whose_time_is_over_is_not_handed_out() {
     let (bus, topic) = (transport(""), topic_of(&name("topic")));
     bus.listen(std::slice::from_ref(&topic), 1).unwrap().stop();
     let expires_after = Some(Duration::from_millis(50));
-    bus.send(&topic, Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true }).unwrap();
+    bus.send(
+        &topic,
+        Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true, ..Outgoing::default() },
+    )
+    .unwrap();
     sleep(SECOND / 5);
     send(&bus, &topic, "in time").unwrap();
     assert_eq!(text(&next(&bus.listen(&[topic], 1).unwrap())), "in time");
@@ -281,12 +286,12 @@ fn a_closed_transport_says_so_to_all_who_use_it() {
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
 fn without_a_broker_there_is_an_error_in_time() {
-    let bus = open("amqp://127.0.0.1:1/?connection_timeout=0.3").unwrap();
+    let bus = open_transport("amqp://127.0.0.1:1/?connection_timeout=0.3").unwrap();
     let error = send(&bus, &topic_of("topic"), "x").unwrap_err();
     assert!(matches!(&error, TransportError::Disconnected(reason) if reason.contains("refused")), "{error}");
     assert!(bus.listen(&[topic_of("topic")], 1).is_err());
     assert!(!bus.wait_connected(SECOND / 10));
     assert_eq!(bus.state(), State::Reconnecting);
-    let wrong = open(&url("").replace("guest:guest", "guest:wrong")).unwrap();
+    let wrong = open_transport(&url("").replace("guest:guest", "guest:wrong")).unwrap();
     assert!(matches!(send(&wrong, &topic_of("topic"), "x"), Err(TransportError::Failed(_))));
 }

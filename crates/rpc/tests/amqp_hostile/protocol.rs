@@ -1,4 +1,5 @@
-//! Brokers that do not keep to the protocol: the connection ends with an error that says what was wrong, and nobody who waits on it hangs.
+//! Brokers that do not keep to the protocol: the connection ends with an error that says what was wrong, and nobody who
+//! waits on it hangs.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
@@ -83,7 +84,7 @@ fn declare(answer: Vec<u8>) -> Error {
 
 fn deliver() -> Vec<u8> {
     let redelivered = Bit::default();
-    method(1, Method::BasicDeliver { tag: "1", delivery: 1, redelivered, exchange: "", routing_key: "q" })
+    method(1, Method::BasicDeliver { tag: "1", delivery: 1, redelivered, exchange: "".into(), routing_key: "q".into() })
 }
 
 fn header(body_size: u64) -> Vec<u8> {
@@ -120,8 +121,8 @@ fn what_is_out_of_order_or_out_of_bounds_ends_the_connection() {
                     tag: "?",
                     delivery: 1,
                     redelivered: Bit::default(),
-                    exchange: "",
-                    routing_key: "",
+                    exchange: "".into(),
+                    routing_key: "".into(),
                 },
             ),
             "a consumer that this client does not have",
@@ -135,7 +136,7 @@ fn what_is_out_of_order_or_out_of_bounds_ends_the_connection() {
 
 #[test]
 fn a_broker_that_leaves_in_order_is_quoted() {
-    let close = Method::ConnectionClose { code: 320, text: "going down", class: 0, method: 0 };
+    let close = Method::ConnectionClose { code: 320, text: "going down".into(), class: 0, method: 0 };
     let error = declare(method(0, close));
     assert_eq!(error.to_string(), "the broker closed the connection: 320 going down");
     assert!(error.is_loss());

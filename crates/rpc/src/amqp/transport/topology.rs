@@ -1,0 +1,172 @@
+//! Which exchanges and queues an address means, and with which flags they are declared.
+
+use std::sync::Arc;
+
+use super::super::channel::{Channel, ExchangeFlags, QueueFlags};
+use super::super::connection::Connection;
+use super::super::error::Error;
+use super::super::table::Table;
+use super::super::url::Topology;
+use crate::id::unique;
+use crate::transport::Address;
+
+/// Whether something of the name exists with other flags.
+pub(super) fn is_other(error: &Error) -> bool {
+    matches!(error, Error::Channel { code: 406, text } if text.contains("inequivalent arg"))
+}
+
+/// An exchange of a kind with its flags.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    name: String,
+    kind: &'static str,
+    flags: ExchangeFlags,
+}
+
+impl Exchange {
+    fn topic(name: &str, topology: &Topology) -> Exchange {
+        let flags = ExchangeFlags { durable: topology.durable || topology.quorum, auto_delete: topology.auto_delete };
+        Exchange { name: name.to_owned(), kind: "topic", flags }
+    }
+
+    fn fanout(topic: &str) -> Exchange {
+        let flags = ExchangeFlags { durable: false, auto_delete: true };
+        Exchange { name: format!("{topic}_fanout"), kind: "fanout", flags }
+    }
+
+    pub fn declare(&self, channel: &Channel) -> Result<(), Error> {
+        channel.declare_exchange(&self.name, self.kind, self.flags)
+    }
+}
+
+const DEAD_FLAGS: QueueFlags = QueueFlags { durable: true, exclusive: false, auto_delete: false };
+
+/// Where a message is published to.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// `None` for the one without a name, which brings it into the queue named as the key.
+    pub exchange: Option<Exchange>,
+    pub routing_key: String,
+    /// Whether the queue is made for the message: nobody need listen there.
+    keeps: bool,
+}
+
+impl Target {
+    pub fn new(to: &Address, topology: &Topology) -> Target {
+        let exchange = match to {
+            Address::Topic { exchange, .. } | Address::Server { exchange, .. } => {
+                Some(Exchange::topic(exchange, topology))
+            }
+            Address::Fanout { topic } => Some(Exchange::fanout(topic)),
+            Address::Reply { .. } | Address::Dead { .. } => None,
+        };
+        let routing_key = if matches!(to, Address::Fanout { .. }) { String::new() } else { to.to_string() };
+        Target { exchange, routing_key, keeps: matches!(to, Address::Dead { .. }) }
+    }
+
+    pub fn exchange(&self) -> &str {
+        self.exchange.as_ref().map_or("", |exchange| &exchange.name)
+    }
+
+    pub fn declares(&self) -> Option<&str> {
+        match &self.exchange {
+            Some(exchange) => Some(&exchange.name),
+            None => self.keeps.then_some(&self.routing_key),
+        }
+    }
+
+    pub fn declare(&self, channel: &Channel) -> Result<(), Error> {
+        match &self.exchange {
+            Some(exchange) => exchange.declare(channel),
+            None => channel.declare_queue(&self.routing_key, DEAD_FLAGS, &Table::new()).map(drop),
+        }
+    }
+}
+
+/// A queue to listen on.
+pub(super) struct Source {
+    pub exchange: Option<Exchange>,
+    pub queue: Arc<str>,
+    binding: String,
+    flags: QueueFlags,
+    arguments: Table,
+    /// Whether it is this listener's alone, and goes with it.
+    pub own: bool,
+}
+
+impl Source {
+    pub fn new(address: &Address, topology: &Topology) -> Source {
+        let mut source = Source {
+            exchange: None,
+            queue: Arc::from(address.to_string()),
+            binding: address.to_string(),
+            flags: QueueFlags::default(),
+            arguments: Table::new(),
+            own: false,
+        };
+        match address {
+            Address::Topic { exchange, .. } | Address::Server { exchange, .. } => {
+                source.exchange = Some(Exchange::topic(exchange, topology));
+                source.flags.durable = topology.durable || topology.quorum;
+                source.flags.auto_delete = topology.auto_delete;
+                if topology.quorum {
+                    source.arguments = quorum(topology);
+                }
+            }
+            Address::Fanout { topic } => {
+                source.exchange = Some(Exchange::fanout(topic));
+                source.queue = Arc::from(format!("{topic}_fanout_{}", unique()));
+                source.binding.clone_from(topic);
+                source.set_expiring(topology);
+                source.own = true;
+            }
+            Address::Reply { .. } => source.set_expiring(topology),
+            Address::Dead { .. } => source.flags = DEAD_FLAGS,
+        }
+        source
+    }
+
+    /// It goes some time after nobody uses it any more.
+    fn set_expiring(&mut self, topology: &Topology) {
+        if topology.transient_quorum {
+            (self.flags.durable, self.arguments) = (true, quorum(topology));
+        }
+        if !topology.transient_ttl.is_zero() {
+            let millis = i32::try_from(topology.transient_ttl.as_millis()).unwrap_or(i32::MAX);
+            self.arguments.set("x-expires", millis);
+        }
+    }
+
+    /// Declares it with its exchange. Each step has a channel that may end, if what is there has other flags.
+    pub fn declare(&self, connection: &Connection) -> Result<(), Error> {
+        let declare_exchange = |channel: Channel| self.exchange.as_ref().map_or(Ok(()), |it| it.declare(&channel));
+        tolerated(connection, declare_exchange)?;
+        tolerated(connection, |channel| channel.declare_queue(&self.queue, self.flags, &self.arguments).map(drop))?;
+        let Some(exchange) = &self.exchange else { return Ok(()) };
+        connection.open_channel()?.bind_queue(&self.queue, &exchange.name, &self.binding)
+    }
+}
+
+/// The arguments of a quorum queue, under oslo.messaging's names for them.
+fn quorum(topology: &Topology) -> Table {
+    let limits = [
+        ("x-delivery-limit", topology.delivery_limit),
+        ("x-max-in-memory-length", topology.max_memory_length),
+        ("x-max-in-memory-bytes", topology.max_memory_bytes),
+    ];
+    let mut arguments = Table::new().with("x-queue-type", "quorum");
+    for (name, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+        arguments.set(name, i64::from(limit));
+    }
+    arguments
+}
+
+fn tolerated(connection: &Connection, declare: impl FnOnce(Channel) -> Result<(), Error>) -> Result<(), Error> {
+    match declare(connection.open_channel()?) {
+        Err(error) if is_other(&error) => {
+            tracing::warn!(%error, "used as it is");
+            Ok(())
+        }
+        declared => declared,
+    }
+}

@@ -1,0 +1,27 @@
+//! When a caller's limit is over. One longer than any clock is none.
+
+use std::time::Duration;
+
+use greenloom::hub::now;
+
+/// As good as without a limit: 34 years.
+pub(crate) const FOREVER: Duration = Duration::from_secs(1 << 30);
+
+/// A moment on the hub's clock. Every step of an operation takes what is left until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(Duration);
+
+impl Deadline {
+    pub fn after(limit: Duration) -> Deadline {
+        Deadline(now().saturating_add(limit.min(FOREVER)))
+    }
+
+    /// What is left; zero when it is over.
+    pub fn left(self) -> Duration {
+        self.0.saturating_sub(now())
+    }
+
+    pub fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
+}

@@ -1,0 +1,21 @@
+//! From a URL to the transport that it names.
+
+use std::rc::Rc;
+
+use crate::transport::{Transport, TransportError};
+
+/// Connects to the bus that a URL names.
+///
+/// # Errors
+/// [`TransportError::Url`], and those of the transport.
+pub fn open_transport(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://")));
+    };
+    // In a URL they are the same in upper case.
+    match scheme.to_ascii_lowercase().as_str() {
+        "memory" => crate::memory::open(rest),
+        "amqp" | "amqps" | "rabbit" => crate::amqp::open(url),
+        other => Err(TransportError::Url(format!("{other:?} is no transport"))),
+    }
+}
