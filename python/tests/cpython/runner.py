@@ -1,0 +1,180 @@
+"""
+Runs one module of CPython's `test` package in this process, patched or not, and notes each outcome as soon as it is
+known. tools/cpython_tests.py starts it, watches the notes, and starts it again after a test that hung or crashed.
+
+    runner.py MODULE NOTES DONE PATCH [STACKS]
+
+NOTES is the file to write to, one JSON object a line. DONE names the tests to leave out, one a line. PATCH is "patch"
+to call `eventlet.monkey_patch()` before anything of the test is imported. With STACKS, a file's name, the stacks of
+all green threads are printed when that file appears; that takes an OS thread, which some tests notice.
+
+Processes that a test starts are not patched; those that it forks are.
+"""
+
+import faulthandler
+import importlib
+import json
+import os
+import sys
+import time
+import unittest
+
+# Taken before they are patched, and before a test replaces them.
+_open, _write, _close, _getpid, _now = os.open, os.write, os.close, os.getpid, time.monotonic
+_pid = _getpid()
+_notes = None
+_last = 0.0
+
+
+def note(**what):
+    """Appends to the notes. The file is opened each time, since tests close descriptors that they did not open."""
+    global _last
+    if _getpid() != _pid:
+        return  # a child that a test forked, and that came back into the framework
+    _last = _now()
+    file = _open(_notes, os.O_WRONLY | os.O_APPEND)
+    _write(file, json.dumps(what).encode() + b"\n")
+    _close(file)
+
+
+class Suite(unittest.TestSuite):
+    """Tests in a row; says which fixture of a class or a module it is about to call."""
+
+    def _tearDownPreviousClass(self, test, result):
+        previous = getattr(result, "_previousTestClass", None)
+        if previous not in (None, test.__class__):
+            note(fixture="tearDownClass", of=unittest.util.strclass(previous))
+        super()._tearDownPreviousClass(test, result)
+
+    def _handleModuleFixture(self, test, result):
+        if self._get_previous_module(result) != test.__class__.__module__:
+            note(fixture="setUpModule", of=test.__class__.__module__)
+        super()._handleModuleFixture(test, result)
+
+    def _handleClassSetUp(self, test, result):
+        if getattr(result, "_previousTestClass", None) != test.__class__:
+            note(fixture="setUpClass", of=unittest.util.strclass(test.__class__))
+        super()._handleClassSetUp(test, result)
+
+    def _handleModuleTearDown(self, result):
+        note(fixture="tearDownModule", of="")
+        super()._handleModuleTearDown(result)
+
+
+class Result(unittest.TestResult):
+    """Notes what becomes of each test. One with subtests passes if all of them do."""
+
+    def startTest(self, test):
+        super().startTest(test)
+        note(begins=test.noted_as)
+        self._outcome, self._why, self._began = "passed", "", _now()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        seconds = round(_now() - self._began, 2)
+        note(ends=test.noted_as, outcome=self._outcome, why=self._why, seconds=seconds)
+
+    def addError(self, test, err):
+        if not hasattr(test, "noted_as"):
+            note(fixture_fails=str(test), why=self._exc_info_to_string(err, test))
+            return
+        self._failed(test, err)
+
+    def addFailure(self, test, err):
+        self._failed(test, err)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self._failed(subtest, err)
+        elif _now() - _last > 1:
+            note(alive=True)
+
+    def addSkip(self, test, reason):
+        if not hasattr(test, "noted_as"):
+            if not hasattr(test, "test_case"):  # a subtest that is skipped leaves its test as it was
+                note(fixture_skips=str(test), why=str(reason))
+        elif self._outcome == "passed":
+            self._outcome, self._why = "skipped", str(reason)
+
+    def addUnexpectedSuccess(self, test):
+        self._outcome, self._why = "failed", "unexpected success"
+
+    def _failed(self, test, err):
+        self._outcome = "failed"
+        self._why += self._exc_info_to_string(err, test)
+
+
+def tests_of(suite):
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from tests_of(each)
+        else:
+            yield each
+
+
+def load(name):
+    """The tests of a module in their order, each with the name it is noted by."""
+    module = importlib.import_module("test." + name)
+    loader = unittest.TestLoader()
+    tests = list(tests_of(loader.loadTestsFromModule(module)))
+    if loader.errors:
+        raise ImportError("\n".join(map(str, loader.errors)))
+    seen = {}
+    for test in tests:
+        name = test.id().removeprefix("test.")
+        seen[name] = seen.get(name, 0) + 1
+        test.noted_as = name if seen[name] == 1 else f"{name}#{seen[name]}"
+    return tests
+
+
+def print_stacks_when(path):
+    """Starts an OS thread that prints all green threads' stacks when the file appears."""
+    import _thread
+    import gc
+    import traceback
+
+    sleep, exists, start, errors = time.sleep, os.path.exists, _thread.start_new_thread, os.dup(2)
+
+    def watch():
+        while not exists(path):
+            sleep(0.1)
+        from greenlet import greenlet
+
+        for each in [each for each in gc.get_objects() if isinstance(each, greenlet) and each.gr_frame]:
+            text = f"{each!r}\n" + "".join(traceback.format_stack(each.gr_frame)) + "\n"
+            _write(errors, text.encode(errors="replace"))
+
+    start(watch, ())
+
+
+def main():
+    global _notes
+    module, _notes, done, patch, *stacks = sys.argv[1:]
+    faulthandler.enable(os.dup(2))  # a test may close standard error
+    if stacks:
+        print_stacks_when(stacks[0])
+    if patch == "patch":
+        import eventlet
+
+        eventlet.monkey_patch()
+    with open(done) as file:
+        left_out = set(file.read().splitlines())
+
+    from test import support
+
+    support.verbose = False
+    support.record_original_stdout(sys.stdout)
+    # None would mean that all may be used. No network, nothing that opens windows, no tests that are slow on purpose.
+    support.use_resources = ["cpu", "subprocess"]
+    try:
+        tests = load(module)
+    except unittest.SkipTest as skipped:
+        note(fixture_skips=module, why=str(skipped))
+        tests = []
+    note(tests=[test.noted_as for test in tests])
+    Suite(test for test in tests if test.noted_as not in left_out).run(Result())
+    note(over=True)
+
+
+if __name__ == "__main__":
+    main()
