@@ -64,7 +64,7 @@ class Module:
 
 
 def run_module(options, name, patch, left_out=()):
-    """Runs a module to its end, in as many processes as that takes."""
+    """Runs a module to its end, in as many processes as that takes; but not where one gets no further than the last."""
     module = Module(name)
     module.left_out = set(left_out)
     began = time.monotonic()
@@ -184,14 +184,16 @@ class Watch:
         if self.running is not None:
             self._done(self.running, outcome, why)
             return False
-        where = f"{self.fixture['fixture']} of {self.fixture['of']}" if self.fixture else "exit" if self.over else "import"
+        where = "exit" if self.over else "between tests" if self.module.listed else "import"
+        if self.fixture:
+            where = f"{self.fixture['fixture']} of {self.fixture['of']}"
         self.module.outside.append({"outcome": outcome, "where": where, "why": why[-6000:]})
         if self.fixture and self.fixture["fixture"].startswith("setUp"):
             of = self.fixture["of"].removeprefix("test.") + "."
             for test, what in self.module.tests.items():
                 if what["outcome"] is None and (test.startswith(of) or self.fixture["fixture"] == "setUpModule"):
                     self._done(test, outcome, f"in {where}")
-        return self.over or self.fixture is None
+        return self.over
 
 
 def kill_marked(token):
@@ -273,7 +275,8 @@ def run(options):
 
 
 def tell(module):
-    counts = ", ".join(f"{n} {kind}" for kind in (PASSED, FAILED, HUNG, CRASHED, SKIPPED, NOT_RUN) if (n := module.count(kind)))
+    kinds = (PASSED, FAILED, HUNG, CRASHED, SKIPPED, NOT_RUN)
+    counts = ", ".join(f"{module.count(kind)} {kind}" for kind in kinds if module.count(kind))
     outside = "".join(f"; {each['outcome']}: {each['where']}" for each in module.outside)
     print(f"{module.name}: {counts or 'nothing to run'} in {module.seconds:.0f} s{outside}", flush=True)
 
@@ -285,8 +288,9 @@ def check(options):
     def one(name):
         left_out = [test for test in expected if test.startswith(name + ".")]
         patched = run_module(options, name, True)
-        alone = run_module(options, name, True, patched.passed() | set(left_out)) if missing(patched, left_out) else None
-        again = alone.passed() if alone else set()
+        again = set()
+        if missing(patched, left_out):
+            again = run_module(options, name, True, patched.passed() | set(left_out)).passed()
         # What is neither passed nor expected: does it pass unpatched? If not, it says nothing of ours.
         unpatched = run_module(options, name, False, patched.passed() | again | set(left_out))
         (options.results / f"{name}.json").write_text(json.dumps(patched.as_json(), indent=1) + "\n")
@@ -343,7 +347,8 @@ def table(options):
 def share(row, kind):
     if kind not in row or not row["unpatched"]:
         return "" if kind not in row else "0"
-    return f"{row[kind]} ({100 * row[kind] / row['unpatched']:.1f} %)" if row[kind] != row["unpatched"] else str(row[kind])
+    percent = "" if row[kind] == row["unpatched"] else f" ({100 * row[kind] / row['unpatched']:.1f} %)"
+    return f"{row[kind]}{percent}"
 
 
 def arguments():
