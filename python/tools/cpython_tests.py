@@ -1,14 +1,15 @@
 """
 Runs modules of CPython's `test` package under `eventlet.monkey_patch()`, and compares with the same tests unpatched.
 
-    cpython_tests.py run --python PYTHON --results FOLDER [--patch] [--jobs N] [--stacks] [--quick] [MODULE...]
+    cpython_tests.py run --python PYTHON --results FOLDER [--patch] [--jobs N] [--only TEXT] [--stacks] [MODULE...]
     cpython_tests.py check --python PYTHON --results FOLDER [--jobs N] [--quick] [MODULE...]
     cpython_tests.py table --name 3.13 UNPATCHED STOCK OURS
 
 `run` writes the outcome of each test to FOLDER, a file a module. `check` runs patched, and what did not pass, unpatched
 too: it fails if a test passes only unpatched and is not in python/tests/cpython/expected.txt. `table` compares three
 folders: it prints Markdown, and writes python/tests/cpython/figures-NAME.json. Without names of modules all in
-python/tests/cpython/modules.txt are run, or with --quick those that are marked so there.
+python/tests/cpython/modules.txt are run, or with --quick those that are marked so there. --only runs the tests whose
+name has that text; --stacks shows where each greenlet of a hung test stands.
 
 Each module runs in a process of its own. A test without progress for HANG_SECONDS is hung: its process is killed, and
 the rest of the module goes on in another one, as after a crash.
@@ -89,10 +90,9 @@ def run_process(options, module, patch):
     notes.touch()
     cwd.mkdir()
     done.write_text("\n".join(module.left_out))
-    command = [options.python, str(HERE / "runner.py"), module.name, str(notes), str(done), "patch" if patch else "-"]
-    command += [str(stacks)] if options.stacks else []
+    command = [options.python, str(HERE / "runner.py"), module.name, str(notes), "--done", str(done)]
+    command += ["--patch"] * patch + ["--only", options.only] + ["--stacks", str(stacks)] * options.stacks
     environment = {**os.environ, MARK: token, "TMPDIR": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop("PYTHONPATH" if not options.keep_path else "", None)
     with open(folder / "output", "wb") as output:
         process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -362,7 +362,7 @@ def arguments():
         command.add_argument("--jobs", type=int, default=1)
         command.add_argument("--quick", action="store_true")
         command.add_argument("--stacks", action="store_true")
-        command.add_argument("--keep-path", action="store_true")
+        command.add_argument("--only", default="")
         command.add_argument("module", nargs="*")
     command = commands.add_parser("table")
     command.add_argument("--name", required=True)

@@ -2,15 +2,16 @@
 Runs one module of CPython's `test` package in this process, patched or not, and notes each outcome as soon as it is
 known. tools/cpython_tests.py starts it, watches the notes, and starts it again after a test that hung or crashed.
 
-    runner.py MODULE NOTES DONE PATCH [STACKS]
+    runner.py MODULE NOTES --done FILE [--patch] [--only TEXT] [--stacks FILE]
 
-NOTES is the file to write to, one JSON object a line. DONE names the tests to leave out, one a line. PATCH is "patch"
-to call `eventlet.monkey_patch()` before anything of the test is imported. With STACKS, a file's name, the stacks of
-all green threads are printed when that file appears; that takes an OS thread, which some tests notice.
+NOTES is the file to write to, one JSON object a line. --done names a file with the tests to leave out, one a line.
+--patch calls `eventlet.monkey_patch()` before anything of the test is imported. With --stacks, the stacks of all
+greenlets are printed when that file appears; that takes an OS thread, which some tests notice.
 
 Processes that a test starts are not patched; those that it forks are.
 """
 
+import argparse
 import faulthandler
 import importlib
 import json
@@ -149,16 +150,26 @@ def print_stacks_when(path):
 
 def main():
     global _notes
-    module, _notes, done, patch, *stacks = sys.argv[1:]
+    parser = argparse.ArgumentParser(usage=__doc__.strip())
+    parser.add_argument("module")
+    parser.add_argument("notes")
+    parser.add_argument("--done", required=True)
+    parser.add_argument("--patch", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--stacks")
+    options = parser.parse_args()
+    _notes = options.notes
+    with open(options.done) as file:
+        done = set(file.read().splitlines())
+    sys.argv[1:] = []  # tests of `__main__` look at it
+
     faulthandler.enable(os.dup(2))  # a test may close standard error
-    if stacks:
-        print_stacks_when(stacks[0])
-    if patch == "patch":
+    if options.stacks:
+        print_stacks_when(options.stacks)
+    if options.patch:
         import eventlet
 
         eventlet.monkey_patch()
-    with open(done) as file:
-        left_out = set(file.read().splitlines())
 
     from test import support
 
@@ -167,12 +178,12 @@ def main():
     # None would mean that all may be used. No network, nothing that opens windows, no tests that are slow on purpose.
     support.use_resources = ["cpu", "subprocess"]
     try:
-        tests = load(module)
+        tests = [test for test in load(options.module) if options.only in test.noted_as]
     except unittest.SkipTest as skipped:
-        note(fixture_skips=module, why=str(skipped))
+        note(fixture_skips=options.module, why=str(skipped))
         tests = []
     note(tests=[test.noted_as for test in tests])
-    Suite(test for test in tests if test.noted_as not in left_out).run(Result())
+    Suite(test for test in tests if test.noted_as not in done).run(Result())
     note(over=True)
 
 
