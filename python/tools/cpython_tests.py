@@ -197,10 +197,11 @@ class Watch:
 
 
 def kill_marked(token):
-    """Kills every process that has our mark in its environment: daemons and children of children, too."""
+    """Kills every process whose mark in the environment begins so: daemons and children of children, too."""
     mark = f"{MARK}={token}".encode()
     for _ in range(20):
-        found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in environment_of(pid)]
+        pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+        found = [pid for pid in pids if any(each.startswith(mark) for each in environment_of(pid))]
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -209,6 +210,11 @@ def kill_marked(token):
         if not found:
             return
         time.sleep(0.02)
+
+
+def end_by_signal(number, frame):
+    kill_marked(f"{os.getpid()}-")
+    os._exit(128 + number)
 
 
 def environment_of(pid):
@@ -372,4 +378,6 @@ def arguments():
 
 if __name__ == "__main__":
     options = arguments()
+    signal.signal(signal.SIGTERM, end_by_signal)
+    signal.signal(signal.SIGINT, end_by_signal)
     {"run": run, "check": check, "table": table}[options.command](options)

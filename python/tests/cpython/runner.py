@@ -20,6 +20,9 @@ import sys
 import time
 import unittest
 
+#: Modules that ask for the network, and use no more of it than 127.0.0.1.
+ONLY_LOOPBACK = ("test_socketserver",)
+
 # Taken before they are patched, and before a test replaces them.
 _open, _write, _close, _getpid, _now = os.open, os.write, os.close, os.getpid, time.monotonic
 _pid = _getpid()
@@ -176,7 +179,7 @@ def main():
     support.verbose = False
     support.record_original_stdout(sys.stdout)
     # None would mean that all may be used. No network, nothing that opens windows, no tests that are slow on purpose.
-    support.use_resources = ["cpu", "subprocess"]
+    support.use_resources = ["cpu", "subprocess"] + ["network"] * (options.module in ONLY_LOOPBACK)
     try:
         tests = [test for test in load(options.module) if options.only in test.noted_as]
     except unittest.SkipTest as skipped:
