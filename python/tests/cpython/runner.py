@@ -26,7 +26,7 @@ ONLY_LOOPBACK = ("test_socketserver",)
 # Taken before they are patched, and before a test replaces them.
 _open, _write, _close, _getpid, _now = os.open, os.write, os.close, os.getpid, time.monotonic
 _pid = _getpid()
-_notes = None
+_notes = _module = None
 _last = 0.0
 
 
@@ -47,21 +47,21 @@ class Suite(unittest.TestSuite):
     def _tearDownPreviousClass(self, test, result):
         previous = getattr(result, "_previousTestClass", None)
         if previous not in (None, test.__class__):
-            note(fixture="tearDownClass", of=unittest.util.strclass(previous))
+            note(fixture="tearDownClass", of=short(unittest.util.strclass(previous)))
         super()._tearDownPreviousClass(test, result)
 
     def _handleModuleFixture(self, test, result):
         if self._get_previous_module(result) != test.__class__.__module__:
-            note(fixture="setUpModule", of=test.__class__.__module__)
+            note(fixture="setUpModule", of=_module)
         super()._handleModuleFixture(test, result)
 
     def _handleClassSetUp(self, test, result):
         if getattr(result, "_previousTestClass", None) != test.__class__:
-            note(fixture="setUpClass", of=unittest.util.strclass(test.__class__))
+            note(fixture="setUpClass", of=short(unittest.util.strclass(test.__class__)))
         super()._handleClassSetUp(test, result)
 
     def _handleModuleTearDown(self, result):
-        note(fixture="tearDownModule", of="")
+        note(fixture="tearDownModule", of=_module)
         super()._handleModuleTearDown(result)
 
 
@@ -116,6 +116,12 @@ def tests_of(suite):
             yield each
 
 
+def short(name):
+    """A test's or class's name, which begins with that of the module that runs, wherever the class comes from."""
+    name = name.removeprefix("test.")
+    return name if name.startswith(_module + ".") else f"{_module}.{name}"
+
+
 def load(name):
     """The tests of a module in their order, each with the name it is noted by."""
     module = importlib.import_module("test." + name)
@@ -125,7 +131,7 @@ def load(name):
         raise ImportError("\n".join(map(str, loader.errors)))
     seen = {}
     for test in tests:
-        name = test.id().removeprefix("test.")
+        name = short(test.id())
         seen[name] = seen.get(name, 0) + 1
         test.noted_as = name if seen[name] == 1 else f"{name}#{seen[name]}"
     return tests
@@ -152,7 +158,7 @@ def print_stacks_when(path):
 
 
 def main():
-    global _notes
+    global _notes, _module
     parser = argparse.ArgumentParser(usage=__doc__.strip())
     parser.add_argument("module")
     parser.add_argument("notes")
@@ -161,7 +167,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--stacks")
     options = parser.parse_args()
-    _notes = options.notes
+    _notes, _module = options.notes, options.module
     with open(options.done) as file:
         done = set(file.read().splitlines())
     sys.argv[1:] = []  # tests of `__main__` look at it
