@@ -171,7 +171,9 @@ class Watch:
             self.over, self.running, self.fixture = True, None, None
         elif "alive" not in event:
             kind = "fixture_fails" if "fixture_fails" in event else "fixture_skips"
-            module.outside.append({"outcome": kind, "where": event[kind], "why": event["why"]})
+            noted = {"outcome": kind, "where": event[kind], "why": event["why"]}
+            if noted not in module.outside:  # it is called again in the process after this one
+                module.outside.append(noted)
 
     def _done(self, test, outcome, why, seconds=None):
         self.module.tests[test] = {"outcome": outcome, "why": why[-6000:], "seconds": seconds}
@@ -289,7 +291,8 @@ def run(options):
 def tell(module):
     kinds = (PASSED, FAILED, HUNG, CRASHED, SKIPPED, NOT_RUN)
     counts = ", ".join(f"{module.count(kind)} {kind}" for kind in kinds if module.count(kind))
-    outside = "".join(f"; {each['outcome']}: {each['where']}" for each in module.outside)
+    told = STUCK if module.tests else (*STUCK, "fixture_skips")
+    outside = "".join(f"; {each['outcome']}: {each['where']}" for each in module.outside if each["outcome"] in told)
     print(f"{module.name}: {counts or 'nothing to run'} in {module.seconds:.0f} s{outside}", flush=True)
 
 

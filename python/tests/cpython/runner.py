@@ -71,12 +71,19 @@ class Result(unittest.TestResult):
     def startTest(self, test):
         super().startTest(test)
         note(begins=test.noted_as)
-        self._outcome, self._why, self._began = "passed", "", _now()
+        self._outcome, self._why, self._began = None, "", _now()
 
     def stopTest(self, test):
         super().stopTest(test)
-        seconds = round(_now() - self._began, 2)
-        note(ends=test.noted_as, outcome=self._outcome, why=self._why, seconds=seconds)
+        if self._outcome is not None:  # else a KeyboardInterrupt ends it, and the process
+            seconds = round(_now() - self._began, 2)
+            note(ends=test.noted_as, outcome=self._outcome, why=self._why, seconds=seconds)
+
+    def addSuccess(self, test):
+        self._outcome = "passed"
+
+    def addExpectedFailure(self, test, err):
+        self._outcome = "passed"
 
     def addError(self, test, err):
         if not hasattr(test, "noted_as"):
@@ -97,7 +104,7 @@ class Result(unittest.TestResult):
         if not hasattr(test, "noted_as"):
             if not hasattr(test, "test_case"):  # a subtest that is skipped leaves its test as it was
                 note(fixture_skips=str(test), why=str(reason))
-        elif self._outcome == "passed":
+        elif self._outcome is None:
             self._outcome, self._why = "skipped", str(reason)
 
     def addUnexpectedSuccess(self, test):
