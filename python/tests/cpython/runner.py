@@ -101,9 +101,10 @@ class Result(unittest.TestResult):
             note(alive=True)
 
     def addSkip(self, test, reason):
-        if not hasattr(test, "noted_as"):
-            if not hasattr(test, "test_case"):  # a subtest that is skipped leaves its test as it was
-                note(fixture_skips=str(test), why=str(reason))
+        if hasattr(test, "test_case"):  # a subtest; unittest does not call addSuccess for its test
+            self._outcome = self._outcome or "passed"
+        elif not hasattr(test, "noted_as"):
+            note(fixture_skips=str(test), why=str(reason))
         elif self._outcome is None:
             self._outcome, self._why = "skipped", str(reason)
 
