@@ -252,17 +252,27 @@ def modules_of(options):
     return found
 
 
-def expected_failures(options):
-    """The tests that are known not to pass here. The file has a reason before each list of them; a test may be followed
-    by the versions of CPython that it is about. `(exit)` and the like in place of a test is what is outside of any."""
-    version = ask(options, "import sys; print('%d.%d' % sys.version_info[:2])")
-    tests = set()
-    for line in (HERE / "expected.txt").read_text().splitlines():
-        if line.startswith("    "):
-            test, *versions = line.split(maxsplit=1)
-            if not versions or version in versions[0].split():
-                tests.add(test)
-    return tests
+class Known:
+    """The tests that are known not to pass on this CPython, from expected.txt.
+
+    There, a reason comes before each indented list of them; `CLASS.*` is all of a class, and a test may be followed by
+    the versions of CPython that it is about. `MODULE.(exit)` and the like is what is outside of any test.
+    """
+
+    def __init__(self, options):
+        version = ask(options, "import sys; print('%d.%d' % sys.version_info[:2])")
+        self.names = set()
+        for line in (HERE / "expected.txt").read_text().splitlines():
+            if line.startswith("    "):
+                test, *versions = line.split()
+                if not versions or version in versions:
+                    self.names.add(test)
+
+    def __contains__(self, test):
+        return test in self.names or test.rpartition(".")[0] + ".*" in self.names
+
+    def __iter__(self):
+        return iter(self.names)
 
 
 def ask(options, code):
@@ -297,32 +307,31 @@ def tell(module):
 
 
 def check(options):
-    expected = expected_failures(options)
+    known = Known(options)
     options.results.mkdir(parents=True, exist_ok=True)
 
     def one(name):
-        known = {test for test in expected if test.startswith(name + ".")}
         # A hang takes its time, so the selection does without those that are known.
         patched = run_module(options, name, True, known if options.quick else ())
         again = set()
         if missing(patched, known):
-            again = run_module(options, name, True, patched.passed() | known).passed()
+            again = run_module(options, name, True, patched.passed() | set(known)).passed()
         # What is neither passed nor known: does it pass unpatched? If not, it says nothing of ours.
-        unpatched = run_module(options, name, False, patched.passed() | again | known)
+        unpatched = run_module(options, name, False, patched.passed() | again | set(known))
         (options.results / f"{name}.json").write_text(json.dumps(patched.as_json(), indent=1) + "\n")
         tell(patched)
-        return patched, known, again, unpatched.passed()
+        return patched, again, unpatched.passed()
 
     outcomes = in_parallel(options, one, modules_of(options))
     lost = {}
-    for patched, known, _, passes_unpatched in outcomes:
+    for patched, _, passes_unpatched in outcomes:
         lost.update((test, patched.tests.get(test, {"outcome": NOT_RUN, "why": ""})) for test in passes_unpatched)
         outside = {f"{patched.name}.({each['where']})": each for each in patched.outside}
         lost.update((where, each) for where, each in outside.items() if where not in known and each["outcome"] in STUCK)
     for test, what in sorted(lost.items()):
         print(f"--- {what['outcome']}: {test}\n{what['why']}", file=sys.stderr)
-    report("passed on a second try", [test for *_, again, _ in outcomes for test in again])
-    better = [test for patched, known, *_ in outcomes for test in patched.passed() & known]
+    report("passed on a second try", [test for _, again, _ in outcomes for test in again])
+    better = [test for patched, *_ in outcomes for test in patched.passed() if test in known]
     report("listed in expected.txt, but passed", better)
     report("passed unpatched only", lost)
     sys.exit(1 if lost else 0)

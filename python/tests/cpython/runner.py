@@ -4,7 +4,7 @@ known. tools/cpython_tests.py starts it, watches the notes, and starts it again 
 
     runner.py MODULE NOTES --done FILE [--patch] [--only TEXT] [--stacks FILE]
 
-NOTES is the file to write to, one JSON object a line. --done names a file with the tests to leave out, one a line.
+NOTES is the file to write to, one JSON object a line. --done names a file with the tests to leave out, one a line; `CLASS.*` stands for all of a class.
 --patch calls `eventlet.monkey_patch()` before anything of the test is imported. With --stacks, the stacks of all
 greenlets are printed when that file appears; that takes an OS thread, which some tests notice.
 
@@ -177,7 +177,8 @@ def main():
     options = parser.parse_args()
     _notes, _module = options.notes, options.module
     with open(options.done) as file:
-        done = set(file.read().splitlines())
+        done = file.read().splitlines()
+    done, classes = set(done), tuple(name[:-1] for name in done if name.endswith(".*"))
     sys.argv[1:] = []  # tests of `__main__` look at it
 
     faulthandler.enable(os.dup(2))  # a test may close standard error
@@ -196,11 +197,12 @@ def main():
     support.use_resources = ["cpu", "subprocess"] + ["network"] * (options.module in ONLY_LOOPBACK)
     try:
         tests = [test for test in load(options.module) if options.only in test.noted_as]
+        tests = [test for test in tests if test.noted_as not in done and not test.noted_as.startswith(classes)]
     except unittest.SkipTest as skipped:
         note(fixture_skips=options.module, why=str(skipped))
         tests = []
     note(tests=[test.noted_as for test in tests])
-    Suite(test for test in tests if test.noted_as not in done).run(Result())
+    Suite(tests).run(Result())
     note(over=True)
 
 
