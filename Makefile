@@ -11,7 +11,7 @@ help: ## show this
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
 
-test: test-rust test-fallbacks test-loom test-rpc test-python ## every test
+test: test-rust test-fallbacks test-loom test-rpc test-python test-cpython-quick ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test

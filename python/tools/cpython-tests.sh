@@ -27,7 +27,7 @@ tool="$venv/bin/python $here/tools/cpython_tests.py"
 
 if [ "$1" = quick ]; then
     echo "CPython $version's own tests under monkey_patch(), a selection:"
-    exec $tool check --quick --jobs 2 --python "$venv/bin/python" --results "$results/quick"
+    exec $tool check --quick --jobs 3 --python "$venv/bin/python" --results "$results/quick"
 fi
 
 stock=$("$here/tools/stock-venv.sh" "$version" "${found#* }")

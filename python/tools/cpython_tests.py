@@ -232,13 +232,10 @@ def environment_of(pid):
 
 def modules_of(options):
     """Names of the modules asked for that this interpreter has; a name that ends in .* stands for a whole package."""
-    if options.module:
-        names = options.module
-    else:
+    names = options.module
+    if not names:
         lines = [line.split() for line in (HERE / "modules.txt").read_text().splitlines()]
-        names = [words[0] for words in lines if words and words[0] != "#"]
-        if options.quick:
-            names = [words[0] for words in lines if words[1:] == ["quick"]]
+        names = [words[0] for words in lines if words and words[0] != "#" and ("quick" in words or not options.quick)]
     folder = pathlib.Path(ask(options, "import os, test; print(os.path.dirname(test.__file__))"))
     found = []
     for name in names:
@@ -249,7 +246,7 @@ def modules_of(options):
             found.append(name)
     if not found:
         sys.exit(f"{options.python} has none of these modules in its `test` package: {' '.join(names)}")
-    return found
+    return list(dict.fromkeys(found))
 
 
 class Known:
@@ -322,6 +319,7 @@ def check(options):
         tell(patched)
         return patched, again, unpatched.passed()
 
+    began = time.monotonic()
     outcomes = in_parallel(options, one, modules_of(options))
     lost = {}
     for patched, _, passes_unpatched in outcomes:
@@ -330,6 +328,8 @@ def check(options):
         lost.update((where, each) for where, each in outside.items() if where not in known and each["outcome"] in STUCK)
     for test, what in sorted(lost.items()):
         print(f"--- {what['outcome']}: {test}\n{what['why']}", file=sys.stderr)
+    passed = sum(patched.count(PASSED) for patched, *_ in outcomes)
+    print(f"{passed} passed, {len(lost)} lost in {time.monotonic() - began:.0f} s")
     report("passed on a second try", [test for _, again, _ in outcomes for test in again])
     better = [test for patched, *_ in outcomes for test in patched.passed() if test in known]
     report("listed in expected.txt, but passed", better)
