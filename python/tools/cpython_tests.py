@@ -50,13 +50,9 @@ class Module:
         self.left_out = set()
         self.outside = []
         self.seconds = 0.0
-        self.listed = False
 
     def passed(self):
         return {test for test, what in self.tests.items() if what["outcome"] == PASSED}
-
-    def outcome(self, test):
-        return self.tests[test]["outcome"] if test in self.tests else NOT_RUN
 
     def count(self, *outcomes):
         return sum(what["outcome"] in outcomes for what in self.tests.values())
@@ -117,7 +113,8 @@ class Watch:
         self.notes = open(notes)
         self.process = process
         self.running = self.fixture = None
-        self.over = self.hung = False
+        self.listed = self.over = self.hung = False
+        self.begun_line = ""
 
     def until_end(self, before_kill):
         progress = time.monotonic()
@@ -129,7 +126,7 @@ class Watch:
                 self._read()
                 self.notes.close()
                 return self
-            limit = HANG_SECONDS if self.module.listed else IMPORT_SECONDS
+            limit = HANG_SECONDS if self.listed else IMPORT_SECONDS
             if not self.hung and time.monotonic() - progress > limit:
                 self.hung = True
                 before_kill()
@@ -148,7 +145,7 @@ class Watch:
                 pass
 
     def _read(self):
-        lines = self.notes.readlines()
+        *lines, self.begun_line = (self.begun_line + self.notes.read()).split("\n")
         for line in lines:
             self._take(json.loads(line))
         return bool(lines)
@@ -159,7 +156,7 @@ class Watch:
             for test in event["tests"]:
                 if test not in module.left_out:
                     module.tests.setdefault(test, {"outcome": None, "why": ""})
-            module.listed = True
+            self.listed = True
         elif "begins" in event:
             self.running, self.fixture = event["begins"], None
         elif "ends" in event:
@@ -187,7 +184,7 @@ class Watch:
         if self.running is not None:
             self._done(self.running, outcome, why)
             return False
-        where = "exit" if self.over else "between tests" if self.module.listed else "import"
+        where = "exit" if self.over else "between tests" if self.listed else "import"
         if self.fixture:
             where = f"{self.fixture['fixture']} of {self.fixture['of']}"
         self.module.outside.append({"outcome": outcome, "where": where, "why": why[-6000:]})
@@ -306,26 +303,9 @@ def tell(module):
 def check(options):
     known = Known(options)
     options.results.mkdir(parents=True, exist_ok=True)
-
-    def one(name):
-        # A hang takes its time, so the selection does without those that are known.
-        patched = run_module(options, name, True, known if options.quick else ())
-        again = set()
-        if missing(patched, known):
-            again = run_module(options, name, True, patched.passed() | set(known)).passed()
-        # What is neither passed nor known: does it pass unpatched? If not, it says nothing of ours.
-        unpatched = run_module(options, name, False, patched.passed() | again | set(known))
-        (options.results / f"{name}.json").write_text(json.dumps(patched.as_json(), indent=1) + "\n")
-        tell(patched)
-        return patched, again, unpatched.passed()
-
     began = time.monotonic()
-    outcomes = in_parallel(options, one, modules_of(options))
-    lost = {}
-    for patched, _, passes_unpatched in outcomes:
-        lost.update((test, patched.tests.get(test, {"outcome": NOT_RUN, "why": ""})) for test in passes_unpatched)
-        outside = {f"{patched.name}.({each['where']})": each for each in patched.outside}
-        lost.update((where, each) for where, each in outside.items() if where not in known and each["outcome"] in STUCK)
+    outcomes = in_parallel(options, lambda name: check_module(options, known, name), modules_of(options))
+    lost = {test: what for _, _, of_module in outcomes for test, what in of_module.items()}
     for test, what in sorted(lost.items()):
         print(f"--- {what['outcome']}: {test}\n{what['why']}", file=sys.stderr)
     passed = sum(patched.count(PASSED) for patched, *_ in outcomes)
@@ -335,6 +315,25 @@ def check(options):
     report("listed in expected.txt, but passed", better)
     report("passed unpatched only", lost)
     sys.exit(1 if lost else 0)
+
+
+def check_module(options, known, name):
+    """Runs a module patched. Returns that, the tests that passed when tried again, and what passes unpatched only."""
+    # A hang takes its time, so the selection does without those that are known.
+    patched = run_module(options, name, True, known if options.quick else ())
+    again = set()
+    if missing(patched, known):
+        again = run_module(options, name, True, patched.passed() | set(known)).passed()
+    # What is neither passed nor known: does it pass unpatched? If not, it says nothing of ours.
+    unpatched = run_module(options, name, False, patched.passed() | again | set(known))
+    (options.results / f"{name}.json").write_text(json.dumps(patched.as_json(), indent=1) + "\n")
+    tell(patched)
+    lost = {f"{name}.({each['where']})": each for each in patched.outside if each["outcome"] in STUCK}
+    for each in unpatched.outside:
+        lost.pop(f"{name}.({each['where']})", None)
+    for test in unpatched.passed():
+        lost[test] = patched.tests.get(test, {"outcome": NOT_RUN, "why": ""})
+    return patched, again, {test: what for test, what in lost.items() if test not in known}
 
 
 def missing(module, known):
