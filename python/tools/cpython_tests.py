@@ -16,7 +16,6 @@ the rest of the module goes on in another one, as after a crash.
 """
 
 import argparse
-import collections
 import concurrent.futures
 import json
 import os
@@ -347,32 +346,36 @@ def report(title, lines):
 
 def table(options):
     """Of the tests that pass unpatched: how many pass under stock eventlet's patches, and under ours."""
-    unpatched, *others = ({path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-                          for folder in options.folders)  # fmt: skip
-    rows, total = {}, collections.Counter()
+    unpatched, *others = (results_in(folder) for folder in options.folders)
+    rows = {}
     for name in sorted(unpatched):
-        passes = [test for test, what in unpatched[name]["tests"].items() if what["outcome"] == PASSED]
-        row = {"unpatched": len(passes)}
+        passes = [test for test, what in unpatched[name].items() if what["outcome"] == PASSED]
+        row = rows[name] = {"unpatched": len(passes)}
         for kind, results in zip(("stock", "ours"), others):
             if name in results:
-                tests = results[name]["tests"]
-                lost = {test: tests.get(test, {"outcome": NOT_RUN})["outcome"] for test in passes}
-                lost = {test: outcome for test, outcome in lost.items() if outcome != PASSED}
-                row[kind], row[f"{kind} does not pass"] = len(passes) - len(lost), lost
-        rows[name] = row
-        total.update({kind: row.get(kind, 0) for kind in ("unpatched", "stock", "ours")})
-    figures = {"python": options.name, "total": total, "modules": rows}
+                outcomes = {test: results[name].get(test, {"outcome": NOT_RUN})["outcome"] for test in passes}
+                row[kind] = list(outcomes.values()).count(PASSED)
+                row[f"{kind} does not pass"] = {test: how for test, how in outcomes.items() if how != PASSED}
+    figures = {"python": options.name, "modules": {name: row for name, row in rows.items() if row["unpatched"]}}
     (HERE / f"figures-{options.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("| module | unpatched | stock | ours |\n|---|---|---|---|")
-    for name, row in [*rows.items(), ("all", total)]:
-        print(f"| {name} | {row['unpatched']} | {share(row, 'stock')} | {share(row, 'ours')} |")
+    for name, row in figures["modules"].items():
+        print(f"| {name} | {row['unpatched']} | {share([row], 'stock')} | {share([row], 'ours')} |")
+    rows = figures["modules"].values()
+    print(f"| all | {sum(row['unpatched'] for row in rows)} | {share(rows, 'stock')} | {share(rows, 'ours')} |")
 
 
-def share(row, kind):
-    if kind not in row or not row["unpatched"]:
-        return "" if kind not in row else "0"
-    percent = "" if row[kind] == row["unpatched"] else f" ({100 * row[kind] / row['unpatched']:.1f} %)"
-    return f"{row[kind]}{percent}"
+def results_in(folder):
+    return {path.stem: json.loads(path.read_text())["tests"] for path in folder.glob("*.json")}
+
+
+def share(rows, kind):
+    """How many pass, of the modules for which that is known, and what part of those that pass unpatched they are."""
+    rows = [row for row in rows if kind in row]
+    passed, unpatched = sum(row[kind] for row in rows), sum(row["unpatched"] for row in rows)
+    if not rows:
+        return ""
+    return str(passed) if passed == unpatched else f"{passed} of {unpatched}, {100 * passed / unpatched:.1f} %"
 
 
 def arguments():
