@@ -8,7 +8,7 @@ CARGO ?= cargo
 	check check-rust check-structure fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
 
 demo: ## the router agent: a few thousand updates for a few hundred routers, through a GreenPool of 8
 	$(CARGO) run --quiet --release -p router-agent -- $(ARGS)
