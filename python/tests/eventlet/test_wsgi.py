@@ -362,18 +362,20 @@ class NativePath(Paths, ServerCase):
 
         class Watching(wsgi.HttpProtocol):
             def log_date_time_string(self):
-                calls.append((self._is_fast, self.command, self.headers["x-a"], type(self.headers)))
+                handlers.append(self)
+                calls.append((self._is_fast, self.command, self.path, self.raw_requestline, self.headers["x-a"],
+                              type(self.headers)))
                 return "now"
 
-            def finish(self):
-                calls.append(self.environ)
-                super().finish()
-
+        handlers = []
         self.serve(answering(), protocol=Watching)
-        self.exchange(b"GET / HTTP/1.1\r\nX-A: b\r\n\r\n")
+        read_response(self.send(b"GET //a?b HTTP/1.1\r\nX-A: b\r\n\r\n"))
         eventlet.sleep(0)
+        self.assertEqual(
+            calls, [(True, "GET", "/a?b", b"GET //a?b HTTP/1.1\r\n", "b", http.client.HTTPMessage)])
         # An idle connection keeps nothing of its last request.
-        self.assertEqual(calls, [(True, "GET", "b", http.client.HTTPMessage), None])
+        self.assertIsNone(handlers[0].environ)
+        self.assertFalse(hasattr(handlers[0], "headers"))
 
     def test_a_patched_method_is_honoured(self):
         original = wsgi.HttpProtocol.get_environ
