@@ -15,6 +15,7 @@ from eventlet import greenio
 from eventlet import wsgi
 from eventlet.green import socket
 from eventlet.green import ssl as green_ssl
+from eventlet.green.http import client as green_client
 
 from http_support import Overriding, ServerCase, echo, read_all, read_response
 
@@ -239,6 +240,11 @@ class Paths:
         self.addCleanup(setattr, wsgi, "MAX_HEADER_LINE", wsgi.MAX_HEADER_LINE)
         wsgi.MAX_HEADER_LINE = 16384
         self.assertIn(b" 200 ", self.exchange(request))
+        self.addCleanup(setattr, green_client, "_MAXHEADERS", green_client._MAXHEADERS)
+        # As Swift does.
+        green_client._MAXHEADERS = 90 * 1.6
+        self.assertIn(b" 200 ", self.exchange(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 144 + b"\r\n"))
+        self.assertIn(b" 431 ", self.exchange(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 145 + b"\r\n"))
 
     def test_keepalive_seconds_end_with_the_first_line(self):
         self.serve(answering(), keepalive=0.1, socket_timeout=5)

@@ -241,8 +241,9 @@ class HttpProtocol(NativeRequests, BaseHTTPServer.BaseHTTPRequestHandler):
         return True
 
     def _limits(self):
-        return (self.server.url_length_limit, wsgi.MAX_HEADER_LINE, wsgi.MAX_TOTAL_HEADER_SIZE, http_client._MAXHEADERS,
-                not self.reject_bad_requests, self.strict)
+        # Swift makes the number of headers a float.
+        return (self.server.url_length_limit, wsgi.MAX_HEADER_LINE, wsgi.MAX_TOTAL_HEADER_SIZE,
+                int(http_client._MAXHEADERS), not self.reject_bad_requests, self.strict)
 
     def _message(self, fields):
         message = self.MessageClass()
