@@ -204,7 +204,8 @@ class Compression(WebSocketCase):
 
     def test_without_takeover_each_message_stands_alone(self):
         self.serve(echo)
-        messages = [frame(0xc2, finished(b"one") + b"\0"), frame(0xc2, deflated(b"two")), frame(0xc2, deflated(b"three"))]
+        messages = [
+            frame(0xc2, finished(b"one") + b"\0"), frame(0xc2, deflated(b"two")), frame(0xc2, deflated(b"three"))]
         self.assertEqual(
             self.exchange_messages(messages, b"; client_no_context_takeover"), [b"one", b"two", b"three"])
 
@@ -235,8 +236,9 @@ class Handshakes(WebSocketCase):
         good = HANDSHAKE % b""
         key = b"d9MXuOzlVQ0h+qRllvSCIg=="
         self.assertEqual(self.status(good), "101")
-        for old, new in ((key, b"x"), (key, b""), (key, base64.b64encode(b"x" * 15)), (key, base64.b64encode(b"x" * 17)),
-                         (key, key[:-2]), (key, b"d9MXuOzlVQ0h+qRl\xe9vSCIg=="), (key, key + b"\r\nSec-WebSocket-Key: " + key),
+        for old, new in ((key, b"x"), (key, b""), (key, base64.b64encode(b"x" * 15)),
+                         (key, base64.b64encode(b"x" * 17)), (key, key[:-2]), (key, b"d9MXuOzlVQ0h+qRl\xe9vSCIg=="),
+                         (key, key + b"\r\nSec-WebSocket-Key: " + key),
                          (b"GET", b"POST"), (b"GET", b"HEAD"), (b"HTTP/1.1", b"HTTP/1.0")):
             with self.subTest(old=old, new=new):
                 self.assertEqual(self.status(good.replace(old, new)), "400")
@@ -252,7 +254,8 @@ class Handshakes(WebSocketCase):
         for parameters in ("x", "x=1", "server_no_context_takeover=1", "client_no_context_takeover=true",
                            "server_no_context_takeover; server_no_context_takeover", "server_max_window_bits=010",
                            "server_max_window_bits=", "client_max_window_bits=+9", "client_max_window_bits=7",
-                           "client_max_window_bits; client_max_window_bits=9", "server_max_window_bits=10; server_max_window_bits=10"):
+                           "client_max_window_bits; client_max_window_bits=9",
+                           "server_max_window_bits=10; server_max_window_bits=10"):
             with self.subTest(parameters):
                 self.assertIsNone(agree("permessage-deflate; " + parameters))
                 self.assertEqual(agree("permessage-deflate; " + parameters + ", permessage-deflate"), plain)
@@ -263,8 +266,9 @@ class Handshakes(WebSocketCase):
     def test_one_switch_turns_all_drafts_off(self):
         self.addCleanup(setattr, websocket.WebSocketWSGI, "rfc6455_only", False)
         version_8 = (HANDSHAKE % b"").replace(b"Version: 13", b"Version: 8")
-        drafts = [b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: y\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%s\r\n12345678" % keys
-                  for keys in (b"", b"Sec-WebSocket-Key1: 1 2\r\nSec-WebSocket-Key2: 1 2\r\n")]
+        draft = (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: y\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%s\r\n"
+                 b"12345678")
+        drafts = [draft % keys for keys in (b"", b"Sec-WebSocket-Key1: 1 2\r\nSec-WebSocket-Key2: 1 2\r\n")]
         lenient = HANDSHAKE % (DEFLATE % b"; server_max_window_bits")
         for only in (False, True):
             websocket.WebSocketWSGI.rfc6455_only = only

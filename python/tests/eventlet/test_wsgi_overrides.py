@@ -1,4 +1,4 @@
-"""Subclasses of HttpProtocol: an override finds what stock or http.server has set by then, and what it changes counts."""
+"""Subclasses of HttpProtocol: an override finds what stock or http.server has set, and what it changes counts."""
 
 import contextlib
 import email.message
@@ -200,7 +200,8 @@ class Changes(ServerCase):
     def test_finish_finds_what_the_last_request_was(self):
         class Counting(wsgi.HttpProtocol):
             def finish(self):
-                calls.append((self.command, self.path, self.requestline, self.headers["host"], self.environ["PATH_INFO"]))
+                calls.append((self.command, self.path, self.requestline, self.headers["host"],
+                              self.environ["PATH_INFO"]))
                 super().finish()
 
         calls = []

@@ -125,7 +125,8 @@ class Rules:
 
         for app in (reads, raises_its_own):
             self.serve(app, debug=True)
-            for body in (b"2  \r\nab\r\n0\r\n\r\n", b"2\t\r\nab\r\n0\r\n\r\n", b"zz\r\nab\r\n", b"2\r\nabc\r\n0\r\n\r\n", b"2\r\na"):
+            for body in (b"2  \r\nab\r\n0\r\n\r\n", b"2\t\r\nab\r\n0\r\n\r\n", b"zz\r\nab\r\n",
+                         b"2\r\nabc\r\n0\r\n\r\n", b"2\r\na"):
                 with self.subTest(body, app=app.__name__):
                     answer = self.exchange(CHUNKED + body + GET)
                     self.assertEqual(answer.count(b"HTTP/1.1"), 1)
@@ -177,7 +178,8 @@ class Rules:
         self.assertEqual(read_response(self.send(GET))[1]["content-length"], "5")
 
     def test_a_content_length_that_is_no_length_or_not_the_first_is_dropped_and_logged(self):
-        for headers in ([("Content-Length", "5"), ("Content-Length", "5")], [("Content-Length", "5"), ("content-length", "9")],
+        for headers in ([("Content-Length", "5"), ("Content-Length", "5")],
+                        [("Content-Length", "5"), ("content-length", "9")],
                         [("Content-Length", "-5")], [("Content-Length", "+5")], [("Content-Length", "five")],
                         [("Content-Length", "5, 5")], [("Content-Length", "")]):
             with self.subTest(headers):
@@ -220,7 +222,8 @@ class Rules:
 
         self.answer(protocol=Strict)
         for head, status in ((b"GET / HTTP/1.1\r\n\r\n", b" 400 "), (b"GET / HTTP/1.5\r\n\r\n", b" 400 "),
-                             (b"GET http://a/ HTTP/1.1\r\n\r\n", b" 400 "), (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", b" 200 "),
+                             (b"GET http://a/ HTTP/1.1\r\n\r\n", b" 400 "),
+                             (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", b" 200 "),
                              (b"GET / HTTP/1.0\r\n\r\n", b" 200 ")):
             self.assertIn(status, self.exchange(head).split(b"\r\n")[0], head)
         self.answer()
@@ -228,7 +231,8 @@ class Rules:
 
     def test_an_old_client_is_not_told_to_continue(self):
         self.serve(echo)
-        head = b"POST /a HTTP/1.%d\r\nHost: x\r\nConnection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
+        head = (b"POST /a HTTP/1.%d\r\nHost: x\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n"
+                b"Content-Length: 2\r\n\r\nhi")
         answer = self.exchange(head % 0)
         self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer)
         self.assertIn(b"Connection: close\r\n", answer)

@@ -15,8 +15,8 @@ _SEMICOLONS = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
 
 
 def parse_extensions(header):
-    """The offers of each extension: a dict of lists of dicts of parameters, which are True or a string; False for one that
-    is there twice."""
+    """The offers of each extension: a dict of lists of dicts of parameters, which are True or a string; False for one
+    that is there twice."""
     offers = {}
     for offer in _COMMAS.findall(header):
         name, *parameters = _SEMICOLONS.findall(offer) or [""]
@@ -42,8 +42,8 @@ def format_extensions(extensions):
 def negotiate(offers, needs_value):
     """The parameters of the first offer of permessage-deflate that can be met, or None.
 
-    An offer with a parameter that is unknown, or has no valid value, is declined as a whole. ``needs_value`` says whether
-    that holds for a server_max_window_bits without one.
+    An offer with a parameter that is unknown, or has no valid value, is declined as a whole. ``needs_value`` says
+    whether that holds for a server_max_window_bits without one.
     """
     for offer in offers:
         config = _accept(offer, needs_value)
@@ -84,12 +84,15 @@ class Inflater:
         self.bits = bits
         self.takes_over = takes_over
         self._stream = None
-        # The last of what was decoded, as far back as a message may refer: for a stream that follows one that has ended.
+        # The last of what was decoded, as far back as a message may refer: the next stream needs it when one has ended.
         self._recent = collections.deque()
         self._recent_size = 0
 
     def decompress(self, data, limit):
-        """A message of at most ``limit`` bytes. Raises :class:`TooLong`, or zlib.error for data that is damaged or cut off."""
+        """A message of at most ``limit`` bytes.
+
+        Raises :class:`TooLong`, or zlib.error for data that is damaged or cut off.
+        """
         if not data:
             # Some send this for an empty message, in place of an empty block.
             return b""

@@ -22,8 +22,8 @@ _FIN, _COMPRESSED, _OTHER_RESERVED = 0x80, 0x40, 0x30
 class RFC6455WebSocket(WebSocket):
     """A websocket of RFC 6455, either side of it: ``client=True`` masks what is sent, and takes no masks.
 
-    ``extensions`` is what the handshake agreed on: ``{'permessage-deflate': parameters}`` or nothing. A message longer than
-    ``max_frame_length`` bytes, in one frame or many, compressed or not, closes the connection.
+    ``extensions`` is what the handshake agreed on: ``{'permessage-deflate': parameters}`` or nothing. A message longer
+    than ``max_frame_length`` bytes, in one frame or many, compressed or not, closes the connection.
     """
 
     def __init__(self, sock, environ, version=13, protocol=None, client=False, extensions=None,

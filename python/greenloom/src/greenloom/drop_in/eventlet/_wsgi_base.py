@@ -1,7 +1,7 @@
 """What the parts of ``eventlet.wsgi`` share: limits, states of a connection, errors of sockets, small functions.
 
-Programs assign some of these names in ``eventlet.wsgi``, ``MAX_HEADER_LINE`` say. Whoever uses one looks it up there, when
-it is needed.
+Programs assign some of these names in ``eventlet.wsgi``, ``MAX_HEADER_LINE`` say. Whoever uses one looks it up there,
+when it is needed.
 """
 
 import email.utils

@@ -59,8 +59,8 @@ class HttpProtocol(NativeRequests, BaseHTTPServer.BaseHTTPRequestHandler):
     capitalize_response_headers = True
     # Whether to refuse a request with a Content-Length beside its chunks, or with bare line feeds.
     reject_bad_requests = True
-    # Whether to refuse what the RFCs forbid and eventlet has always let pass: a request of HTTP/1.1 that names no Host, and
-    # names of an application's headers beyond ASCII.
+    # Whether to refuse what the RFCs forbid and eventlet has always let pass: a request of HTTP/1.1 that names no Host,
+    # and names of an application's headers beyond ASCII.
     strict = False
     wbufsize = 16 << 10
 

@@ -50,7 +50,8 @@ class Response(_native.HttpResponse):
     response says so; ``input`` is the request's body.
     """
 
-    # Whether the status or the method forbids a body; whether what follows the head is no body; whether it comes in chunks.
+    # Whether the status or the method forbids a body; whether what follows the head is no body; whether the body comes
+    # in chunks.
     bodyless = unframed = chunked = False
 
     def _raise_again(self, exc_info):

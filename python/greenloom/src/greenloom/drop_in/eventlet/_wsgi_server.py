@@ -113,8 +113,9 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
            protocol=HttpProtocol, server_event=None, minimum_chunk_size=None, log_x_forwarded_for=True,
            custom_pool=None, keepalive=True, log_output=True, log_format=DEFAULT_LOG_FORMAT,
            url_length_limit=MAX_REQUEST_LINE, debug=True, socket_timeout=None, capitalize_response_headers=True):
-    """Serves the WSGI application ``site`` on the listening socket ``sock``, until it is killed or ``wsgi.is_accepting`` is
-    False.
+    """Serves the WSGI application ``site`` on the listening socket ``sock``.
+
+    It ends when its green thread is killed or ``wsgi.is_accepting`` is False.
 
     Then idle connections are closed, those with a request get their response, and ``sock`` is closed; a duplicate of it
     stays open. That takes as long as the requests do, also if the green thread of the server is killed.

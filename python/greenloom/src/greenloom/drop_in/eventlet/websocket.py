@@ -42,12 +42,12 @@ class WebSocketWSGI:
             while (message := ws.wait()) is not None:
                 ws.send(message)
 
-    The websocket is closed when the handler returns, with status 1011 if it raises; the request is logged then. A message
-    longer than ``max_frame_length`` bytes, uncompressed, closes the connection.
+    The websocket is closed when the handler returns, with status 1011 if it raises; the request is logged then. A
+    message longer than ``max_frame_length`` bytes, uncompressed, closes the connection.
     """
 
-    # Whether to refuse what came before RFC 6455 (hixie-75, hixie-76 and version 8), and a server_max_window_bits without a
-    # value, which eventlet has always let pass. On the class it holds for all applications.
+    # Whether to refuse what came before RFC 6455 (hixie-75, hixie-76 and version 8), and a server_max_window_bits without
+    # a value, which eventlet has always let pass. On the class it holds for all applications.
     rfc6455_only = False
 
     def __init__(self, handler, max_frame_length=DEFAULT_MAX_FRAME_LENGTH):
@@ -76,7 +76,8 @@ class WebSocketWSGI:
         try:
             if "upgrade" not in connection or environ.get("HTTP_UPGRADE", "").lower() != "websocket":
                 raise BadRequest
-            if environ.get("REQUEST_METHOD", "GET") != "GET" or getattr(environ.get("eventlet.input"), "is_http_1_0", False):
+            is_http_1_0 = getattr(environ.get("eventlet.input"), "is_http_1_0", False)
+            if environ.get("REQUEST_METHOD", "GET") != "GET" or is_http_1_0:
                 raise BadRequest
             if "HTTP_SEC_WEBSOCKET_VERSION" in environ:
                 ws = self._handle_hybi_request(environ)
