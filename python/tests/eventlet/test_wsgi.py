@@ -452,6 +452,14 @@ class OverridablePath(Paths, ServerCase):
 
 
 class Functions(unittest.TestCase):
+    def test_the_module_has_the_names_of_stocks(self):
+        names = """BAD_SOCK BROKEN_SOCK BaseHTTPServer ChunkReadError DEFAULT_LOG_FORMAT DEFAULT_MAX_HTTP_VERSION
+            DEFAULT_MAX_SIMULTANEOUS_REQUESTS FileObjectForHeaders HeaderLineTooLong HeadersTooLarge HttpProtocol Input
+            LoggerFileWrapper LoggerNull MAX_HEADER_LINE MAX_REQUEST_LINE MAX_TOTAL_HEADER_SIZE MINIMUM_CHUNK_SIZE
+            RESPONSE_414 STATE_CLOSE STATE_IDLE STATE_REQUEST Server WSGI_LOCAL addr_to_host_port format_date_time
+            get_logger greenio is_accepting local server socket socket_repr support"""
+        self.assertEqual([name for name in names.split() if not hasattr(wsgi, name)], [])
+
     def test_dates(self):
         self.assertEqual(wsgi.format_date_time(784111777.9), "Sun, 06 Nov 1994 08:49:37 GMT")
 
