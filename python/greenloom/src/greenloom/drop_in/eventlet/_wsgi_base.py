@@ -8,7 +8,6 @@ import email.utils
 import errno
 
 from eventlet.corolocal import local
-from eventlet.green import socket
 from greenloom import _native
 
 try:
