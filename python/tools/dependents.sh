@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows unmodified programs on ours: gevent, SQLAlchemy with aiosqlite and stock eventlet on our greenlet; a
-# Flask-SocketIO chat, a Celery worker, an oslo.messaging server and gunicorn on our eventlet. EXAMPLES names some of
-# the latter.
+# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, gunicorn and Swift on our eventlet. EXAMPLES names some
+# of the latter.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -24,7 +24,7 @@ for program in gevent_server sqlalchemy_asyncio; do
 done
 PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock_eventlet.py"
 failed=
-for example in ${EXAMPLES:-agent chat celery_worker oslo_server gunicorn_app}; do
-    timeout 180 "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"
+for example in ${EXAMPLES:-agent chat celery_worker oslo_server gunicorn_app swift_cluster}; do
+    timeout 300 "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

@@ -210,7 +210,7 @@ fn check_size_start(input: &[u8]) -> Result<(), ChunkError> {
 fn trailer(line: &[u8], length: usize, passed: u32) -> Result<u32, ChunkError> {
     let colon = memchr(b':', line).ok_or(ChunkError::Trailer)?;
     let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().copied().all(crate::response::is_token) {
+    if !crate::response::is_name(name, false) {
         return Err(ChunkError::Trailer);
     }
     if value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {

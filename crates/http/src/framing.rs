@@ -1,6 +1,6 @@
 //! Where a request's body ends: RFC 9112, section 6, without its leniencies.
 
-use crate::Refusal;
+use crate::{Limits, Refusal, is_host};
 
 /// How a request's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Collector {
         match name.len() {
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(value),
-            4 if name.eq_ignore_ascii_case("host") => self.host(),
+            4 if name.eq_ignore_ascii_case("host") => self.host(value),
             _ => Ok(()),
         }
     }
@@ -63,17 +63,20 @@ impl Collector {
         Err(if mentions_chunked { Refusal::TransferEncoding } else { Refusal::UnknownEncoding })
     }
 
-    fn host(&mut self) -> Result<(), Refusal> {
-        if std::mem::replace(&mut self.host, true) {
+    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.host, true) || !is_host(value) {
             return Err(Refusal::Host);
         }
         Ok(())
     }
 
     /// What all fields together say.
-    pub(crate) fn finish(self, minor: u8, tolerant: bool) -> Result<Framing, Refusal> {
+    pub(crate) fn finish(self, minor: u8, limits: &Limits) -> Result<Framing, Refusal> {
+        if limits.require_host && minor > 0 && !self.host {
+            return Err(Refusal::Host);
+        }
         match (self.chunked, self.length) {
-            (true, Some(_)) if !tolerant => Err(Refusal::LengthAndEncoding),
+            (true, Some(_)) if !limits.tolerant => Err(Refusal::LengthAndEncoding),
             (true, length) => Ok(Framing { body: Body::Chunked, close: minor == 0 || length.is_some() }),
             (false, Some(length)) => Ok(Framing { body: Body::Length(length), close: false }),
             (false, None) => Ok(Framing { body: Body::None, close: false }),
@@ -99,25 +102,25 @@ impl Framing {
     /// What `fields` (names and values, without white space around the values) say, for a request of version 1.`minor`.
     ///
     /// # Errors
-    /// A [`Refusal`] where they leave a doubt: a repeated or malformed length, an unknown coding, both at once. `tolerant`
-    /// lets both at once pass, and the chunks count.
+    /// A [`Refusal`] where they leave a doubt: a repeated or malformed length, an unknown coding, both at once, a bad Host.
+    /// [`Limits::tolerant`] lets both at once pass, and the chunks count.
     ///
     /// ```
-    /// use http::{Body, Framing, Refusal};
+    /// use http::{Body, Framing, Limits, Refusal};
     ///
-    /// let read = |fields: &[(&str, &[u8])]| Framing::of(fields.iter().copied(), 1, false);
+    /// let read = |fields: &[(&str, &[u8])]| Framing::of(fields.iter().copied(), 1, &Limits::default());
     /// assert_eq!(read(&[("Content-Length", b"5")]).unwrap().body, Body::Length(5));
     /// assert_eq!(read(&[("Content-Length", b"+5")]), Err(Refusal::ContentLength));
     /// ```
     pub fn of<'f>(
         fields: impl Iterator<Item = (&'f str, &'f [u8])>,
         minor: u8,
-        tolerant: bool,
+        limits: &Limits,
     ) -> Result<Framing, Refusal> {
         let mut collector = Collector::default();
         for (name, value) in fields {
             collector.field(name, value)?;
         }
-        collector.finish(minor, tolerant)
+        collector.finish(minor, limits)
     }
 }

@@ -6,9 +6,10 @@
 use std::mem::MaybeUninit;
 
 use httparse::{Error, Header, Request, Status};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use crate::framing::Collector;
+use crate::target::names_a_server;
 use crate::{Framing, Refusal};
 
 /// As many fields as fit into a head's place on the stack; more of them, if they are allowed, take one allocation.
@@ -28,19 +29,29 @@ pub struct Limits {
     /// Whether lines may end in a bare line feed, and a length stand beside a chunked body. For clients that nobody can
     /// repair, with no proxy between.
     pub tolerant: bool,
+    /// Whether a request of HTTP/1.1 must have a Host, as RFC 9112 asks. Many a small client and test leaves it out.
+    pub require_host: bool,
+}
+
+impl Limits {
+    /// Nothing behind the longest head that is allowed can matter.
+    fn longest(&self) -> usize {
+        self.request_line.saturating_add(self.headers)
+    }
 }
 
 impl Default for Limits {
     /// What eventlet allows.
     fn default() -> Limits {
-        Limits { request_line: 8192, header_line: 8192, headers: 65536, fields: 100, tolerant: false }
+        let (tolerant, require_host) = (false, false);
+        Limits { request_line: 8192, header_line: 8192, headers: 65536, fields: 100, tolerant, require_host }
     }
 }
 
 /// What a request's Connection field and its version say of the connection's future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persistence {
-    /// `close` was asked for.
+    /// `close` was asked for, or follows from what else was.
     pub close: bool,
     /// `keep-alive` was asked for, as clients of HTTP/1.0 do.
     pub keep_alive: bool,
@@ -63,7 +74,7 @@ pub struct Head<'h, 'b> {
     pub method: &'b str,
     /// The request target, undecoded.
     pub target: &'b str,
-    /// The version is HTTP/1.`minor`, 0 or 1.
+    /// The version to speak is HTTP/1.`minor`, 0 or 1; a client of a later minor version is spoken to in 1.1 (RFC 9110, 2.5).
     pub minor: u8,
     /// The fields in their order. Values have no white space around them.
     pub fields: &'h [Header<'b>],
@@ -71,7 +82,7 @@ pub struct Head<'h, 'b> {
     pub framing: Framing,
     /// What the client asks of the connection.
     pub persistence: Persistence,
-    /// Whether the client waits for a 100 response before it sends the body.
+    /// Whether the client waits for a 100 response before it sends the body; one of HTTP/1.0 does not know of it.
     pub expects_continue: bool,
     /// The request line as it came, without the end of the line.
     pub line: &'b [u8],
@@ -101,6 +112,33 @@ pub fn with_head<R>(
     limits: &Limits,
     then: impl FnOnce(&Head<'_, '_>) -> R,
 ) -> Result<Option<R>, Refusal> {
+    let mut then = Some(then);
+    let mut once = |head: &Head<'_, '_>| then.take().expect("a head is handed on once")(head);
+    let done = read(buffer, limits, &mut once);
+    if !matches!(done, Err(Refusal::Version)) {
+        return done;
+    }
+    let Some(at) = later_minor(buffer) else { return done };
+    let mut known = buffer[..buffer.len().min(limits.longest())].to_vec();
+    known[at] = b'1';
+    read(&known, limits, &mut |head| {
+        // The line is shown as it came.
+        let start = head.line.as_ptr() as usize - known.as_ptr() as usize;
+        once(&Head { line: &buffer[start..start + head.line.len()], ..*head })
+    })
+}
+
+/// Where the digit of a minor version later than 1 is.
+fn later_minor(buffer: &[u8]) -> Option<usize> {
+    let start = buffer.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let line = &buffer[start..];
+    let line = &line[..memchr(b'\n', line).unwrap_or(line.len())];
+    let version = memchr_iter(b' ', line).nth(1)? + 1;
+    let digit = line[version..].strip_prefix(b"HTTP/1.")?.first()?;
+    (b'2'..=b'9').contains(digit).then_some(start + version + b"HTTP/1.".len())
+}
+
+fn read<R>(buffer: &[u8], limits: &Limits, then: &mut impl FnMut(&Head<'_, '_>) -> R) -> Result<Option<R>, Refusal> {
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     match parse(buffer, limits, &mut on_stack[..limits.fields.min(FIELDS_ON_STACK)]) {
         Err(Refusal::TooManyFields) if limits.fields > FIELDS_ON_STACK => {}
@@ -115,9 +153,7 @@ fn parse<'h, 'b>(
     limits: &Limits,
     slots: &'h mut [MaybeUninit<Header<'b>>],
 ) -> Result<Option<Head<'h, 'b>>, Refusal> {
-    // Nothing behind the longest head that is allowed can matter.
-    let longest = limits.request_line.saturating_add(limits.headers);
-    let buffer = &buffer[..buffer.len().min(longest)];
+    let buffer = &buffer[..buffer.len().min(limits.longest())];
     let mut request = Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(buffer, slots).map_err(refusal_of)? {
         Status::Complete(length) => length,
@@ -130,6 +166,9 @@ fn parse<'h, 'b>(
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(Refusal::RequestLine);
     };
+    if !names_a_server(target) {
+        return Err(Refusal::RequestLine);
+    }
     let fields: &'h [Header<'b>] = request.headers;
     let mut framing = Collector::default();
     let mut persistence = Persistence::default();
@@ -144,7 +183,11 @@ fn parse<'h, 'b>(
             _ => {}
         }
     }
-    let framing = framing.finish(minor, limits.tolerant)?;
+    let framing = framing.finish(minor, limits)?;
+    if minor == 0 && expects_continue {
+        // It will not be told to go on, and nobody knows whether its body comes unless it is read.
+        (expects_continue, persistence.close) = (false, true);
+    }
     Ok(Some(Head { method, target, minor, fields, framing, persistence, expects_continue, line, length }))
 }
 

@@ -13,6 +13,7 @@ mod head;
 mod percent;
 mod refusal;
 pub mod response;
+mod target;
 pub mod websocket;
 
 pub use chunked::{ChunkError, Chunks, MAX_CHUNK_LINE, Step};
@@ -20,3 +21,4 @@ pub use framing::{Body, Framing};
 pub use head::{Head, Limits, Persistence, with_head};
 pub use percent::percent_decode;
 pub use refusal::Refusal;
+pub use target::{absolute_form, is_host};

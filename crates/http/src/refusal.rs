@@ -11,7 +11,7 @@ pub enum Refusal {
     RequestLine,
     /// The request line is as long as [`Limits::request_line`](crate::Limits::request_line).
     RequestLineTooLong,
-    /// The version is neither HTTP/1.0 nor HTTP/1.1.
+    /// The version is not HTTP/1 with a minor version of one digit.
     Version,
     /// A field's name is not a token, or a space stands before its colon; a folded line reads so too.
     FieldName,
@@ -33,7 +33,7 @@ pub enum Refusal {
     TransferEncoding,
     /// Transfer-Encoding names a coding other than chunked.
     UnknownEncoding,
-    /// Host is there twice.
+    /// Host is there twice or is malformed; or it is absent, where [`Limits::require_host`](crate::Limits::require_host) asks for it.
     Host,
 }
 
@@ -78,7 +78,7 @@ impl Refusal {
             Refusal::LengthAndEncoding => "Content-Length and Transfer-Encoding are not allowed together",
             Refusal::TransferEncoding => "Transfer-Encoding must be chunked, once",
             Refusal::UnknownEncoding => "Transfer-Encoding is not known here",
-            Refusal::Host => "Host must be there once",
+            Refusal::Host => "Host must be one name or address",
         }
     }
 }

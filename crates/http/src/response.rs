@@ -5,7 +5,30 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whether `byte` may be in a method or in the name of a field (RFC 9110's `tchar`).
 pub fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: [bool; 256] = {
+        let (mut table, mut byte) = ([false; 256], 0);
+        while byte < 128 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric()
+                || matches!(byte as u8,
+                b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
+}
+
+/// Whether `text` may be the name of a field: a token, or one that has octets beyond ASCII too if `latin1` allows it, as
+/// WSGI does and some programs need.
+///
+/// ```
+/// use http::response::is_name;
+///
+/// assert!(is_name(b"X-Request_Id", false) && !is_name(b"X Request", true) && !is_name(b"", true));
+/// assert!(is_name(b"X-\xe9", true) && !is_name(b"X-\xe9", false));
+/// ```
+pub fn is_name(text: &[u8], latin1: bool) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token(byte) || (latin1 && byte >= 0x80))
 }
 
 /// Whether `text` may be sent in a status line or as a field's name or value: nothing in it can end the line.

@@ -25,6 +25,9 @@ fn head_bytes() -> impl Strategy<Value = Vec<u8>> {
         1 => Just("GET /\r\n"), 1 => Just("GET / HTTP/1.1 \r\n"), 1 => Just("GET / HTTP/1.1\n"), 1 => Just("G(T / HTTP/1.1\r\n"),
         1 => Just("\r\nGET / HTTP/1.1\r\n"), 1 => Just("GET / HTTP/2.0\r\n"), 1 => Just("GET /\t HTTP/1.1\r\n"),
         1 => Just("GET /\u{e9} HTTP/1.1\r\n"), 1 => Just("get / http/1.1\r\n"), 1 => Just("\nGET / HTTP/1.1\r\n"),
+        1 => Just("GET / HTTP/1.2\r\n"), 1 => Just("\r\nGET / HTTP/1.9\r\n"), 1 => Just("GET / HTTP/1.10\r\n"),
+        1 => Just("GET http://a:8/b HTTP/1.1\r\n"), 1 => Just("GET HTTPS://a HTTP/1.1\r\n"), 1 => Just("GET http://a@b/ HTTP/1.1\r\n"),
+        1 => Just("GET http:///b HTTP/1.1\r\n"), 1 => Just("GET http://[::1]?x HTTP/1.1\r\n"),
     ];
     let name = prop_oneof![
         4 => Just("Host"), 4 => Just("Content-Length"), 4 => Just("Transfer-Encoding"), 2 => Just("X-a_b"), 1 => Just("Bad Name"),
@@ -34,7 +37,8 @@ fn head_bytes() -> impl Strategy<Value = Vec<u8>> {
     let value = prop_oneof![
         3 => Just("5"), 3 => Just("chunked"), 1 => Just("0"), 1 => Just("+5"), 1 => Just("5,5"), 1 => Just(""), 1 => Just("Chunked"),
         1 => Just("gzip, chunked"), 1 => Just("\u{b}chunked"), 1 => Just("99999999999999999999"), 1 => Just("a\rb"),
-        1 => Just("a\u{7f}"), 1 => Just("caf\u{e9} "),
+        1 => Just("a\u{7f}"), 1 => Just("caf\u{e9} "), 1 => Just("a:8"), 1 => Just("[::1]:8"), 1 => Just("[]"), 1 => Just("a b"),
+        1 => Just("a:b"), 1 => Just("%41"), 1 => Just("a%4"),
     ];
     let end =
         prop_oneof![20 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("\r\r\n"), 1 => Just(" \r\n")];

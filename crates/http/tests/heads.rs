@@ -35,6 +35,12 @@ fn what_a_smuggler_sends_is_refused() {
         ("X: a\0b\r\n", Refusal::FieldValue),
         (": a\r\n", Refusal::FieldName),
         ("Host: a\r\nHost: b\r\n", Refusal::Host),
+        ("Host: a b\r\n", Refusal::Host),
+        ("Host: a, b\r\n", Refusal::Host),
+        ("Host: user@a\r\n", Refusal::Host),
+        ("Host: a/b\r\n", Refusal::Host),
+        ("Host: a:http\r\n", Refusal::Host),
+        ("Host: [::1\r\n", Refusal::Host),
     ];
     for (fields, expected) in cases {
         assert_eq!(refusal(&get(fields)), Some(expected), "{}", fields.escape_debug());
@@ -47,7 +53,10 @@ fn malformed_request_lines_are_refused() {
         ("GET /\r\n\r\n", Refusal::RequestLine),
         ("GET  / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
         ("G T / HTTP/1.1\r\n\r\n", Refusal::Version),
-        ("GET / HTTP/1.2\r\n\r\n", Refusal::Version),
+        ("GET / HTTP/1.10\r\n\r\n", Refusal::LineEnd),
+        ("GET / HTTP/0.9\r\n\r\n", Refusal::Version),
+        ("GET http://user@host/ HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+        ("GET http:///a HTTP/1.1\r\n\r\n", Refusal::RequestLine),
         ("GET / HTTP/2.0\r\n\r\n", Refusal::Version),
         ("\x16\x03\x01\x02", Refusal::RequestLine),
     ];
@@ -82,7 +91,7 @@ fn options_of_the_connection_are_found_in_lists() {
 
 #[test]
 fn limits_hold_to_the_octet_for_whole_heads_and_for_beginnings() {
-    let limits = Limits { request_line: 30, header_line: 20, headers: 60, fields: 4, tolerant: false };
+    let limits = Limits { request_line: 30, header_line: 20, headers: 60, fields: 4, ..Limits::default() };
     let check = |head: String| with_head(head.as_bytes(), &limits, |_| ());
     let target = |size: usize| "x".repeat(size);
     assert_eq!(check(format!("GET {} HTTP/1.1\r\n\r\n", target(14))), Ok(Some(())));
@@ -113,4 +122,38 @@ fn many_fields_are_read_if_they_are_allowed() {
 fn what_follows_the_head_is_not_looked_at() {
     let bytes = [get("Content-Length: 3\r\n"), b"\n\n\0".to_vec()].concat();
     assert_eq!(with_head(&bytes, &Limits::default(), |head| head.length), Ok(Some(bytes.len() - 3)));
+}
+
+#[test]
+fn a_later_minor_version_is_served_as_1_1_and_shown_as_it_came() {
+    for start in ["", "\r\n"] {
+        let bytes = format!("{start}GET /a HTTP/1.2\r\nHost: x\r\n\r\nrest");
+        let read = with_head(bytes.as_bytes(), &Limits::default(), |head| {
+            assert_eq!((head.method, head.target, head.minor, head.line), ("GET", "/a", 1, &b"GET /a HTTP/1.2"[..]));
+            assert_eq!((head.fields[0].name, head.fields[0].value), ("Host", &b"x"[..]));
+            head.length
+        });
+        assert_eq!(read, Ok(Some(bytes.len() - 4)));
+        assert_eq!(with_head(&bytes.as_bytes()[..bytes.len() - 5], &Limits::default(), |_| ()), Ok(None));
+    }
+}
+
+#[test]
+fn a_host_is_asked_for_only_if_the_limits_say_so_and_only_of_1_1() {
+    let limits = Limits { require_host: true, ..Limits::default() };
+    let read = |head: &str| with_head(head.as_bytes(), &limits, |_| ());
+    assert_eq!(read("GET / HTTP/1.1\r\n\r\n"), Err(Refusal::Host));
+    assert_eq!(read("GET / HTTP/1.3\r\n\r\n"), Err(Refusal::Host));
+    assert_eq!(read("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Ok(Some(())));
+    assert_eq!(read("GET / HTTP/1.0\r\n\r\n"), Ok(Some(())));
+    assert_eq!(with_head(&get(""), &Limits::default(), |_| ()), Ok(Some(())));
+}
+
+#[test]
+fn an_old_client_is_not_told_to_continue_and_its_connection_ends() {
+    let expects = |version: &str| {
+        let head = format!("POST / HTTP/{version}\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n");
+        with_head(head.as_bytes(), &Limits::default(), |head| (head.expects_continue, head.persistence.close))
+    };
+    assert_eq!((expects("1.0"), expects("1.1")), (Ok(Some((false, true))), Ok(Some((true, false)))));
 }

@@ -105,8 +105,9 @@ def echo(environ, start_response):
 
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~\x80-\xff]+) HTTP/1\.([01])")
+REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~\x80-\xff]+) HTTP/1\.([0-9])")
 FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)[ \t]*")
+HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?")
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?\r\n")
 TRAILER = re.compile(FIELD.pattern + rb"\r\n")
 
@@ -141,10 +142,11 @@ def parse(data):
             raise Refused
         fields.setdefault(field[1].lower(), []).append(field[2])
     lengths, codings = fields.get(b"content-length", []), fields.get(b"transfer-encoding", [])
-    if len(lengths) + len(codings) > 1 or len(fields.get(b"host", [])) > 1:
+    hosts = fields.get(b"host", [])
+    if len(lengths) + len(codings) > 1 or len(hosts) > 1 or not all(map(HOST.fullmatch, hosts)):
         raise Refused
     options = [option.strip().lower() for value in fields.get(b"connection", []) for option in value.split(b",")]
-    goes_on = b"close" not in options and (minor == b"1" or (b"keep-alive" in options and not codings))
+    goes_on = b"close" not in options and (minor != b"0" or (b"keep-alive" in options and not codings))
     if codings:
         if codings[0].lower() != b"chunked":
             raise Refused

@@ -15,6 +15,7 @@ from eventlet import greenio
 from eventlet import wsgi
 from eventlet.green import socket
 from eventlet.green import ssl as green_ssl
+from eventlet.green.http import client as green_client
 
 from http_support import Overriding, ServerCase, echo, read_all, read_response
 
@@ -239,6 +240,11 @@ class Paths:
         self.addCleanup(setattr, wsgi, "MAX_HEADER_LINE", wsgi.MAX_HEADER_LINE)
         wsgi.MAX_HEADER_LINE = 16384
         self.assertIn(b" 200 ", self.exchange(request))
+        self.addCleanup(setattr, green_client, "_MAXHEADERS", green_client._MAXHEADERS)
+        # As Swift does.
+        green_client._MAXHEADERS = 90 * 1.6
+        self.assertIn(b" 200 ", self.exchange(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 144 + b"\r\n"))
+        self.assertIn(b" 431 ", self.exchange(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 145 + b"\r\n"))
 
     def test_keepalive_seconds_end_with_the_first_line(self):
         self.serve(answering(), keepalive=0.1, socket_timeout=5)
@@ -362,18 +368,20 @@ class NativePath(Paths, ServerCase):
 
         class Watching(wsgi.HttpProtocol):
             def log_date_time_string(self):
-                calls.append((self._is_fast, self.command, self.headers["x-a"], type(self.headers)))
+                handlers.append(self)
+                calls.append((self._is_fast, self.command, self.path, self.raw_requestline, self.headers["x-a"],
+                              type(self.headers)))
                 return "now"
 
-            def finish(self):
-                calls.append(self.environ)
-                super().finish()
-
+        handlers = []
         self.serve(answering(), protocol=Watching)
-        self.exchange(b"GET / HTTP/1.1\r\nX-A: b\r\n\r\n")
+        read_response(self.send(b"GET //a?b HTTP/1.1\r\nX-A: b\r\n\r\n"))
         eventlet.sleep(0)
+        self.assertEqual(
+            calls, [(True, "GET", "/a?b", b"GET //a?b HTTP/1.1\r\n", "b", http.client.HTTPMessage)])
         # An idle connection keeps nothing of its last request.
-        self.assertEqual(calls, [(True, "GET", "b", http.client.HTTPMessage), None])
+        self.assertIsNone(handlers[0].environ)
+        self.assertFalse(hasattr(handlers[0], "headers"))
 
     def test_a_patched_method_is_honoured(self):
         original = wsgi.HttpProtocol.get_environ
@@ -444,6 +452,14 @@ class OverridablePath(Paths, ServerCase):
 
 
 class Functions(unittest.TestCase):
+    def test_the_module_has_the_names_of_stocks(self):
+        names = """BAD_SOCK BROKEN_SOCK BaseHTTPServer ChunkReadError DEFAULT_LOG_FORMAT DEFAULT_MAX_HTTP_VERSION
+            DEFAULT_MAX_SIMULTANEOUS_REQUESTS FileObjectForHeaders HeaderLineTooLong HeadersTooLarge HttpProtocol Input
+            LoggerFileWrapper LoggerNull MAX_HEADER_LINE MAX_REQUEST_LINE MAX_TOTAL_HEADER_SIZE MINIMUM_CHUNK_SIZE
+            RESPONSE_414 STATE_CLOSE STATE_IDLE STATE_REQUEST Server WSGI_LOCAL addr_to_host_port format_date_time
+            get_logger greenio is_accepting local server socket socket_repr support"""
+        self.assertEqual([name for name in names.split() if not hasattr(wsgi, name)], [])
+
     def test_dates(self):
         self.assertEqual(wsgi.format_date_time(784111777.9), "Sun, 06 Nov 1994 08:49:37 GMT")
 

@@ -77,7 +77,7 @@ pub fn head(bytes: &[u8]) -> Result<Option<Reference>, ()> {
     }
     let minor = match version {
         b"HTTP/1.0" => 0,
-        b"HTTP/1.1" => 1,
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => 1,
         _ => return Err(()),
     };
     let mut fields = Vec::new();
@@ -90,15 +90,57 @@ pub fn head(bytes: &[u8]) -> Result<Option<Reference>, ()> {
         }
         fields.push((name.to_vec(), value.to_vec()));
     }
+    if !has_server(target) {
+        return Err(());
+    }
     let body = body(&fields)?;
     Ok(Some(Reference { method: method.to_vec(), target: target.to_vec(), minor, fields, body, length }))
+}
+
+fn host(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    // The last colon outside of brackets begins the port.
+    let (name, port) = match text.rfind(':') {
+        Some(at) if !text[at..].contains(']') => (&text[..at], &text[at + 1..]),
+        _ => (text, ""),
+    };
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let mut rest = inner.unwrap_or(name);
+    while let Some(at) = rest.find('%') {
+        let escape = rest.get(at + 1..at + 3).unwrap_or_default();
+        if escape.len() != 2 || !escape.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return false;
+        }
+        let (before, after) = (&rest[..at], &rest[at + 3..]);
+        if !before.chars().all(|char| host_char(char, inner.is_some())) {
+            return false;
+        }
+        rest = after;
+    }
+    inner != Some("")
+        && rest.chars().all(|char| host_char(char, inner.is_some()))
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn host_char(char: char, in_brackets: bool) -> bool {
+    char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(char) || (in_brackets && char == ':')
+}
+
+/// Whether a target that begins with `http://` or `https://` has a server behind it.
+fn has_server(target: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(target).into_owned();
+    let lower = text.to_ascii_lowercase();
+    let Some(scheme) = ["http://", "https://"].iter().find(|scheme| lower.starts_with(*scheme)) else { return true };
+    let rest = &text[scheme.len()..];
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    !authority.is_empty() && !authority.starts_with(':') && host(authority.as_bytes())
 }
 
 fn body(fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Body, ()> {
     let all = |wanted: &[u8]| -> Vec<&[u8]> {
         fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_slice()).collect()
     };
-    if all(b"host").len() > 1 {
+    if !matches!(all(b"host").as_slice(), [] | [_]) || !all(b"host").iter().all(|value| host(value)) {
         return Err(());
     }
     match (all(b"transfer-encoding").as_slice(), all(b"content-length").as_slice()) {

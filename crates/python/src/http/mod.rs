@@ -36,7 +36,7 @@ pub unsafe fn add_to(module: *mut PyObject) -> bool {
                   Returns the environ, the request line, the head's length, flags and the body's length; None while the head is \
                   incomplete. The environ is a copy of the dict base with what the connection has (SERVER_NAME, SERVER_PORT, \
                   REMOTE_ADDR, REMOTE_PORT, eventlet.set_idle) and the head says. Raises HttpError if it must not be served. limits \
-                  is (request line, header line, all headers, number of headers, whether to be tolerant).",
+                  is (request line, header line, all headers, number of headers, whether to be tolerant, whether Host is required).",
             ),
             function(
                 c"http_head",
@@ -47,7 +47,7 @@ pub unsafe fn add_to(module: *mut PyObject) -> bool {
             function(
                 c"http_framing",
                 request::framing,
-                c"http_framing(headers, minor, tolerant) -> tuple\n\nReads off a request's headers where its body ends: its \
+                c"http_framing(headers, minor, limits) -> tuple\n\nReads off a request's headers where its body ends: its \
                   length, or None if there is no body; whether it is chunked; whether the connection must be closed after it.",
             ),
             function(

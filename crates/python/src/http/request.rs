@@ -32,6 +32,8 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
         (&WORDS.raw_path, c"RAW_PATH_INFO"),
         (&WORDS.path, c"PATH_INFO"),
         (&WORDS.query, c"QUERY_STRING"),
+        (&WORDS.host, c"HTTP_HOST"),
+        (&WORDS.cookie, c"HTTP_COOKIE"),
         (&WORDS.content_type, c"CONTENT_TYPE"),
         (&WORDS.plain_text, c"text/plain"),
         (&WORDS.headers_raw, c"headers_raw"),
@@ -56,13 +58,13 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
     }
 }
 
-/// (request line, header line, all headers, how many headers, tolerant)
+/// (request line, header line, all headers, how many headers, tolerant, strict)
 fn limits(object: *mut PyObject) -> Result<Limits> {
-    // SAFETY: checked to be a tuple of five.
+    // SAFETY: checked to be a tuple of six.
     let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
     // SAFETY: a live object.
-    if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 5 } {
-        return type_error(assumed(), "limits are a tuple of five");
+    if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 6 } {
+        return type_error(assumed(), "limits are a tuple of six");
     }
     Ok(Limits {
         request_line: size_of(item(0))?,
@@ -70,6 +72,7 @@ fn limits(object: *mut PyObject) -> Result<Limits> {
         headers: size_of(item(2))?,
         fields: size_of(item(3))?,
         tolerant: truth(item(4))?,
+        require_host: truth(item(5))?,
     })
 }
 
@@ -87,7 +90,7 @@ fn refuse<T>(refusal: Refusal) -> Result<T> {
 /// What becomes of a request's header in the environ.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
-    /// `HTTP_` and the name; several are joined with commas.
+    /// `HTTP_` and the name; several are joined with commas, cookies with semicolons.
     Joined,
     /// The name alone; the first counts.
     First,
@@ -145,6 +148,8 @@ struct Words {
     raw_path: GlobalObject,
     path: GlobalObject,
     query: GlobalObject,
+    host: GlobalObject,
+    cookie: GlobalObject,
     content_type: GlobalObject,
     plain_text: GlobalObject,
     headers_raw: GlobalObject,
@@ -158,6 +163,8 @@ static WORDS: Words = Words {
     raw_path: GlobalObject::null(),
     path: GlobalObject::null(),
     query: GlobalObject::null(),
+    host: GlobalObject::null(),
+    cookie: GlobalObject::null(),
     content_type: GlobalObject::null(),
     plain_text: GlobalObject::null(),
     headers_raw: GlobalObject::null(),
@@ -173,14 +180,22 @@ fn environ(head: &Head<'_, '_>, base: *mut PyObject, connection: &[*mut PyObject
         put(&environ, key.object(), &borrow(value))?;
     }
     put(&environ, WORDS.method.object(), &latin1(head.method.as_bytes())?)?;
-    put_target(&environ, head.target)?;
     put_headers(&environ, head)?;
+    put_target(&environ, head)?;
     // SAFETY: makes a list.
     put(&environ, WORDS.posthooks.object(), &own(unsafe { ffi::PyList_New(0) })?)?;
     Ok(environ)
 }
 
-fn put_target(environ: &Owned, target: &str) -> Result<()> {
+/// Called after the headers: the server that a target in absolute form names goes before that of Host (RFC 9112, 3.2.2).
+fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
+    let target = match ::http::absolute_form(head.target) {
+        Some((authority, target)) => {
+            put(environ, WORDS.host.object(), &latin1(authority.as_bytes())?)?;
+            target
+        }
+        None => head.target,
+    };
     // As the standard library: a path that begins like another host's must not redirect there.
     let target = if target.starts_with("//") {
         &target[target.len() - target.trim_start_matches('/').len() - 1..]
@@ -190,6 +205,11 @@ fn put_target(environ: &Owned, target: &str) -> Result<()> {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
+    };
+    let path = match path {
+        "" if head.method == "OPTIONS" && query.is_none() => "*",
+        "" => "/",
+        path => path,
     };
     let raw = latin1(path.as_bytes())?;
     put(environ, WORDS.raw_path.object(), &raw)?;
@@ -234,7 +254,8 @@ fn put_headers(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
     put(environ, WORDS.headers_raw.object(), &raw)
 }
 
-/// Adds a header; a repeated one goes behind the first, after a comma.
+/// Adds a header; a repeated one goes behind the first, after a comma; after a semicolon if it is a cookie, whose values
+/// may have commas (RFC 6265 knows of one Cookie only, and RFC 9113 splits it so).
 fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
     // SAFETY: live objects; the format takes two strings.
     unsafe {
@@ -246,7 +267,9 @@ fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
         if ffi::PyDict_Size(environ.as_ptr()) != size {
             return Ok(());
         }
-        let joined = own(ffi::PyUnicode_FromFormat(c"%S,%S".as_ptr(), there, value.as_ptr()))?;
+        let is_cookie = ffi::PyUnicode_Compare(key.as_ptr(), WORDS.cookie.object()) == 0;
+        let format = if is_cookie { c"%S; %S" } else { c"%S,%S" };
+        let joined = own(ffi::PyUnicode_FromFormat(format.as_ptr(), there, value.as_ptr()))?;
         put(environ, key.as_ptr(), &joined)
     }
 }
@@ -324,20 +347,25 @@ pub fn head(args: Args<'_>) -> Result<Owned> {
     }
 }
 
-/// `http_framing(headers, minor, tolerant)`
+/// `http_framing(headers, minor, limits)`
 pub fn framing(args: Args<'_>) -> Result<Owned> {
-    let [headers, minor, tolerant] = arguments(args)?;
-    let (minor, tolerant) = (u8::try_from(size_of(minor)?).unwrap_or(1), truth(tolerant)?);
-    let mut fields = Vec::new();
+    let [headers, minor, limit] = arguments(args)?;
+    let (minor, limits) = (u8::try_from(size_of(minor)?).unwrap_or(1), limits(limit)?);
+    let (mut fields, mut named) = (Vec::new(), true);
     for_each_pair(headers, |name, value| {
         // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
         if let (Some(name), Some(value)) = (latin1_octets(name), latin1_octets(value)) {
+            // Swift's own parser takes names that are no ASCII, for the metadata of users.
+            named &= ::http::response::is_name(name, true);
             fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
         }
         Ok(())
     })?;
+    if !named {
+        return refuse(Refusal::FieldName);
+    }
     let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    match Framing::of(fields, minor, tolerant) {
+    match Framing::of(fields, minor, &limits) {
         Ok(framing) => tuple([
             if framing.body == Body::None { Owned::none(assumed()) } else { length_object(&framing)? },
             Owned::bool(assumed(), framing.body == Body::Chunked),

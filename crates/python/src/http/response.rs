@@ -10,7 +10,8 @@ use super::objects::{
 };
 use crate::py::ffi::{self, PyObject};
 use crate::py::{
-    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed, type_error,
+    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed, call_method,
+    type_error,
 };
 
 /// The response has a Date.
@@ -21,6 +22,9 @@ pub const HAS_LENGTH: i64 = 2;
 pub const HAS_CONNECTION: i64 = 4;
 /// The response's Connection field says close.
 pub const SAYS_CLOSE: i64 = 8;
+
+/// The header is a Transfer-Encoding. The server's are the codings of a transfer: none is kept.
+const HAS_CODING: i64 = 16;
 
 /// The head says already how the body ends.
 pub const NO_ENDING: i64 = -1;
@@ -38,8 +42,11 @@ pub struct Response {
     head: RefCell<Vec<u8>>,
     version_1_0: Cell<bool>,
     capitalize: Cell<bool>,
+    /// Names may have Latin-1 letters, which are no tokens.
+    latin1_names: Cell<bool>,
     /// The method is one whose responses have rules of their own: HEAD or CONNECT.
     special: Cell<bool>,
+    connect: Cell<bool>,
     started: Cell<bool>,
     sent: Cell<bool>,
     code: Cell<i64>,
@@ -56,14 +63,16 @@ static CLASS: ClassCell = ClassCell::unbuilt();
 
 /// The string "write".
 static WRITE: GlobalObject = GlobalObject::null();
+/// The string "_dropped".
+static DROPPED: GlobalObject = GlobalObject::null();
 /// The string "_raise_again".
 static RAISE_AGAIN: GlobalObject = GlobalObject::null();
 
 impl Payload for Response {
     const NAME: &'static CStr = c"greenloom._native.HttpResponse";
     const DOC: &'static CStr =
-        c"HttpResponse(handler, input, protocol, method, capitalize)\n\nA response to a request with \
-        the method, from a server that speaks protocol. A subclass has the methods write and _raise_again.";
+        c"HttpResponse(handler, input, protocol, method, capitalize, strict)\n\nA response to a request \
+        with the method, from a server that speaks protocol; strict allows only ASCII in the names of headers. A subclass has the methods write, _raise_again and _dropped.";
 
     fn cell() -> &'static ClassCell {
         &CLASS
@@ -76,7 +85,9 @@ impl Payload for Response {
             head: RefCell::new(Vec::new()),
             version_1_0: Cell::new(false),
             capitalize: Cell::new(false),
+            latin1_names: Cell::new(true),
             special: Cell::new(false),
+            connect: Cell::new(false),
             started: Cell::new(false),
             sent: Cell::new(false),
             code: Cell::new(200),
@@ -88,7 +99,7 @@ impl Payload for Response {
     }
 
     fn made(this: This<'_, Response>, args: Args<'_>) -> Result<()> {
-        let [handler, input, protocol, method, capitalize] = arguments(args)?;
+        let [handler, input, protocol, method, capitalize, strict] = arguments(args)?;
         if !is_str(protocol) || !is_str(method) {
             return type_error(assumed(), "protocol and method must be strings");
         }
@@ -96,7 +107,9 @@ impl Payload for Response {
         this.input.set(Some(borrow(input)));
         this.version_1_0.set(latin1_octets(protocol) == Some(b"HTTP/1.0"));
         this.special.set(matches!(latin1_octets(method), Some(b"HEAD" | b"CONNECT")));
+        this.connect.set(latin1_octets(method) == Some(b"CONNECT"));
         this.capitalize.set(truth(capitalize)?);
+        this.latin1_names.set(!truth(strict)?);
         Ok(())
     }
 
@@ -125,13 +138,20 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     head.extend_from_slice(if this.version_1_0.get() { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     let code = write_status(status, &mut head)?;
     let (mut flags, mut declared) = (0, -1);
+    // RFC 9110, 8.6.
+    let may_have_length = code >= 200 && code != 204 && !(this.connect.get() && code < 300);
     for_each_pair(headers, |name, value| {
-        let found = write_field(name, value, this.capitalize.get(), &mut head)?;
-        flags |= found;
-        if found == HAS_LENGTH {
-            let number = latin1_octets(value).and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
-            declared = number.filter(|&number| number >= 0).unwrap_or(-1);
+        let line = head.len();
+        let found = write_field(name, value, (this.capitalize.get(), this.latin1_names.get()), &mut head)?;
+        let number = if found == HAS_LENGTH && declared < 0 && may_have_length { length_in(value) } else { None };
+        if found == HAS_CODING || (found == HAS_LENGTH && number.is_none()) {
+            // Sent, it would contradict what the server says of the body's end.
+            head.truncate(line);
+            // SAFETY: live objects.
+            return unsafe { call_method(this.as_ptr(), DROPPED.object(), [name, value]) }.map(drop);
         }
+        flags |= found;
+        declared = number.unwrap_or(declared);
         Ok(())
     })?;
     this.head.replace(head);
@@ -212,7 +232,7 @@ fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
 pub fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: names are literals; called once.
     unsafe {
-        for (slot, text) in [(&WRITE, c"write"), (&RAISE_AGAIN, c"_raise_again")] {
+        for (slot, text) in [(&WRITE, c"write"), (&RAISE_AGAIN, c"_raise_again"), (&DROPPED, c"_dropped")] {
             slot.set(own(ffi::PyUnicode_InternFromString(text.as_ptr()))?.into_raw());
         }
         class().build(module)
@@ -231,7 +251,8 @@ fn class() -> Class<Response> {
             c"start",
             start,
             c"start(status, response_headers, exc_info=None)\n\nstart_response of PEP 3333. Raises ValueError for a status or \
-              header that would break the head, UnicodeEncodeError for one that is no Latin-1.",
+              header that would break the head, UnicodeEncodeError for one that is no Latin-1. A Transfer-Encoding, and a \
+              Content-Length that is no number, not the first or not allowed, are dropped, and _dropped(name, value) is called.",
         )
         .method(
             c"whole",
@@ -278,6 +299,12 @@ fn class() -> Class<Response> {
         )
 }
 
+/// The number of a Content-Length; none if it is anything else.
+fn length_in(value: *mut PyObject) -> Option<i64> {
+    let text = latin1_octets(value)?.trim_ascii();
+    if text.iter().all(u8::is_ascii_digit) { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
+}
+
 /// Raises the UnicodeEncodeError that names the first character which is no Latin-1.
 fn unencodable<T>(text: *mut PyObject, reason: &CStr) -> Result<T> {
     // SAFETY: a string that is alive; the format fits the arguments.
@@ -292,7 +319,12 @@ fn unencodable<T>(text: *mut PyObject, reason: &CStr) -> Result<T> {
 }
 
 /// Appends `name: value` and the end of the line.
-fn write_field(name: *mut PyObject, value: *mut PyObject, capitalize: bool, out: &mut Vec<u8>) -> Result<i64> {
+fn write_field(
+    name: *mut PyObject,
+    value: *mut PyObject,
+    (capitalize, latin1_names): (bool, bool),
+    out: &mut Vec<u8>,
+) -> Result<i64> {
     let Some(name_text) = latin1_octets(name) else {
         return unencodable(name, c"header names are Latin-1 in WSGI (PEP 3333), and ASCII in HTTP");
     };
@@ -302,7 +334,10 @@ fn write_field(name: *mut PyObject, value: *mut PyObject, capitalize: bool, out:
             c"header values are Latin-1 in WSGI (PEP 3333); RFC 8187 and percent-encoding carry other text",
         );
     };
-    if !response::is_one_line(name_text) || !response::is_one_line(text) {
+    if !response::is_name(name_text, latin1_names) {
+        return value_error("the name of a response header must be a token: letters, digits and some signs, such as -");
+    }
+    if !response::is_one_line(text) {
         return value_error("a response header must not contain the end of a line");
     }
     response::write_name(name_text, capitalize, out);
@@ -313,6 +348,7 @@ fn write_field(name: *mut PyObject, value: *mut PyObject, capitalize: bool, out:
     Ok(match name_text.len() {
         4 if is("date") => HAS_DATE,
         14 if is("content-length") => HAS_LENGTH,
+        17 if is("transfer-encoding") => HAS_CODING,
         10 if is("connection") && text.trim_ascii().eq_ignore_ascii_case(b"close") => HAS_CONNECTION | SAYS_CLOSE,
         10 if is("connection") => HAS_CONNECTION,
         _ => 0,
@@ -325,7 +361,7 @@ pub fn field(args: Args<'_>) -> Result<Owned> {
     // SAFETY: live objects.
     let [name, value] = unsafe { [own(ffi::PyObject_Str(name))?, own(ffi::PyObject_Str(value))?] };
     let mut out = Vec::new();
-    write_field(name.as_ptr(), value.as_ptr(), false, &mut out)?;
+    write_field(name.as_ptr(), value.as_ptr(), (false, true), &mut out)?;
     bytes(&out)
 }
 

@@ -108,6 +108,10 @@ class Input:
     _decoded = b""
     # What was wrong with the chunks: there is no way back to the next request then.
     _damage = None
+    # The error that a read has raised last: the client's, or its network's.
+    failure = None
+    # Whether the client speaks HTTP/1.0.
+    is_http_1_0 = False
 
     def __init__(self, rfile, content_length, sock, wfile=None, wfile_line=None, chunked_input=False):
         self.rfile = rfile
@@ -226,13 +230,15 @@ class Input:
             data = read(size)
         except greenio.SSL.ZeroReturnError:
             data = b""
+        except OSError as error:
+            raise self._fail(error)
         self.position += len(data)
         return data
 
     def _read_decoded(self, limit):
         """Data from the chunks, at most ``limit`` bytes; none only at the body's end."""
         if self._damage is not None:
-            raise ChunkReadError(self._damage)
+            raise self._fail(ChunkReadError(self._damage))
         limit = LARGE_RECEIVE_SIZE if limit is None else min(limit, LARGE_RECEIVE_SIZE)
         if self._decoded:
             data, self._decoded = self._decoded[:limit], self._decoded[limit:]
@@ -246,9 +252,11 @@ class Input:
         except greenio.SSL.ZeroReturnError:
             self._chunk_state = CHUNKS_END
             return b""
+        except OSError as error:
+            raise self._fail(error)
         if not data:
             self._chunk_state = CHUNKS_END
-            raise OSError("unexpected end of file while parsing chunked data")
+            raise self._fail(OSError("unexpected end of file while parsing chunked data"))
         self._chunk_state = self._chunk_state - len(data) or CHUNKS_DATA_END
         return data
 
@@ -259,8 +267,12 @@ class Input:
             _, used, state = _native.http_chunks(line, self._chunk_state, 1)
         except ValueError as error:
             self._damage = str(error)
-            raise ChunkReadError(self._damage) from None
+            raise self._fail(ChunkReadError(self._damage)) from None
         if used != len(line) or not line:
             self._damage = "unexpected end of file between chunks"
-            raise ChunkReadError(self._damage)
+            raise self._fail(ChunkReadError(self._damage))
         self._chunk_state = state
+
+    def _fail(self, error):
+        self.failure = error
+        return error

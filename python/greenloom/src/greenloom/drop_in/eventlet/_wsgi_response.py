@@ -13,6 +13,8 @@ HAS_LENGTH = _native.HTTP_HAS_LENGTH
 SAYS_CLOSE = _native.HTTP_SAYS_CLOSE
 NO_ENDING = _native.HTTP_NO_ENDING
 CHUNKED_ENDING = _native.HTTP_CHUNKED_ENDING
+# How results iterate that are read as often as one likes.
+_READ_AGAIN = (list.__iter__, tuple.__iter__)
 
 
 class FileWrapper:
@@ -48,8 +50,9 @@ class Response(_native.HttpResponse):
     response says so; ``input`` is the request's body.
     """
 
-    # Whether the status or the method forbids a body; whether it comes in chunks.
-    bodyless = chunked = False
+    # Whether the status or the method forbids a body; whether what follows the head is no body; whether the body comes
+    # in chunks.
+    bodyless = unframed = chunked = False
 
     def _raise_again(self, exc_info):
         try:
@@ -57,13 +60,23 @@ class Response(_native.HttpResponse):
         finally:
             exc_info = None
 
+    def _dropped(self, name, value):
+        """Says that a header of the application was not sent: the end of the body is the server's to say."""
+        handler = self.handler
+        # Many frameworks say of a response without a body that its length is 0.
+        log = handler.server.log.debug if value == "0" else handler.server.log.error
+        log("({}) dropped {}: {} of the response to {!r}".format(handler.server.pid, name, value, handler.requestline))
+
     def write(self, data):
         """The ``write`` of PEP 3333: sends data, after the head if that was not sent."""
         self._send(data)
 
     def send_result(self, result, minimum_size):
         """Sends what an application returned; pieces are gathered until there are ``minimum_size`` bytes of them."""
-        if not self.sent and self.started and hasattr(result, "__len__"):
+        # One that knows how many pieces it has is a whole response, whose length may be said. Only of what is known to
+        # be there a second time the length is counted before; else if all was gathered before anything was sent.
+        is_whole = not self.sent and self.started and hasattr(result, "__len__")
+        if is_whole and getattr(type(result), "__iter__", None) in _READ_AGAIN:
             self._set_length(sum(map(len, result)))
         if type(result) is FileWrapper and self._send_file(result):
             return
@@ -78,15 +91,18 @@ class Response(_native.HttpResponse):
             if size >= minimum_size:
                 self._send(b"".join(parts))
                 parts, size = [], 0
-        if not self.handler.is_already_handled():
-            self._send(b"".join(parts), last=True)
+        if self.handler.is_already_handled():
+            return
+        if is_whole and not self.sent:
+            self._set_length(size)
+        self._send(b"".join(parts), last=True)
 
-    def fail(self, body):
-        """Answers 500 if nothing was sent yet."""
+    def fail(self, status, body=b""):
+        """Answers that the request failed, if nothing was sent yet."""
         self.handler.close_connection = True
         if not self.sent:
             headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-            self.start("500 Internal Server Error", headers)
+            self.start(status, headers)
             self._send(body, last=True)
 
     def is_short(self):
@@ -124,8 +140,9 @@ class Response(_native.HttpResponse):
         if handler.command == "HEAD" or code == 204 or code == 304:
             self.bodyless = True
         elif code < 200 or (code < 300 and handler.command == "CONNECT"):
-            # A tunnel's bytes are the application's affair; they have no framing.
-            pass
+            # A tunnel's bytes are the application's affair.
+            self.unframed = True
+            self.declared = -1
         elif self.declared < 0 and not self.flags & HAS_LENGTH:
             if handler.request_version == "HTTP/1.1" and handler.protocol_version == "HTTP/1.1":
                 self.chunked = True
@@ -135,7 +152,7 @@ class Response(_native.HttpResponse):
     def _ending(self):
         if self.chunked:
             return CHUNKED_ENDING
-        if self.bodyless or self.flags & HAS_LENGTH or self.code < 200:
+        if self.bodyless or self.unframed or self.flags & HAS_LENGTH:
             return NO_ENDING
         return self.declared
 

@@ -9,8 +9,7 @@ from eventlet.support import greenlets as greenlet
 
 
 def connect(addr, family=socket.AF_INET, bind=None):
-    """
-    Connects and returns the green socket.
+    """Connects and returns the green socket.
 
     :param addr: the address; a pair of host and port for the internet
     :param family: of the address
@@ -40,15 +39,14 @@ _REUSE_PORT_ERRORS = (22, 92)
 
 
 def listen(addr, family=socket.AF_INET, backlog=50, reuse_addr=True, reuse_port=None):
-    """
-    Returns a green socket that listens, for :func:`serve` or a loop of one's own.
+    """Returns a green socket that listens, for :func:`serve` or a loop of one's own.
 
     :param addr: the address; a pair of host and port for the internet, port 0 for one that is free
     :param family: of the address
     :param backlog: how many connections may wait to be accepted
     :param reuse_addr: allow the address of a server that has just ended
-    :param reuse_port: let several sockets listen there, among which the system divides connections; None allows it for a port
-        that was named
+    :param reuse_port: let several sockets listen there, among which the system divides connections; None allows it for a
+        port that was named
     """
     sock = socket.socket(family, socket.SOCK_STREAM)
     if reuse_addr and sys.platform[:3] != "win":
@@ -97,9 +95,9 @@ def _stop_checker(t, server_gt, conn):
 
 
 def serve(sock, handle, concurrency=1000):
-    """
-    Accepts connections for ever, and calls ``handle(socket, address)`` in a green thread for each. The connection is closed when
-    the handler returns.
+    """Accepts connections for ever, and calls ``handle(socket, address)`` in a green thread for each.
+
+    The connection is closed when the handler returns.
 
     It returns when a handler raises :class:`StopServe`; it raises whatever else a handler raises.
 
@@ -120,10 +118,10 @@ def serve(sock, handle, concurrency=1000):
 
 
 def wrap_ssl(sock, *a, **kw):
-    """
-    Makes a green TLS socket of a green socket; arguments are those of ``eventlet.green.ssl.wrap_socket``.
+    """Makes a green TLS socket of a green socket; arguments are those of ``eventlet.green.ssl.wrap_socket``.
 
-    Wrap a connection where it is made, ``wrap_ssl(connect(address))``, so that nobody has the socket without TLS in hand.
+    Wrap a connection where it is made, ``wrap_ssl(connect(address))``, so that nobody has the socket without TLS in
+    hand.
     """
     return wrap_ssl_impl(sock, *a, **kw)
 

@@ -1,0 +1,48 @@
+"""Where a server's lines go: a logger, or a file."""
+
+import sys
+
+
+def get_logger(log, debug):
+    """``log`` itself if it is a logger; one that writes lines to it, or to stderr, if not."""
+    if callable(getattr(log, "info", None)) and callable(getattr(log, "debug", None)):
+        return log
+    return LoggerFileWrapper(log or sys.stderr, debug)
+
+
+class LoggerNull:
+    """A logger that keeps quiet."""
+
+    def error(self, msg, *args, **kwargs):
+        pass
+
+    def info(self, msg, *args, **kwargs):
+        pass
+
+    def debug(self, msg, *args, **kwargs):
+        pass
+
+    def write(self, msg, *args):
+        pass
+
+
+class LoggerFileWrapper(LoggerNull):
+    """A logger that writes lines to a file; those of ``debug`` only if that is on."""
+
+    def __init__(self, log, debug):
+        self.log = log
+        self._debug = debug
+
+    def error(self, msg, *args, **kwargs):
+        self.write(msg, *args)
+
+    def info(self, msg, *args, **kwargs):
+        # The access log comes this way, one line a request.
+        self.log.write((msg % args if args else msg) + "\n")
+
+    def debug(self, msg, *args, **kwargs):
+        if self._debug:
+            self.write(msg, *args)
+
+    def write(self, msg, *args):
+        self.info(msg, *args)
