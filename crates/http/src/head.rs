@@ -10,43 +10,10 @@ use memchr::{memchr, memchr_iter};
 
 use crate::framing::Collector;
 use crate::target::names_a_server;
-use crate::{Framing, Refusal};
+use crate::{Framing, Limits, Refusal};
 
 /// As many fields as fit into a head's place on the stack; more of them, if they are allowed, take one allocation.
 const FIELDS_ON_STACK: usize = 64;
-
-/// What a request head may have. Lengths are in octets, with the end of the line.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// A request line must be shorter.
-    pub request_line: usize,
-    /// The line of each field must be shorter.
-    pub header_line: usize,
-    /// All lines of fields together, the empty line with them, may be so long.
-    pub headers: usize,
-    /// So many fields may be there.
-    pub fields: usize,
-    /// Whether lines may end in a bare line feed, and a length stand beside a chunked body. For clients that nobody can
-    /// repair, with no proxy between.
-    pub tolerant: bool,
-    /// Whether a request of HTTP/1.1 must have a Host, as RFC 9112 asks. Many a small client and test leaves it out.
-    pub require_host: bool,
-}
-
-impl Limits {
-    /// Nothing behind the longest head that is allowed can matter.
-    fn longest(&self) -> usize {
-        self.request_line.saturating_add(self.headers)
-    }
-}
-
-impl Default for Limits {
-    /// What eventlet allows.
-    fn default() -> Limits {
-        let (tolerant, require_host) = (false, false);
-        Limits { request_line: 8192, header_line: 8192, headers: 65536, fields: 100, tolerant, require_host }
-    }
-}
 
 /// What a request's Connection field and its version say of the connection's future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +41,8 @@ pub struct Head<'h, 'b> {
     pub method: &'b str,
     /// The request target, undecoded.
     pub target: &'b str,
-    /// The version to speak is HTTP/1.`minor`, 0 or 1; a client of a later minor version is spoken to in 1.1 (RFC 9110, 2.5).
+    /// The version to speak is HTTP/1.`minor`, 0 or 1; a client of a later minor version is spoken to in 1.1 (RFC 9110,
+    /// 2.5).
     pub minor: u8,
     /// The fields in their order. Values have no white space around them.
     pub fields: &'h [Header<'b>],
@@ -202,8 +170,8 @@ fn refusal_of(error: Error) -> Refusal {
     }
 }
 
-/// Holds the lines of a head, or of the beginning of one, to the limits and to CR LF. Returns the request line without its
-/// end, or what there is of it.
+/// Holds the lines of a head, or of the beginning of one, to the limits and to CR LF. Returns the request line without
+/// its end, or what there is of it.
 fn check_lines<'b>(head: &'b [u8], limits: &Limits) -> Result<&'b [u8], Refusal> {
     let mut request_line: Option<&[u8]> = None;
     let (mut start, mut headers) = (0, 0);

@@ -1,15 +1,16 @@
 //! HTTP/1 as functions over bytes: request heads, the framing of bodies, chunks, response fields, and websocket frames.
 //!
-//! Nothing here reads or writes a socket, waits, or keeps a connection; who calls brings bytes and a place to keep what is left.
-//! Of two readings of a request this takes the strict one, since a proxy in front may have taken the other: what RFC 9112
-//! lets a server repair is [refused](Refusal) instead, unless the caller asks to be [tolerant](Limits::tolerant).
-//! It must not know green threads, Python, or WSGI.
+//! Nothing here reads or writes a socket, waits, or keeps a connection; who calls brings bytes and a place to keep what
+//! is left. Of two readings of a request this takes the strict one, since a proxy in front may have taken the other:
+//! what RFC 9112 lets a server repair is [refused](Refusal) instead, unless the caller asks to be
+//! [tolerant](Limits::tolerant). It must not know green threads, Python, or WSGI.
 
 #![forbid(unsafe_code)]
 
 mod chunked;
 mod framing;
 mod head;
+mod limits;
 mod percent;
 mod refusal;
 pub mod response;
@@ -18,7 +19,8 @@ pub mod websocket;
 
 pub use chunked::{ChunkError, Chunks, MAX_CHUNK_LINE, Step};
 pub use framing::{Body, Framing};
-pub use head::{Head, Limits, Persistence, with_head};
+pub use head::{Head, Persistence, with_head};
+pub use limits::Limits;
 pub use percent::percent_decode;
 pub use refusal::Refusal;
 pub use target::{absolute_form, is_host};
