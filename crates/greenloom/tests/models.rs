@@ -2,6 +2,8 @@
 //!
 //! Each operation that may wait runs in a green thread of its own and notes what came of it; after each, everything
 //! runs that can, and what was noted, with its order, must be what the model says.
+//!
+//! Over 500 lines: one machine that runs the operations, and a model for each primitive, which is of use only with it.
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! Queues: order, waiting at both ends, what a kill and a timeout leave behind, closing, and use from other OS threads.
+//!
+//! Over 500 lines: one subject, and the tests of its parts use the same helpers.
 
 mod common;
 

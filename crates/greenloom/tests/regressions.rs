@@ -1,5 +1,7 @@
 //! What was once wrong: first the faults that users of eventlet have lived with, each as a test that it is not ours,
-//! then our own. It is one file, however long: whoever meets a fault looks here whether it is an old one.
+//! then our own.
+//!
+//! Over 500 lines: it is one file, however long, as somebody who meets a fault looks here whether it is an old one.
 
 use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, IoSliceMut, Read, Write};
