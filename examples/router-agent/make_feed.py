@@ -9,7 +9,8 @@ HEADER = """\
 #
 # ROUTER    a name: letters, digits and dashes
 # PRIORITY  high, normal or low
-# ACTION    add-interface, remove-interface, set-gateway, clear-gateway, add-floating-ip, remove-floating-ip, sync or delete
+# ACTION    add-interface, remove-interface, set-gateway, clear-gateway, add-floating-ip, remove-floating-ip, sync or
+#           delete
 # fails     how often the device refuses it before it goes through
 #
 # A few lines are broken on purpose; the agent names and skips them.
@@ -27,7 +28,8 @@ BROKEN = {
 
 def action(rng, number):
     kind = rng.choices(
-        ["add-interface", "remove-interface", "set-gateway", "clear-gateway", "add-floating-ip", "remove-floating-ip", "sync"],
+        ["add-interface", "remove-interface", "set-gateway", "clear-gateway"]
+        + ["add-floating-ip", "remove-floating-ip", "sync"],
         [30, 8, 12, 4, 25, 9, 12],
     )[0]
     if kind.endswith("interface"):

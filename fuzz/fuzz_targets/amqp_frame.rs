@@ -1,5 +1,5 @@
-//! AMQP frames: whatever the bytes, each is a frame within the limit, an error, or not yet complete; and what was read is
-//! written as what reads the same.
+//! AMQP frames: whatever the bytes, each is a frame within the limit, an error, or not yet complete; and what was read
+//! is written as what reads the same.
 #![no_main]
 
 use greenloom_rpc::amqp::frame::{MIN_FRAME, decode};

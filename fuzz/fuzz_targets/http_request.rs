@@ -1,4 +1,5 @@
-//! Request heads, chunked bodies and the framing of both, compared with a strict and slow reading of the grammar; in one piece and in two.
+//! Request heads, chunked bodies and the framing of both, compared with a strict and slow reading of the grammar; in
+//! one piece and in two.
 #![no_main]
 
 #[path = "../../crates/http/tests/reference/mod.rs"]

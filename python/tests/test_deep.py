@@ -17,7 +17,10 @@ WORKLOADS = {
     "__getattr__": "class C:\n    def __getattr__(self, name): return getattr(self, name + 'x')\nC().a",
     "__eq__": "class C:\n    def __eq__(self, other): return [self] == [C()]\nC() == C()",
     "__init__": "class C:\n    def __init__(self): C()\nC()",
-    "__del__": "n = 0\nclass C:\n    def __del__(self):\n        global n\n        n += 1\n        if n < 5000: C()\nsys.unraisablehook = lambda *a: None\nC()",
+    "__del__": (
+        "n = 0\nclass C:\n    def __del__(self):\n        global n\n        n += 1\n        if n < 5000: C()\n"
+        "sys.unraisablehook = lambda *a: None\nC()"
+    ),
     "repr of nested lists": "x = []\nfor _ in range(100000): x = [x]\nrepr(x)",
     "comparison of nested lists": "x, y = [], []\nfor _ in range(100000): x, y = [x], [y]\nx == y",
     "isinstance of nested tuples": "x = int\nfor _ in range(100000): x = (x,)\nisinstance('', x)",
@@ -32,7 +35,9 @@ WORKLOADS = {
     "re compiler": "import re\nre.compile('(?:' * 400 + 'a' + ')' * 400)",
     "re matcher": "import re\nre.match('(?:a|b)*?c', 'ab' * 50000)",
     "dealloc of nested lists": "x = []\nfor _ in range(500000): x = [x]\ndel x",
-    "dealloc of linked objects": "class C: pass\nx = None\nfor _ in range(300000):\n    y = C(); y.next = x; x = y\ndel x, y",
+    "dealloc of linked objects": (
+        "class C: pass\nx = None\nfor _ in range(300000):\n    y = C(); y.next = x; x = y\ndel x, y"
+    ),
     "chained iterators": "import itertools\nx = iter([1])\nfor _ in range(5000): x = map(lambda v: v, x)\nlist(x)",
     "generators": "def g(n):\n    if n: yield from g(n - 1)\n    yield n\nlist(g(5000))",
     "ctypes callbacks": (

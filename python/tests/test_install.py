@@ -69,7 +69,8 @@ class Install(unittest.TestCase):
         self.assertEqual(self.run_python("-m", "greenloom", "run", file.name, "a", "-b"), expected)
         code = "import sys, greenlet; print(__name__, sys.argv[1:], greenlet.__version__)"
         self.assertEqual(self.run_python("-m", "greenloom", "run", "-c", code, "a", "-b"), expected)
-        status, output = self.run_python("-m", "greenloom", "run", "-m", "timeit", "-n1", "-r1", "import greenlet; greenlet.error")
+        timeit = ["-m", "timeit", "-n1", "-r1", "import greenlet; greenlet.error"]
+        status, output = self.run_python("-m", "greenloom", "run", *timeit)
         self.assertEqual(status, 0, output)
         self.assertIn("1 loop", output)
 

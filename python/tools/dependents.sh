@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows unmodified programs on ours: gevent, SQLAlchemy with aiosqlite and stock eventlet on our greenlet; a
-# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, gunicorn and Swift on our eventlet. EXAMPLES names some
-# of the latter.
+# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, gunicorn and Swift on our eventlet. EXAMPLES names
+# some of the latter.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

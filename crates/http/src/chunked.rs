@@ -1,7 +1,7 @@
 //! The chunked coding of bodies (RFC 9112, section 7.1), as a state machine that is fed bytes and says which are data.
 //!
-//! Sizes are hexadecimal digits and nothing else, every line ends in CR LF, and a chunk's data is followed by it at once.
-//! Extensions and trailers are dropped.
+//! Sizes are hexadecimal digits and nothing else, every line ends in CR LF, and a chunk's data is followed by it at
+//! once. Extensions and trailers are dropped.
 
 use std::fmt;
 
@@ -85,7 +85,8 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// The next step. What is used up is taken from the front of `input`; data comes in pieces of at most `limit` octets.
+    /// The next step. What is used up is taken from the front of `input`; data comes in pieces of at most `limit`
+    /// octets.
     ///
     /// # Errors
     /// A [`ChunkError`] as soon as the bytes cannot become a chunked body any more.

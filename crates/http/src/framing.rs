@@ -18,8 +18,8 @@ pub enum Body {
 pub struct Framing {
     /// How the body is delimited.
     pub body: Body,
-    /// Whether the connection has to be closed after this request: HTTP/1.0 does not know of chunks, and a length beside
-    /// them means that somebody on the way may have read the request otherwise.
+    /// Whether the connection has to be closed after this request: HTTP/1.0 does not know of chunks, and a length
+    /// beside them means that somebody on the way may have read the request otherwise.
     pub close: bool,
 }
 
@@ -102,8 +102,8 @@ impl Framing {
     /// What `fields` (names and values, without white space around the values) say, for a request of version 1.`minor`.
     ///
     /// # Errors
-    /// A [`Refusal`] where they leave a doubt: a repeated or malformed length, an unknown coding, both at once, a bad Host.
-    /// [`Limits::tolerant`] lets both at once pass, and the chunks count.
+    /// A [`Refusal`] where they leave a doubt: a repeated or malformed length, an unknown coding, both at once, a bad
+    /// Host. [`Limits::tolerant`] lets both at once pass, and the chunks count.
     ///
     /// ```
     /// use http::{Body, Framing, Limits, Refusal};

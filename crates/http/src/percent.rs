@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// `text` with each `%` and two hexadecimal digits as the octet they name. Anything else behind a `%` stays as it is, as
-/// Python's `urllib.parse.unquote_to_bytes` has it.
+/// `text` with each `%` and two hexadecimal digits as the octet they name. Anything else behind a `%` stays as it is,
+/// as Python's `urllib.parse.unquote_to_bytes` has it.
 ///
 /// ```
 /// assert_eq!(*http::percent_decode(b"/a%20b%zz%4"), *b"/a b%zz%4");

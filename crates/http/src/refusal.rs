@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Why a request is refused, and so its connection closed: after a head that cannot be trusted nobody knows where the next
-/// request begins.
+/// Why a request is refused, and so its connection closed: after a head that cannot be trusted nobody knows where the
+/// next request begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -33,7 +33,8 @@ pub enum Refusal {
     TransferEncoding,
     /// Transfer-Encoding names a coding other than chunked.
     UnknownEncoding,
-    /// Host is there twice or is malformed; or it is absent, where [`Limits::require_host`](crate::Limits::require_host) asks for it.
+    /// Host is there twice or is malformed; or it is absent, where
+    /// [`Limits::require_host`](crate::Limits::require_host) asks for it.
     Host,
 }
 

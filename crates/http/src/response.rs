@@ -18,8 +18,8 @@ pub fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether `text` may be the name of a field: a token, or one that has octets beyond ASCII too if `latin1` allows it, as
-/// WSGI does and some programs need.
+/// Whether `text` may be the name of a field: a token, or one that has octets beyond ASCII too if `latin1` allows it,
+/// as WSGI does and some programs need.
 ///
 /// ```
 /// use http::response::is_name;
@@ -68,7 +68,8 @@ pub enum Ending {
     Chunked,
 }
 
-/// Appends what a head lacks to `out`: a Date of now if `dated` is false, how the body ends, `more` lines, and the empty line.
+/// Appends what a head lacks to `out`: a Date of now if `dated` is false, how the body ends, `more` lines, and the
+/// empty line.
 pub fn write_end(out: &mut Vec<u8>, dated: bool, ending: Ending, more: &[u8]) {
     if !dated {
         out.extend_from_slice(b"Date: ");

@@ -362,7 +362,7 @@ impl Consumer {
         match incoming.settle.bury(topic, reason) {
             Ok(()) => {
                 count(&self.counts.buried);
-                tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; it is kept in {topic}.dead");
+                tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; see {topic}.dead");
             }
             Err(error) => {
                 tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message");

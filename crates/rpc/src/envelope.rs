@@ -4,8 +4,9 @@
 //! version. A request:
 //!
 //! ```text
-//! {"oslo.version": "2.0", "oslo.message": "{\"method\": \"sync\", \"args\": {\"router\": \"r1\"}, \"version\": \"1.2\",
-//!   \"_unique_id\": \"6f0c...\", \"_msg_id\": \"91ab...\", \"_reply_q\": \"reply_77e1...\", \"_context_request_id\": \"req-...\"}"}
+//! {"oslo.version": "2.0", "oslo.message": "{\"method\": \"sync\", \"args\": {\"router\": \"r1\"},
+//!   \"version\": \"1.2\", \"_unique_id\": \"6f0c...\", \"_msg_id\": \"91ab...\", \"_reply_q\": \"reply_77e1...\",
+//!   \"_context_request_id\": \"req-...\"}"}
 //! ```
 //!
 //! `_msg_id` and `_reply_q` are there if an answer is wanted, and go back in it: `{"result": ..., "failure": null,
@@ -330,8 +331,11 @@ mod tests {
     #[test]
     fn what_python_writes_is_read() {
         // As oslo.messaging 18 sends a cast with an empty context and an unset namespace.
-        let body = br#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"f\", \"args\": {\"x\": \"\\u00e9\"}, \"version\": \"1.0\", \"_unique_id\": \"ab\", \"_timeout\": null, \"_msg_id\": null}"}"#;
-        let message = open(body).unwrap();
+        let body = concat!(
+            r#"{"oslo.version": "2.0", "oslo.message": "{\"method\": \"f\", \"args\": {\"x\": \"\\u00e9\"}, "#,
+            r#"\"version\": \"1.0\", \"_unique_id\": \"ab\", \"_timeout\": null, \"_msg_id\": null}"}"#,
+        );
+        let message = open(body.as_bytes()).unwrap();
         let read = Request::decode(&message).unwrap();
         assert_eq!((&*read.method, read.args.unwrap()), ("f", r#"{"x": "\u00e9"}"#));
         assert!(read.msg_id.is_none() && read.monitor.is_none() && read.namespace.is_none());

@@ -57,7 +57,8 @@ prop_compose! {
         timestamp in option::of(any::<u64>()),
         cluster_id in option::of(short()),
     ) -> Properties {
-        Properties { content_type, headers, delivery_mode, correlation_id, expiration, timestamp, cluster_id, ..Properties::default() }
+        let rest = Properties::default();
+        Properties { content_type, headers, delivery_mode, correlation_id, expiration, timestamp, cluster_id, ..rest }
     }
 }
 

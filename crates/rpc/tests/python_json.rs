@@ -161,7 +161,10 @@ fn a_caller_reads_what_python_answers_and_hears_at_once_what_it_cannot_hold() {
     assert!(call::<Value>(r#""result": {"x": NaN}, "failure": null"#).unwrap_err().contains("fits only a float"));
     assert!(call::<String>(r#""result": "\udfff", "failure": null"#).unwrap_err().contains("surrogate"));
     assert!(call::<u64>(r#""result": 1180591620717411303424, "failure": null"#).is_err());
-    let failure = r#""result": null, "failure": "{\"class\": \"E\", \"module\": \"m\", \"message\": \"no\", \"tb\": [], \"args\": [NaN], \"kwargs\": {}}""#;
+    let failure = concat!(
+        r#""result": null, "failure": "{\"class\": \"E\", \"module\": \"m\", \"message\": \"no\", \"tb\": [], "#,
+        r#"\"args\": [NaN], \"kwargs\": {}}""#,
+    );
     assert_eq!(call::<()>(failure).unwrap_err(), "E no");
 }
 

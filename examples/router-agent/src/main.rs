@@ -23,8 +23,8 @@ use router_agent::summary::Summary;
 use router_agent::{manager, progress};
 
 const HELP: &str = "\
-Works through router updates with a pool of green threads, each talking to a device over TCP. The updates come over a message
-bus from a server, which this program is, too, unless it is told otherwise.
+Works through router updates with a pool of green threads, each talking to a device over TCP. The updates come over a
+message bus from a server, which this program is, too, unless it is told otherwise.
 
 Usage: router-agent [OPTIONS]
 
@@ -39,9 +39,10 @@ Options:
   --name NAME      the agent's name among the others [default: the machine's name and the process's number]
   --help           show this
 
-Ctrl-C stops it after the updates in work, with the summary; what an agent has not begun, others do. An agent is also stopped by
-SIGTERM, and restarted by SIGHUP. Exit status: 0 when the feed was worked through or an agent was stopped, 130 when the feed was
-not, 1 when the summary cannot be written, 2 when the options, the feed or the bus cannot be used.";
+Ctrl-C stops it after the updates in work, with the summary; what an agent has not begun, others do. An agent is also
+stopped by SIGTERM, and restarted by SIGHUP. Exit status: 0 when the feed was worked through or an agent was stopped,
+130 when the feed was not, 1 when the summary cannot be written, 2 when the options, the feed or the bus cannot be
+used.";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {

@@ -44,7 +44,7 @@ class Job:
 
 @dataclass
 class Counts:
-    """What has happened so far. *deepest*: the most that ever waited, and when; *slowest*: a router, and its seconds."""
+    """What has happened so far. *deepest*: the most that ever waited, and when; *slowest*: a router, its seconds."""
 
     received: int = 0
     applied: int = 0

@@ -1,4 +1,4 @@
-"""The feed: router updates as lines of text. The format is told at the top of the feed, which comes with the Rust example."""
+"""The feed: router updates as lines of text, in the format that the feed of the Rust example explains at its top."""
 
 import json
 import re

@@ -4,9 +4,10 @@ known. tools/cpython_tests.py starts it, watches the notes, and starts it again 
 
     runner.py MODULE NOTES --done FILE [--patch] [--only TEXT] [--stacks FILE]
 
-NOTES is the file to write to, one JSON object a line. --done names a file with the tests to leave out, one a line; `CLASS.*` stands for all of a class.
---patch calls `eventlet.monkey_patch()` before anything of the test is imported. With --stacks, the stacks of all
-greenlets are printed when that file appears; that takes an OS thread, which some tests notice.
+NOTES is the file to write to, one JSON object a line. --done names a file with the tests to leave out, one a line;
+`CLASS.*` stands for all of a class. --patch calls `eventlet.monkey_patch()` before anything of the test is imported.
+With --stacks, the stacks of all greenlets are printed when that file appears; that takes an OS thread, which some tests
+notice.
 
 Processes that a test starts are not patched; those that it forks are.
 """

@@ -13,7 +13,7 @@ LOCALHOST = ("127.0.0.1", 0)
 
 
 class OnHub(unittest.TestCase):
-    """Runs each test in an OS thread of its own, with a hub of the class that ``hub`` names. A test of 10 seconds has failed."""
+    """Runs each test in its own OS thread, on a hub of the class that ``hub`` names. A test fails after 10 seconds."""
 
     hub = "epolls"
 

@@ -1,4 +1,7 @@
-"""The hub, green threads and timeouts: order of events, errors, the bugs of eventlet that ours must not have, other OS threads."""
+"""The hub, green threads and timeouts: order, errors, other OS threads, and eventlet's bugs, which are not ours.
+
+Over 500 lines: one class a subject, and they share their helpers and the hub under test.
+"""
 
 import contextlib
 import io

@@ -1,4 +1,7 @@
-"""monkey_patch, import_patched, original, and what was made before the patch."""
+"""monkey_patch, import_patched, original, and what was made before the patch.
+
+Over 500 lines: the programs that the tests run make up most of it.
+"""
 
 import unittest
 
@@ -343,7 +346,8 @@ class MadeBefore(Scenario):
             import eventlet
             eventlet.monkey_patch()
             for get in (lambda: in_global, lambda: Holder.shared, lambda: slots.lock, lambda: plain.lock,
-                        lambda: in_dict[1], lambda: in_list[0], lambda: in_deque[0], lambda: in_tuple[1], default, in_closure):
+                        lambda: in_dict[1], lambda: in_list[0], lambda: in_deque[0], lambda: in_tuple[1], default,
+                        in_closure):
                 assert isinstance(get(), threading._PyRLock), get
                 exclusion(get)
             left = next(in_frame)

@@ -1,4 +1,4 @@
-"""Green TLS: handshakes, reading and writing, timeouts, what ends a wait, contexts, and the clients of the standard library."""
+"""Green TLS: handshakes, reading, writing, timeouts, what ends a wait, contexts, the standard library's clients."""
 
 import errno
 import os

@@ -1,4 +1,7 @@
-"""threading and _thread whose threads are green."""
+"""threading and _thread whose threads are green.
+
+Over 500 lines: the programs that the tests run make up most of it, and share their beginning.
+"""
 
 import unittest
 

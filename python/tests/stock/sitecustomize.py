@@ -1,8 +1,8 @@
 """
 Lets greenlet's own tests, from its published wheel, run against the greenlet that is installed here.
 
-``greenlet.tests`` is looked for in the folder that GREENLOOM_STOCK_GREENLET names, where that wheel was unpacked. Being a
-``sitecustomize`` on PYTHONPATH, this reaches the processes that the tests start.
+``greenlet.tests`` is looked for in the folder that GREENLOOM_STOCK_GREENLET names, where that wheel was unpacked. Being
+a ``sitecustomize`` on PYTHONPATH, this reaches the processes that the tests start.
 """
 
 import importlib.util

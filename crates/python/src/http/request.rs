@@ -187,7 +187,8 @@ fn environ(head: &Head<'_, '_>, base: *mut PyObject, connection: &[*mut PyObject
     Ok(environ)
 }
 
-/// Called after the headers: the server that a target in absolute form names goes before that of Host (RFC 9112, 3.2.2).
+/// Called after the headers: the server that a target in absolute form names goes before that of Host (RFC 9112,
+/// 3.2.2).
 fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
     let target = match ::http::absolute_form(head.target) {
         Some((authority, target)) => {
@@ -254,8 +255,8 @@ fn put_headers(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
     put(environ, WORDS.headers_raw.object(), &raw)
 }
 
-/// Adds a header; a repeated one goes behind the first, after a comma; after a semicolon if it is a cookie, whose values
-/// may have commas (RFC 6265 knows of one Cookie only, and RFC 9113 splits it so).
+/// Adds a header; a repeated one goes behind the first, after a comma; after a semicolon if it is a cookie, whose
+/// values may have commas (RFC 6265 knows of one Cookie only, and RFC 9113 splits it so).
 fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
     // SAFETY: live objects; the format takes two strings.
     unsafe {

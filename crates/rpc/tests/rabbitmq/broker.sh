@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A private RabbitMQ: its own ports (all on 127.0.0.1), data folder, node name and epmd, so that it disturbs no other one.
+# A private RabbitMQ: its own ports (all on 127.0.0.1), data folder, node name and epmd, so that it disturbs no other
+# one.
 #
 #   broker.sh install            Debian's rabbitmq-server, where there is none
 #   broker.sh run COMMAND ...    starts a broker, runs the command with GREENLOOM_RABBITMQ=<folder>, stops the broker

@@ -8,13 +8,15 @@ def hubs():
     Statistics of the hub of each OS thread that has one, as a list of dicts:
 
     - ``thread``: the thread's number, as ``threading.get_ident()`` has it; ``hub``: the hub's class
-    - ``switches``: how often a green thread was switched to; ``timers``: how many timers fired; ``polls``: how often the hub
-      looked at I/O
+    - ``switches``: how often a green thread was switched to; ``timers``: how many timers fired; ``polls``: how often
+      the hub looked at I/O
     - ``timer_lag``, ``longest_timer_lag``: by how many seconds the last timer was late, and the most that one was
-    - ``longest_block``: the longest time, in seconds, in which the hub did not come to look at I/O because green threads ran
+    - ``longest_block``: the longest time, in seconds, in which the hub did not come to look at I/O because green
+      threads ran
     - ``ready``, ``timers_pending``, ``readers_and_writers``: how much waits now
 
-    It does not block, and may be called from any OS thread. A hub that is not derived from eventlet's has the first two only.
+    It does not block, and may be called from any OS thread. A hub that is not derived from eventlet's has the first two
+    only.
 
     >>> import eventlet, greenloom
     >>> eventlet.sleep(0.01)

@@ -1,8 +1,8 @@
 """
 Putting Greenloom's drop-in packages first, where stock ones are installed and must stay.
 
-The drop-ins lie in the folder ``drop_in`` of this package. With that folder first on the module search path they win over
-anything installed; with it in PYTHONPATH they do so in subprocesses too.
+The drop-ins lie in the folder ``drop_in`` of this package. With that folder first on the module search path they win
+over anything installed; with it in PYTHONPATH they do so in subprocesses too.
 """
 
 import os
@@ -31,8 +31,8 @@ def install(*, subprocesses=True):
         module = sys.modules.get(name)
         if module is not None and not _is_ours(module):
             raise InstalledTooLate(
-                f"{name} was imported from {getattr(module, '__file__', 'an unknown place')} before greenloom.install() "
-                f"was called; call it first, or start the program with `greenloom run`"
+                f"{name} was imported from {getattr(module, '__file__', 'an unknown place')} before "
+                f"greenloom.install() was called; call it first, or start the program with `greenloom run`"
             )
     if DROP_IN not in sys.path:
         sys.path.insert(0, DROP_IN)

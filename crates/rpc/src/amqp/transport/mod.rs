@@ -2,10 +2,12 @@
 //!
 //! | address | exchange | queue | flags |
 //! |---|---|---|---|
-//! | topic, server | the address's, of kind `topic` | `topic`, `topic.server`, bound by their names | as [`Topology`](super::Topology) says |
-//! | fanout | `topic_fanout`, of kind `fanout`, auto-delete | `topic_fanout_<unique>` | expires; goes with its listener |
+//! | topic, server | the address's, of kind `topic` | `topic`, `topic.server`, bound by name | as [`Topology`] says |
+//! | fanout | `topic_fanout`, of kind `fanout`, auto-delete | `topic_fanout_<unique>` | expires; goes with listener |
 //! | reply | the one without a name | as given | expires when unused |
 //! | dead | the one without a name | `topic.dead` | durable |
+//!
+//! [`Topology`]: super::Topology
 //!
 //! What exists already with other flags is used as it is, with a warning: services that share an exchange do not all
 //! have the same configuration.

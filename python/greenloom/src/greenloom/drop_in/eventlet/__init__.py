@@ -1,8 +1,8 @@
 """
 Green threads for Python: Greenloom's drop-in for the ``eventlet`` package.
 
-A green thread is a function that runs beside others in one OS thread and gives way to them whenever it waits: for a socket, a
-queue, an event, some seconds. Code reads as if it blocked.
+A green thread is a function that runs beside others in one OS thread and gives way to them whenever it waits: for a
+socket, a queue, an event, some seconds. Code reads as if it blocked.
 
 >>> import eventlet
 >>> thread = eventlet.spawn(lambda: 6 * 7)

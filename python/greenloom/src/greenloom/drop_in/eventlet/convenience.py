@@ -45,8 +45,8 @@ def listen(addr, family=socket.AF_INET, backlog=50, reuse_addr=True, reuse_port=
     :param family: of the address
     :param backlog: how many connections may wait to be accepted
     :param reuse_addr: allow the address of a server that has just ended
-    :param reuse_port: let several sockets listen there, among which the system divides connections; None allows it for a
-        port that was named
+    :param reuse_port: let several sockets listen there, among which the system divides connections; None allows it for
+        a port that was named
     """
     sock = socket.socket(family, socket.SOCK_STREAM)
     if reuse_addr and sys.platform[:3] != "win":

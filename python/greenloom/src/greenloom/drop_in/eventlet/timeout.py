@@ -24,12 +24,12 @@ class Timeout(BaseException):
     """
     Raises an exception in the green thread that makes it, after *seconds*, unless it is cancelled before.
 
-    It is raised while the green thread waits for something, never in the middle of a computation. As a context manager it
-    covers the block. It is a ``BaseException``, so that ``except Exception`` does not swallow it.
+    It is raised while the green thread waits for something, never in the middle of a computation. As a context manager
+    it covers the block. It is a ``BaseException``, so that ``except Exception`` does not swallow it.
 
     :param seconds: a number; None for a timeout that never fires
-    :param exception: what to raise; None or True for the timeout itself, False for the timeout itself, which the context
-        manager keeps quiet about
+    :param exception: what to raise; None or True for the timeout itself, False for the timeout itself, which the
+        context manager keeps quiet about
     """
 
     is_timeout = True
@@ -105,7 +105,7 @@ def with_timeout(seconds, function, *args, timeout_value=_MISSING, **kwargs):
 
 
 def wrap_is_timeout(base):
-    """Gives an exception class, or what a function that makes exceptions returns, the attribute ``is_timeout = True``."""
+    """Sets ``is_timeout = True`` on an exception class, or on what a function that makes exceptions returns."""
     if inspect.isclass(base):
         base.is_timeout = property(lambda _: True)
         return base

@@ -183,9 +183,9 @@ class Proxy:
     """Stands for *obj* and calls its methods in the pool, so that they park the caller instead of blocking the hub.
 
     Results and attributes that are instances of the types *autowrap*, or are found under the names *autowrap_names*,
-    come as proxies too; the name "__call__" means results of calling *obj* itself. Attributes are set in the pool, since
-    that may be work as well. Comparing, hashing, printing and measuring *obj* happen in the caller's thread, without
-    parking.
+    come as proxies too; the name "__call__" means results of calling *obj* itself. Attributes are set in the pool,
+    since that may be work as well. Comparing, hashing, printing and measuring *obj* happen in the caller's thread,
+    without parking.
 
     Methods given *nonblocking=True* are called in the caller's thread. They run in different threads at different
     times, so they must not depend on thread-locals, and must not use what belongs to the caller's hub.

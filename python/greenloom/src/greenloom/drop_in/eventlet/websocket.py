@@ -46,8 +46,8 @@ class WebSocketWSGI:
     message longer than ``max_frame_length`` bytes, uncompressed, closes the connection.
     """
 
-    # Whether to refuse what came before RFC 6455 (hixie-75, hixie-76 and version 8), and a server_max_window_bits without
-    # a value, which eventlet has always let pass. On the class it holds for all applications.
+    # Whether to refuse what came before RFC 6455 (hixie-75, hixie-76 and version 8), and a server_max_window_bits
+    # without a value, which eventlet has always let pass. On the class it holds for all applications.
     rfc6455_only = False
 
     def __init__(self, handler, max_frame_length=DEFAULT_MAX_FRAME_LENGTH):
