@@ -9,8 +9,7 @@ HEADER = """\
 #
 # ROUTER    a name: letters, digits and dashes
 # PRIORITY  high, normal or low
-# ACTION    add-interface, remove-interface, set-gateway, clear-gateway, add-floating-ip, remove-floating-ip, sync or
-#           delete
+# ACTION    add- or remove-interface, set- or clear-gateway, add- or remove-floating-ip, sync or delete
 # fails     how often the device refuses it before it goes through
 #
 # A few lines are broken on purpose; the agent names and skips them.
