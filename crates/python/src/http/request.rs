@@ -4,12 +4,9 @@ use std::ptr;
 
 use ::http::{Body, Framing, Head, Limits, Refusal};
 
-use super::objects::{
-    arguments, borrow, content, for_each_pair, int, latin1, latin1_octets, own, put, size, size_of, truth, tuple,
-    unsigned,
-};
+use super::objects::{Object, arguments, for_each_pair, int, intern, latin1, put, size, tuple, unsigned};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::{Args, Global, GlobalObject, Owned, Raised, Result, assumed, type_error};
+use crate::py::{Args, Gil, Global, GlobalObject, Owned, Raised, Result, type_error};
 
 /// The client speaks HTTP/1.1.
 pub const VERSION_1_1: i64 = 1;
@@ -26,7 +23,7 @@ pub const ASKED_KEEP_ALIVE: i64 = 16;
 static HTTP_ERROR: GlobalObject = GlobalObject::null();
 
 /// Called at import.
-pub fn fill(module: *mut PyObject) -> Result<()> {
+pub fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
     let words = [
         (&WORDS.method, c"REQUEST_METHOD"),
         (&WORDS.raw_path, c"RAW_PATH_INFO"),
@@ -44,14 +41,15 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
         (&WORDS.connection[3], c"REMOTE_PORT"),
         (&WORDS.connection[4], c"eventlet.set_idle"),
     ];
-    // SAFETY: names are literals; the class lives for ever.
+    for (place, text) in words {
+        intern(gil, place, text)?;
+    }
+    // SAFETY: names are literals; the module is alive, and the class lives for ever; the token says that the lock is
+    // held.
     unsafe {
-        for (slot, text) in words {
-            slot.set(own(ffi::PyUnicode_InternFromString(text.as_ptr()))?.into_raw());
-        }
         let (name, base) = (c"greenloom.HttpError".as_ptr(), ffi::PyExc_ValueError);
-        HTTP_ERROR.set(own(ffi::PyErr_NewException(name, base, ptr::null_mut()))?.into_raw());
-        match ffi::PyModule_AddObjectRef(module, c"HttpError".as_ptr(), HTTP_ERROR.object()) {
+        HTTP_ERROR.set(Owned::new(ffi::PyErr_NewException(name, base, ptr::null_mut()))?.into_raw());
+        match ffi::PyModule_AddObjectRef(module.as_ptr(), c"HttpError".as_ptr(), HTTP_ERROR.object()) {
             0 => Ok(()),
             _ => Err(Raised),
         }
@@ -59,30 +57,30 @@ pub fn fill(module: *mut PyObject) -> Result<()> {
 }
 
 /// (request line, header line, all headers, how many headers, tolerant, strict)
-fn limits(object: *mut PyObject) -> Result<Limits> {
-    // SAFETY: checked to be a tuple of six.
-    let item = |place| unsafe { ffi::PyTuple_GetItem(object, place) };
-    // SAFETY: a live object.
-    if unsafe { ffi::PyTuple_Check(object) == 0 || ffi::PyTuple_Size(object) != 6 } {
-        return type_error(assumed(), "limits are a tuple of six");
-    }
+fn limits(object: Object<'_>) -> Result<Limits> {
+    let Some([request_line, header_line, headers, fields, tolerant, require_host]) = object.tuple_items() else {
+        return type_error(object.gil(), "limits are a tuple of six");
+    };
     Ok(Limits {
-        request_line: size_of(item(0))?,
-        header_line: size_of(item(1))?,
-        headers: size_of(item(2))?,
-        fields: size_of(item(3))?,
-        tolerant: truth(item(4))?,
-        require_host: truth(item(5))?,
+        request_line: request_line.size()?,
+        header_line: header_line.size()?,
+        headers: headers.size()?,
+        fields: fields.size()?,
+        tolerant: tolerant.truth()?,
+        require_host: require_host.truth()?,
     })
 }
 
-fn refuse<T>(refusal: Refusal) -> Result<T> {
-    let arguments = tuple([
-        int(refusal.status().into())?,
-        latin1(refusal.phrase().as_bytes())?,
-        latin1(refusal.explanation().as_bytes())?,
-    ])?;
-    // SAFETY: a class and its arguments.
+fn refuse<T>(gil: Gil<'_>, refusal: Refusal) -> Result<T> {
+    let arguments = tuple(
+        gil,
+        [
+            int(gil, refusal.status().into())?,
+            latin1(gil, refusal.phrase().as_bytes())?,
+            latin1(gil, refusal.explanation().as_bytes())?,
+        ],
+    )?;
+    // SAFETY: a class that lives for ever, and its arguments; the token says that the lock is held.
     unsafe { ffi::PyErr_SetObject(HTTP_ERROR.object(), arguments.as_ptr()) };
     Err(Raised)
 }
@@ -114,15 +112,19 @@ static CACHE: Global<[Name; NAMES]> =
     Global::new([const { Name { raw: ptr::null_mut(), key: ptr::null_mut(), place: Place::Nowhere } }; NAMES]);
 
 /// The objects for a header's name: the name as it came, its key, and where it belongs.
-fn name_objects(name: &str) -> Result<(Owned, Owned, Place)> {
+fn name_objects(gil: Gil<'_>, name: &str) -> Result<(Owned, Owned, Place)> {
     let hash = name.bytes().fold(name.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    // SAFETY: the interpreter's lock is held, and nothing below runs Python code while the slot is borrowed: strings
-    // are made and let go.
+    // SAFETY: the token says that the lock is held, and nothing below runs Python code while the slot is borrowed:
+    // strings are made and let go.
     let slot = unsafe { &mut (*CACHE.get())[hash % NAMES] };
-    if !slot.raw.is_null() && latin1_octets(slot.raw) == Some(name.as_bytes()) {
-        return Ok((borrow(slot.raw), borrow(slot.key), slot.place));
+    if !slot.raw.is_null() {
+        // SAFETY: the slot keeps both until it is written below.
+        let (raw, key) = unsafe { (Object::new(slot.raw), Object::new(slot.key)) };
+        if raw.latin1_octets() == Some(name.as_bytes()) {
+            return Ok((raw.owned(), key.owned(), slot.place));
+        }
     }
-    let raw = latin1(name.as_bytes())?;
+    let raw = latin1(gil, name.as_bytes())?;
     let mut key = b"HTTP_".to_vec();
     key.extend(name.bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
     let place = match &key[5..] {
@@ -130,10 +132,10 @@ fn name_objects(name: &str) -> Result<(Owned, Owned, Place)> {
         b"CONTENT_TYPE" | b"CONTENT_LENGTH" => Place::First,
         _ => Place::Joined,
     };
-    let key = latin1(if place == Place::First { &key[5..] } else { &key })?;
+    let key = latin1(gil, if place == Place::First { &key[5..] } else { &key })?;
     if name.len() <= LONGEST_CACHED {
         for (old, new) in [(&mut slot.raw, &raw), (&mut slot.key, &key)] {
-            let old = std::mem::replace(old, borrow(new.as_ptr()).into_raw());
+            let old = std::mem::replace(old, new.clone().into_raw());
             // SAFETY: the slot's reference; a string's end runs no code.
             unsafe { ffi::xdecref(old) };
         }
@@ -173,26 +175,28 @@ static WORDS: Words = Words {
 };
 
 /// The environ of a request: a copy of `base` with what the connection has and the head says.
-fn environ(head: &Head<'_, '_>, base: *mut PyObject, connection: &[*mut PyObject; 5]) -> Result<Owned> {
-    // SAFETY: a live dict.
-    let environ = own(unsafe { ffi::PyDict_Copy(base) })?;
-    for (key, &value) in WORDS.connection.iter().zip(connection) {
-        put(&environ, key.object(), &borrow(value))?;
+fn environ(head: &Head<'_, '_>, base: Object<'_>, connection: [Object<'_>; 5]) -> Result<Owned> {
+    let gil = base.gil();
+    // SAFETY: alive, and a SystemError if it is no dict; the lock is held.
+    let environ = unsafe { Owned::new(ffi::PyDict_Copy(base.as_ptr())) }?;
+    for (key, value) in WORDS.connection.iter().zip(connection) {
+        put(&environ, Object::word(key), &value.owned())?;
     }
-    put(&environ, WORDS.method.object(), &latin1(head.method.as_bytes())?)?;
+    put(&environ, Object::word(&WORDS.method), &latin1(gil, head.method.as_bytes())?)?;
     put_headers(&environ, head)?;
     put_target(&environ, head)?;
-    // SAFETY: makes a list.
-    put(&environ, WORDS.posthooks.object(), &own(unsafe { ffi::PyList_New(0) })?)?;
+    // SAFETY: the lock is held.
+    put(&environ, Object::word(&WORDS.posthooks), &unsafe { Owned::new(ffi::PyList_New(0)) }?)?;
     Ok(environ)
 }
 
 /// Called after the headers: the server that a target in absolute form names goes before that of Host (RFC 9112,
 /// 3.2.2).
 fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
+    let text = |text: &[u8]| latin1(environ.gil(), text);
     let target = match ::http::absolute_form(head.target) {
         Some((authority, target)) => {
-            put(environ, WORDS.host.object(), &latin1(authority.as_bytes())?)?;
+            put(environ, Object::word(&WORDS.host), &text(authority.as_bytes())?)?;
             target
         }
         None => head.target,
@@ -212,53 +216,55 @@ fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
         "" => "/",
         path => path,
     };
-    let raw = latin1(path.as_bytes())?;
-    put(environ, WORDS.raw_path.object(), &raw)?;
+    let raw = text(path.as_bytes())?;
+    put(environ, Object::word(&WORDS.raw_path), &raw)?;
     if path.contains('%') {
-        put(environ, WORDS.path.object(), &latin1(&::http::percent_decode(path.as_bytes()))?)?;
+        put(environ, Object::word(&WORDS.path), &text(&::http::percent_decode(path.as_bytes()))?)?;
     } else {
-        put(environ, WORDS.path.object(), &raw)?;
+        put(environ, Object::word(&WORDS.path), &raw)?;
     }
     match query {
-        Some(query) => put(environ, WORDS.query.object(), &latin1(query.as_bytes())?),
+        Some(query) => put(environ, Object::word(&WORDS.query), &text(query.as_bytes())?),
         None => Ok(()),
     }
 }
 
 fn put_headers(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
+    let gil = environ.gil();
     // SAFETY: a tuple with a place for each field, all of which are filled before anybody sees it; if one fails, the
-    // interpreter skips empty places.
-    let raw = own(unsafe { ffi::PyTuple_New(head.fields.len() as Py_ssize_t) })?;
+    // interpreter skips empty places. The lock is held.
+    let raw = unsafe { Owned::new(ffi::PyTuple_New(head.fields.len() as Py_ssize_t)) }?;
     let mut typed = false;
     for (at, field) in head.fields.iter().enumerate() {
-        let (name, key, place) = name_objects(field.name)?;
-        let value = latin1(field.value)?;
+        let (name, key, place) = name_objects(gil, field.name)?;
+        let value = latin1(gil, field.value)?;
         match place {
             Place::Joined => join(environ, &key, &value)?,
             // An empty type is one, as for stock; an empty length was refused.
             Place::First if field.name.len() == "content-type".len() => {
                 if !typed {
-                    put(environ, key.as_ptr(), &value)?;
+                    put(environ, Object::of(&key), &value)?;
                 }
                 typed = true;
             }
-            Place::First => put(environ, key.as_ptr(), &value)?,
+            Place::First => put(environ, Object::of(&key), &value)?,
             Place::Nowhere => {}
         }
-        let pair = tuple([name, value])?;
+        let pair = tuple(gil, [name, value])?;
         // SAFETY: within the tuple.
         unsafe { ffi::PyTuple_SET_ITEM(raw.as_ptr(), at as Py_ssize_t, pair.into_raw()) };
     }
     if !typed {
-        put(environ, WORDS.content_type.object(), &borrow(WORDS.plain_text.object()))?;
+        put(environ, Object::word(&WORDS.content_type), &Object::word(&WORDS.plain_text).owned())?;
     }
-    put(environ, WORDS.headers_raw.object(), &raw)
+    put(environ, Object::word(&WORDS.headers_raw), &raw)
 }
 
 /// Adds a header; a repeated one goes behind the first, after a comma; after a semicolon if it is a cookie, whose
 /// values may have commas (RFC 6265 knows of one Cookie only, and RFC 9113 splits it so).
 fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
-    // SAFETY: live objects; the format takes two strings.
+    // SAFETY: live objects, with the lock held; what is there is a string, or a value of the dict that the environ was
+    // copied from, and `%S` takes any object. The dict keeps it: nothing runs before it is read but `__str__` of it.
     unsafe {
         let size = ffi::PyDict_Size(environ.as_ptr());
         let there = ffi::PyDict_SetDefault(environ.as_ptr(), key.as_ptr(), value.as_ptr());
@@ -270,8 +276,8 @@ fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
         }
         let is_cookie = ffi::PyUnicode_Compare(key.as_ptr(), WORDS.cookie.object()) == 0;
         let format = if is_cookie { c"%S; %S" } else { c"%S,%S" };
-        let joined = own(ffi::PyUnicode_FromFormat(format.as_ptr(), there, value.as_ptr()))?;
-        put(environ, key.as_ptr(), &joined)
+        let joined = Owned::new(ffi::PyUnicode_FromFormat(format.as_ptr(), there, value.as_ptr()))?;
+        put(environ, Object::of(key), &joined)
     }
 }
 
@@ -289,73 +295,77 @@ fn flags(head: &Head<'_, '_>) -> i64 {
     .sum()
 }
 
-fn length_object(framing: &Framing) -> Result<Owned> {
+fn length_object(gil: Gil<'_>, framing: &Framing) -> Result<Owned> {
     match framing.body {
-        Body::Length(length) => unsigned(length),
-        _ => int(0),
+        Body::Length(length) => unsigned(gil, length),
+        _ => int(gil, 0),
     }
 }
 
 /// `http_request(buffer, base, limits, connection)`
 pub fn request(args: Args<'_>) -> Result<Owned> {
     let [buffer, base, limit, connection] = arguments(args)?;
-    // SAFETY: reads the types, and of a tuple its items, which it keeps.
-    let connection = unsafe {
-        if ffi::PyDict_Check(base) == 0 || ffi::PyTuple_Check(connection) == 0 || ffi::PyTuple_Size(connection) != 5 {
-            return type_error(assumed(), "an environ is made of a dict and a tuple of five");
-        }
-        [0, 1, 2, 3, 4].map(|place| ffi::PyTuple_GET_ITEM(connection, place))
+    let gil = args.gil();
+    // SAFETY: reads the type of a live object.
+    let is_dict = unsafe { ffi::PyDict_Check(base.as_ptr()) != 0 };
+    let (true, Some(connection)) = (is_dict, connection.tuple_items()) else {
+        return type_error(gil, "an environ is made of a dict and a tuple of five");
     };
-    let read = ::http::with_head(content(buffer)?, &limits(limit)?, |head| {
-        tuple([
-            environ(head, base, &connection)?,
-            latin1(head.line)?,
-            size(head.length)?,
-            int(flags(head))?,
-            length_object(&head.framing)?,
-        ])
+    let read = ::http::with_head(buffer.content()?, &limits(limit)?, |head| {
+        let items = [
+            environ(head, base, connection)?,
+            latin1(gil, head.line)?,
+            size(gil, head.length)?,
+            int(gil, flags(head))?,
+            length_object(gil, &head.framing)?,
+        ];
+        tuple(gil, items)
     });
     match read {
         Ok(Some(request)) => request,
-        Ok(None) => Ok(Owned::none(assumed())),
-        Err(refusal) => refuse(refusal),
+        Ok(None) => Ok(Owned::none(gil)),
+        Err(refusal) => refuse(gil, refusal),
     }
 }
 
 /// `http_head(buffer, limits)`
 pub fn head(args: Args<'_>) -> Result<Owned> {
     let [buffer, limit] = arguments(args)?;
-    let read = ::http::with_head(content(buffer)?, &limits(limit)?, |head| {
-        // SAFETY: a list with a place for each field; if one fails, the interpreter skips empty places.
-        let fields = own(unsafe { ffi::PyList_New(head.fields.len() as Py_ssize_t) })?;
+    let gil = args.gil();
+    let read = ::http::with_head(buffer.content()?, &limits(limit)?, |head| {
+        // SAFETY: a list with a place for each field; if one fails, the interpreter skips empty places. The lock is
+        // held.
+        let fields = unsafe { Owned::new(ffi::PyList_New(head.fields.len() as Py_ssize_t)) }?;
         for (at, field) in head.fields.iter().enumerate() {
-            let pair = tuple([latin1(field.name.as_bytes())?, latin1(field.value)?])?;
+            let pair = tuple(gil, [latin1(gil, field.name.as_bytes())?, latin1(gil, field.value)?])?;
             // SAFETY: within the list.
             unsafe { ffi::PyList_SET_ITEM(fields.as_ptr(), at as Py_ssize_t, pair.into_raw()) };
         }
-        tuple([
-            latin1(head.method.as_bytes())?,
-            latin1(head.target.as_bytes())?,
-            int(head.minor.into())?,
+        let items = [
+            latin1(gil, head.method.as_bytes())?,
+            latin1(gil, head.target.as_bytes())?,
+            int(gil, head.minor.into())?,
             fields,
-            int(flags(head))?,
-        ])
+            int(gil, flags(head))?,
+        ];
+        tuple(gil, items)
     });
     match read {
         Ok(Some(head)) => head,
-        Ok(None) => Ok(Owned::none(assumed())),
-        Err(refusal) => refuse(refusal),
+        Ok(None) => Ok(Owned::none(gil)),
+        Err(refusal) => refuse(gil, refusal),
     }
 }
 
 /// `http_framing(headers, minor, limits)`
 pub fn framing(args: Args<'_>) -> Result<Owned> {
     let [headers, minor, limit] = arguments(args)?;
-    let (minor, limits) = (u8::try_from(size_of(minor)?).unwrap_or(1), limits(limit)?);
+    let gil = args.gil();
+    let (minor, limits) = (u8::try_from(minor.size()?).unwrap_or(1), limits(limit)?);
     let (mut fields, mut named) = (Vec::new(), true);
     for_each_pair(headers, |name, value| {
         // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
-        if let (Some(name), Some(value)) = (latin1_octets(name), latin1_octets(value)) {
+        if let (Some(name), Some(value)) = (name.latin1_octets(), value.latin1_octets()) {
             // Swift's own parser takes names that are no ASCII, for the metadata of users.
             named &= ::http::response::is_name(name, true);
             fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
@@ -363,16 +373,16 @@ pub fn framing(args: Args<'_>) -> Result<Owned> {
         Ok(())
     })?;
     if !named {
-        return refuse(Refusal::FieldName);
+        return refuse(gil, Refusal::FieldName);
     }
     let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     match Framing::of(fields, minor, &limits) {
-        Ok(framing) => tuple([
-            if framing.body == Body::None { Owned::none(assumed()) } else { length_object(&framing)? },
-            Owned::bool(assumed(), framing.body == Body::Chunked),
-            Owned::bool(assumed(), framing.close),
-        ]),
-        Err(refusal) => refuse(refusal),
+        Ok(framing) => {
+            let length = if framing.body == Body::None { Owned::none(gil) } else { length_object(gil, &framing)? };
+            let chunked = Owned::bool(gil, framing.body == Body::Chunked);
+            tuple(gil, [length, chunked, Owned::bool(gil, framing.close)])
+        }
+        Err(refusal) => refuse(gil, refusal),
     }
 }
 

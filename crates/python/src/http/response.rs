@@ -5,12 +5,10 @@ use std::ffi::CStr;
 
 use ::http::response::{self, Ending};
 
-use super::objects::{
-    arguments, borrow, bytes, content, for_each_pair, int, is_str, latin1_octets, number_of, own, truth, value_error,
-};
+use super::objects::{Object, arguments, bytes, for_each_pair, int, intern, value_error};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{
-    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed, call_method,
+    Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, text,
     type_error,
 };
 
@@ -101,16 +99,16 @@ impl Payload for Response {
 
     fn made(this: This<'_, Response>, args: Args<'_>) -> Result<()> {
         let [handler, input, protocol, method, capitalize, strict] = arguments(args)?;
-        if !is_str(protocol) || !is_str(method) {
-            return type_error(assumed(), "protocol and method must be strings");
+        if !protocol.is_str() || !method.is_str() {
+            return type_error(args.gil(), "protocol and method must be strings");
         }
-        this.handler.set(Some(borrow(handler)));
-        this.input.set(Some(borrow(input)));
-        this.version_1_0.set(latin1_octets(protocol) == Some(b"HTTP/1.0"));
-        this.special.set(matches!(latin1_octets(method), Some(b"HEAD" | b"CONNECT")));
-        this.connect.set(latin1_octets(method) == Some(b"CONNECT"));
-        this.capitalize.set(truth(capitalize)?);
-        this.latin1_names.set(!truth(strict)?);
+        this.handler.set(Some(handler.owned()));
+        this.input.set(Some(input.owned()));
+        this.version_1_0.set(protocol.latin1_octets() == Some(b"HTTP/1.0"));
+        this.special.set(matches!(method.latin1_octets(), Some(b"HEAD" | b"CONNECT")));
+        this.connect.set(method.latin1_octets() == Some(b"CONNECT"));
+        this.capitalize.set(capitalize.truth()?);
+        this.latin1_names.set(!strict.truth()?);
         Ok(())
     }
 
@@ -128,12 +126,19 @@ impl Payload for Response {
 /// `start_response` of PEP 3333.
 fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let [status, headers, exc_info] = args.parse("start_response", ["status", "response_headers", "exc_info"], 2)?;
-    if !exc_info.is_null() && truth(exc_info)? && this.sent.get() {
-        // SAFETY: live objects.
-        return unsafe { py::call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info]) };
+    // SAFETY: arguments outlive their call, for which the lock is held; the first two are there.
+    let (status, headers) = unsafe { (Object::new(status), Object::new(headers)) };
+    // SAFETY: an argument, if it was given.
+    let exc_info = (!exc_info.is_null()).then(|| unsafe { Object::new(exc_info) });
+    if let Some(exc_info) = exc_info
+        && exc_info.truth()?
+        && this.sent.get()
+    {
+        // SAFETY: live objects, with the lock held.
+        return unsafe { call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info.as_ptr()]) };
     }
-    if !is_str(status) {
-        return type_error(assumed(), "the status must be a string");
+    if !status.is_str() {
+        return type_error(this.gil(), "the status must be a string");
     }
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(if this.version_1_0.get() { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
@@ -148,8 +153,8 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
         if found == HAS_CODING || (found == HAS_LENGTH && number.is_none()) {
             // Sent, it would contradict what the server says of the body's end.
             head.truncate(line);
-            // SAFETY: live objects.
-            return unsafe { call_method(this.as_ptr(), DROPPED.object(), [name, value]) }.map(drop);
+            // SAFETY: live objects, with the lock held.
+            return unsafe { call_method(this.as_ptr(), DROPPED.object(), [name.as_ptr(), value.as_ptr()]) }.map(drop);
         }
         flags |= found;
         declared = number.unwrap_or(declared);
@@ -160,22 +165,28 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     this.flags.set(flags);
     this.declared.set(declared);
     this.started.set(true);
-    // SAFETY: a live object.
-    own(unsafe { ffi::PyObject_GetAttr(this.as_ptr(), WRITE.object()) })
+    // SAFETY: live objects, with the lock held.
+    unsafe { Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), WRITE.object())) }
 }
 
 /// The pieces of a result that is a list or a tuple of bytes, and their length; none if it is anything else, or large.
-fn pieces<'a>(result: *mut PyObject) -> Option<(Vec<&'a [u8]>, usize)> {
-    // SAFETY: a list or a tuple, whose items are read at once; bytes do not change, and the caller holds them.
+///
+/// # Safety
+/// No Python code runs while the pieces are in use: it could take them out of a list.
+unsafe fn pieces<'a>(result: Object<'a>) -> Option<(Vec<&'a [u8]>, usize)> {
+    let list = result.as_ptr();
+    // SAFETY: a live list or tuple, whose items are read at once; bytes do not change, and it keeps them, as no code
+    // runs that could take them out.
     unsafe {
-        if ffi::PyList_CheckExact(result) == 0 && ffi::PyTuple_CheckExact(result) == 0 {
+        if ffi::PyList_CheckExact(list) == 0 && ffi::PyTuple_CheckExact(list) == 0 {
             return None;
         }
-        let count = ffi::PySequence_Fast_GET_SIZE(result) as usize;
-        let items = std::slice::from_raw_parts(ffi::PySequence_Fast_ITEMS(result), count);
-        let pieces: Option<Vec<&[u8]>> = items
-            .iter()
-            .map(|&item| if ffi::PyBytes_CheckExact(item) != 0 { content(item).ok() } else { None })
+        // Not as a slice: the items of an empty list may be a null pointer.
+        let (count, items) = (ffi::PySequence_Fast_GET_SIZE(list) as usize, ffi::PySequence_Fast_ITEMS(list));
+        let content = |item| Object::<'a>::new(item).content().ok();
+        let pieces: Option<Vec<&[u8]>> = (0..count)
+            .map(|at| *items.add(at))
+            .map(|item| if ffi::PyBytes_CheckExact(item) != 0 { content(item) } else { None })
             .collect();
         let pieces = pieces?;
         let length = pieces.iter().map(|piece| piece.len()).sum();
@@ -193,15 +204,16 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
         && code >= 200
         && !matches!(code, 204 | 304)
         && flags & SAYS_CLOSE == 0;
-    let Some((pieces, length)) = (if ordinary { pieces(result) } else { None }) else {
-        return Ok(Owned::none(assumed()));
+    // SAFETY: what is called below looks at numbers and bytes only.
+    let Some((pieces, length)) = (if ordinary { unsafe { pieces(result) } } else { None }) else {
+        return Ok(Owned::none(this.gil()));
     };
     let length_now = i64::try_from(length).unwrap_or(i64::MAX);
     if flags & HAS_LENGTH != 0 && this.declared.get() != length_now {
-        return Ok(Owned::none(assumed()));
+        return Ok(Owned::none(this.gil()));
     }
     let ending = if flags & HAS_LENGTH != 0 { Ending::AsSaid } else { Ending::Length(length) };
-    let lines = if flags & HAS_CONNECTION != 0 { b"" } else { content(lines)? };
+    let lines = if flags & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
     response::write_end(&mut out, flags & HAS_DATE != 0, ending, lines);
     for piece in pieces {
@@ -211,41 +223,47 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     this.declared.set(length_now);
     this.written.set(length_now);
     this.length.set(i64::try_from(out.len()).unwrap_or(i64::MAX));
-    bytes(&out)
+    bytes(this.gil(), &out)
 }
 
 /// `finish(ending, lines, body)`
 fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let [ending, lines, body] = arguments(args)?;
-    let ending = match number_of(ending)? {
+    let ending = match ending.number()? {
         NO_ENDING => Ending::AsSaid,
         CHUNKED_ENDING => Ending::Chunked,
         length => Ending::Length(usize::try_from(length).unwrap_or(0)),
     };
-    let lines = if this.flags.get() & HAS_CONNECTION != 0 { b"" } else { content(lines)? };
+    let lines = if this.flags.get() & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
     response::write_end(&mut out, this.flags.get() & HAS_DATE != 0, ending, lines);
-    out.extend_from_slice(content(body)?);
-    bytes(&out)
+    out.extend_from_slice(body.content()?);
+    bytes(this.gil(), &out)
 }
 
 /// Called at import.
-pub fn fill(module: *mut PyObject) -> Result<()> {
-    // SAFETY: names are literals; called once.
-    unsafe {
-        for (slot, text) in [(&WRITE, c"write"), (&RAISE_AGAIN, c"_raise_again"), (&DROPPED, c"_dropped")] {
-            slot.set(own(ffi::PyUnicode_InternFromString(text.as_ptr()))?.into_raw());
-        }
-        class().build(module)
+///
+/// # Safety
+/// Called once.
+pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
+    for (place, text) in [(&WRITE, c"write"), (&RAISE_AGAIN, c"_raise_again"), (&DROPPED, c"_dropped")] {
+        intern(gil, place, text)?;
     }
+    // SAFETY: a live module, and this is called once.
+    unsafe { class().build(module.as_ptr()) }
+}
+
+/// What a slot keeps; None after the garbage collector has emptied it.
+fn kept(this: This<'_, Response>, slot: &Slot) -> Owned {
+    slot.object().unwrap_or_else(|| Owned::none(this.gil()))
 }
 
 fn class() -> Class<Response> {
     fn flag(cell: &Cell<bool>, value: Option<Owned>) -> Result<()> {
-        value.map_or(Ok(()), |value| truth(value.as_ptr()).map(|value| cell.set(value)))
+        value.map_or(Ok(()), |value| Object::of(&value).truth().map(|value| cell.set(value)))
     }
     fn number(cell: &Cell<i64>, value: Option<Owned>) -> Result<()> {
-        value.map_or(Ok(()), |value| number_of(value.as_ptr()).map(|value| cell.set(value)))
+        value.map_or(Ok(()), |value| Object::of(&value).number().map(|value| cell.set(value)))
     }
     Class::new()
         .method(
@@ -270,51 +288,52 @@ fn class() -> Class<Response> {
               none, Content-Length if ending is a length, chunked coding if it is HTTP_CHUNKED_ENDING, neither if it \
               is HTTP_NO_ENDING. lines are those about the connection, for a head that has none.",
         )
-        .getter(c"handler", |this| Ok(borrow(this.handler.get())), c"The connection's handler.")
-        .getter(c"input", |this| Ok(borrow(this.input.get())), c"The request's body.")
-        .getter(c"code", |this| int(this.code.get()), c"The status code.")
-        .getter(c"flags", |this| int(this.flags.get()), c"What the headers have: HTTP_HAS_DATE and others.")
-        .getter(c"started", |this| Ok(Owned::bool(assumed(), this.started.get())), c"Whether there is a head.")
+        .getter(c"handler", |this| Ok(kept(this, &this.handler)), c"The connection's handler.")
+        .getter(c"input", |this| Ok(kept(this, &this.input)), c"The request's body.")
+        .getter(c"code", |this| int(this.gil(), this.code.get()), c"The status code.")
+        .getter(c"flags", |this| int(this.gil(), this.flags.get()), c"What the headers have: HTTP_HAS_DATE and others.")
+        .getter(c"started", |this| Ok(Owned::bool(this.gil(), this.started.get())), c"Whether there is a head.")
         .property(
             c"sent",
-            |this| Ok(Owned::bool(assumed(), this.sent.get())),
+            |this| Ok(Owned::bool(this.gil(), this.sent.get())),
             |this, value| flag(&this.sent, value),
             c"Whether the head was sent.",
         )
         .property(
             c"declared",
-            |this| int(this.declared.get()),
+            |this| int(this.gil(), this.declared.get()),
             |this, value| number(&this.declared, value),
             c"What Content-Length says, or -1.",
         )
         .property(
             c"written",
-            |this| int(this.written.get()),
+            |this| int(this.gil(), this.written.get()),
             |this, value| number(&this.written, value),
             c"How much of the body was written.",
         )
         .property(
             c"length",
-            |this| int(this.length.get()),
+            |this| int(this.gil(), this.length.get()),
             |this, value| number(&this.length, value),
             c"How much was sent, head and body.",
         )
 }
 
 /// The number of a Content-Length; none if it is anything else.
-fn length_in(value: *mut PyObject) -> Option<i64> {
-    let text = latin1_octets(value)?.trim_ascii();
+fn length_in(value: Object<'_>) -> Option<i64> {
+    let text = value.latin1_octets()?.trim_ascii();
     if text.iter().all(u8::is_ascii_digit) { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
 /// Raises the UnicodeEncodeError that names the first character which is no Latin-1.
-fn unencodable<T>(text: *mut PyObject, reason: &CStr) -> Result<T> {
-    // SAFETY: a string that is alive; the format fits the arguments.
+fn unencodable<T>(text: Object<'_>, reason: &CStr) -> Result<T> {
+    let text = text.as_ptr();
+    // SAFETY: a string that is alive, with the lock held; the format fits the arguments.
     unsafe {
         let length = ffi::PyUnicode_GET_LENGTH(text);
         let start = (0..length).find(|&at| ffi::PyUnicode_ReadChar(text, at) > 0xff).unwrap_or(0);
         let (name, end) = (c"latin-1".as_ptr(), start + 1);
-        let arguments = own(ffi::Py_BuildValue(c"(sOnns)".as_ptr(), name, text, start, end, reason.as_ptr()))?;
+        let arguments = Owned::new(ffi::Py_BuildValue(c"(sOnns)".as_ptr(), name, text, start, end, reason.as_ptr()))?;
         ffi::PyErr_SetObject(ffi::PyExc_UnicodeEncodeError, arguments.as_ptr());
     }
     Err(Raised)
@@ -322,25 +341,28 @@ fn unencodable<T>(text: *mut PyObject, reason: &CStr) -> Result<T> {
 
 /// Appends `name: value` and the end of the line.
 fn write_field(
-    name: *mut PyObject,
-    value: *mut PyObject,
+    name: Object<'_>,
+    value: Object<'_>,
     (capitalize, latin1_names): (bool, bool),
     out: &mut Vec<u8>,
 ) -> Result<i64> {
-    let Some(name_text) = latin1_octets(name) else {
+    let Some(name_text) = name.latin1_octets() else {
         return unencodable(name, c"header names are Latin-1 in WSGI (PEP 3333), and ASCII in HTTP");
     };
-    let Some(text) = latin1_octets(value) else {
+    let Some(text) = value.latin1_octets() else {
         return unencodable(
             value,
             c"header values are Latin-1 in WSGI (PEP 3333); RFC 8187 and percent-encoding carry other text",
         );
     };
     if !response::is_name(name_text, latin1_names) {
-        return value_error("the name of a response header must be a token: letters, digits and some signs, such as -");
+        return value_error(
+            name.gil(),
+            "the name of a response header must be a token: letters, digits and some signs, such as -",
+        );
     }
     if !response::is_one_line(text) {
-        return value_error("a response header must not contain the end of a line");
+        return value_error(name.gil(), "a response header must not contain the end of a line");
     }
     response::write_name(name_text, capitalize, out);
     out.extend_from_slice(b": ");
@@ -360,36 +382,29 @@ fn write_field(
 /// `http_field(name, value)`
 pub fn field(args: Args<'_>) -> Result<Owned> {
     let [name, value] = arguments(args)?;
-    // SAFETY: live objects.
-    let [name, value] = unsafe { [own(ffi::PyObject_Str(name))?, own(ffi::PyObject_Str(value))?] };
+    let (name, value) = (name.to_str()?, value.to_str()?);
     let mut out = Vec::new();
-    write_field(name.as_ptr(), value.as_ptr(), (false, true), &mut out)?;
-    bytes(&out)
+    write_field(Object::of(&name), Object::of(&value), (false, true), &mut out)?;
+    bytes(args.gil(), &out)
 }
 
 /// Appends the status and the end of the line. Returns the status code.
-fn write_status(status: *mut PyObject, out: &mut Vec<u8>) -> Result<i64> {
-    let text = match latin1_octets(status) {
+fn write_status(status: Object<'_>, out: &mut Vec<u8>) -> Result<i64> {
+    let text = match status.latin1_octets() {
         Some(text) => text,
         // Stock sends a phrase in UTF-8; what Latin-1 cannot say still goes out so.
         None => {
-            let mut size = 0;
-            // SAFETY: a string, which keeps its UTF-8 form.
-            let text = unsafe { ffi::PyUnicode_AsUTF8AndSize(status, &mut size) };
-            if text.is_null() {
-                return Err(Raised);
-            }
-            // SAFETY: the interpreter's word.
-            unsafe { std::slice::from_raw_parts(text.cast::<u8>(), size as usize) }
+            // SAFETY: an argument, which outlives the text, with the lock held.
+            unsafe { text(status.as_ptr()) }?.as_bytes()
         }
     };
     let digits = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     let code = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u16>().ok());
     let Some(code) = code.filter(|code| digits.len() == 3 && *code >= 100) else {
-        return value_error("a status must begin with a code of three digits");
+        return value_error(status.gil(), "a status must begin with a code of three digits");
     };
     if !response::is_one_line(text) {
-        return value_error("a status must not contain the end of a line");
+        return value_error(status.gil(), "a status must not contain the end of a line");
     }
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
