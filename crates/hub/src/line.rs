@@ -249,6 +249,19 @@ impl<W: Clone, B, G> Line<W, B, G> {
         self.leave(Place { index, number })
     }
 
+    /// Takes the first of those that were called out if `is_gone` says of its waker that it will never go on, and so
+    /// never leave: its OS thread has ended.
+    #[inline]
+    pub fn take_called_if(&mut self, is_gone: impl FnOnce(&W) -> bool) -> Option<(W, Left<B, G>)> {
+        let index = self.called.first;
+        let node = self.nodes.get(index)?;
+        let number = node.number;
+        if !node.waker.as_ref().is_some_and(is_gone) {
+            return None;
+        }
+        self.leave(Place { index, number })
+    }
+
     /// A node for a waiter, in no chain yet.
     #[inline(always)]
     fn occupy(&mut self, number: u64, waker: W, claim: Option<Claim>, brings: B) -> Place {
