@@ -6,7 +6,7 @@
 //!   descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
-//! - [`mod@line`], [`end`]: who waits for something to take; the end of a green thread.
+//! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
 //! - [`park`]: how a greenlet is suspended; all that blocks is built of it.
 //! - [`source`]: the descriptor of a green object.
 //! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
@@ -70,7 +70,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         semaphore::fill(module)?;
         queue::fill(module)?;
         pool_class::class().build(module)?;
-        local::class().build(module)?;
+        local::fill(module)?;
         socket::fill(module)
     }
 }
