@@ -239,7 +239,7 @@ fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         return py::runtime_error(this.gil(), "release unlocked lock");
     }
     this.release();
-    Ok(Owned::bool(this.gil(), true))
+    Ok(Owned::none(this.gil()))
 }
 
 static ACQUIRE: GlobalObject = GlobalObject::null();
@@ -368,7 +368,10 @@ fn bounded_class() -> Class<Semaphore> {
 }
 
 fn lock_class() -> Class<Semaphore> {
+    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = lock_repr;
     Class::new()
+        .init(|_, args| args.parse::<0>("Lock", [], 0).map(drop))
+        .slot(ffi::Py_tp_repr, repr as *mut c_void)
         .method(c"release", release_lock, c"release()\n\nUnlocks it. RuntimeError if it is not locked.")
         .method(
             c"_at_fork_reinit",
@@ -420,5 +423,17 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
             semaphore.counter.get(),
             semaphore.line.len() as ffi::Py_ssize_t,
         )
+    }
+}
+
+/// As that of CPython's locks.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn lock_repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the interpreter passes an instance of the type; arguments as the format says.
+    unsafe {
+        let state = if This::<Semaphore>::of(this).counter.get() > 0 { c"unlocked" } else { c"locked" };
+        ffi::PyUnicode_FromFormat(c"<%s %s object at %p>".as_ptr(), state.as_ptr(), (*ffi::Py_TYPE(this)).tp_name, this)
     }
 }
