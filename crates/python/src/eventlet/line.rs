@@ -35,6 +35,7 @@ pub struct Waiter<T> {
 }
 
 impl<T> Waiter<T> {
+    #[inline]
     fn new((ticket, left): (Ticket, Left<T>)) -> Waiter<T> {
         match left {
             Left::Waiting(brings) => Waiter { ticket, was_called: false, brings },
@@ -43,6 +44,7 @@ impl<T> Waiter<T> {
     }
 
     /// Wakes the greenlet, from any OS thread.
+    #[inline]
     pub fn wake(self, outcome: Outcome) -> bool {
         self.ticket.wake(outcome)
     }
@@ -112,18 +114,20 @@ impl<T> Line<T> {
     }
 
     /// Takes the first out of the line.
+    #[inline]
     pub fn take_first(&self) -> Option<Waiter<T>> {
         let first = self.0.borrow_mut().take_first()?;
         Some(Waiter::new(first))
     }
 
     /// Takes out all that stand in it now.
+    #[inline]
     pub fn take_all(&self) -> impl Iterator<Item = Waiter<T>> + use<T> {
-        let line = &mut *self.0.borrow_mut();
-        let first = line.take_first();
-        // Nearly always that was all; then there is nothing to allocate.
-        let others: Vec<_> = std::iter::from_fn(|| line.take_first()).collect();
-        first.into_iter().chain(others).map(Waiter::new)
+        let first = self.take_first();
+        // Nearly always that was all; then nothing is allocated.
+        let mut others = Vec::with_capacity(self.len());
+        others.extend(std::iter::from_fn(|| self.take_first()));
+        first.into_iter().chain(others)
     }
 
     /// How many are in the line.
