@@ -2,9 +2,11 @@
 
 use std::ffi::c_int;
 use std::mem;
+use std::os::fd::RawFd;
 use std::ptr;
 
 use ::hub::Direction;
+use ::hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
@@ -39,32 +41,63 @@ fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, 
     }
 }
 
-/// Takes note of a read that brought less than was asked for: there is no more for now.
-fn note_read(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) {
+/// Whether a read of less than was asked for has emptied the buffer: of a TCP stream, unless it was a look only. Where
+/// urgent data stops it, the hub knows.
+fn empties(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) -> bool {
     let ordinary = flags & (libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0;
-    if got > 0 && got < wanted && ordinary && this.is_stream() {
-        this.exhausted(Direction::Read);
-    }
+    ordinary && this.is_stream() && Transfer::of(wanted).proves_blocking(got)
+}
+
+/// Receives from a Unix stream: that stops at what carries descriptors or credentials as well, of which only this call
+/// tells.
+///
+/// # Safety
+/// The buffer has room for that much.
+unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stopped: &mut bool) -> isize {
+    let mut part = libc::iovec { iov_base: into.cast(), iov_len: size };
+    // SAFETY: zeroes are a valid header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    // SAFETY: the caller's word.
+    let got = unsafe { libc::recvmsg(fd, &raw mut message, flags) };
+    *stopped = message.msg_flags & libc::MSG_CTRUNC != 0;
+    got
 }
 
 fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
-    let got = Socket::attempt(this, Direction::Read, |fd| {
+    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
+    let mut stopped = false;
+    let got = Socket::attempt(this, Direction::Read, flags, |fd| {
+        let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer has room for that much.
-        unsafe { libc::recv(fd, into.cast(), size, flags | libc::MSG_DONTWAIT) }
+        unsafe {
+            if is_unix {
+                receive_unix(fd, into, size, flags, &mut stopped)
+            } else {
+                libc::recv(fd, into.cast(), size, flags)
+            }
+        }
     })?;
-    note_read(this, got, size, flags);
+    if !stopped && empties(this, got, size, flags) {
+        this.is_empty();
+    }
     Ok(got)
 }
+
+/// With this flag the system tells of more bytes than it gives.
+const TELLS_MORE: c_int = libc::MSG_TRUNC;
 
 pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
     // SAFETY: called by the interpreter; buffers are as large as they are said to be.
     unsafe {
         let size = py::integer(size)?;
-        if !this.is_native() || size <= 0 {
+        let flags = small_integer(flags)?;
+        if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
             return slowly(this, names().recv, args);
         }
-        let (size, flags) = (size as usize, small_integer(flags)?);
+        let size = size as usize;
         let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
         if size <= SMALL_READ {
             let room = SCRATCH.get().cast::<u8>();
@@ -158,14 +191,15 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let size = py::integer(size)?;
         let family = this.plain().map(|plain| plain.family);
         let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
-        if !this.is_native() || size <= 0 || !of_the_internet {
+        let flags = small_integer(flags)?;
+        if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
             return slowly(this, names().recvfrom, args);
         }
-        let (size, flags) = (size as usize, small_integer(flags)?);
+        let size = size as usize;
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let into = ffi::PyBytes_AsString(bytes.as_ptr());
         let mut from = Address::empty();
-        let got = Socket::attempt(this, Direction::Read, |fd| {
+        let got = Socket::attempt(this, Direction::Read, flags, |fd| {
             from = Address::empty();
             let flags = flags | libc::MSG_DONTWAIT;
             libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
@@ -177,7 +211,9 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
                 return or_end(failure, || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0)), this);
             }
         };
-        note_read(this, got, size, flags);
+        if empties(this, got, size, flags) {
+            this.is_empty();
+        }
         let mut bytes = bytes.into_raw();
         if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 {
             return Err(Raised);
@@ -193,19 +229,14 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 /// Sends part of the bytes; returns how many.
 fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int) -> Result<usize> {
-    let sent = Socket::attempt(this, Direction::Write, |fd| {
+    let sent = Socket::attempt(this, Direction::Write, flags, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held by the caller.
         let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
         if size < LARGE_WRITE { send() } else { without_the_lock(send) }
     });
     match sent {
-        Ok(sent) => {
-            if sent < size && this.is_stream() {
-                this.exhausted(Direction::Write);
-            }
-            Ok(sent)
-        }
+        Ok(sent) => Ok(sent),
         // SAFETY: an exception is always there.
         Err(Failure::Raised) => unsafe {
             this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)
