@@ -16,10 +16,12 @@
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
-//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes.
+//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`file`]: reading and writing of
+//! pipes and whatever else there is.
 
 mod connect;
 mod descriptor;
+mod file;
 mod transfer;
 mod wait;
 
@@ -39,7 +41,7 @@ use super::hub_ref;
 use super::polling::{closed_class, closed_error};
 use super::source::{Ready, Source};
 use crate::greenlet::{Thread, this_thread};
-use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::{
     self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
 };
@@ -137,12 +139,14 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 
 /// The functions of the module about sockets.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![py::function(
+    let mut functions = file::functions();
+    functions.push(py::function(
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
           TCP socket of the class *original* with a timeout of 5 seconds.",
-    )]
+    ));
+    functions
 }
 
 /// The timeout of the sample, in nanoseconds.
@@ -592,6 +596,25 @@ fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result
     unsafe {
         let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name))?;
         Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
+}
+
+/// Cuts bytes that nobody else has seen.
+///
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn resize(bytes: Owned, size: usize) -> Result<Owned> {
+    // SAFETY: the caller's word; the reference is handed over and comes back.
+    unsafe {
+        if ffi::PyBytes_Size(bytes.as_ptr()) == size as Py_ssize_t {
+            return Ok(bytes);
+        }
+        let mut bytes = bytes.into_raw();
+        if _PyBytes_Resize(&mut bytes, size as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
     }
 }
 

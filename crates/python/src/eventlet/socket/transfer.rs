@@ -10,13 +10,9 @@ use ::hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Socket, names, overrides, slowly, small_integer};
+use super::{Failure, Socket, names, overrides, resize, slowly, small_integer};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This, assumed};
-
-unsafe extern "C" {
-    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
-}
 
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
@@ -110,11 +106,7 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         }
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         match read(this, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size, flags) {
-            Ok(got) if got == size => Ok(bytes),
-            Ok(got) => {
-                let mut bytes = bytes.into_raw();
-                if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
-            }
+            Ok(got) => resize(bytes, got),
             Err(Failure::Os(libc::ENOTCONN)) => slowly(this, names().recv, args),
             Err(failure) => or_end(failure, empty, this),
         }
@@ -122,12 +114,12 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 }
 
 /// Memory of an object, lent out.
-struct Buffer(ffi::Py_buffer);
+pub struct Buffer(ffi::Py_buffer);
 
 impl Buffer {
     /// # Safety
     /// A live object; the interpreter's lock is held.
-    unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
+    pub unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
         // SAFETY: the caller's word; filled by the call.
         unsafe {
             let mut buffer = mem::zeroed();
@@ -135,11 +127,11 @@ impl Buffer {
         }
     }
 
-    fn start(&self) -> *mut u8 {
+    pub fn start(&self) -> *mut u8 {
         self.0.buf.cast()
     }
 
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.0.len.unsigned_abs()
     }
 }
@@ -214,11 +206,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         if empties(this, got, size, flags) {
             this.is_empty();
         }
-        let mut bytes = bytes.into_raw();
-        if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 {
-            return Err(Raised);
-        }
-        let bytes = Owned::new(bytes)?;
+        let bytes = resize(bytes, got)?;
         let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
         Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
     }
