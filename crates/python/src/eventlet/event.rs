@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use super::clock::deadline;
+use super::fairness::spend_one;
 use super::hub_ref::hub_object;
 use super::line::Line;
 use super::park::park_until;
@@ -94,6 +95,7 @@ impl Event {
 
     /// Waits, at most for the seconds in `timeout`, a live object or null.
     fn wait(&self, gil: Gil<'_>, timeout: *mut PyObject) -> Result<Owned> {
+        spend_one(gil)?;
         if self.sent.get() {
             return self.received(gil);
         }
@@ -122,9 +124,10 @@ impl Event {
         self.sent.get() && !self.has_exception()
     }
 
-    fn poll(&self, name: &str, args: Args<'_>, there: bool) -> Result<Owned> {
+    fn poll(&self, name: &str, args: Args<'_>, is_there: impl Fn() -> bool) -> Result<Owned> {
         let [otherwise] = args.parse(name, ["notready"], 0)?;
-        if there {
+        spend_one(args.gil())?;
+        if is_there() {
             return self.received(args.gil());
         }
         // SAFETY: a live argument.
@@ -219,17 +222,17 @@ pub fn class() -> Class<Event> {
         )
         .method(
             c"poll",
-            |this, args| this.poll("poll", args, this.sent.get()),
+            |this, args| this.poll("poll", args, || this.sent.get()),
             c"poll(notready=None)\n\nReturns or raises what was sent, or returns *notready*.",
         )
         .method(
             c"poll_exception",
-            |this, args| this.poll("poll_exception", args, this.has_exception()),
+            |this, args| this.poll("poll_exception", args, || this.has_exception()),
             c"poll_exception(notready=None)\n\nRaises the exception that was sent, or returns *notready*.",
         )
         .method(
             c"poll_result",
-            |this, args| this.poll("poll_result", args, this.has_result()),
+            |this, args| this.poll("poll_result", args, || this.has_result()),
             c"poll_result(notready=None)\n\nReturns the value that was sent, or *notready*.",
         )
 }

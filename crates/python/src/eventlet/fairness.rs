@@ -3,9 +3,9 @@
 use super::hub::Hub;
 use super::hub_ref::{self, HubRef};
 use super::park::park;
-use crate::greenlet::Thread;
-use crate::py::ffi::PyMethodDef;
-use crate::py::{self, Args, Owned, Result, This};
+use crate::greenlet::{Thread, here};
+use crate::py::ffi::{self, PyMethodDef};
+use crate::py::{self, Args, Gil, Owned, Raised, Result, This, is_finalizing};
 
 /// What a call to the system costs of a hub's budget, as a multiple of taking a free lock.
 pub const SYSTEM_CALL: u32 = 4;
@@ -29,6 +29,23 @@ pub unsafe fn spend(thread: &Thread, cost: u32) -> Result<()> {
     if over { unsafe { give_turn(thread) } } else { Ok(()) }
 }
 
+/// Spends what taking a free lock costs; for operations that work without a hub too, and while the interpreter ends.
+///
+/// # Errors
+/// Those of [`spend`].
+#[inline]
+pub fn spend_one(gil: Gil<'_>) -> Result<()> {
+    match here(gil) {
+        // SAFETY: the running thread's record, and the token says that the lock is held.
+        Ok(thread) => unsafe { spend(thread, 1) },
+        Err(Raised) => {
+            // SAFETY: the token says that the lock is held.
+            unsafe { ffi::PyErr_Clear() };
+            Ok(())
+        }
+    }
+}
+
 /// # Safety
 /// As [`spend`].
 #[cold]
@@ -45,7 +62,7 @@ unsafe fn give_turn(thread: &Thread) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
         let hub = HubRef::of(thread)?;
-        if hub.is_loop(thread)? {
+        if is_finalizing() || hub.is_loop(thread)? {
             return Ok(());
         }
         let alarm = hub.wake_me(thread, 0.0)?;
@@ -73,7 +90,7 @@ fn spend_from_python(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; a live object.
     unsafe {
         let cost = if cost.is_null() { 1 } else { py::integer(cost)? };
-        spend(crate::greenlet::here(gil)?, u32::try_from(cost).unwrap_or(1))?;
+        spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
     }
     Ok(Owned::none(gil))
 }

@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_void};
 use ::hub::Time;
 
 use super::clock;
+use super::fairness::spend_one;
 use super::hub_ref::hub_object;
 use super::line::Line;
 use super::park::park_until;
@@ -112,9 +113,11 @@ impl Semaphore {
         free
     }
 
-    /// Takes one, behind those that wait already. Waits until that is possible.
+    /// Takes one, behind those that wait already. Waits until that is possible. A free one does not switch, unless it
+    /// is taken again and again for so long that others must have their turn.
     #[inline]
     pub fn acquire(&self, gil: Gil<'_>) -> Result<()> {
+        spend_one(gil)?;
         if self.line.is_empty() && self.try_acquire() {
             return Ok(());
         }
@@ -174,12 +177,13 @@ impl Semaphore {
         if is_timed && seconds < 0.0 {
             return py::value_error(gil, "timeout value must be a non-negative number");
         }
-        if !blocking {
-            return Ok(self.try_acquire());
-        }
-        if !is_timed {
+        if blocking && !is_timed {
             self.acquire(gil)?;
             return Ok(true);
+        }
+        spend_one(gil)?;
+        if !blocking {
+            return Ok(self.try_acquire());
         }
         Ok(self.try_acquire() || self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds)))?)
     }

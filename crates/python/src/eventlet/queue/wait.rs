@@ -3,6 +3,7 @@
 use super::container::{Container, attribute};
 use super::{Offer, Queue};
 use crate::eventlet::clock::deadline;
+use crate::eventlet::fairness::spend_one;
 use crate::eventlet::hub_ref::{HubRef, hub_object, squelch};
 use crate::eventlet::line::{Left, Waiter};
 use crate::eventlet::park::{park, park_until};
@@ -122,6 +123,7 @@ fn refuse<T>(_: Gil<'_>, exception: &GlobalObject) -> Result<T> {
 
 /// Puts an item in, both as live objects; the timeout may be null.
 pub fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mut PyObject) -> Result<()> {
+    spend_one(this.gil())?;
     if room(this, this.size()?) > 0 {
         this.store(item)?;
         return settle(this);
@@ -193,6 +195,7 @@ fn put_slowly(
 
 /// Takes an item out; the timeout is a live object or null.
 pub fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result<Owned> {
+    spend_one(this.gil())?;
     if this.size()? > 0 {
         let item = this.fetch()?;
         settle(this)?;

@@ -78,8 +78,7 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd, flag: c_int) -> Result
         let (family, kind) = this.plain().map_or((-1, -1), |plain| (plain.family, plain.kind));
         let number = |value: c_int| Owned::new(ffi::PyLong_FromLong(value.into()));
         // With the flag it knows that it is non-blocking, and makes no system call to find out.
-        let (family, kind, protocol, fd) =
-            (number(family)?, number(kind | flag)?, number(0)?, number(fd)?);
+        let (family, kind, protocol, fd) = (number(family)?, number(kind | flag)?, number(0)?, number(fd)?);
         py::call(
             ffi::Py_TYPE(this.wrapped.get()).cast(),
             [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
