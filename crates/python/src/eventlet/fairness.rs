@@ -5,7 +5,7 @@ use super::hub_ref::{self, HubRef};
 use super::park::park;
 use crate::greenlet::{Thread, here};
 use crate::py::ffi::{self, PyMethodDef};
-use crate::py::{self, Args, Gil, Owned, Raised, Result, This, is_finalizing};
+use crate::py::{self, Args, Gil, Global, Owned, Raised, Result, This, is_finalizing};
 
 /// What a call to the system costs of a hub's budget, as a multiple of taking a free lock.
 pub const SYSTEM_CALL: u32 = 4;
@@ -29,15 +29,31 @@ pub unsafe fn spend(thread: &Thread, cost: u32) -> Result<()> {
     if over { unsafe { give_turn(thread) } } else { Ok(()) }
 }
 
+/// How many [`spend_one`] cost nothing before one pays for all: to find the hub costs as much as taking a free lock.
+const AT_ONCE: u32 = 16;
+
+/// How many have not been paid for, of all OS threads together.
+static UNPAID: Global<u32> = Global::new(0);
+
 /// Spends what taking a free lock costs; for operations that work without a hub too, and while the interpreter ends.
 ///
 /// # Errors
 /// Those of [`spend`].
 #[inline]
 pub fn spend_one(gil: Gil<'_>) -> Result<()> {
+    // SAFETY: the token says that the lock is held, which guards the number; nothing runs between the two lines.
+    let unpaid = unsafe { &mut *UNPAID.get() };
+    *unpaid += 1;
+    if *unpaid < AT_ONCE { Ok(()) } else { pay(gil) }
+}
+
+#[cold]
+fn pay(gil: Gil<'_>) -> Result<()> {
+    // SAFETY: as in `spend_one`.
+    let cost = std::mem::take(unsafe { &mut *UNPAID.get() });
     match here(gil) {
         // SAFETY: the running thread's record, and the token says that the lock is held.
-        Ok(thread) => unsafe { spend(thread, 1) },
+        Ok(thread) => unsafe { spend(thread, cost) },
         Err(Raised) => {
             // SAFETY: the token says that the lock is held.
             unsafe { ffi::PyErr_Clear() };
