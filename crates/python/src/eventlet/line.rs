@@ -157,7 +157,7 @@ impl<T> Line<T> {
     /// Forgets those that were called and cannot go on, as their OS thread has ended since.
     #[inline]
     pub fn forget_dead(&self) {
-        // Those who live leave soon, so that the others come to the front.
+        // Those that are alive leave soon, so that the others come to the front.
         // SAFETY: a ticket keeps its greenlet.
         let is_dead = |ticket: &Ticket| unsafe { body(ticket.greenlet()).is_thread_dead() };
         loop {
