@@ -1,6 +1,6 @@
 //! A line of greenlets that wait for something to take: an item, a free place, a unit of a semaphore.
 //!
-//! The line is [`hub::line`](::hub::line)'s, and its waiters are *called*: a greenlet is woken when there is something
+//! The line is [`hub::line`]'s, and its waiters are *called*: a greenlet is woken when there is something
 //! and takes it when it goes on, or rejoins at its old place if somebody else was faster. The owner keeps this: as many
 //! are called as there are things to take, or else all.
 //!
