@@ -179,17 +179,7 @@ impl<W: Clone, B, G> Line<W, B, G> {
     pub fn join_with(&mut self, waker: W, claim: Option<Claim>, brings: B) -> Place {
         self.last_number += 1;
         let place = self.occupy(self.last_number, waker, claim, brings);
-        // As `link`, for the one place where it is on the path of every wait.
-        let last = std::mem::replace(&mut self.waiting.last, place.index);
-        self.waiting.len += 1;
-        let node = &mut self.nodes[place.index];
-        node.stands = Stands::Waiting;
-        node.before = last;
-        node.after = NONE;
-        match self.nodes.get_mut(last) {
-            Some(last) => last.after = place.index,
-            None => self.waiting.first = place.index,
-        }
+        append(&mut self.nodes, &mut self.waiting, place.index, Stands::Waiting);
         place
     }
 
@@ -214,7 +204,12 @@ impl<W: Clone, B, G> Line<W, B, G> {
     #[inline]
     pub fn call(&mut self) -> Option<(Place, W)> {
         let index = self.take_out_first()?;
-        self.link_in_order(index, Stands::Called);
+        let number = self.nodes[index].number;
+        if self.nodes.get(self.called.last).is_none_or(|last| last.number < number) {
+            append(&mut self.nodes, &mut self.called, index, Stands::Called);
+        } else {
+            self.link_in_order(index, Stands::Called);
+        }
         let node = &self.nodes[index];
         Some((Place { index, number: node.number }, node.waker.clone()?))
     }
@@ -242,10 +237,25 @@ impl<W: Clone, B, G> Line<W, B, G> {
 
     /// Takes the first out, called or not.
     pub fn take_first(&mut self) -> Option<(W, Left<B, G>)> {
-        let number = |index: usize| self.nodes.get(index).map_or(u64::MAX, |node| node.number);
-        let (called, waiting) = (self.called.first, self.waiting.first);
-        let index = if number(called) < number(waiting) { called } else { waiting };
-        let number = self.nodes.get(index)?.number;
+        let (called, waiting) = (self.nodes.get(self.called.first), self.nodes.get(self.waiting.first));
+        let (index, number) = match (called, waiting) {
+            (Some(called), Some(waiting)) if called.number < waiting.number => (self.called.first, called.number),
+            (_, Some(waiting)) => (self.waiting.first, waiting.number),
+            (called, None) => (self.called.first, called?.number),
+        };
+        self.leave(Place { index, number })
+    }
+
+    /// Takes the first of those that were called out if `is_gone` says of its waker that it will never go on, and so
+    /// never leave: its OS thread has ended.
+    #[inline]
+    pub fn take_called_if(&mut self, is_gone: impl FnOnce(&W) -> bool) -> Option<(W, Left<B, G>)> {
+        let index = self.called.first;
+        let node = self.nodes.get(index)?;
+        let number = node.number;
+        if !node.waker.as_ref().is_some_and(is_gone) {
+            return None;
+        }
         self.leave(Place { index, number })
     }
 
@@ -308,7 +318,8 @@ impl<W: Clone, B, G> Line<W, B, G> {
         }
     }
 
-    /// Puts a node where its number belongs, which is the end but for one that comes back.
+    /// Puts a node where its number belongs.
+    #[cold]
     fn link_in_order(&mut self, index: usize, stands: Stands) {
         let number = self.nodes[index].number;
         let mut before = self.chain(stands).map_or(NONE, |chain| chain.last);
@@ -319,7 +330,6 @@ impl<W: Clone, B, G> Line<W, B, G> {
     }
 
     /// Puts a node behind `before`.
-    #[inline(always)]
     fn link(&mut self, index: usize, before: usize, stands: Stands) {
         let first = self.chain(stands).map_or(NONE, |chain| chain.first);
         let after = self.nodes.get(before).map_or(first, |before| before.after);
@@ -363,6 +373,21 @@ impl<W: Clone, B, G> Line<W, B, G> {
         if let Some(after) = self.nodes.get_mut(after) {
             after.before = before;
         }
+    }
+}
+
+/// Puts a node at the end of a chain.
+#[inline(always)]
+fn append<W, B, G>(nodes: &mut [Node<W, B, G>], chain: &mut Chain, index: usize, stands: Stands) {
+    let last = std::mem::replace(&mut chain.last, index);
+    chain.len += 1;
+    let node = &mut nodes[index];
+    node.stands = stands;
+    node.before = last;
+    node.after = NONE;
+    match nodes.get_mut(last) {
+        Some(last) => last.after = index,
+        None => chain.first = index,
     }
 }
 

@@ -55,6 +55,18 @@ fn a_place_is_not_confused_with_a_later_one() {
     assert_eq!(line.leave(new), Some((2, Left::Waiting(20))));
 }
 
+#[test]
+fn one_that_was_called_and_is_gone_makes_room_for_the_next_call() {
+    let mut line = TestLine::new();
+    let (first, second, third) = (line.join(1, 10), line.join(2, 20), line.join(3, 30));
+    assert_eq!(line.take_called_if(|_| true), None, "nobody was called");
+    assert_eq!((line.call(), line.call()), (Some((first, 1)), Some((second, 2))));
+    assert_eq!(line.take_called_if(|waker| *waker == 2), None, "the first of them may still go on");
+    assert_eq!(line.take_called_if(|waker| *waker == 1), Some((1, Left::Called(10))));
+    assert_eq!((line.called(), line.len(), line.leave(first)), (1, 2, None));
+    assert_eq!(line.call(), Some((third, 3)));
+}
+
 /// What the line must do, said as plainly as possible: everybody in one list, sorted by age.
 #[derive(Default)]
 struct Model(Vec<Waiter>);
@@ -102,6 +114,7 @@ enum Step {
     Leave(usize),
     Rejoin(usize),
     TakeFirst,
+    TakeCalledIf(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -112,6 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Leave),
         2 => any::<usize>().prop_map(Step::Rejoin),
         1 => Just(Step::TakeFirst),
+        1 => any::<bool>().prop_map(Step::TakeCalledIf),
     ]
 }
 
@@ -172,6 +186,12 @@ proptest! {
                     let stands = |waiter: &Waiter| matches!(waiter.state, State::Waiting | State::Called);
                     let first = model.0.iter().position(stands).map(|index| model.0.remove(index));
                     prop_assert_eq!(line.take_first(), first.map(left));
+                }
+                Step::TakeCalledIf(gone) => {
+                    model.0.sort_by_key(|waiter| waiter.age);
+                    let first = model.0.iter().position(|waiter| waiter.state == State::Called && gone);
+                    let first = first.map(|index| model.0.remove(index));
+                    prop_assert_eq!(line.take_called_if(|_| gone), first.map(left));
                 }
                 Step::Leave(_) | Step::Rejoin(_) => {}
             }

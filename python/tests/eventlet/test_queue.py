@@ -114,6 +114,15 @@ class Basics(Guarded):
         self.assertRaises(queue.Full, items.put, 2, True, 0)
         self.assertEqual((items.getting(), items.putting(), list(items.queue)), (0, 0, [1]))
 
+    def test_a_timeout_that_no_lock_of_c_takes_is_refused(self):
+        for timeout, error in (float("nan"), ValueError), (1e100, OverflowError), ("1", TypeError):
+            with self.subTest(timeout=timeout), self.assertRaises(error):
+                queue.LightQueue().get(timeout=timeout)
+            full = queue.LightQueue(1)
+            full.put(1)
+            with self.subTest(timeout=timeout), self.assertRaises(error):
+                full.put(2, timeout=timeout)
+
     def test_not_blocking_raises_at_once(self):
         items = queue.Queue(1)
         self.assertRaises(queue.Empty, items.get_nowait)
@@ -139,8 +148,8 @@ class Basics(Guarded):
         items = queue.Queue(1)
         items.put("a")
         putter = started(items.put, "b")
-        shown = r"<.*Queue at 0x[0-9a-f]+ maxsize=1 queue=deque\(\['a'\]\) putters\[1\] tasks\[1\]>"
-        self.assertRegex(repr(items), shown)
+        state = r"maxsize=1 queue=deque\(\['a'\]\) putters\[1\] tasks\[1\]"
+        self.assertRegex(repr(items), rf"<.*Queue at 0x[0-9a-f]+ {state}>")
         putter.kill()
 
     def test_a_type_may_have_a_parameter(self):

@@ -130,7 +130,7 @@ class Operations(OnHub):
         server, address = thread.wait()
         self.assertIsNone(server.gettimeout())
         self.assertEqual(address, client.getsockname())
-        self.assertFalse(os.get_blocking(server.fileno()))
+        self.assertTrue(os.get_blocking(server.fileno()))
         self.assertFalse(os.get_inheritable(server.fileno()))
         self.assertEqual((server.family, server.type), (socket.AF_INET, socket.SOCK_STREAM))
 

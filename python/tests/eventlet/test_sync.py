@@ -1,4 +1,4 @@
-"""Events, semaphores, locks and locals: what they mean, other OS threads, and eventlet's bugs, which are not ours.
+"""Events, semaphores and locks: what they mean, other OS threads, and eventlet's bugs, which are not ours.
 
 Over 500 lines: one class a primitive, and they share their helpers.
 """
@@ -14,7 +14,7 @@ import weakref
 from greenlet import GreenletExit
 
 import eventlet
-from eventlet import corolocal, event, hubs
+from eventlet import event, hubs
 from eventlet.lock import Lock
 from eventlet.semaphore import BoundedSemaphore, CappedSemaphore, Semaphore
 from guarded import Guarded
@@ -22,6 +22,16 @@ from guarded import Guarded
 
 class Boom(Exception):
     pass
+
+
+# What no lock of C takes, and what it raises then.
+REFUSED_TIMEOUTS = [
+    (float("nan"), ValueError),
+    (float("inf"), OverflowError),
+    (1e100, OverflowError),
+    (threading.TIMEOUT_MAX + 1, OverflowError),
+    ("1", TypeError),
+]
 
 
 def waiting(count, function, *args):
@@ -126,6 +136,15 @@ class Events(Guarded):
         began = time.monotonic()
         self.assertIsNone(event.Event().wait(timeout=0.02))
         self.assertGreaterEqual(time.monotonic() - began, 0.02)
+
+    def test_a_timeout_that_no_lock_of_c_takes_is_refused(self):
+        for timeout, error in REFUSED_TIMEOUTS:
+            with self.subTest(timeout=timeout), self.assertRaises(error):
+                event.Event().wait(timeout)
+        thread = eventlet.spawn(event.Event().wait, threading.TIMEOUT_MAX)
+        eventlet.sleep(0)
+        self.assertFalse(thread.dead)
+        thread.kill()
 
     def test_an_interrupted_wait_leaves_no_timer_behind(self):
         sent = event.Event()
@@ -315,6 +334,18 @@ class Semaphores(Guarded):
         self.assertGreaterEqual(time.monotonic() - began, 0.02)
         self.assertEqual(semaphore.balance, 0)
 
+    def test_a_timeout_is_checked_as_by_the_locks_of_c(self):
+        native = eventlet.patcher.original("threading").Lock
+        for timeout, error in [*REFUSED_TIMEOUTS, (-5, ValueError), (-0.5, ValueError)]:
+            for kind in Semaphore, Lock, native:
+                with self.subTest(timeout=timeout, kind=kind), self.assertRaises(error):
+                    kind().acquire(timeout=timeout)
+        for kind in Semaphore, Lock, native:
+            with self.assertRaisesRegex(ValueError, "non-blocking"):
+                kind().acquire(False, 1)
+            self.assertTrue(kind().acquire(timeout=threading.TIMEOUT_MAX))
+            self.assertTrue(kind().acquire(True, -1))
+
     def test_setting_the_counter_lets_waiters_go_on(self):
         semaphore = Semaphore(0)
         threads = waiting(3, semaphore.acquire)
@@ -442,6 +473,26 @@ class Locks(Guarded):
         self.assertRaises(RuntimeError, lock.__exit__, None, None, None)
         self.assertEqual(lock.counter, 1)
 
+    def test_it_looks_as_the_locks_of_c_do(self):
+        lock = Lock()
+        self.assertRegex(repr(lock), r"^<unlocked eventlet\.lock\.Lock object at 0x[0-9a-f]+>$")
+        lock.acquire()
+        self.assertRegex(repr(lock), r"^<locked eventlet\.lock\.Lock object at 0x[0-9a-f]+>$")
+        self.assertIsNone(lock.release())
+        self.assertRegex(repr(Semaphore()), r"counter=1 waiters\[0\]>$")
+
+    def test_it_takes_no_arguments(self):
+        for args, kwargs in ((1,), {}), ((), {"value": 1}):
+            with self.subTest(args=args, kwargs=kwargs), self.assertRaises(TypeError):
+                Lock(*args, **kwargs)
+
+        class Own(Lock):
+            def __init__(self, name):
+                super().__init__()
+                self.name = name
+
+        self.assertTrue(Own("mine").acquire())
+
     def test_after_a_fork_it_can_be_made_anew(self):
         lock = Lock()
         lock.acquire()
@@ -469,113 +520,6 @@ class Locks(Guarded):
             log.append("go")
         thread.wait()
         self.assertEqual(log, ["go", "waits", "went"])
-
-
-class Locals(Guarded):
-    def test_each_green_thread_has_its_own_attributes(self):
-        local = corolocal.local()
-        local.name = "main"
-
-        def other():
-            self.assertFalse(hasattr(local, "name"))
-            local.name = "other"
-            eventlet.sleep(0)
-            return local.name, dict(local.__dict__)
-
-        self.assertEqual(eventlet.spawn(other).wait(), ("other", {"name": "other"}))
-        self.assertEqual(local.__dict__, {"name": "main"})
-        del local.name
-        self.assertRaises(AttributeError, lambda: local.name)
-
-    def test_init_runs_once_in_each_green_thread(self):
-        calls = []
-
-        class Own(corolocal.local):
-            kind = "own"
-
-            def __init__(self, value, *, more=0):
-                calls.append(eventlet.getcurrent())
-                self.value = value + more
-
-        own = Own(1, more=2)
-        self.assertEqual((own.value, own.kind), (3, "own"))
-        self.assertEqual(len(calls), 1)
-        own.value = 9
-        thread = eventlet.spawn(lambda: (own.value, own.value))
-        self.assertEqual(thread.wait(), (3, 3))
-        self.assertEqual(calls, [eventlet.getcurrent(), thread])
-        self.assertEqual(own.value, 9)
-
-    def test_an_init_that_fails_is_tried_again(self):
-        fails = [False]
-
-        class Own(corolocal.local):
-            def __init__(self):
-                if fails[0]:
-                    raise Boom
-                self.value = 1
-
-        own = Own()
-
-        def use():
-            fails[0] = True
-            with self.assertRaises(Boom):
-                own.value
-            fails[0] = False
-            return own.value
-
-        self.assertEqual(eventlet.spawn(use).wait(), 1)
-
-    def test_arguments_need_an_init(self):
-        self.assertRaises(TypeError, corolocal.local, 1)
-        self.assertRaises(TypeError, corolocal.local, a=1)
-
-    def test_values_go_with_their_green_thread_and_with_the_local(self):
-        class Value:
-            pass
-
-        local, values = corolocal.local(), weakref.WeakSet()
-
-        def use():
-            local.value = Value()
-            values.add(local.value)
-
-        [eventlet.spawn(use).wait() for _ in range(10)]
-        local.value = None
-        gc.collect()
-        self.assertEqual(len(values), 0)
-        use()
-        del local
-        gc.collect()
-        self.assertEqual(len(values), 0)
-
-    def test_cycles_through_a_local_are_collected(self):
-        local = corolocal.local()
-        local.itself = local
-        reference = weakref.ref(local)
-        del local
-        gc.collect()
-        self.assertIsNone(reference())
-
-    def test_many_locals_of_one_green_thread_leave_nothing(self):
-        references = []
-        for _ in range(1000):
-            local = corolocal.local()
-            local.value = 1
-            references.append(weakref.ref(local))
-        del local
-        self.assertEqual({reference() for reference in references}, {None})
-
-    def test_os_threads_have_their_own_too(self):
-        local, seen = corolocal.local(), []
-        local.value = 1
-        thread = threading.Thread(target=lambda: seen.append(hasattr(local, "value")))
-        thread.start()
-        thread.join()
-        self.assertEqual(seen, [False])
-
-    def test_get_ident_is_the_id_of_the_greenlet(self):
-        self.assertEqual(corolocal.get_ident(), id(eventlet.getcurrent()))
 
 
 if __name__ == "__main__":

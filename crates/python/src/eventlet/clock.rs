@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use ::hub::Time;
 
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, Result};
+
 /// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
 #[inline]
 pub fn monotonic() -> Time {
@@ -27,6 +30,45 @@ pub fn from_seconds(seconds: f64) -> Time {
 /// A time span; negative ones and NaN count as none, infinite ones as for ever.
 pub fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// The longest timeout of CPython's locks in seconds, about 292 years: `threading.TIMEOUT_MAX`, but for the fraction.
+const TIMEOUT_MAX: f64 = i64::MAX as f64 / 1e9;
+
+/// The seconds in a timeout; every wait that takes one checks it here, as CPython's locks do.
+///
+/// # Errors
+/// TypeError for what is no number, ValueError for NaN, OverflowError for more than `threading.TIMEOUT_MAX`.
+///
+/// # Safety
+/// A live object.
+pub unsafe fn timeout(gil: Gil<'_>, object: *mut PyObject) -> Result<f64> {
+    // SAFETY: a live object, and the token says that the lock is held.
+    let seconds = unsafe { py::float(object)? };
+    if seconds.is_nan() {
+        return py::value_error(gil, "Invalid value NaN (not a number)");
+    }
+    if seconds > TIMEOUT_MAX {
+        return py::overflow_error(gil, "timeout value is too large");
+    }
+    Ok(seconds)
+}
+
+/// When a timeout, which starts now, is over; None for None. Negative ones are over.
+///
+/// # Errors
+/// Those of [`timeout`].
+///
+/// # Safety
+/// A live object or null, which is as None.
+pub unsafe fn deadline(gil: Gil<'_>, seconds: *mut PyObject) -> Result<Option<Time>> {
+    // SAFETY: None lives for ever.
+    if seconds.is_null() || seconds == unsafe { ffi::Py_None() } {
+        return Ok(None);
+    }
+    // SAFETY: a live object.
+    let seconds = unsafe { timeout(gil, seconds)? };
+    Ok(Some(monotonic() + duration(seconds)))
 }
 
 /// The point that many seconds after `now`, or before it if they are negative.

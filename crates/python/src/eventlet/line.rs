@@ -1,40 +1,50 @@
 //! A line of greenlets that wait for something to take: an item, a free place, a unit of a semaphore.
 //!
-//! Nothing is handed to who waits. It is *called* when there is something, goes on when its turn comes, and takes it
-//! then. Somebody else may have been faster; it then goes back to its old place. So what is there is never in the hands
-//! of a greenlet that is killed before it runs, and whoever leaves the line after a call only has to see to it that the
-//! next one is called.
+//! The line is [`hub::line`]'s, and its waiters are *called*: a greenlet is woken when there is something
+//! and takes it when it goes on, or rejoins at its old place if somebody else was faster. The owner keeps this: as many
+//! are called as there are things to take, or else all.
 //!
-//! The owner keeps this: as many are called as there are things to take, or else all.
+//! What is Python's stands here: the waker is a [`Ticket`], whose greenlet may be gone with its OS thread; a line is
+//! shared under the interpreter's lock; and as letting go of a ticket, or of what a greenlet brought, may run Python
+//! code, that is done when the line is whole again.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use ::hub::line;
+
+pub use ::hub::line::Place;
 
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::body;
 use crate::py::Owned;
 
 /// The line. Each greenlet in it may bring something, of type `T`.
-pub struct Line<T = ()>(RefCell<Places<T>>);
+pub struct Line<T = ()>(RefCell<line::Line<Ticket, T, Infallible>>);
 
-struct Places<T> {
-    /// Those who were not called, in the order of their numbers.
-    waiting: VecDeque<Place<T>>,
-    /// Those who were called and did not run yet, in the same order.
-    called: VecDeque<Place<T>>,
-    next: u64,
-}
+/// How a greenlet stood in the line that it left, and what it brought. Nothing is granted in these lines.
+pub type Left<T> = line::Left<T, Infallible>;
 
-/// A place in the line.
-pub struct Place<T> {
-    number: u64,
+/// A greenlet that was taken out of its line.
+pub struct Waiter<T> {
     ticket: Ticket,
-    /// What the greenlet brings.
+    /// Whether it was called, and so woken, before.
+    pub was_called: bool,
+    /// What it brings.
     pub brings: T,
 }
 
-impl<T> Place<T> {
+impl<T> Waiter<T> {
+    #[inline]
+    fn new((ticket, left): (Ticket, Left<T>)) -> Waiter<T> {
+        match left {
+            Left::Waiting(brings) => Waiter { ticket, was_called: false, brings },
+            Left::Called(brings) => Waiter { ticket, was_called: true, brings },
+        }
+    }
+
     /// Wakes the greenlet, from any OS thread.
+    #[inline]
     pub fn wake(self, outcome: Outcome) -> bool {
         self.ticket.wake(outcome)
     }
@@ -45,173 +55,128 @@ impl<T> Place<T> {
     }
 }
 
-/// How somebody who leaves the line stood in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stood {
-    /// It was not called.
-    Waiting,
-    /// It was called.
-    Called,
-    /// Its place was taken out of the line by somebody else.
-    Gone,
-}
-
 impl<T> Line<T> {
     /// An empty line.
     pub const fn new() -> Line<T> {
-        Line(RefCell::new(Places { waiting: VecDeque::new(), called: VecDeque::new(), next: 0 }))
+        Line(RefCell::new(line::Line::new()))
     }
 
-    /// Adds a place at the end, and returns its number. The ticket is for the next park.
-    pub fn join(&self, ticket: Ticket, brings: T) -> u64 {
-        let places = &mut *self.0.borrow_mut();
-        let number = places.next;
-        places.next += 1;
-        places.waiting.push_back(Place { number, ticket, brings });
-        number
+    /// Joins at the end. The ticket is for the next park.
+    #[inline]
+    pub fn join(&self, ticket: Ticket, brings: T) -> Place {
+        self.0.borrow_mut().join(ticket, brings)
     }
 
-    /// Goes back to the place of this number, which was left.
-    pub fn rejoin(&self, number: u64, ticket: Ticket, brings: T) {
-        insert(&mut self.0.borrow_mut().waiting, Place { number, ticket, brings });
+    /// Joins at a place that was left.
+    pub fn rejoin(&self, left: Place, ticket: Ticket, brings: T) -> Place {
+        self.0.borrow_mut().rejoin(left, ticket, brings)
     }
 
-    /// Leaves the line.
-    pub fn leave(&self, number: u64) -> Stood {
-        // Letting go of the place may run code, so that is done last.
-        let (place, stood) = {
-            let places = &mut *self.0.borrow_mut();
-            match remove(&mut places.called, number) {
-                Some(place) => (Some(place), Stood::Called),
-                None => match remove(&mut places.waiting, number) {
-                    Some(place) => (Some(place), Stood::Waiting),
-                    None => (None, Stood::Gone),
-                },
-            }
-        };
-        drop(place);
-        stood
+    /// Leaves the line. `None` if somebody else has taken the place out of it.
+    #[inline]
+    pub fn leave(&self, place: Place) -> Option<Left<T>> {
+        let (ticket, left) = self.0.borrow_mut().leave(place)?;
+        drop(ticket);
+        Some(left)
     }
 
-    /// Calls the first who was not called. Returns whether there was one.
-    pub fn call(&self) -> bool
-    where
-        T: Clone,
-    {
-        while let Some((number, ticket)) = self.mark_called() {
+    /// Leaves the line. Returns whether it was called.
+    #[inline]
+    pub fn leave_called(&self, place: Place) -> bool {
+        matches!(self.leave(place), Some(Left::Called(_)))
+    }
+
+    /// Calls the first that was not called. Returns whether there was one.
+    pub fn call(&self) -> bool {
+        while let Some((place, ticket)) = self.mark_called() {
             if ticket.wake(Outcome::none()) {
                 return true;
             }
             // It went on without leaving: its OS thread has ended.
-            self.leave(number);
+            self.leave(place);
         }
         false
     }
 
     /// As [`call`](Self::call), but the caller wakes it with the ticket.
     pub fn call_by_ticket(&self) -> Option<Ticket> {
-        while let Some((number, ticket)) = self.mark_called() {
+        while let Some((place, ticket)) = self.mark_called() {
             if ticket.is_valid() {
                 return Some(ticket);
             }
-            self.leave(number);
+            self.leave(place);
         }
         None
     }
 
-    fn mark_called(&self) -> Option<(u64, Ticket)> {
-        let places = &mut *self.0.borrow_mut();
-        let place = places.waiting.pop_front()?;
-        let found = (place.number, place.ticket.clone());
-        insert(&mut places.called, place);
-        Some(found)
+    fn mark_called(&self) -> Option<(Place, Ticket)> {
+        self.0.borrow_mut().call()
     }
 
-    /// Takes the first place out of the line, and tells how it stood.
-    pub fn take_first(&self) -> Option<(Place<T>, Stood)> {
-        let places = &mut *self.0.borrow_mut();
-        let called_first = match (places.called.front(), places.waiting.front()) {
-            (Some(called), Some(waiting)) => called.number < waiting.number,
-            (called, _) => called.is_some(),
-        };
-        if called_first {
-            places.called.pop_front().map(|place| (place, Stood::Called))
-        } else {
-            places.waiting.pop_front().map(|place| (place, Stood::Waiting))
-        }
+    /// Takes the first out of the line.
+    #[inline]
+    pub fn take_first(&self) -> Option<Waiter<T>> {
+        let first = self.0.borrow_mut().take_first()?;
+        Some(Waiter::new(first))
     }
 
-    /// Takes all places out.
-    pub fn take_all(&self) -> impl Iterator<Item = Place<T>> + use<T> {
-        let places = &mut *self.0.borrow_mut();
-        std::mem::take(&mut places.called).into_iter().chain(std::mem::take(&mut places.waiting))
+    /// Takes out all that stand in it now.
+    #[inline]
+    pub fn take_all(&self) -> impl Iterator<Item = Waiter<T>> + use<T> {
+        let first = self.take_first();
+        // Nearly always that was all; then nothing is allocated.
+        let mut others = Vec::with_capacity(self.len());
+        others.extend(std::iter::from_fn(|| self.take_first()));
+        first.into_iter().chain(others)
     }
 
     /// How many are in the line.
     #[inline]
     pub fn len(&self) -> usize {
-        let places = self.0.borrow();
-        places.waiting.len() + places.called.len()
+        self.0.borrow().len()
     }
 
     /// Whether nobody is in the line.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.borrow().is_empty()
     }
 
     /// How many were called and did not run yet.
     #[inline]
     pub fn called(&self) -> usize {
-        self.0.borrow().called.len()
+        self.0.borrow().called()
     }
 
     /// Whether there is somebody to call.
     #[inline]
     pub fn has_waiting(&self) -> bool {
-        !self.0.borrow().waiting.is_empty()
+        self.0.borrow().has_waiting()
     }
 
-    /// Forgets who was called and cannot come, as its OS thread has ended since.
+    /// Forgets those that were called and cannot go on, as their OS thread has ended since.
     #[inline]
     pub fn forget_dead(&self) {
-        // Those who live leave soon, so that the others come to the front.
-        // SAFETY: tickets keep their greenlets.
-        let is_dead = |place: &Place<T>| unsafe { body(place.ticket.greenlet()).is_thread_dead() };
-        while self.0.borrow().called.front().is_some_and(is_dead) {
-            let place = self.0.borrow_mut().called.pop_front();
-            drop(place);
+        // Those that are alive leave soon, so that the others come to the front.
+        // SAFETY: a ticket keeps its greenlet.
+        let is_dead = |ticket: &Ticket| unsafe { body(ticket.greenlet()).is_thread_dead() };
+        loop {
+            let dead = self.0.borrow_mut().take_called_if(is_dead);
+            if dead.is_none() {
+                return;
+            }
         }
     }
 
-    /// The tickets of those who bring something of which `wanted` is true.
+    /// The tickets of those that bring something of which `wanted` is true.
     pub fn tickets(&self, wanted: impl Fn(&T) -> bool) -> Vec<Ticket> {
-        let places = self.0.borrow();
-        let all = places.called.iter().chain(&places.waiting);
-        all.filter(|place| wanted(&place.brings)).map(|place| place.ticket.clone()).collect()
+        let line = self.0.borrow();
+        line.iter().filter(|(_, brings)| wanted(brings)).map(|(ticket, _)| ticket.clone()).collect()
     }
 
     /// The greenlets.
     pub fn greenlets(&self) -> Vec<Owned> {
-        // SAFETY: tickets keep their greenlets.
+        // SAFETY: a ticket keeps its greenlet.
         self.tickets(|_| true).iter().map(|ticket| unsafe { Owned::borrow(ticket.greenlet()) }).collect()
     }
-}
-
-/// Puts a place where its number belongs, which is the end but for one that comes back.
-fn insert<T>(places: &mut VecDeque<Place<T>>, place: Place<T>) {
-    if places.back().is_none_or(|last| last.number < place.number) {
-        places.push_back(place);
-        return;
-    }
-    let index = places.partition_point(|other| other.number < place.number);
-    places.insert(index, place);
-}
-
-fn remove<T>(places: &mut VecDeque<Place<T>>, number: u64) -> Option<Place<T>> {
-    if places.front()?.number == number {
-        return places.pop_front();
-    }
-    let index = places.partition_point(|other| other.number < number);
-    if places.get(index)?.number == number { places.remove(index) } else { None }
 }

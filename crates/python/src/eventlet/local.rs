@@ -11,7 +11,8 @@ use crate::greenlet::here;
 use crate::greenlet::locals::Dicts;
 use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
+use crate::py::names::{Name, intern};
+use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a local.
 pub struct Local {
@@ -23,10 +24,13 @@ pub struct Local {
 
 static LOCAL: ClassCell = ClassCell::unbuilt();
 
+static DICT: Name = Name::new(c"__dict__");
+
 impl Payload for Local {
     const NAME: &'static CStr = c"eventlet.corolocal.local";
     const DOC: &'static CStr = c"local()\n--\n\n\
-An object whose attributes are different ones in each green thread. A subclass's __init__ runs in each one that uses it.";
+An object whose attributes are different ones in each green thread. A subclass's __init__ runs in each one that uses \
+it.";
 
     fn cell() -> &'static ClassCell {
         &LOCAL
@@ -37,21 +41,19 @@ An object whose attributes are different ones in each green thread. A subclass's
     }
 
     fn made(this: This<'_, Local>, args: Args<'_>) -> Result<()> {
-        // SAFETY: called by the interpreter.
-        unsafe {
-            let address = |init: Option<ffi::initproc>| init.map_or(0, |init| init as usize);
-            let inherited = address(ffi::PyBaseObject_Type.tp_init);
-            let plain = address((*ffi::Py_TYPE(this.as_ptr())).tp_init) == inherited;
-            if plain && (!args.positional.is_empty() || args.has_keywords()) {
-                return py::error(ffi::PyExc_TypeError, "Initialization arguments are not supported");
-            }
-            // In this greenlet `__init__` is about to be called as for any object.
-            add_dict(this, here(assumed())?.current())?;
-            if !plain {
-                let (args, kwargs) = args.rest(0)?;
-                this.args.set(Some(args));
-                this.kwargs.set(kwargs);
-            }
+        let address = |init: Option<ffi::initproc>| init.map_or(0, |init| init as usize);
+        // SAFETY: a live object; types are read, which live as long as it does.
+        let plain =
+            unsafe { address((*ffi::Py_TYPE(this.as_ptr())).tp_init) == address(ffi::PyBaseObject_Type.tp_init) };
+        if plain && (!args.positional.is_empty() || args.has_keywords()) {
+            return py::type_error(this.gil(), "Initialization arguments are not supported");
+        }
+        // In this greenlet `__init__` is about to be called as for any object.
+        add_dict(this, here(this.gil())?.current())?;
+        if !plain {
+            let (args, kwargs) = args.rest(0)?;
+            this.args.set(Some(args));
+            this.kwargs.set(kwargs);
         }
         Ok(())
     }
@@ -71,19 +73,15 @@ An object whose attributes are different ones in each green thread. A subclass's
     }
 }
 
-/// Gives the object a new dict for a greenlet.
-///
-/// # Safety
-/// The running greenlet; the interpreter's lock is held.
-unsafe fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let dict = Owned::new(ffi::PyDict_New())?;
-        this.dicts.all.borrow_mut().insert(greenlet.cast(), dict.clone());
-        body(greenlet).locals.add(&this.dicts);
-        this.dicts.present.set(greenlet.cast());
-        drop(this.replace_attributes(Some(dict)));
-    }
+/// Gives the object a new dict for the running greenlet.
+fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
+    // SAFETY: `This` says that the lock is held.
+    let dict = unsafe { Owned::new(ffi::PyDict_New())? };
+    this.dicts.all.borrow_mut().insert(greenlet.cast(), dict.clone());
+    // SAFETY: the running greenlet, which is alive.
+    unsafe { body(greenlet) }.locals.add(&this.dicts);
+    this.dicts.present.set(greenlet.cast());
+    drop(this.replace_attributes(Some(dict)));
     Ok(())
 }
 
@@ -105,24 +103,35 @@ fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
         drop(this.replace_attributes(Some(dict)));
         return Ok(());
     }
-    // SAFETY: called by the interpreter.
+    add_dict(this, greenlet)?;
+    let Some(args) = this.args.object() else { return Ok(()) };
+    // SAFETY: live objects, and `This` says that the lock is held.
+    let initialized = unsafe {
+        Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"__init__".as_ptr()))
+            .and_then(|init| Owned::new(ffi::PyObject_Call(init.as_ptr(), args.as_ptr(), this.kwargs.get())))
+    };
+    if initialized.is_err() {
+        // It is tried again at the next access.
+        let pending = Pending::take(this.gil());
+        this.dicts.forget(greenlet.cast());
+        pending.put_back();
+    }
+    initialized.map(drop)
+}
+
+/// Makes the type.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: called at import, once.
     unsafe {
-        add_dict(this, greenlet)?;
-        let Some(args) = this.args.object() else { return Ok(()) };
-        let initialized = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"__init__".as_ptr()))
-            .and_then(|init| Owned::new(ffi::PyObject_Call(init.as_ptr(), args.as_ptr(), this.kwargs.get())));
-        if initialized.is_err() {
-            // It is tried again at the next access.
-            let pending = Pending::take(assumed());
-            this.dicts.forget(greenlet.cast());
-            pending.put_back();
-        }
-        initialized.map(drop)
+        intern(&[&DICT])?;
+        class().build(module)
     }
 }
 
-/// The type.
-pub fn class() -> Class<Local> {
+fn class() -> Class<Local> {
     let get: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = get_attribute;
     let set: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int = set_attribute;
     Class::new().slot(ffi::Py_tp_getattro, get as *mut c_void).slot(ffi::Py_tp_setattro, set as *mut c_void)
@@ -132,8 +141,11 @@ pub fn class() -> Class<Local> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![py::function(
         c"get_ident",
-        // SAFETY: called by the interpreter.
-        |_| unsafe { Owned::new(ffi::PyLong_FromVoidPtr(here(assumed())?.current().cast())) },
+        |args| {
+            let current = here(args.gil())?.current();
+            // SAFETY: the token says that the lock is held.
+            unsafe { Owned::new(ffi::PyLong_FromVoidPtr(current.cast())) }
+        },
         c"get_ident() -> int\n\nThe id() of the current greenlet.",
     )]
 }
@@ -155,9 +167,24 @@ unsafe extern "C-unwind" fn get_attribute(this: *mut PyObject, name: *mut PyObje
 unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObject, value: *mut PyObject) -> c_int {
     // SAFETY: as in `get_attribute`.
     unsafe {
-        match enter(This::of(this)) {
-            Ok(()) => ffi::PyObject_GenericSetAttr(this, name, value),
+        let this = This::of(this);
+        match refuse_dict(this, name).and_then(|()| enter(this)) {
+            Ok(()) => ffi::PyObject_GenericSetAttr(this.as_ptr(), name, value),
             Err(Raised) => -1,
         }
+    }
+}
+
+/// The greenlet's dict is its own as long as it lives: `__dict__` cannot be set, nor deleted.
+fn refuse_dict(this: This<'_, Local>, name: *mut PyObject) -> Result<()> {
+    // SAFETY: live objects, and `This` says that the lock is held.
+    match unsafe { ffi::PyObject_RichCompareBool(name, DICT.object(), ffi::Py_EQ) } {
+        0 => Ok(()),
+        -1 => Err(Raised),
+        // SAFETY: the type of a live object, whose name is text.
+        _ => unsafe {
+            let kind = CStr::from_ptr((*ffi::Py_TYPE(this.as_ptr())).tp_name).to_string_lossy();
+            py::attribute_error(this.gil(), &format!("'{kind}' object attribute '__dict__' is read-only"))
+        },
     }
 }

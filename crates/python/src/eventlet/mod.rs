@@ -6,8 +6,9 @@
 //!   descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
-//! - [`mod@line`], [`end`]: who waits for something to take; the end of a green thread.
-//! - [`park`]: how a greenlet is suspended; all that blocks is built of it.
+//! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
+//! - [`park`]: how a greenlet is suspended; all that blocks is built of it. [`fairness`]: turns for others between what
+//!   does not block.
 //! - [`source`]: the descriptor of a green object.
 //! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn.
@@ -22,6 +23,7 @@
 mod clock;
 mod end;
 mod event;
+mod fairness;
 mod green_thread;
 mod hub;
 mod hub_class;
@@ -47,6 +49,7 @@ use crate::py::ffi::{PyMethodDef, PyObject};
 /// The functions of the native module that are eventlet's.
 pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
+    functions.extend(fairness::functions());
     functions.extend(hub_class::functions());
     functions.extend(local::functions());
     functions.extend(patch::functions());
@@ -70,7 +73,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         semaphore::fill(module)?;
         queue::fill(module)?;
         pool_class::class().build(module)?;
-        local::class().build(module)?;
+        local::fill(module)?;
         socket::fill(module)
     }
 }

@@ -17,7 +17,6 @@ use std::ptr;
 
 use ::hub::Time;
 
-use super::clock::{duration, monotonic};
 use super::end;
 use super::hub::Hub;
 use super::hub_ref::{self, HubRef, refuse_in_loop, squelch};
@@ -85,20 +84,6 @@ pub unsafe fn park_until(thread: &Thread, ticket: &Ticket, deadline: Option<Time
         alarm.cancel(thread);
         let value = value?;
         Ok((value.as_ptr() != TIMED_OUT.object()).then_some(value))
-    }
-}
-
-/// When `seconds` from now is; None for None. Negative times are now.
-///
-/// # Safety
-/// A live object; the interpreter's lock is held.
-pub unsafe fn deadline(seconds: *mut PyObject) -> Result<Option<Time>> {
-    // SAFETY: a live object, and the lock is held.
-    unsafe {
-        if seconds.is_null() || seconds == ffi::Py_None() {
-            return Ok(None);
-        }
-        Ok(Some(monotonic() + duration(py::float(seconds)?)))
     }
 }
 

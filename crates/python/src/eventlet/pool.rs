@@ -100,7 +100,7 @@ impl Pool {
 
     /// Waits for a free place.
     pub fn enter(&self) -> Result<()> {
-        let entered = self.with_free(Semaphore::acquire)?;
+        let entered = self.with_free(|free| free.acquire(assumed()))?;
         if entered.is_err() {
             // SAFETY: called with the interpreter's lock.
             unsafe {

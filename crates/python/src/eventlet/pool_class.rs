@@ -191,7 +191,7 @@ pub fn class() -> Class<Pool> {
             c"size",
             |this| number(this.size.get()),
             |this, value| {
-                this.size.set(to_number(value)?);
+                this.size.set(to_number(this.gil(), value)?);
                 Ok(())
             },
             c"The size that resize() compares with. Setting it changes nothing else.",

@@ -8,14 +8,16 @@ use std::ffi::{CStr, c_void};
 
 use ::hub::Time;
 
+use super::clock;
+use super::fairness::spend_one;
 use super::hub_ref::hub_object;
-use super::line::{Line, Stood};
-use super::park::{self, park_until};
+use super::line::Line;
+use super::park::park_until;
 use super::ticket::Ticket;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::{
-    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, assumed,
+    self, Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, number,
 };
 
 /// The state of a semaphore.
@@ -33,8 +35,8 @@ static LOCK: Global<*mut PyTypeObject> = Global::new(std::ptr::null_mut());
 impl Payload for Semaphore {
     const NAME: &'static CStr = c"eventlet.semaphore.Semaphore";
     const DOC: &'static CStr = c"Semaphore(value=1)\n--\n\n\
-A counter that acquire() takes one from and release() adds one to. With the counter at zero acquire() waits; who waits goes \
-on in the order of coming. Also a context manager.";
+A counter that acquire() takes one from and release() adds one to. With the counter at zero acquire() waits, first \
+come, first served. Also a context manager.";
 
     fn cell() -> &'static ClassCell {
         &SEMAPHORE
@@ -51,7 +53,8 @@ impl Semaphore {
     /// # Safety
     /// The interpreter's lock is held.
     pub unsafe fn make(value: i64) -> Result<Owned> {
-        py::make(assumed(), Semaphore::with(value))
+        // SAFETY: the caller holds the lock.
+        py::make(unsafe { Gil::assume() }, Semaphore::with(value))
     }
 
     fn with(value: i64) -> Semaphore {
@@ -64,7 +67,7 @@ impl Semaphore {
         self.counter.get()
     }
 
-    /// Sets the counter. Who waits goes on if there is something to acquire.
+    /// Sets the counter. Waiters go on if there is something to acquire.
     #[inline]
     pub fn set_counter(&self, counter: i64) {
         self.counter.set(counter);
@@ -93,9 +96,9 @@ impl Semaphore {
 
     /// As [`settle`](Self::settle), with an exception pending.
     #[cold]
-    fn settle_after_exception(&self) {
+    fn settle_after_exception(&self, gil: Gil<'_>) {
         // A hub written in Python may be called.
-        let pending = Pending::take(assumed());
+        let pending = Pending::take(gil);
         self.settle();
         pending.put_back();
     }
@@ -110,76 +113,79 @@ impl Semaphore {
         free
     }
 
-    /// Takes one, behind who waits already. Waits until that is possible.
+    /// Takes one, behind those that wait already. Waits until that is possible. A free one does not switch, unless it
+    /// is taken again and again for so long that others must have their turn.
     #[inline]
-    pub fn acquire(&self) -> Result<()> {
+    pub fn acquire(&self, gil: Gil<'_>) -> Result<()> {
+        spend_one(gil)?;
         if self.line.is_empty() && self.try_acquire() {
             return Ok(());
         }
         // Without a deadline it never gives up.
-        self.acquire_slowly(None).map(drop)
+        self.acquire_slowly(gil, None).map(drop)
     }
 
     /// Waits in the line. Returns false when the time is up.
     #[cold]
-    fn acquire_slowly(&self, deadline: Option<Time>) -> Result<bool> {
-        // SAFETY: called with the interpreter's lock.
-        unsafe {
-            let thread = here(assumed())?;
-            // Making the hub may let other threads run: it must be there for them to wake us through.
-            hub_object(thread)?;
-            let mut ticket = Ticket::take(thread);
-            let number = self.line.join(ticket.clone(), ());
-            self.settle();
-            loop {
-                let woken = park_until(thread, &ticket, deadline);
-                let called = self.line.leave(number) == Stood::Called;
-                let Ok(woken) = woken else {
-                    if called {
-                        self.settle_after_exception();
-                    }
-                    return Err(Raised);
-                };
-                if called && self.try_acquire() {
-                    return Ok(true);
+    fn acquire_slowly(&self, gil: Gil<'_>, deadline: Option<Time>) -> Result<bool> {
+        let thread = here(gil)?;
+        // Making the hub may let other threads run: it must be there for them to wake us through.
+        // SAFETY: the token says that the lock is held.
+        unsafe { hub_object(thread)? };
+        let mut ticket = Ticket::take(thread);
+        let mut place = self.line.join(ticket.clone(), ());
+        self.settle();
+        loop {
+            // SAFETY: the running thread's record, and the token says that the lock is held.
+            let woken = unsafe { park_until(thread, &ticket, deadline) };
+            let was_called = self.line.leave_called(place);
+            let Ok(woken) = woken else {
+                if was_called {
+                    self.settle_after_exception(gil);
                 }
-                if woken.is_none() {
-                    return Ok(false);
-                }
-                // Somebody who did not stand in the line was faster.
-                ticket = Ticket::take(thread);
-                self.line.rejoin(number, ticket.clone(), ());
+                return Err(Raised);
+            };
+            if was_called && self.try_acquire() {
+                return Ok(true);
             }
+            if woken.is_none() {
+                return Ok(false);
+            }
+            // Somebody who did not stand in the line was faster.
+            ticket = Ticket::take(thread);
+            place = self.line.rejoin(place, ticket.clone(), ());
         }
     }
 
-    fn acquire_with(&self, args: Args<'_>) -> Result<Owned> {
+    fn acquire_with(&self, args: Args<'_>) -> Result<bool> {
+        let gil = args.gil();
         if args.positional.is_empty() && !args.has_keywords() {
-            self.acquire()?;
-            return Ok(Owned::bool(assumed(), true));
+            self.acquire(gil)?;
+            return Ok(true);
         }
         let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
-        // SAFETY: called by the interpreter.
-        unsafe {
-            let blocking = blocking.is_null() || py::truth(blocking)?;
-            let none = timeout.is_null() || timeout == ffi::Py_None();
-            let seconds = if none { -1.0 } else { py::float(timeout)? };
-            if seconds < 0.0 && seconds != -1.0 {
-                return py::error(ffi::PyExc_ValueError, "a timeout must not be negative");
-            }
-            let timed = seconds != -1.0;
-            if !blocking && timed {
-                return py::error(ffi::PyExc_ValueError, "an acquire that does not block cannot have a timeout");
-            }
-            if !blocking {
-                return Ok(Owned::bool(assumed(), self.try_acquire()));
-            }
-            if !timed {
-                self.acquire()?;
-                return Ok(Owned::bool(assumed(), true));
-            }
-            Ok(Owned::bool(assumed(), self.try_acquire() || self.acquire_slowly(park::deadline(timeout)?)?))
+        // SAFETY: a live argument, if it was given.
+        let blocking = blocking.is_null() || unsafe { py::truth(blocking)? };
+        // SAFETY: None lives for ever.
+        let is_none = timeout.is_null() || timeout == unsafe { ffi::Py_None() };
+        // SAFETY: a live argument.
+        let seconds = if is_none { -1.0 } else { unsafe { clock::timeout(gil, timeout)? } };
+        let is_timed = seconds != -1.0;
+        if !blocking && is_timed {
+            return py::value_error(gil, "can't specify a timeout for a non-blocking call");
         }
+        if is_timed && seconds < 0.0 {
+            return py::value_error(gil, "timeout value must be a non-negative number");
+        }
+        if blocking && !is_timed {
+            self.acquire(gil)?;
+            return Ok(true);
+        }
+        spend_one(gil)?;
+        if !blocking {
+            return Ok(self.try_acquire());
+        }
+        Ok(self.try_acquire() || self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds)))?)
     }
 }
 
@@ -188,8 +194,9 @@ impl Semaphore {
 /// # Safety
 /// A live object; the interpreter's lock is held.
 pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     unsafe {
+        let gil = Gil::assume();
         let integer = (&raw mut ffi::PyLong_Type).cast();
         let number = if ffi::PyLong_Check(object) != 0 {
             Owned::borrow(object)
@@ -198,25 +205,21 @@ pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
                 Ok(number) => number,
                 Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_ValueError) != 0 => {
                     ffi::PyErr_Clear();
-                    return py::error(ffi::PyExc_TypeError, &format!("{function}() needs a number"));
+                    return py::type_error(gil, &format!("{function}() needs a number"));
                 }
                 Err(Raised) => return Err(Raised),
             }
         };
-        let number = py::integer(number.as_ptr())?;
-        if number < 0 {
-            return py::error(
-                ffi::PyExc_ValueError,
-                &format!("{function}() needs a number of zero or more, not {number}"),
-            );
+        match py::integer(number.as_ptr())? {
+            number if number >= 0 => Ok(number),
+            number => py::value_error(gil, &format!("{function}() needs a number of zero or more, not {number}")),
         }
-        Ok(number)
     }
 }
 
 fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
     let [value] = args.parse("Semaphore", ["value"], 0)?;
-    // SAFETY: called by the interpreter.
+    // SAFETY: a live argument, and the interpreter that calls holds the lock.
     let value = if value.is_null() { 1 } else { unsafe { count(value, "Semaphore")? } };
     this.original.set(value);
     this.set_counter(value);
@@ -225,25 +228,22 @@ fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
 
 fn release(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     this.release();
-    Ok(Owned::bool(assumed(), true))
+    Ok(Owned::bool(this.gil(), true))
 }
 
-fn release_bounded(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
+fn release_bounded(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
     if this.counter.get() >= this.original.get() {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_ValueError, "Semaphore released too many times") };
+        return py::value_error(this.gil(), "Semaphore released too many times");
     }
-    this.release();
-    Ok(Owned::bool(assumed(), true))
+    release(this, args)
 }
 
 fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() > 0 {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_RuntimeError, "release unlocked lock") };
+        return py::runtime_error(this.gil(), "release unlocked lock");
     }
     this.release();
-    Ok(Owned::bool(assumed(), true))
+    Ok(Owned::none(this.gil()))
 }
 
 static ACQUIRE: GlobalObject = GlobalObject::null();
@@ -258,97 +258,98 @@ fn is_native(this: This<'_, Semaphore>) -> bool {
 
 fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if is_native(this) {
-        this.acquire()?;
+        this.acquire(this.gil())?;
     } else {
-        // SAFETY: called by the interpreter.
+        // SAFETY: live objects, and the interpreter that calls holds the lock.
         unsafe { py::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let kind = ffi::Py_TYPE(this.as_ptr());
-        if kind == LOCK.kind() {
-            release_lock(this, args)?;
-        } else if kind == SEMAPHORE.kind() {
-            this.release();
-        } else {
-            py::call_method(this.as_ptr(), RELEASE.object(), [])?;
-        }
+    // SAFETY: a live object; types live for ever.
+    let kind = unsafe { ffi::Py_TYPE(this.as_ptr()) };
+    if kind == LOCK.kind() {
+        release_lock(this, args)?;
+    } else if kind == SEMAPHORE.kind() {
+        this.release();
+    } else {
+        // SAFETY: live objects, and the interpreter that calls holds the lock.
+        unsafe { py::call_method(this.as_ptr(), RELEASE.object(), [])? };
     }
-    Ok(Owned::none(assumed()))
-}
-
-fn number(value: i64) -> Result<Owned> {
-    // SAFETY: called with the interpreter's lock.
-    unsafe { Owned::new(ffi::PyLong_FromLongLong(value)) }
+    Ok(Owned::none(this.gil()))
 }
 
 /// What an attribute that must be a number is set to.
-pub fn to_number(value: Option<Owned>) -> Result<i64> {
-    // SAFETY: setters are called with the interpreter's lock.
-    unsafe {
-        match value {
-            Some(value) => py::integer(value.as_ptr()),
-            None => py::error(ffi::PyExc_AttributeError, "this attribute cannot be deleted"),
-        }
+pub fn to_number(gil: Gil<'_>, value: Option<Owned>) -> Result<i64> {
+    match value {
+        // SAFETY: a live object, and the token says that the lock is held.
+        Some(value) => unsafe { py::integer(value.as_ptr()) },
+        None => py::attribute_error(gil, "this attribute cannot be deleted"),
     }
 }
 
-const ACQUIRE_DOC: &CStr = c"acquire(blocking=True, timeout=None) -> bool\n\nTakes one. Waits until there is one, behind those who wait \
-already; returns True. With blocking=False or a timeout in seconds it takes what is there even if others wait, and returns False \
-if there is nothing, within that time.";
+/// The greenlets that wait, as a new list.
+fn waiters(this: This<'_, Semaphore>) -> Result<Owned> {
+    let greenlets = this.line.greenlets();
+    // SAFETY: a list of this size, whose items are handed over before anybody sees it.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(greenlets.len() as ffi::Py_ssize_t))?;
+        for (index, greenlet) in greenlets.into_iter().enumerate() {
+            ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, greenlet.into_raw());
+        }
+        Ok(list)
+    }
+}
+
+const ACQUIRE_DOC: &CStr = c"acquire(blocking=True, timeout=None) -> bool\n\nTakes one. Waits until there is one, \
+behind those that wait already; returns True. With blocking=False or a timeout in seconds it takes what is there even \
+if others wait, and returns False if there is nothing, within that time. A timeout is checked as threading.Lock \
+checks it: ValueError if it is negative or NaN, OverflowError above threading.TIMEOUT_MAX; None and -1 stand for none.";
 
 fn class() -> Class<Semaphore> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::new()
         .init(init)
         .slot(ffi::Py_tp_repr, repr as *mut c_void)
-        .method(c"acquire", |this, args| this.acquire_with(args), ACQUIRE_DOC)
+        .method(
+            c"acquire",
+            |this, args| this.acquire_with(args).map(|taken| Owned::bool(args.gil(), taken)),
+            ACQUIRE_DOC,
+        )
         .method(
             c"release",
             release,
-            c"release(blocking=True)\n\nAdds one; the first who waits goes on. Never waits, from any OS thread. Returns True.",
+            c"release(blocking=True)\n\nAdds one; the first that waits goes on. Never waits, from any OS thread. \
+              Returns True.",
         )
         .method(
             c"locked",
-            |this, _| Ok(Owned::bool(assumed(), this.counter.get() <= 0)),
+            |this, _| Ok(Owned::bool(this.gil(), this.counter.get() <= 0)),
             c"locked() -> bool\n\nWhether there is nothing to acquire.",
         )
-        .method(c"bounded", |_, _| Ok(Owned::bool(assumed(), false)), c"bounded() -> bool\n\nFalse: release() never waits.")
+        .method(
+            c"bounded",
+            |this, _| Ok(Owned::bool(this.gil(), false)),
+            c"bounded() -> bool\n\nFalse: release() never waits.",
+        )
         .method(c"__enter__", enter, c"Acquires it. Returns None.")
         .method(c"__exit__", exit, c"Releases it.")
         .property(
             c"counter",
-            |this| number(this.counter.get()),
+            |this| number(this.gil(), this.counter.get()),
             |this, value| {
-                this.set_counter(to_number(value)?);
+                this.set_counter(to_number(this.gil(), value)?);
                 Ok(())
             },
-            c"How many can be acquired. May be set: who waits goes on.",
+            c"How many can be acquired. May be set: waiters go on.",
         )
         .getter(
             c"balance",
-            |this| number(this.counter.get() - this.line.len() as i64),
-            c"The counter less the number of those who wait.",
+            |this| number(this.gil(), this.counter.get() - this.line.len() as i64),
+            c"The counter less the number of waiters.",
         )
-        .getter(
-            c"_waiters",
-            |this| {
-                let greenlets = this.line.greenlets();
-                // SAFETY: called by the interpreter; the list is filled before anybody sees it.
-                unsafe {
-                    let list = Owned::new(ffi::PyList_New(greenlets.len() as ffi::Py_ssize_t))?;
-                    for (index, greenlet) in greenlets.into_iter().enumerate() {
-                        ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, greenlet.into_raw());
-                    }
-                    Ok(list)
-                }
-            },
-            c"The greenlets that wait, as a new list.",
-        )
+        .getter(c"_waiters", waiters, c"The greenlets that wait, as a new list.")
 }
 
 fn bounded_class() -> Class<Semaphore> {
@@ -361,9 +362,9 @@ fn bounded_class() -> Class<Semaphore> {
         )
         .property(
             c"original_counter",
-            |this| number(this.original.get()),
+            |this| number(this.gil(), this.original.get()),
             |this, value| {
-                this.original.set(to_number(value)?);
+                this.original.set(to_number(this.gil(), value)?);
                 Ok(())
             },
             c"What the counter began with.",
@@ -371,15 +372,20 @@ fn bounded_class() -> Class<Semaphore> {
 }
 
 fn lock_class() -> Class<Semaphore> {
-    Class::new().method(c"release", release_lock, c"release()\n\nUnlocks it. RuntimeError if it is not locked.").method(
-        c"_at_fork_reinit",
-        |this, _| {
-            drop(this.line.take_all());
-            this.counter.set(1);
-            Ok(Owned::none(assumed()))
-        },
-        c"_at_fork_reinit()\n\nUnlocks it, and forgets who waits.",
-    )
+    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = lock_repr;
+    Class::new()
+        .init(|_, args| args.parse::<0>("Lock", [], 0).map(drop))
+        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .method(c"release", release_lock, c"release()\n\nUnlocks it. RuntimeError if it is not locked.")
+        .method(
+            c"_at_fork_reinit",
+            |this, _| {
+                drop(this.line.take_all());
+                this.counter.set(1);
+                Ok(Owned::none(this.gil()))
+            },
+            c"_at_fork_reinit()\n\nUnlocks it, and forgets its waiters.",
+        )
 }
 
 /// Makes the types.
@@ -387,7 +393,7 @@ fn lock_class() -> Class<Semaphore> {
 /// # Safety
 /// Called at import, once.
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
-    // SAFETY: the caller's word.
+    // SAFETY: called at import, once, with the lock held.
     unsafe {
         ACQUIRE.set(Owned::new(ffi::PyUnicode_InternFromString(c"acquire".as_ptr()))?.into_raw());
         RELEASE.set(Owned::new(ffi::PyUnicode_InternFromString(c"release".as_ptr()))?.into_raw());
@@ -411,7 +417,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter; arguments as the format says.
+    // SAFETY: the interpreter passes an instance of the type; arguments as the format says.
     unsafe {
         let semaphore = This::<Semaphore>::of(this);
         ffi::PyUnicode_FromFormat(
@@ -421,5 +427,17 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
             semaphore.counter.get(),
             semaphore.line.len() as ffi::Py_ssize_t,
         )
+    }
+}
+
+/// As that of CPython's locks.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn lock_repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the interpreter passes an instance of the type; arguments as the format says.
+    unsafe {
+        let state = if This::<Semaphore>::of(this).counter.get() > 0 { c"unlocked" } else { c"locked" };
+        ffi::PyUnicode_FromFormat(c"<%s %s object at %p>".as_ptr(), state.as_ptr(), (*ffi::Py_TYPE(this)).tp_name, this)
     }
 }

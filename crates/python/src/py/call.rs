@@ -38,6 +38,12 @@ pub fn string(_: Gil<'_>, text: &str) -> Result<Owned> {
     unsafe { Owned::new(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t)) }
 }
 
+/// An int.
+pub fn number(_: Gil<'_>, value: i64) -> Result<Owned> {
+    // SAFETY: the token says that the lock is held.
+    unsafe { Owned::new(ffi::PyLong_FromLongLong(value)) }
+}
+
 /// The number in an object that is one.
 ///
 /// # Safety

@@ -17,7 +17,7 @@ pub type Result<T> = std::result::Result<T, Raised>;
 /// # Safety
 /// The interpreter's lock is held.
 pub unsafe fn raise<T>(exception: *mut PyObject, message: &str) -> *mut T {
-    // SAFETY: the string is copied.
+    // SAFETY: the lock is held, an exception class lives for ever, and the string is copied.
     unsafe {
         let text = ffi::PyUnicode_FromStringAndSize(message.as_ptr().cast(), message.len() as Py_ssize_t);
         if !text.is_null() {
@@ -34,14 +34,27 @@ pub unsafe fn raise<T>(exception: *mut PyObject, message: &str) -> *mut T {
 /// The interpreter's lock is held.
 #[cold]
 pub unsafe fn error<T>(exception: *mut PyObject, message: &str) -> Result<T> {
-    // SAFETY: the caller's word.
+    // SAFETY: the lock is held.
     unsafe { raise::<PyObject>(exception, message) };
     Err(Raised)
 }
 
-/// Raises a TypeError.
-#[cold]
-pub fn type_error<T>(_: Gil<'_>, message: &str) -> Result<T> {
-    // SAFETY: the class lives for ever, and the token says that the lock is held.
-    unsafe { error(ffi::PyExc_TypeError, message) }
+macro_rules! builtin_errors {
+    ($($function:ident $class:ident)*) => {$(
+        #[doc = concat!("Raises ", stringify!($class), " with a message.")]
+        #[cold]
+        pub fn $function<T>(_: Gil<'_>, message: &str) -> Result<T> {
+            // SAFETY: the class lives for ever, and the token says that the lock is held.
+            unsafe { error(ffi::$class, message) }
+        }
+    )*};
+}
+
+builtin_errors! {
+    assertion_error PyExc_AssertionError
+    attribute_error PyExc_AttributeError
+    overflow_error PyExc_OverflowError
+    runtime_error PyExc_RuntimeError
+    type_error PyExc_TypeError
+    value_error PyExc_ValueError
 }

@@ -31,7 +31,7 @@ pub use unwinding::{PyObject_Call, PyObject_GetAttr};
 /// A live object, with the interpreter's lock held.
 #[inline]
 pub unsafe fn incref<T>(object: *mut T) -> *mut T {
-    // SAFETY: the caller's word.
+    // SAFETY: a live object, with the lock held.
     unsafe { Py_INCREF(object.cast()) };
     object
 }
@@ -42,7 +42,7 @@ pub unsafe fn incref<T>(object: *mut T) -> *mut T {
 /// The caller owns a reference, with the interpreter's lock held.
 #[inline]
 pub unsafe fn decref<T>(object: *mut T) {
-    // SAFETY: the caller's word.
+    // SAFETY: an owned reference, so the object is alive, with the lock held.
     unsafe {
         if Py_REFCNT(object.cast()) > 1 {
             Py_DECREF(object.cast());
@@ -59,7 +59,7 @@ pub unsafe fn decref<T>(object: *mut T) {
 #[inline]
 pub unsafe fn xdecref<T>(object: *mut T) {
     if !object.is_null() {
-        // SAFETY: the caller's word.
+        // SAFETY: owned, with the lock held, and not null.
         unsafe { decref(object) };
     }
 }

@@ -11,6 +11,7 @@
 //! is called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time,
 //! `wait` when the loop begins and when an attribute is set.
 
+pub mod budget;
 mod run;
 pub mod timer;
 
@@ -21,6 +22,7 @@ use std::ptr;
 
 use ::hub::{Time, TimerKey, Timers};
 
+use self::budget::Budget;
 use super::clock::monotonic;
 use super::polling::Polling;
 use super::work::Work;
@@ -83,6 +85,8 @@ pub struct Hub {
     /// The poller, of a hub that uses it.
     pub(super) polling: UnsafeCell<Option<Polling>>,
     pub(super) statistics: Statistics,
+    /// What the running greenlet has done since it was switched to.
+    pub(super) budget: Budget,
 }
 
 /// What [`statistics`](Hub::statistics) tells.
@@ -134,6 +138,7 @@ impl Payload for Hub {
             asleep: Cell::new(false),
             polling: UnsafeCell::new(None),
             statistics: Statistics::default(),
+            budget: Budget::default(),
         }
     }
 
@@ -177,6 +182,7 @@ impl Hub {
     /// A greenlet parks.
     #[inline]
     pub fn count_switch(&self) {
+        self.budget.renew();
         self.statistics.switches.set(self.statistics.switches.get() + 1);
     }
 

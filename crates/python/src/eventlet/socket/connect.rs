@@ -22,12 +22,19 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         return slowly(this, names().accept, args);
     }
     let [] = args.parse("accept", [], 0)?;
+    // Non-blocking by the program's will: so it stays, and says so.
+    let will = if this.must_not_wait() { libc::MSG_DONTWAIT } else { 0 };
+    if will == 0 && this.is_blocking() {
+        this.set_our_flag()?;
+    }
+    let timeout = default_timeout()?;
+    let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, will, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
         without_the_lock(|| unsafe {
-            libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as isize
+            libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
         })
     });
     let fd = match accepted {
@@ -36,7 +43,7 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     };
     // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
     unsafe {
-        let wrapped = match plain_socket(this, fd) {
+        let wrapped = match plain_socket(this, fd, flag) {
             Ok(wrapped) => wrapped,
             Err(Raised) => {
                 libc::close(fd);
@@ -55,22 +62,23 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             let client = py::allocate(kind, Socket::new())?;
             let socket = This::<Socket>::of(client.as_ptr());
             socket.wrap(wrapped);
-            socket.timeout.set(default_timeout()?);
+            socket.timeout.set(timeout);
+            socket.non_blocking.set(timeout == 0.0);
+            socket.lends.set(true);
             client
         };
         Owned::new(ffi::PyTuple_Pack(2, client.as_ptr(), address.as_ptr()))
     }
 }
 
-/// A `socket.socket` for an accepted descriptor, which is non-blocking and owned by it then.
-unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd) -> Result<Owned> {
+/// A `socket.socket` for an accepted descriptor, which is owned by it then.
+unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd, flag: c_int) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let (family, kind) = this.plain().map_or((-1, -1), |plain| (plain.family, plain.kind));
         let number = |value: c_int| Owned::new(ffi::PyLong_FromLong(value.into()));
-        // With this flag it knows that it is non-blocking, and makes no system call to find out.
-        let (family, kind, protocol, fd) =
-            (number(family)?, number(kind | libc::SOCK_NONBLOCK)?, number(0)?, number(fd)?);
+        // With the flag it knows that it is non-blocking, and makes no system call to find out.
+        let (family, kind, protocol, fd) = (number(family)?, number(kind | flag)?, number(0)?, number(fd)?);
         py::call(
             ffi::Py_TYPE(this.wrapped.get()).cast(),
             [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
@@ -97,11 +105,8 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
     let thread = here()?;
     let deadline = deadline_after(this.timeout.get());
     loop {
-        // SAFETY: called by the interpreter; live objects.
-        let code = unsafe {
-            let wrapped = this.wrapped.object().ok_or(Raised)?;
-            py::integer(py::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address])?.as_ptr())?
-        };
+        // SAFETY: an integer, in the thread that called.
+        let code = unsafe { py::integer(try_to_connect(this, address)?.as_ptr())? };
         // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
         match c_int::try_from(code).unwrap_or(libc::EINVAL) {
             0 | libc::EISCONN => return Ok(Connected::Done(0)),
@@ -120,6 +125,44 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
             }
             Err(Raised) => return Err(Failure::Raised),
         }
+    }
+}
+
+/// Lets the wrapped socket connect, without waiting. Returns the error number, as it does.
+fn try_to_connect(this: This<'_, Socket>, address: *mut PyObject) -> Result<Owned> {
+    let wrapped = this.wrapped.object().ok_or(Raised)?;
+    let _moment = if this.is_blocking() { NonBlocking::of(this.fd()) } else { None };
+    // SAFETY: live objects.
+    unsafe { py::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address]) }
+}
+
+/// For Python: [`try_to_connect`].
+pub fn connect_now(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [address] = args.parse("_connect_now", ["address"], 1)?;
+    try_to_connect(this, address)
+}
+
+/// A blocking descriptor is non-blocking for the moment of a call that has no flag for that.
+struct NonBlocking(RawFd);
+
+impl NonBlocking {
+    /// None if it is non-blocking anyway.
+    fn of(fd: RawFd) -> Option<NonBlocking> {
+        // SAFETY: reads and sets flags of a descriptor, which is an error if it is closed.
+        unsafe {
+            let flags = libc::fcntl(fd, libc::F_GETFL);
+            let mut on: c_int = 1;
+            let set = flags >= 0 && flags & libc::O_NONBLOCK == 0 && libc::ioctl(fd, libc::FIONBIO, &raw mut on) == 0;
+            set.then_some(NonBlocking(fd))
+        }
+    }
+}
+
+impl Drop for NonBlocking {
+    fn drop(&mut self) {
+        let mut off: c_int = 0;
+        // SAFETY: as in `of`. The error number of the call before has been taken.
+        unsafe { libc::ioctl(self.0, libc::FIONBIO, &raw mut off) };
     }
 }
 

@@ -1,16 +1,27 @@
 //! Green sockets and descriptors: the operations that wait, try first and park only if that would block.
 //!
-//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket`, whose descriptor is
-//! non-blocking, and makes the system call itself. What is rare goes through a method in Python: the operation's name
-//! with `_slow_` before it. That are sockets in non-blocking mode, wrapped objects of another class, and addresses
-//! other than of the internet.
+//! [`Socket`] is the base of `eventlet.greenio.GreenSocket`. It wraps a `socket.socket` and makes the system call
+//! itself. What is rare goes through a method in Python: the operation's name with `_slow_` before it. That are sockets
+//! in non-blocking mode, wrapped objects of another class, and addresses other than of the internet.
+//!
+//! # Whose non-blocking flag is it?
+//!
+//! A flag of a descriptor is one of its open file description, which others may share: children, peers of a prefork
+//! server, whoever gets it by `detach`. So a green socket's descriptor is as CPython would have it: blocking without a
+//! timeout, non-blocking with one. Calls say by a flag of their own that they do not wait (`MSG_DONTWAIT`); `connect`
+//! has none, and is non-blocking for the moment of the call. Two things set the flag for good, and `detach` takes it
+//! back: `accept`, since another process may take the connection that was announced, and whoever asks for the wrapped
+//! socket itself (`fd`), which is non-blocking on stock. Where the *program* has set it behind the socket's back, it
+//! means what it says: what would block raises BlockingIOError.
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
-//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes.
+//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`file`]: reading and writing of
+//! pipes and whatever else there is.
 
 mod connect;
 mod descriptor;
+mod file;
 mod transfer;
 mod wait;
 
@@ -20,19 +31,21 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use ::hub::attempt::{Endpoint, Tried, attempt};
 use ::hub::{Direction, Time};
 
 use super::clock::monotonic;
+use super::fairness::{SYSTEM_CALL, spend};
 use super::hub_class::{note_closing, note_opened};
 use super::hub_ref;
 use super::polling::{closed_class, closed_error};
 use super::source::{Ready, Source};
 use crate::greenlet::{Thread, this_thread};
-use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::{
     self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
 };
-use connect::{accept, connect, connect_ex};
+use connect::{accept, connect, connect_ex, connect_now};
 use descriptor::descriptor_class;
 use transfer::{recv, recv_into, recvfrom, send, sendall};
 use wait::{deadline_after, errno, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
@@ -44,6 +57,10 @@ struct PySocket {
     fd: c_int,
     family: c_int,
     kind: c_int,
+    protocol: c_int,
+    error_handler: *mut c_void,
+    /// In nanoseconds; negative for none.
+    timeout: i64,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -76,6 +93,8 @@ struct Names {
     detach: *mut PyObject,
     io_refs: *mut PyObject,
     plain_send: *mut PyObject,
+    setblocking: *mut PyObject,
+    shut: *mut PyObject,
 }
 
 static NAMES: Global<Option<Names>> = Global::new(None);
@@ -110,6 +129,8 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
             detach: intern(c"detach")?,
             io_refs: intern(c"_io_refs")?,
             plain_send: intern(c"send")?,
+            setblocking: intern(c"setblocking")?,
+            shut: intern(c"_closed")?,
         });
         socket_class().build(module)?;
         descriptor_class().build(module)
@@ -118,13 +139,18 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 
 /// The functions of the module about sockets.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![py::function(
+    let mut functions = file::functions();
+    functions.push(py::function(
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
-          TCP socket of the class *original*.",
-    )]
+          TCP socket of the class *original* with a timeout of 5 seconds.",
+    ));
+    functions
 }
+
+/// The timeout of the sample, in nanoseconds.
+const SAMPLE_TIMEOUT: i64 = 5_000_000_000;
 
 fn set_classes(args: Args<'_>) -> Result<Owned> {
     let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
@@ -137,7 +163,8 @@ fn set_classes(args: Args<'_>) -> Result<Owned> {
         let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
             && i64::from((*layout).fd) == fd
             && (*layout).family == libc::AF_INET
-            && (*layout).kind == libc::SOCK_STREAM;
+            && (*layout).kind == libc::SOCK_STREAM
+            && (*layout).timeout == SAMPLE_TIMEOUT;
         for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
             kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
         }
@@ -213,6 +240,10 @@ pub struct Socket {
     non_blocking: Cell<bool>,
     /// Found to be closed behind its back.
     closed: Cell<bool>,
+    /// Who asks for the wrapped socket gets a non-blocking one.
+    lends: Cell<bool>,
+    /// We have made the descriptor non-blocking for good, although the socket has no timeout.
+    flag_is_ours: Cell<bool>,
     source: Source,
 }
 
@@ -233,6 +264,8 @@ impl Payload for Socket {
             timeout: Cell::new(-1.0),
             non_blocking: Cell::new(false),
             closed: Cell::new(false),
+            lends: Cell::new(false),
+            flag_is_ours: Cell::new(false),
             source: Source::new(),
         }
     }
@@ -313,48 +346,76 @@ impl Socket {
         self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
     }
 
+    /// Whether the descriptor is blocking, as far as the wrapped socket knows.
+    fn is_blocking(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.fd >= 0 && plain.timeout < 0)
+    }
+
+    /// Makes the descriptor non-blocking until it is given away.
+    #[cold]
+    fn set_our_flag(&self) -> Result<()> {
+        set_blocking(self, false)?;
+        self.flag_is_ours.set(true);
+        Ok(())
+    }
+
+    /// Takes that back.
+    #[cold]
+    fn take_our_flag_back(&self) -> Result<()> {
+        if self.flag_is_ours.replace(false) && self.fd() >= 0 && self.timeout.get() < 0.0 {
+            set_blocking(self, true)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the program has made the descriptor non-blocking behind the socket's back.
+    fn must_not_wait(&self) -> bool {
+        if self.timeout.get() >= 0.0 || !self.is_blocking() {
+            return false;
+        }
+        // SAFETY: reads flags; a bad descriptor is an error, and has none.
+        let flags = unsafe { libc::fcntl(self.fd(), libc::F_GETFL) };
+        flags > 0 && flags & libc::O_NONBLOCK != 0
+    }
+
     /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
-    /// returns a negative number for an error.
+    /// returns a negative number for an error. `flags` are those that the program gave: they may say not to wait.
+    #[inline(always)]
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
+        flags: c_int,
         mut call: impl FnMut(RawFd) -> isize,
     ) -> std::result::Result<usize, Failure> {
         let thread = here()?;
-        let mut refused = false;
-        loop {
-            // SAFETY: called by the interpreter, in the thread.
-            let ready =
-                unsafe { hub_ref::native(thread).is_none_or(|hub| this.source.is_ready(thread, hub, direction)) };
-            if ready {
-                let result = call(this.fd());
-                if result >= 0 {
-                    return Ok(result.unsigned_abs());
-                }
-                match errno() {
-                    libc::EINTR => {
-                        // SAFETY: called by the interpreter.
-                        if unsafe { ffi::PyErr_CheckSignals() } < 0 {
-                            return Err(Failure::Raised);
-                        }
-                        continue;
-                    }
-                    libc::EAGAIN => refused = true,
-                    code => return Err(Failure::Os(code)),
-                }
+        // SAFETY: called by the interpreter, in the thread.
+        unsafe { spend(thread, SYSTEM_CALL)? };
+        let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
+        // Room for a few bytes makes no edge, and a call that does not wait tells by itself.
+        let tries = !waits || direction == Direction::Write;
+        let side = Side { this, thread, direction, waits, tries: Cell::new(tries), refused: Cell::new(false) };
+        attempt(&side, || {
+            let result = call(this.fd());
+            if result >= 0 {
+                return Tried::Done(Ok(result.unsigned_abs()));
             }
-            Socket::wait(this, thread, direction, refused, deadline_after(this.timeout.get()))?;
-        }
+            match errno() {
+                // SAFETY: called by the interpreter.
+                libc::EINTR if unsafe { ffi::PyErr_CheckSignals() } < 0 => Tried::Done(Err(Failure::Raised)),
+                libc::EINTR => Tried::Interrupted,
+                libc::EAGAIN => Tried::WouldBlock,
+                code => Tried::Done(Err(Failure::Os(code))),
+            }
+        })?
     }
 
-    /// An operation took all there was, or filled all the room. No code of others runs in here: what was read may not
-    /// have been copied yet.
-    fn exhausted(&self, direction: Direction) {
+    /// A read took all there was. No code of others runs in here: what was read may not have been copied yet.
+    fn is_empty(&self) {
         // SAFETY: called by the interpreter, in a thread whose record the operation has used.
         unsafe {
             let thread = this_thread();
             if let Some(hub) = hub_ref::native(thread) {
-                self.source.clear_ready(thread, hub, direction);
+                self.source.clear_ready(thread, hub, Direction::Read);
             }
         }
     }
@@ -373,6 +434,9 @@ impl Socket {
                 let error = closed_error()?;
                 super::ticket::restore(&error, None);
                 return Err(Raised);
+            }
+            if this.must_not_wait() {
+                return os_error(libc::EAGAIN);
             }
             let waited = if overrides(this)?.trampoline {
                 Ok(None)
@@ -460,6 +524,69 @@ impl Socket {
     }
 }
 
+/// One direction of a socket, in which an operation is attempted.
+struct Side<'a> {
+    this: This<'a, Socket>,
+    thread: &'a Thread,
+    direction: Direction,
+    /// Parks; otherwise it raises what says that it would block.
+    waits: bool,
+    /// The first try is made whatever is known.
+    tries: Cell<bool>,
+    /// The last try would have blocked.
+    refused: Cell<bool>,
+}
+
+impl Endpoint for Side<'_> {
+    type Error = Failure;
+
+    #[inline]
+    fn is_ready(&self) -> std::result::Result<bool, Failure> {
+        let (this, thread) = (self.this, self.thread);
+        let knows = |hub| {
+            // SAFETY: called by the interpreter, in the thread.
+            unsafe { this.source.is_ready(thread, hub, self.direction) }
+        };
+        Ok(self.tries.replace(false) || hub_ref::native(thread).is_none_or(knows))
+    }
+
+    #[inline]
+    fn would_block(&self) {
+        self.refused.set(true);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        deadline_after(self.this.timeout.get())
+    }
+
+    fn wait(&self, deadline: Option<Time>) -> std::result::Result<(), Failure> {
+        if !self.waits {
+            return Err(Failure::Os(libc::EAGAIN));
+        }
+        let refused = self.refused.replace(false);
+        Ok(Socket::wait(self.this, self.thread, self.direction, refused, deadline)?)
+    }
+}
+
+/// Makes the wrapped socket and its descriptor blocking or not.
+#[cold]
+fn set_blocking(socket: &Socket, blocking: bool) -> Result<()> {
+    let Some(wrapped) = socket.wrapped.object() else { return Ok(()) };
+    let flag = Owned::bool(wrapped.gil(), blocking);
+    // SAFETY: live objects.
+    unsafe { py::call_method(wrapped.as_ptr(), names().setblocking, [flag.as_ptr()]).map(drop) }
+}
+
+/// After the timeout was set: the descriptor is as CPython would have it. One that was closed is left alone.
+fn follow_timeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    let blocking = this.timeout.get() < 0.0;
+    let is_open = this.plain().is_some_and(|plain| plain.fd >= 0);
+    if is_open && blocking != this.is_blocking() && !(blocking && this.flag_is_ours.get()) {
+        set_blocking(&this, blocking)?;
+    }
+    Ok(Owned::none(this.gil()))
+}
+
 /// Calls the Python method that does what is rare.
 #[cold]
 fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -469,6 +596,25 @@ fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result
     unsafe {
         let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name))?;
         Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
+}
+
+/// Cuts bytes that nobody else has seen.
+///
+/// # Safety
+/// The interpreter's lock is held.
+unsafe fn resize(bytes: Owned, size: usize) -> Result<Owned> {
+    // SAFETY: the caller's word; the reference is handed over and comes back.
+    unsafe {
+        if ffi::PyBytes_Size(bytes.as_ptr()) == size as Py_ssize_t {
+            return Ok(bytes);
+        }
+        let mut bytes = bytes.into_raw();
+        if _PyBytes_Resize(&mut bytes, size as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
     }
 }
 
@@ -497,9 +643,19 @@ fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
     Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
 }
 
+/// The wrapped socket for the program, which finds it non-blocking.
+fn lent(this: This<'_, Socket>) -> Result<Owned> {
+    if this.lends.replace(false) && this.is_blocking() {
+        this.set_our_flag()?;
+    }
+    wrapped(this)
+}
+
 fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     // SAFETY: called by the interpreter.
     unsafe { this.source.detach(this.fd()) };
+    this.lends.set(false);
+    this.flag_is_ours.set(false);
     match value {
         Some(value) if !value.is_none() => this.wrap(value),
         _ => this.clear(),
@@ -555,6 +711,7 @@ fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
 
 fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     forget(this, args)?;
+    this.take_our_flag_back()?;
     call_wrapped(this, names().detach)
 }
 
@@ -584,7 +741,11 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
         if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
             return;
         }
-        let pending = Pending::take(assumed());
+        let pending = Pending::take(this.gil());
+        if ffi::PyErr_ResourceWarning(object, 1, c"unclosed %R".as_ptr(), object) < 0 {
+            // Not for a warning that was made an error, which nobody could catch.
+            ffi::PyErr_WriteUnraisable(object);
+        }
         if py::call_method(object, names().close, []).is_err() {
             ffi::PyErr_WriteUnraisable(object);
         }
@@ -630,6 +791,17 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             this.closed.set(true);
         }
         waited
+    }
+}
+
+fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::bool(this.gil(), true)) };
+    // SAFETY: live objects.
+    unsafe {
+        Owned::new(ffi::PyObject_GetAttr(wrapped.as_ptr(), names().shut)).or_else(|_| {
+            ffi::PyErr_Clear();
+            Ok(Owned::bool(this.gil(), this.closed.get()))
+        })
     }
 }
 
@@ -688,13 +860,27 @@ fn socket_class() -> Class<Socket> {
         .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
         .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
         .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
-        .property(c"fd", wrapped, set_wrapped, c"The wrapped socket.")
+        .method(c"_follow_timeout", follow_timeout, c"_follow_timeout()\n\nThe timeout was set: makes the descriptor blocking or not.")
+        .method(
+            c"_must_not_wait",
+            |this: This<'_, Socket>, _: Args<'_>| Ok(Owned::bool(this.gil(), this.must_not_wait())),
+            c"_must_not_wait() -> bool\n\nWhether the program has made the descriptor non-blocking behind the socket's back.",
+        )
+        .method(c"_connect_now", connect_now, c"_connect_now(address) -> int\n\nconnect_ex() of the wrapped socket, which does not wait.")
+        .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking for who asks for it.")
+        .getter(c"_wrapped", wrapped, c"The wrapped socket, as it is.")
+        .getter(
+            c"_is_plain",
+            |this| Ok(Owned::bool(this.gil(), this.is_plain.get())),
+            c"Whether the wrapped object is a plain socket.socket.",
+        )
+        .flag(c"_lends", |socket| &socket.lends, c"Whether who asks for `fd` gets a non-blocking socket.")
         .flag(
             c"act_non_blocking",
             |socket| &socket.non_blocking,
             c"Whether operations that would block raise instead.",
         )
         .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or None.")
-        .flag(c"_closed", |socket| &socket.closed, c"Whether the file was closed behind our back.");
+        .getter(c"_closed", is_shut, c"Whether the socket was closed or detached.");
     handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
 }

@@ -2,19 +2,17 @@
 
 use std::ffi::c_int;
 use std::mem;
+use std::os::fd::RawFd;
 use std::ptr;
 
 use ::hub::Direction;
+use ::hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Socket, names, overrides, slowly, small_integer};
+use super::{Failure, Socket, names, overrides, resize, slowly, small_integer};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This, assumed};
-
-unsafe extern "C" {
-    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
-}
 
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
@@ -39,32 +37,63 @@ fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, 
     }
 }
 
-/// Takes note of a read that brought less than was asked for: there is no more for now.
-fn note_read(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) {
+/// Whether a read of less than was asked for has emptied the buffer: of a TCP stream, unless it was a look only. Where
+/// urgent data stops it, the hub knows.
+fn empties(this: This<'_, Socket>, got: usize, wanted: usize, flags: c_int) -> bool {
     let ordinary = flags & (libc::MSG_PEEK | libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0;
-    if got > 0 && got < wanted && ordinary && this.is_stream() {
-        this.exhausted(Direction::Read);
-    }
+    ordinary && this.is_stream() && Transfer::of(wanted).proves_blocking(got)
+}
+
+/// Receives from a Unix stream: that stops at what carries descriptors or credentials as well, of which only this call
+/// tells.
+///
+/// # Safety
+/// The buffer has room for that much.
+unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stopped: &mut bool) -> isize {
+    let mut part = libc::iovec { iov_base: into.cast(), iov_len: size };
+    // SAFETY: zeroes are a valid header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    // SAFETY: the caller's word.
+    let got = unsafe { libc::recvmsg(fd, &raw mut message, flags) };
+    *stopped = message.msg_flags & libc::MSG_CTRUNC != 0;
+    got
 }
 
 fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
-    let got = Socket::attempt(this, Direction::Read, |fd| {
+    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
+    let mut stopped = false;
+    let got = Socket::attempt(this, Direction::Read, flags, |fd| {
+        let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer has room for that much.
-        unsafe { libc::recv(fd, into.cast(), size, flags | libc::MSG_DONTWAIT) }
+        unsafe {
+            if is_unix {
+                receive_unix(fd, into, size, flags, &mut stopped)
+            } else {
+                libc::recv(fd, into.cast(), size, flags)
+            }
+        }
     })?;
-    note_read(this, got, size, flags);
+    if !stopped && empties(this, got, size, flags) {
+        this.is_empty();
+    }
     Ok(got)
 }
+
+/// With this flag the system tells of more bytes than it gives.
+const TELLS_MORE: c_int = libc::MSG_TRUNC;
 
 pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
     // SAFETY: called by the interpreter; buffers are as large as they are said to be.
     unsafe {
         let size = py::integer(size)?;
-        if !this.is_native() || size <= 0 {
+        let flags = small_integer(flags)?;
+        if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
             return slowly(this, names().recv, args);
         }
-        let (size, flags) = (size as usize, small_integer(flags)?);
+        let size = size as usize;
         let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
         if size <= SMALL_READ {
             let room = SCRATCH.get().cast::<u8>();
@@ -77,11 +106,7 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         }
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         match read(this, ffi::PyBytes_AsString(bytes.as_ptr()).cast(), size, flags) {
-            Ok(got) if got == size => Ok(bytes),
-            Ok(got) => {
-                let mut bytes = bytes.into_raw();
-                if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 { Err(Raised) } else { Owned::new(bytes) }
-            }
+            Ok(got) => resize(bytes, got),
             Err(Failure::Os(libc::ENOTCONN)) => slowly(this, names().recv, args),
             Err(failure) => or_end(failure, empty, this),
         }
@@ -89,12 +114,12 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 }
 
 /// Memory of an object, lent out.
-struct Buffer(ffi::Py_buffer);
+pub struct Buffer(ffi::Py_buffer);
 
 impl Buffer {
     /// # Safety
     /// A live object; the interpreter's lock is held.
-    unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
+    pub unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
         // SAFETY: the caller's word; filled by the call.
         unsafe {
             let mut buffer = mem::zeroed();
@@ -102,11 +127,11 @@ impl Buffer {
         }
     }
 
-    fn start(&self) -> *mut u8 {
+    pub fn start(&self) -> *mut u8 {
         self.0.buf.cast()
     }
 
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.0.len.unsigned_abs()
     }
 }
@@ -158,14 +183,15 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let size = py::integer(size)?;
         let family = this.plain().map(|plain| plain.family);
         let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
-        if !this.is_native() || size <= 0 || !of_the_internet {
+        let flags = small_integer(flags)?;
+        if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
             return slowly(this, names().recvfrom, args);
         }
-        let (size, flags) = (size as usize, small_integer(flags)?);
+        let size = size as usize;
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let into = ffi::PyBytes_AsString(bytes.as_ptr());
         let mut from = Address::empty();
-        let got = Socket::attempt(this, Direction::Read, |fd| {
+        let got = Socket::attempt(this, Direction::Read, flags, |fd| {
             from = Address::empty();
             let flags = flags | libc::MSG_DONTWAIT;
             libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
@@ -177,12 +203,10 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
                 return or_end(failure, || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0)), this);
             }
         };
-        note_read(this, got, size, flags);
-        let mut bytes = bytes.into_raw();
-        if _PyBytes_Resize(&mut bytes, got as Py_ssize_t) < 0 {
-            return Err(Raised);
+        if empties(this, got, size, flags) {
+            this.is_empty();
         }
-        let bytes = Owned::new(bytes)?;
+        let bytes = resize(bytes, got)?;
         let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
         Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
     }
@@ -193,19 +217,14 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 /// Sends part of the bytes; returns how many.
 fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int) -> Result<usize> {
-    let sent = Socket::attempt(this, Direction::Write, |fd| {
+    let sent = Socket::attempt(this, Direction::Write, flags, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held by the caller.
         let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
         if size < LARGE_WRITE { send() } else { without_the_lock(send) }
     });
     match sent {
-        Ok(sent) => {
-            if sent < size && this.is_stream() {
-                this.exhausted(Direction::Write);
-            }
-            Ok(sent)
-        }
+        Ok(sent) => Ok(sent),
         // SAFETY: an exception is always there.
         Err(Failure::Raised) => unsafe {
             this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)

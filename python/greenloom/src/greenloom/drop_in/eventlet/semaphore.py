@@ -1,7 +1,7 @@
 """
 Semaphores: how many green threads may do something at a time.
 
-Who waits goes on in the order of coming. All of it may be used from any OS thread.
+Waiters go on in the order in which they came. All of it may be used from any OS thread.
 """
 
 from greenloom._native import BoundedSemaphore, Semaphore
@@ -11,7 +11,8 @@ __all__ = ["Semaphore", "BoundedSemaphore", "CappedSemaphore"]
 
 class CappedSemaphore:
     """
-    A semaphore whose counter stays between 0 and *limit*: :meth:`release` waits at the limit as :meth:`acquire` does at zero.
+    A semaphore whose counter stays between 0 and *limit*: :meth:`release` waits at the limit as :meth:`acquire` does at
+    zero.
 
     :param count: what the counter begins with
     :param limit: the most it can be
@@ -26,7 +27,8 @@ class CappedSemaphore:
         self.upper_bound = Semaphore(limit - count)
 
     def __repr__(self):
-        return f"<{type(self).__name__} at {id(self):#x} b={self.balance} l={self.lower_bound!r} u={self.upper_bound!r}>"
+        bounds = f"l={self.lower_bound!r} u={self.upper_bound!r}"
+        return f"<{type(self).__name__} at {id(self):#x} b={self.balance} {bounds}>"
 
     def __str__(self):
         return f"<{type(self).__name__} b={self.balance} l={self.lower_bound} u={self.upper_bound}>"
@@ -67,5 +69,5 @@ class CappedSemaphore:
 
     @property
     def balance(self):
-        """How many can be acquired without waiting; less than zero for those who wait in :meth:`acquire`."""
+        """How many can be acquired without waiting; less than zero while some wait in :meth:`acquire`."""
         return self.lower_bound.balance - self.upper_bound.balance

@@ -23,12 +23,22 @@ create_server = types.FunctionType(
 create_server.__kwdefaults__ = __socket.create_server.__kwdefaults__
 create_server.__doc__ = __socket.create_server.__doc__
 
+
+def _green(plain):
+    # One that does not wait is made so by who asked for it.
+    waits = plain.gettimeout() != 0.0
+    green = socket(plain)
+    if not waits:
+        green.setblocking(False)
+    return green
+
+
 _original_fromfd = __socket.fromfd
 
 
 def fromfd(*args, **kwargs):
     """As ``socket.fromfd``: a green socket on a copy of the file descriptor."""
-    return socket(_original_fromfd(*args, **kwargs))
+    return _green(_original_fromfd(*args, **kwargs))
 
 
 _original_socketpair = __socket.socketpair
@@ -37,4 +47,4 @@ _original_socketpair = __socket.socketpair
 def socketpair(*args, **kwargs):
     """As ``socket.socketpair``: a pair of connected green sockets."""
     one, other = _original_socketpair(*args, **kwargs)
-    return socket(one), socket(other)
+    return _green(one), _green(other)

@@ -2,87 +2,104 @@
 
 import os as os_orig
 import stat as _stat
+import warnings as _warnings
+
+from greenloom._native import _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
+from eventlet.greenio.py3 import _open_green
 
 __all__ = os_orig.__all__
-__patched__ = ["fdopen", "read", "write", "wait", "wait3", "wait4", "waitid", "waitpid", "open"]
+__patched__ = ["fdopen", "read", "write", "wait", "waitpid", "open"]
+__patched__ += [name for name in ("sendfile", "wait3", "wait4", "waitid") if hasattr(os_orig, name)]
 
 patcher.slurp_properties(os_orig, globals(), ignore=__patched__, srckeys=dir(os_orig))
 
 __original_open__ = os_orig.open
 __original_read__ = os_orig.read
-__original_wait4__ = os_orig.wait4
-__original_waitid__ = os_orig.waitid
 __original_waitpid__ = os_orig.waitpid
 __original_write__ = os_orig.write
+_originals = {name: getattr(os_orig, name) for name in __patched__}
 
-_select = patcher.original("select")
-# A blocking pipe that is ready for writing takes this much without blocking.
-_PIPE_BUF = getattr(_select, "PIPE_BUF", 512)
 _LONGEST_PAUSE = 0.01
 
 
-def fdopen(fd, *args, **kw):
-    """As os.fdopen; returns a GreenPipe, and makes the file descriptor non-blocking."""
+def _patch_in_place(module):
+    # Who asks what a function can do asks for the function that it has.
+    for name in ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks"):
+        able = getattr(module, name)
+        able.update(globals()[function] for function, original in _originals.items() if original in able)
+
+
+def fdopen(fd, mode="r", buffering=-1, encoding=None, *args, **kw):
+    """As os.fdopen; returns a green file, and leaves the file descriptor as it is."""
     if not isinstance(fd, int):
         raise TypeError(f"fd should be int, not {fd!r}")
-    return greenio.GreenPipe(fd, *args, **kw)
+    if isinstance(fd, bool):
+        _warnings.warn("bool is used as a file descriptor", RuntimeWarning, stacklevel=2)
+        fd = int(fd)
+    return _open_green(fd, mode, buffering, encoding, *args, obeys=True, **kw)
 
 
 def read(fd, n):
-    """As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile."""
+    """
+    As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile. Does not
+    wait if the program has made the file descriptor non-blocking.
+    """
     while True:
+        data = _read_now(fd, n)
+        if data is not None:
+            return data
         try:
-            if not _is_ready(fd, write=False):
-                hubs.trampoline(fd, read=True)
-            return __original_read__(fd, n)
+            hubs.trampoline(fd, read=True)
         except hubs.IOClosed:
             return b""
-        except BlockingIOError:
-            continue
 
 
 def write(fd, data):
     """As os.write: returns how many bytes were written. Waits in the hub, and returns early if `fd` is closed
     meanwhile.
 
-    On a non-blocking file descriptor that is what fits; on a blocking one it is all of `data`, as it would be without
-    us.
+    On a file descriptor that the program has made non-blocking that is what fits; on a blocking one it is all of
+    `data`, as it would be without us.
     """
-    if _stat.S_ISREG(os_orig.fstat(fd).st_mode):
-        return __original_write__(fd, data)
-    if not os_orig.get_blocking(fd):
-        return _write_some(fd, data)
-    data = memoryview(data)
-    if not data.c_contiguous:
-        raise BufferError("memoryview: underlying buffer is not C-contiguous")
-    data = data.cast("B")
-    written = 0
-    while True:
-        some = _write_some(fd, data[written : written + _PIPE_BUF])
-        written += some
-        if written >= len(data) or not some:
-            return written
-
-
-def _write_some(fd, data):
-    while True:
-        try:
-            if not _is_ready(fd, write=True):
-                hubs.trampoline(fd, write=True)
-            return __original_write__(fd, data)
-        except hubs.IOClosed:
+    while (written := _write_now(fd, data)) is None:
+        if not _wait_for_room(fd):
             return 0
+    with memoryview(data) as view, view.cast("B") as rest:
+        while 0 < written < len(rest) and os_orig.get_blocking(fd) and not _stat.S_ISREG(os_orig.fstat(fd).st_mode):
+            some = _write_now(fd, rest[written:])
+            if some is None:
+                if not _wait_for_room(fd):
+                    break
+            else:
+                written += some
+    return written
+
+
+def _wait_for_room(fd):
+    """Returns whether it is still open."""
+    try:
+        hubs.trampoline(fd, write=True)
+    except hubs.IOClosed:
+        return False
+    return True
+
+
+def sendfile(out_fd, in_fd, offset, count, *args, **kw):
+    """As os.sendfile. Waits in the hub until there is room; reading the file blocks."""
+    sendfile = _originals["sendfile"]
+    while os_orig.get_blocking(out_fd):
+        # The call has no flag of its own for that.
+        os_orig.set_blocking(out_fd, False)
+        try:
+            return sendfile(out_fd, in_fd, offset, count, *args, **kw)
         except BlockingIOError:
-            continue
-
-
-def _is_ready(fd, write):
-    # Regular files are ready, and could not be waited for. A bad file descriptor is too: the call itself tells.
-    poll = _select.poll()
-    poll.register(fd, _select.POLLOUT if write else _select.POLLIN)
-    return bool(poll.poll(0))
+            pass
+        finally:
+            os_orig.set_blocking(out_fd, True)
+        hubs.trampoline(out_fd, write=True)
+    return sendfile(out_fd, in_fd, offset, count, *args, **kw)
 
 
 def wait():
@@ -92,7 +109,7 @@ def wait():
 
 def waitpid(pid, options):
     """As os.waitpid; other green threads run meanwhile."""
-    return _until_changed(lambda options: __original_waitpid__(pid, options), options, 0, pid)
+    return _wait_for_child(__original_waitpid__, pid, options)
 
 
 def wait3(options):
@@ -102,29 +119,38 @@ def wait3(options):
 
 def wait4(pid, options):
     """As os.wait4; other green threads run meanwhile."""
-    return _until_changed(lambda options: __original_wait4__(pid, options), options, 0, pid)
+    return _wait_for_child(_originals["wait4"], pid, options)
 
 
-def waitid(idtype, id, options, /):
+def waitid(idtype, id, options):
     """As os.waitid; other green threads run meanwhile."""
-    pid = id if idtype == os_orig.P_PID else -1
-    return _until_changed(lambda options: __original_waitid__(idtype, id, options), options, os_orig.WEXITED, pid)
-
-
-def _until_changed(look, options, end, pid):
-    """Looks for a child that has changed until there is one. The end of the child `pid`, if that is a number of one and
-    `options` are those for no more than the end, is waited for; for the rest there is nothing to wait for."""
+    waitid = _originals["waitid"]
     if options & os_orig.WNOHANG:
-        return look(options)
+        return waitid(idtype, id, options)
+    ends = idtype == os_orig.P_PID and options & os_orig.WEXITED and not options & ~(os_orig.WEXITED | os_orig.WNOWAIT)
+    return _wait_until(lambda: waitid(idtype, id, options | os_orig.WNOHANG), id if ends else 0)
+
+
+def _wait_for_child(wait, pid, options):
+    if options & os_orig.WNOHANG:
+        return wait(pid, options)
+
+    def look():
+        found = wait(pid, options | os_orig.WNOHANG)
+        return found if found[0] else None
+
+    return _wait_until(look, 0 if options else pid)
+
+
+def _wait_until(look, pid):
+    """Returns what `look` returns, once that is not None; `pid` is the child whose end is waited for, if it is one."""
     pause = 0.0005
-    while True:
-        found = look(options | os_orig.WNOHANG)
-        if found is not None and found[0]:
-            return found
-        if pid > 0 and options == end and _wait_for_end(pid):
+    while (found := look()) is None:
+        if pid > 0 and _wait_for_end(pid):
             continue
         greenthread.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+    return found
 
 
 def _wait_for_end(pid, timeout=None):

@@ -1,15 +1,17 @@
 """`select` with select, poll and epoll that wait in the hub.
 
 Each asks the system first. Only if nothing is ready does it wait, and then it asks the system again, so that what it
-returns is complete and its conditions are the system's own. The hub watches for reading and writing; for what it does
-not know, as priority data, and for what another green thread waits for already, it watches an epoll object that
-watches the files.
+returns is complete and its conditions are the system's own. The hub watches for reading and writing, beside who else
+does; for what it does not know, as priority data, it watches an epoll object that watches the files. What is found at
+once spends from the hub's budget, so that a loop around it keeps nobody from running.
 """
 
 import errno
 import os as _os
 import time as _time
 from contextlib import contextmanager
+
+from greenloom import _native
 
 from eventlet import greenthread, hubs, patcher
 from eventlet.support import running_loops
@@ -24,6 +26,34 @@ patcher.slurp_properties(_select, globals(), ignore=__patched__, srckeys=dir(_se
 _IN, _OUT, _PRI = _select.POLLIN, _select.POLLOUT, _select.POLLPRI
 _ALWAYS = _select.POLLERR | _select.POLLHUP | _select.POLLNVAL
 _monotonic = _time.monotonic
+
+
+#: What each look at files spends of the time until others have their turn.
+_COST = 16
+
+
+def _check(timeout, ask):
+    """Lets the system's own function refuse a timeout that it would refuse, by asking it for a file that is ready."""
+    if type(timeout) in (int, float) and 0 <= timeout <= 1_000_000:
+        return
+    read, write = _os.pipe()
+    try:
+        ask(write)
+    finally:
+        _os.close(read)
+        _os.close(write)
+
+
+def _ask_poll(ready, timeout):
+    poller = _select.poll()
+    poller.register(ready, _OUT)
+    poller.poll(timeout)
+
+
+def _ask_epoll(ready, timeout):
+    with _select.epoll() as poller:
+        poller.register(ready, _OUT)
+        poller.poll(timeout)
 
 
 def get_fileno(obj):
@@ -42,12 +72,8 @@ def get_fileno(obj):
 def select(rlist, wlist, xlist, timeout=None):
     """As select.select, for file descriptors of any size. hubs.IOClosed if one is closed or reused meanwhile."""
     if timeout is not None:
-        try:
-            timeout = float(timeout)
-        except ValueError:
-            raise TypeError("timeout must be a number or None") from None
-        if timeout < 0:
-            raise ValueError("timeout must be non-negative")
+        _check(timeout, lambda ready: _select.select([], [ready], [], timeout))
+        timeout = float(timeout)
     # What gave its elements once, as a filter does, could not be asked again.
     lists = [[(get_fileno(each), each) for each in each_list] for each_list in (rlist, wlist, xlist)]
     _refuse_the_hub()
@@ -95,6 +121,9 @@ class poll:
     def poll(self, timeout=None):
         """As poll.poll: `timeout` in milliseconds, without end if it is None or negative. A change meanwhile has no
         effect."""
+        if timeout is not None:
+            _check(timeout, lambda ready: _ask_poll(ready, timeout))
+            timeout = float(timeout)
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
         _refuse_the_hub()
         if self._waits:
@@ -138,8 +167,11 @@ class epoll:
 
     def poll(self, timeout=None, maxevents=-1):
         """As epoll.poll: `timeout` in seconds, without end if it is None or negative."""
-        if timeout is not None and timeout < 0:
-            timeout = None
+        if timeout is not None:
+            _check(timeout, lambda ready: _ask_epoll(ready, timeout))
+            timeout = float(timeout)
+            if timeout < 0:
+                timeout = None
         _refuse_the_hub()
         if not self._hub_knows:
             hubs.notify_opened(self.fileno())
@@ -171,6 +203,7 @@ def _wait(ask, found, masks, timeout):
         greenthread.sleep(0)
     deadline = None if timeout is None else _monotonic() + timeout
     while True:
+        _native._spend(_COST)
         ready = ask()
         if found(ready):
             return ready
@@ -200,7 +233,7 @@ def _watched(hub, masks, wake):
     nested = None
 
     def listen(kind, fileno):
-        listeners.append(hub.add(kind, fileno, lambda *_: wake(), throw, lambda: None))
+        listeners.append(hub.watch(kind, fileno, lambda *_: wake(), throw))
 
     try:
         beside = {}
@@ -213,7 +246,7 @@ def _watched(hub, masks, wake):
                 if mask & ~(_IN | _OUT | _ALWAYS) or not mask & (_IN | _OUT):
                     beside[fileno] = mask & ~(_IN | _OUT)
             except RuntimeError:
-                # Another green thread listens for the same; an epoll object of our own does not mind.
+                # A hub that allows no second listener; an epoll object of our own does not mind.
                 beside[fileno] = mask
         if beside:
             nested = _epoll_of(beside)

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from eventlet.patcher import slurp_properties
+from eventlet.patcher import is_monkey_patched, slurp_properties
 
 __import__("eventlet.green._socket_nodns")
 __socket = sys.modules["eventlet.green._socket_nodns"]
@@ -31,6 +31,11 @@ if os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
     del greendns
 
 
+def _socket_class():
+    # After the patch it is what the module has: programs put their own class there.
+    return sys.modules["socket"].socket if is_monkey_patched("socket") else socket  # noqa: F821
+
+
 def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=None, *, all_errors=False):  # noqa: F821
     """
     Connects to a host and a port and returns the socket, having tried each address of the host in turn.
@@ -44,7 +49,7 @@ def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=N
     for family, kind, protocol, _, socket_address in getaddrinfo(host, port, 0, SOCK_STREAM):  # noqa: F821
         sock = None
         try:
-            sock = socket(family, kind, protocol)  # noqa: F821
+            sock = _socket_class()(family, kind, protocol)
             if timeout is not _GLOBAL_DEFAULT_TIMEOUT:  # noqa: F821
                 sock.settimeout(timeout)
             if source_address:

@@ -48,6 +48,14 @@ socket_timeout = socket.timeout
 _GLOBAL_DEFAULT_TIMEOUT = getattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", None) or object()
 
 _original_socket = patcher.original("socket").socket
+#: The class of the module that is patched, or will be.
+_plain_socket = socket.socket
+
+#: Flags of calls that do not wait.
+_DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
+
+#: What a system call spends of the time until others have their turn.
+_SYSTEM_CALL = 4
 
 #: How long to sleep between attempts to connect to a Unix socket whose queue is full, in seconds: nothing tells of room in it.
 _QUEUE_FULL_SLEEP = 0.005
@@ -128,26 +136,40 @@ class GreenSocket(_native.GreenSocket):
     """
     A socket like ``socket.socket``, whose operations suspend the green thread where those would block the OS thread.
 
-    It wraps a ``socket.socket``, which is ``fd`` and always non-blocking; attributes that it does not have itself are those of
-    the wrapped one. It is no ``socket.socket`` itself. Accepted sockets have the default timeout, not the listener's. One green
-    thread may read and one may write at a time. Closing it wakes those with an OSError (EBADF).
+    It wraps a ``socket.socket``; attributes that it does not have itself are those of the wrapped one. It is no ``socket.socket``
+    itself. Accepted sockets have the default timeout, not the listener's. One green thread may read and one may write at a time.
+    Closing it wakes those with an OSError (EBADF).
 
-    :param family: as for ``socket.socket``; or an object to wrap
-    :param set_nonblocking: False says that the wrapped object is non-blocking already, and saves a system call
+    The descriptor is blocking without a timeout and non-blocking with one, as CPython has it, so that others may share it.
+    ``fd`` is the wrapped socket, which is made non-blocking when it is first asked for; a listener is in its first ``accept``.
+
+    :param family: as for ``socket.socket``; or an object to wrap, which waits even if it is non-blocking
+    :param set_nonblocking: False leaves the descriptor of a wrapped object as it is
     """
 
     def __init__(self, family=-1, *args, **kwargs):
         should_set_nonblocking = kwargs.pop("set_nonblocking", True)
         if isinstance(family, int):
-            fd = _original_socket(family, *args, **kwargs)
-            notify_opened(fd.fileno())
+            wrapped = _original_socket(family, *args, **kwargs)
+            notify_opened(wrapped.fileno())
+            timeout = wrapped.gettimeout()
+            # Made so by its type, or by the default timeout.
+            self.act_non_blocking = timeout == 0.0
         else:
-            fd = family
-        timeout = fd.gettimeout() if hasattr(fd, "gettimeout") else None
-        self._timeout = timeout or socket.getdefaulttimeout()
-        if should_set_nonblocking and fd.fileno() != -1:
-            set_nonblocking(fd)
-        self.fd = fd
+            wrapped = family
+            timeout = (wrapped.gettimeout() if hasattr(wrapped, "gettimeout") else None) or socket.getdefaulttimeout()
+        self._timeout = timeout
+        self.fd = wrapped
+        if not self._is_plain:
+            if should_set_nonblocking and wrapped.fileno() != -1:
+                set_nonblocking(wrapped)
+            return
+        self._lends = should_set_nonblocking
+        if timeout is not None and should_set_nonblocking:
+            self._follow_timeout()
+            if wrapped.gettimeout():
+                # Its own operations must not wait.
+                wrapped.setblocking(False)
 
     @property
     def _sock(self):
@@ -155,16 +177,16 @@ class GreenSocket(_native.GreenSocket):
 
     @property
     def _io_refs(self):
-        return self.fd._io_refs
+        return self._wrapped._io_refs
 
     @_io_refs.setter
     def _io_refs(self, value):
-        self.fd._io_refs = value
+        self._wrapped._io_refs = value
 
     def _decref_socketios(self):
-        if self.fd._closed and self._io_refs <= 1:
+        if self._closed and self._io_refs <= 1:
             self._forget()
-        self.fd._decref_socketios()
+        self._wrapped._decref_socketios()
 
     # Timeouts
 
@@ -178,13 +200,16 @@ class GreenSocket(_native.GreenSocket):
         howlong = float(howlong)
         if howlong < 0.0:
             raise ValueError("Timeout value out of range")
-        self.act_non_blocking = howlong == 0.0
-        self._timeout = howlong
+        self._set_timeout(howlong)
 
     def setblocking(self, flag):
         """``settimeout(None)`` or ``settimeout(0)``."""
-        self.act_non_blocking = not flag
-        self._timeout = None if flag else 0.0
+        self._set_timeout(None if flag else 0.0)
+
+    def _set_timeout(self, seconds):
+        self.act_non_blocking = seconds == 0.0
+        self._timeout = seconds
+        self._follow_timeout()
 
     def getblocking(self):
         """Whether operations wait."""
@@ -199,9 +224,10 @@ class GreenSocket(_native.GreenSocket):
 
     def dup(self, *args, **kw):
         """A new green socket for the same connection, with a descriptor of its own."""
-        fd = self.fd.dup(*args, **kw)
-        notify_opened(fd.fileno())
-        new = type(self)(fd, set_nonblocking=False)
+        wrapped = self._wrapped.dup(*args, **kw)
+        notify_opened(wrapped.fileno())
+        new = type(self)(wrapped, set_nonblocking=False)
+        new._lends = self._is_plain
         new.settimeout(self.gettimeout())
         return new
 
@@ -222,11 +248,13 @@ class GreenSocket(_native.GreenSocket):
     def __exit__(self, *args):
         self.close()
 
+    __repr__ = _original_socket.__repr__
+
     # Names in addresses are looked up in green
 
     def bind(self, address):
         """As ``socket.bind``."""
-        return self.fd.bind(names.numeric(self, address))
+        return self._wrapped.bind(names.numeric(self, address))
 
     def connect(self, address):
         """As ``socket.connect``; waits until it is connected."""
@@ -240,49 +268,70 @@ class GreenSocket(_native.GreenSocket):
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         """As ``socket.recvfrom_into``; waits for a message."""
-        return self._recv_loop(self.fd.recvfrom_into, (0, None), buffer, nbytes, flags)
+        return self._recv_loop(self._wrapped.recvfrom_into, (0, None), buffer, nbytes, flags)
 
     def recvmsg(self, bufsize, ancbufsize=0, flags=0):
         """As ``socket.recvmsg``; waits for a message."""
-        return self._recv_loop(self.fd.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags)
+        return self._recv_loop(self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags)
 
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
         """As ``socket.recvmsg_into``; waits for a message."""
-        return self._recv_loop(self.fd.recvmsg_into, (0, [], 0, None), list(buffers), ancbufsize, flags)
+        return self._recv_loop(self._wrapped.recvmsg_into, (0, [], 0, None), list(buffers), ancbufsize, flags)
 
     def sendto(self, data, *args):
         """As ``socket.sendto``; waits for room."""
-        if args:
-            args = (*args[:-1], names.numeric(self, args[-1]))
-        return self._send_loop(self.fd.sendto, data, *args)
+        if len(args) not in (1, 2):
+            return self._wrapped.sendto(data, *args)
+        flags, address = (0, *args) if len(args) == 1 else args
+        address = names.numeric(self, address)
+        return self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags)
 
-    def sendmsg(self, buffers, *args):
+    def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
         """As ``socket.sendmsg``; waits for room."""
-        if len(args) > 2:
-            args = (*args[:2], names.numeric(self, args[2]))
-        return self._send_loop(self.fd.sendmsg, list(buffers), *args)
+        if address is not None:
+            address = names.numeric(self, address)
+
+        def sendmsg(buffers, flags):
+            return self._wrapped.sendmsg(buffers, ancdata, flags, address)
+
+        ancdata = list(ancdata)
+        return self._send_loop(sendmsg, list(buffers), flags)
+
+    # They wait with what the patched module has. Reading the file blocks.
+    _check_sendfile_params = _plain_socket._check_sendfile_params
+    _sendfile_use_send = _plain_socket._sendfile_use_send
+    _sendfile_use_sendfile = _plain_socket._sendfile_use_sendfile
 
     def sendfile(self, file, offset=0, count=None):
         """Sends a file from *offset* on, *count* bytes of it or all; returns how many. Reading the file blocks."""
-        return _original_socket._sendfile_use_send(self, file, offset, count)
+        return self._sendfile_use_send(file, offset, count)
+
+    def _accept(self):
+        """``accept()`` for who makes a socket of the descriptor."""
+        client, address = self.accept()
+        return client.detach(), address
 
     def _read_trampoline(self):
-        self._trampoline(self.fd, read=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
+        self._trampoline(self._wrapped, read=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
 
     def _write_trampoline(self):
-        self._trampoline(self.fd, write=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
+        self._trampoline(self._wrapped, write=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
 
     def _recv_loop(self, recv_meth, empty_val, *args):
-        if self.act_non_blocking:
-            return recv_meth(*args)
+        *args, flags = args
+        if not self._waits(flags):
+            return recv_meth(*args, flags)
+        flags = self._without_waiting(flags)
         was_unconnected = False
         try:
-            # The system reads nothing at once, but who reads nothing waits until there is something.
-            if _asks_for_nothing(args[0]):
+            # The system reads nothing at once. With a timeout, a read of nothing waits until there is something, as on
+            # stock.
+            if self._timeout is not None and _asks_for_nothing(args[0]):
                 self._read_trampoline()
             while True:
+                _native._spend(_SYSTEM_CALL)
                 try:
-                    return recv_meth(*args)
+                    return recv_meth(*args, flags)
                 except OSError as error:
                     code = get_errno(error)
                     if code in SOCKET_CLOSED:
@@ -291,42 +340,52 @@ class GreenSocket(_native.GreenSocket):
                     if code not in SOCKET_BLOCKING or code == errno.ENOTCONN and was_unconnected:
                         raise
                     was_unconnected = code == errno.ENOTCONN
+                    if not was_unconnected and self._must_not_wait():
+                        raise
                 self._read_trampoline()
         except IOClosed:
             raise EOFError() from None
 
-    def _send_loop(self, send_method, data, *args):
-        if self.act_non_blocking:
-            return send_method(data, *args)
+    def _send_loop(self, send_method, data, flags=0):
+        if not self._waits(flags):
+            return send_method(data, flags)
+        flags = self._without_waiting(flags)
         while True:
+            _native._spend(_SYSTEM_CALL)
             try:
-                return send_method(data, *args)
+                return send_method(data, flags)
             except OSError as error:
                 code = get_errno(error)
-                if code == errno.ENOTCONN or code not in SOCKET_BLOCKING:
+                if code == errno.ENOTCONN or code not in SOCKET_BLOCKING or self._must_not_wait():
                     raise
             try:
                 self._write_trampoline()
             except IOClosed:
                 raise OSError(errno.ECONNRESET, "Connection closed by another thread") from None
 
+    def _waits(self, flags):
+        return not (self.act_non_blocking or flags & _DOES_NOT_WAIT)
+
+    def _without_waiting(self, flags):
+        return flags | socket.MSG_DONTWAIT if self._is_plain else flags
+
     # The native operations call these in cases that they do not know.
 
     def _slow_recv(self, bufsize, flags=0):
-        return self._recv_loop(self.fd.recv, b"", bufsize, flags)
+        return self._recv_loop(self._wrapped.recv, b"", bufsize, flags)
 
     def _slow_recv_into(self, buffer, nbytes=0, flags=0):
-        return self._recv_loop(self.fd.recv_into, 0, buffer, nbytes, flags)
+        return self._recv_loop(self._wrapped.recv_into, 0, buffer, nbytes, flags)
 
     def _slow_recvfrom(self, bufsize, flags=0):
-        return self._recv_loop(self.fd.recvfrom, (b"", None), bufsize, flags)
+        return self._recv_loop(self._wrapped.recvfrom, (b"", None), bufsize, flags)
 
     def _slow_send(self, data, flags=0):
-        return self._send_loop(self.fd.send, data, flags)
+        return self._send_loop(self._wrapped.send, data, flags)
 
     def _slow_sendall(self, data, flags=0):
         if self.act_non_blocking and not self._overrides_send():
-            return self.fd.sendall(data, flags)
+            return self._wrapped.sendall(data, flags)
         with memoryview(data) as view, view.cast("B") as rest:
             sent = self.send(rest, flags)
             while sent < len(rest):
@@ -337,27 +396,31 @@ class GreenSocket(_native.GreenSocket):
 
     def _slow_accept(self):
         while True:
-            accepted = self.fd.accept() if self.act_non_blocking else socket_accept(self.fd)
+            accepted = self._wrapped.accept() if self.act_non_blocking else socket_accept(self._wrapped)
             if accepted is not None:
                 break
             self._read_trampoline()
         client, address = accepted
         notify_opened(client.fileno())
-        if self.act_non_blocking:
-            return client, address
-        set_nonblocking(client)
-        return type(self)(client), address
+        if not self._is_plain:
+            set_nonblocking(client)
+        green = type(self)(client)
+        if self._is_plain and client.gettimeout() == 0.0 == socket.getdefaulttimeout():
+            green.settimeout(0.0)
+        return green, address
 
     def _connect_in_steps(self, address):
         return connect_in_steps(
-            lambda: self.fd.connect_ex(address),
-            lambda left: self._trampoline(self.fd, write=True, timeout=left, timeout_exc=socket_timeout("timed out")),
+            lambda: self._connect_now(address),
+            lambda left: self._trampoline(
+                self._wrapped, write=True, timeout=left, timeout_exc=socket_timeout("timed out")
+            ),
             self.gettimeout(),
         )
 
     def _slow_connect(self, address):
         if self.act_non_blocking:
-            return self.fd.connect(address)
+            return self._wrapped.connect(address)
         try:
             _raise_unless_connected(self._connect_in_steps(address))
         except IOClosed:
@@ -365,7 +428,7 @@ class GreenSocket(_native.GreenSocket):
 
     def _slow_connect_ex(self, address):
         if self.act_non_blocking:
-            return self.fd.connect_ex(address)
+            return self._wrapped.connect_ex(address)
         try:
             return self._connect_in_steps(address)
         except IOClosed:
@@ -376,6 +439,7 @@ class GreenSocket(_native.GreenSocket):
 
 def _tell_native():
     with _original_socket(socket.AF_INET, socket.SOCK_STREAM) as sample:
+        sample.settimeout(5)
         _native._set_socket_classes(socket.socket, _original_socket, sample, GreenSocket, socket.getdefaulttimeout)
 
 

@@ -1,13 +1,16 @@
 """Green files: for pipes, terminals and whatever else one waits for."""
 
 import errno
+import functools
 import io
 import os as _os
 import posix as _posix
 import socket as _socket
+import warnings
 
-from greenloom._native import Descriptor
+from greenloom._native import Descriptor, _read_now, _readinto_now, _write_now
 
+from eventlet.event import Event
 from eventlet.hubs import notify_close, notify_opened
 
 __all__ = ["_fileobject", "GreenPipe"]
@@ -20,20 +23,25 @@ class GreenFileIO(io.RawIOBase):
     A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never do, so they
     block the OS thread as always.
 
-    :param name: a number, which it makes non-blocking and closes at the end if *closefd*; or the name of a file
+    Its descriptor is left as it is, since others may share it. If the program has made it non-blocking, the file waits all the
+    same, unless *obeys*.
+
+    :param name: a number, which it closes at the end if *closefd*; or the name of a file
     """
 
-    def __init__(self, name, mode="r", closefd=True, opener=None):
+    def __init__(self, name, mode="r", closefd=True, opener=None, *, obeys=False):
         if isinstance(name, int):
             fileno = name
-            self.name = f"<fd:{fileno}>"
+            self.name = fileno
         else:
             with io.FileIO(name, mode.replace("t", "").replace("b", ""), opener=opener) as file:
                 fileno = _posix.dup(file.fileno())
                 self.name = name
         notify_opened(fileno)
-        _posix.set_blocking(fileno, False)
         self._fileno = fileno
+        self._obeys = obeys
+        self._turn = None
+        self._parked = 0
         self._mode = mode
         self._close_fd = closefd
         self._seekable = None
@@ -41,8 +49,11 @@ class GreenFileIO(io.RawIOBase):
 
     @property
     def mode(self):
-        """The mode it was opened with."""
-        return self._mode
+        """The mode as ``io.FileIO`` has it."""
+        kind = self._mode.replace("+", "")
+        if kind in ("a", "x"):
+            return f"{kind}b+" if "+" in self._mode else f"{kind}b"
+        return "rb+" if "+" in self._mode else f"{kind}b"
 
     def fileno(self):
         """The file descriptor."""
@@ -75,40 +86,64 @@ class GreenFileIO(io.RawIOBase):
         self._checkClosed()
         return _posix.isatty(self._fileno)
 
-    def _try(self, wait, function, *args):
+    def _try(self, wait, function, argument):
         self._checkClosed()
         while True:
+            result = function(self._fileno, argument, self._obeys)
+            if result is not None:
+                return result
+            self._parked += 1
             try:
-                return function(self._fileno, *args)
-            except BlockingIOError:
-                pass
-            wait()
+                wait()
+            finally:
+                self._parked -= 1
+                if self._turn is not None:
+                    turn, self._turn = self._turn, None
+                    turn.send()
             if self.closed:
                 raise OSError(errno.EBADF, _os.strerror(errno.EBADF))
+
+    def _wait_for_turn(self):
+        """While another green thread is in the midst of an operation of a buffer over this: waits. Returns whether one was."""
+        if not self._parked:
+            return False
+        if self._turn is None:
+            self._turn = Event()
+        self._turn.wait()
+        return True
 
     def read(self, size=-1):
         """Reads up to *size* bytes, or all; waits for the first."""
         if size is None or size < 0:
             return self.readall()
-        return self._try(self._waiter.wait_read, _posix.read, size)
+        try:
+            return self._try(self._waiter.wait_read, _read_now, size)
+        except BlockingIOError:
+            return None
 
     def readall(self):
         """Reads to the end."""
         parts = []
-        while part := self._try(self._waiter.wait_read, _posix.read, io.DEFAULT_BUFFER_SIZE):
+        while part := self.read(io.DEFAULT_BUFFER_SIZE):
             parts.append(part)
-        return b"".join(parts)
+        return b"".join(parts) if parts else part
 
     def readinto(self, buffer):
         """Reads into a buffer; returns how many bytes."""
-        return self._try(self._waiter.wait_read, _posix.readv, [buffer])
+        try:
+            return self._try(self._waiter.wait_read, _readinto_now, buffer)
+        except BlockingIOError:
+            return None
 
     def write(self, data):
         """Writes all; waits for room again and again. Returns how many bytes that are."""
         with memoryview(data) as view, view.cast("B") as rest:
             done = 0
-            while done < len(rest):
-                done += self._try(self._waiter.wait_write, _posix.write, rest[done:])
+            try:
+                while done < len(rest):
+                    done += self._try(self._waiter.wait_write, _write_now, rest[done:])
+            except BlockingIOError:
+                return done or None
             return done
 
     def seek(self, offset, whence=_os.SEEK_SET):
@@ -141,6 +176,36 @@ class GreenFileIO(io.RawIOBase):
             _posix.close(self._fileno)
 
 
+def _in_turn(base, names):
+    """
+    A class of buffers that wait for each other's operations: the lock in *base* knows OS threads only, and takes a green
+    thread that comes while another waits in the raw file for the same one.
+    """
+
+    def method(name):
+        original = getattr(base, name)
+
+        @functools.wraps(original)
+        def in_turn(self, *args, **kwargs):
+            while True:
+                try:
+                    return original(self, *args, **kwargs)
+                except RuntimeError:
+                    if not self.raw._wait_for_turn():
+                        raise
+
+        return in_turn
+
+    return type(base.__name__, (base,), {name: method(name) for name in names.split()} | {"__module__": __name__})
+
+
+_BufferedReader = _in_turn(io.BufferedReader, "read read1 readinto readinto1 readline peek seek tell close")
+_BufferedWriter = _in_turn(io.BufferedWriter, "write flush seek tell truncate close")
+_BufferedRandom = _in_turn(
+    io.BufferedRandom, "read read1 readinto readinto1 readline peek write flush seek tell truncate close"
+)
+
+
 def GreenPipe(name, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
     """
     Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is empty or full.
@@ -151,10 +216,22 @@ def GreenPipe(name, mode="r", buffering=-1, encoding=None, errors=None, newline=
         fileno = _posix.dup(name.fileno())
         name.close()
         name = fileno
+    return _open_green(name, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+def _open_green(
+    name, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None, *, obeys=False
+):
     binary = "b" in mode
     raw_mode = mode.replace("b", "").replace("t", "").replace("U", "")
     _check_mode(mode, raw_mode, binary, encoding, errors, newline)
-    raw = GreenFileIO(name, raw_mode, closefd, opener)
+    if binary and buffering == 1:
+        warnings.warn(
+            "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    raw = GreenFileIO(name, raw_mode, closefd, opener, obeys=obeys)
     try:
         return _buffered(raw, raw_mode, binary, buffering, encoding, errors, newline, mode)
     except BaseException:
@@ -179,11 +256,11 @@ def _buffered(raw, raw_mode, binary, buffering, encoding, errors, newline, mode)
     line_buffering = buffering == 1 and not binary or buffering < 0 and raw.isatty()
     size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
     if "+" in raw_mode:
-        buffer = io.BufferedRandom(raw, size)
+        buffer = _BufferedRandom(raw, size)
     elif raw_mode == "r":
-        buffer = io.BufferedReader(raw, size)
+        buffer = _BufferedReader(raw, size)
     else:
-        buffer = io.BufferedWriter(raw, size)
+        buffer = _BufferedWriter(raw, size)
     if binary:
         return buffer
     text = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering)

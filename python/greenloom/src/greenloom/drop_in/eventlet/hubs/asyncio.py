@@ -40,12 +40,12 @@ class Hub(hub.BaseHub):
         # Green threads find the loop from the first turn on.
         self.schedule_call_global(0, asyncio._set_running_loop, self.loop)
 
-    def add(self, evtype, fileno, cb, tb, mark_as_closed):
+    def _listener(self, evtype, fileno, cb, tb, mark_as_closed):
         try:
             os.fstat(fileno)
         except OSError:
             raise ValueError(f"invalid file descriptor: {fileno!r}") from None
-        return super().add(evtype, fileno, cb, tb, mark_as_closed)
+        return super()._listener(evtype, fileno, cb, tb, mark_as_closed)
 
     def wait(self, seconds=None):
         """Runs the event loop until something concerns a green thread, for *seconds* at most; with 0 for one pass."""

@@ -45,6 +45,8 @@ class FdListener:
         self.tb = tb
         self.mark_as_closed = mark_as_closed
         self.spent = False
+        #: Only wants to know: anybody else may listen beside.
+        self.shares = False
         self.greenlet = getcurrent()
 
     def __repr__(self):
@@ -113,9 +115,24 @@ class BaseHub(_native.Hub):
         :raises ValueError: if *fileno* is negative
         :raises RuntimeError: if there is one already, unless ``debug.hub_prevent_multiple_readers(False)`` allows it
         """
+        return self._add(self._listener(evtype, fileno, cb, tb, mark_as_closed))
+
+    def watch(self, evtype, fileno, cb, tb):
+        """As :meth:`add`, for who only wants to know when a file is ready, as ``select`` does: it never is the second."""
+        if type(self).add is not BaseHub.add:
+            # A hub that must know of each listener.
+            return self.add(evtype, fileno, cb, tb, None)
+        listener = self._listener(evtype, fileno, cb, tb, None)
+        listener.shares = True
+        return self._add(listener)
+
+    def _listener(self, evtype, fileno, cb, tb, mark_as_closed):
         if fileno < 0:
             raise ValueError(f"file descriptor cannot be a negative integer ({fileno})")
-        listener = self.lclass(evtype, fileno, cb, tb, mark_as_closed)
+        return self.lclass(evtype, fileno, cb, tb, mark_as_closed)
+
+    def _add(self, listener):
+        evtype, fileno = listener.evtype, listener.fileno
         first = self.listeners[evtype].setdefault(fileno, listener)
         if first is listener:
             try:
@@ -124,13 +141,15 @@ class BaseHub(_native.Hub):
                 del self.listeners[evtype][fileno]
                 raise
             return listener
-        if g_prevent_multiple_readers:
+        others = self.secondaries[evtype].setdefault(fileno, [])
+        if g_prevent_multiple_readers and not (listener.shares or all(one.shares for one in (first, *others))):
+            first = next(one for one in (first, *others) if not one.shares)
             raise RuntimeError(
                 f"Second simultaneous {evtype} on fileno {fileno} detected: {first.greenlet!r} waits to {evtype} there "
                 f"already, and now {listener.greenlet!r} wants to. Let one green thread {evtype} a file at a time, with a "
                 f"lock or a pools.Pool; eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
             )
-        self.secondaries[evtype].setdefault(fileno, []).append(listener)
+        others.append(listener)
         return listener
 
     def remove(self, listener):

@@ -1,0 +1,112 @@
+//! Turns for others between operations that return at once.
+
+use super::hub::Hub;
+use super::hub_ref::{self, HubRef};
+use super::park::park;
+use crate::greenlet::{Thread, here};
+use crate::py::ffi::{self, PyMethodDef};
+use crate::py::{self, Args, Gil, Global, Owned, Raised, Result, This, is_finalizing};
+
+/// What a call to the system costs of a hub's budget, as a multiple of taking a free lock.
+pub const SYSTEM_CALL: u32 = 4;
+
+/// To be called before an operation that may return at once: if the running greenlet has run for long without a park,
+/// others have their turn first. Does nothing in the hub's own greenlet.
+///
+/// # Errors
+/// What is thrown in meanwhile; the operation has not begun.
+///
+/// # Safety
+/// The interpreter's lock is held, in the thread of the record.
+#[inline]
+pub unsafe fn spend(thread: &Thread, cost: u32) -> Result<()> {
+    let over = match hub_ref::native(thread) {
+        Some(hub) => hub.budget.spend(cost),
+        // SAFETY: the caller's word.
+        None => unsafe { spend_of_any_hub(thread, cost) },
+    };
+    // SAFETY: the same.
+    if over { unsafe { give_turn(thread) } } else { Ok(()) }
+}
+
+/// How many [`spend_one`] cost nothing before one pays for all: to find the hub costs as much as taking a free lock.
+const AT_ONCE: u32 = 16;
+
+/// How many have not been paid for, of all OS threads together.
+static UNPAID: Global<u32> = Global::new(0);
+
+/// Spends what taking a free lock costs; for operations that work without a hub too, and while the interpreter ends.
+///
+/// # Errors
+/// Those of [`spend`].
+#[inline]
+pub fn spend_one(gil: Gil<'_>) -> Result<()> {
+    // SAFETY: the token says that the lock is held, which guards the number; nothing runs between the two lines.
+    let unpaid = unsafe { &mut *UNPAID.get() };
+    *unpaid += 1;
+    if *unpaid < AT_ONCE { Ok(()) } else { pay(gil) }
+}
+
+#[cold]
+fn pay(gil: Gil<'_>) -> Result<()> {
+    // SAFETY: as in `spend_one`.
+    let cost = std::mem::take(unsafe { &mut *UNPAID.get() });
+    match here(gil) {
+        // SAFETY: the running thread's record, and the token says that the lock is held.
+        Ok(thread) => unsafe { spend(thread, cost) },
+        Err(Raised) => {
+            // SAFETY: the token says that the lock is held.
+            unsafe { ffi::PyErr_Clear() };
+            Ok(())
+        }
+    }
+}
+
+/// # Safety
+/// As [`spend`].
+#[cold]
+unsafe fn spend_of_any_hub(thread: &Thread, cost: u32) -> bool {
+    let hub = hub_ref::object_of(thread);
+    // SAFETY: the thread keeps its hub; the lock is held.
+    !hub.is_null() && unsafe { This::<Hub>::try_of(hub) }.is_some_and(|hub| hub.budget.spend(cost))
+}
+
+/// # Safety
+/// As [`spend`].
+#[cold]
+unsafe fn give_turn(thread: &Thread) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = HubRef::of(thread)?;
+        if is_finalizing() || hub.is_loop(thread)? {
+            return Ok(());
+        }
+        let alarm = hub.wake_me(thread, 0.0)?;
+        let parked = park(thread);
+        if let Some(alarm) = alarm {
+            alarm.cancel(thread);
+        }
+        parked.map(drop)
+    }
+}
+
+/// The functions of the module about this.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![py::function(
+        c"_spend",
+        spend_from_python,
+        c"_spend(cost=1)\n\nTo be called before what may return at once again and again: lets others run if the current \
+          green thread has run for long without waiting.",
+    )]
+}
+
+fn spend_from_python(args: Args<'_>) -> Result<Owned> {
+    let [cost] = args.parse("_spend", ["cost"], 0)?;
+    let gil = args.gil();
+    // SAFETY: called by the interpreter; a live object.
+    unsafe {
+        let cost = if cost.is_null() { 1 } else { py::integer(cost)? };
+        spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
+    }
+    Ok(Owned::none(gil))
+}

@@ -1,0 +1,53 @@
+//! How much a green thread may do at a stretch without parking.
+//!
+//! What returns at once, again and again, would keep everybody else from running: reads of a socket that always has
+//! data, a `select` that always finds something, a lock that nobody else wants. All of that spends from one budget of
+//! the hub, which every switch of the hub's renews. Ordinary code never gets as far as to read the clock.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use ::hub::Time;
+
+use crate::eventlet::clock::monotonic;
+
+/// After how much of it the clock is read. One is what a lock costs that is free.
+const BETWEEN_LOOKS: u32 = 256;
+
+/// How long others wait then, at least.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// What has been spent since the last switch.
+#[derive(Default)]
+pub struct Budget {
+    spent: Cell<u32>,
+    /// When the clock was read first since then.
+    since: Cell<Time>,
+}
+
+impl Budget {
+    /// Somebody else runs.
+    #[inline]
+    pub fn renew(&self) {
+        self.spent.set(0);
+    }
+
+    /// Spends from it. Returns whether it is time for others.
+    #[inline]
+    pub fn spend(&self, cost: u32) -> bool {
+        let before = self.spent.get();
+        let spent = before.wrapping_add(cost);
+        self.spent.set(spent);
+        before / BETWEEN_LOOKS != spent / BETWEEN_LOOKS && self.is_over(before)
+    }
+
+    #[cold]
+    fn is_over(&self, before: u32) -> bool {
+        let now = monotonic();
+        if before < BETWEEN_LOOKS {
+            self.since.set(now);
+            return false;
+        }
+        now.since(self.since.get()) >= SLICE
+    }
+}

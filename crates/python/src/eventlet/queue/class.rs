@@ -1,0 +1,284 @@
+//! The types of queues, as Python sees them.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use super::container::{self, Container, FIFO, INIT, LIFO, Overrides, PRIORITY};
+use super::wait::{self, get, put, room, settle};
+use super::{LIGHT_QUEUE, Queue};
+use crate::eventlet::semaphore::to_number;
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Result, This, number};
+
+static QUEUE: ClassCell = ClassCell::unbuilt();
+static PRIORITY_QUEUE: ClassCell = ClassCell::unbuilt();
+static LIFO_QUEUE: ClassCell = ClassCell::unbuilt();
+
+/// The argument `block`, a live object or null.
+fn whether_to_block(block: *mut PyObject) -> Result<bool> {
+    // SAFETY: a live argument of a method, which is called with the lock held.
+    if block.is_null() { Ok(true) } else { unsafe { py::truth(block) } }
+}
+
+/// A limit: none for None. A fraction counts as room for one more.
+fn to_limit(value: *mut PyObject) -> Result<Option<i64>> {
+    // SAFETY: a live object or null, of a method or an attribute, which are called with the lock held.
+    unsafe {
+        if value.is_null() || value == ffi::Py_None() {
+            return Ok(None);
+        }
+        if ffi::PyFloat_Check(value) != 0 {
+            let limit = py::float(value)?.ceil();
+            return Ok((limit < i64::MAX as f64).then_some(limit as i64));
+        }
+        py::integer(value).map(Some)
+    }
+}
+
+fn init(this: This<'_, Queue>, args: Args<'_>) -> Result<()> {
+    let [maxsize] = args.parse("Queue", ["maxsize"], 0)?;
+    this.limit.set(to_limit(maxsize)?.filter(|limit| *limit >= 0));
+    // SAFETY: a live object; types live for ever.
+    let kind = unsafe { ffi::Py_TYPE(this.as_ptr()) };
+    // SAFETY: types that live for ever.
+    let is = |base: &ClassCell| kind == base.kind() || unsafe { ffi::PyType_IsSubtype(kind, base.kind()) } != 0;
+    this.counts_tasks.set(is(&QUEUE));
+    this.order.set(match () {
+        () if is(&PRIORITY_QUEUE) => &PRIORITY,
+        () if is(&LIFO_QUEUE) => &LIFO,
+        () => &FIFO,
+    });
+    let native = [&LIGHT_QUEUE, &QUEUE, &PRIORITY_QUEUE, &LIFO_QUEUE].map(ClassCell::kind);
+    let is_native = native.contains(&kind);
+    let overrides = if is_native { Overrides::default() } else { Overrides::of(kind, LIGHT_QUEUE.kind())? };
+    this.overrides.set(overrides);
+    if !overrides.init {
+        return container::init_container(this);
+    }
+    // SAFETY: live objects, and `This` says that the lock is held.
+    unsafe {
+        let maxsize = if maxsize.is_null() { ffi::Py_None() } else { maxsize };
+        py::call_method(this.as_ptr(), INIT.object(), [maxsize]).map(drop)
+    }
+}
+
+fn set_limit(this: This<'_, Queue>, limit: *mut PyObject) -> Result<()> {
+    this.limit.set(to_limit(limit)?);
+    settle(this)
+}
+
+fn limit(gil: Gil<'_>, queue: &Queue) -> Result<Owned> {
+    queue.limit.get().map_or_else(|| Ok(Owned::none(gil)), |limit| number(gil, limit))
+}
+
+const PUT_DOC: &CStr =
+    c"put(item, block=True, timeout=None)\n\nPuts an item in. Waits while there is no room, at most *timeout* \
+seconds, and raises Full then. With block=False it raises Full at once, unless somebody waits for an item. The \
+timeout is checked as that of threading.Lock, but may be negative.";
+
+const GET_DOC: &CStr =
+    c"get(block=True, timeout=None)\n\nTakes an item out. Waits while there is none, at most *timeout* seconds, and \
+raises Empty then. With block=False it raises Empty at once.";
+
+fn class() -> Class<Queue> {
+    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
+    Class::new()
+        .init(init)
+        .generic()
+        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .method(
+            c"put",
+            |this, args| {
+                let [item, block, timeout] = args.parse("put", ["item", "block", "timeout"], 1)?;
+                put(this, item, whether_to_block(block)?, timeout)?;
+                Ok(Owned::none(this.gil()))
+            },
+            PUT_DOC,
+        )
+        .method(
+            c"get",
+            |this, args| {
+                let [block, timeout] = args.parse("get", ["block", "timeout"], 0)?;
+                get(this, whether_to_block(block)?, timeout)
+            },
+            GET_DOC,
+        )
+        .method(
+            c"put_nowait",
+            |this, args| {
+                let [item] = args.parse("put_nowait", ["item"], 1)?;
+                put(this, item, false, ptr::null_mut())?;
+                Ok(Owned::none(this.gil()))
+            },
+            c"put_nowait(item)\n\nThe same as put(item, block=False).",
+        )
+        .method(
+            c"get_nowait",
+            |this, _| get(this, false, ptr::null_mut()),
+            c"get_nowait()\n\nThe same as get(block=False).",
+        )
+        .method(
+            c"qsize",
+            |this, _| number(this.gil(), container::count_items(this)?),
+            c"qsize() -> int\n\nHow many items there are.",
+        )
+        .method(
+            c"empty",
+            |this, _| Ok(Owned::bool(this.gil(), this.size()? == 0)),
+            c"empty() -> bool\n\nWhether there are no items.",
+        )
+        .method(
+            c"full",
+            |this, _| Ok(Owned::bool(this.gil(), room(this, this.size()?) <= 0)),
+            c"full() -> bool\n\nWhether there is no room for an item.",
+        )
+        .method(
+            c"resize",
+            |this, args| {
+                let [size] = args.parse("resize", ["size"], 1)?;
+                set_limit(this, size)?;
+                Ok(Owned::none(this.gil()))
+            },
+            c"resize(size)\n\nSets how many items it may hold, None for no limit. Those that wait for room go on.",
+        )
+        .method(
+            c"putting",
+            |this, _| number(this.gil(), this.putters.len() as i64),
+            c"putting() -> int\n\nHow many wait for room.",
+        )
+        .method(
+            c"getting",
+            |this, _| number(this.gil(), this.getters.len() as i64),
+            c"getting() -> int\n\nHow many wait for an item.",
+        )
+        .method(
+            c"_init",
+            |this, _| {
+                container::init_container(this)?;
+                Ok(Owned::none(this.gil()))
+            },
+            c"_init(maxsize)\n\nMakes the container. May be overridden.",
+        )
+        .method(
+            c"_put",
+            |this, args| {
+                let [item] = args.parse("_put", ["item"], 1)?;
+                container::add(this, item)?;
+                Ok(Owned::none(this.gil()))
+            },
+            c"_put(item)\n\nAdds an item to the container. May be overridden.",
+        )
+        .method(
+            c"_get",
+            |this, _| container::remove(this),
+            c"_get()\n\nTakes an item out of the container. May be overridden.",
+        )
+        .property(
+            c"queue",
+            container::items,
+            |this, value| {
+                this.items.set(value);
+                Ok(())
+            },
+            c"The container of the items.",
+        )
+        .property(
+            c"maxsize",
+            |this| limit(this.gil(), &this),
+            |this, value| set_limit(this, value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)),
+            c"How many items it may hold; None for no limit.",
+        )
+}
+
+fn queue_class() -> Class<Queue> {
+    Class::new()
+        .method(
+            c"task_done",
+            |this, _| wait::task_done(this).map(|()| Owned::none(this.gil())),
+            c"task_done()\n\nAn item that was taken out is dealt with. ValueError if called more often than items \
+              were put in.",
+        )
+        .method(
+            c"join",
+            |this, _| wait::join(this).map(|()| Owned::none(this.gil())),
+            c"join()\n\nWaits until task_done() was called for all items that were put in.",
+        )
+        .method(
+            c"_put_bookkeeping",
+            |this, _| {
+                this.count_task();
+                Ok(Owned::none(this.gil()))
+            },
+            c"_put_bookkeeping()\n\nCounts an item, for a _put() that does not call the one it overrides.",
+        )
+        .property(
+            c"unfinished_tasks",
+            |this| number(this.gil(), this.unfinished.get()),
+            |this, value| {
+                this.unfinished.set(to_number(this.gil(), value)?);
+                Ok(())
+            },
+            c"How many items task_done() was not called for.",
+        )
+}
+
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the interpreter passes an instance of the type.
+    let queue = unsafe { This::<Queue>::of(this) };
+    let counts = [
+        ("getters", queue.getters.len() as i64),
+        ("putters", queue.putters.len() as i64),
+        ("tasks", queue.unfinished.get()),
+    ];
+    let rest: String =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!(" {what}[{count}]")).collect();
+    let (Ok(limit), Ok(rest)) = (limit(queue.gil(), &queue), py::string(queue.gil(), &rest)) else {
+        return ptr::null_mut();
+    };
+    let items = queue.items.object().unwrap_or_else(|| Owned::none(queue.gil()));
+    // SAFETY: live objects, as the format says.
+    unsafe {
+        ffi::PyUnicode_FromFormat(
+            c"<%s at %p maxsize=%S queue=%R%U>".as_ptr(),
+            (*ffi::Py_TYPE(this)).tp_name,
+            this,
+            limit.as_ptr(),
+            items.as_ptr(),
+            rest.as_ptr(),
+        )
+    }
+}
+
+/// Makes the types.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: called at import, once.
+    unsafe {
+        container::fill()?;
+        wait::fill()?;
+        class().build(module)?;
+        *QUEUE.get() = queue_class().derive(
+            module,
+            c"eventlet.queue.Queue",
+            c"Queue(maxsize=None)\n--\n\nA LightQueue that counts unfinished tasks, for join().",
+            LIGHT_QUEUE.kind(),
+        )?;
+        *PRIORITY_QUEUE.get() = Class::<Queue>::new().derive(
+            module,
+            c"eventlet.queue.PriorityQueue",
+            c"PriorityQueue(maxsize=None)\n--\n\nA Queue of which the smallest item comes out first.",
+            QUEUE.kind(),
+        )?;
+        *LIFO_QUEUE.get() = Class::<Queue>::new().derive(
+            module,
+            c"eventlet.queue.LifoQueue",
+            c"LifoQueue(maxsize=None)\n--\n\nA Queue of which the newest item comes out first.",
+            QUEUE.kind(),
+        )?;
+    }
+    Ok(())
+}

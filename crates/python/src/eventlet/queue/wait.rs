@@ -1,0 +1,291 @@
+//! Putting and getting, which wait for room and for items.
+
+use super::container::{Container, attribute};
+use super::{Offer, Queue};
+use crate::eventlet::clock::deadline;
+use crate::eventlet::fairness::spend_one;
+use crate::eventlet::hub_ref::{HubRef, hub_object, squelch};
+use crate::eventlet::line::{Left, Waiter};
+use crate::eventlet::park::{park, park_until};
+use crate::eventlet::ticket::{Outcome, Ticket};
+use crate::greenlet::{Thread, body, here, is_here};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Gil, GlobalObject, Owned, Pending, Raised, Result, This};
+
+static FULL: GlobalObject = GlobalObject::null();
+static EMPTY: GlobalObject = GlobalObject::null();
+
+/// Looks the exceptions up.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill() -> Result<()> {
+    for (slot, name) in [(&FULL, c"Full"), (&EMPTY, c"Empty")] {
+        // SAFETY: called at import with the lock held.
+        slot.set(unsafe { attribute(c"queue", &[name])? }.into_raw());
+    }
+    Ok(())
+}
+
+/// How much room there is for items.
+pub fn room(this: This<'_, Queue>, size: i64) -> i64 {
+    this.limit.get().map_or(i64::MAX, |limit| limit - size)
+}
+
+/// Calls those that can go on: getters for items and offers, putters for room.
+pub fn settle(this: This<'_, Queue>) -> Result<()> {
+    if !this.getters.has_waiting() && !this.putters.has_waiting() {
+        return Ok(());
+    }
+    this.getters.forget_dead();
+    this.putters.forget_dead();
+    let size = this.size()?;
+    while (this.getters.called() as i64) < size + this.putters.len() as i64 && this.getters.call() {}
+    let room = room(this, size);
+    while (this.putters.called() as i64) < room && this.putters.call() {}
+    if this.impatient.get() > 0 && this.getters.is_empty() {
+        for ticket in this.putters.tickets(|offer| offer.impatient) {
+            ticket.wake(Outcome::none());
+        }
+    }
+    Ok(())
+}
+
+/// As [`settle`], with an exception pending, which stays.
+#[cold]
+fn settle_after_exception(this: This<'_, Queue>) {
+    let pending = Pending::take(this.gil());
+    if settle(this).is_err() {
+        // SAFETY: an exception is pending; a live object.
+        unsafe { ffi::PyErr_WriteUnraisable(this.as_ptr()) };
+    }
+    pending.put_back();
+}
+
+/// An item that can be taken now: from the container, or else the first offer.
+fn take(this: This<'_, Queue>) -> Result<Option<Owned>> {
+    if this.size()? > 0 {
+        let item = this.fetch()?;
+        settle(this)?;
+        return Ok(Some(item));
+    }
+    let Some(putter) = this.putters.take_first() else { return Ok(None) };
+    let item = pass(this, &putter)?;
+    if !putter.was_called {
+        putter.wake(Outcome::none());
+    }
+    Ok(Some(item))
+}
+
+/// Puts what is offered into the empty container and takes it out again: a subclass may do something in between.
+fn pass(this: This<'_, Queue>, putter: &Waiter<Offer>) -> Result<Owned> {
+    let overrides = this.overrides.get();
+    if !overrides.put && !overrides.get {
+        this.count_task();
+        return Ok(putter.brings.item.clone());
+    }
+    this.store(putter.brings.item.as_ptr())?;
+    this.fetch()
+}
+
+/// Whether the hub's own greenlet runs, which cannot wait.
+fn in_loop(thread: &Thread) -> Result<bool> {
+    // SAFETY: whoever has a record of the running thread holds the lock.
+    unsafe { HubRef::of(thread)?.is_loop(thread) }
+}
+
+/// Lets a waiting greenlet go on: at once if it is of this thread, whose hub's greenlet runs.
+fn resume(thread: &Thread, ticket: Ticket) -> Result<()> {
+    // SAFETY: the ticket keeps its greenlet.
+    if !ticket.is_valid() || !unsafe { is_here(body(ticket.greenlet())) } {
+        ticket.wake(Outcome::none());
+        return Ok(());
+    }
+    // SAFETY: a greenlet of this thread, which has a record, so the lock is held; what is switched to hands over a
+    // reference, or an exception is pending.
+    unsafe {
+        match Owned::new(ticket.resume(Outcome::none())) {
+            Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 => {
+                squelch(hub_object(thread)?);
+                Ok(())
+            }
+            resumed => resumed.map(drop),
+        }
+    }
+}
+
+#[cold]
+fn refuse<T>(_: Gil<'_>, exception: &GlobalObject) -> Result<T> {
+    // SAFETY: a class, which lives for ever; the token says that the lock is held.
+    unsafe { ffi::PyErr_SetNone(exception.object()) };
+    Err(Raised)
+}
+
+/// Puts an item in, both as live objects; the timeout may be null.
+pub fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mut PyObject) -> Result<()> {
+    spend_one(this.gil())?;
+    if room(this, this.size()?) > 0 {
+        this.store(item)?;
+        return settle(this);
+    }
+    let thread = here(this.gil())?;
+    if !block && in_loop(thread)? {
+        return put_from_loop(this, thread, item);
+    }
+    if !block && this.getters.is_empty() {
+        return refuse(this.gil(), &FULL);
+    }
+    put_slowly(this, thread, item, !block, timeout)
+}
+
+/// Gives the item to a getter, which runs at once.
+/// Gives the item to a getter, which runs at once.
+#[cold]
+fn put_from_loop(this: This<'_, Queue>, thread: &Thread, item: *mut PyObject) -> Result<()> {
+    let Some(ticket) = this.getters.call_by_ticket() else { return refuse(this.gil(), &FULL) };
+    this.store(item)?;
+    resume(thread, ticket)
+}
+
+fn put_slowly(
+    this: This<'_, Queue>,
+    thread: &Thread,
+    item: *mut PyObject,
+    impatient: bool,
+    timeout: *mut PyObject,
+) -> Result<()> {
+    // SAFETY: a live object or null.
+    let deadline = if impatient { None } else { unsafe { deadline(this.gil(), timeout)? } };
+    // Making the hub may let other threads run: it must be there for them to wake us through.
+    // SAFETY: `This` says that the lock is held.
+    unsafe { hub_object(thread)? };
+    // SAFETY: the caller's argument.
+    let offer = Offer { item: unsafe { Owned::borrow(item) }, impatient };
+    let mut ticket = Ticket::take(thread);
+    let mut place = this.putters.join(ticket.clone(), offer);
+    this.impatient.set(this.impatient.get() + usize::from(impatient));
+    let result = settle(this).and_then(|()| {
+        loop {
+            // SAFETY: the running thread's record, and `This` says that the lock is held.
+            let woken = unsafe { park_until(thread, &ticket, deadline)? };
+            let offer = match this.putters.leave(place) {
+                None => return Ok(()),
+                Some(Left::Waiting(offer) | Left::Called(offer)) => offer,
+            };
+            if room(this, this.size()?) > 0 {
+                this.store(item)?;
+                return settle(this);
+            }
+            if woken.is_none() || (impatient && this.getters.is_empty()) {
+                return refuse(this.gil(), &FULL);
+            }
+            // Somebody who did not stand in the line was faster.
+            ticket = Ticket::take(thread);
+            place = this.putters.rejoin(place, ticket.clone(), offer);
+            settle(this)?;
+        }
+    });
+    this.impatient.set(this.impatient.get() - usize::from(impatient));
+    if result.is_err() {
+        this.putters.leave(place);
+        settle_after_exception(this);
+    }
+    result
+}
+
+/// Takes an item out; the timeout is a live object or null.
+pub fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result<Owned> {
+    spend_one(this.gil())?;
+    if this.size()? > 0 {
+        let item = this.fetch()?;
+        settle(this)?;
+        return Ok(item);
+    }
+    let thread = here(this.gil())?;
+    if !block {
+        return if in_loop(thread)? { get_from_loop(this, thread) } else { refuse(this.gil(), &EMPTY) };
+    }
+    if this.getters.is_empty()
+        && let Some(item) = take(this)?
+    {
+        return Ok(item);
+    }
+    get_slowly(this, thread, timeout)
+}
+
+/// Takes an offer. Whoever brought it runs at once.
+#[cold]
+fn get_from_loop(this: This<'_, Queue>, thread: &Thread) -> Result<Owned> {
+    let Some(putter) = this.putters.take_first() else { return refuse(this.gil(), &EMPTY) };
+    let item = pass(this, &putter)?;
+    if !putter.was_called {
+        resume(thread, putter.into_ticket())?;
+    }
+    Ok(item)
+}
+
+fn get_slowly(this: This<'_, Queue>, thread: &Thread, timeout: *mut PyObject) -> Result<Owned> {
+    // SAFETY: a live object or null.
+    let deadline = unsafe { deadline(this.gil(), timeout)? };
+    // Making the hub may let other threads run: it must be there for them to wake us through.
+    // SAFETY: `This` says that the lock is held.
+    unsafe { hub_object(thread)? };
+    let mut ticket = Ticket::take(thread);
+    let mut place = this.getters.join(ticket.clone(), ());
+    let result = settle(this).and_then(|()| {
+        loop {
+            // SAFETY: the running thread's record, and `This` says that the lock is held.
+            let woken = unsafe { park_until(thread, &ticket, deadline)? };
+            if this.getters.leave_called(place)
+                && let Some(item) = take(this)?
+            {
+                return Ok(item);
+            }
+            if woken.is_none() {
+                return refuse(this.gil(), &EMPTY);
+            }
+            // Somebody who did not stand in the line was faster.
+            ticket = Ticket::take(thread);
+            place = this.getters.rejoin(place, ticket.clone(), ());
+            settle(this)?;
+        }
+    });
+    if result.is_err() {
+        this.getters.leave(place);
+        settle_after_exception(this);
+    }
+    result
+}
+
+/// An item that was taken out is dealt with.
+pub fn task_done(this: This<'_, Queue>) -> Result<()> {
+    let unfinished = this.unfinished.get() - 1;
+    if unfinished < 0 {
+        return py::value_error(this.gil(), "task_done() called too many times");
+    }
+    this.unfinished.set(unfinished);
+    if unfinished == 0 {
+        for waiter in this.joining.take_all() {
+            waiter.wake(Outcome::none());
+        }
+    }
+    Ok(())
+}
+
+/// Waits until all items are dealt with.
+pub fn join(this: This<'_, Queue>) -> Result<()> {
+    if this.unfinished.get() <= 0 {
+        return Ok(());
+    }
+    let thread = here(this.gil())?;
+    // SAFETY: `This` says that the lock is held.
+    unsafe { hub_object(thread)? };
+    if this.unfinished.get() > 0 {
+        let place = this.joining.join(Ticket::take(thread), ());
+        // SAFETY: the running thread's record, and `This` says that the lock is held.
+        let woken = unsafe { park(thread) };
+        this.joining.leave(place);
+        woken?;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Reading and writing of descriptors of any kind, without waiting and without a change to them.
+//!
+//! A pipe's non-blocking flag is seen by all who have the pipe, so it is left as it is: the call itself says that it does
+//! not wait (`RWF_NOWAIT`). Where the system has no such call for a kind of file, terminals say, `poll` is asked before.
+
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use super::transfer::Buffer;
+use super::wait::{errno, os_error, without_the_lock};
+use super::{resize, small_integer};
+use crate::eventlet::fairness::{SYSTEM_CALL, spend};
+use crate::greenlet;
+use crate::py::ffi::{self, Py_ssize_t, PyMethodDef};
+use crate::py::{self, Args, Gil, Owned, Raised, Result};
+
+/// The functions of the module about them.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        py::function(
+            c"_read_now",
+            read,
+            c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. Raises \
+              BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
+        ),
+        py::function(
+            c"_readinto_now",
+            read_into,
+            c"_readinto_now(fd, buffer, obeys=True) -> int or None\n\nAs _read_now(), into a buffer.",
+        ),
+        py::function(
+            c"_write_now",
+            write,
+            c"_write_now(fd, data, obeys=True) -> int or None\n\nWrites what there is room for; None if that would block. \
+              Raises as _read_now() does.",
+        ),
+    ]
+}
+
+/// Memory to read into or to write from.
+#[derive(Clone, Copy)]
+enum Memory {
+    Into(*mut u8),
+    From(*const u8),
+}
+
+/// A call of this size or more lets other OS threads run meanwhile.
+const LARGE: usize = 64 * 1024;
+
+/// What a blocking pipe or terminal that is ready to be written takes without blocking.
+const SURE_ROOM: usize = libc::PIPE_BUF;
+
+/// One transfer that does not wait; None if it would block.
+///
+/// # Safety
+/// The interpreter's lock is held; the memory has that size.
+unsafe fn transfer(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
+    // SAFETY: the caller's word.
+    unsafe {
+        spend(greenlet::here(gil)?, SYSTEM_CALL)?;
+        loop {
+            let call = || without_waiting(fd, memory, size);
+            let done = if size < LARGE { call() } else { without_the_lock(call) };
+            if done >= 0 {
+                return Ok(Some(done.unsigned_abs()));
+            }
+            match errno() {
+                libc::EINTR if ffi::PyErr_CheckSignals() < 0 => return Err(Raised),
+                libc::EINTR => {}
+                libc::EAGAIN if always_ready(fd) => return ordinary(fd, memory, size, false),
+                libc::EAGAIN if obeys && flags(fd) & libc::O_NONBLOCK != 0 => return os_error(libc::EAGAIN),
+                libc::EAGAIN => return Ok(None),
+                libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE => return ask_before(fd, memory, size, obeys),
+                code => return os_error(code),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`transfer`], but for the lock.
+unsafe fn without_waiting(fd: RawFd, memory: Memory, size: usize) -> isize {
+    let part = |start: *mut u8| libc::iovec { iov_base: start.cast(), iov_len: size };
+    // SAFETY: the caller's word. An offset of -1 stands for the file's position.
+    unsafe {
+        match memory {
+            Memory::Into(start) => libc::preadv2(fd, &part(start), 1, -1, libc::RWF_NOWAIT),
+            Memory::From(start) => libc::pwritev2(fd, &part(start.cast_mut()), 1, -1, libc::RWF_NOWAIT),
+        }
+    }
+}
+
+/// A kind of file that cannot be told not to wait.
+///
+/// # Safety
+/// As [`transfer`].
+#[cold]
+unsafe fn ask_before(fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
+    let writes = matches!(memory, Memory::From(_));
+    let is_blocking = flags(fd) & libc::O_NONBLOCK == 0;
+    if is_blocking && !always_ready(fd) && !is_ready(fd, writes) {
+        return Ok(None);
+    }
+    let size = if writes && is_blocking && is_cut(fd) { size.min(SURE_ROOM) } else { size };
+    // SAFETY: the caller's word.
+    unsafe { ordinary(fd, memory, size, obeys) }
+}
+
+/// The plain call, of a file that is ready or not for waiting.
+///
+/// # Safety
+/// As [`transfer`].
+unsafe fn ordinary(fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
+    // SAFETY: the caller's word.
+    unsafe {
+        loop {
+            let done = without_the_lock(|| match memory {
+                Memory::Into(start) => libc::read(fd, start.cast(), size),
+                Memory::From(start) => libc::write(fd, start.cast(), size),
+            });
+            if done >= 0 {
+                return Ok(Some(done.unsigned_abs()));
+            }
+            match errno() {
+                libc::EINTR if ffi::PyErr_CheckSignals() < 0 => return Err(Raised),
+                libc::EINTR => {}
+                libc::EAGAIN if !obeys => return Ok(None),
+                code => return os_error(code),
+            }
+        }
+    }
+}
+
+fn flags(fd: RawFd) -> c_int {
+    // SAFETY: reads flags.
+    unsafe { libc::fcntl(fd, libc::F_GETFL) }.max(0)
+}
+
+fn kind(fd: RawFd) -> libc::mode_t {
+    // SAFETY: an out parameter.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        if libc::fstat(fd, &mut status) < 0 { 0 } else { status.st_mode & libc::S_IFMT }
+    }
+}
+
+/// Regular files and disks: nobody could tell when they are ready, and the OS thread waits.
+fn always_ready(fd: RawFd) -> bool {
+    !matches!(kind(fd), libc::S_IFIFO | libc::S_IFCHR | libc::S_IFSOCK | 0)
+}
+
+/// What has no borders between messages: a pipe or a terminal.
+fn is_cut(fd: RawFd) -> bool {
+    // SAFETY: asks only.
+    kind(fd) == libc::S_IFIFO || unsafe { libc::isatty(fd) } == 1
+}
+
+fn is_ready(fd: RawFd, writes: bool) -> bool {
+    let mut asked = libc::pollfd { fd, events: if writes { libc::POLLOUT } else { libc::POLLIN }, revents: 0 };
+    // SAFETY: one entry. What is wrong with the descriptor, the call itself tells.
+    unsafe { libc::poll(&mut asked, 1, 0) != 0 }
+}
+
+fn obeys(object: *mut ffi::PyObject) -> Result<bool> {
+    // SAFETY: a live object or null.
+    if object.is_null() { Ok(true) } else { unsafe { py::truth(object) } }
+}
+
+fn count(gil: Gil<'_>, done: Option<usize>) -> Result<Owned> {
+    let Some(done) = done else { return Ok(Owned::none(gil)) };
+    // SAFETY: called by the interpreter.
+    unsafe { Owned::new(ffi::PyLong_FromSize_t(done)) }
+}
+
+fn read(args: Args<'_>) -> Result<Owned> {
+    let [fd, size, may_raise] = args.parse("_read_now", ["fd", "size", "obeys"], 2)?;
+    // SAFETY: called by the interpreter; the bytes have that size, and are filled before anybody sees them.
+    unsafe {
+        let (fd, obeys) = (small_integer(fd)?, obeys(may_raise)?);
+        let Ok(size) = usize::try_from(py::integer(size)?) else { return os_error(libc::EINVAL) };
+        let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
+        let start = ffi::PyBytes_AsString(bytes.as_ptr()).cast();
+        match transfer(args.gil(), fd, Memory::Into(start), size, obeys)? {
+            Some(done) => resize(bytes, done),
+            None => Ok(Owned::none(args.gil())),
+        }
+    }
+}
+
+fn read_into(args: Args<'_>) -> Result<Owned> {
+    let [fd, buffer, may_raise] = args.parse("_readinto_now", ["fd", "buffer", "obeys"], 2)?;
+    // SAFETY: called by the interpreter; the buffer is held while it is written to.
+    unsafe {
+        let buffer = Buffer::of(buffer, ffi::PyBUF_WRITABLE)?;
+        let memory = Memory::Into(buffer.start());
+        count(args.gil(), transfer(args.gil(), small_integer(fd)?, memory, buffer.size(), obeys(may_raise)?)?)
+    }
+}
+
+fn write(args: Args<'_>) -> Result<Owned> {
+    let [fd, data, may_raise] = args.parse("_write_now", ["fd", "data", "obeys"], 2)?;
+    // SAFETY: called by the interpreter; the buffer is held while it is read.
+    unsafe {
+        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+        let memory = Memory::From(data.start());
+        count(args.gil(), transfer(args.gil(), small_integer(fd)?, memory, data.size(), obeys(may_raise)?)?)
+    }
+}
