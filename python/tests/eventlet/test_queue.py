@@ -4,6 +4,7 @@ import collections
 import gc
 import queue as standard
 import random
+import sys
 import threading
 import time
 import unittest
@@ -633,6 +634,113 @@ class Patched(Guarded, Scenario):
                 eventlet.sleep(0.01)
             for thread in threads:
                 thread.join()
+            """
+        )
+
+    def test_without_a_look_inside_it_costs_one_python_call_each(self):
+        for kind in (patched.Queue, patched.LifoQueue):
+            items, calls = kind(), []
+            items.put(0)
+            sys.setprofile(lambda frame, event, arg: calls.append(event))
+            try:
+                items.put(1)
+                items.get()
+            finally:
+                sys.setprofile(None)
+            self.assertEqual(calls.count("call"), 2)
+
+    def test_those_who_wait_go_on_once_somebody_looks_inside(self):
+        for kind in (patched.Queue, patched.LifoQueue, patched.PriorityQueue):
+            items = kind()
+            getters = [started(items.get) for _ in range(2)] + [started(items.get, timeout=20)]
+            hasty = started(items.get, timeout=0.01)
+            with items.mutex:
+                items.queue.append(1)
+                items.not_empty.notify()
+            self.assertRaises(standard.Empty, hasty.wait)
+            items.put(2)
+            items.put(3)
+            self.assertEqual(sorted(getter.wait() for getter in getters), [1, 2, 3])
+            self.assertEqual((items.qsize(), items.unfinished_tasks), (0, 2))
+
+            limited = kind(1)
+            limited.put(4)
+            putters = [started(limited.put, number) for number in (1, 2)] + [started(limited.put, 3, timeout=20)]
+            joiner = started(limited.join)
+            with limited.not_full:
+                self.assertEqual(list(limited.queue), [4])
+            self.assertEqual((limited.full(), limited.qsize(), limited.unfinished_tasks), (True, 1, 1))
+            self.assertRaises(standard.Full, limited.put, 5, timeout=0.01)
+            self.assertEqual([limited.get() for _ in range(4)][0], 4)
+            for putter in putters:
+                putter.wait()
+            for _ in range(4):
+                self.assertFalse(joiner.dead)
+                limited.task_done()
+                eventlet.sleep(0)
+            joiner.wait()
+            self.assertRaises(ValueError, limited.task_done)
+
+    def test_what_is_set_counts(self):
+        items = patched.Queue(1)
+        items.put(1)
+        putter = started(items.put, 2)
+        items.maxsize = 2
+        self.assertRaises(standard.Full, lambda: (items.put_nowait(3), items.put_nowait(3)))
+        items.queue = collections.deque([7])
+        items.unfinished_tasks = 1
+        items.task_done()
+        items.join()
+        self.assertEqual((items.get(), items.maxsize), (7, 2))
+        putter.kill()
+
+    def test_a_subclass_may_override_anything(self):
+        class Unique(patched.Queue):
+            def _init(self, maxsize):
+                self.queue = set()
+
+            def _put(self, item):
+                self.queue.add(item)
+
+            def _get(self):
+                return self.queue.pop()
+
+        items = Unique()
+        getter = started(items.get)
+        items.put(1)
+        self.assertEqual(getter.wait(), 1)
+        items.put(2)
+        items.put(2)
+        self.assertEqual((items.qsize(), items.get()), (1, 2))
+
+    def test_os_threads_that_use_it_while_somebody_looks_inside_lose_nothing(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import queue
+            sys.setswitchinterval(1e-6)
+            native = eventlet.patcher.original("threading")
+            for _ in range(30):
+                items, got = queue.Queue(8), []
+                def produce():
+                    for number in range(100):
+                        items.put(number)
+                def consume():
+                    for _ in range(100):
+                        got.append(items.get())
+                        items.task_done()
+                threads = [native.Thread(target=work) for work in (produce, consume) * 2]
+                for thread in threads:
+                    thread.start()
+                while len(got) < 50:
+                    real_sleep(0)
+                with items.mutex:
+                    pass
+                for thread in threads:
+                    thread.join()
+                items.join()
+                assert sorted(got) == sorted([*range(100)] * 2) and not items.unfinished_tasks
             """
         )
 
