@@ -23,7 +23,7 @@ class MonkeyPatch(Scenario):
 
                 def state():
                     return dict(os=os.read, select=select.select, socket=socket.socket, thread=threading.Lock,
-                                time=time.sleep, subprocess=subprocess.Popen, builtins=builtins.open)
+                                time=time.sleep, subprocess=subprocess.Popen.wait, builtins=builtins.open)
 
                 before = state()
                 patcher.monkey_patch({flag}=True)
