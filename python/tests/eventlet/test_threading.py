@@ -504,7 +504,8 @@ class LowLevel(Green):
             _thread.start_new_thread(fail, ())
             eventlet.sleep(0)
             unraisable = seen.pop()
-            assert str(unraisable.exc_value) == "task failed" and unraisable.exc_traceback.tb_frame.f_code is fail.__code__
+            assert str(unraisable.exc_value) == "task failed"
+            assert unraisable.exc_traceback.tb_frame.f_code is fail.__code__
             if sys.version_info >= (3, 13):
                 assert unraisable.object is None
                 assert unraisable.err_msg == f"Exception ignored in thread started by {fail!r}", unraisable.err_msg

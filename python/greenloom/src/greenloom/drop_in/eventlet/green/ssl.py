@@ -130,7 +130,8 @@ class GreenSSLSocket(_original_sslsocket):
             if error.errno not in (errno.ENOTCONN, errno.EINVAL):
                 raise
             code = error.errno
-        # A peer that has gone may have left text in the buffer, which must not be taken for something that TLS has protected.
+        # A peer that has gone may have left text in the buffer, which must not be taken for something that TLS has
+        # protected.
         try:
             early = _plain_socket.recv(self, 1)
         except BlockingIOError:

@@ -37,8 +37,8 @@ _running = {}
 
 
 class _Running:
-    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, and a function that
-    is called then."""
+    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, and a function
+    that is called then."""
 
     def __init__(self):
         self.os_thread = _native_ident()
@@ -61,8 +61,8 @@ def get_ident(gr=None):
 
 
 def start_new_thread(function, args=(), kwargs=None):
-    """Starts a green thread that calls a function, and returns its identifier. SystemExit ends it silently; what else it
-    raises goes to `sys.unraisablehook`."""
+    """Starts a green thread that calls a function, and returns its identifier. SystemExit ends it silently; what else
+    it raises goes to `sys.unraisablehook`."""
     if not callable(function):
         raise TypeError("first arg must be callable")
     if not isinstance(args, tuple):

@@ -116,8 +116,8 @@ class _GreenThread(_stdlib.Thread):
 
 
 def current_thread():
-    """The Thread that runs. For a green thread that threading did not start it is a _DummyThread if `_thread` started it,
-    else a _GreenThread; for a plain greenlet the thread of its OS thread."""
+    """The Thread that runs. For a green thread that threading did not start it is a _DummyThread if `_thread` started
+    it, else a _GreenThread; for a plain greenlet the thread of its OS thread."""
     ident = thread.get_ident()
     thread_object = _active.get(ident)
     if thread_object is not None:
