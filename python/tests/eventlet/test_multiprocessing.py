@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 
-from scenario import interruptible
+from scenario import Scenario, interruptible
 
 PROGRAM = """
 import eventlet
@@ -131,6 +132,126 @@ class StartMethods(unittest.TestCase):
 
     def test_forkserver(self):
         self.run_by("forkserver")
+
+
+PATCHED = """
+import eventlet
+eventlet.monkey_patch()
+import multiprocessing, threading
+context = multiprocessing.get_context("fork")
+"""
+
+
+class Locks(Scenario):
+    """The locks of multiprocessing between green threads of one process."""
+
+    def check(self, program, *options, **settings):
+        super().check(PATCHED + textwrap.dedent(program), *options, **settings)
+
+    def test_they_keep_other_green_threads_out(self):
+        self.check(
+            """
+            for kind in (context.Lock, context.RLock, context.Semaphore, context.Condition):
+                exclusion(lambda lock=kind(): lock)
+            """
+        )
+
+    def test_a_recursive_lock_is_of_the_green_thread_that_took_it(self):
+        self.check(
+            """
+            lock = context.RLock()
+            def attempt(action):
+                try:
+                    return action()
+                except AssertionError as error:
+                    return str(error)
+            with lock, lock:
+                assert not eventlet.spawn(lock.acquire, False).wait()
+                assert not eventlet.spawn(lock.acquire, True, 0.01).wait()
+                print(eventlet.spawn(attempt, lock.release).wait())
+            assert eventlet.spawn(lock.acquire, False).wait()
+            """,
+            prints="attempt to release recursive lock not owned by thread\n",
+        )
+
+    def test_waiting_lets_others_run(self):
+        self.check(
+            """
+            count = ticks()
+            lock, event, condition = context.Lock(), context.Event(), context.Condition()
+            lock.acquire()
+            begin = monotonic()
+            assert not lock.acquire(True, 0.05) and not event.wait(0.05) and monotonic() - begin < 5
+            eventlet.spawn(lambda: (eventlet.sleep(0.02), lock.release(), event.set()))
+            assert lock.acquire() and event.wait()
+            def notify():
+                with condition:
+                    condition.notify_all()
+            def wait():
+                with condition:
+                    return condition.wait(10)
+            waiting = [eventlet.spawn(wait) for _ in range(2)]
+            eventlet.sleep(0.05)
+            eventlet.spawn(notify)
+            assert [each.wait() for each in waiting] == [True, True]
+            assert count[0] > 20, count
+            """
+        )
+
+    def test_a_full_queue_waits_for_its_feeder(self):
+        self.check(
+            """
+            items = context.Queue(1)
+            green = eventlet.spawn(lambda: [items.get() for _ in range(3)])
+            for number in range(3):
+                items.put(number)
+            print(green.wait())
+            joinable = context.JoinableQueue()
+            joinable.put(1)
+            eventlet.spawn(lambda: (joinable.get(), eventlet.sleep(0.01), joinable.task_done()))
+            joinable.join()
+            """,
+            prints="[0, 1, 2]\n",
+        )
+
+    def test_between_processes(self):
+        self.check(
+            """
+            lock, ready = context.Lock(), context.Event()
+            def hold():
+                with lock:
+                    ready.set()
+                    time.sleep(0.05)
+            process = context.Process(target=hold)
+            process.start()
+            ready.wait()
+            count = ticks()
+            with lock:
+                assert count[0] > 5, count
+            process.join()
+            assert process.exitcode == 0
+            """
+        )
+
+
+class Names(Scenario):
+    def test_functions_are_pickled_by_the_names_that_an_unpatched_process_knows(self):
+        self.check(
+            """
+            import pickle
+            import eventlet
+            eventlet.monkey_patch()
+            import os, select, socket, threading
+            functions = [time.sleep, os.read, os.waitpid, select.select, socket.getaddrinfo, socket.create_connection,
+                threading.current_thread]
+            for function in functions:
+                name = pickle.dumps(function, 0).split(b"\\n")[:2]
+                print(*(part.decode() for part in name))
+                assert pickle.loads(pickle.dumps(function)) is function
+            """,
+            prints="ctime sleep\ncos read\ncos waitpid\ncselect select\ncsocket getaddrinfo\n"
+            "csocket create_connection\ncthreading current_thread\n",
+        )
 
 
 if __name__ == "__main__":

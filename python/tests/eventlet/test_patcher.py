@@ -26,7 +26,7 @@ class MonkeyPatch(Scenario):
 
                 def state():
                     return dict(os=os.read, select=select.select, socket=socket.socket, thread=threading.Lock,
-                                time=time.sleep, subprocess=subprocess.Popen, builtins=builtins.open)
+                                time=time.sleep, subprocess=subprocess.Popen.wait, builtins=builtins.open)
 
                 before = state()
                 patcher.monkey_patch({flag}=True)
@@ -147,6 +147,24 @@ class MonkeyPatch(Scenario):
             """,
             "-W", "error",
         )  # fmt: skip
+
+    def test_sleep_refuses_what_the_standard_librarys_refuses(self):
+        self.check(
+            """
+            real = time.sleep
+            import eventlet
+            eventlet.monkey_patch()
+            for wrong in (-1, -0.001, float("nan"), float("inf"), 1e300, "1", None):
+                errors = []
+                for sleep in (real, time.sleep):
+                    try:
+                        sleep(wrong)
+                    except Exception as error:
+                        errors.append(type(error))
+                assert errors[0] is errors[1], (wrong, errors)
+            time.sleep(-0.0), time.sleep(1e-100)
+            """
+        )
 
     def test_a_program_is_run_patched(self):
         import tempfile

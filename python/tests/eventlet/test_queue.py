@@ -16,9 +16,7 @@ from greenlet import GreenletExit
 
 import eventlet
 from eventlet import hubs, queue
-from eventlet.green import Queue as patched
 from guarded import Guarded
-from scenario import Scenario
 
 
 def started(function, *args, **kwargs):
@@ -532,131 +530,6 @@ class Threads(Guarded):
             getter = started(items.get)
             items.put(1)
             self.assertEqual(getter.wait(), 0 if called else 1)
-
-
-class Patched(Guarded, Scenario):
-    """What `queue` is after monkey_patch(): the standard library's, for green threads."""
-
-    def test_attributes_and_errors_are_the_standard_librarys(self):
-        items = patched.Queue()
-        self.assertEqual((items.maxsize, items.unfinished_tasks, items.full()), (0, 0, False))
-        self.assertRaises(ValueError, items.get, timeout=-1)
-        self.assertRaises(ValueError, items.task_done)
-        limited = patched.Queue(1)
-        limited.put(1)
-        self.assertRaises(ValueError, limited.put, 2, timeout=-1)
-        self.assertRaises(standard.Full, limited.put, 2, timeout=0.001)
-        self.assertRaises(standard.Full, limited.put_nowait, 2)
-        self.assertRaises(standard.Empty, items.get_nowait)
-        self.assertIs(patched.Empty, standard.Empty)
-        self.assertIs(patched.Full, standard.Full)
-
-    def test_orders(self):
-        for kind, out in [
-            (patched.Queue, [3, 1, 2]), (patched.SimpleQueue, [3, 1, 2]), (patched.LifoQueue, [2, 1, 3]),
-            (patched.PriorityQueue, [1, 2, 3]),
-        ]:  # fmt: skip
-            items = kind()
-            for item in (3, 1, 2):
-                items.put(item)
-            self.assertEqual([items.get() for _ in range(3)], out)
-
-    def test_the_mutex_and_the_conditions_may_be_used(self):
-        items = patched.Queue(1)
-        items.put(1)
-        putter = started(items.put, 2)
-        with items.mutex:
-            items.queue.clear()
-            items.not_full.notify()
-        putter.wait()
-        self.assertEqual(items.get(), 2)
-        getter = started(items.get)
-        with items.not_empty:
-            items.queue.append(3)
-            items.not_empty.notify()
-        self.assertEqual(getter.wait(), 3)
-
-        def join_in_time():
-            with items.all_tasks_done:
-                while items.unfinished_tasks:
-                    items.all_tasks_done.wait(5)
-
-        joiner = started(join_in_time)
-        for _ in range(2):
-            items.task_done()
-        joiner.wait()
-
-    @unittest.skipUnless(hasattr(standard, "ShutDown"), "CPython 3.13 has it")
-    def test_shutdown_ends_those_who_wait(self):
-        for kind in (patched.Queue, patched.LifoQueue, patched.PriorityQueue):
-            items = kind(1)
-            getters = [started(items.get) for _ in range(2)]
-            items.shutdown()
-            for getter in getters:
-                self.assertRaises(standard.ShutDown, getter.wait)
-            self.assertRaises(standard.ShutDown, items.put, 1)
-            full = kind(1)
-            full.put(1)
-            putter, joiner = started(full.put, 2), started(full.join)
-            full.shutdown(immediate=True)
-            self.assertRaises(standard.ShutDown, putter.wait)
-            joiner.wait()
-            self.assertRaises(standard.ShutDown, full.get_nowait)
-
-    def test_a_getter_killed_after_it_was_told_of_an_item_leaves_it_to_the_next(self):
-        items = patched.Queue()
-        first, second = started(items.get), started(items.get)
-        items.put(1)
-        first.kill()
-        self.assertEqual(second.wait(), 1)
-        limited = patched.Queue(1)
-        limited.put(0)
-        first, second = started(limited.put, 1), started(limited.put, 2)
-        limited.get()
-        first.kill()
-        second.wait()
-        self.assertEqual(limited.get(), 2)
-
-    def test_the_hub_may_put_while_os_threads_use_the_queue(self):
-        self.check(
-            """
-            import eventlet
-            eventlet.monkey_patch()
-            import queue
-            sys.setswitchinterval(1e-5)
-            native = eventlet.patcher.original("threading")
-            items, over = queue.Queue(), native.Event()
-            def use():
-                while not over.is_set():
-                    items.put(1)
-                    items.get()
-            threads = [native.Thread(target=use) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            hub, put = eventlet.hubs.get_hub(), []
-            def put_next():
-                items.put_nowait(2)
-                put.append(2)
-                if len(put) < 300:
-                    hub.schedule_call_global(0, put_next)
-                else:
-                    over.set()
-            hub.schedule_call_global(0, put_next)
-            while len(put) < 300:
-                eventlet.sleep(0.01)
-            for thread in threads:
-                thread.join()
-            """
-        )
-
-    def test_tries_in_a_loop_let_others_run(self):
-        full = patched.Queue(1)
-        full.put(0)
-        for attempt in (patched.Queue().get_nowait, patched.SimpleQueue().get_nowait, lambda: full.put_nowait(1)):
-            ran = []
-            eventlet.spawn(ran.append, True)
-            while not ran:
-                self.assertRaises((standard.Empty, standard.Full), attempt)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Green TLS: handshakes, reading, writing, timeouts, what ends a wait, contexts, the standard library's clients."""
 
 import errno
+import gc
 import os
 import pathlib
 import ssl as plain_ssl
 import unittest
+import warnings
 
 import eventlet
-from eventlet import greenio
+from eventlet import greenio, hubs
 from eventlet.green import socket, ssl
 
 from io_support import LOCALHOST, OnHub
@@ -106,6 +108,34 @@ class Connections(TlsCase):
         self.assert_errno(errno.ECONNREFUSED, client.connect, address)
         client = client_context().wrap_socket(socket.socket(), server_hostname="localhost")
         self.assertEqual(client.connect_ex(address), errno.ECONNREFUSED)
+
+    def test_a_non_blocking_connect_and_then_the_handshake(self):
+        listener = self.listen()
+        served = eventlet.spawn(lambda: listener.accept()[0].sendall(b"!"))
+        client = client_context().wrap_socket(
+            socket.socket(), server_hostname="localhost", do_handshake_on_connect=False
+        )
+        self.addCleanup(client.close)
+        client.setblocking(False)
+        self.assertIn(client.connect_ex(listener.getsockname()), (0, errno.EINPROGRESS))
+        client.setblocking(True)
+        hubs.trampoline(client, write=True)
+        client.do_handshake()
+        self.assertEqual(client.recv(1), b"!")
+        served.wait()
+
+    def test_a_name_that_cannot_be_closes_the_socket(self):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            raw = socket.socket()
+            self.assertRaises(UnicodeError, client_context().wrap_socket, raw, server_hostname=".x")
+            gc.collect()
+        self.assertEqual([each for each in seen if each.category is ResourceWarning], [])
+
+    def test_the_old_function_asks_for_a_certificate(self):
+        for options in ({"server_side": True}, {"keyfile": CERTIFICATE}):
+            with self.assertRaisesRegex(ValueError, "certfile must be specified"), socket.socket() as raw:
+                ssl.wrap_socket(raw, **options)
 
     def test_the_old_function(self):
         listener = ssl.wrap_socket(eventlet.listen(LOCALHOST), CERTIFICATE, CERTIFICATE, server_side=True)

@@ -132,6 +132,30 @@ class Children(Green):
             """
         )
 
+    def test_the_module_is_one_for_those_who_replace_or_subclassed_parts_of_it(self):
+        super(Green, self).check(
+            """
+            import subprocess
+            before = subprocess.Popen
+            class Early(subprocess.Popen):
+                pass
+            """
+            + PATCHED.replace("\n", "\n            ")
+            + """
+            import unittest.mock
+            from eventlet.green import subprocess as green
+            assert subprocess.Popen is before is green.Popen and issubclass(Early, subprocess.Popen)
+            count = ticks()
+            assert Early(child("import time; time.sleep(0.3)")).wait(check_interval=1) == 0 and count[0] > 50
+            with unittest.mock.patch("subprocess.Popen") as replaced:
+                subprocess.call(["nothing"])
+                replaced.assert_called_once()
+            with unittest.mock.patch("subprocess.os.waitpid", side_effect=ChildProcessError) as replaced:
+                assert subprocess.call(child("")) == 0
+                assert replaced.called
+            """
+        )
+
     def test_errors_are_those_of_the_standard_library(self):
         super(Green, self).check(
             """

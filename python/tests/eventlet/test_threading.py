@@ -86,7 +86,7 @@ class Threads(Green):
         self.check(
             """
             main = threading.main_thread()
-            assert threading.current_thread() is main is threading.currentThread()
+            assert threading.current_thread() is main
             assert main.ident == threading.get_ident() == _thread.get_ident()
             assert isinstance(main, threading.Thread) and main.name == "MainThread" and main in threading.enumerate()
             seen = {}
@@ -385,7 +385,7 @@ class RLocks(Green):
                 thread.wait()
             print("".join(order), str(lock).split(" at ")[0])
             """,
-            prints="abcabcabc <unlocked RLock owner=None count=0\n",
+            prints="abcabcabc <unlocked eventlet.green.thread.RLock object owner=0 count=0\n",
         )
 
     def test_its_methods(self):
@@ -495,6 +495,73 @@ class LowLevel(Green):
             prints="TypeError\n" * 3 + "[1] 0\n",
         )
 
+    def test_what_a_function_raises_goes_to_the_unraisable_hook(self):
+        self.check(
+            """
+            def fail():
+                raise ValueError("task failed")
+            def report(unraisable):
+                seen.append(unraisable)
+            seen = []
+            sys.unraisablehook = report
+            _thread.start_new_thread(fail, ())
+            eventlet.sleep(0)
+            unraisable = seen.pop()
+            assert str(unraisable.exc_value) == "task failed"
+            assert unraisable.exc_traceback.tb_frame.f_code is fail.__code__
+            if sys.version_info >= (3, 13):
+                assert unraisable.object is None
+                assert unraisable.err_msg == f"Exception ignored in thread started by {fail!r}", unraisable.err_msg
+            else:
+                assert (unraisable.object, unraisable.err_msg) == (fail, "Exception ignored in thread started by")
+            """
+        )
+
+    def test_such_a_thread_has_a_dummy_thread_while_it_runs(self):
+        self.check(
+            """
+            dummies = []
+            def work():
+                dummies.append(threading.current_thread())
+                assert threading.current_thread() is dummies[0] in threading.enumerate()
+            ident = _thread.start_new_thread(work, ())
+            eventlet.sleep(0)
+            dummy = dummies[0]
+            assert type(dummy) is threading._DummyThread and dummy.ident == ident
+            print(dummy in threading.enumerate())
+            """,
+            prints="False\n",
+        )
+
+    def test_representations_arguments_and_old_names(self):
+        self.check(
+            """
+            import re, warnings
+            lock = threading.RLock()
+            assert re.fullmatch(r"<unlocked .* object owner=0 count=0 at 0x[0-9a-f]+>", repr(lock)), lock
+            with lock, lock:
+                assert re.fullmatch(rf"<locked .* object owner=\\d+ count=2 at 0x[0-9a-f]+>", repr(lock)), lock
+            def refused(function, *args):
+                try:
+                    function(*args)
+                except (TypeError, RuntimeError) as error:
+                    return type(error)
+            if sys.version_info >= (3, 13):
+                assert refused(_thread._ThreadHandle()._set_done) is RuntimeError
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                threading.currentThread()
+                if (3, 13) <= sys.version_info < (3, 15):
+                    threading.RLock(1, x=2)
+                    class WithArguments(type(lock)):
+                        def __init__(self, a):
+                            super().__init__()
+                    WithArguments(1)
+                    assert "RLock" in str(seen.pop().message)
+            assert [each.category for each in seen] == [DeprecationWarning], seen
+            """
+        )
+
     def test_exit_ends_the_thread_only(self):
         self.check(
             """
@@ -568,13 +635,19 @@ class LowLevel(Green):
             except KeyboardInterrupt:
                 order.append("interrupted")
             green.wait()
+            ending = threading.Thread(target=_thread.interrupt_main)
+            try:
+                ending.start()
+                ending.join()
+            except KeyboardInterrupt:
+                order.append("interrupted")
             seen = []
             signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
             eventlet.spawn(_thread.interrupt_main, signal.SIGUSR1).wait()
             eventlet.sleep(0.01)
             print(order, seen)
             """,
-            prints="['went on', 'interrupted', 'and on'] [1]\n",
+            prints="['interrupted', 'went on', 'and on', 'interrupted'] [1]\n",
         )
 
     def test_timeouts_that_c_refuses_are_refused(self):

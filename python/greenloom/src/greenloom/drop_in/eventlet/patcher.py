@@ -246,9 +246,9 @@ def monkey_patch(**on):
     """Makes modules of the standard library green, in place and for the whole process.
 
     Without arguments everything is patched, except builtins and MySQLdb. The flags are os, select (with selectors),
-    socket (with ssl), thread (_thread, threading and queue), time, subprocess, psycopg, MySQLdb and builtins. If some
-    flag is True, only those that are True are patched; `all` is the value of the flags not given. An unknown flag is
-    a TypeError.
+    socket (with ssl), thread (_thread, threading, queue and the locks of multiprocessing), time, subprocess, psycopg,
+    MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the value of the flags
+    not given. An unknown flag is a TypeError.
 
     It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep
     working, from green threads and from other OS threads.
@@ -313,12 +313,20 @@ def _patch_module(name, green):
         replacement = getattr(green, attribute, None)
         if replacement is not None:
             setattr(module, attribute, replacement)
+            _belongs_to(replacement, name, attribute)
     for attribute in getattr(green, "__deleted__", ()):
         if hasattr(module, attribute):
             delattr(module, attribute)
     patch_in_place = getattr(green, "_patch_in_place", None)
     if patch_in_place is not None:
         patch_in_place(module)
+
+
+def _belongs_to(function, module_name, name):
+    """Makes pickle name a function by its place in the standard library: another process, which may not be patched,
+    finds its own there."""
+    if isinstance(function, types.FunctionType) and function.__name__ == name:
+        function.__module__, function.__qualname__ = module_name, name
 
 
 def _patch_connections():
@@ -367,6 +375,14 @@ def _green_thread_modules():
     return [("queue", Queue), ("_thread", thread), ("threading", threading)]
 
 
+def _green_thread_modules_to_patch():
+    try:
+        from eventlet.green import multiprocessing_locks
+    except ImportError:
+        return _green_thread_modules()
+    return [*_green_thread_modules(), ("_multiprocessing", multiprocessing_locks)]
+
+
 def _green_time_modules():
     from eventlet.green import time
 
@@ -397,7 +413,7 @@ _GREEN_MODULES = {
     "os": _green_os_modules,
     "select": _green_select_modules,
     "socket": _green_socket_modules,
-    "thread": _green_thread_modules,
+    "thread": _green_thread_modules_to_patch,
     "time": _green_time_modules,
     "MySQLdb": _green_MySQLdb,
     "builtins": _green_builtins,

@@ -1,11 +1,16 @@
-"""`queue` for green threads: the standard library's own code, whichever Python it comes with, on green locks."""
+"""`queue` for green threads: the standard library's own code, whichever Python it comes with, on green locks. A queue
+that nobody looks into is a native one."""
 
 import itertools as _itertools
 import queue as _stdlib
 import types as _types
 from collections import deque as _deque
+from heapq import heappop as _heappop
+from heapq import heappush as _heappush
+from time import monotonic as _monotonic
 
 from eventlet import patcher as _patcher
+from eventlet import queue as _native
 from eventlet.green import threading as _threading
 from eventlet.green.thread import check_timeout as _check_timeout
 from eventlet.greenthread import sleep as _sleep
@@ -59,16 +64,178 @@ def _try_in_vain():
         _sleep(0)
 
 
-class Queue(_copy.Queue):
+class _Moved(Exception):
+    """The items of a native queue are elsewhere."""
+
+
+class _NotHere:
+    """Stands in a native queue for items that are elsewhere: whoever comes for one, or brings one, is told so."""
+
+    def __len__(self):
+        return 1 << 40  # enough for all who wait
+
+    def append(self, item):
+        raise _Moved
+
+    def pop(self):
+        raise _Moved
+
+    popleft = pop
+
+
+_NOT_HERE = _NotHere()
+
+
+_Standard = _copy.Queue
+
+
+class Queue(_Standard):
+    """While nobody looks inside, the items are in a native queue.
+
+    That has no mutex and no conditions. The first who asks for one, or shuts the queue down, makes the standard
+    library's code take over: it has the items from then on, and who waits in the native queue comes and waits anew. So
+    it is from the beginning in a subclass, which may override anything. To take over has no moment at which another OS
+    thread or a finalizer must not come in between, and may be done twice.
+    """
+
+    # The native queue, until the standard library's code takes over.
+    _native = None
+    _unfinished = 0
+
+    def __init__(self, maxsize=0):
+        if type(self) in _NATIVE and type(maxsize) is int:
+            self._maxsize = maxsize
+            native, container = _NATIVE[type(self)]
+            native = native(maxsize if maxsize > 0 else None)
+            self._items = native.queue = container()
+            self._native = native
+        else:
+            super().__init__(maxsize)
+
+    def __getattr__(self, name):
+        if self._native is None or name not in _INSIDE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._take_over()
+        return getattr(self, name)
+
+    def _take_over(self):
+        native = self._native
+        if native is None:
+            return
+        inside = {name: value for name, value in vars(_Standard()).items() if name in _INSIDE}
+        vars(self).update(vars(self).setdefault("_inside", inside))
+        native.queue = _NOT_HERE
+        unfinished, native.unfinished_tasks = native.unfinished_tasks, 0
+        self._unfinished += unfinished
+        self._native = None
+        # Those who wait come again.
+        native.maxsize = None
+        native.unfinished_tasks += 1
+        native.task_done()
+
+    def put(self, item, block=True, timeout=None):
+        native = self._native
+        if native is not None:
+            if timeout is not None and block:
+                if self._maxsize > 0:
+                    _check(timeout)
+                end = _monotonic() + timeout
+            try:
+                return native.put(item, block, timeout)
+            except _Moved:
+                self._take_over()
+            except Full:  # noqa: F821
+                if not block:
+                    _try_in_vain()
+                raise
+            if timeout is not None and block:
+                timeout = max(end - _monotonic(), 0)
+        if not block and 0 < self.maxsize <= self._qsize():
+            _try_in_vain()
+        super().put(item, block, timeout)
+
     def get(self, block=True, timeout=None):
+        native = self._native
+        if native is not None:
+            if timeout is not None and block:
+                _check(timeout)
+                end = _monotonic() + timeout
+            try:
+                return native.get(block, timeout)
+            except _Moved:
+                self._take_over()
+            except Empty:  # noqa: F821
+                if not block:
+                    _try_in_vain()
+                raise
+            if timeout is not None and block:
+                timeout = max(end - _monotonic(), 0)
         if not block and not self._qsize():
             _try_in_vain()
         return super().get(block, timeout)
 
-    def put(self, item, block=True, timeout=None):
-        if not block and 0 < self.maxsize <= self._qsize():
-            _try_in_vain()
-        super().put(item, block, timeout)
+    def task_done(self):
+        native = self._native
+        if native is not None:
+            try:
+                return native.task_done()
+            except ValueError:
+                if native.queue is not _NOT_HERE:
+                    raise
+            self._take_over()
+        super().task_done()
+
+    def join(self):
+        while (native := self._native) is not None:
+            if not native.unfinished_tasks and native.queue is not _NOT_HERE:
+                return
+            native.join()
+        super().join()
+
+    def qsize(self):
+        return len(self._items) if self._native is not None else super().qsize()
+
+    def empty(self):
+        return not self._items if self._native is not None else super().empty()
+
+    def full(self):
+        return 0 < self._maxsize <= len(self._items) if self._native is not None else super().full()
+
+    @property
+    def maxsize(self):
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, maxsize):
+        self._maxsize = maxsize
+        native = self._native
+        if native is None:
+            return
+        if type(maxsize) is int:
+            native.maxsize = maxsize if maxsize > 0 else None
+        else:
+            self._take_over()
+
+    @property
+    def queue(self):
+        return self._items
+
+    @queue.setter
+    def queue(self, items):
+        self._items = items
+        if self._native is not None:
+            self._take_over()
+
+    @property
+    def unfinished_tasks(self):
+        native = self._native
+        return self._unfinished if native is None else native.unfinished_tasks
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, number):
+        if self._native is not None:
+            self._take_over()
+        self._unfinished = number
 
 
 class PriorityQueue(Queue, _copy.PriorityQueue):
@@ -77,6 +244,32 @@ class PriorityQueue(Queue, _copy.PriorityQueue):
 
 class LifoQueue(Queue, _copy.LifoQueue):
     pass
+
+
+class _Heap(list):
+    """The items of a PriorityQueue, under the names that a native queue knows."""
+
+    def append(self, item):
+        _heappush(self, item)
+
+    def popleft(self):
+        return _heappop(self)
+
+
+# The native queue and the container of each type.
+_NATIVE = {
+    Queue: (_native.Queue, _deque),
+    PriorityQueue: (_native.Queue, _Heap),
+    LifoQueue: (_native.LifoQueue, list),
+}
+# What a native queue does not have.
+_INSIDE = set(vars(_Standard())) - {"maxsize", "queue", "unfinished_tasks"}
+
+
+def _check(timeout):
+    if timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    _check_timeout(timeout)
 
 
 class SimpleQueue(_stdlib._PySimpleQueue):
@@ -95,9 +288,7 @@ class SimpleQueue(_stdlib._PySimpleQueue):
     def get(self, block=True, timeout=None):
         """Takes the oldest item; waits for one, at most `timeout` seconds if it is given, and raises Empty."""
         if block and timeout is not None:
-            if timeout < 0:
-                raise ValueError("'timeout' must be a non-negative number")
-            _check_timeout(timeout)
+            _check(timeout)
         if not (self._count.acquire(timeout=timeout) if block else self._count.acquire(blocking=False)):
             if not block:
                 _try_in_vain()

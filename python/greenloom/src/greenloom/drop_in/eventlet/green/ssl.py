@@ -110,10 +110,10 @@ class GreenSSLSocket(_original_sslsocket):
         self._session = session
         self._sslobj = None
         self.server_side = server_side
-        self.server_hostname = context._encode_hostname(server_hostname)
         self.do_handshake_on_connect = do_handshake_on_connect
         self.suppress_ragged_eofs = suppress_ragged_eofs
         try:
+            self.server_hostname = context._encode_hostname(server_hostname)
             self._connected = self._has_peer()
             if self._connected:
                 self._start_tls()
@@ -129,7 +129,9 @@ class GreenSSLSocket(_original_sslsocket):
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EINVAL):
                 raise
-        # A peer that has gone may have left text in the buffer, which must not be taken for something that TLS has protected.
+            code = error.errno
+        # A peer that has gone may have left text in the buffer, which must not be taken for something that TLS has
+        # protected.
         try:
             early = _plain_socket.recv(self, 1)
         except BlockingIOError:
@@ -139,15 +141,20 @@ class GreenSSLSocket(_original_sslsocket):
                 raise
             return False
         if early:
-            raise SSLError(1, "Closed before TLS handshake with data in recv buffer.")  # noqa: F821
+            error = SSLError(code, "Closed before TLS handshake with data in recv buffer.")  # noqa: F821
+            error.reason, error.library = error.args[1], None
+            raise error
         return False
 
     def _start_tls(self):
+        self._make_tls()
+        if self.do_handshake_on_connect:
+            self.do_handshake()
+
+    def _make_tls(self):
         self._sslobj = self._context._wrap_socket(
             self, self.server_side, self.server_hostname, owner=self, session=self._session
         )
-        if self.do_handshake_on_connect:
-            self.do_handshake()
 
     # Waiting
 
@@ -293,23 +300,27 @@ class GreenSSLSocket(_original_sslsocket):
         if self._connected or self._sslobj is not None:
             raise ValueError("attempt to connect already-connected SSLSocket!")
         addr = names.numeric(self, addr)
-        if self.act_non_blocking:
-            code = _plain_socket.connect_ex(self, addr)
-        else:
-            code = connect_in_steps(
-                lambda: _plain_socket.connect_ex(self, addr),
-                lambda left: self._wait(True, left),
-                self._timeout,
-            )
-        if code:
-            return code
+        # In non-blocking mode the handshake is up to the caller, once the connection is there.
+        self._make_tls()
         try:
-            self._connected = True
-            self._start_tls()
+            code = self._connect_plainly(addr)
+            if not code:
+                self._connected = True
+                if self.do_handshake_on_connect:
+                    self.do_handshake()
         except (OSError, ValueError):
             self._sslobj = None
             raise
-        return 0
+        if code not in (0, errno.EINPROGRESS):
+            self._sslobj = None
+        return code
+
+    def _connect_plainly(self, addr):
+        if self.act_non_blocking:
+            return _plain_socket.connect_ex(self, addr)
+        return connect_in_steps(
+            lambda: _plain_socket.connect_ex(self, addr), lambda left: self._wait(True, left), self._timeout
+        )
 
     def accept(self):
         """Waits for a connection; returns a TLS socket, which has not made its handshake, and the peer's address."""
@@ -345,12 +356,16 @@ class GreenSSLSocket(_original_sslsocket):
 
 
 def _make_context(keyfile, certfile, server_side, cert_reqs, ssl_version, ca_certs, ciphers):
+    if server_side and not certfile:
+        raise ValueError("certfile must be specified for server-side operations")
+    if keyfile and not certfile:
+        raise ValueError("certfile must be specified")
     if ssl_version == PROTOCOL_TLS:  # noqa: F821
         ssl_version = PROTOCOL_TLS_SERVER if server_side else PROTOCOL_TLS_CLIENT  # noqa: F821
     context = _original_sslcontext(ssl_version)
     context.check_hostname = False
     context.verify_mode = cert_reqs
-    if certfile or keyfile:
+    if certfile:
         context.load_cert_chain(certfile=certfile, keyfile=keyfile)
     if ca_certs:
         context.load_verify_locations(ca_certs)

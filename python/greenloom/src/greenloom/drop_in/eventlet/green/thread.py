@@ -5,11 +5,13 @@ so that what was noted before the patch, or by an OS thread that knows nothing o
 """
 
 import signal
+import sys
 import threading as _stdlib_threading
+import warnings
 from collections import deque
-from functools import partial
+from functools import cache, partial
 
-from eventlet import event, greenthread, hubs, patcher
+from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
 from eventlet.support import thread_end
@@ -35,11 +37,13 @@ _running = {}
 
 
 class _Running:
-    """What is known of one: the identifier of its OS thread, and the lock that is released when it ends."""
+    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, and a function
+    that is called then."""
 
     def __init__(self):
         self.os_thread = _native_ident()
         self.sentinel = None
+        self.at_end = None
 
 
 def get_ident(gr=None):
@@ -57,7 +61,8 @@ def get_ident(gr=None):
 
 
 def start_new_thread(function, args=(), kwargs=None):
-    """Starts a green thread that calls a function, and returns its identifier. SystemExit ends it silently."""
+    """Starts a green thread that calls a function, and returns its identifier. SystemExit ends it silently; what else
+    it raises goes to `sys.unraisablehook`."""
     if not callable(function):
         raise TypeError("first arg must be callable")
     if not isinstance(args, tuple):
@@ -79,14 +84,45 @@ def _body(function, args, kwargs, handle):
         handle.ident = ident
     try:
         function(*args, **kwargs)
-    except SystemExit:
+    except (SystemExit, GreenletExit):
         pass
+    except Exception as error:
+        _report(function, error)
     finally:
         _running.pop(ident, None)
+        if running.at_end is not None:
+            running.at_end()
         if running.sentinel is not None and running.sentinel.locked():
             running.sentinel.release()
         if handle is not None:
             handle._set_done()
+
+
+def _report(function, error):
+    if sys.version_info >= (3, 13):
+        what, function = f"Exception ignored in thread started by {function!r}", None
+    else:
+        what = "Exception ignored in thread started by"
+    # The frame here is none of the function's.
+    traceback = error.__traceback__ and error.__traceback__.tb_next
+    sys.unraisablehook(_unraisable_args()((type(error), error, traceback, what, function)))
+
+
+@cache
+def _unraisable_args():
+    """The type of what sys.unraisablehook takes, which has no name."""
+
+    class Raising:
+        def __del__(self):
+            raise ValueError
+
+    seen = []
+    hook, sys.unraisablehook = sys.unraisablehook, seen.append
+    try:
+        Raising()
+    finally:
+        sys.unraisablehook = hook
+    return type(seen[0])
 
 
 class _Sentinel(Lock):
@@ -136,6 +172,8 @@ class _ThreadHandle:
         return self._end.ready()
 
     def _set_done(self):
+        if not self._started:
+            raise RuntimeError("thread not started")
         _awaited_at_exit.discard(self)
         if not self._end.ready():
             self._end.send()
@@ -210,6 +248,7 @@ def _forget_other_os_threads(ident):
     _awaited_at_exit.clear()
 
 
+# As an attribute of a class it is a method, which C's is not.
 def allocate_lock(*_):
     return Lock()
 
@@ -227,12 +266,23 @@ exit_thread = exit
 
 
 def interrupt_main(signum=signal.SIGINT):
-    """Simulates a signal, whose handler runs in the main OS thread: not within the caller, if that is a green
-    thread."""
-    if getcurrent().parent is None:
+    """Simulates a signal. In a green thread of the main OS thread its handler is called at once; what that raises, it
+    raises in the main greenlet, which goes on first then."""
+    main = current = getcurrent()
+    while main.parent is not None:
+        main = main.parent
+    handler = signal.getsignal(signum)
+    if current is main or current.parent is main or not callable(handler) or not _is_main_os_thread():
         _original.interrupt_main(signum)
-    else:
-        hubs.get_hub().schedule_call_global(0, _original.interrupt_main, signum)
+        return
+    try:
+        handler(signum, main.gr_frame)
+    except BaseException as error:
+        greenthread.kill(main, error)
+
+
+def _is_main_os_thread():
+    return _native_ident() == _stdlib_threading.main_thread().ident
 
 
 def set_name(name):
@@ -259,6 +309,15 @@ def _me():
         return _native_ident()  # the interpreter ends; finalizers still take locks
 
 
+def _refuse_arguments():
+    """CPython's RLock ignores them, warns of them or refuses them, by its version."""
+    if sys.version_info >= (3, 15):
+        raise TypeError("RLock() takes no arguments")
+    if sys.version_info >= (3, 13):
+        text = "Passing arguments to RLock is deprecated and will be removed in 3.15"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
 class _Waiter:
     def __init__(self, claim):
         self.claim = claim
@@ -274,14 +333,17 @@ class RLock(_stdlib_threading._PyRLock):
     often, is one list under one key; taking the lock is dict.setdefault, which nothing interrupts.
     """
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
+        if args or kwargs:
+            _refuse_arguments()
         # A claim is [id of the greenlet, how often, identifier of the OS thread].
         self._held = {}
         self._waiting = deque()
 
     def __repr__(self):
         state = "locked" if self._held else "unlocked"
-        return f"<{state} {type(self).__qualname__} owner={self._owner!r} count={self._count} at {id(self):#x}>"
+        kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{state} {kind} object owner={self._owner or 0} count={self._count} at {id(self):#x}>"
 
     @property
     def _owner(self):

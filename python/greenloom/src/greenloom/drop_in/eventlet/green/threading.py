@@ -6,7 +6,9 @@ two share what they know: which threads there are, the main one, and whom the en
 
 import itertools as _itertools
 import threading as _stdlib
+import warnings as _warnings
 import weakref as _weakref
+from functools import partial as _partial
 
 from eventlet import greenthread as _greenthread
 from eventlet import patcher as _patcher
@@ -114,12 +116,18 @@ class _GreenThread(_stdlib.Thread):
 
 
 def current_thread():
-    """The Thread that runs. For a green thread that threading did not start it is a _GreenThread, for a plain
-    greenlet the thread of its OS thread."""
-    thread_object = _active.get(thread.get_ident())
+    """The Thread that runs. For a green thread that threading did not start it is a _DummyThread if `_thread` started
+    it, else a _GreenThread; for a plain greenlet the thread of its OS thread."""
+    ident = thread.get_ident()
+    thread_object = _active.get(ident)
     if thread_object is not None:
         return thread_object
     g = _getcurrent()
+    running = thread._running.get(ident)
+    if running is not None:
+        module = _stdlib if _patcher.is_monkey_patched("thread") else _copy
+        running.at_end = _partial(_forget_dummy, module, ident)
+        return module._DummyThread()
     if not isinstance(g, _greenthread.GreenThread):
         return _active.get(thread._native_ident()) or _original.current_thread()
     try:
@@ -129,8 +137,16 @@ def current_thread():
         return g._seen_by_threading
 
 
+def _forget_dummy(module, ident):
+    if hasattr(module, "_thread_local_info"):
+        # It is there to be deleted when the thread ends.
+        vars(module._thread_local_info).clear()
+    _active.pop(ident, None)
+
+
 def currentThread():
-    """The same by an older name, which is not warned about here."""
+    """The same by an older name."""
+    _warnings.warn("currentThread() is deprecated, use current_thread() instead", DeprecationWarning, stacklevel=2)
     return current_thread()
 
 
@@ -195,6 +211,8 @@ def _patch_in_place(module):
         if hasattr(module, name):
             setattr(_copy, name, getattr(module, name))
             globals()[name] = getattr(module, name)
+    if hasattr(module, "_thread_local_info"):
+        module._thread_local_info = thread._local()  # which notes the end of a _DummyThread's thread
     _replace_after_fork(module)
     module._shutdown = _with_native_threads(module, module._shutdown)
 

@@ -1,33 +1,28 @@
 """Names and addresses without blocking the hub: `socket.getaddrinfo` and its kin, on dnspython.
 
 The hosts file is asked first, then the nameservers of resolv.conf; both are read again when they change. `dns` is a
-copy of dnspython that sees green sockets, with `udp` and `tcp` of this module in place of its own.
+copy of dnspython that sees green sockets, with the `udp` and `tcp` of `dns_transport` in place of its own.
 """
 
-import importlib
 import io
 import re
-import struct
-import sys
-import time as _time
 import warnings
 
-from eventlet import patcher
-from eventlet.green import _socket_nodns, os, select, ssl, time
+from eventlet.green import _socket_nodns, os
 from eventlet.support import address_order
+from eventlet.support.dns_transport import DNS_QUERY_TIMEOUT, tcp, udp
+from eventlet.support.green_dnspython import dns, is_ip_addr, is_ipv4_addr, is_ipv6_addr
+from eventlet.support.hosts_file import HOSTS_TTL, HostsAnswer, HostsResolver, stamp
 
 __all__ = [
-    "EAI_EAGAIN_ERROR", "EAI_NODATA_ERROR", "EAI_NONAME_ERROR", "HostsAnswer", "HostsResolver", "ResolverProxy", "dns",
-    "getaddrinfo", "getaliases", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo", "is_ip_addr", "is_ipv4_addr",
-    "is_ipv6_addr", "reset", "resolve", "resolve_cname", "resolver", "tcp", "udp",
+    "DNS_QUERY_TIMEOUT", "EAI_EAGAIN_ERROR", "EAI_NODATA_ERROR", "EAI_NONAME_ERROR", "HOSTS_TTL", "HostsAnswer",
+    "HostsResolver", "ResolverProxy", "dns", "getaddrinfo", "getaliases", "gethostbyaddr", "gethostbyname",
+    "gethostbyname_ex", "getnameinfo", "is_ip_addr", "is_ipv4_addr", "is_ipv6_addr", "reset", "resolve",
+    "resolve_cname", "resolver", "tcp", "udp",
 ]
 
 # green.socket imports this module, so it can't be imported here.
 socket = _socket_nodns
-
-# Seconds.
-DNS_QUERY_TIMEOUT = 10.0
-HOSTS_TTL = 10.0
 
 # How many aliases of aliases are followed; there are rarely two.
 _MAX_ALIASES = 16
@@ -44,77 +39,11 @@ def _raise_new_error(error_instance):
     raise error_instance.__class__(*error_instance.args)
 
 
-# -- dnspython
-
-
-def _is_dns(name):
-    return name == "dns" or name.startswith("dns.")
-
-
-def _import_dns():
-    dns = importlib.import_module("dns")
-    for name in dns.__all__:
-        setattr(dns, name, importlib.import_module(f"dns.{name}"))
-    for package in ("ANY", "IN"):
-        importlib.import_module(f"dns.rdtypes.{package}")
-    # The others are loaded when they are first met, from whichever dnspython is in sys.modules then.
-    for rdtype in dns.rdatatype.RdataType:
-        dns.rdata.get_rdata_class(dns.rdataclass.IN, rdtype)
-    return dns
-
-
-def _import_green_dns():
-    """Returns a copy of dnspython that sees green modules."""
-    # What it uses for DNS over HTTPS and QUIC belongs to all, and must not see them.
-    for name in ("httpx", "httpcore", "h2", "aioquic.quic.connection"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass
-    theirs = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_dns(name)}
-    green = (("os", os), ("select", select), ("socket", _socket_nodns), ("ssl", ssl), ("time", time))
-    try:
-        return patcher.patch_function(_import_dns, *green)()
-    finally:
-        # Whoever has imported dnspython keeps it whole; others may as well have the green copy.
-        if theirs:
-            for name in [name for name in sys.modules if _is_dns(name)]:
-                del sys.modules[name]
-            sys.modules.update(theirs)
-
-
-dns = _import_green_dns()
-
 # Resolver.query is the one method that every version has.
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=re.escape(__name__) + "$")
 
 
 # -- Addresses
-
-
-def is_ipv4_addr(host):
-    """Whether *host* is a text with an IPv4 address in four parts."""
-    return _parses(dns.ipv4.inet_aton, host)
-
-
-def is_ipv6_addr(host):
-    """Whether *host* is a text with an IPv6 address; it may have a scope, as in fe80::1%eth0."""
-    return isinstance(host, str) and _parses(dns.ipv6.inet_aton, host.split("%", 1)[0])
-
-
-def is_ip_addr(host):
-    """Whether *host* is a text with an IPv4 or IPv6 address."""
-    return is_ipv4_addr(host) or is_ipv6_addr(host)
-
-
-def _parses(parse, host):
-    if not isinstance(host, str):
-        return False
-    try:
-        parse(host)
-    except (dns.exception.SyntaxError, UnicodeError):
-        return False
-    return True
 
 
 def _needs_no_lookup(host):
@@ -128,147 +57,6 @@ def _needs_no_lookup(host):
     except OSError:
         return False
     return True
-
-
-# -- The hosts file
-
-
-def _stamp(path):
-    """What changes when a file does; None if there is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, TypeError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-class HostsAnswer(dns.resolver.Answer):
-    """What `HostsResolver.query` answers: as dnspython's Answer, without a response."""
-
-    def __init__(self, qname, rdtype, rdclass, rrset, raise_on_no_answer=True):
-        if not rrset and raise_on_no_answer:
-            raise dns.resolver.NoAnswer()
-        self.response = None
-        self.qname = self.canonical_name = qname
-        self.rdtype = rdtype
-        self.rdclass = rdclass
-        self.rrset = rrset
-        self.expiration = time.time() + getattr(rrset, "ttl", 0)
-
-
-class HostsResolver:
-    """Answers from a hosts file, /etc/hosts by default, which need not exist. Reads it again whenever it has changed.
-
-    *interval* is how many seconds an answer is said to hold. Reading the file blocks, shortly.
-    """
-
-    LINES_RE = re.compile(r"^[ \t]*([^\s#][^#\r\n]*?)[ \t]*(?:#.*)?$", re.MULTILINE)
-
-    def __init__(self, fname=None, interval=HOSTS_TTL):
-        self._v4 = {}
-        self._v6 = {}
-        self._aliases = {}
-        self._further = {}
-        self.interval = interval
-        self.fname = "/etc/hosts" if fname is None else fname
-        self._load()
-
-    def _readlines(self):
-        """Returns the lines that are more than blanks and comments; none if the file can't be read."""
-        try:
-            with open(self.fname, "rb") as file:
-                text = file.read().decode(errors="ignore")
-        except OSError:
-            return []
-        return self.LINES_RE.findall(text.replace("\r", "\n"))
-
-    def _load(self):
-        # Taken before, so that a change in between is seen next time.
-        self._loaded = _stamp(self.fname)
-        self._v4, self._v6, self._aliases = {}, {}, {}
-        # The addresses of a name after its first one, IPv4 and IPv6.
-        self._further = {}
-        for line in self._readlines():
-            address, *names = line.lower().split()
-            if is_ipv4_addr(address):
-                addresses = self._v4
-            elif is_ipv6_addr(address) and not address.startswith("fe80"):
-                addresses = self._v6
-            else:
-                continue  # A link-local address would need a scope, which a name can't have.
-            for name in names:
-                if addresses.setdefault(name, address) != address:
-                    self._further.setdefault(name, []).append(address)
-            for alias in names[1:]:
-                self._aliases.setdefault(alias, names[0])
-
-    def _refresh(self):
-        if _stamp(self.fname) != self._loaded:
-            self._load()
-
-    def query(self, qname, rdtype=dns.rdatatype.A, rdclass=dns.rdataclass.IN, tcp=False, source=None,
-              raise_on_no_answer=True):
-        """Answers for the types A, AAAA and CNAME. Raises dns.resolver.NoAnswer, or returns an empty answer.
-
-        *rdclass*, *tcp* and *source* mean nothing here.
-        """
-        self._refresh()
-        rdclass = dns.rdataclass.IN
-        if isinstance(qname, bytes):
-            qname = qname.decode("ascii")
-        name = str(qname).lower()
-        if isinstance(qname, str):
-            qname = dns.name.from_text(qname)
-        rrset = dns.rrset.RRset(qname, rdclass, rdtype)
-        rrset.ttl = self.interval
-        for found in self._find(rdtype, name):
-            rrset.add(found)
-        return HostsAnswer(qname, rdtype, rdclass, rrset, raise_on_no_answer)
-
-    def _find(self, rdtype, name):
-        kinds = {
-            dns.rdatatype.A: (self._v4, dns.rdtypes.IN.A.A),
-            dns.rdatatype.AAAA: (self._v6, dns.rdtypes.IN.AAAA.AAAA),
-            dns.rdatatype.CNAME: (self._aliases, dns.rdtypes.ANY.CNAME.CNAME),
-        }
-        if rdtype not in kinds:
-            return []
-        known, make = kinds[rdtype]
-        if name not in known:
-            name = name.removesuffix(".")
-        if name not in known:
-            return []
-        if rdtype == dns.rdatatype.CNAME:
-            return [make(dns.rdataclass.IN, rdtype, dns.name.from_text(known[name]))]
-        return [make(dns.rdataclass.IN, rdtype, address) for address in self._addresses(known, name)]
-
-    def _addresses(self, known, name):
-        """All addresses of a name that *known*, `_v4` or `_v6`, has."""
-        is_of_kind = is_ipv4_addr if known is self._v4 else is_ipv6_addr
-        return [known[name], *filter(is_of_kind, self._further.get(name, ()))]
-
-    def name_of(self, address):
-        """Returns the canonical name of an address; None if no line has it."""
-        self._refresh()
-        for known in (self._v4, self._v6):
-            for name in known:
-                if address in self._addresses(known, name):
-                    return self._aliases.get(name, name)
-        return None
-
-    def canonical_name(self, hostname):
-        """Returns the first name of the line that has *hostname*; None if no line has it."""
-        self._refresh()
-        name = hostname.lower().removesuffix(".")
-        if name in self._v4 or name in self._v6:
-            return self._aliases.get(name, name)
-        return None
-
-    def getaliases(self, hostname):
-        """Returns all other names of the host that has the name *hostname*."""
-        canonical = self._aliases.get(hostname, hostname)
-        names = [canonical, *(alias for alias, name in self._aliases.items() if name == canonical)]
-        return [name for name in names if name != hostname]
 
 
 # -- Nameservers
@@ -297,7 +85,7 @@ class ResolverProxy:
 
     @property
     def _resolver(self):
-        if self._cached_resolver is None or self._read is not None and self._read != _stamp(self._filename):
+        if self._cached_resolver is None or self._read is not None and self._read != stamp(self._filename):
             self.clear()
         return self._cached_resolver
 
@@ -308,7 +96,7 @@ class ResolverProxy:
 
     def clear(self):
         """Forgets what was answered so far, and reads the configuration again."""
-        read = _stamp(self._filename)
+        read = stamp(self._filename)
         resolver = dns.resolver.Resolver(filename=self._configuration())
         resolver.cache = Cache()
         self._cached_resolver, self._read = resolver, read
@@ -627,116 +415,6 @@ def _name_of(address):
         return known
     answer = resolver.query(dns.reversename.from_address(address.split("%", 1)[0]), dns.rdatatype.PTR)
     return answer[0].target.to_text(omit_final_dot=True)
-
-
-# -- Asking one nameserver
-
-
-def udp(q, where, timeout=DNS_QUERY_TIMEOUT, port=53, af=None, source=None, source_port=0, ignore_unexpected=False,
-        one_rr_per_rrset=False, ignore_trailing=False, raise_on_truncation=False, sock=None, ignore_errors=False):
-    """As dns.query.udp: asks the nameserver at the address *where* the query *q*, and returns its response. Parks.
-
-    *timeout* in seconds is for all of it; None: without end. Raises dns.exception.Timeout. A datagram from elsewhere
-    raises dns.query.UnexpectedSource or, with *ignore_unexpected*, is passed over; with *ignore_errors*, so is what is
-    no response to *q*. A *sock* given is used and left open.
-    """
-    deadline = _deadline(timeout)
-    family, destination, source = _endpoints(where, port, af, source, source_port)
-    s = sock or socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if source is not None and sock is None:
-            s.bind(source)
-        _within(deadline, s, s.sendto, q.to_wire(), destination)
-        while True:
-            wire, sender = _within(deadline, s, s.recvfrom, 65535)
-            if _comparable(sender) != _comparable(destination):
-                if ignore_unexpected:
-                    continue
-                raise dns.query.UnexpectedSource(f"got a response from {sender} instead of {destination}")
-            try:
-                return _response(q, wire, one_rr_per_rrset, ignore_trailing, raise_on_truncation=raise_on_truncation)
-            except dns.message.Truncated as error:
-                if not ignore_errors or q.is_response(error.message()):
-                    raise
-            except Exception:
-                if not ignore_errors:
-                    raise
-    finally:
-        if sock is None:
-            s.close()
-
-
-def tcp(q, where, timeout=DNS_QUERY_TIMEOUT, port=53, af=None, source=None, source_port=0, one_rr_per_rrset=False,
-        ignore_trailing=False, sock=None):
-    """As dns.query.tcp; see `udp`. A *sock* given is connected already."""
-    deadline = _deadline(timeout)
-    family, destination, source = _endpoints(where, port, af, source, source_port)
-    s = sock or socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sock is None:
-            if source is not None:
-                s.bind(source)
-            _within(deadline, s, s.connect, destination)
-        wire = q.to_wire()
-        _within(deadline, s, s.sendall, struct.pack("!H", len(wire)) + wire)
-        (length,) = struct.unpack("!H", _receive(deadline, s, 2))
-        return _response(q, _receive(deadline, s, length), one_rr_per_rrset, ignore_trailing)
-    finally:
-        if sock is None:
-            s.close()
-
-
-def _deadline(timeout):
-    return None if timeout is None else _time.monotonic() + timeout
-
-
-def _within(deadline, s, operation, *args):
-    """Calls an operation of a socket. Raises dns.exception.Timeout if it does not end in time."""
-    left = None if deadline is None else deadline - _time.monotonic()
-    if left is not None and left <= 0:
-        raise dns.exception.Timeout
-    s.settimeout(left)
-    try:
-        return operation(*args)
-    except socket.timeout:
-        raise dns.exception.Timeout from None
-
-
-def _receive(deadline, s, count):
-    received = b""
-    while len(received) < count:
-        more = _within(deadline, s, s.recv, count - len(received))
-        if not more:
-            raise EOFError
-        received += more
-    return received
-
-
-def _endpoints(where, port, family, source, source_port):
-    """Returns an address family, whom to ask, and what to bind to, which may be None."""
-    if family is None:
-        try:
-            family = dns.inet.af_for_address(where)
-        except Exception:
-            family = socket.AF_INET
-    rest = (0, 0) if family == socket.AF_INET6 else ()
-    return family, (where, port, *rest), None if source is None else (source, source_port, *rest)
-
-
-def _comparable(address):
-    """An address as it is compared with others: IPv6 can be written in many ways."""
-    host, port, *_ = address
-    return dns.inet.inet_pton(dns.inet.af_for_address(host), host.split("%", 1)[0]), port
-
-
-def _response(q, wire, one_rr_per_rrset, ignore_trailing, **options):
-    response = dns.message.from_wire(
-        wire, keyring=q.keyring, request_mac=q.mac, one_rr_per_rrset=one_rr_per_rrset, ignore_trailing=ignore_trailing,
-        **options,
-    )
-    if not q.is_response(response):
-        raise dns.query.BadResponse
-    return response
 
 
 dns.query.tcp = tcp
