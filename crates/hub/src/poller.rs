@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -87,17 +87,19 @@ struct Inherited {
     /// Gone only when it was dropped.
     fd: Option<OwnedFd>,
     process: Pid,
+    /// Its number may be another file's now.
+    doubted: AtomicBool,
     /// Of the child: that it is still the same file.
     proven: bool,
 }
 
 impl Inherited {
     fn new(fd: OwnedFd) -> Inherited {
-        Inherited { fd: Some(fd), process: getpid(), proven: false }
+        Inherited { fd: Some(fd), process: getpid(), doubted: AtomicBool::new(false), proven: false }
     }
 
-    fn is_of_this_process(&self) -> bool {
-        self.process == getpid()
+    fn is_surely_ours(&self) -> bool {
+        self.process == getpid() && !self.doubted.load(Ordering::Relaxed)
     }
 }
 
@@ -111,7 +113,7 @@ impl Drop for Inherited {
     fn drop(&mut self) {
         if let Some(fd) = self.fd.take()
             && !self.proven
-            && !self.is_of_this_process()
+            && !self.is_surely_ours()
         {
             // Better a descriptor too many than somebody else's file closed.
             let _ = fd.into_raw_fd();
@@ -121,7 +123,7 @@ impl Drop for Inherited {
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        if !self.epoll.is_of_this_process() {
+        if !self.epoll.is_surely_ours() {
             self.prove();
         }
     }
@@ -186,14 +188,7 @@ impl Poller {
     /// the file that is in.
     #[cold]
     fn prove(&mut self) {
-        let (epoll, bell) = (self.epoll.as_fd().as_raw_fd(), self.bell.as_fd().as_raw_fd());
-        let Ok(account) = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return };
-        let is_bell = |line: &str| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            matches!(words[..], ["tfd:", number, "events:", _, "data:", mark, ..]
-                if number.parse() == Ok(bell) && u64::from_str_radix(mark, 16) == Ok(self.mark))
-        };
-        if !account.lines().any(is_bell) {
+        if !self.is_intact() {
             return;
         }
         self.epoll.proven = true;
@@ -204,6 +199,27 @@ impl Poller {
         }
         if let Some(bell) = Arc::get_mut(&mut self.bell) {
             bell.proven = added == Err(Errno::EXIST);
+        }
+    }
+
+    /// Whether its number is still that of the epoll instance, as the system's account of that tells. A program may close
+    /// descriptors that it does not know, with `closerange` say.
+    #[cold]
+    pub fn is_intact(&self) -> bool {
+        let (epoll, bell) = (self.epoll.as_fd().as_raw_fd(), self.bell.as_fd().as_raw_fd());
+        let Ok(account) = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return false };
+        let is_bell = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            matches!(words[..], ["tfd:", number, "events:", _, "data:", mark, ..]
+                if number.parse() == Ok(bell) && u64::from_str_radix(mark, 16) == Ok(self.mark))
+        };
+        account.lines().any(is_bell)
+    }
+
+    /// Its numbers may be other files' now: from here on they are used and closed only if they are provably its own.
+    pub fn doubt(&self) {
+        for each in [&self.epoll, &*self.bell] {
+            each.doubted.store(true, Ordering::Relaxed);
         }
     }
 
@@ -268,8 +284,8 @@ impl Poller {
     pub fn bell(&self) -> impl Fn() + Send + Sync + 'static + use<> {
         let bell = Arc::clone(&self.bell);
         move || {
-            if !bell.is_of_this_process() {
-                // The child of a fork: nobody waits here, and the number may be another file's.
+            if !bell.is_surely_ours() {
+                // The child of a fork, or closed by its number: nobody waits here, and that may be another file's.
                 return;
             }
             // EAGAIN means that the counter is at its maximum, and rung.
