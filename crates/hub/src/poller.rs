@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,16 +75,16 @@ pub struct Readiness {
 
 /// An epoll instance.
 ///
-/// The child of a fork inherits its descriptors, and closes them only if they are provably still those that were
-/// inherited: the program may have closed them by their numbers and opened something else there. What cannot be proven
-/// is left open; better a descriptor too many than somebody else's file closed.
+/// Once its numbers may be other files' — in the child of a fork, which inherits them, and after [`Poller::doubt`] — its
+/// descriptors are closed only if they are provably still its own: the program may have closed them by their numbers
+/// and opened something else there. What cannot be proven is left open; better a descriptor too many than somebody
+/// else's file closed.
 pub struct Poller {
     /// Gone only once it was dropped.
     epoll: Option<OwnedFd>,
     bell: Arc<Bell>,
     /// The number of the bell's events: no other poller has it.
     mark: u64,
-    process: Pid,
 }
 
 /// What ends a wait.
@@ -92,12 +92,18 @@ struct Bell {
     /// Gone once the child of a fork has closed it, though others may still hold the bell.
     fd: Mutex<Option<OwnedFd>>,
     process: Pid,
+    /// Its number may be another file's now.
+    doubted: AtomicBool,
 }
 
 impl Bell {
+    fn is_surely_ours(&self) -> bool {
+        self.process == getpid() && !self.doubted.load(Ordering::Relaxed)
+    }
+
     fn ring(&self) {
-        if self.process != getpid() {
-            // The child of a fork: nobody waits here, and the number may be another file's.
+        if !self.is_surely_ours() {
+            // The child of a fork, or closed by its number: nobody waits here, and that may be another file's.
             return;
         }
         if let Some(fd) = &*self.fd.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -109,7 +115,7 @@ impl Bell {
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        if self.process != getpid() {
+        if !self.is_surely_ours() {
             leak(self.fd.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
@@ -117,7 +123,7 @@ impl Drop for Bell {
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        if self.process != getpid() && self.close_inherited().is_none() {
+        if !self.bell.is_surely_ours() && self.close_proven().is_none() {
             leak(self.epoll.take());
         }
     }
@@ -179,27 +185,43 @@ impl Poller {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mark = u64::from(NEXT_MARK.fetch_add(1, Ordering::Relaxed)) << 32 | BELL;
         epoll::add(&epoll, &bell, EventData::new_u64(mark), EventFlags::IN | EventFlags::ET)?;
-        let process = getpid();
-        let bell = Arc::new(Bell { fd: Mutex::new(Some(bell)), process });
-        Ok(Poller { epoll: Some(epoll), bell, mark, process })
+        let bell = Bell { fd: Mutex::new(Some(bell)), process: getpid(), doubted: AtomicBool::new(false) };
+        Ok(Poller { epoll: Some(epoll), bell: Arc::new(bell), mark })
     }
 
-    /// In the child of a fork: closes what is provably inherited; `None` if the epoll instance is not. The system's
-    /// account of an epoll instance shows our mark beside the bell's number; and to add the bell again fails with
-    /// `EEXIST` if, and only if, that number's file is the one that is in.
+    /// Whether its number is still that of the epoll instance. A program may close descriptors that it does not know,
+    /// with `closerange` say.
     #[cold]
-    fn close_inherited(&mut self) -> Option<()> {
-        // Whoever held it when the process was forked is not here to let it go.
-        let mut bell = self.bell.fd.try_lock().ok()?;
-        let number = bell.as_ref()?.as_raw_fd();
-        let account =
-            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.epoll.as_ref()?.as_raw_fd())).ok()?;
-        let is_bell = |line: &str| {
+    pub fn is_intact(&self) -> bool {
+        let bell = self.bell.fd.lock().unwrap_or_else(PoisonError::into_inner);
+        bell.as_ref().is_some_and(|bell| self.holds(bell))
+    }
+
+    /// Its numbers may be other files' now: from here on they are used and closed only if they are provably its own.
+    pub fn doubt(&self) {
+        self.bell.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the system's account of the epoll instance shows our mark beside the bell's number.
+    fn holds(&self, bell: &OwnedFd) -> bool {
+        let number = bell.as_raw_fd();
+        let epoll = self.epoll().as_raw_fd();
+        let Ok(account) = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")) else { return false };
+        account.lines().any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words[..], ["tfd:", tfd, "events:", _, "data:", mark, ..]
                 if tfd.parse() == Ok(number) && u64::from_str_radix(mark, 16) == Ok(self.mark))
-        };
-        account.lines().any(is_bell).then_some(())?;
+        })
+    }
+
+    /// Closes what is provably its own; `None` if the epoll instance is not. To add the bell again fails with `EEXIST`
+    /// if, and only if, its number's file is the one that is in.
+    #[cold]
+    fn close_proven(&mut self) -> Option<()> {
+        let fd = Arc::clone(&self.bell);
+        // Whoever held it when the process was forked is not here to let it go.
+        let mut bell = fd.fd.try_lock().ok()?;
+        self.holds(bell.as_ref()?).then_some(())?;
         let epoll = self.epoll.take()?;
         match epoll::add(&epoll, bell.as_ref()?, EventData::new_u64(self.mark), EventFlags::empty()) {
             Err(Errno::EXIST) => drop(bell.take()),

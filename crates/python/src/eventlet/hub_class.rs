@@ -12,7 +12,7 @@ use super::hub::timer::Timer;
 use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
 use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
 use super::park;
-use super::polling::{Polling, Wanted, checked, closed_error};
+use super::polling::{Polling, Wanted, checked, closed_error, may_be_closed};
 use super::ticket::Outcome;
 use super::work::Work;
 use crate::greenlet::{self, Thread, current_thread, of_all_threads, this_thread};
@@ -61,6 +61,15 @@ pub fn class() -> Class<Hub> {
             poller_fileno,
             c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what other OS \
               threads made ready. For hubs that wait in their own way.",
+        )
+        .method(
+            c"_renew_if_closed",
+            |this: This<'_, Hub>, _: Args<'_>| {
+                // SAFETY: called by the interpreter.
+                Ok(Owned::bool(this.gil(), unsafe { this.renew_if_closed()? }))
+            },
+            c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among them, it \
+              gets new ones, and who waits tries again.",
         )
         .method(
             c"notify_close",
@@ -594,7 +603,12 @@ fn listen(args: Args<'_>) -> Result<Owned> {
         };
         let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
         let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
-        checked(hub.polling()?.listen(fd, wanted))?;
+        match hub.polling()?.listen(fd, wanted) {
+            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => {
+                checked(hub.polling()?.listen(fd, wanted))?
+            }
+            done => checked(done)?,
+        }
     }
     Ok(Owned::none(assumed()))
 }

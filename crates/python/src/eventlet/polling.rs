@@ -20,8 +20,9 @@ use crate::py::{self, Owned, Raised, Result, assumed};
 
 /// A hub's poller and what is registered with it.
 pub struct Polling {
-    poller: Poller,
+    /// Before the poller: both have what it rings, and the last one closes it.
     bell: Box<dyn Fn()>,
+    poller: Poller,
     sources: RefCell<Sources<Work>>,
     /// Filled without the interpreter's lock, by the hub's own thread.
     events: UnsafeCell<Events>,
@@ -123,8 +124,8 @@ impl Polling {
         let poller = checked(Poller::new())?;
         let bell = Box::new(poller.bell());
         Ok(Polling {
-            poller,
             bell,
+            poller,
             sources: RefCell::new(Sources::new()),
             events: UnsafeCell::new(Events::new()),
             listeners: OnceCell::new(),
@@ -135,6 +136,19 @@ impl Polling {
     /// Whether it belongs to this process.
     pub fn is_current(&self) -> bool {
         self.generation == fiber::fork_generation()
+    }
+
+    /// Whether its descriptors are still its own: a program may have closed them by their numbers.
+    pub fn is_intact(&self) -> bool {
+        self.poller.is_intact() && self.listeners.get().is_none_or(|all| all.poller.is_intact())
+    }
+
+    /// They are not: no number is used or closed that may be another file's.
+    pub fn doubt(&self) {
+        self.poller.doubt();
+        if let Some(listeners) = self.listeners.get() {
+            listeners.poller.doubt();
+        }
     }
 
     /// The work that waits, of a poller that is done with.
@@ -242,6 +256,11 @@ impl Polling {
     pub fn sources(&self) -> &RefCell<Sources<Work>> {
         &self.sources
     }
+}
+
+/// Whether an error may mean that the poller's own descriptor was closed by its number, or is another file's now.
+pub fn may_be_closed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL))
 }
 
 fn valid_fd<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {

@@ -9,7 +9,7 @@ use ::hub::{Direction, SourceKey, Time};
 use super::hub::Hub;
 use super::hub_ref;
 use super::park::park_until;
-use super::polling::checked;
+use super::polling::{checked, may_be_closed};
 use super::ticket::{Outcome, Ticket};
 use super::work::Work;
 use crate::greenlet::Thread;
@@ -123,7 +123,16 @@ impl Source {
                 let key = match known {
                     Some(key) => key,
                     None => {
-                        let key = checked(polling.register(&mut sources, fd))?;
+                        let key = match polling.register(&mut sources, fd) {
+                            Err(error) if may_be_closed(&error) => {
+                                drop(sources);
+                                if hub.renew_if_closed()? {
+                                    return Ok(Ready::Yes);
+                                }
+                                return checked(Err(error));
+                            }
+                            key => checked(key)?,
+                        };
                         self.set_key(thread, key);
                         key
                     }

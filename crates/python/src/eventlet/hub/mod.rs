@@ -359,6 +359,21 @@ impl Hub {
         unsafe { (*self.polling.get()).as_ref() }
     }
 
+    /// A new poller, if the program has closed this one by its number: who waits tries again. Returns whether it had.
+    ///
+    /// # Safety
+    /// As [`polling`](Self::polling).
+    #[cold]
+    pub unsafe fn renew_if_closed(&self) -> Result<bool> {
+        // SAFETY: the caller's word.
+        unsafe {
+            let polling = self.polling_if_any().filter(|polling| polling.is_current());
+            let Some(polling) = polling.filter(|polling| !polling.is_intact()) else { return Ok(false) };
+            polling.doubt();
+            self.renew_polling().map(|_| true)
+        }
+    }
+
     /// The first poller, or the first one of a process that was forked: who waited in the parent tries again.
     #[cold]
     unsafe fn renew_polling(&self) -> Result<&Polling> {

@@ -10,7 +10,7 @@ use ::hub::{Direction, Time};
 use super::timer::Timer;
 use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, is_own};
 use crate::eventlet::clock::{self, from_seconds, monotonic};
-use crate::eventlet::polling::checked;
+use crate::eventlet::polling::{checked, may_be_closed};
 use crate::eventlet::work::{self, Work};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Owned, Pending, Raised, Result, This, assumed, exception_info};
@@ -249,14 +249,20 @@ impl Hub {
             // What the renewed poller woke.
             let wait = if this.ready.borrow().is_empty() { wait } else { Duration::ZERO };
             if wait.is_zero() {
-                checked(polling.wait(wait))?;
+                match polling.wait(wait) {
+                    Err(error) if may_be_closed(&error) && this.renew_if_closed()? => return Ok(()),
+                    waited => checked(waited)?,
+                }
             } else {
                 this.asleep.set(true);
                 let state = ffi::PyEval_SaveThread();
                 let waited = polling.wait(wait);
                 ffi::PyEval_RestoreThread(state);
                 this.asleep.set(false);
-                checked(waited)?;
+                match waited {
+                    Err(error) if may_be_closed(&error) && this.renew_if_closed()? => return Ok(()),
+                    waited => checked(waited)?,
+                }
                 if ffi::PyErr_CheckSignals() < 0 {
                     return Err(Raised);
                 }

@@ -22,15 +22,14 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         return slowly(this, names().accept, args);
     }
     let [] = args.parse("accept", [], 0)?;
-    // Non-blocking by the program's will: so it stays, and says so.
-    let will = if this.must_not_wait() { libc::MSG_DONTWAIT } else { 0 };
-    if will == 0 && this.is_blocking() {
+    // Whether the descriptor was non-blocking before says nothing: another process, or a copy, may accept there, too.
+    if this.is_blocking() {
         this.set_our_flag()?;
     }
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, will, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, 0, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
         without_the_lock(|| unsafe {

@@ -25,6 +25,9 @@ create_server.__doc__ = __socket.create_server.__doc__
 
 
 def _green(plain):
+    if isinstance(plain, socket):
+        # After the patch the function has made it of the green class.
+        return plain
     # One that does not wait is made so by who asked for it.
     waits = plain.gettimeout() != 0.0
     green = socket(plain)

@@ -10,7 +10,7 @@ from eventlet import greenio, greenthread, hubs, patcher
 from eventlet.greenio.py3 import _open_green
 
 __all__ = os_orig.__all__
-__patched__ = ["fdopen", "read", "write", "wait", "waitpid", "open"]
+__patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open"]
 __patched__ += [name for name in ("sendfile", "wait3", "wait4", "waitid") if hasattr(os_orig, name)]
 
 patcher.slurp_properties(os_orig, globals(), ignore=__patched__, srckeys=dir(os_orig))
@@ -39,6 +39,14 @@ def fdopen(fd, mode="r", buffering=-1, encoding=None, *args, **kw):
         _warnings.warn("bool is used as a file descriptor", RuntimeWarning, stacklevel=2)
         fd = int(fd)
     return _open_green(fd, mode, buffering, encoding, *args, obeys=True, **kw)
+
+
+def closerange(fd_low, fd_high):
+    """As os.closerange. The hub goes on, even if its own file descriptors were among them."""
+    _originals["closerange"](fd_low, fd_high)
+    hub = hubs._current_hub()
+    if hub is not None and hasattr(hub, "_renew_if_closed"):
+        hub._renew_if_closed()
 
 
 def read(fd, n):
@@ -160,6 +168,7 @@ def _wait_for_end(pid, timeout=None):
         fd = os_orig.pidfd_open(pid)
     except (AttributeError, OSError):
         return False
+    process = os_orig.getpid()
     try:
         hubs.notify_opened(fd)
         hubs.trampoline(fd, read=True, timeout=timeout, timeout_exc=_Elapsed)
@@ -168,7 +177,9 @@ def _wait_for_end(pid, timeout=None):
         return None
     finally:
         hubs.notify_close(fd)
-        os_orig.close(fd)
+        if os_orig.getpid() == process:
+            # In the child of a fork the number may be another file's.
+            os_orig.close(fd)
 
 
 class _Elapsed(Exception):
