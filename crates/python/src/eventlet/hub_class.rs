@@ -604,7 +604,9 @@ fn listen(args: Args<'_>) -> Result<Owned> {
         let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
         let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
         match hub.polling()?.listen(fd, wanted) {
-            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => checked(hub.polling()?.listen(fd, wanted))?,
+            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => {
+                checked(hub.polling()?.listen(fd, wanted))?
+            }
             done => checked(done)?,
         }
     }

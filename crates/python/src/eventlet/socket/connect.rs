@@ -29,7 +29,7 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, 0, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
         without_the_lock(|| unsafe {
@@ -77,8 +77,7 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd, flag: c_int) -> Result
         let (family, kind) = this.plain().map_or((-1, -1), |plain| (plain.family, plain.kind));
         let number = |value: c_int| Owned::new(ffi::PyLong_FromLong(value.into()));
         // With the flag it knows that it is non-blocking, and makes no system call to find out.
-        let (family, kind, protocol, fd) =
-            (number(family)?, number(kind | flag)?, number(0)?, number(fd)?);
+        let (family, kind, protocol, fd) = (number(family)?, number(kind | flag)?, number(0)?, number(fd)?);
         py::call(
             ffi::Py_TYPE(this.wrapped.get()).cast(),
             [family.as_ptr(), kind.as_ptr(), protocol.as_ptr(), fd.as_ptr()],
