@@ -167,6 +167,7 @@ class Sockets(OnHub):
 
     def test_urgent_data_hides_nothing_behind_it(self):
         client, server = self.tcp_pair()
+        self.blocked(server.recv, 1).kill()
         client.sendall(b"before")
         client.send(b"!", socket.MSG_OOB)
         client.sendall(b"behind")
@@ -185,6 +186,8 @@ class Sockets(OnHub):
     def test_descriptors_in_a_unix_stream_hide_nothing_behind_them(self):
         one, other = self.pair()
         read, write = os.pipe()
+        # Both ends are known to the hub then.
+        self.blocked(one.recv, 1).kill()
         socket.send_fds(other, [b"with"], [read])
         other.sendall(b"behind")
         self.assertEqual(one.recv(100), b"with")

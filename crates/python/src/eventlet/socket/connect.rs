@@ -29,7 +29,7 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, 0, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
         without_the_lock(|| unsafe {

@@ -380,19 +380,20 @@ impl Socket {
 
     /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
     /// returns a negative number for an error. `flags` are those that the program gave: they may say not to wait.
+    /// Writing begins with a try whatever is known, since room for a few bytes makes no edge, unless it `goes_on`.
     #[inline(always)]
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
         flags: c_int,
+        goes_on: bool,
         mut call: impl FnMut(RawFd) -> isize,
     ) -> std::result::Result<usize, Failure> {
         let thread = here()?;
         // SAFETY: called by the interpreter, in the thread.
         unsafe { spend(thread, SYSTEM_CALL)? };
         let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
-        // Room for a few bytes makes no edge, and a call that does not wait tells by itself.
-        let tries = !waits || direction == Direction::Write;
+        let tries = !waits || direction == Direction::Write && !goes_on;
         let side = Side { this, thread, direction, waits, tries: Cell::new(tries), refused: Cell::new(false) };
         attempt(&side, || {
             let result = call(this.fd());
@@ -409,13 +410,14 @@ impl Socket {
         })?
     }
 
-    /// A read took all there was. No code of others runs in here: what was read may not have been copied yet.
-    fn is_empty(&self) {
+    /// A read took all there was, or a write filled all the room. No code of others runs in here: what was read may not
+    /// have been copied yet.
+    fn exhausted(&self, direction: Direction) {
         // SAFETY: called by the interpreter, in a thread whose record the operation has used.
         unsafe {
             let thread = this_thread();
             if let Some(hub) = hub_ref::native(thread) {
-                self.source.clear_ready(thread, hub, Direction::Read);
+                self.source.clear_ready(thread, hub, direction);
             }
         }
     }

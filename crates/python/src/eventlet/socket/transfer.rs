@@ -64,7 +64,7 @@ unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stop
 fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
     let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
     let mut stopped = false;
-    let got = Socket::attempt(this, Direction::Read, flags, |fd| {
+    let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer has room for that much.
         unsafe {
@@ -76,7 +76,7 @@ fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std
         }
     })?;
     if !stopped && empties(this, got, size, flags) {
-        this.is_empty();
+        this.exhausted(Direction::Read);
     }
     Ok(got)
 }
@@ -191,7 +191,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let into = ffi::PyBytes_AsString(bytes.as_ptr());
         let mut from = Address::empty();
-        let got = Socket::attempt(this, Direction::Read, flags, |fd| {
+        let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
             from = Address::empty();
             let flags = flags | libc::MSG_DONTWAIT;
             libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
@@ -204,7 +204,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             }
         };
         if empties(this, got, size, flags) {
-            this.is_empty();
+            this.exhausted(Direction::Read);
         }
         let bytes = resize(bytes, got)?;
         let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
@@ -215,16 +215,21 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 // ---------------------------------------------------------------------------------------------------------------------
 // Writing
 
-/// Sends part of the bytes; returns how many.
-fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int) -> Result<usize> {
-    let sent = Socket::attempt(this, Direction::Write, flags, |fd| {
+/// Sends part of the bytes; returns how many. It `goes_on` when the one before was of a part, too.
+fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int, goes_on: bool) -> Result<usize> {
+    let sent = Socket::attempt(this, Direction::Write, flags, goes_on, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held by the caller.
         let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
         if size < LARGE_WRITE { send() } else { without_the_lock(send) }
     });
     match sent {
-        Ok(sent) => Ok(sent),
+        Ok(sent) => {
+            if this.is_stream() && Transfer::of(size).proves_blocking(sent) {
+                this.exhausted(Direction::Write);
+            }
+            Ok(sent)
+        }
         // SAFETY: an exception is always there.
         Err(Failure::Raised) => unsafe {
             this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)
@@ -241,7 +246,7 @@ pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the buffer is held while it is read.
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let sent = write(this, data.start(), data.size(), small_integer(flags)?)?;
+        let sent = write(this, data.start(), data.size(), small_integer(flags)?, false)?;
         Owned::new(ffi::PyLong_FromSize_t(sent))
     }
 }
@@ -255,9 +260,9 @@ pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
         let flags = small_integer(flags)?;
-        let mut sent = write(this, data.start(), data.size(), flags)?;
+        let mut sent = write(this, data.start(), data.size(), flags, false)?;
         while sent < data.size() {
-            sent += write(this, data.start().add(sent), data.size() - sent, flags)?;
+            sent += write(this, data.start().add(sent), data.size() - sent, flags, true)?;
         }
     }
     Ok(Owned::none(assumed()))
