@@ -184,6 +184,35 @@ class Fork(Scenario):
             seconds=10,
         )
 
+    def test_a_fork_waits_for_an_import(self):
+        self.check(
+            """
+            import _imp
+            held = threading.Event()
+            def importer():
+                _imp.acquire_lock()
+                sys.modules["partial"] = "partial"
+                held.set()
+                time.sleep(0.01)
+                sys.modules["partial"] = "whole"
+                _imp.release_lock()
+            thread = threading.Thread(target=importer)
+            thread.start()
+            held.wait()
+            def child():
+                import partial
+                assert partial == "whole", partial
+                import calendar
+            assert in_child(child)
+            thread.join()
+            assert not _imp.lock_held()
+            try:
+                _imp.release_lock()
+            except RuntimeError:
+                pass
+            """
+        )
+
     def test_multiprocessing(self):
         self.check(
             """

@@ -6,9 +6,13 @@ how to wait in the hub (`native_locks`); only who calls is answered with the ide
 A circular import is found by importlib, which then hands out the module as far as it is. Here that is done as well
 for those who would wait for somebody whom they keep from running: the hub, which all others need, and a greenlet that
 works for its parent.
+
+The lock for all imports, which a fork waits for, knows green threads as well.
 """
 
+import _imp
 import importlib._bootstrap as _bootstrap
+import os
 import sys
 import types
 
@@ -26,6 +30,39 @@ def follow_green_threads():
     _take_over()
     _bootstrap._thread = seen_by_importlib
     _replace_has_deadlock(_bootstrap._ModuleLock)
+    _imp.acquire_lock, _imp.release_lock = _import_lock.acquire, _import_lock.release
+    os.register_at_fork(
+        before=_import_lock.acquire, after_in_parent=_import_lock.release, after_in_child=_import_lock.release
+    )
+
+
+class _ImportLock:
+    """The lock of C, which to green threads of one OS thread is always free, and a green one before it."""
+
+    def __init__(self):
+        self._green = thread.RLock()
+        self._acquire, self._release = _imp.acquire_lock, _imp.release_lock
+
+    def acquire(self):
+        # The hub can't wait. Nor does it have to: it does not switch in between.
+        self._green.acquire(blocking=not _is_hub())
+        self._acquire()
+
+    def release(self):
+        self._release()
+        if self._green._is_owned():
+            self._green.release()
+
+
+def _is_hub():
+    hub = getattr(hubs._threadlocal, "hub", None)
+    try:
+        return hub is not None and getcurrent() is hub.greenlet
+    except RuntimeError:
+        return True  # the interpreter ends
+
+
+_import_lock = _ImportLock()
 
 
 def _take_over():
