@@ -9,7 +9,7 @@ use ::hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;
-use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub::{BASE, DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
 use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
 use super::park;
 use super::polling::{Polling, Wanted, checked, closed_error};
@@ -26,7 +26,7 @@ pub fn class() -> Class<Hub> {
     Class::new()
         .init(init)
         .slot(ffi::Py_tp_setattro, set_attribute as *mut c_void)
-        .method(c"run", run_loop, c"run(*args, **kwargs)\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
+        .method(c"_run", run_loop, c"_run()\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
         .method(
             c"switch",
             switch_to_hub,
@@ -112,6 +112,11 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_current_hub",
             current_hub,
             c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
+        ),
+        py::function(
+            c"_set_base_hub",
+            set_base_hub,
+            c"_set_base_hub(class)\n\nSets the class whose methods are not taken for overrides of the native ones.",
         ),
         py::function(
             c"_set_hub_factory",
@@ -576,6 +581,13 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
         hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
     }
     Ok(Owned::none(assumed()))
+}
+
+fn set_base_hub(args: Args<'_>) -> Result<Owned> {
+    let [class] = args.parse("_set_base_hub", ["class"], 1)?;
+    // SAFETY: a live object, which gets a reference that lives for ever.
+    BASE.set(unsafe { ffi::incref(class) });
+    Ok(Owned::none(args.gil()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {

@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use super::frame;
 use super::green_thread;
 use super::hub_ref::hub_object;
 use super::park;
@@ -12,13 +13,19 @@ use crate::greenlet::{self, PyGreenlet, Thread, body, here};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, assumed, exception_info};
 
-/// Runs when a function has ended whose result nobody wants.
+/// Runs a function whose result nobody wants.
 ///
 /// # Safety
-/// As the `OnEnd` of a greenlet.
-unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's word.
+/// As the `Runner` of a greenlet.
+unsafe fn run(
+    greenlet: *mut PyGreenlet,
+    function: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with.
     unsafe {
+        let result = if args.is_null() { args } else { frame::call(function, args, kwargs) };
         let result = if result.is_null() { report().map_or(ptr::null_mut(), Owned::into_raw) } else { result };
         let pending = Pending::take(assumed());
         leave(greenlet);
@@ -74,7 +81,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             let body = body(greenlet.as_ptr().cast());
             body.extension.set(Some(this.owned()));
             if !wants_result {
-                body.on_end.set(Some(on_end));
+                body.runner.set(Some(run));
             }
         })
         .and_then(|greenlet| match ffi::PySet_Add(Pool::object(&this.running)?.as_ptr(), greenlet.as_ptr()) {

@@ -162,20 +162,22 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
                 return jump(thread, target);
             }
             ffi::incref(target);
-            let outcome = prepare(thread, target, &mut handover);
-            let result = match outcome {
-                Prepared::Ready => jump(thread, target),
-                Prepared::Meanwhile => {
-                    ffi::decref(target);
-                    continue;
+            let result = match prepare(thread, target, &mut handover) {
+                Prepared::Ready => Some(jump(thread, target)),
+                Prepared::Meanwhile => None,
+                Prepared::NoStack => {
+                    handover = end_unbegun(gil, target, handover);
+                    None
                 }
                 Prepared::Failed => {
                     handover.become_throw(gil);
-                    ptr::null_mut()
+                    Some(ptr::null_mut())
                 }
             };
             ffi::decref(target);
-            return result;
+            if let Some(result) = result {
+                return result;
+            }
         }
     }
 }
@@ -204,6 +206,7 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
             match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
+                Prepared::NoStack => handover = end_unbegun(gil, greenlet, handover),
                 Prepared::Failed => {
                     handover.become_throw(gil);
                     ffi::decref(greenlet);
@@ -214,6 +217,34 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
         let result = switch(gil, greenlet, handover);
         ffi::decref(greenlet);
         result
+    }
+}
+
+/// As [`switch_owned`], for a greenlet with a runner that has not begun. `None` if there is no stack for it: then
+/// nothing was taken over and nothing has happened.
+///
+/// # Safety
+/// As [`switch_owned`].
+#[inline]
+pub unsafe fn try_begin_owned(
+    gil: Gil<'_>,
+    greenlet: *mut PyGreenlet,
+    handover: &mut Handover,
+) -> Option<*mut PyObject> {
+    // SAFETY: as `switch_owned`.
+    unsafe {
+        if body(greenlet).state.get() == State::Pending && may_run_here(greenlet) {
+            match prepare(this_thread(), greenlet, handover) {
+                Prepared::Ready => return Some(jump_owned(this_thread(), greenlet)),
+                Prepared::NoStack => {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+                Prepared::Meanwhile => {}
+                Prepared::Failed => handover.become_throw(gil),
+            }
+        }
+        Some(switch_owned(gil, greenlet, std::mem::replace(handover, Handover::Throw)))
     }
 }
 
@@ -286,6 +317,8 @@ enum Prepared {
     Ready,
     /// Looking for its `run` made it begin, or end.
     Meanwhile,
+    /// There is no memory for its stack, and it has a runner to tell. An exception is pending, beside the handover.
+    NoStack,
     /// An exception is pending, beside the handover.
     Failed,
 }
@@ -321,7 +354,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
             Err(error) => {
                 ffi::decref(run);
                 py::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
-                return Prepared::Failed;
+                return if this.runner.get().is_some() { Prepared::NoStack } else { Prepared::Failed };
             }
         };
         let throws = matches!(handover, Handover::Throw);
@@ -338,6 +371,26 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
         thread.link(greenlet);
         thread.mailbox.set(args);
         Prepared::Ready
+    }
+}
+
+/// Ends a greenlet for which there is no stack with the pending exception, in the running greenlet. Returns what it
+/// hands over to its parent in place of what it was to begin with.
+///
+/// # Safety
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+#[cold]
+unsafe fn end_unbegun(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> Handover {
+    // SAFETY: the caller holds a reference to the greenlet. It has ended before code can run that looks at it.
+    unsafe {
+        let this = body(greenlet);
+        this.state.set(State::Dead);
+        handover.become_throw(gil);
+        let result = match this.runner.get() {
+            Some(runner) => runner(greenlet, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()),
+            None => ptr::null_mut(),
+        };
+        last_words(gil, result)
     }
 }
 
@@ -460,21 +513,15 @@ fn run(begin: Begin) -> *const Fiber {
         let unused = this.run.replace(ptr::null_mut());
         // Not what was found as `run`, perhaps; letting go of it may switch.
         ffi::xdecref(unused);
-        let mut result = ptr::null_mut();
-        if !args.is_null() {
-            result = ffi::PyObject_Call(run, args, kwargs);
-            ffi::decref(args);
-        }
+        let result = match this.runner.get() {
+            Some(runner) => runner(greenlet, run, args, kwargs),
+            None if args.is_null() => ptr::null_mut(),
+            None => ffi::PyObject_Call(run, args, kwargs),
+        };
+        ffi::xdecref(args);
         ffi::decref(run);
         ffi::xdecref(kwargs);
-        if let Some(on_end) = this.on_end.get() {
-            result = on_end(greenlet, result);
-        }
-        if result.is_null() && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
-            result = Pending::take(thread.gil()).into_value();
-        }
-        let handover = if result.is_null() { Handover::Throw } else { Handover::Value(result) };
-        let heir = find_heir(thread, this, handover);
+        let heir = find_heir(thread, this, last_words(thread.gil(), result));
 
         // From here to the jump no Python code runs.
         (*this.saved.get()).end(tstate::current());
@@ -482,6 +529,23 @@ fn run(begin: Begin) -> *const Fiber {
         thread.unlink(greenlet);
         thread.origin.set(thread.set_current(heir));
         body(heir).fiber.get()
+    }
+}
+
+/// What a greenlet hands over that ends with this result, null for the pending exception.
+///
+/// # Safety
+/// An owned result; the interpreter's lock is held.
+unsafe fn last_words(gil: Gil<'_>, result: *mut PyObject) -> Handover {
+    // SAFETY: without a result an exception is pending.
+    unsafe {
+        if !result.is_null() {
+            Handover::Value(result)
+        } else if ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
+            Handover::Value(Pending::take(gil).into_value())
+        } else {
+            Handover::Throw
+        }
     }
 }
 
@@ -506,6 +570,7 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
                 match prepare(thread, heir, &mut handover) {
                     Prepared::Ready => return heir,
                     Prepared::Meanwhile => continue,
+                    Prepared::NoStack => handover = end_unbegun(thread.gil(), heir, handover),
                     // It could not begin: its parent hears why.
                     Prepared::Failed => handover.become_throw(thread.gil()),
                 }

@@ -191,9 +191,25 @@ impl Hub {
 
     /// Waits for I/O, until the next timer is due; does not wait if something is ready.
     ///
+    /// A signal's handler may end the wait, and no more than that, by raising an OSError with EINTR, as in stock eventlet.
+    ///
     /// # Safety
     /// As [`run`](Self::run).
     unsafe fn look_at_io(this: This<'_, Hub>, now: Time) -> Result<()> {
+        // SAFETY: as `run`; without a result an exception is pending.
+        unsafe {
+            let looked = Hub::wait_for_io(this, now);
+            if looked.is_err() && ffi::PyErr_ExceptionMatches(ffi::PyExc_InterruptedError) != 0 {
+                ffi::PyErr_Clear();
+                return Ok(());
+            }
+            looked
+        }
+    }
+
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn wait_for_io(this: This<'_, Hub>, now: Time) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
