@@ -14,7 +14,7 @@ use fiber::Fiber;
 
 use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
-use super::thread::{Thread, current_thread, is_here, this_thread};
+use super::thread::{Thread, current_thread, this_thread};
 use super::{names, stacks, trace};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending};
@@ -143,7 +143,7 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
         }
         let thread = &*thread;
         loop {
-            let target = destination(greenlet);
+            let target = destination(thread, greenlet);
             if target.is_null() {
                 handover.become_throw(gil);
                 return ptr::null_mut();
@@ -192,7 +192,7 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
-        if this.state.get() == State::Active && is_here(this) && !this.broken.get().switch {
+        if this.state.get() == State::Active && thread.is_of(this) && !this.broken.get().switch {
             let throws = matches!(handover, Handover::Throw);
             let value = handover.into_value();
             if value.is_null() && !throws {
@@ -202,7 +202,7 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
             thread.mailbox.set(value);
             return jump_owned(thread, greenlet);
         }
-        if this.state.get() == State::Pending && may_run_here(greenlet) {
+        if this.state.get() == State::Pending && may_run_here(thread, greenlet) {
             match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
@@ -233,9 +233,10 @@ pub unsafe fn try_begin_owned(
 ) -> Option<*mut PyObject> {
     // SAFETY: as `switch_owned`.
     unsafe {
-        if body(greenlet).state.get() == State::Pending && may_run_here(greenlet) {
-            match prepare(this_thread(), greenlet, handover) {
-                Prepared::Ready => return Some(jump_owned(this_thread(), greenlet)),
+        let thread = this_thread();
+        if body(greenlet).state.get() == State::Pending && may_run_here(thread, greenlet) {
+            match prepare(thread, greenlet, handover) {
+                Prepared::Ready => return Some(jump_owned(thread, greenlet)),
                 Prepared::NoStack => {
                     ffi::PyErr_Clear();
                     return None;
@@ -253,14 +254,14 @@ pub unsafe fn try_begin_owned(
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
-unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+unsafe fn destination(thread: &Thread, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
     unsafe {
         let mut target = greenlet;
-        if body(target).state.get() == State::Active && is_here(body(target)) {
+        if body(target).state.get() == State::Active && thread.is_of(body(target)) {
             return target;
         }
-        if !may_run_here(greenlet) {
+        if !may_run_here(thread, greenlet) {
             return ptr::null_mut();
         }
         while body(target).state.get() == State::Dead {
@@ -269,7 +270,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
                 return py::raise(names::error(), "cannot switch to a garbage collected greenlet");
             }
         }
-        if target != greenlet && !may_run_here(target) {
+        if target != greenlet && !may_run_here(thread, target) {
             return ptr::null_mut();
         }
         target
@@ -280,7 +281,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
 ///
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
+unsafe fn may_run_here(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `destination`.
     unsafe {
         let mut ancestor = greenlet;
@@ -294,7 +295,7 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
             }
             ancestor = body(ancestor).parent.get();
         };
-        if handle.is_mine() {
+        if std::sync::Arc::ptr_eq(handle, &thread.handle) {
             return true;
         }
         if !handle.is_alive() {
@@ -305,7 +306,7 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
         ffi::PyErr_Format(
             names::error(),
             c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
-            this_thread().current(),
+            thread.current(),
             ancestor,
         );
         false
@@ -340,7 +341,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
             return Prepared::Meanwhile;
         }
         // Python code may have run: it may have another parent now.
-        if !may_run_here(greenlet) {
+        if !may_run_here(thread, greenlet) {
             ffi::decref(run);
             return Prepared::Failed;
         }
@@ -401,8 +402,11 @@ unsafe fn end_unbegun(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Han
 unsafe fn find_run(gil: Gil<'_>, greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
-        let run = body(greenlet).run.get();
-        if is_exact(greenlet) && !run.is_null() {
+        let this = body(greenlet);
+        let run = this.run.get();
+        // Of the types that give their greenlets a runner, those of our own do not override `run`.
+        let is_ours = || (*ffi::Py_TYPE(greenlet.cast())).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE == 0;
+        if !run.is_null() && (is_exact(greenlet) || this.runner.get().is_some() && is_ours()) {
             return ffi::incref(run);
         }
         if !throws {
@@ -559,7 +563,7 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
         let mut heir = ffi::incref(dying.parent.get());
         loop {
             let state = body(heir).state.get();
-            if state == State::Active && is_here(body(heir)) {
+            if state == State::Active && thread.is_of(body(heir)) {
                 let throws = matches!(handover, Handover::Throw);
                 let value = handover.into_value();
                 debug_assert!(throws || !value.is_null());

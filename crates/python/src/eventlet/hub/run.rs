@@ -23,9 +23,10 @@ impl Hub {
     pub(in crate::eventlet) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            this.statistics.looked_at.set(this.time()?);
+            let mut now = this.time()?;
+            this.statistics.looked_at.set(now);
             while !this.stopping.get() {
-                Hub::turn(this)?;
+                now = Hub::turn(this, now)?;
             }
             this.clear();
         }
@@ -48,14 +49,15 @@ impl Hub {
         drop((ready, timers));
     }
 
-    /// One turn.
+    /// One turn, which begins at `now`. Returns when it ended.
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    unsafe fn turn(this: This<'_, Hub>) -> Result<()> {
+    unsafe fn turn(this: This<'_, Hub>, now: Time) -> Result<Time> {
         let object = this.as_ptr();
         // SAFETY: the caller's word.
         unsafe {
+            let tells = this.has_closed.get();
             while this.has_closed.get() {
                 match call_hub(object, c"_close_next", []) {
                     Ok(more) => this.has_closed.set(py::truth(more.as_ptr())?),
@@ -63,13 +65,18 @@ impl Hub {
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
             }
-            this.begin_turn(Some(this.time()?));
+            this.begin_turn(Some(if tells { this.time()? } else { now }));
             Hub::drain_watched(this)?;
             let now = this.time()?;
             this.count_block(now);
             Hub::look_at_io(this, now)?;
             this.stage.set(Stage::Io);
-            Hub::drain_watched(this)
+            if this.own_wait.get() && this.io.borrow().is_empty() && !this.debug_blocking.get() {
+                // Nothing has run since it looked.
+                return Ok(this.statistics.looked_at.get());
+            }
+            Hub::drain_watched(this)?;
+            this.time()
         }
     }
 
@@ -201,6 +208,7 @@ impl Hub {
             let looked = Hub::wait_for_io(this, now);
             if looked.is_err() && ffi::PyErr_ExceptionMatches(ffi::PyExc_InterruptedError) != 0 {
                 ffi::PyErr_Clear();
+                this.statistics.looked_at.set(this.time()?);
                 return Ok(());
             }
             looked
