@@ -208,17 +208,17 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         let hub = HubRef::of(thread)?;
         if hub.is_loop(thread)? {
-            return if delay <= 0.0 { Ok(Owned::none(assumed())) } else { refuse_in_loop() };
+            return if delay <= 0.0 { Ok(Owned::none(args.gil())) } else { refuse_in_loop() };
         }
         let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
         if let Some(alarm) = alarm {
             alarm.cancel(thread);
         }
-        slept.map(|_| Owned::none(assumed()))
+        slept.map(|_| Owned::none(args.gil()))
     }
 }
 
@@ -230,7 +230,7 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
     // SAFETY: the caller's word.
     unsafe {
         let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
-        let greenlet = Owned::new(greenlet::make(assumed(), kind))?;
+        let greenlet = Owned::new(greenlet::make(thread.gil(), kind))?;
         let runner = &body(greenlet.as_ptr().cast()).runner;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
@@ -256,7 +256,7 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
         let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         let greenlet = make(thread, kind, *function)?;
         HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
@@ -529,11 +529,11 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
     }
 }
 
-fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
+fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let end = end(this);
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         if !end.done.get() {
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
@@ -579,7 +579,7 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             resolve_links(this);
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -610,11 +610,11 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
                     |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
                 let index = end.links.borrow().iter().position(is_it);
                 let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
-                return Ok(Owned::bool(assumed(), removed.is_some()));
+                return Ok(Owned::bool(args.gil(), removed.is_some()));
             }
         }
     }
-    Ok(Owned::bool(assumed(), false))
+    Ok(Owned::bool(args.gil(), false))
 }
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -629,7 +629,7 @@ fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             return kill_greenlet(this, args.positional);
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {

@@ -46,7 +46,7 @@ An object whose attributes are different ones in each green thread. A subclass's
                 return py::error(ffi::PyExc_TypeError, "Initialization arguments are not supported");
             }
             // In this greenlet `__init__` is about to be called as for any object.
-            add_dict(this, here(assumed())?.current())?;
+            add_dict(this, here(this.gil())?.current())?;
             if !plain {
                 let (args, kwargs) = args.rest(0)?;
                 this.args.set(Some(args));
@@ -113,7 +113,7 @@ fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
             .and_then(|init| Owned::new(ffi::PyObject_Call(init.as_ptr(), args.as_ptr(), this.kwargs.get())));
         if initialized.is_err() {
             // It is tried again at the next access.
-            let pending = Pending::take(assumed());
+            let pending = Pending::take(this.gil());
             this.dicts.forget(greenlet.cast());
             pending.put_back();
         }

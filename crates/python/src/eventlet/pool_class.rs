@@ -61,7 +61,7 @@ fn spawn(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
 
 fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     start(this, args, false)?;
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
@@ -71,7 +71,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             return py::error(ffi::PyExc_TypeError, "a function to call is needed");
         };
         let (rest, kwargs) = args.rest(1)?;
-        let thread = here(assumed())?;
+        let thread = here(this.gil())?;
         if this.with_free(Semaphore::counter)? <= 0 && this.is_member(thread.current())? {
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
@@ -118,7 +118,7 @@ unsafe fn run_in_place(
 fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = here(assumed())?;
+        let thread = here(this.gil())?;
         if this.is_member(thread.current())? {
             return py::error(
                 ffi::PyExc_AssertionError,
@@ -133,7 +133,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
             woken?;
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
@@ -154,7 +154,7 @@ fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     let size = unsafe { py::integer(size)? };
     let more = size - this.size.replace(size);
     this.with_free(|free| free.set_counter(free.counter() + more))?;
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn number(value: i64) -> Result<Owned> {

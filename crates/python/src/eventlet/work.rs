@@ -6,7 +6,8 @@ use std::ptr;
 use ::hub::Direction;
 
 use super::ticket::{Outcome, Ticket};
-use crate::greenlet::switch::{self, Handover};
+use crate::greenlet::handover::Handover;
+use crate::greenlet::switch;
 use crate::greenlet::{PyGreenlet, State, body};
 use crate::py::ffi::PyObject;
 use crate::py::{Owned, assumed};

@@ -157,20 +157,20 @@ impl Hub {
     unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let pending = Pending::take(assumed());
+            let pending = Pending::take(this.gil());
             let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
             pending.put_back();
             if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
                 return Err(Raised);
             }
-            let info = exception_info(assumed())?;
+            let info = exception_info(this.gil())?;
             match fd {
                 Some(fd) => {
                     let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
                     call_hub(this.as_ptr(), c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
                 }
                 None => {
-                    let timer = timer.unwrap_or_else(|| Owned::none(assumed()));
+                    let timer = timer.unwrap_or_else(|| Owned::none(this.gil()));
                     call_hub(this.as_ptr(), c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
                 }
             }
