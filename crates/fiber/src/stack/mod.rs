@@ -11,6 +11,9 @@
 //! - **Guards** are installed with `MADV_GUARD_INSTALL` (Linux 6.13), which costs no mapping: a million stacks need a
 //!   thousand mappings. Older kernels get `mprotect`, which splits the mapping in two a stack and so meets
 //!   `vm.max_map_count` at about 32,000 of them; `GREENLOOM_GUARD=mprotect` selects it by hand.
+//! - **Stacks are not locked** in memory, not even after `mlockall(MCL_FUTURE)`: each would take its whole size at
+//!   once. `mlockall(MCL_CURRENT)` locks those that there are, 64 at least, whole; `MCL_ONFAULT` with it locks what was
+//!   touched. Linux installs no guards in locked memory, so stacks cut from it get theirs from `mprotect`.
 //! - **Huge pages are off**: one touch would otherwise take 2 MiB.
 //! - **Memory is given back.** Each OS thread keeps a few free stacks as they are, for speed, and hands the rest to a
 //!   pool that all threads share, with their pages returned to the system. A stack that is used again and again is

@@ -114,13 +114,14 @@ impl Pool {
     fn map(&self, stacks: &mut usize) -> io::Result<(NonNull<u8>, usize)> {
         loop {
             let length = *stacks * (self.size + self.guard);
-            // NORESERVE: most of it is never touched, so it must not count against the commit limit.
+            // NORESERVE: most of it is never touched, so it must not count against the commit limit. NONE at first:
+            // after mlockall(MCL_FUTURE) all that is accessible would be made resident at once.
             // SAFETY: an anonymous mapping at an address of the kernel's choice.
             let address = unsafe {
                 libc::mmap(
                     ptr::null_mut(),
                     length,
-                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::PROT_NONE,
                     libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                     -1,
                     0,
@@ -134,9 +135,19 @@ impl Pool {
                 *stacks /= 2;
                 continue;
             }
-            // A kernel without huge pages refuses, and needs none of it.
-            // SAFETY: the range was just mapped.
-            unsafe { libc::madvise(address, length, libc::MADV_NOHUGEPAGE) };
+            // A kernel without huge pages refuses the advice, and needs none of it.
+            // SAFETY: the range was just mapped, and nobody knows it yet.
+            let accessible = unsafe {
+                libc::munlock(address, length);
+                libc::madvise(address, length, libc::MADV_NOHUGEPAGE);
+                libc::mprotect(address, length, libc::PROT_READ | libc::PROT_WRITE)
+            };
+            if accessible != 0 {
+                let error = io::Error::last_os_error();
+                // SAFETY: as above.
+                unsafe { libc::munmap(address, length) };
+                return Err(error);
+            }
             let base = NonNull::new(address.cast()).expect("mmap does not map at address 0");
             return Ok((base, *stacks));
         }

@@ -8,6 +8,7 @@ use std::mem::{offset_of, size_of};
 use std::ptr;
 
 use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::frame;
 use super::hub_ref::{HubRef, hub_object, refuse_in_loop, squelch};
 use super::park::park;
 use super::pool;
@@ -19,14 +20,59 @@ use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result
 // ---------------------------------------------------------------------------------------------------------------------
 // The end
 
-/// Runs when a spawned function has ended.
+/// Runs a spawned function.
 ///
 /// # Safety
-/// As the `OnEnd` of a greenlet.
-unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's word.
+/// As the `Runner` of a greenlet.
+unsafe fn run(
+    greenlet: *mut PyGreenlet,
+    function: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with, of a green thread.
     unsafe {
-        let this = greenlet.cast();
+        let result = if args.is_null() { args } else { frame::call(function, args, kwargs) };
+        on_end(greenlet.cast(), result)
+    }
+}
+
+/// Runs a spawned function whose result nobody wants.
+///
+/// # Safety
+/// As the `Runner` of a greenlet.
+unsafe fn run_plain(
+    _: *mut PyGreenlet,
+    function: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with.
+    unsafe { if args.is_null() { args } else { frame::call(function, args, kwargs) } }
+}
+
+/// Runs the `main` of a green thread that was not made by `spawn`, which tells of the end by itself.
+///
+/// # Safety
+/// As the `Runner` of a greenlet.
+unsafe fn run_main(
+    greenlet: *mut PyGreenlet,
+    main: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with, of a green thread.
+    unsafe { if args.is_null() { on_end(greenlet.cast(), args) } else { ffi::PyObject_Call(main, args, kwargs) } }
+}
+
+/// A function has ended with this result, or with the pending exception if it is null. Returns what the greenlet ends
+/// with.
+///
+/// # Safety
+/// A live green thread and an owned result; the interpreter's lock is held.
+unsafe fn on_end(this: *mut PyObject, result: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a live green thread; the result is owned.
+    unsafe {
         if end(this).done.get() {
             // Killed before it began.
             return result;
@@ -108,7 +154,7 @@ unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
         let kwargs = link.kwargs.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
         let head = Owned::new(ffi::PyTuple_Pack(1, this))?;
         let args = Owned::new(ffi::PySequence_Concat(head.as_ptr(), link.args.as_ptr()))?;
-        Owned::new(ffi::PyObject_Call(link.function.as_ptr(), args.as_ptr(), kwargs))
+        Owned::new(frame::call(link.function.as_ptr(), args.as_ptr(), kwargs))
     }
 }
 
@@ -118,6 +164,11 @@ unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
 /// The functions of the module about green threads.
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
+        py::function(
+            c"_set_mains",
+            frame::set_mains,
+            c"_set_mains(*functions)\n\nSets the functions that call those of green threads.",
+        ),
         py::function(
             c"sleep",
             sleep,
@@ -152,29 +203,22 @@ pub fn functions() -> Vec<PyMethodDef> {
     ]
 }
 
-/// # Safety
-/// The interpreter's lock is held; a live greenlet.
-unsafe fn set_on_end(greenlet: &Owned) {
-    // SAFETY: the caller's word.
-    unsafe { body(greenlet.as_ptr().cast()).on_end.set(Some(on_end)) };
-}
-
 fn sleep(args: Args<'_>) -> Result<Owned> {
     let [delay] = args.parse("sleep", ["seconds"], 0)?;
     // SAFETY: called by the interpreter.
     unsafe {
         let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         let hub = HubRef::of(thread)?;
         if hub.is_loop(thread)? {
-            return if delay <= 0.0 { Ok(Owned::none(assumed())) } else { refuse_in_loop() };
+            return if delay <= 0.0 { Ok(Owned::none(args.gil())) } else { refuse_in_loop() };
         }
         let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
         if let Some(alarm) = alarm {
             alarm.cancel(thread);
         }
-        slept.map(|_| Owned::none(assumed()))
+        slept.map(|_| Owned::none(args.gil()))
     }
 }
 
@@ -186,10 +230,13 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
     // SAFETY: the caller's word.
     unsafe {
         let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
-        let greenlet = Owned::new(greenlet::make(assumed(), kind))?;
+        let greenlet = Owned::new(greenlet::make(thread.gil(), kind))?;
+        let runner = &body(greenlet.as_ptr().cast()).runner;
         if kind == green_thread_type() {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
-            set_on_end(&greenlet);
+            runner.set(Some(run));
+        } else {
+            runner.set(Some(run_plain));
         }
         if greenlet::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
             return Err(Raised);
@@ -209,7 +256,7 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     // SAFETY: called by the interpreter; arguments are alive.
     unsafe {
         let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         let greenlet = make(thread, kind, *function)?;
         HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
@@ -256,7 +303,7 @@ pub unsafe fn call_in_place(
         let green_thread = py::call(green_thread_type().cast(), [thread.current().cast()])?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
         let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
-        Owned::new(on_end(green_thread.as_ptr().cast(), result))?;
+        Owned::new(on_end(green_thread.as_ptr(), result))?;
         Ok(green_thread)
     }
 }
@@ -408,6 +455,7 @@ unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyOb
         let this = greenlet::make(assumed(), kind).cast::<PyObject>();
         if !this.is_null() {
             (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
+            body(this.cast()).runner.set(Some(run_main));
         }
         this
     }
@@ -481,11 +529,11 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
     }
 }
 
-fn wait(this: *mut PyObject, _: Args<'_>) -> Result<Owned> {
+fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let end = end(this);
-        let thread = here(assumed())?;
+        let thread = here(args.gil())?;
         if !end.done.get() {
             // Making the hub may let other threads run: it must be there for them to wake us through.
             hub_object(thread)?;
@@ -531,7 +579,7 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             resolve_links(this);
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -562,11 +610,11 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
                     |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
                 let index = end.links.borrow().iter().position(is_it);
                 let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
-                return Ok(Owned::bool(assumed(), removed.is_some()));
+                return Ok(Owned::bool(args.gil(), removed.is_some()));
             }
         }
     }
-    Ok(Owned::bool(assumed(), false))
+    Ok(Owned::bool(args.gil(), false))
 }
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -581,7 +629,7 @@ fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             return kill_greenlet(this, args.positional);
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
@@ -590,7 +638,7 @@ fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     unsafe {
         let positional = Owned::new(ffi::PySequence_Tuple(positional))?;
         let keywords = if keywords == ffi::Py_None() { ptr::null_mut() } else { keywords };
-        let result = ffi::PyObject_Call(function, positional.as_ptr(), keywords);
-        Owned::new(on_end(this.cast(), result))
+        let result = frame::call(function, positional.as_ptr(), keywords);
+        Owned::new(on_end(this, result))
     }
 }

@@ -9,7 +9,7 @@ use ::hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;
-use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub::{BASE, DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
 use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
 use super::park;
 use super::polling::{Polling, Wanted, checked, closed_error, may_be_closed};
@@ -26,7 +26,7 @@ pub fn class() -> Class<Hub> {
     Class::new()
         .init(init)
         .slot(ffi::Py_tp_setattro, set_attribute as *mut c_void)
-        .method(c"run", run_loop, c"run(*args, **kwargs)\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
+        .method(c"_run", run_loop, c"_run()\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
         .method(
             c"switch",
             switch_to_hub,
@@ -123,6 +123,11 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
         ),
         py::function(
+            c"_set_base_hub",
+            set_base_hub,
+            c"_set_base_hub(class)\n\nSets the class whose methods are not taken for overrides of the native ones.",
+        ),
+        py::function(
             c"_set_hub_factory",
             set_hub_factory,
             c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
@@ -149,7 +154,7 @@ fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
         }
         let name = c_name(c"run")?;
         let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
-        let greenlet = Owned::new(greenlet::construct(assumed(), run.as_ptr(), ptr::null_mut()))?;
+        let greenlet = Owned::new(greenlet::construct(this.gil(), run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
         if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
             return Err(Raised);
@@ -196,14 +201,14 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
         this.stopping.set(false);
         this.at_rest.set(false);
         drop(keep);
-        result.map(|()| Owned::none(assumed()))
+        result.map(|()| Owned::none(this.gil()))
     }
 }
 
 fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(this.gil());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -214,7 +219,7 @@ fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 
 fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.ensure_greenlet()?;
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -227,7 +232,7 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     unsafe {
         let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread(assumed()).as_ref().is_some_and(|thread| is_plain(thread, &this));
+        let plain = current_thread(this.gil()).as_ref().is_some_and(|thread| is_plain(thread, &this));
         if plain || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
@@ -282,7 +287,7 @@ fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.canceled.set(0);
         this.canceled_young.set(0);
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn count_timers(hub: &Hub) -> usize {
@@ -293,8 +298,8 @@ fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     integer(count_timers(&this))
 }
 
-fn prepare_timers(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    Ok(Owned::none(assumed()))
+fn prepare_timers(_: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    Ok(Owned::none(args.gil()))
 }
 
 fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -304,14 +309,14 @@ fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.begin_turn(Some(from_seconds(py::float(when)?)));
         Hub::drain(this)?;
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn sleep_until(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     let next = if this.ready.borrow().is_empty() { this.timers.borrow().next_at() } else { Some(this.time()?) };
     // SAFETY: called by the interpreter.
     next.map_or_else(
-        || Ok(Owned::none(assumed())),
+        || Ok(Owned::none(this.gil())),
         |next| unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(next))) },
     )
 }
@@ -333,7 +338,7 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
             Hub::drain_watched(this)?;
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -348,7 +353,7 @@ fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         let fd = c_int::try_from(py::integer(number)?).unwrap_or(-1);
         forget_file(this, fd)?;
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 /// Tells those that wait on a descriptor that their file is closed.
@@ -417,7 +422,7 @@ pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.statistics.looked_at.set(this.time()?);
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -425,7 +430,7 @@ fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.asleep.get() {
         this.ring();
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -459,7 +464,7 @@ fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn get_greenlet(this: This<'_, Hub>) -> Result<Owned> {
-    Ok(this.greenlet.object().unwrap_or_else(|| Owned::none(assumed())))
+    Ok(this.greenlet.object().unwrap_or_else(|| Owned::none(this.gil())))
 }
 
 fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
@@ -490,7 +495,7 @@ fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
     this.clock.set(clock);
     // SAFETY: the interpreter's lock is held.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(this.gil());
         if !thread.is_null() {
             hub_ref::look_again(&*thread, this.as_ptr());
         }
@@ -536,10 +541,10 @@ fn timers(this: This<'_, Hub>) -> Result<Owned> {
     }
 }
 
-fn get_hub(_: Args<'_>) -> Result<Owned> {
+fn get_hub(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(args.gil());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -547,23 +552,23 @@ fn get_hub(_: Args<'_>) -> Result<Owned> {
     }
 }
 
-fn current_hub(_: Args<'_>) -> Result<Owned> {
+fn current_hub(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(args.gil());
         if thread.is_null() {
             return Err(Raised);
         }
         let hub = hub_ref::object_of(&*thread);
-        Ok(if hub.is_null() { Owned::none(assumed()) } else { Owned::borrow(hub) })
+        Ok(if hub.is_null() { Owned::none(args.gil()) } else { Owned::borrow(hub) })
     }
 }
 
-fn hubs(_: Args<'_>) -> Result<Owned> {
+fn hubs(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the objects are collected before any code can run.
     unsafe {
         let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in of_all_threads(assumed(), |thread| {
+        for (ident, hub) in of_all_threads(args.gil(), |thread| {
             (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
         }) {
             let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
@@ -579,19 +584,26 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
     let [hub] = args.parse("_set_hub", ["hub"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe {
-        if current_thread(assumed()).is_null() {
+        if current_thread(args.gil()).is_null() {
             return Err(Raised);
         }
         hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
+}
+
+fn set_base_hub(args: Args<'_>) -> Result<Owned> {
+    let [class] = args.parse("_set_base_hub", ["class"], 1)?;
+    // SAFETY: a live object, which gets a reference that lives for ever.
+    BASE.set(unsafe { ffi::incref(class) });
+    Ok(Owned::none(args.gil()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
     // SAFETY: called by the interpreter.
     unsafe { MAKE_HUB.set(ffi::incref(factory)) };
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 fn listen(args: Args<'_>) -> Result<Owned> {
@@ -610,5 +622,5 @@ fn listen(args: Args<'_>) -> Result<Owned> {
             done => checked(done)?,
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }

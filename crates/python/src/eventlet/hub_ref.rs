@@ -392,7 +392,7 @@ impl WakeLater {
         match this.0.take() {
             // SAFETY: called by the hub of the greenlet's thread.
             Some((ticket, outcome)) if ticket.is_valid() => unsafe { Owned::new(ticket.resume(outcome)) },
-            _ => Ok(Owned::none(assumed())),
+            _ => Ok(Owned::none(this.gil())),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!   descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
+//! - [`frame`]: the Python frame at the base of each green thread.
 //! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
 //! - [`park`]: how a greenlet is suspended; all that blocks is built of it. [`fairness`]: turns for others between what
 //!   does not block.
@@ -24,6 +25,7 @@ mod clock;
 mod end;
 mod event;
 mod fairness;
+mod frame;
 mod green_thread;
 mod hub;
 mod hub_class;

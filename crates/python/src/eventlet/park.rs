@@ -22,7 +22,8 @@ use super::hub::Hub;
 use super::hub_ref::{self, HubRef, refuse_in_loop, squelch};
 use super::ticket::{Outcome, Ticket};
 use super::work::{self, Work};
-use crate::greenlet::switch::{self, Handover};
+use crate::greenlet::handover::Handover;
+use crate::greenlet::switch;
 use crate::greenlet::{self, PyGreenlet, Thread, body, names};
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
@@ -102,7 +103,14 @@ unsafe fn leave(thread: &Thread, hub: &Hub) -> *mut PyObject {
         hub.count_switch();
         match hub.next_switch() {
             Some(Work::Wake(ticket, outcome)) => ticket.resume(outcome),
-            Some(Work::Start { greenlet, args, kwargs }) => work::begin(greenlet, args, kwargs),
+            Some(Work::Start { greenlet, args, kwargs }) => match work::try_begin(greenlet, args, kwargs) {
+                Ok(value) => value,
+                Err(work) => {
+                    // It ends in the loop, where its error and its links meet nobody who waits for something else.
+                    hub.hand_over(work);
+                    switch_to_loop(hub)
+                }
+            },
             _ => switch_to_loop(hub),
         }
     }

@@ -4,7 +4,7 @@
 use std::ptr;
 
 use crate::py::ffi::{self, PyMethodDef, PyTypeObject};
-use crate::py::{self, Args, Owned, Raised, Result, assumed};
+use crate::py::{self, Args, Owned, Raised, Result};
 
 /// Functions of the native module.
 pub fn functions() -> Vec<PyMethodDef> {
@@ -37,5 +37,5 @@ fn replace_methods(args: Args<'_>) -> Result<Owned> {
         }
         ffi::PyType_Modified(cls);
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }

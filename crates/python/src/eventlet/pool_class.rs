@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use super::frame;
 use super::green_thread;
 use super::hub_ref::hub_object;
 use super::park;
@@ -12,13 +13,19 @@ use crate::greenlet::{self, PyGreenlet, Thread, body, here};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, assumed, exception_info};
 
-/// Runs when a function has ended whose result nobody wants.
+/// Runs a function whose result nobody wants.
 ///
 /// # Safety
-/// As the `OnEnd` of a greenlet.
-unsafe fn on_end(greenlet: *mut PyGreenlet, result: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's word.
+/// As the `Runner` of a greenlet.
+unsafe fn run(
+    greenlet: *mut PyGreenlet,
+    function: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with.
     unsafe {
+        let result = if args.is_null() { args } else { frame::call(function, args, kwargs) };
         let result = if result.is_null() { report().map_or(ptr::null_mut(), Owned::into_raw) } else { result };
         let pending = Pending::take(assumed());
         leave(greenlet);
@@ -54,7 +61,7 @@ fn spawn(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
 
 fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     start(this, args, false)?;
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
@@ -64,7 +71,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             return py::error(ffi::PyExc_TypeError, "a function to call is needed");
         };
         let (rest, kwargs) = args.rest(1)?;
-        let thread = here(assumed())?;
+        let thread = here(this.gil())?;
         if this.with_free(Semaphore::counter)? <= 0 && this.is_member(thread.current())? {
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
@@ -74,7 +81,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
             let body = body(greenlet.as_ptr().cast());
             body.extension.set(Some(this.owned()));
             if !wants_result {
-                body.on_end.set(Some(on_end));
+                body.runner.set(Some(run));
             }
         })
         .and_then(|greenlet| match ffi::PySet_Add(Pool::object(&this.running)?.as_ptr(), greenlet.as_ptr()) {
@@ -111,7 +118,7 @@ unsafe fn run_in_place(
 fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = here(assumed())?;
+        let thread = here(this.gil())?;
         if this.is_member(thread.current())? {
             return py::error(
                 ffi::PyExc_AssertionError,
@@ -126,7 +133,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
             woken?;
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
@@ -147,7 +154,7 @@ fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     let size = unsafe { py::integer(size)? };
     let more = size - this.size.replace(size);
     this.with_free(|free| free.set_counter(free.counter() + more))?;
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn number(value: i64) -> Result<Owned> {

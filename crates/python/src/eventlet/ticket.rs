@@ -1,6 +1,7 @@
 //! A ticket: the name of one park of one greenlet, and what the greenlet goes on with.
 
-use crate::greenlet::switch::{self, Handover};
+use crate::greenlet::handover::Handover;
+use crate::greenlet::switch;
 use crate::greenlet::{PyGreenlet, State, Thread, body};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{Owned, assumed};

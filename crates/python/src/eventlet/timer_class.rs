@@ -4,7 +4,7 @@ use super::hub::timer::Timer;
 use super::hub_ref::hub_object;
 use crate::greenlet::current_thread;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, Owned, Raised, Result, This, assumed};
+use crate::py::{self, Args, Class, Owned, Raised, Result, This};
 
 /// The type.
 pub fn class() -> Class<Timer> {
@@ -18,7 +18,7 @@ pub fn class() -> Class<Timer> {
         .method(c"copy", copy, c"copy()\n\nA timer like this one, not started.")
         .property(
             c"seconds",
-            |this| Ok(this.seconds.object().unwrap_or_else(|| Owned::none(assumed()))),
+            |this| Ok(this.seconds.object().unwrap_or_else(|| Owned::none(this.gil()))),
             |this, value| {
                 this.seconds.set(value);
                 Ok(())
@@ -37,7 +37,7 @@ pub fn class() -> Class<Timer> {
         )
         .getter(
             c"pending",
-            |this| Ok(Owned::bool(assumed(), !this.called.get())),
+            |this| Ok(Owned::bool(this.gil(), !this.called.get())),
             c"Whether it was neither called nor cancelled.",
         )
         .property(
@@ -98,7 +98,7 @@ fn copy(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     let callback = attribute(this.callback.object(), "tpl")?;
     // SAFETY: live objects.
     unsafe {
-        let seconds = this.seconds.object().unwrap_or_else(|| Owned::none(assumed()));
+        let seconds = this.seconds.object().unwrap_or_else(|| Owned::none(this.gil()));
         let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), callback.as_ptr()))?;
         let args = this.args.object().map_or_else(|| Owned::new(ffi::PyTuple_New(0)), Ok)?;
         let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
@@ -111,7 +111,7 @@ fn schedule(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     this.called.set(false);
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(this.gil());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -125,11 +125,11 @@ fn schedule(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
 
 fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     if this.called.replace(true) {
-        return Ok(Owned::none(assumed()));
+        return Ok(Owned::none(this.gil()));
     }
     // SAFETY: called by the interpreter.
     unsafe {
-        let thread = current_thread(assumed());
+        let thread = current_thread(this.gil());
         if thread.is_null() {
             return Err(Raised);
         }
@@ -142,7 +142,7 @@ fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
         py::call(method.as_ptr(), [this.as_ptr()])?;
     }
     this.forget();
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 /// # Safety

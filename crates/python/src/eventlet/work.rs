@@ -6,7 +6,8 @@ use std::ptr;
 use ::hub::Direction;
 
 use super::ticket::{Outcome, Ticket};
-use crate::greenlet::switch::{self, Handover};
+use crate::greenlet::handover::Handover;
+use crate::greenlet::switch;
 use crate::greenlet::{PyGreenlet, State, body};
 use crate::py::ffi::PyObject;
 use crate::py::{Owned, assumed};
@@ -49,7 +50,27 @@ impl Work {
     }
 }
 
-/// Switches to a greenlet that begins.
+/// As [`begin`], for who cannot do what is to be done if there is no stack for the greenlet: gives the work back then.
+///
+/// # Safety
+/// As [`begin`].
+#[inline]
+pub unsafe fn try_begin(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> Result<*mut PyObject, Work> {
+    let greenlet = greenlet.into_raw();
+    let (args, kwargs) = (args.into_raw(), kwargs.map_or(ptr::null_mut(), Owned::into_raw));
+    let mut handover = Handover::Call { args, kwargs };
+    // SAFETY: the references are handed over, and taken back if nothing has happened.
+    unsafe {
+        let take = |object| Owned::new(object).expect("it came from a reference");
+        switch::try_begin_owned(assumed(), greenlet.cast(), &mut handover).ok_or_else(|| Work::Start {
+            greenlet: take(greenlet),
+            args: take(args),
+            kwargs: Owned::new(kwargs).ok(),
+        })
+    }
+}
+
+/// Switches to a greenlet that begins. If there is no stack for it, it ends with that error, here.
 ///
 /// # Safety
 /// Live objects; the interpreter's lock is held, in the thread whose record exists.

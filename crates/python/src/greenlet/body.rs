@@ -58,19 +58,21 @@ pub struct Body {
     pub broken: Cell<Broken>,
     /// How often it was suspended to be woken by somebody, so that who wakes it can tell one time from the next.
     pub parks: Cell<u64>,
-    /// What is told when its function has ended, or was not called because it was thrown into before.
-    pub on_end: Cell<Option<OnEnd>>,
+    /// What calls its function in place of a plain call.
+    pub runner: Cell<Option<Runner>>,
     /// An object that who made the greenlet keeps with it.
     pub extension: Slot,
     /// What has values of its own for it, until it is gone.
     pub locals: Locals,
 }
 
-/// Gets the function's result, null for the pending exception, and gives what the greenlet ends with in its place.
+/// Calls a greenlet's function, the second argument, with a tuple and a dict or null. With null in the tuple's place
+/// the function shall not be called: the pending exception ends the greenlet before it began. Returns what the greenlet
+/// ends with, null for the pending exception.
 ///
 /// # Safety
-/// Called in the greenlet with the interpreter's lock; the result is owned.
-pub type OnEnd = unsafe fn(*mut PyGreenlet, *mut PyObject) -> *mut PyObject;
+/// Live objects, with the interpreter's lock held; in the greenlet, or in another one if there was no stack for it.
+pub type Runner = unsafe fn(*mut PyGreenlet, *mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
 
 /// Failures that can be asked of an `UnswitchableGreenlet`.
 #[derive(Clone, Copy, Default)]
@@ -93,7 +95,7 @@ impl Body {
             links: Cell::new([ptr::null_mut(); 2]),
             broken: Cell::new(Broken::default()),
             parks: Cell::new(0),
-            on_end: Cell::new(None),
+            runner: Cell::new(None),
             extension: Slot::empty(),
             locals: Locals::new(),
         }

@@ -4,7 +4,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use super::body::{PyGreenlet, body, greenlet_type, is_greenlet};
-use super::switch::{self, Handover};
+use super::handover::Handover;
+use super::switch;
 use super::thread::current_or_refuse;
 use super::{construct, names, throw};
 use crate::py::ffi::{self, PyObject};

@@ -7,7 +7,8 @@ use std::mem::offset_of;
 use std::ptr;
 
 use super::body::{PyGreenlet, State, body, greenlet_type, has_body};
-use super::switch::{self, Handover};
+use super::handover::Handover;
+use super::switch;
 use super::thread::is_here;
 use super::{attributes, construct, dealloc, names, throw};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};

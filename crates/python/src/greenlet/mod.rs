@@ -5,7 +5,7 @@
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
 //! - `locals`, `handle`, `body`, `thread`: a greenlet's data and a thread's;
-//! - `trace`, [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
+//! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
 //! - `construct`, `attributes`, [`class`], `unswitchable`: the type;
 //! - `capi`, `functions`: the way in for C code and for Python.
 
@@ -18,6 +18,7 @@ pub mod dealloc;
 mod float;
 mod functions;
 mod handle;
+pub mod handover;
 pub mod locals;
 pub mod names;
 mod stacks;

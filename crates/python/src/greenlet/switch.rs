@@ -14,119 +14,12 @@ use fiber::Fiber;
 
 use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
-use super::thread::{Thread, current_thread, is_here, this_thread};
+use super::handover::Handover;
+use super::thread::{Thread, current_thread, this_thread};
 use super::{names, stacks, trace};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending};
 use crate::tstate::{self, Entry};
-
-/// What a switch hands over. Owns its objects.
-pub enum Handover {
-    /// Arguments: a tuple, and a dict or null.
-    Call { args: *mut PyObject, kwargs: *mut PyObject },
-    /// One object: the result of a greenlet that has ended, or the argument of a switch.
-    Value(*mut PyObject),
-    /// The pending exception.
-    Throw,
-}
-
-impl Handover {
-    /// As a greenlet in the middle of a switch sees it; null for an exception.
-    ///
-    /// # Safety
-    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-    unsafe fn into_value(self) -> *mut PyObject {
-        match self {
-            Handover::Throw => ptr::null_mut(),
-            Handover::Value(value) => value,
-            // SAFETY: owned tuple and dict.
-            Handover::Call { args, kwargs } => unsafe {
-                if kwargs.is_null() {
-                    return unwrap_single(args);
-                }
-                if ffi::PyTuple_GET_SIZE(args) == 0 {
-                    ffi::decref(args);
-                    return kwargs;
-                }
-                let both = ffi::PyTuple_New(2);
-                if both.is_null() {
-                    ffi::decref(args);
-                    ffi::decref(kwargs);
-                    return ptr::null_mut();
-                }
-                ffi::PyTuple_SET_ITEM(both, 0, args);
-                ffi::PyTuple_SET_ITEM(both, 1, kwargs);
-                both
-            },
-        }
-    }
-
-    /// As the arguments of a greenlet that begins; null for an exception.
-    ///
-    /// # Safety
-    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-    unsafe fn into_call(self) -> (*mut PyObject, *mut PyObject) {
-        match self {
-            Handover::Throw => (ptr::null_mut(), ptr::null_mut()),
-            Handover::Call { args, kwargs } => (args, kwargs),
-            // SAFETY: an owned object.
-            Handover::Value(value) => unsafe {
-                let args = ffi::PyTuple_New(1);
-                if args.is_null() {
-                    ffi::decref(value);
-                } else {
-                    ffi::PyTuple_SET_ITEM(args, 0, value);
-                }
-                (args, ptr::null_mut())
-            },
-        }
-    }
-
-    /// # Safety
-    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-    unsafe fn discard(self) {
-        // SAFETY: owned objects.
-        unsafe {
-            match self {
-                Handover::Throw => {}
-                Handover::Value(value) => ffi::decref(value),
-                Handover::Call { args, kwargs } => {
-                    ffi::decref(args);
-                    ffi::xdecref(kwargs);
-                }
-            }
-        }
-    }
-
-    /// Lets go of what is handed over, because the pending exception takes its place.
-    ///
-    /// # Safety
-    /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-    unsafe fn become_throw(&mut self, gil: Gil<'_>) {
-        // SAFETY: owned objects; the exception is kept while destructors run.
-        unsafe {
-            let pending = Pending::take(gil);
-            std::mem::replace(self, Handover::Throw).discard();
-            pending.put_back();
-        }
-    }
-}
-
-/// `(x,)` means `x`.
-///
-/// # Safety
-/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-unsafe fn unwrap_single(args: *mut PyObject) -> *mut PyObject {
-    // SAFETY: an owned tuple.
-    unsafe {
-        if ffi::PyTuple_GET_SIZE(args) != 1 {
-            return args;
-        }
-        let only = ffi::incref(ffi::PyTuple_GET_ITEM(args, 0));
-        ffi::decref(args);
-        only
-    }
-}
 
 /// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the
 /// running greenlet when somebody switches back; null with an exception if one is thrown, or if the switch is refused.
@@ -143,7 +36,7 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
         }
         let thread = &*thread;
         loop {
-            let target = destination(greenlet);
+            let target = destination(thread, greenlet);
             if target.is_null() {
                 handover.become_throw(gil);
                 return ptr::null_mut();
@@ -162,20 +55,22 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
                 return jump(thread, target);
             }
             ffi::incref(target);
-            let outcome = prepare(thread, target, &mut handover);
-            let result = match outcome {
-                Prepared::Ready => jump(thread, target),
-                Prepared::Meanwhile => {
-                    ffi::decref(target);
-                    continue;
+            let result = match prepare(thread, target, &mut handover) {
+                Prepared::Ready => Some(jump(thread, target)),
+                Prepared::Meanwhile => None,
+                Prepared::NoStack => {
+                    handover = end_unbegun(gil, target, handover);
+                    None
                 }
                 Prepared::Failed => {
                     handover.become_throw(gil);
-                    ptr::null_mut()
+                    Some(ptr::null_mut())
                 }
             };
             ffi::decref(target);
-            return result;
+            if let Some(result) = result {
+                return result;
+            }
         }
     }
 }
@@ -190,7 +85,7 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
-        if this.state.get() == State::Active && is_here(this) && !this.broken.get().switch {
+        if this.state.get() == State::Active && thread.is_of(this) && !this.broken.get().switch {
             let throws = matches!(handover, Handover::Throw);
             let value = handover.into_value();
             if value.is_null() && !throws {
@@ -200,10 +95,11 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
             thread.mailbox.set(value);
             return jump_owned(thread, greenlet);
         }
-        if this.state.get() == State::Pending && may_run_here(greenlet) {
+        if this.state.get() == State::Pending && may_run_here(thread, greenlet) {
             match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
+                Prepared::NoStack => handover = end_unbegun(gil, greenlet, handover),
                 Prepared::Failed => {
                     handover.become_throw(gil);
                     ffi::decref(greenlet);
@@ -217,19 +113,48 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
     }
 }
 
+/// As [`switch_owned`], for a greenlet with a runner that has not begun. `None` if there is no stack for it: then
+/// nothing was taken over and nothing has happened.
+///
+/// # Safety
+/// As [`switch_owned`].
+#[inline]
+pub unsafe fn try_begin_owned(
+    gil: Gil<'_>,
+    greenlet: *mut PyGreenlet,
+    handover: &mut Handover,
+) -> Option<*mut PyObject> {
+    // SAFETY: as `switch_owned`.
+    unsafe {
+        let thread = this_thread();
+        if body(greenlet).state.get() == State::Pending && may_run_here(thread, greenlet) {
+            match prepare(thread, greenlet, handover) {
+                Prepared::Ready => return Some(jump_owned(thread, greenlet)),
+                Prepared::NoStack => {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+                Prepared::Meanwhile => {}
+                Prepared::Failed => handover.become_throw(gil),
+            }
+        }
+        Some(switch_owned(gil, greenlet, std::mem::replace(handover, Handover::Throw)))
+    }
+}
+
 /// The greenlet itself or its nearest ancestor that has not ended; null with an exception if that one cannot run here.
 ///
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
-unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+unsafe fn destination(thread: &Thread, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
     // SAFETY: the caller holds a reference to the greenlet, which holds its ancestors.
     unsafe {
         let mut target = greenlet;
-        if body(target).state.get() == State::Active && is_here(body(target)) {
+        if body(target).state.get() == State::Active && thread.is_of(body(target)) {
             return target;
         }
-        if !may_run_here(greenlet) {
+        if !may_run_here(thread, greenlet) {
             return ptr::null_mut();
         }
         while body(target).state.get() == State::Dead {
@@ -238,7 +163,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
                 return py::raise(names::error(), "cannot switch to a garbage collected greenlet");
             }
         }
-        if target != greenlet && !may_run_here(target) {
+        if target != greenlet && !may_run_here(thread, target) {
             return ptr::null_mut();
         }
         target
@@ -249,7 +174,7 @@ unsafe fn destination(greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
 ///
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
+unsafe fn may_run_here(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `destination`.
     unsafe {
         let mut ancestor = greenlet;
@@ -263,7 +188,7 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
             }
             ancestor = body(ancestor).parent.get();
         };
-        if handle.is_mine() {
+        if std::sync::Arc::ptr_eq(handle, &thread.handle) {
             return true;
         }
         if !handle.is_alive() {
@@ -274,7 +199,7 @@ unsafe fn may_run_here(greenlet: *mut PyGreenlet) -> bool {
         ffi::PyErr_Format(
             names::error(),
             c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
-            this_thread().current(),
+            thread.current(),
             ancestor,
         );
         false
@@ -286,6 +211,8 @@ enum Prepared {
     Ready,
     /// Looking for its `run` made it begin, or end.
     Meanwhile,
+    /// There is no memory for its stack, and it has a runner to tell. An exception is pending, beside the handover.
+    NoStack,
     /// An exception is pending, beside the handover.
     Failed,
 }
@@ -307,7 +234,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
             return Prepared::Meanwhile;
         }
         // Python code may have run: it may have another parent now.
-        if !may_run_here(greenlet) {
+        if !may_run_here(thread, greenlet) {
             ffi::decref(run);
             return Prepared::Failed;
         }
@@ -321,7 +248,7 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
             Err(error) => {
                 ffi::decref(run);
                 py::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
-                return Prepared::Failed;
+                return if this.runner.get().is_some() { Prepared::NoStack } else { Prepared::Failed };
             }
         };
         let throws = matches!(handover, Handover::Throw);
@@ -341,6 +268,26 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
     }
 }
 
+/// Ends a greenlet for which there is no stack with the pending exception, in the running greenlet. Returns what it
+/// hands over to its parent in place of what it was to begin with.
+///
+/// # Safety
+/// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
+#[cold]
+unsafe fn end_unbegun(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> Handover {
+    // SAFETY: the caller holds a reference to the greenlet. It has ended before code can run that looks at it.
+    unsafe {
+        let this = body(greenlet);
+        this.state.set(State::Dead);
+        handover.become_throw(gil);
+        let result = match this.runner.get() {
+            Some(runner) => runner(greenlet, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()),
+            None => ptr::null_mut(),
+        };
+        last_words(gil, result)
+    }
+}
+
 /// The greenlet's function, as a new reference. A pending exception is kept if the lookup succeeds.
 ///
 /// # Safety
@@ -348,8 +295,11 @@ unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Han
 unsafe fn find_run(gil: Gil<'_>, greenlet: *mut PyGreenlet, throws: bool) -> *mut PyObject {
     // SAFETY: the caller holds a reference to the greenlet.
     unsafe {
-        let run = body(greenlet).run.get();
-        if is_exact(greenlet) && !run.is_null() {
+        let this = body(greenlet);
+        let run = this.run.get();
+        // Of the types that give their greenlets a runner, those of our own do not override `run`.
+        let is_ours = || (*ffi::Py_TYPE(greenlet.cast())).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE == 0;
+        if !run.is_null() && (is_exact(greenlet) || this.runner.get().is_some() && is_ours()) {
             return ffi::incref(run);
         }
         if !throws {
@@ -460,21 +410,15 @@ fn run(begin: Begin) -> *const Fiber {
         let unused = this.run.replace(ptr::null_mut());
         // Not what was found as `run`, perhaps; letting go of it may switch.
         ffi::xdecref(unused);
-        let mut result = ptr::null_mut();
-        if !args.is_null() {
-            result = ffi::PyObject_Call(run, args, kwargs);
-            ffi::decref(args);
-        }
+        let result = match this.runner.get() {
+            Some(runner) => runner(greenlet, run, args, kwargs),
+            None if args.is_null() => ptr::null_mut(),
+            None => ffi::PyObject_Call(run, args, kwargs),
+        };
+        ffi::xdecref(args);
         ffi::decref(run);
         ffi::xdecref(kwargs);
-        if let Some(on_end) = this.on_end.get() {
-            result = on_end(greenlet, result);
-        }
-        if result.is_null() && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
-            result = Pending::take(thread.gil()).into_value();
-        }
-        let handover = if result.is_null() { Handover::Throw } else { Handover::Value(result) };
-        let heir = find_heir(thread, this, handover);
+        let heir = find_heir(thread, this, last_words(thread.gil(), result));
 
         // From here to the jump no Python code runs.
         (*this.saved.get()).end(tstate::current());
@@ -482,6 +426,23 @@ fn run(begin: Begin) -> *const Fiber {
         thread.unlink(greenlet);
         thread.origin.set(thread.set_current(heir));
         body(heir).fiber.get()
+    }
+}
+
+/// What a greenlet hands over that ends with this result, null for the pending exception.
+///
+/// # Safety
+/// An owned result; the interpreter's lock is held.
+unsafe fn last_words(gil: Gil<'_>, result: *mut PyObject) -> Handover {
+    // SAFETY: without a result an exception is pending.
+    unsafe {
+        if !result.is_null() {
+            Handover::Value(result)
+        } else if ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {
+            Handover::Value(Pending::take(gil).into_value())
+        } else {
+            Handover::Throw
+        }
     }
 }
 
@@ -495,7 +456,7 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
         let mut heir = ffi::incref(dying.parent.get());
         loop {
             let state = body(heir).state.get();
-            if state == State::Active && is_here(body(heir)) {
+            if state == State::Active && thread.is_of(body(heir)) {
                 let throws = matches!(handover, Handover::Throw);
                 let value = handover.into_value();
                 debug_assert!(throws || !value.is_null());
@@ -506,6 +467,7 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
                 match prepare(thread, heir, &mut handover) {
                     Prepared::Ready => return heir,
                     Prepared::Meanwhile => continue,
+                    Prepared::NoStack => handover = end_unbegun(thread.gil(), heir, handover),
                     // It could not begin: its parent hears why.
                     Prepared::Failed => handover.become_throw(thread.gil()),
                 }

@@ -132,6 +132,12 @@ impl Thread {
         unsafe { Gil::assume() }
     }
 
+    /// Whether the greenlet began in this thread.
+    #[inline]
+    pub fn is_of(&self, body: &Body) -> bool {
+        body.handle().is_some_and(|handle| Arc::ptr_eq(handle, &self.handle))
+    }
+
     /// Which greenlet runs, borrowed.
     #[inline]
     pub fn current(&self) -> *mut PyGreenlet {

@@ -7,8 +7,9 @@ use std::ffi::CStr;
 use std::ptr;
 
 use super::body::{PyGreenlet, State, body};
+use super::handover::Handover;
 use super::names;
-use super::switch::{self, Handover};
+use super::switch;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending};
 

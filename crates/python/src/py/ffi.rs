@@ -15,6 +15,19 @@ use std::ptr;
 pub type FastMethod =
     unsafe extern "C-unwind" fn(*mut PyObject, *const *mut PyObject, Py_ssize_t, *mut PyObject) -> *mut PyObject;
 
+/// How an object is called with an array of arguments, by code that may be unwound through.
+pub type UnwindingVectorcall =
+    unsafe extern "C-unwind" fn(*mut PyObject, *const *mut PyObject, usize, *mut PyObject) -> *mut PyObject;
+
+/// What the interpreter calls an object through, if the object can be called with an array of arguments.
+///
+/// # Safety
+/// A live object.
+pub unsafe fn unwinding_vectorcall(callable: *mut PyObject) -> Option<UnwindingVectorcall> {
+    // SAFETY: a live object; that the function may be unwound through does not change the call.
+    unsafe { std::mem::transmute(PyVectorcall_Function(callable)) }
+}
+
 mod unwinding {
     use super::PyObject;
     unsafe extern "C-unwind" {

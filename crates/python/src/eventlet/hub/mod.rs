@@ -7,7 +7,8 @@
 //!
 //! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in `hub_class`.
 //!
-//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot. A method that Python code overrides
+//! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot, and `run`, whose frame lies below
+//! all that the loop calls. A method that Python code overrides
 //! is called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time,
 //! `wait` when the loop begins and when an attribute is set.
 
@@ -28,7 +29,7 @@ use super::polling::Polling;
 use super::work::Work;
 use crate::greenlet::{self, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Raised, Result, Slot, This, assumed};
+use crate::py::{self, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed};
 
 /// Methods of which an override means that everything must go through Python.
 pub const FAST: [&CStr; 7] =
@@ -263,13 +264,18 @@ impl Hub {
                 None => return None,
             };
             if !work.is_switch() {
-                *self.handed.borrow_mut() = Some(work);
+                self.hand_over(work);
                 return None;
             }
             if !work.is_stale() {
                 return Some(work);
             }
         }
+    }
+
+    /// Leaves work that whoever parks has taken, but cannot do, to the loop.
+    pub fn hand_over(&self, work: Work) {
+        *self.handed.borrow_mut() = Some(work);
     }
 
     /// Whether the loop would go on to run what is ready, with nothing else to look at before.
@@ -388,7 +394,10 @@ impl Hub {
     }
 }
 
-/// Whether an attribute of a hub is the native type's own: not overridden by a subclass or on the instance.
+/// `eventlet.hubs.hub.BaseHub`, the native type's only direct subclass: what it defines is no override.
+pub static BASE: GlobalObject = GlobalObject::null();
+
+/// Whether an attribute of a hub is [`BASE`]'s own: not overridden by a subclass or on the instance.
 ///
 /// # Safety
 /// A live instance; the interpreter's lock is held.
@@ -399,7 +408,7 @@ pub unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
             let name = c_name(name)?;
             let kind = ffi::Py_TYPE(hub).cast();
             let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
-            let own = Owned::new(ffi::PyObject_GetAttr(HUB.kind().cast(), name.as_ptr()))?;
+            let own = Owned::new(ffi::PyObject_GetAttr(BASE.object(), name.as_ptr()))?;
             let dict = Owned::new(ffi::PyObject_GenericGetDict(hub, ptr::null_mut()))?;
             Ok(of_class.as_ptr() == own.as_ptr() && ffi::PyDict_Contains(dict.as_ptr(), name.as_ptr()) == 0)
         };

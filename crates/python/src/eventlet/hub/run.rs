@@ -23,9 +23,10 @@ impl Hub {
     pub(in crate::eventlet) unsafe fn run(this: This<'_, Hub>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            this.statistics.looked_at.set(this.time()?);
+            let mut now = this.time()?;
+            this.statistics.looked_at.set(now);
             while !this.stopping.get() {
-                Hub::turn(this)?;
+                now = Hub::turn(this, now)?;
             }
             this.clear();
         }
@@ -48,14 +49,15 @@ impl Hub {
         drop((ready, timers));
     }
 
-    /// One turn.
+    /// One turn, which begins at `now`. Returns when it ended.
     ///
     /// # Safety
     /// As [`run`](Self::run).
-    unsafe fn turn(this: This<'_, Hub>) -> Result<()> {
+    unsafe fn turn(this: This<'_, Hub>, now: Time) -> Result<Time> {
         let object = this.as_ptr();
         // SAFETY: the caller's word.
         unsafe {
+            let tells = this.has_closed.get();
             while this.has_closed.get() {
                 match call_hub(object, c"_close_next", []) {
                     Ok(more) => this.has_closed.set(py::truth(more.as_ptr())?),
@@ -63,13 +65,18 @@ impl Hub {
                     Err(Raised) => Hub::report(this, None, None)?,
                 }
             }
-            this.begin_turn(Some(this.time()?));
+            this.begin_turn(Some(if tells { this.time()? } else { now }));
             Hub::drain_watched(this)?;
             let now = this.time()?;
             this.count_block(now);
             Hub::look_at_io(this, now)?;
             this.stage.set(Stage::Io);
-            Hub::drain_watched(this)
+            if this.own_wait.get() && this.io.borrow().is_empty() && !this.debug_blocking.get() {
+                // Nothing has run since it looked.
+                return Ok(this.statistics.looked_at.get());
+            }
+            Hub::drain_watched(this)?;
+            this.time()
         }
     }
 
@@ -150,20 +157,20 @@ impl Hub {
     unsafe fn report(this: This<'_, Hub>, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
-            let pending = Pending::take(assumed());
+            let pending = Pending::take(this.gil());
             let system = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(c"SYSTEM_EXCEPTIONS")?.as_ptr()));
             pending.put_back();
             if system.is_err() || ffi::PyErr_ExceptionMatches(system?.as_ptr()) != 0 {
                 return Err(Raised);
             }
-            let info = exception_info(assumed())?;
+            let info = exception_info(this.gil())?;
             match fd {
                 Some(fd) => {
                     let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
                     call_hub(this.as_ptr(), c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
                 }
                 None => {
-                    let timer = timer.unwrap_or_else(|| Owned::none(assumed()));
+                    let timer = timer.unwrap_or_else(|| Owned::none(this.gil()));
                     call_hub(this.as_ptr(), c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
                 }
             }
@@ -191,9 +198,26 @@ impl Hub {
 
     /// Waits for I/O, until the next timer is due; does not wait if something is ready.
     ///
+    /// A signal's handler may end the wait, and no more than that, by raising an OSError with EINTR, as in stock eventlet.
+    ///
     /// # Safety
     /// As [`run`](Self::run).
     unsafe fn look_at_io(this: This<'_, Hub>, now: Time) -> Result<()> {
+        // SAFETY: as `run`; without a result an exception is pending.
+        unsafe {
+            let looked = Hub::wait_for_io(this, now);
+            if looked.is_err() && ffi::PyErr_ExceptionMatches(ffi::PyExc_InterruptedError) != 0 {
+                ffi::PyErr_Clear();
+                this.statistics.looked_at.set(this.time()?);
+                return Ok(());
+            }
+            looked
+        }
+    }
+
+    /// # Safety
+    /// As [`run`](Self::run).
+    unsafe fn wait_for_io(this: This<'_, Hub>, now: Time) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
             let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {

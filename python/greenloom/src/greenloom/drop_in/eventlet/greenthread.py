@@ -7,12 +7,49 @@ What is called often is native: see the functions' own documentation.
 import warnings
 
 from greenlet import getcurrent, greenlet
-from greenloom._native import GreenThread, kill, sleep, spawn, spawn_after, spawn_n
+from greenloom._native import GreenThread, _set_mains, kill, sleep, spawn, spawn_after, spawn_n
 
 from eventlet import hubs, support, timeout
 from eventlet.hubs import timer
 
 __all__ = ["getcurrent", "sleep", "spawn", "spawn_n", "kill", "spawn_after", "spawn_after_local", "GreenThread"]
+
+
+def _mains():
+    """
+    What calls the function of a green thread: the frame at its base. For no argument, for one, two and three; for more; for
+    arguments by name. The small numbers have functions of their own because that is faster.
+    """
+    mains = []
+
+    @mains.append
+    def main(function):
+        return function()
+
+    @mains.append
+    def main(function, first):
+        return function(first)
+
+    @mains.append
+    def main(function, first, second):
+        return function(first, second)
+
+    @mains.append
+    def main(function, first, second, third):
+        return function(first, second, third)
+
+    @mains.append
+    def main(function, args):
+        return function(*args)
+
+    @mains.append
+    def main(function, args, kwargs):
+        return function(*args, **kwargs)
+
+    return mains
+
+
+_set_mains(*_mains())
 
 
 def spawn_after_local(seconds, function, *args, **kwargs):

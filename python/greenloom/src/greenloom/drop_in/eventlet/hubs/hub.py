@@ -245,6 +245,14 @@ class BaseHub(_native.Hub):
 
     # Timers and the loop
 
+    def run(self, *args, **kwargs):
+        """
+        The loop, until :meth:`abort` is called: what the hub's greenlet runs. Arguments are ignored.
+
+        Its frame lies below all that the loop calls, so that signal handlers and debuggers find one while the hub waits.
+        """
+        self._run()
+
     def schedule_call_local(self, seconds, cb, *args, **kwargs):
         """As ``schedule_call_global``, but nothing is called if the current greenlet has ended by then."""
         local = timer.LocalTimer(seconds, cb, *args, **kwargs)
@@ -310,3 +318,6 @@ class BaseHub(_native.Hub):
     def set_timer_exceptions(self, value):
         """Whether exceptions that have nobody to go to are printed."""
         self.debug_exceptions = value
+
+
+_native._set_base_hub(BaseHub)
