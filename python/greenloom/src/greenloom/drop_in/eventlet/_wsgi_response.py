@@ -181,6 +181,18 @@ class Response(_native.HttpResponse):
             size = min(size, self.declared)
         self._set_length(size)
         self._send(b"", last=True)
+        blocking = os.get_blocking(sock.fileno())
+        if blocking:
+            # sendfile has no flag for one call.
+            os.set_blocking(sock.fileno(), False)
+        try:
+            self._send_descriptor(sock, descriptor, position, size)
+        finally:
+            if blocking and sock.fileno() >= 0:
+                os.set_blocking(sock.fileno(), True)
+        return True
+
+    def _send_descriptor(self, sock, descriptor, position, size):
         while self.written < size and not self.bodyless:
             left = min(size - self.written, 1 << 30)
             try:
@@ -192,4 +204,3 @@ class Response(_native.HttpResponse):
                 break
             self.written += sent
             self.length += sent
-        return True
