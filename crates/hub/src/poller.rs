@@ -75,10 +75,10 @@ pub struct Readiness {
 
 /// An epoll instance.
 ///
-/// Once its numbers may be other files' — in the child of a fork, which inherits them, and after [`Poller::doubt`] — its
-/// descriptors are closed only if they are provably still its own: the program may have closed them by their numbers
-/// and opened something else there. What cannot be proven is left open; better a descriptor too many than somebody
-/// else's file closed.
+/// Once its numbers may be other files' — in the child of a fork, which inherits them, and after [`Poller::doubt`] —
+/// its descriptors are closed only if they are provably still its own: the program may have closed them by their
+/// numbers and opened something else there. What cannot be proven is left open; better a descriptor too many than
+/// somebody else's file closed.
 pub struct Poller {
     /// Gone only once it was dropped.
     epoll: Option<OwnedFd>,

@@ -1,6 +1,6 @@
 """
-The Python frame below the hub's wait and at the base of each green thread: what looks at frames works as in an OS thread, also in a
-function that was spawned directly.
+The Python frame below the hub's wait and at the base of each green thread: what looks at frames works as in an OS
+thread, also in a function that was spawned directly.
 """
 
 import contextlib
@@ -114,7 +114,8 @@ class BaseOfAGreenThread(guarded.Guarded):
             """
             import eventlet
             pool = eventlet.GreenPool()
-            for start in (eventlet.spawn_n, pool.spawn_n, lambda *args: eventlet.get_hub().schedule_call_global(0, *args)):
+            for start in (eventlet.spawn_n, pool.spawn_n, lambda *args: eventlet.get_hub().schedule_call_global(0,
+            *args)):
                 start(eval, "1 + 1")
                 start(globals)
                 start(vars)

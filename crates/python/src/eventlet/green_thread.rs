@@ -2,161 +2,22 @@
 //!
 //! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended,
 //! the result goes to who waits and to the links before the greenlet falls back into the hub.
+//!
+//! Over 500 lines: the functions and the type's methods are two faces of the same operations, with their docstrings.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
 use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
-use super::hub_ref::{HubRef, hub_object, refuse_in_loop, squelch};
+use super::hub_ref::{HubRef, hub_object, refuse_in_loop};
 use super::park::park;
-use super::pool;
 use super::ticket::{Outcome, Ticket, restore};
 use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{self, Args, Global, GlobalObject, Owned, Pending, Raised, Result, assumed, exception_info};
-
-// ---------------------------------------------------------------------------------------------------------------------
-// The end
-
-/// Runs a spawned function.
-///
-/// # Safety
-/// As the `Runner` of a greenlet.
-unsafe fn run(
-    greenlet: *mut PyGreenlet,
-    function: *mut PyObject,
-    args: *mut PyObject,
-    kwargs: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: what a runner is called with, of a green thread.
-    unsafe {
-        let result = if args.is_null() { args } else { frame::call(function, args, kwargs) };
-        on_end(greenlet.cast(), result)
-    }
-}
-
-/// Runs a spawned function whose result nobody wants.
-///
-/// # Safety
-/// As the `Runner` of a greenlet.
-unsafe fn run_plain(
-    _: *mut PyGreenlet,
-    function: *mut PyObject,
-    args: *mut PyObject,
-    kwargs: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: what a runner is called with.
-    unsafe { if args.is_null() { args } else { frame::call(function, args, kwargs) } }
-}
-
-/// Runs the `main` of a green thread that was not made by `spawn`, which tells of the end by itself.
-///
-/// # Safety
-/// As the `Runner` of a greenlet.
-unsafe fn run_main(
-    greenlet: *mut PyGreenlet,
-    main: *mut PyObject,
-    args: *mut PyObject,
-    kwargs: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: what a runner is called with, of a green thread.
-    unsafe { if args.is_null() { on_end(greenlet.cast(), args) } else { ffi::PyObject_Call(main, args, kwargs) } }
-}
-
-/// A function has ended with this result, or with the pending exception if it is null. Returns what the greenlet ends
-/// with.
-///
-/// # Safety
-/// A live green thread and an owned result; the interpreter's lock is held.
-unsafe fn on_end(this: *mut PyObject, result: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a live green thread; the result is owned.
-    unsafe {
-        if end(this).done.get() {
-            // Killed before it began.
-            return result;
-        }
-        if result.is_null() {
-            let pending = finish_with_exception(this);
-            pending.put_back();
-            return result;
-        }
-        finish(this, Owned::new(result).ok());
-        Owned::none(assumed()).into_raw()
-    }
-}
-
-/// The function raised the pending exception. It stays with the caller.
-///
-/// # Safety
-/// A live green thread, an exception is pending; the interpreter's lock is held.
-unsafe fn finish_with_exception(this: *mut PyObject) -> Pending {
-    // SAFETY: the caller's word.
-    unsafe {
-        if let Ok(info) = exception_info(assumed()) {
-            let item = |index| Owned::borrow(ffi::PyTuple_GET_ITEM(info.as_ptr(), index));
-            let (exception, traceback) = (item(1), item(2));
-            end(this).exception.set(Some(exception.clone()));
-            end(this).traceback.set((!traceback.is_none()).then_some(traceback.clone()));
-            finish(this, None);
-            restore(&exception, (!traceback.is_none()).then_some(traceback));
-        }
-        Pending::take(assumed())
-    }
-}
-
-/// # Safety
-/// A live green thread; the interpreter's lock is held.
-unsafe fn finish(this: *mut PyObject, value: Option<Owned>) {
-    // SAFETY: the caller's word.
-    unsafe {
-        let end = end(this);
-        end.value.set(value);
-        end.done.set(true);
-        for place in end.waiters.take_all() {
-            place.wake(end.outcome());
-        }
-        pool::leave(this.cast());
-        resolve_links(this);
-    }
-}
-
-/// Tells the links. One that raises is reported, and the others are told all the same.
-///
-/// # Safety
-/// A live green thread; the interpreter's lock is held.
-unsafe fn resolve_links(this: *mut PyObject) {
-    // SAFETY: the caller's word; a link is taken off the list before it is called.
-    unsafe {
-        let end = end(this);
-        if end.resolving.replace(true) {
-            return;
-        }
-        loop {
-            let next = end.links.borrow_mut().pop_front();
-            let Some(link) = next else { break };
-            if call_link(this, &link).is_err() {
-                let hub = here(assumed()).and_then(|thread| hub_object(thread));
-                match hub {
-                    Ok(hub) => squelch(hub),
-                    Err(Raised) => ffi::PyErr_WriteUnraisable(this),
-                }
-            }
-        }
-        end.resolving.set(false);
-    }
-}
-
-unsafe fn call_link(this: *mut PyObject, link: &Link) -> Result<Owned> {
-    // SAFETY: live objects, with the lock held.
-    unsafe {
-        let kwargs = link.kwargs.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
-        let head = Owned::new(ffi::PyTuple_Pack(1, this))?;
-        let args = Owned::new(ffi::PySequence_Concat(head.as_ptr(), link.args.as_ptr()))?;
-        Owned::new(frame::call(link.function.as_ptr(), args.as_ptr(), kwargs))
-    }
-}
+use crate::py::{self, Args, Global, GlobalObject, Owned, Raised, Result, assumed};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Functions
@@ -172,32 +33,39 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
             c"sleep",
             sleep,
-            c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on when all \
-              that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) is possible: \
+            c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on \
+                when all \
+              that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) \
+              is possible: \
               it returns at once.",
         ),
         py::function(
             c"spawn",
             spawn,
-            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It begins when \
+            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It \
+                begins when \
               the caller waits for something. An exception that ends it is printed, and raised by its wait().",
         ),
         py::function(
             c"spawn_n",
             spawn_n,
-            c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain greenlet.",
+            c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain \
+                greenlet.",
         ),
         py::function(
             c"spawn_after",
             spawn_after,
-            c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. cancel() \
+            c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. \
+                cancel() \
               prevents it while it has not begun.",
         ),
         py::function(
             c"kill",
             kill,
-            c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets it run at \
-              once; the caller goes on when what is ready now has had its turn. One that has not begun never runs. Does nothing \
+            c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets \
+                it run at \
+              once; the caller goes on when what is ready now has had its turn. One that has not begun never runs. \
+              Does nothing \
               to one that has ended.",
         ),
     ]
@@ -376,7 +244,8 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
 // The type
 
 const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
-A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent and \
+A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent \
+and \
 begun with switch(function, args, kwargs).";
 
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
@@ -389,12 +258,15 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
     // SAFETY: the statics live for ever; slots are of the right form, but may be unwound through.
     unsafe {
         let methods = &mut *METHODS.get();
-        *methods = vec![
-            py::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it."),
+        *methods =
+            vec![
+            py::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or \
+                raises what ended it."),
             py::bare_method(
                 c"link",
                 link,
-                c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the green \
+                c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in \
+                    the green \
                   thread itself; at once if it has ended.",
             ),
             py::bare_method(
@@ -407,7 +279,8 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
             py::bare_method(
                 c"main",
                 main,
-                c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the function \
+                c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the \
+                    function \
                   and tells of its end.",
             ),
             PyMethodDef::zeroed(),

@@ -1,22 +1,23 @@
-//! The hub as Python sees it: its type, and the functions of the module about hubs.
+//! The type of hubs, as Python sees it.
+//!
+//! Over 500 lines: a quarter of it is the table of methods with their docstrings.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::os::fd::RawFd;
 use std::ptr;
 
 use ::hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;
-use super::hub::{BASE, DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
-use super::hub_ref::{self, MAKE_HUB, hub_object, is_plain};
+use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub_ref::{self, is_plain};
 use super::park;
-use super::polling::{Polling, Wanted, checked, closed_error, may_be_closed};
+use super::polling::{Polling, closed_error};
 use super::ticket::Outcome;
 use super::work::Work;
-use crate::greenlet::{self, Thread, current_thread, of_all_threads, this_thread};
-use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::greenlet::{self, current_thread};
+use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, assumed, text};
 
 /// The type.
@@ -30,14 +31,21 @@ pub fn class() -> Class<Hub> {
         .method(
             c"switch",
             switch_to_hub,
-            c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the hub. \
+            c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the \
+                hub. \
               Returns what it is woken with.",
         )
-        .method(c"ensure_greenlet", ensure_greenlet, c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has ended.")
+        .method(
+            c"ensure_greenlet",
+            ensure_greenlet,
+            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has \
+            ended.",
+        )
         .method(
             c"schedule_call_global",
             schedule_call_global,
-            c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's greenlet \
+            c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's \
+                greenlet \
               after that many seconds.",
         )
         .method(
@@ -53,13 +61,29 @@ pub fn class() -> Class<Hub> {
             c"fire_timers(when)\n\nRuns what is ready, and what is due at the time *when*.",
         )
         .method(c"sleep_until", sleep_until, c"sleep_until() -> float or None\n\nWhen the next timer is due.")
-        .method(c"default_sleep", default_sleep, c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.")
-        .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for it.")
-        .method(c"get_timers_count", timers_count, c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.")
+        .method(
+            c"default_sleep",
+            default_sleep,
+            c"default_sleep() -> float\n\nHow many seconds to wait at most \
+            without timers.",
+        )
+        .method(
+            c"wait",
+            wait,
+            c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for \
+            it.",
+        )
+        .method(
+            c"get_timers_count",
+            timers_count,
+            c"get_timers_count() -> int\n\nHow many timers there are, cancelled \
+            ones included.",
+        )
         .method(
             c"_poller_fileno",
             poller_fileno,
-            c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what other OS \
+            c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what \
+                other OS \
               threads made ready. For hubs that wait in their own way.",
         )
         .method(
@@ -68,18 +92,21 @@ pub fn class() -> Class<Hub> {
                 // SAFETY: called by the interpreter.
                 Ok(Owned::bool(this.gil(), unsafe { this.renew_if_closed()? }))
             },
-            c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among them, it \
+            c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among \
+                them, it \
               gets new ones, and who waits tries again.",
         )
         .method(
             c"notify_close",
             forget,
-            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an IOClosed.",
+            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an \
+                IOClosed.",
         )
         .method(
             c"mark_as_reopened",
             forget,
-            c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means a file that \
+            c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means \
+                a file that \
               is closed, and gets an IOClosed.",
         )
         .method(
@@ -88,14 +115,25 @@ pub fn class() -> Class<Hub> {
             c"_note_looked()\n\nFor hubs that wait in their own way: I/O was looked at, and what it wakes runs now.",
         )
         .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
-        .method(c"statistics", statistics, c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers \
-            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.")
+        .method(
+            c"statistics",
+            statistics,
+            c"statistics() -> dict\n\nWhat the hub has done and how late it was: \
+            switches, timers \
+            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, \
+            readers_and_writers.",
+        )
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
         .flag(c"running", |hub| &hub.running, c"Whether the loop runs.")
         .flag(c"stopping", |hub| &hub.stopping, c"Whether the loop ends with this turn.")
         .flag(c"debug_blocking", |hub| &hub.debug_blocking, c"Whether to raise in code that blocks the loop too long.")
-        .getter(c"timers", timers, c"Pending timers as a new list of pairs: the time at which it is due, and the timer.")
+        .getter(
+            c"timers",
+            timers,
+            c"Pending timers as a new list of pairs: the time at which it is due, and the \
+            timer.",
+        )
         .getter(c"next_timers", |_| empty_list(), c"Always empty: new timers take part at once.")
         .property(
             c"timers_canceled",
@@ -103,36 +141,6 @@ pub fn class() -> Class<Hub> {
             |_, _| Ok(()),
             c"How many cancelled timers are counted by get_timers_count().",
         )
-}
-
-/// The functions of the module about hubs.
-pub fn functions() -> Vec<PyMethodDef> {
-    vec![
-        py::function(
-        c"_listen",
-        listen,
-        c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these directions, \
-          and in no other.",
-    ),
-        py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
-        py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
-        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
-        py::function(
-            c"_current_hub",
-            current_hub,
-            c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
-        ),
-        py::function(
-            c"_set_base_hub",
-            set_base_hub,
-            c"_set_base_hub(class)\n\nSets the class whose methods are not taken for overrides of the native ones.",
-        ),
-        py::function(
-            c"_set_hub_factory",
-            set_hub_factory,
-            c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
-        ),
-    ]
 }
 
 fn integer(value: usize) -> Result<Owned> {
@@ -360,7 +368,7 @@ fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 ///
 /// # Safety
 /// The interpreter's lock is held, in the hub's thread.
-unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
+pub unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
     // SAFETY: the caller's word.
     unsafe {
         let polling = this.polling_if_any().filter(|polling| polling.is_current());
@@ -382,42 +390,6 @@ unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A file was opened: as the `mark_as_reopened` of a hub of any class.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let hub = hub_object(thread)?;
-        if let Some(native) = This::<Hub>::try_of(hub)
-            && is_own(hub, c"mark_as_reopened")
-        {
-            return forget_file(native, fd);
-        }
-        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
-    }
-}
-
-/// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let hub = hub_ref::object_of(thread);
-        let native = hub_ref::native(thread);
-        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
-        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
-            return Ok(());
-        }
-        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
-    }
 }
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -539,88 +511,4 @@ fn timers(this: This<'_, Hub>) -> Result<Owned> {
         }
         Ok(list)
     }
-}
-
-fn get_hub(args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = current_thread(args.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        hub_object(&*thread).map(|hub| Owned::borrow(hub))
-    }
-}
-
-fn current_hub(args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = current_thread(args.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        let hub = hub_ref::object_of(&*thread);
-        Ok(if hub.is_null() { Owned::none(args.gil()) } else { Owned::borrow(hub) })
-    }
-}
-
-fn hubs(args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter; the objects are collected before any code can run.
-    unsafe {
-        let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in of_all_threads(args.gil(), |thread| {
-            (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
-        }) {
-            let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
-            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
-                return Err(Raised);
-            }
-        }
-        Ok(list)
-    }
-}
-
-fn set_hub(args: Args<'_>) -> Result<Owned> {
-    let [hub] = args.parse("_set_hub", ["hub"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if current_thread(args.gil()).is_null() {
-            return Err(Raised);
-        }
-        hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
-    }
-    Ok(Owned::none(args.gil()))
-}
-
-fn set_base_hub(args: Args<'_>) -> Result<Owned> {
-    let [class] = args.parse("_set_base_hub", ["class"], 1)?;
-    // SAFETY: a live object, which gets a reference that lives for ever.
-    BASE.set(unsafe { ffi::incref(class) });
-    Ok(Owned::none(args.gil()))
-}
-
-fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
-    let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe { MAKE_HUB.set(ffi::incref(factory)) };
-    Ok(Owned::none(args.gil()))
-}
-
-fn listen(args: Args<'_>) -> Result<Owned> {
-    let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let Some(hub) = This::<Hub>::try_of(hub) else {
-            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
-        };
-        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
-        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
-        match hub.polling()?.listen(fd, wanted) {
-            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => {
-                checked(hub.polling()?.listen(fd, wanted))?
-            }
-            done => checked(done)?,
-        }
-    }
-    Ok(Owned::none(args.gil()))
 }

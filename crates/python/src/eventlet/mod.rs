@@ -13,7 +13,8 @@
 //! - [`source`]: the descriptor of a green object.
 //! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn.
-//! - [`hub_class`], [`timer_class`]: the hub and its timers as Python sees them.
+//! - [`finish`]: what runs in a green thread, and the news of its end.
+//! - [`hub_class`], [`hub_functions`], [`timer_class`]: the hub and its timers as Python sees them.
 //! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
@@ -25,10 +26,12 @@ mod clock;
 mod end;
 mod event;
 mod fairness;
+mod finish;
 mod frame;
 mod green_thread;
 mod hub;
 mod hub_class;
+mod hub_functions;
 mod hub_ref;
 mod line;
 mod local;
@@ -52,7 +55,7 @@ use crate::py::ffi::{PyMethodDef, PyObject};
 pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
     functions.extend(fairness::functions());
-    functions.extend(hub_class::functions());
+    functions.extend(hub_functions::functions());
     functions.extend(local::functions());
     functions.extend(patch::functions());
     functions.extend(socket::functions());

@@ -169,13 +169,15 @@ pub fn class() -> Class<Pool> {
         .method(
             c"spawn",
             spawn,
-            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread; waits for a free place first. In a green \
+            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread; waits for a free place first. \
+                In a green \
               thread of the full pool itself, which would wait for ever, the function is called in place.",
         )
         .method(
             c"spawn_n",
             spawn_n,
-            c"spawn_n(function, *args, **kwargs)\n\nAs spawn(), for a result that nobody wants. Exceptions are printed.",
+            c"spawn_n(function, *args, **kwargs)\n\nAs spawn(), for a result that nobody wants. Exceptions are \
+                printed.",
         )
         .method(
             c"waitall",
@@ -185,10 +187,16 @@ pub fn class() -> Class<Pool> {
         .method(
             c"resize",
             resize,
-            c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is negative meanwhile.",
+            c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is \
+                negative meanwhile.",
         )
         .method(c"running", |this, _| number(this.count_running()?), c"running() -> int\n\nHow many green threads run.")
-        .method(c"free", |this, _| number(this.with_free(Semaphore::counter)?), c"free() -> int\n\nHow many places are free.")
+        .method(
+            c"free",
+            |this, _| number(this.with_free(Semaphore::counter)?),
+            c"free() -> int\n\nHow many places are \
+            free.",
+        )
         .method(
             c"waiting",
             |this, _| number(this.with_free(|free| (free.waiting() as i64 - free.counter()).max(0))?),

@@ -26,10 +26,11 @@
 //!
 //! So a call would cost 7 to 20 ns more, on paths that take 30 to 300. The last row says nothing of that kind: raising
 //! varies more from turn to turn than the two differ, and by the fastest turns PyO3 was the faster. The figures alone
-//! would not decide it. What does is that PyO3 cannot be used where it would help most: the greenlet type has a layout that C code was compiled against (40 bytes, a static type), which
-//! `#[pyclass]` does not give, and a method that switches stacks must be one through which a thread that ends at
-//! interpreter shutdown may be unwound (`C-unwind`), with nothing of a guard on its stack. What PyO3 has for the lock,
-//! a token without a size, costs nothing and is here too: [`Gil`].
+//! would not decide it. What does is that PyO3 cannot be used where it would help most: the greenlet type has a layout
+//! that C code was compiled against (40 bytes, a static type), which `#[pyclass]` does not give, and a method that
+//! switches stacks must be one through which a thread that ends at interpreter shutdown may be unwound (`C-unwind`),
+//! with nothing of a guard on its stack. What PyO3 has for the lock, a token without a size, costs nothing and is here
+//! too: [`Gil`].
 
 mod args;
 mod call;

@@ -22,7 +22,8 @@ pub unsafe fn check() -> Result<(), String> {
         let mismatch = |field: &str| {
             let version = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
             Err(format!(
-                "greenloom was built for CPython 3.{} and cannot run on {version}: the field {field} of its thread state is \
+                "greenloom was built for CPython 3.{} and cannot run on {version}: the field {field} of its thread \
+                    state is \
                  not where it was; install a greenloom that is built for this interpreter",
                 built_for(),
             ))

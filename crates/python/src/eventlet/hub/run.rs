@@ -198,7 +198,8 @@ impl Hub {
 
     /// Waits for I/O, until the next timer is due; does not wait if something is ready.
     ///
-    /// A signal's handler may end the wait, and no more than that, by raising an OSError with EINTR, as in stock eventlet.
+    /// A signal's handler may end the wait, and no more than that, by raising an OSError with EINTR, as in stock
+    /// eventlet.
     ///
     /// # Safety
     /// As [`run`](Self::run).

@@ -9,7 +9,7 @@ use ::hub::{Direction, Time};
 use super::wait::{deadline_after, here, os_error, seconds_or_none, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
-use crate::eventlet::hub_class::note_opened;
+use crate::eventlet::hub_functions::note_opened;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Owned, Payload, Raised, Result, This, assumed};
 

@@ -6,8 +6,9 @@ use std::os::fd::RawFd;
 
 use ::hub::Direction;
 
+use super::class::forget_file;
+use super::small_integer;
 use super::wait::{deadline_after, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
-use super::{forget_file, small_integer};
 use crate::eventlet::source::{Ready, Source};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Result, This, assumed};
@@ -95,7 +96,8 @@ pub fn descriptor_class() -> Class<Descriptor> {
         .method(
             c"wait_read",
             |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Read),
-            c"wait_read(timeout=None)\n\nAfter reading would have blocked: waits until it is worth another try. Raises TimeoutError, \
+            c"wait_read(timeout=None)\n\nAfter reading would have blocked: waits until it is worth another try. Raises \
+                TimeoutError, \
               and OSError if it was closed meanwhile.",
         )
         .method(

@@ -1,7 +1,8 @@
 //! Reading and writing of descriptors of any kind, without waiting and without a change to them.
 //!
-//! A pipe's non-blocking flag is seen by all who have the pipe, so it is left as it is: the call itself says that it does
-//! not wait (`RWF_NOWAIT`). Where the system has no such call for a kind of file, terminals say, `poll` is asked before.
+//! A pipe's non-blocking flag is seen by all who have the pipe, so it is left as it is: the call itself says that it
+//! does not wait (`RWF_NOWAIT`). Where the system has no such call for a kind of file, terminals say, `poll` is asked
+//! before.
 
 use std::ffi::c_int;
 use std::os::fd::RawFd;
@@ -21,7 +22,8 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
             c"_read_now",
             read,
-            c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. Raises \
+            c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. \
+                Raises \
               BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
         ),
         py::function(
@@ -32,7 +34,8 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
             c"_write_now",
             write,
-            c"_write_now(fd, data, obeys=True) -> int or None\n\nWrites what there is room for; None if that would block. \
+            c"_write_now(fd, data, obeys=True) -> int or None\n\nWrites what there is room for; None if that would \
+                block. \
               Raises as _read_now() does.",
         ),
     ]

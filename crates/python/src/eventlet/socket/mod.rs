@@ -19,6 +19,8 @@
 //! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`file`]: reading and writing of
 //! pipes and whatever else there is.
 
+mod class;
+mod classes;
 mod connect;
 mod descriptor;
 mod file;
@@ -26,8 +28,7 @@ mod transfer;
 mod wait;
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_int, c_uint, c_void};
-use std::mem;
+use std::ffi::{CStr, c_int};
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -36,73 +37,16 @@ use ::hub::{Direction, Time};
 
 use super::clock::monotonic;
 use super::fairness::{SYSTEM_CALL, spend};
-use super::hub_class::{note_closing, note_opened};
 use super::hub_ref;
 use super::polling::{closed_class, closed_error};
 use super::source::{Ready, Source};
 use crate::greenlet::{Thread, this_thread};
-use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{
-    self, Args, Class, ClassCell, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, Slot, This, assumed,
-};
-use connect::{accept, connect, connect_ex, connect_now};
+use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject};
+use crate::py::{self, Args, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
+use class::socket_class;
+use classes::{DEFAULT_TIMEOUT, PLAIN_SOCKETS, PySocket, fill_names, names, overrides, set_classes};
 use descriptor::descriptor_class;
-use transfer::{recv, recv_into, recvfrom, send, sendall};
-use wait::{deadline_after, errno, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
-
-/// How an object of `_socket` begins, in all versions.
-#[repr(C)]
-struct PySocket {
-    ob_base: PyObject,
-    fd: c_int,
-    family: c_int,
-    kind: c_int,
-    protocol: c_int,
-    error_handler: *mut c_void,
-    /// In nanoseconds; negative for none.
-    timeout: i64,
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// What Python tells once
-
-/// `socket.socket`, and that of the unpatched copy of the module; null if their objects do not begin as [`PySocket`].
-static PLAIN_SOCKETS: [GlobalObject; 2] = [const { GlobalObject::null() }; 2];
-
-/// Methods of `GreenSocket` as it was defined: `_trampoline`, `send` and `__init__`.
-static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
-
-/// `socket.getdefaulttimeout`.
-static DEFAULT_TIMEOUT: GlobalObject = GlobalObject::null();
-
-/// Names, interned.
-struct Names {
-    recv: *mut PyObject,
-    recv_into: *mut PyObject,
-    recvfrom: *mut PyObject,
-    send: *mut PyObject,
-    sendall: *mut PyObject,
-    accept: *mut PyObject,
-    connect: *mut PyObject,
-    connect_ex: *mut PyObject,
-    trampoline: *mut PyObject,
-    init: *mut PyObject,
-    plain_connect_ex: *mut PyObject,
-    fileno: *mut PyObject,
-    close: *mut PyObject,
-    detach: *mut PyObject,
-    io_refs: *mut PyObject,
-    plain_send: *mut PyObject,
-    setblocking: *mut PyObject,
-    shut: *mut PyObject,
-}
-
-static NAMES: Global<Option<Names>> = Global::new(None);
-
-fn names() -> &'static Names {
-    // SAFETY: set at import, and never again.
-    unsafe { (*NAMES.get()).as_ref().expect("set at import") }
-}
+use wait::{deadline_after, errno, here, os_error, seconds_object, timed_out, wait_natively};
 
 /// Called at import.
 ///
@@ -111,27 +55,7 @@ fn names() -> &'static Names {
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: the caller's word; the strings live for ever.
     unsafe {
-        let intern = |name: &CStr| Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())).map(Owned::into_raw);
-        *NAMES.get() = Some(Names {
-            recv: intern(c"_slow_recv")?,
-            recv_into: intern(c"_slow_recv_into")?,
-            recvfrom: intern(c"_slow_recvfrom")?,
-            send: intern(c"_slow_send")?,
-            sendall: intern(c"_slow_sendall")?,
-            accept: intern(c"_slow_accept")?,
-            connect: intern(c"_slow_connect")?,
-            connect_ex: intern(c"_slow_connect_ex")?,
-            trampoline: intern(c"_trampoline")?,
-            init: intern(c"__init__")?,
-            plain_connect_ex: intern(c"connect_ex")?,
-            fileno: intern(c"fileno")?,
-            close: intern(c"close")?,
-            detach: intern(c"detach")?,
-            io_refs: intern(c"_io_refs")?,
-            plain_send: intern(c"send")?,
-            setblocking: intern(c"setblocking")?,
-            shut: intern(c"_closed")?,
-        });
+        fill_names()?;
         socket_class().build(module)?;
         descriptor_class().build(module)
     }
@@ -143,88 +67,11 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.push(py::function(
         c"_set_socket_classes",
         set_classes,
-        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. *sample* is a \
+        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. \
+            *sample* is a \
           TCP socket of the class *original* with a timeout of 5 seconds.",
     ));
     functions
-}
-
-/// The timeout of the sample, in nanoseconds.
-const SAMPLE_TIMEOUT: i64 = 5_000_000_000;
-
-fn set_classes(args: Args<'_>) -> Result<Owned> {
-    let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
-    let [plain, original, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 5)?;
-    // SAFETY: called by the interpreter; the layout is believed only if it fits.
-    unsafe {
-        let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
-        let fd = py::integer(py::call(fd.as_ptr(), [])?.as_ptr())?;
-        let layout = sample.cast::<PySocket>();
-        let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
-            && i64::from((*layout).fd) == fd
-            && (*layout).family == libc::AF_INET
-            && (*layout).kind == libc::SOCK_STREAM
-            && (*layout).timeout == SAMPLE_TIMEOUT;
-        for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
-            kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
-        }
-        for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
-            own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
-        }
-        DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
-    }
-    Ok(Owned::none(assumed()))
-}
-
-/// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.
-#[derive(Clone, Copy, Default)]
-struct Overrides {
-    trampoline: bool,
-    send: bool,
-    init: bool,
-}
-
-/// The class that was looked at last, its version then, and what was found.
-static LOOKED_AT: Global<(*mut PyTypeObject, c_uint, Overrides)> =
-    Global::new((ptr::null_mut(), 0, Overrides { trampoline: false, send: false, init: false }));
-
-fn overrides(this: This<'_, Socket>) -> Result<Overrides> {
-    // SAFETY: live objects, with the interpreter's lock held.
-    unsafe {
-        let kind = ffi::Py_TYPE(this.as_ptr());
-        let (known, version, found) = *LOOKED_AT.get();
-        // The version is zero while unknown, and changes with each change of the class or of a base.
-        let mut found = if known == kind && version == (*kind).tp_version_tag && version != 0 {
-            found
-        } else {
-            let found = overrides_of_class(kind)?;
-            *LOOKED_AT.get() = (kind, (*kind).tp_version_tag, found);
-            found
-        };
-        let own = this.dict();
-        if !own.is_null() && ffi::PyDict_Size(own) > 0 {
-            found.trampoline |= ffi::PyDict_Contains(own, names().trampoline) > 0;
-            found.send |= ffi::PyDict_Contains(own, names().plain_send) > 0;
-        }
-        Ok(found)
-    }
-}
-
-#[cold]
-unsafe fn overrides_of_class(kind: *mut PyTypeObject) -> Result<Overrides> {
-    // SAFETY: a live class; what is looked up is compared only.
-    unsafe {
-        let differs = |name: *mut PyObject, own: &GlobalObject| -> Result<bool> {
-            let found = Owned::new(ffi::PyObject_GetAttr(kind.cast(), name))?;
-            Ok(found.as_ptr() != own.object())
-        };
-        let [trampoline, send, init] = &OWN_METHODS;
-        Ok(Overrides {
-            trampoline: differs(names().trampoline, trampoline)?,
-            send: differs(names().plain_send, send)?,
-            init: differs(names().init, init)?,
-        })
-    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -629,260 +476,4 @@ fn small_integer(object: *mut PyObject) -> Result<c_int> {
         c_int::try_from(py::integer(object)?)
             .or_else(|_| py::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
     }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// The life of a socket
-
-fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe { note_opened(here()?, small_integer(fd)?)? };
-    Ok(Owned::none(assumed()))
-}
-
-fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
-    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
-}
-
-/// The wrapped socket for the program, which finds it non-blocking.
-fn lent(this: This<'_, Socket>) -> Result<Owned> {
-    if this.lends.replace(false) && this.is_blocking() {
-        this.set_our_flag()?;
-    }
-    wrapped(this)
-}
-
-fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    unsafe { this.source.detach(this.fd()) };
-    this.lends.set(false);
-    this.flag_is_ours.set(false);
-    match value {
-        Some(value) if !value.is_none() => this.wrap(value),
-        _ => this.clear(),
-    }
-    Ok(())
-}
-
-/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError
-/// first.
-fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: live objects.
-    unsafe {
-        let method = attribute_of_wrapped(this, name)?;
-        let (positional, keywords) = args.rest(0)?;
-        let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
-        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
-    }
-}
-
-fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
-    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(assumed()));
-    // SAFETY: live objects.
-    unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
-}
-
-/// Calls a method of the wrapped object.
-fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
-    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(assumed())) };
-    // SAFETY: live objects.
-    unsafe { py::call_method(wrapped.as_ptr(), name, []) }
-}
-
-fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    match this.plain() {
-        // SAFETY: called by the interpreter.
-        Some(plain) => unsafe { Owned::new(ffi::PyLong_FromLong(plain.fd.into())) },
-        None => call_wrapped(this, names().fileno),
-    }
-}
-
-fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    if let Some(plain) = this.plain() {
-        // SAFETY: called by the interpreter.
-        unsafe {
-            let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
-            if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
-                forget_file(&this.source, plain.fd)?;
-            }
-        }
-    }
-    call_wrapped(this, names().close)
-}
-
-fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    forget(this, args)?;
-    this.take_our_flag_back()?;
-    call_wrapped(this, names().detach)
-}
-
-fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe { forget_file(&this.source, this.fd())? };
-    Ok(Owned::none(assumed()))
-}
-
-/// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
-unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        source.detach(fd);
-        if fd >= 0 { note_closing(here()?, fd) } else { Ok(()) }
-    }
-}
-
-/// Closes a socket that nobody refers to any more.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
-    // SAFETY: called by the interpreter; a pending exception is kept.
-    unsafe {
-        let this = This::<Socket>::of(object);
-        if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
-            return;
-        }
-        let pending = Pending::take(this.gil());
-        if ffi::PyErr_ResourceWarning(object, 1, c"unclosed %R".as_ptr(), object) < 0 {
-            // Not for a warning that was made an error, which nobody could catch.
-            ffi::PyErr_WriteUnraisable(object);
-        }
-        if py::call_method(object, names().close, []).is_err() {
-            ffi::PyErr_WriteUnraisable(object);
-        }
-        pending.put_back();
-    }
-}
-
-/// Attributes that a green socket does not have are those of the wrapped one.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let found = ffi::PyObject_GenericGetAttr(object, name);
-        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
-            return found;
-        }
-        let Some(wrapped) = This::<Socket>::of(object).wrapped.object() else { return found };
-        ffi::PyErr_Clear();
-        ffi::PyObject_GetAttr(wrapped.as_ptr(), name)
-    }
-}
-
-fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
-    let given = args.parse("_trampoline", parameters, 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if this.closed.get() {
-            super::ticket::restore(&closed_error()?, None);
-            return Err(Raised);
-        }
-        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
-        let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
-        let mark = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"_mark_as_closed".as_ptr()))?;
-        let or_none = |object: *mut PyObject| if object.is_null() { ffi::Py_None() } else { object };
-        let [fd, read, write, timeout, error] = given;
-        let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
-        let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
-        let waited = py::call(function.as_ptr(), args);
-        if waited.is_err() && this.is_closed_error() {
-            this.closed.set(true);
-        }
-        waited
-    }
-}
-
-fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
-    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::bool(this.gil(), true)) };
-    // SAFETY: live objects.
-    unsafe {
-        Owned::new(ffi::PyObject_GetAttr(wrapped.as_ptr(), names().shut)).or_else(|_| {
-            ffi::PyErr_Clear();
-            Ok(Owned::bool(this.gil(), this.closed.get()))
-        })
-    }
-}
-
-fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    this.closed.set(true);
-    Ok(Owned::none(assumed()))
-}
-
-fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    seconds_object(this.timeout.get())
-}
-
-fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
-    let value = value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
-    this.timeout.set(seconds_or_none(value)?);
-    Ok(())
-}
-
-/// Adds methods that are handed on to the wrapped object under the same names.
-macro_rules! handed_on {
-    ($class:expr, $($name:literal),*) => {
-        $class$(.method(
-            $name,
-            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, $name, args),
-            c"As the method of socket.socket.",
-        ))*
-    };
-}
-
-fn socket_class() -> Class<Socket> {
-    let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
-    let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
-    let class = Class::new()
-        .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
-        .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
-        .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the first. Empty at the end of the connection.")
-        .method(c"recv_into", recv_into, c"recv_into(buffer, nbytes=0, flags=0) -> int\n\nReceives into a buffer, up to its size or *nbytes*; waits for the first.")
-        .method(c"recvfrom", recvfrom, c"recvfrom(bufsize, flags=0) -> (bytes, address)\n\nReceives a message; waits for it.")
-        .method(c"send", send, c"send(data, flags=0) -> int\n\nSends what there is room for, and says how much; waits for room for the first byte.")
-        .method(c"sendall", sendall, c"sendall(data, flags=0)\n\nSends all; waits for room again and again, each time for the timeout at most.")
-        .method(c"accept", accept, c"accept() -> (socket, address)\n\nWaits for a connection. Its socket has the default timeout.")
-        .method(c"connect", connect, c"connect(address)\n\nConnects, and waits for that.")
-        .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, 0 for success; EAGAIN when the time is up.")
-        .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
-        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it gets an OSError then.")
-        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an OSError.")
-        .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
-        .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
-        .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
-        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
-        .method(
-            c"_trampoline",
-            trampoline,
-            c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's listeners.",
-        )
-        .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
-        .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
-        .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
-        .method(c"_follow_timeout", follow_timeout, c"_follow_timeout()\n\nThe timeout was set: makes the descriptor blocking or not.")
-        .method(
-            c"_must_not_wait",
-            |this: This<'_, Socket>, _: Args<'_>| Ok(Owned::bool(this.gil(), this.must_not_wait())),
-            c"_must_not_wait() -> bool\n\nWhether the program has made the descriptor non-blocking behind the socket's back.",
-        )
-        .method(c"_connect_now", connect_now, c"_connect_now(address) -> int\n\nconnect_ex() of the wrapped socket, which does not wait.")
-        .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking for who asks for it.")
-        .getter(c"_wrapped", wrapped, c"The wrapped socket, as it is.")
-        .getter(
-            c"_is_plain",
-            |this| Ok(Owned::bool(this.gil(), this.is_plain.get())),
-            c"Whether the wrapped object is a plain socket.socket.",
-        )
-        .flag(c"_lends", |socket| &socket.lends, c"Whether who asks for `fd` gets a non-blocking socket.")
-        .flag(
-            c"act_non_blocking",
-            |socket| &socket.non_blocking,
-            c"Whether operations that would block raise instead.",
-        )
-        .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or None.")
-        .getter(c"_closed", is_shut, c"Whether the socket was closed or detached.");
-    handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
 }

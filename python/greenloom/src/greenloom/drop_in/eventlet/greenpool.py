@@ -41,8 +41,8 @@ class GreenPool(_native.GreenPool):
         """
         Calls the function with each tuple of arguments, in a green thread of its own.
 
-        Returns an iterator over the results, in the order of the arguments; an exception is raised in place of its result, and
-        the iterator goes on after that. Arguments are taken as results are, so both may be endless.
+        Returns an iterator over the results, in the order of the arguments; an exception is raised in place of its
+        result, and the iterator goes on after that. Arguments are taken as results are, so both may be endless.
 
         :param function: None for one that returns its arguments as a tuple
         """

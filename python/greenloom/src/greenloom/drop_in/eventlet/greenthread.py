@@ -17,8 +17,8 @@ __all__ = ["getcurrent", "sleep", "spawn", "spawn_n", "kill", "spawn_after", "sp
 
 def _mains():
     """
-    What calls the function of a green thread: the frame at its base. For no argument, for one, two and three; for more; for
-    arguments by name. The small numbers have functions of their own because that is faster.
+    What calls the function of a green thread: the frame at its base. For no argument, for one, two and three; for more;
+    for arguments by name. The small numbers have functions of their own because that is faster.
     """
     mains = []
 

@@ -1,4 +1,5 @@
-"""The ``socket`` module, green; names are resolved by eventlet's own resolver unless EVENTLET_NO_GREENDNS is ``yes``."""
+"""The ``socket`` module, green; names are resolved by eventlet's own resolver unless EVENTLET_NO_GREENDNS is
+``yes``."""
 
 import os
 import sys

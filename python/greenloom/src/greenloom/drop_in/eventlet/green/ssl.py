@@ -1,8 +1,8 @@
 """
 The ``ssl`` module, green.
 
-The sockets are non-blocking for the operating system, always; an operation that OpenSSL cannot finish is tried again when the
-descriptor is ready. The contexts make such sockets, and are otherwise those of the standard library.
+The sockets are non-blocking for the operating system, always; an operation that OpenSSL cannot finish is tried again
+when the descriptor is ready. The contexts make such sockets, and are otherwise those of the standard library.
 """
 
 __ssl = __import__("ssl")
@@ -41,9 +41,9 @@ class GreenSSLSocket(_original_sslsocket):
     """
     An ``ssl.SSLSocket`` whose operations suspend the green thread.
 
-    It takes over the descriptor of the socket it is made of. Each wait takes the timeout at most. One green thread may read and
-    one may write at a time; closing it wakes those with an OSError. An accepted socket makes its handshake in the first
-    operation, so that a peer that does not answer keeps nobody from accepting.
+    It takes over the descriptor of the socket it is made of. Each wait takes the timeout at most. One green thread may
+    read and one may write at a time; closing it wakes those with an OSError. An accepted socket makes its handshake in
+    the first operation, so that a peer that does not answer keeps nobody from accepting.
     """
 
     def __new__(
@@ -378,8 +378,8 @@ def _independent_properties(original):
     """
     The properties of a class, which find it although its name in its module will mean another class.
 
-    The setters of ``SSLContext`` are written ``super(SSLContext, SSLContext)``: once the module's SSLContext is a subclass,
-    that is the class itself, and they would call themselves.
+    The setters of ``SSLContext`` are written ``super(SSLContext, SSLContext)``: once the module's SSLContext is a
+    subclass, that is the class itself, and they would call themselves.
     """
     properties = {}
     for name, value in vars(original).items():
@@ -405,7 +405,8 @@ SSLContext = GreenSSLContext
 
 
 def _patch_in_place(module):
-    """Called when the module of the standard library is patched: contexts of its original class make green sockets, too."""
+    """Called when the module of the standard library is patched: contexts of its original class make green sockets,
+    too."""
     for name, value in _independent_properties(_original_sslcontext).items():
         setattr(_original_sslcontext, name, value)
     _original_sslcontext.sslsocket_class = GreenSSLSocket

@@ -1,4 +1,5 @@
-"""Green sockets and pipes: objects like those of the standard library that suspend a green thread where those would block."""
+"""Green sockets and pipes: objects like those of the standard library that suspend a green thread where those would
+block."""
 
 from eventlet.greenio import base
 from eventlet.greenio.base import *  # noqa: F401, F403

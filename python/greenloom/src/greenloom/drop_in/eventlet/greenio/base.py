@@ -1,9 +1,9 @@
 """
 The green socket.
 
-Its hot operations are native (``greenloom._native.GreenSocket``): they make the system call themselves and wait only if that would
-block. The ``_slow_`` methods here do the same in Python for what is rare: sockets in non-blocking mode, and wrapped objects that are
-not a plain ``socket.socket``, such as connections of pyOpenSSL.
+Its hot operations are native (``greenloom._native.GreenSocket``): they make the system call themselves and wait only if
+that would block. The ``_slow_`` methods here do the same in Python for what is rare: sockets in non-blocking mode, and
+wrapped objects that are not a plain ``socket.socket``, such as connections of pyOpenSSL.
 """
 
 import errno
@@ -57,7 +57,8 @@ _DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
 #: What a system call spends of the time until others have their turn.
 _SYSTEM_CALL = 4
 
-#: How long to sleep between attempts to connect to a Unix socket whose queue is full, in seconds: nothing tells of room in it.
+#: How long to sleep between attempts to connect to a Unix socket whose queue is full, in seconds: nothing tells of room
+#: in it.
 _QUEUE_FULL_SLEEP = 0.005
 
 
@@ -136,12 +137,13 @@ class GreenSocket(_native.GreenSocket):
     """
     A socket like ``socket.socket``, whose operations suspend the green thread where those would block the OS thread.
 
-    It wraps a ``socket.socket``; attributes that it does not have itself are those of the wrapped one. It is no ``socket.socket``
-    itself. Accepted sockets have the default timeout, not the listener's. One green thread may read and one may write at a time.
-    Closing it wakes those with an OSError (EBADF).
+    It wraps a ``socket.socket``; attributes that it does not have itself are those of the wrapped one. It is no
+    ``socket.socket`` itself. Accepted sockets have the default timeout, not the listener's. One green thread may read
+    and one may write at a time. Closing it wakes those with an OSError (EBADF).
 
-    The descriptor is blocking without a timeout and non-blocking with one, as CPython has it, so that others may share it.
-    ``fd`` is the wrapped socket, which is made non-blocking when it is first asked for; a listener is in its first ``accept``.
+    The descriptor is blocking without a timeout and non-blocking with one, as CPython has it, so that others may share
+    it. ``fd`` is the wrapped socket, which is made non-blocking when it is first asked for; a listener is in its first
+    ``accept``.
 
     :param family: as for ``socket.socket``; or an object to wrap, which waits even if it is non-blocking
     :param set_nonblocking: False leaves the descriptor of a wrapped object as it is
@@ -475,7 +477,8 @@ def __getattr__(name):
 
 
 def shutdown_safe(sock):
-    """Shuts both directions of a socket down, whichever kind it is of; one that is closed or not connected is left alone."""
+    """Shuts both directions of a socket down, whichever kind it is of; one that is closed or not connected is left
+    alone."""
     try:
         try:
             return sock.shutdown(socket.SHUT_RDWR)

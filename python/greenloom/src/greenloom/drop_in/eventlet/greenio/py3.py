@@ -20,11 +20,11 @@ _fileobject = _socket.SocketIO
 
 class GreenFileIO(io.RawIOBase):
     """
-    A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never do, so they
-    block the OS thread as always.
+    A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never
+    do, so they block the OS thread as always.
 
-    Its descriptor is left as it is, since others may share it. If the program has made it non-blocking, the file waits all the
-    same, unless *obeys*.
+    Its descriptor is left as it is, since others may share it. If the program has made it non-blocking, the file waits
+    all the same, unless *obeys*.
 
     :param name: a number, which it closes at the end if *closefd*; or the name of a file
     """
@@ -104,7 +104,8 @@ class GreenFileIO(io.RawIOBase):
                 raise OSError(errno.EBADF, _os.strerror(errno.EBADF))
 
     def _wait_for_turn(self):
-        """While another green thread is in the midst of an operation of a buffer over this: waits. Returns whether one was."""
+        """While another green thread is in the midst of an operation of a buffer over this: waits. Returns whether one
+        was."""
         if not self._parked:
             return False
         if self._turn is None:
@@ -178,8 +179,8 @@ class GreenFileIO(io.RawIOBase):
 
 def _in_turn(base, names):
     """
-    A class of buffers that wait for each other's operations: the lock in *base* knows OS threads only, and takes a green
-    thread that comes while another waits in the raw file for the same one.
+    A class of buffers that wait for each other's operations: the lock in *base* knows OS threads only, and takes a
+    green thread that comes while another waits in the raw file for the same one.
     """
 
     def method(name):
@@ -208,7 +209,8 @@ _BufferedRandom = _in_turn(
 
 def GreenPipe(name, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
     """
-    Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is empty or full.
+    Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is
+    empty or full.
 
     :param name: a file's name or number; or a file object, which is closed, and whose descriptor is used further
     """

@@ -1,8 +1,8 @@
 """
 The base of all hubs: the native loop, and the listeners for file descriptors.
 
-A subclass says how to wait for file descriptors: it overrides :meth:`BaseHub.wait`. One that must know of each listener overrides
-:meth:`BaseHub.add` and :meth:`BaseHub.remove`; those of eventlet override what these call, ``_watch``.
+A subclass says how to wait for file descriptors: it overrides :meth:`BaseHub.wait`. One that must know of each listener
+overrides :meth:`BaseHub.add` and :meth:`BaseHub.remove`; those of eventlet override what these call, ``_watch``.
 """
 
 import errno
@@ -118,7 +118,8 @@ class BaseHub(_native.Hub):
         return self._add(self._listener(evtype, fileno, cb, tb, mark_as_closed))
 
     def watch(self, evtype, fileno, cb, tb):
-        """As :meth:`add`, for who only wants to know when a file is ready, as ``select`` does: it never is the second."""
+        """As :meth:`add`, for who only wants to know when a file is ready, as ``select`` does: it never is the
+        second."""
         if type(self).add is not BaseHub.add:
             # A hub that must know of each listener.
             return self.add(evtype, fileno, cb, tb, None)
@@ -146,8 +147,9 @@ class BaseHub(_native.Hub):
             first = next(one for one in (first, *others) if not one.shares)
             raise RuntimeError(
                 f"Second simultaneous {evtype} on fileno {fileno} detected: {first.greenlet!r} waits to {evtype} there "
-                f"already, and now {listener.greenlet!r} wants to. Let one green thread {evtype} a file at a time, with a "
-                f"lock or a pools.Pool; eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
+                f"already, and now {listener.greenlet!r} wants to. Let one green thread {evtype} a file at a time, "
+                f"with a lock or a pools.Pool; eventlet.debug.hub_prevent_multiple_readers(False) turns this check "
+                "off."
             )
         others.append(listener)
         return listener
@@ -249,7 +251,8 @@ class BaseHub(_native.Hub):
         """
         The loop, until :meth:`abort` is called: what the hub's greenlet runs. Arguments are ignored.
 
-        Its frame lies below all that the loop calls, so that signal handlers and debuggers find one while the hub waits.
+        Its frame lies below all that the loop calls, so that signal handlers and debuggers find one while the hub
+        waits.
         """
         self._run()
 

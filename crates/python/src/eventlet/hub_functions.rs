@@ -1,0 +1,163 @@
+//! The functions of the module about hubs, and what a thread's hub is told of files that are opened and closed.
+
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+
+use super::hub::{BASE, Hub, call_hub, is_own};
+use super::hub_class::forget_file;
+use super::hub_ref::{self, MAKE_HUB, hub_object};
+use super::polling::{Wanted, checked, may_be_closed};
+use crate::greenlet::{Thread, current_thread, of_all_threads, this_thread};
+use crate::py::ffi::{self, PyMethodDef};
+use crate::py::{self, Args, Owned, Raised, Result, This};
+
+/// The functions of the module about hubs.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        py::function(
+        c"_listen",
+        listen,
+        c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these \
+            directions, \
+          and in no other.",
+    ),
+        py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
+        py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
+        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
+        py::function(
+            c"_current_hub",
+            current_hub,
+            c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
+        ),
+        py::function(
+            c"_set_base_hub",
+            set_base_hub,
+            c"_set_base_hub(class)\n\nSets the class whose methods are not taken for overrides of the native ones.",
+        ),
+        py::function(
+            c"_set_hub_factory",
+            set_hub_factory,
+            c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
+        ),
+    ]
+}
+
+/// A file was opened: as the `mark_as_reopened` of a hub of any class.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = hub_object(thread)?;
+        if let Some(native) = This::<Hub>::try_of(hub)
+            && is_own(hub, c"mark_as_reopened")
+        {
+            return forget_file(native, fd);
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+    }
+}
+
+/// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let hub = hub_ref::object_of(thread);
+        let native = hub_ref::native(thread);
+        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
+        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
+            return Ok(());
+        }
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
+    }
+}
+
+fn get_hub(args: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread(args.gil());
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        hub_object(&*thread).map(|hub| Owned::borrow(hub))
+    }
+}
+
+fn current_hub(args: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = current_thread(args.gil());
+        if thread.is_null() {
+            return Err(Raised);
+        }
+        let hub = hub_ref::object_of(&*thread);
+        Ok(if hub.is_null() { Owned::none(args.gil()) } else { Owned::borrow(hub) })
+    }
+}
+
+fn hubs(args: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter; the objects are collected before any code can run.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(0))?;
+        for (ident, hub) in of_all_threads(args.gil(), |thread| {
+            (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
+        }) {
+            let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
+            if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
+    }
+}
+
+fn set_hub(args: Args<'_>) -> Result<Owned> {
+    let [hub] = args.parse("_set_hub", ["hub"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if current_thread(args.gil()).is_null() {
+            return Err(Raised);
+        }
+        hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
+    }
+    Ok(Owned::none(args.gil()))
+}
+
+fn set_base_hub(args: Args<'_>) -> Result<Owned> {
+    let [class] = args.parse("_set_base_hub", ["class"], 1)?;
+    // SAFETY: a live object, which gets a reference that lives for ever.
+    BASE.set(unsafe { ffi::incref(class) });
+    Ok(Owned::none(args.gil()))
+}
+
+fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
+    let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe { MAKE_HUB.set(ffi::incref(factory)) };
+    Ok(Owned::none(args.gil()))
+}
+
+fn listen(args: Args<'_>) -> Result<Owned> {
+    let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let Some(hub) = This::<Hub>::try_of(hub) else {
+            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
+        };
+        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
+        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
+        match hub.polling()?.listen(fd, wanted) {
+            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => {
+                checked(hub.polling()?.listen(fd, wanted))?
+            }
+            done => checked(done)?,
+        }
+    }
+    Ok(Owned::none(args.gil()))
+}

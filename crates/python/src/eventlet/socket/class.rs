@@ -1,0 +1,284 @@
+//! The type `GreenSocket`: the life of a socket, its attributes, and the table of its methods.
+
+use std::ffi::{CStr, c_void};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use super::super::hub_functions::{note_closing, note_opened};
+use super::super::polling::closed_error;
+use super::super::source::Source;
+use super::super::ticket::restore;
+use super::classes::names;
+use super::connect::{accept, connect, connect_ex, connect_now};
+use super::transfer::{recv, recv_into, recvfrom, send, sendall};
+use super::wait::{here, seconds_object, seconds_or_none};
+use super::{Socket, follow_timeout, small_integer};
+use crate::py::ffi::{self, PyObject};
+use crate::py::{self, Args, Class, Owned, Payload, Pending, Raised, Result, This, assumed};
+
+fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe { note_opened(here()?, small_integer(fd)?)? };
+    Ok(Owned::none(assumed()))
+}
+
+fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
+    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
+}
+
+/// The wrapped socket for the program, which finds it non-blocking.
+fn lent(this: This<'_, Socket>) -> Result<Owned> {
+    if this.lends.replace(false) && this.is_blocking() {
+        this.set_our_flag()?;
+    }
+    wrapped(this)
+}
+
+fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe { this.source.detach(this.fd()) };
+    this.lends.set(false);
+    this.flag_is_ours.set(false);
+    match value {
+        Some(value) if !value.is_none() => this.wrap(value),
+        _ => this.clear(),
+    }
+    Ok(())
+}
+
+/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError
+/// first.
+fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
+    // SAFETY: live objects.
+    unsafe {
+        let method = attribute_of_wrapped(this, name)?;
+        let (positional, keywords) = args.rest(0)?;
+        let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
+    }
+}
+
+fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
+    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(assumed()));
+    // SAFETY: live objects.
+    unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
+}
+
+/// Calls a method of the wrapped object.
+fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(assumed())) };
+    // SAFETY: live objects.
+    unsafe { py::call_method(wrapped.as_ptr(), name, []) }
+}
+
+fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    match this.plain() {
+        // SAFETY: called by the interpreter.
+        Some(plain) => unsafe { Owned::new(ffi::PyLong_FromLong(plain.fd.into())) },
+        None => call_wrapped(this, names().fileno),
+    }
+}
+
+fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    if let Some(plain) = this.plain() {
+        // SAFETY: called by the interpreter.
+        unsafe {
+            let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
+            if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
+                forget_file(&this.source, plain.fd)?;
+            }
+        }
+    }
+    call_wrapped(this, names().close)
+}
+
+fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    forget(this, args)?;
+    this.take_our_flag_back()?;
+    call_wrapped(this, names().detach)
+}
+
+fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe { forget_file(&this.source, this.fd())? };
+    Ok(Owned::none(assumed()))
+}
+
+/// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
+pub(super) unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        source.detach(fd);
+        if fd >= 0 { note_closing(here()?, fd) } else { Ok(()) }
+    }
+}
+
+/// Closes a socket that nobody refers to any more.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
+    // SAFETY: called by the interpreter; a pending exception is kept.
+    unsafe {
+        let this = This::<Socket>::of(object);
+        if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
+            return;
+        }
+        let pending = Pending::take(this.gil());
+        if ffi::PyErr_ResourceWarning(object, 1, c"unclosed %R".as_ptr(), object) < 0 {
+            // Not for a warning that was made an error, which nobody could catch.
+            ffi::PyErr_WriteUnraisable(object);
+        }
+        if py::call_method(object, names().close, []).is_err() {
+            ffi::PyErr_WriteUnraisable(object);
+        }
+        pending.put_back();
+    }
+}
+
+/// Attributes that a green socket does not have are those of the wrapped one.
+///
+/// # Safety
+/// Called by the interpreter.
+unsafe extern "C-unwind" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let found = ffi::PyObject_GenericGetAttr(object, name);
+        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+            return found;
+        }
+        let Some(wrapped) = This::<Socket>::of(object).wrapped.object() else { return found };
+        ffi::PyErr_Clear();
+        ffi::PyObject_GetAttr(wrapped.as_ptr(), name)
+    }
+}
+
+fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
+    let given = args.parse("_trampoline", parameters, 1)?;
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if this.closed.get() {
+            restore(&closed_error()?, None);
+            return Err(Raised);
+        }
+        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+        let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
+        let mark = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"_mark_as_closed".as_ptr()))?;
+        let or_none = |object: *mut PyObject| if object.is_null() { ffi::Py_None() } else { object };
+        let [fd, read, write, timeout, error] = given;
+        let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
+        let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
+        let waited = py::call(function.as_ptr(), args);
+        if waited.is_err() && this.is_closed_error() {
+            this.closed.set(true);
+        }
+        waited
+    }
+}
+
+fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::bool(this.gil(), true)) };
+    // SAFETY: live objects.
+    unsafe {
+        Owned::new(ffi::PyObject_GetAttr(wrapped.as_ptr(), names().shut)).or_else(|_| {
+            ffi::PyErr_Clear();
+            Ok(Owned::bool(this.gil(), this.closed.get()))
+        })
+    }
+}
+
+fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    this.closed.set(true);
+    Ok(Owned::none(assumed()))
+}
+
+fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    seconds_object(this.timeout.get())
+}
+
+fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
+    let value = value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
+    this.timeout.set(seconds_or_none(value)?);
+    Ok(())
+}
+
+/// Adds methods that are handed on to the wrapped object under the same names.
+macro_rules! handed_on {
+    ($class:expr, $($name:literal),*) => {
+        $class$(.method(
+            $name,
+            |this: This<'_, Socket>, args: Args<'_>| hand_on(this, $name, args),
+            c"As the method of socket.socket.",
+        ))*
+    };
+}
+
+pub(super) fn socket_class() -> Class<Socket> {
+    let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
+    let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
+    let class = Class::new()
+        .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
+        .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
+        .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the \
+            first. Empty at the end of the connection.")
+        .method(c"recv_into", recv_into, c"recv_into(buffer, nbytes=0, flags=0) -> int\n\nReceives into a buffer, up \
+            to its size or *nbytes*; waits for the first.")
+        .method(c"recvfrom", recvfrom, c"recvfrom(bufsize, flags=0) -> (bytes, address)\n\nReceives a message; waits \
+            for it.")
+        .method(c"send", send, c"send(data, flags=0) -> int\n\nSends what there is room for, and says how much; waits \
+            for room for the first byte.")
+        .method(c"sendall", sendall, c"sendall(data, flags=0)\n\nSends all; waits for room again and again, each time \
+            for the timeout at most.")
+        .method(c"accept", accept, c"accept() -> (socket, address)\n\nWaits for a connection. Its socket has the \
+            default timeout.")
+        .method(c"connect", connect, c"connect(address)\n\nConnects, and waits for that.")
+        .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, \
+            0 for success; EAGAIN when the time is up.")
+        .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
+        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it \
+            gets an OSError then.")
+        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an \
+            OSError.")
+        .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
+        .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: who waits on it tries again.")
+        .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
+        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
+        .method(
+            c"_trampoline",
+            trampoline,
+            c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's \
+                listeners.",
+        )
+        .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
+        .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
+        .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
+        .method(c"_follow_timeout", follow_timeout, c"_follow_timeout()\n\nThe timeout was set: makes the descriptor \
+            blocking or not.")
+        .method(
+            c"_must_not_wait",
+            |this: This<'_, Socket>, _: Args<'_>| Ok(Owned::bool(this.gil(), this.must_not_wait())),
+            c"_must_not_wait() -> bool\n\nWhether the program has made the descriptor non-blocking behind the socket's \
+                back.",
+        )
+        .method(c"_connect_now", connect_now, c"_connect_now(address) -> int\n\nconnect_ex() of the wrapped socket, \
+            which does not wait.")
+        .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking for who asks for it.")
+        .getter(c"_wrapped", wrapped, c"The wrapped socket, as it is.")
+        .getter(
+            c"_is_plain",
+            |this| Ok(Owned::bool(this.gil(), this.is_plain.get())),
+            c"Whether the wrapped object is a plain socket.socket.",
+        )
+        .flag(c"_lends", |socket| &socket.lends, c"Whether who asks for `fd` gets a non-blocking socket.")
+        .flag(
+            c"act_non_blocking",
+            |socket| &socket.non_blocking,
+            c"Whether operations that would block raise instead.",
+        )
+        .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or \
+            None.")
+        .getter(c"_closed", is_shut, c"Whether the socket was closed or detached.");
+    handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
+}
