@@ -14,12 +14,14 @@
 //! | `park` | how a green thread waits and is woken |
 //! | `line`, `fd` | waiting in line, and for file descriptors |
 //! | `stack_size` | how large stacks are by default |
+//! | `panic_note` | which green thread a panic message is about |
 
 pub(crate) mod error;
 pub(crate) mod fd;
 mod interrupt;
 pub(crate) mod line;
 pub(crate) mod node;
+mod panic_note;
 pub(crate) mod park;
 pub(crate) mod registry;
 pub(crate) mod stack_size;
@@ -75,6 +77,7 @@ fn made() -> io::Result<&'static Runtime> {
             None => std::mem::forget(greenlet),
         }
     });
+    panic_note::install();
     let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new(turn::run_loop)?));
     HERE.set(Some(runtime));
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.

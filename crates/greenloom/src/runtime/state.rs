@@ -115,6 +115,11 @@ impl Runtime {
         f(&self.current.borrow())
     }
 
+    /// As [`Runtime::with_current`]; `None` in the middle of a switch.
+    pub fn try_with_current<R>(&self, f: impl FnOnce(&AnyGreenlet) -> R) -> Option<R> {
+        self.current.try_borrow().ok().map(|current| f(&current))
+    }
+
     #[inline]
     pub fn current_id(&self) -> u64 {
         self.current_id.get()
