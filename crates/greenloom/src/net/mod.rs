@@ -50,6 +50,7 @@ mod split;
 mod tcp;
 mod udp;
 mod unix;
+pub(crate) mod waitable;
 
 pub use dns::{Addresses, ToSocketAddrs, resolve};
 pub use serve::{Listener, serve};
@@ -57,6 +58,7 @@ pub use split::{NotOneStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, Wr
 pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
+pub use waitable::Waitable;
 
 /// Listens for TCP connections; the same as [`TcpListener::bind`].
 ///

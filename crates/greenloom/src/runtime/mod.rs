@@ -9,10 +9,12 @@
 //! | `watch` | who is told of what happens |
 //! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
+//! | `schedule` | what timers and sources hold |
 //! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
 //! | `park` | how a green thread waits and is woken |
 //! | `line`, `fd` | waiting in line, and for file descriptors |
+//! | `watched` | waiting for a state to change |
 //! | `stack_size` | how large stacks are by default |
 //! | `panic_note` | which green thread a panic message is about |
 
@@ -24,10 +26,12 @@ pub(crate) mod node;
 mod panic_note;
 pub(crate) mod park;
 pub(crate) mod registry;
+mod schedule;
 pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;
 pub(crate) mod watch;
+pub(crate) mod watched;
 pub(crate) mod work;
 
 use std::cell::Cell;

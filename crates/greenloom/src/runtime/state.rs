@@ -9,13 +9,12 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fiber::{Fiber, Stack, SwitchError};
-use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, SourceKey, Time, TimerKey};
+use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
 use slab::Slab;
 
 use super::error::Refused;
@@ -347,24 +346,6 @@ impl Runtime {
         self.with_core(|core| core.clock().now()).unwrap_or_else(|| self.ended_at.get())
     }
 
-    /// None when the hub has ended.
-    #[inline]
-    pub fn add_wake_timer(&self, at: Time, slot: u32, ticket: u64) -> Option<TimerKey> {
-        self.with_core(|core| core.add_timer(at, Work::Wake { slot, ticket }))
-    }
-
-    /// None when the hub has ended; `call` is dropped then.
-    pub fn add_call_timer(&self, at: Time, call: Box<dyn FnOnce()>) -> Option<TimerKey> {
-        self.with_core(|core| core.add_timer(at, Work::Call(call)))
-    }
-
-    #[inline]
-    pub fn cancel_timer(&self, key: TimerKey) -> bool {
-        let work = self.with_core(|core| core.timers.cancel(key)).flatten();
-        // What it captured is dropped outside of the borrow: a destructor may use the hub.
-        work.is_some()
-    }
-
     /// Calls `call` behind what is ready; drops it when the hub has ended.
     pub fn call_soon(&self, call: Box<dyn FnOnce()>) {
         if self.has_ended() {
@@ -379,25 +360,10 @@ impl Runtime {
         self.budget.give_up();
     }
 
-    // File descriptors.
-
     /// Calls `f` with the core; `None` when the hub has ended.
     #[inline]
     pub fn with_core<R>(&self, f: impl FnOnce(&mut Core<Work, Message>) -> R) -> Option<R> {
         self.core.borrow_mut().as_mut().map(f)
-    }
-
-    /// Forgets a source and tells who waits on it that it was closed.
-    pub fn remove_source(&self, key: SourceKey, fd: Option<BorrowedFd<'_>>) {
-        let Some(told) = self.with_core(|core| core.remove_source(key, fd)) else { return };
-        for work in told.into_iter().flatten() {
-            match work {
-                Work::Wake { slot, ticket } => {
-                    self.wake(slot, ticket, Wake::Closed);
-                }
-                Work::Call(call) => self.call_soon(call),
-            }
-        }
     }
 
     // For other OS threads and for tests.

@@ -81,17 +81,12 @@ impl Runtime {
             self.watch.tell(&Event::Turn { fired: fired.len() });
         }
         for (work, cause) in fired.drain(..) {
-            match work {
-                Work::Wake { slot, ticket } => {
-                    let cause = match cause {
-                        Cause::Timer => Wake::TimedOut,
-                        Cause::Io => Wake::Woken,
-                        Cause::Closed => Wake::Closed,
-                    };
-                    self.wake(slot, ticket, cause);
-                }
-                Work::Call(call) => self.call_soon(call),
-            }
+            let cause = match cause {
+                Cause::Timer => Wake::TimedOut,
+                Cause::Io => Wake::Woken,
+                Cause::Closed => Wake::Closed,
+            };
+            self.perform(work, cause);
         }
         self.fired.set(fired);
         match result {
@@ -143,9 +138,9 @@ impl Runtime {
             registry::replace(self.id(), inbox);
         }
         for work in waiting {
-            if let Work::Wake { slot, ticket } = work {
+            if !matches!(work, Work::Call(_)) {
                 // They try again and register anew.
-                self.wake(slot, ticket, Wake::Woken);
+                self.perform(work, Wake::Woken);
             }
         }
     }
