@@ -251,6 +251,13 @@ impl<T: 'static> GreenThread<T> {
         self.packet.is_finished()
     }
 
+    /// As [`GreenThread::kill`], without unwinding the running one, should that have been killed meanwhile.
+    pub(crate) fn kill_shielded(&self) {
+        if !self.cancel() {
+            here().kill_shielded(&self.greenlet);
+        }
+    }
+
     /// Unwinds it. It runs at once, from where it is parked to its end, and the caller goes on after that, behind what
     /// is ready. One that has not begun never runs. One that has ended is left alone. [`wait`](GreenThread::wait) says
     /// [`JoinError::Killed`].

@@ -33,7 +33,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | this one | [`spawn`] and its family, [`sleep()`], [`timeout()`], [`scope()`] |
+//! | this one | [`spawn`] and its family, [`JoinSet`], [`sleep()`], [`interval()`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
 //! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
@@ -64,6 +64,8 @@ pub mod testing;
 mod builder;
 mod green_thread;
 mod hubs;
+mod interval;
+mod join_set;
 mod packet;
 mod runtime;
 mod scope;
@@ -75,6 +77,8 @@ pub use green_thread::{GreenThread, LinkId, spawn, spawn_after, spawn_after_loca
 pub use greenlet::getcurrent;
 pub use hub::{Hub, HubHandle, get_hub};
 pub use hubs::{Hubs, Remote};
+pub use interval::{Interval, MissedTickBehavior, interval, interval_after};
+pub use join_set::JoinSet;
 pub use runtime::error::{JoinError, Panic, Refused, SpawnError, StackError};
 pub use runtime::stack_size::default_stack_size;
 pub use scope::{Scope, ScopedThread, scope};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Random, in_a_process_of_its_own, millis, on_os_threads, pair, settle, simulate};
+use common::{Log, Random, in_a_process_of_its_own, millis, on_os_threads, pair, settle, simulate};
 use greenloom::net::{TcpListener, TcpStream, UnixStream};
 use greenloom::queue::{Queue, Reason};
 use greenloom::select::Select;
@@ -22,9 +22,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn a_put_goes_in_when_there_is_room_and_its_item_comes_back_when_it_does_not() {
     simulate(|| {
         let queue = Rc::new(Queue::new(1));
-        let put = |item: &mut Option<u32>| {
-            Select::new().put(&queue, item, |outcome| Some(outcome)).timeout(millis(5), || None).wait()
-        };
+        let put = |item: &mut Option<u32>| Select::new().put(&queue, item, Some).timeout(millis(5), || None).wait();
         let mut item = Some(1);
         assert_eq!((put(&mut item), item), (Some(Ok(())), None));
         let mut item = Some(2);
@@ -87,7 +85,7 @@ fn selects_that_put_and_get_on_both_ends_lose_and_double_nothing() {
         let mut random = Random::new(seed);
         let capacity = usize::try_from(random.below(2)).unwrap();
         let queues: Rc<[Queue<u32>; 2]> = Rc::new([Queue::new(capacity), Queue::new(capacity)]);
-        let (put, got): (Rc<std::cell::RefCell<Vec<u32>>>, Rc<std::cell::RefCell<Vec<u32>>>) = Default::default();
+        let (put, got) = (Log::new(), Log::new());
         let putters: Vec<_> = (0..3u32)
             .map(|number| {
                 let (queues, put, limit) = (queues.clone(), put.clone(), millis(1 + random.below(3)));
@@ -105,10 +103,10 @@ fn selects_that_put_and_get_on_both_ends_lose_and_double_nothing() {
                                     .wait()
                             });
                             if item.is_none() {
-                                put.borrow_mut().push(value);
+                                put.push(value);
                             }
                             if second.is_none() {
-                                put.borrow_mut().push(100 + value);
+                                put.push(100 + value);
                             }
                             yield_now();
                         }
@@ -125,7 +123,7 @@ fn selects_that_put_and_get_on_both_ends_lose_and_double_nothing() {
                             Select::new().get(&queues[1], |item| item).get(&queues[0], |item| item).wait()
                         });
                         match next {
-                            Ok(Ok(item)) => got.borrow_mut().push(item),
+                            Ok(Ok(item)) => got.push(item),
                             Ok(Err(_)) => return,
                             Err(_) => {}
                         }
@@ -193,7 +191,6 @@ fn a_cancellation_the_end_of_a_green_thread_and_each_channel_can_come_first() {
         assert_eq!(next(&token, &long), "late");
         one.send(1).unwrap();
         assert_eq!(next(&token, &long), "Ok(1)");
-        drop(next);
         let mut next = || {
             Select::new()
                 .cancelled(&token, || "cancelled".to_string())
