@@ -36,7 +36,7 @@
 //! | this one | [`spawn`] and its family, [`JoinSet`], [`sleep()`], [`interval()`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
-//! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
+//! | [`net`], [`io`], [`codec`], [`fs`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
 //! | [`inspect`], [`instrument`] | what runs, what waits for what |
@@ -46,10 +46,13 @@
 #![warn(missing_debug_implementations)]
 
 pub mod blocking;
+pub mod codec;
+pub mod fs;
 pub mod greenlet;
 pub mod hub;
 pub mod inspect;
 pub mod instrument;
+pub mod io;
 pub mod local;
 pub mod net;
 pub mod pipe;
@@ -104,6 +107,7 @@ mod guides {
         io "docs/io.md";
         testing "docs/testing.md";
         hubs "docs/hubs.md";
+        service "docs/service.md";
         design "docs/design.md";
     }
 }

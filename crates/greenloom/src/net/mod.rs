@@ -45,6 +45,7 @@ use std::io;
 mod dns;
 pub(crate) mod io_type;
 mod serve;
+mod server;
 pub(crate) mod source;
 mod split;
 mod tcp;
@@ -54,6 +55,7 @@ pub(crate) mod waitable;
 
 pub use dns::{Addresses, ToSocketAddrs, resolve};
 pub use serve::{Listener, serve};
+pub use server::{Drained, Server, ServerStats};
 pub use split::{NotOneStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, WriteHalf};
 pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
 pub use udp::UdpSocket;
