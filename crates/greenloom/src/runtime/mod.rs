@@ -7,6 +7,7 @@
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
+//! | `counters` | what a hub has done and how late it was |
 //! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
 //! | `schedule` | what timers and sources hold |
@@ -18,6 +19,7 @@
 //! | `stack_size` | how large stacks are by default |
 //! | `panic_note` | which green thread a panic message is about |
 
+pub(crate) mod counters;
 pub(crate) mod error;
 pub(crate) mod fd;
 mod interrupt;

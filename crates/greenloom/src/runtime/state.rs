@@ -17,6 +17,7 @@ use fiber::{Fiber, Stack, SwitchError};
 use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
 use slab::Slab;
 
+use super::counters::Counters;
 use super::error::Refused;
 use super::node::{AnyGreenlet, Interrupts, Kind, NO_SLOT, Node, Wake};
 use super::registry::{self, Message};
@@ -48,6 +49,11 @@ pub(crate) struct Runtime {
     pub(super) budget: Budget,
     pub(super) fired: Cell<Vec<(Work, Cause)>>,
     pub(crate) watch: Watch,
+    pub(super) counters: Arc<Counters>,
+    /// Not published yet.
+    pub(super) switches: Cell<u64>,
+    /// When the loop last came back from its look at timers and I/O; at first, when it was made.
+    pub(super) looked_at: Cell<Time>,
     /// Greenlets whose last handle was dropped where they could not be unwound.
     abandoned: RefCell<Vec<AnyGreenlet>>,
     has_abandoned: Cell<bool>,
@@ -69,7 +75,8 @@ impl Runtime {
         let root = AnyGreenlet::from_node(Node::new(Fiber::root(), Kind::Root, None));
         let clock: Rc<dyn Clock> = Rc::new(MonotonicClock::new());
         let core = Core::new(clock)?;
-        let id = registry::add(Arc::clone(core.inbox()));
+        let (counters, looked_at) = (Arc::new(Counters::new()), core.clock().now());
+        let id = registry::add(Arc::clone(core.inbox()), Arc::clone(&counters));
         Ok(Runtime {
             id: Cell::new(id),
             current: RefCell::new(root.clone()),
@@ -86,6 +93,9 @@ impl Runtime {
             budget: Budget::new(),
             fired: Cell::new(Vec::new()),
             watch: Watch::default(),
+            counters,
+            switches: Cell::new(0),
+            looked_at: Cell::new(looked_at),
             abandoned: RefCell::new(Vec::new()),
             has_abandoned: Cell::new(false),
             unusual: Cell::new(false),
@@ -190,6 +200,11 @@ impl Runtime {
     /// All that have a place in the table.
     pub fn enrolled(&self) -> Vec<AnyGreenlet> {
         self.threads.borrow().iter().map(|(_, thread)| thread.clone()).collect()
+    }
+
+    /// How many have a place in the table, the root left out.
+    pub fn enrolled_count(&self) -> usize {
+        self.threads.borrow().len() - usize::from(self.root.node().slot.get() != NO_SLOT)
     }
 
     #[inline]
@@ -311,6 +326,7 @@ impl Runtime {
         if self.unusual.get() && self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
+        self.switches.set(self.switches.get() + 1);
         self.current_id.set(target.id());
         self.current_interrupted.set(target.node().interrupts.get().any());
         let before = self.current.replace(target.clone());
