@@ -6,20 +6,26 @@
 //!
 //! Semantics: eventlet's `tpool`.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
-use crate::runtime::error::{Panic, Refused};
+use crate::runtime::error::{Panic, Refused, is_interrupt};
 use crate::runtime::park::prepare;
 use crate::runtime::{here, try_here};
 
 /// Runs `job` on an OS thread of the pool, parks meanwhile, and returns its value.
 ///
 /// If the green thread is killed or timed out meanwhile, it unwinds at once; the job goes on, and its value is dropped.
+///
+/// A job that calls this itself runs the inner one at once, where it is: it is on an OS thread that may block, and if
+/// it waited for another one of the pool, jobs that fill the pool could wait for one another for ever. What else calls
+/// it there, such as a look-up of names, is served in the same way.
 ///
 /// # Errors
 /// [`Error`]: the job's panic, a park that is refused here, or no OS thread to run it.
@@ -30,6 +36,17 @@ use crate::runtime::{here, try_here};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    if IN_POOL.get() {
+        if try_here().is_some() {
+            drop(prepare()?);
+        }
+        return catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
+            if is_interrupt(payload.as_ref()) {
+                resume_unwind(payload);
+            }
+            Error::Panicked(Panic::new(payload))
+        });
+    }
     let ticket = prepare()?;
     let waker = ticket.waker();
     let outcome = Arc::new(Mutex::new(None));
@@ -39,11 +56,20 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
         waker.wake();
     };
     let _outstanding = Outstanding::new();
+    let job = || {
+        IN_POOL.set(true);
+        job()
+    };
     pool().run(job, done).map_err(Error::NoThread)?;
     ticket.park("blocking call", None);
     let outcome = lock(&outcome).take();
     // The ticket was shown to nobody else, and a kill or a timeout would have unwound.
     outcome.expect("the park was ended by the job").map_err(|payload| Error::Panicked(Panic::new(payload)))
+}
+
+thread_local! {
+    /// Whether this is an OS thread of the pool.
+    static IN_POOL: Cell<bool> = const { Cell::new(false) };
 }
 
 /// How many OS threads the pool has at most: what [`set_size`] said last, else the environment variable

@@ -246,6 +246,18 @@ impl<T: 'static> GreenThread<T> {
         link.is_some()
     }
 
+    /// Whether its outcome is there, or about to be.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.packet.is_finished()
+    }
+
+    /// As [`GreenThread::kill`], without unwinding the running one, should that have been killed meanwhile.
+    pub(crate) fn kill_shielded(&self) {
+        if !self.cancel() {
+            here().kill_shielded(&self.greenlet);
+        }
+    }
+
     /// Unwinds it. It runs at once, from where it is parked to its end, and the caller goes on after that, behind what
     /// is ready. One that has not begun never runs. One that has ended is left alone. [`wait`](GreenThread::wait) says
     /// [`JoinError::Killed`].

@@ -123,6 +123,9 @@ impl Hubs {
 
     /// Stops the hubs: kills their green threads, so that destructors run, and waits for the OS threads to end.
     ///
+    /// Called on one of those OS threads, which cannot wait for its own end, it waits for the others; its own ends once
+    /// the calling green thread has parked or ended, and kills it then as all others. The same goes for the drop.
+    ///
     /// # Panics
     /// When an OS thread panicked.
     pub fn stop(mut self) {
@@ -133,9 +136,11 @@ impl Hubs {
         for hub in &self.hubs {
             hub.stop.stop();
         }
+        let here = std::thread::current().id();
         let mut result = Ok(());
         for hub in &mut self.hubs {
-            if let Some(thread) = hub.thread.take() {
+            // Whoever runs in one of the hubs cannot wait for its own OS thread.
+            if let Some(thread) = hub.thread.take().filter(|thread| thread.thread().id() != here) {
                 result = result.and(thread.join());
             }
         }

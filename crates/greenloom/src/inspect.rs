@@ -1,11 +1,15 @@
-//! What lives in a hub: every green thread, its state, and what it waits for.
+//! What lives in a hub: every green thread, its state, and what it waits for; and what each hub has done.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub use fiber::{PoolStats, pool_stats};
 
-use crate::runtime::here;
+use crate::runtime::counters::Counters;
 use crate::runtime::node::AnyGreenlet;
+use crate::runtime::{here, registry, try_here};
 
 /// A greenlet at the moment it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,60 @@ impl fmt::Display for GreenletInfo {
 /// ```
 pub fn green_threads() -> Vec<GreenletInfo> {
     here().enrolled().iter().map(info).collect()
+}
+
+/// A hub at the moment it was looked at: what it has done, and how late it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubInfo {
+    /// Its number among those of the process, ended ones included.
+    pub id: u32,
+    /// The name of its OS thread, if it has one.
+    pub os_thread: Option<String>,
+    /// Green threads, and greenlets that have waited.
+    pub green_threads: u64,
+    /// How often control has passed from one greenlet to another.
+    pub switches: u64,
+    /// How often it has looked at timers and I/O.
+    pub turns: u64,
+    /// How late the last timer was, or the first of those that were due together.
+    pub timer_lag: Duration,
+    /// The most that one was.
+    pub longest_timer_lag: Duration,
+    /// The longest that what runs has kept it from looking at timers and I/O. Much more than a millisecond means that
+    /// something blocks the OS thread: it belongs on [`blocking`](crate::blocking), or should give way now and then.
+    pub longest_block: Duration,
+}
+
+/// The hubs of all OS threads, by age. What another one has done is told as of its last look at timers and I/O.
+///
+/// ```
+/// use greenloom::{Hubs, inspect};
+///
+/// let hubs = Hubs::new(1)?;
+/// hubs.spawn(|| std::thread::sleep(std::time::Duration::from_millis(20))).wait().unwrap();
+/// hubs.spawn(|| ()).wait().unwrap();
+/// let all = inspect::hubs();
+/// let other = all.iter().find(|hub| hub.os_thread.as_deref() == Some("hub-0")).unwrap();
+/// assert!(other.switches > 0 && other.longest_block.as_millis() >= 20);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn hubs() -> Vec<HubInfo> {
+    if let Some(runtime) = try_here() {
+        runtime.publish_counts();
+    }
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let info = |(id, counters): (u32, Arc<Counters>)| HubInfo {
+        id,
+        os_thread: counters.os_thread.clone(),
+        green_threads: read(&counters.green_threads),
+        switches: read(&counters.switches),
+        turns: read(&counters.turns),
+        timer_lag: Duration::from_nanos(read(&counters.timer_lag)),
+        longest_timer_lag: Duration::from_nanos(read(&counters.longest_timer_lag)),
+        longest_block: Duration::from_nanos(read(&counters.longest_block)),
+    };
+    registry::all().into_iter().map(info).collect()
 }
 
 /// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green

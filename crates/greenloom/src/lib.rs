@@ -33,10 +33,10 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | this one | [`spawn`] and its family, [`sleep()`], [`timeout()`], [`scope()`] |
+//! | this one | [`spawn`] and its family, [`JoinSet`], [`sleep()`], [`interval()`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
-//! | [`net`], [`pipe`], [`process`], [`signal`] | green I/O |
+//! | [`net`], [`io`], [`codec`], [`fs`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
 //! | [`inspect`], [`instrument`] | what runs, what waits for what |
@@ -46,10 +46,13 @@
 #![warn(missing_debug_implementations)]
 
 pub mod blocking;
+pub mod codec;
+pub mod fs;
 pub mod greenlet;
 pub mod hub;
 pub mod inspect;
 pub mod instrument;
+pub mod io;
 pub mod local;
 pub mod net;
 pub mod pipe;
@@ -64,6 +67,8 @@ pub mod testing;
 mod builder;
 mod green_thread;
 mod hubs;
+mod interval;
+mod join_set;
 mod packet;
 mod runtime;
 mod scope;
@@ -75,6 +80,8 @@ pub use green_thread::{GreenThread, LinkId, spawn, spawn_after, spawn_after_loca
 pub use greenlet::getcurrent;
 pub use hub::{Hub, HubHandle, get_hub};
 pub use hubs::{Hubs, Remote};
+pub use interval::{Interval, MissedTickBehavior, interval, interval_after};
+pub use join_set::JoinSet;
 pub use runtime::error::{JoinError, Panic, Refused, SpawnError, StackError};
 pub use runtime::stack_size::default_stack_size;
 pub use scope::{Scope, ScopedThread, scope};
@@ -100,6 +107,7 @@ mod guides {
         io "docs/io.md";
         testing "docs/testing.md";
         hubs "docs/hubs.md";
+        service "docs/service.md";
         design "docs/design.md";
     }
 }

@@ -42,6 +42,11 @@ impl<T> Packet<T> {
         }
     }
 
+    /// Whether the green thread has ended, but for its links.
+    pub fn is_finished(&self) -> bool {
+        self.finished.get()
+    }
+
     /// Inlined, so that the result is stored where it stays: built on the stack in words and copied from there in pairs
     /// of them, it keeps the processor waiting.
     #[inline(always)]

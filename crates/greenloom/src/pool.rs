@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::green_thread::{GreenThread, spawn, spawn_n};
+use crate::join_set::JoinSet;
 use crate::runtime::error::{JoinError, is_interrupt};
 use crate::runtime::here;
 use crate::sync::{Semaphore, WaitGroup};
@@ -171,6 +172,28 @@ impl GreenPool {
         IMap { pool: self.clone(), f: Rc::new(f), items: items.into_iter(), ahead: VecDeque::new() }
     }
 
+    /// As [`GreenPool::imap`], but the results come in the order in which they are there.
+    ///
+    /// Semantics: gevent's `imap_unordered`.
+    ///
+    /// ```
+    /// use greenloom::{pool::GreenPool, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let waits = |millis| { sleep(Duration::from_millis(millis)); millis };
+    /// let results: Result<Vec<u64>, _> = GreenPool::new(3).imap_unordered(waits, [9, 1, 5]).collect();
+    /// assert_eq!(results?, [1, 5, 9]);
+    /// # Ok::<(), greenloom::JoinError>(())
+    /// ```
+    pub fn imap_unordered<I, T, R>(&self, f: impl Fn(T) -> R + 'static, items: I) -> IMapUnordered<I::IntoIter, T, R>
+    where
+        I: IntoIterator<Item = T>,
+        T: 'static,
+        R: 'static,
+    {
+        IMapUnordered { pool: self.clone(), f: Rc::new(f), items: items.into_iter(), running: JoinSet::new() }
+    }
+
     /// As [`GreenPool::imap`], for a function of two arguments and items that are pairs.
     pub fn starmap<I, A, B, R>(&self, f: impl Fn(A, B) -> R + 'static, items: I) -> IMap<I::IntoIter, (A, B), R>
     where
@@ -254,6 +277,41 @@ impl<I: Iterator<Item = T>, T: 'static, R: 'static> Iterator for IMap<I, T, R> {
 impl<I, T, R> fmt::Debug for IMap<I, T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IMap").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+    }
+}
+
+/// The results of [`GreenPool::imap_unordered`]; asking for one parks until the next is there. A panic is an `Err`.
+/// Dropping it lets those run on that run.
+#[must_use = "iterators are lazy: green threads start as results are asked for"]
+pub struct IMapUnordered<I, T, R: 'static> {
+    pool: GreenPool,
+    f: Rc<dyn Fn(T) -> R>,
+    items: I,
+    running: JoinSet<R>,
+}
+
+impl<I: Iterator<Item = T>, T: 'static, R: 'static> Iterator for IMapUnordered<I, T, R> {
+    type Item = Result<R, JoinError>;
+
+    fn next(&mut self) -> Option<Result<R, JoinError>> {
+        while self.running.is_empty() || self.running.len() < self.pool.size() && self.pool.free() > 0 {
+            let Some(item) = self.items.next() else { break };
+            let f = Rc::clone(&self.f);
+            self.running.insert(self.pool.spawn(move || f(item)));
+        }
+        self.running.join_next()
+    }
+}
+
+impl<I, T, R: 'static> Drop for IMapUnordered<I, T, R> {
+    fn drop(&mut self) {
+        self.running.detach_all();
+    }
+}
+
+impl<I, T, R: 'static> fmt::Debug for IMapUnordered<I, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IMapUnordered").field("running", &self.running.len()).finish_non_exhaustive()
     }
 }
 

@@ -183,6 +183,11 @@ impl<T> ScopedThread<'_, T> {
         self.thread.is_dead()
     }
 
+    /// The green thread; its own outcome is none.
+    pub(crate) fn thread(&self) -> &GreenThread<()> {
+        &self.thread
+    }
+
     /// The same as [`is_dead`](ScopedThread::is_dead), by the name it has in eventlet.
     pub fn dead(&self) -> bool {
         self.is_dead()

@@ -16,6 +16,7 @@ use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
 
 use crate::net::source::Source;
+use crate::net::waitable::Choice;
 
 /// A signal.
 ///
@@ -134,12 +135,31 @@ impl Signals {
     /// `ResourceBusy` when another green thread waits on the same `Signals`.
     pub fn wait(&self) -> io::Result<Signal> {
         loop {
-            if let Some(asked) = self.asked.iter().find(|asked| asked.arrived.swap(false, Ordering::SeqCst)) {
-                return Ok(asked.signal);
+            if let Some(signal) = self.arrived() {
+                return Ok(signal);
             }
             // The flag is set before the byte is sent, so none is missed between the two.
             self.bell.retry(Direction::Read, |mut bell| bell.read(&mut [0; 64]))?;
         }
+    }
+
+    /// Takes a signal that has arrived.
+    pub(crate) fn arrived(&self) -> Option<Signal> {
+        self.asked.iter().find(|asked| asked.arrived.swap(false, Ordering::SeqCst)).map(|asked| asked.signal)
+    }
+
+    /// For `select`: leaves `choice` where the next signal finds it; returns whether one has arrived.
+    pub(crate) fn begin_waiting(&self, choice: Choice) -> io::Result<bool> {
+        // Bytes of signals that were taken would be readable for ever.
+        while matches!(self.bell.inner().read(&mut [0; 64]), Ok(1..)) {}
+        if self.asked.iter().any(|asked| asked.arrived.load(Ordering::SeqCst)) {
+            return Ok(true);
+        }
+        self.bell.begin_waiting(Direction::Read, choice.0)
+    }
+
+    pub(crate) fn stop_waiting(&self, ticket: u64) {
+        self.bell.stop_waiting(Direction::Read, ticket);
     }
 }
 

@@ -115,6 +115,38 @@ fn the_size_is_set_by_the_environment_and_by_a_call() {
 
 #[test]
 #[ignore = "a helper of another test, in a process of its own"]
+fn helper_nested() {
+    assert_eq!(blocking::size(), 1);
+    let nested = timeout(Duration::from_secs(20), || {
+        blocking::run(|| {
+            let name = std::thread::current().name().map(String::from);
+            let inner = blocking::run(move || std::thread::current().name().map(String::from) == name);
+            let panicked = blocking::run(|| -> () { panic!("too deep") });
+            (inner.unwrap(), panicked.unwrap_err().to_string(), greenloom::net::resolve("localhost").is_ok())
+        })
+    });
+    let (same_os_thread, panicked, resolved) = nested.expect("a job waits for its own OS thread").unwrap();
+    assert!(same_os_thread && resolved);
+    assert_eq!(panicked, "the blocking call panicked: too deep");
+    // In a function that the hub calls it is refused there too.
+    let refused = blocking::run(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        get_hub().schedule_call_global(Duration::ZERO, move || sender.send(blocking::run(|| ()).is_err()).unwrap());
+        sleep(millis(1));
+        receiver.recv().unwrap()
+    });
+    assert!(refused.unwrap());
+}
+
+#[test]
+fn a_job_that_calls_for_another_runs_it_where_it_is() {
+    let output = in_a_process_of_its_own("helper_nested").env("GREENLOOM_BLOCKING_THREADS", "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "a helper of another test, in a process of its own"]
 fn helper_one_thread() {
     assert_eq!(blocking::size(), 1);
     let most_at_once = || {

@@ -64,6 +64,40 @@ fn a_stack_overflow_on_an_os_threads_own_stack_is_rusts() {
 }
 
 #[test]
+fn the_message_of_a_panic_names_the_green_thread() {
+    let name = "the_message_of_a_panic_names_the_green_thread";
+    if in_child(name) {
+        let named = Builder::new().name("carrier").spawn(|| panic!("dropped it")).unwrap();
+        named.wait().unwrap_err();
+        let unnamed = spawn(|| panic!("lost it"));
+        let id = unnamed.greenlet().id();
+        unnamed.wait().unwrap_err();
+        eprintln!("unnamed: {id}");
+        get_hub().schedule_call_global(Duration::ZERO, || panic!("in the hub"));
+        sleep(Duration::from_millis(1));
+        spawn(|| sleep(Duration::from_secs(9))).kill();
+        let _ = std::panic::catch_unwind(|| panic!("at the root"));
+        std::panic::set_hook(Box::new(|info| eprintln!("a hook of the program: {info}")));
+        spawn(|| panic!("once more")).wait().unwrap_err();
+        std::process::exit(0);
+    }
+    let errors = String::from_utf8_lossy(&child(name).stderr).into_owned();
+    let lines: Vec<&str> = errors.lines().collect();
+    // The line before what std's hook writes, which is an empty one, a head and the message.
+    let before = |message: &str| {
+        let at = lines.iter().position(|line| *line == message).unwrap_or_else(|| panic!("{errors}"));
+        lines[at.saturating_sub(3)]
+    };
+    assert!(before("dropped it").starts_with("greenloom: green thread "), "{errors}");
+    assert!(before("dropped it").ends_with(" \"carrier\" panics:"), "{errors}");
+    let id = lines.iter().find_map(|line| line.strip_prefix("unnamed: ")).unwrap();
+    assert_eq!(before("lost it"), format!("greenloom: green thread {id} panics:"), "{errors}");
+    assert_eq!(before("in the hub"), "greenloom: a function that the hub calls panics:", "{errors}");
+    assert_eq!(lines.iter().filter(|line| line.ends_with(" panics:")).count(), 3, "{errors}");
+    assert!(errors.contains("a hook of the program: panicked at"), "{errors}");
+}
+
+#[test]
 fn a_stack_too_small_is_an_error_with_the_number() {
     let error = Builder::new().stack_size(100).spawn(|| ()).unwrap_err();
     assert!(matches!(error, SpawnError::Stack(_)));

@@ -95,6 +95,54 @@ fn stopping_unwinds_what_runs_and_refuses_what_comes() {
 }
 
 #[test]
+fn hubs_stopped_in_one_of_them_end_all_the_same() {
+    struct Sends(mpsc::Sender<&'static str>, &'static str);
+    impl Drop for Sends {
+        fn drop(&mut self) {
+            self.0.send(self.1).unwrap();
+        }
+    }
+    let (sender, events) = mpsc::channel();
+    let hubs = Hubs::new(2).unwrap();
+    let first = hubs.handle(0).clone();
+    let (running, started) = mpsc::channel();
+    for (number, name) in ["beside", "elsewhere"].into_iter().enumerate() {
+        let (guard, running) = (Sends(sender.clone(), name), running.clone());
+        hubs.handle(number).spawn(move || {
+            let _guard = guard;
+            running.send(()).unwrap();
+            sleep(Duration::from_secs(600));
+        });
+    }
+    (0..2).for_each(|_| started.recv().unwrap());
+    let stopping = first.spawn(move || {
+        hubs.stop();
+        sender.send("stopped").unwrap();
+        // It is killed with the others of its hub.
+        sleep(Duration::from_secs(600));
+    });
+    assert!(matches!(stopping.wait(), Err(JoinError::Killed)));
+    assert_eq!(events.recv().unwrap(), "elsewhere", "the other hub has ended when stop returns");
+    assert_eq!(events.recv().unwrap(), "stopped");
+    assert_eq!(events.recv().unwrap(), "beside");
+    // The channel is at its end when the hub's OS thread is.
+    assert!(events.recv().is_err());
+    while first.schedule(|| ()).is_ok() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn hubs_dropped_in_one_of_them_end_all_the_same() {
+    let hubs = Hubs::new(1).unwrap();
+    let handle = hubs.handle(0).clone();
+    assert_eq!(handle.spawn(move || drop(hubs)).wait().unwrap(), ());
+    while handle.schedule(|| ()).is_ok() {
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn hubs_wait_for_one_another_without_loss() {
     let hubs = Arc::new(Hubs::new(2).unwrap());
     let rounds: Vec<_> = (0..200u64)

@@ -44,6 +44,11 @@ impl Claim {
     pub fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
+
+    /// Whether somebody else than `taker` could take it at this moment, and `taker` is not the waiter itself.
+    fn is_open_to(&self, taker: &Claim) -> bool {
+        !Arc::ptr_eq(&self.0, &taker.0) && !self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Default for Claim {
@@ -152,6 +157,12 @@ impl<W: Clone, B, G> Line<W, B, G> {
     #[inline]
     pub fn called(&self) -> usize {
         self.called.len
+    }
+
+    /// Whether somebody waits that can be granted something, as far as can be seen, other than the one with this claim.
+    pub fn has_waiting_for(&self, claim: &Claim) -> bool {
+        let mut waiting = std::iter::successors(self.nodes.get(self.waiting.first), |node| self.nodes.get(node.after));
+        waiting.any(|node| node.claim.as_ref().is_none_or(|other| other.is_open_to(claim)))
     }
 
     /// What the first of those that wait brings.

@@ -61,6 +61,22 @@ macro_rules! io_type {
             }
         }
 
+        impl $crate::net::waitable::Readiness for $type {
+            fn begin_waiting(
+                &self,
+                direction: Direction,
+                choice: $crate::net::waitable::Choice,
+            ) -> std::io::Result<bool> {
+                self.source.begin_waiting(direction, choice.0)
+            }
+
+            fn stop_waiting(&self, direction: Direction, ticket: u64) {
+                self.source.stop_waiting(direction, ticket);
+            }
+        }
+
+        impl $crate::net::Waitable for $type {}
+
         impl std::os::fd::AsRawFd for $type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(self))

@@ -45,18 +45,22 @@ use std::io;
 mod dns;
 pub(crate) mod io_type;
 mod serve;
+mod server;
 pub(crate) mod source;
 mod split;
 mod tcp;
 mod udp;
 mod unix;
+pub(crate) mod waitable;
 
 pub use dns::{Addresses, ToSocketAddrs, resolve};
 pub use serve::{Listener, serve};
+pub use server::{Drained, Server, ServerStats};
 pub use split::{NotOneStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Split, WriteHalf};
 pub use tcp::{Incoming, ListenOptions, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
+pub use waitable::Waitable;
 
 /// Listens for TCP connections; the same as [`TcpListener::bind`].
 ///

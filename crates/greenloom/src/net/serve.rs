@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{TcpListener, TcpStream};
 use crate::builder::Builder;
+use crate::runtime::error::SpawnError;
 use crate::runtime::here;
 use crate::sleep::sleep;
 use crate::sync::Semaphore;
@@ -68,10 +69,25 @@ pub fn serve<L: Listener>(
     concurrency: usize,
     handler: impl Fn(L::Stream, L::Address) + 'static,
 ) -> io::Result<()> {
-    if concurrency == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a concurrency of zero would serve nobody"));
-    }
     let handler = Rc::new(handler);
+    accept_all(listener, concurrency, |stream, from, place| {
+        let handler = Rc::clone(&handler);
+        let body = move || {
+            let _place = place;
+            handler(stream, from);
+        };
+        Builder::new().spawn(body).map(drop)
+    })
+}
+
+/// Accepts connections until the listener is closed and calls `start` with each, and with a place that its handler
+/// gives back by dropping it.
+pub(super) fn accept_all<L: Listener>(
+    listener: &L,
+    concurrency: usize,
+    mut start: impl FnMut(L::Stream, L::Address, Place) -> Result<(), SpawnError>,
+) -> io::Result<()> {
+    check(concurrency)?;
     let places = Rc::new(Semaphore::new(concurrency));
     let mut pause = Pause::default();
     loop {
@@ -86,16 +102,18 @@ pub fn serve<L: Listener>(
             }
             Err(error) => return Err(error),
         };
-        let handler = Rc::clone(&handler);
-        let body = move || {
-            let _place = place;
-            handler(stream, from);
-        };
-        match Builder::new().spawn(body) {
-            Ok(_) => pause.over(),
+        match start(stream, from, place) {
+            Ok(()) => pause.over(),
             Err(error) => pause.after(&error),
         }
     }
+}
+
+pub(super) fn check(concurrency: usize) -> io::Result<()> {
+    if concurrency == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a concurrency of zero would serve nobody"));
+    }
+    Ok(())
 }
 
 impl Listener for TcpListener {
@@ -157,7 +175,7 @@ impl Pause {
 }
 
 /// A handler's place, given back when it has ended.
-struct Place(Rc<Semaphore>);
+pub(super) struct Place(Rc<Semaphore>);
 
 impl Place {
     fn take(places: &Rc<Semaphore>) -> io::Result<Place> {

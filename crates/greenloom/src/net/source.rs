@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use hub::attempt::{Endpoint, Transfer, Tried, attempt};
 use hub::{Direction, SourceKey, TURN_EVERY, Time};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::runtime::fd::wait_for;
+use crate::runtime::fd::{ended, wait_for};
 use crate::runtime::park::prepare;
 use crate::runtime::registry::{self, Message};
+use crate::runtime::work::Work;
 use crate::runtime::{here, try_here};
 use crate::sleep::yield_now;
 
@@ -110,6 +112,33 @@ impl<T: AsFd> Source<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Tried::Interrupted,
             result => Tried::Done(result),
         })?
+    }
+
+    /// For `select`: leaves `work` where the next edge finds it; returns whether an operation would not block now, so
+    /// that there is nothing to wait for.
+    pub fn begin_waiting(&self, direction: Direction, work: Work) -> io::Result<bool> {
+        let events = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        let mut fds = [PollFd::new(self.inner(), events)];
+        if self.is_closed() || !matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0)) {
+            return Ok(true);
+        }
+        let key = self.registered(direction)?;
+        let waits = here().with_core(|core| {
+            core.sources().would_block(key, direction);
+            core.sources().wait(key, direction, work)
+        });
+        Ok(!waits.ok_or_else(ended)??)
+    }
+
+    /// For `select`: takes the work back that this ticket belongs to, if it is still there.
+    pub fn stop_waiting(&self, direction: Direction, ticket: u64) {
+        let mine = |work: &Work| matches!(work, Work::Choice { ticket: other, .. } if *other == ticket);
+        let key = self.key(direction);
+        // Dropped outside of the borrow.
+        let _work = here().with_core(|core| core.sources().stop_waiting(key, direction, mine));
     }
 
     #[inline]

@@ -37,7 +37,7 @@ pub enum Reason {
 
 impl Reason {
     /// Why waiting was refused, if it was.
-    pub(super) fn refused(self) -> Option<Refused> {
+    pub(crate) fn refused(self) -> Option<Refused> {
         match self {
             Reason::InHub => Some(Refused::InHub),
             Reason::Panicking => Some(Refused::Panicking),

@@ -355,11 +355,14 @@ impl<O: Order> QueueOf<O> {
     pub(crate) fn register(&self, waker: Waker, claim: &Claim) -> Registered<Result<O::Item, Reason>> {
         let mut state = lock(&self.state);
         // Taken before it is known that there is an item: so it is only asked for one that is there.
-        if !state.items.is_empty() || !state.putters.is_empty() || state.closed {
+        if !state.items.is_empty() || state.putters.has_waiting_for(claim) || state.closed {
             if !claim.take() {
                 return Registered::Claimed;
             }
-            let Some((item, putter)) = state.get_now() else { return Registered::Now(Err(Reason::Closed)) };
+            let Some((item, putter)) = state.get_now() else {
+                // If it is not closed, a putter was there that has got something else in this very moment.
+                return if state.closed { Registered::Now(Err(Reason::Closed)) } else { Registered::Claimed };
+            };
             drop(state);
             wake::<Putters<O>>(&self.state, putter);
             return Registered::Now(Ok(item));
@@ -371,6 +374,56 @@ impl<O: Order> QueueOf<O> {
     pub(crate) fn leave(&self, key: Place) -> Option<Result<O::Item, Reason>> {
         let granted = take_out(&mut lock(&self.state).getters, key).ok()?;
         Some(granted.ok_or(Reason::Closed))
+    }
+
+    /// For `select`: puts an item if nothing else was got, or queues with it.
+    pub(crate) fn register_put(
+        &self,
+        waker: Waker,
+        claim: &Claim,
+        item: &mut Option<O::Item>,
+    ) -> Registered<Result<(), Reason>> {
+        let mut state = lock(&self.state);
+        let has_room = state.items.len() < state.capacity || state.getters.has_waiting_for(claim);
+        if !has_room && !state.closed {
+            let brings = item.take().expect("the item is back whenever the select is not in line");
+            return Registered::Waits(state.putters.join_with(waker, Some(claim.clone()), brings));
+        }
+        if !claim.take() {
+            return Registered::Claimed;
+        }
+        if state.closed {
+            return Registered::Now(Err(Reason::Closed));
+        }
+        match item.take().map(|item| state.put_now(item)) {
+            Some(Ok(getter)) => {
+                drop(state);
+                wake::<Getters<O>>(&self.state, getter);
+                Registered::Now(Ok(()))
+            }
+            Some(Err(back)) => {
+                // The getter that was there has got something else in this very moment.
+                *item = Some(back);
+                Registered::Claimed
+            }
+            None => unreachable!("the item is back whenever the select is not in line"),
+        }
+    }
+
+    /// For `select`: leaves the line of putters; whether the item went in. If not, it comes back.
+    pub(crate) fn leave_put(&self, place: Place, item: &mut Option<O::Item>) -> Option<Result<(), Reason>> {
+        let left = take_out(&mut lock(&self.state).putters, place);
+        match left {
+            Ok(Ok(())) => Some(Ok(())),
+            Ok(Err(back)) => {
+                *item = Some(back);
+                Some(Err(Reason::Closed))
+            }
+            Err(back) => {
+                *item = Some(back);
+                None
+            }
+        }
     }
 
     /// For `select`, when it is unwound: leaves the line and gives back what was granted.

@@ -7,25 +7,33 @@
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
+//! | `counters` | what a hub has done and how late it was |
 //! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
+//! | `schedule` | what timers and sources hold |
 //! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
 //! | `park` | how a green thread waits and is woken |
 //! | `line`, `fd` | waiting in line, and for file descriptors |
+//! | `watched` | waiting for a state to change |
 //! | `stack_size` | how large stacks are by default |
+//! | `panic_note` | which green thread a panic message is about |
 
+pub(crate) mod counters;
 pub(crate) mod error;
 pub(crate) mod fd;
 mod interrupt;
 pub(crate) mod line;
 pub(crate) mod node;
+mod panic_note;
 pub(crate) mod park;
 pub(crate) mod registry;
+mod schedule;
 pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;
 pub(crate) mod watch;
+pub(crate) mod watched;
 pub(crate) mod work;
 
 use std::cell::Cell;
@@ -75,6 +83,7 @@ fn made() -> io::Result<&'static Runtime> {
             None => std::mem::forget(greenlet),
         }
     });
+    panic_note::install();
     let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new(turn::run_loop)?));
     HERE.set(Some(runtime));
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hub::{Inbox, InboxClosed, SourceKey};
 
+use super::counters::Counters;
 use super::node::Wake;
 
 /// What other OS threads send to a hub.
@@ -14,18 +15,26 @@ pub(crate) enum Message {
     RemoveSource(SourceKey),
 }
 
-static HUBS: RwLock<Vec<Option<Arc<Inbox<Message>>>>> = RwLock::new(Vec::new());
+/// A hub, as others know it.
+struct Entry {
+    inbox: Arc<Inbox<Message>>,
+    counters: Arc<Counters>,
+}
 
-pub fn add(inbox: Arc<Inbox<Message>>) -> u32 {
+static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
+
+pub fn add(inbox: Arc<Inbox<Message>>, counters: Arc<Counters>) -> u32 {
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     // Numbers are not used again: an old waker must not reach a new hub.
-    hubs.push(Some(inbox));
+    hubs.push(Some(Entry { inbox, counters }));
     u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
 }
 
 pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
-    hubs[id as usize] = Some(inbox);
+    if let Some(entry) = &mut hubs[id as usize] {
+        entry.inbox = inbox;
+    }
 }
 
 pub fn remove(id: u32) {
@@ -36,7 +45,14 @@ pub fn remove(id: u32) {
 pub fn send(id: u32, message: Message) -> Result<(), InboxClosed<Message>> {
     let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
     match &hubs[id as usize] {
-        Some(inbox) => inbox.send(message),
+        Some(entry) => entry.inbox.send(message),
         None => Err(InboxClosed(message)),
     }
+}
+
+/// The hubs that there are, by their numbers.
+pub fn all() -> Vec<(u32, Arc<Counters>)> {
+    let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
+    let entries = hubs.iter().zip(0..).filter_map(|(entry, id)| Some((id, Arc::clone(&entry.as_ref()?.counters))));
+    entries.collect()
 }

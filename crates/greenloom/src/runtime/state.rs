@@ -9,15 +9,15 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fiber::{Fiber, Stack, SwitchError};
-use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, SourceKey, Time, TimerKey};
+use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
 use slab::Slab;
 
+use super::counters::Counters;
 use super::error::Refused;
 use super::node::{AnyGreenlet, Interrupts, Kind, NO_SLOT, Node, Wake};
 use super::registry::{self, Message};
@@ -49,6 +49,11 @@ pub(crate) struct Runtime {
     pub(super) budget: Budget,
     pub(super) fired: Cell<Vec<(Work, Cause)>>,
     pub(crate) watch: Watch,
+    pub(super) counters: Arc<Counters>,
+    /// Not published yet.
+    pub(super) switches: Cell<u64>,
+    /// When the loop last came back from its look at timers and I/O; at first, when it was made.
+    pub(super) looked_at: Cell<Time>,
     /// Greenlets whose last handle was dropped where they could not be unwound.
     abandoned: RefCell<Vec<AnyGreenlet>>,
     has_abandoned: Cell<bool>,
@@ -70,7 +75,8 @@ impl Runtime {
         let root = AnyGreenlet::from_node(Node::new(Fiber::root(), Kind::Root, None));
         let clock: Rc<dyn Clock> = Rc::new(MonotonicClock::new());
         let core = Core::new(clock)?;
-        let id = registry::add(Arc::clone(core.inbox()));
+        let (counters, looked_at) = (Arc::new(Counters::new()), core.clock().now());
+        let id = registry::add(Arc::clone(core.inbox()), Arc::clone(&counters));
         Ok(Runtime {
             id: Cell::new(id),
             current: RefCell::new(root.clone()),
@@ -87,6 +93,9 @@ impl Runtime {
             budget: Budget::new(),
             fired: Cell::new(Vec::new()),
             watch: Watch::default(),
+            counters,
+            switches: Cell::new(0),
+            looked_at: Cell::new(looked_at),
             abandoned: RefCell::new(Vec::new()),
             has_abandoned: Cell::new(false),
             unusual: Cell::new(false),
@@ -113,6 +122,11 @@ impl Runtime {
     #[inline(always)]
     pub fn with_current<R>(&self, f: impl FnOnce(&AnyGreenlet) -> R) -> R {
         f(&self.current.borrow())
+    }
+
+    /// As [`Runtime::with_current`]; `None` in the middle of a switch.
+    pub fn try_with_current<R>(&self, f: impl FnOnce(&AnyGreenlet) -> R) -> Option<R> {
+        self.current.try_borrow().ok().map(|current| f(&current))
     }
 
     #[inline]
@@ -186,6 +200,11 @@ impl Runtime {
     /// All that have a place in the table.
     pub fn enrolled(&self) -> Vec<AnyGreenlet> {
         self.threads.borrow().iter().map(|(_, thread)| thread.clone()).collect()
+    }
+
+    /// How many have a place in the table, the root left out.
+    pub fn enrolled_count(&self) -> usize {
+        self.threads.borrow().len() - usize::from(self.root.node().slot.get() != NO_SLOT)
     }
 
     #[inline]
@@ -307,6 +326,7 @@ impl Runtime {
         if self.unusual.get() && self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
+        self.switches.set(self.switches.get() + 1);
         self.current_id.set(target.id());
         self.current_interrupted.set(target.node().interrupts.get().any());
         let before = self.current.replace(target.clone());
@@ -342,24 +362,6 @@ impl Runtime {
         self.with_core(|core| core.clock().now()).unwrap_or_else(|| self.ended_at.get())
     }
 
-    /// None when the hub has ended.
-    #[inline]
-    pub fn add_wake_timer(&self, at: Time, slot: u32, ticket: u64) -> Option<TimerKey> {
-        self.with_core(|core| core.add_timer(at, Work::Wake { slot, ticket }))
-    }
-
-    /// None when the hub has ended; `call` is dropped then.
-    pub fn add_call_timer(&self, at: Time, call: Box<dyn FnOnce()>) -> Option<TimerKey> {
-        self.with_core(|core| core.add_timer(at, Work::Call(call)))
-    }
-
-    #[inline]
-    pub fn cancel_timer(&self, key: TimerKey) -> bool {
-        let work = self.with_core(|core| core.timers.cancel(key)).flatten();
-        // What it captured is dropped outside of the borrow: a destructor may use the hub.
-        work.is_some()
-    }
-
     /// Calls `call` behind what is ready; drops it when the hub has ended.
     pub fn call_soon(&self, call: Box<dyn FnOnce()>) {
         if self.has_ended() {
@@ -374,25 +376,10 @@ impl Runtime {
         self.budget.give_up();
     }
 
-    // File descriptors.
-
     /// Calls `f` with the core; `None` when the hub has ended.
     #[inline]
     pub fn with_core<R>(&self, f: impl FnOnce(&mut Core<Work, Message>) -> R) -> Option<R> {
         self.core.borrow_mut().as_mut().map(f)
-    }
-
-    /// Forgets a source and tells who waits on it that it was closed.
-    pub fn remove_source(&self, key: SourceKey, fd: Option<BorrowedFd<'_>>) {
-        let Some(told) = self.with_core(|core| core.remove_source(key, fd)) else { return };
-        for work in told.into_iter().flatten() {
-            match work {
-                Work::Wake { slot, ticket } => {
-                    self.wake(slot, ticket, Wake::Closed);
-                }
-                Work::Call(call) => self.call_soon(call),
-            }
-        }
     }
 
     // For other OS threads and for tests.

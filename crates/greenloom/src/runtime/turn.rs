@@ -1,6 +1,8 @@
 //! The loop of an OS thread's hub, in a greenlet of its own: what [`hub::run_turn`] asks for.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hub::{Budget, Cause, Loop, Others};
 
@@ -76,22 +78,19 @@ impl Runtime {
         let others = if self.outstanding.get() > 0 { Others::Working } else { self.others.get() };
         let mut fired = self.fired.take();
         let busy = !self.ready.borrow().is_empty();
+        self.count_look();
         let result = self.with_core(|core| core.turn(busy, others, &mut fired));
+        self.count_looked();
         if self.watch.is_on() {
             self.watch.tell(&Event::Turn { fired: fired.len() });
         }
         for (work, cause) in fired.drain(..) {
-            match work {
-                Work::Wake { slot, ticket } => {
-                    let cause = match cause {
-                        Cause::Timer => Wake::TimedOut,
-                        Cause::Io => Wake::Woken,
-                        Cause::Closed => Wake::Closed,
-                    };
-                    self.wake(slot, ticket, cause);
-                }
-                Work::Call(call) => self.call_soon(call),
-            }
+            let cause = match cause {
+                Cause::Timer => Wake::TimedOut,
+                Cause::Io => Wake::Woken,
+                Cause::Closed => Wake::Closed,
+            };
+            self.perform(work, cause);
         }
         self.fired.set(fired);
         match result {
@@ -143,10 +142,40 @@ impl Runtime {
             registry::replace(self.id(), inbox);
         }
         for work in waiting {
-            if let Work::Wake { slot, ticket } = work {
+            if !matches!(work, Work::Call(_)) {
                 // They try again and register anew.
-                self.wake(slot, ticket, Wake::Woken);
+                self.perform(work, Wake::Woken);
             }
         }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Runtime {
+    /// The loop comes to look at timers and I/O.
+    pub(super) fn count_look(&self) {
+        let counters = &self.counters;
+        let Some((now, next)) = self.with_core(|core| (core.clock().now(), core.timers.next_at())) else { return };
+        counters.longest_block.fetch_max(nanos(now.since(self.looked_at.get())), Ordering::Relaxed);
+        if let Some(due) = next.filter(|due| *due <= now) {
+            let lag = nanos(now.since(due));
+            counters.timer_lag.store(lag, Ordering::Relaxed);
+            counters.longest_timer_lag.fetch_max(lag, Ordering::Relaxed);
+        }
+        counters.turns.fetch_add(1, Ordering::Relaxed);
+        self.publish_counts();
+    }
+
+    /// It has looked, and waited if nothing was ready.
+    pub(super) fn count_looked(&self) {
+        self.looked_at.set(self.now());
+    }
+
+    pub fn publish_counts(&self) {
+        self.counters.green_threads.store(self.enrolled_count() as u64, Ordering::Relaxed);
+        self.counters.switches.store(self.switches.get(), Ordering::Relaxed);
     }
 }

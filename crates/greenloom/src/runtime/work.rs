@@ -1,5 +1,10 @@
 //! What is ready to run, and what timers and sources hold.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use hub::line::Claim;
+
 /// Ready work: a green thread's slot, or the place of a function to call. One word, because it is built and
 /// copied at every park: an enum is stored in two halves and read as a whole, which stalls the processor.
 #[derive(Clone, Copy)]
@@ -29,6 +34,8 @@ impl Ready {
 pub(crate) enum Work {
     /// A park to be ended.
     Wake { slot: u32, ticket: u64 },
+    /// A park to be ended by the first of several things, and whether this was it.
+    Choice { slot: u32, ticket: u64, claim: Claim, told: Rc<Cell<bool>> },
     /// A function for the hub's greenlet to call.
     Call(Box<dyn FnOnce()>),
 }

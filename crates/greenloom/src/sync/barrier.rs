@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
-use super::must_be_granted;
-use crate::runtime::line::{Granted, Line, LineRules, grant_all, lock, wait, wake_all};
+use hub::Time;
+
+use super::{granted_in_time, must_be_granted};
+use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, grant_all, lock, wait, wake_all};
 
 /// Lets so many green threads wait for one another. It can be used again and again.
 ///
@@ -53,16 +56,40 @@ impl Barrier {
     /// # Panics
     /// Where waiting is not possible; see the [module](super).
     pub fn wait(&self) -> bool {
+        must_be_granted(self.wait_until(|| None))
+    }
+
+    /// As [`Barrier::wait`], at most for `timeout`. `None` when the others did not come in time; then it does not count
+    /// any more, and the others wait for one more again.
+    ///
+    /// ```
+    /// use greenloom::{spawn, sync::Barrier};
+    /// use std::{rc::Rc, time::Duration};
+    ///
+    /// let barrier = Rc::new(Barrier::new(2));
+    /// assert_eq!(barrier.wait_timeout(Duration::from_millis(1)), None);
+    /// let other = barrier.clone();
+    /// spawn(move || other.wait());
+    /// assert!(barrier.wait_timeout(Duration::from_secs(9)).is_some());
+    /// ```
+    ///
+    /// # Panics
+    /// As there.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<bool> {
+        granted_in_time(self.wait_until(|| deadline(timeout)))
+    }
+
+    fn wait_until(&self, deadline: impl FnOnce() -> Option<Time>) -> Result<bool, Ungranted<()>> {
         let mut waiters = lock(&self.waiters);
         if waiters.len() + 1 < self.size {
-            must_be_granted(wait::<Waiters>(&self.waiters, (), waiters, None));
-            return false;
+            wait::<Waiters>(&self.waiters, (), waiters, deadline())?;
+            return Ok(false);
         }
         // All are let go under one lock, so that the next round's waiters stay.
         let all = grant_all(&mut waiters, |()| ());
         drop(waiters);
         wake_all(all);
-        true
+        Ok(true)
     }
 }
 

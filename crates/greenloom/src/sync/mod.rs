@@ -6,14 +6,19 @@
 //! without waiting is had anywhere.
 
 mod barrier;
+pub mod broadcast;
+mod cancellation;
 mod condvar;
 mod event;
 mod mutex;
+pub mod oneshot;
 mod rwlock;
 mod semaphore;
 mod wait_group;
+pub mod watch;
 
 pub use barrier::Barrier;
+pub use cancellation::{CancellationToken, DropGuard};
 pub use condvar::Condvar;
 pub use event::{AlreadySent, Event, EventError};
 pub use mutex::{Mutex, MutexGuard};
