@@ -25,10 +25,13 @@ import warnings  # noqa: E402
 import io_kinds  # noqa: E402, F401
 import process_kinds  # noqa: E402, F401
 import sync_kinds  # noqa: E402, F401
+import thread_kinds  # noqa: E402, F401
 from kinds import KINDS, SHORT, described  # noqa: E402
 
 #: An operation that does not wait, or only for a SHORT time, and takes so long is stuck.
 STUCK = 4
+#: Then the stacks go to the standard error, and the process ends.
+LIMIT = 14
 FREE = object()
 
 
@@ -135,7 +138,7 @@ OUTPUT = os.dup(1)
 
 def main():
     warnings.simplefilter("ignore")
-    faulthandler.dump_traceback_later(30, exit=True)
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
     program = json.load(sys.stdin)
     try:
         conductor = Conductor(program)

@@ -11,17 +11,20 @@ are known, each below its reason. A program that differs in any other way is a f
 
 import argparse
 import concurrent.futures
+import itertools
 import json
 import pathlib
 import re
 import sys
 import time
 
-from programs import NATIVE, Pythons, program_of, smaller
+from programs import GRACE, NATIVE, Pythons, program_of, smaller
 
 HERE = pathlib.Path(__file__).resolve().parent
 #: The seeds of the quick form.
 QUICK_SEEDS = range(40)
+#: What it may take to make a program smaller.
+SHRINK_SECONDS = 40
 
 
 class Expected:
@@ -30,7 +33,9 @@ class Expected:
     def __init__(self, file):
         self.patterns = [line.strip() for line in file.read_text().splitlines() if line.startswith("    ")]
         self.whole = [pattern_of(pattern) for pattern in self.patterns]
-        self.where = [pattern_of(pattern.split(": ")[0]) for pattern in self.patterns]
+        # A pattern for every operation, or one that needs others, keeps none from being drawn.
+        places = {pattern.split(": ")[0] for pattern in self.patterns} - {"*"}
+        self.where = [pattern_of(place) for place in places]
         self.met = set()
 
     def has(self, difference):
@@ -54,16 +59,17 @@ def main():
         return show(pythons, expected, options.program)
     kept = [line for line in (HERE / "kept.txt").read_text().splitlines() if line.startswith("{")]
     programs = [("kept", json.loads(line)) for line in kept] if options.seeds is None else []
-    programs += ((seed, program_of(seed, expected.is_known)) for seed in seeds(options))
+    programs = itertools.chain(programs, ((seed, program_of(seed, expected.is_known)) for seed in seeds(options)))
 
-    counts, failed = {}, []
+    counts, failed = {}, set()
     until = time.monotonic() + options.seconds
     for seed, program, difference in differences(pythons, programs, options.jobs, until):
         kind = "same" if difference is None else "unsure" if difference.where == "unsure" else "expected"
         if kind == "expected" and not expected.has(difference):
             kind = "failed"
-            failed.append((seed, program, difference))
-            report(pythons, seed, program, difference, options.shrink)
+            if difference.text not in failed:
+                report(pythons, seed, program, difference, options.shrink)
+            failed.add(difference.text)
         counts[kind] = counts.get(kind, 0) + 1
     print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())), flush=True)
     if options.seeds is None:
@@ -82,11 +88,10 @@ def arguments():
     parser.add_argument("--seeds", type=int, help="the first seed of a search")
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--shrink", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     if options.what == "search":
         options.seeds = options.seeds or 0
-        options.shrink = True
     return options
 
 
@@ -122,9 +127,10 @@ def report(pythons, seed, program, difference, shrink):
 
 def smallest(pythons, program, difference):
     operation = difference.where.split("(")[0]
+    until = time.monotonic() + SHRINK_SECONDS
 
     def keeps(fewer):
-        found = pythons.difference(fewer)
+        found = pythons.difference(fewer, [GRACE]) if time.monotonic() < until else None
         return found is not None and found.where.split("(")[0] == operation and found.what == difference.what
 
     return smaller(program, keeps)

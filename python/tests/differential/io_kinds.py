@@ -272,7 +272,7 @@ class Sockets(Watched):
         data = self.payload(count)
         return in_child(lambda: self.ends[end].send(data, socket.MSG_DONTWAIT))
 
-    @operation(ENDS)
+    @operation(ENDS, line="write {0}")
     def child_writes_with_os(self, end):
         data = self.payload(7)
         return in_child(lambda: os.write(self.ends[end].fileno(), data))
@@ -461,7 +461,7 @@ class Pipe(Watched):
     def wrong_end(self):
         return described_error(os.write, self.ends[0], b"x"), described_error(os.read, self.ends[1], 1)
 
-    @operation()
+    @operation(line="write")
     def child_writes(self):
         data = self.payload(6)
         return in_child(lambda: os.write(self.ends[1], data))

@@ -12,13 +12,14 @@ import tempfile
 import io_kinds  # noqa: F401
 import process_kinds  # noqa: F401
 import sync_kinds  # noqa: F401
+import thread_kinds  # noqa: F401
 from kinds import KINDS
 
 CONDUCTOR = pathlib.Path(__file__).resolve().parent / "conductor.py"
 #: Seconds for which an operation has to wait until the next step begins: at first, and when a difference is confirmed.
 GRACE, LONGER_GRACE = 0.02, 0.15
 #: Seconds for one program.
-LIMIT = 40
+LIMIT = 30
 NATIVE, GREEN = "native", "green"
 
 
@@ -59,11 +60,10 @@ class Pythons:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=output, stderr=errors, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
             try:
                 process.communicate(json.dumps(program).encode(), LIMIT)
-                ending = f"ended with {process.returncode}"
+                ending = f"ended with {process.returncode}" if process.returncode != 1 else "hung"
             except subprocess.TimeoutExpired:
                 ending = "hung"
             try:
@@ -74,18 +74,18 @@ class Pythons:
             output.seek(0)
             errors.seek(0)
             said = output.read().decode().splitlines()
-            self.errors = errors.read().decode(errors="replace")
+            why = errors.read().decode(errors="replace")
         lines = [json.loads(line) for line in said]
-        return lines if lines and lines[-1] == ["over"] else [*lines, [ending, self.errors[-4000:]]]
+        return lines if lines and lines[-1] == ["over"] else [*lines, [ending, why[-4000:]]]
 
-    def difference(self, program):
+    def difference(self, program, graces=(GRACE, LONGER_GRACE)):
         """None if both have the same outcome, in the second try too; else the first difference. None if unsure."""
-        for grace in (GRACE, LONGER_GRACE):
+        for grace in graces:
             outcomes = [self.outcome(mode, program, grace) for mode in (NATIVE, GREEN)]
             found = first_difference(program, *outcomes)
             if found is None:
                 return None
-        if self.outcome(NATIVE, program, LONGER_GRACE) != outcomes[0]:
+        if len(graces) > 1 and self.outcome(NATIVE, program, LONGER_GRACE) != outcomes[0]:
             return Difference("unsure", "two runs on OS threads differ", outcomes)
         return found
 
@@ -114,7 +114,9 @@ def first_difference(program, native, green):
         return None
     is_step = isinstance(theirs[0], str) and "." in theirs[0] and len(theirs) == 2
     if not is_step or ours[0] != theirs[0]:
-        return Difference(theirs[0], f"{shown(theirs[1:])} | {shown(ours)}"[:2000], (native, green))
+        same = theirs[0] == ours[0]
+        ends = (theirs[-1], ours[-1] if same else ours[0])
+        return Difference(named(theirs[0]), " | ".join(map(shown, ends)), (native, green))
     if "skipped" in (theirs[1], ours[1]):
         return Difference(named(theirs[0]), f"{shown(theirs[1])} | {shown(ours[1])}", (native, green))
     left, right = list(theirs[1]), list(ours[1])
