@@ -30,7 +30,7 @@ from kinds import KINDS, SHORT, described  # noqa: E402
 
 #: An operation that does not wait, or only for a SHORT time, and takes so long is stuck.
 STUCK = 4
-#: Then the stacks go to the standard error, and the process ends.
+#: Seconds after which the stacks go to the standard error and the process ends, if the program does not say it.
 LIMIT = 14
 FREE = object()
 
@@ -138,8 +138,8 @@ OUTPUT = os.dup(1)
 
 def main():
     warnings.simplefilter("ignore")
-    faulthandler.dump_traceback_later(LIMIT, exit=True)
     program = json.load(sys.stdin)
+    faulthandler.dump_traceback_later(program.get("limit", LIMIT), exit=True)
     try:
         conductor = Conductor(program)
         conductor.run(program["steps"])

@@ -63,7 +63,7 @@ def main():
 
     counts, failed = {}, set()
     until = time.monotonic() + options.seconds
-    for seed, program, difference in differences(pythons, programs, options.jobs, until):
+    for seed, program, difference in differences(pythons, programs, expected, options.jobs, until):
         kind = "same" if difference is None else "unsure" if difference.where == "unsure" else "expected"
         if kind == "expected" and not expected.has(difference):
             kind = "failed"
@@ -101,7 +101,7 @@ def seeds(options):
     return iter(range(options.seeds, sys.maxsize))
 
 
-def differences(pythons, programs, jobs, until):
+def differences(pythons, programs, expected, jobs, until):
     """Runs the programs side by side, until they or the time are over."""
     programs = iter(programs)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -111,7 +111,7 @@ def differences(pythons, programs, jobs, until):
                 seed, program = next(programs, (None, None))
                 if program is None:
                     break
-                running[pool.submit(pythons.difference, program)] = seed, program
+                running[pool.submit(pythons.difference, program, expected.has)] = seed, program
             if not running:
                 return
             for future in concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done:
@@ -129,9 +129,12 @@ def smallest(pythons, program, difference):
     operation = difference.where.split("(")[0]
     until = time.monotonic() + SHRINK_SECONDS
 
+    def is_it(found):
+        return found.where.split("(")[0] == operation and found.what == difference.what
+
     def keeps(fewer):
-        found = pythons.difference(fewer, [GRACE]) if time.monotonic() < until else None
-        return found is not None and found.where.split("(")[0] == operation and found.what == difference.what
+        found = pythons.difference(fewer, is_it) if time.monotonic() < until else None
+        return found is not None and is_it(found)
 
     return smaller(program, keeps)
 
@@ -141,7 +144,7 @@ def show(pythons, expected, text):
     difference = pythons.difference(program)
     print(json.dumps(program))
     if difference is None:
-        for line in pythons.outcome(NATIVE, program, 0.02):
+        for line in pythons.outcome(NATIVE, program, GRACE):
             print(line)
         return
     for native, green in zip(*difference.outcomes):

@@ -177,8 +177,7 @@ class Sockets(Watched):
     def send_other_buffers(self, end):
         import array
 
-        self.ends[end].sendall(array.array("i", [1, 2, 3]))
-        return self.ends[end].send(memoryview(self.payload(20)).cast("H"))
+        return self.ends[end].send(memoryview(array.array("i", [1, 2, 3])))
 
     @operation(ENDS, (1, 50, 4096), line="read {0}", weight=2)
     def os_read(self, end, count):

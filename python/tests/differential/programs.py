@@ -78,14 +78,14 @@ class Pythons:
         lines = [json.loads(line) for line in said]
         return lines if lines and lines[-1] == ["over"] else [*lines, [ending, why[-4000:]]]
 
-    def difference(self, program, graces=(GRACE, LONGER_GRACE)):
-        """None if both have the same outcome, in the second try too; else the first difference. None if unsure."""
-        for grace in graces:
+    def difference(self, program, is_known=lambda difference: False):
+        """The first difference of the outcomes, or None. One that is not known has to be there in a second try too."""
+        for grace in (GRACE, LONGER_GRACE):
             outcomes = [self.outcome(mode, program, grace) for mode in (NATIVE, GREEN)]
             found = first_difference(program, *outcomes)
-            if found is None:
-                return None
-        if len(graces) > 1 and self.outcome(NATIVE, program, LONGER_GRACE) != outcomes[0]:
+            if found is None or is_known(found):
+                return found
+        if self.outcome(NATIVE, program, LONGER_GRACE) != outcomes[0]:
             return Difference("unsure", "two runs on OS threads differ", outcomes)
         return found
 
