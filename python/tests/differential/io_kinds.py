@@ -381,7 +381,8 @@ class Listener(Watched):
             address = gone.getsockname()
         with socket.socket() as one:
             code = one.connect_ex(address)
-        return code, described_error(socket.create_connection, address, 5), described_error(socket.socket().connect, address)
+        calls = socket.create_connection, socket.socket().connect
+        return code, [described_error(call, address) for call in calls]
 
     def state(self):
         return len(self.accepted)

@@ -63,8 +63,9 @@ class Child(Thing):
 
     @operation((0, 3), (False, True))
     def run(self, status, check):
-        return subprocess.run([f"echo out; echo err >&2; cat; exit {status}"], shell=True, input=b"in", capture_output=True,
-                              check=check).returncode  # fmt: skip
+        command = f"echo out; echo err >&2; cat; exit {status}"
+        done = subprocess.run(command, shell=True, input=b"in", capture_output=True, check=check)
+        return done.returncode, done.stdout, done.stderr
 
     @operation((100_000,))
     def run_with_much(self, count):

@@ -24,7 +24,7 @@ NATIVE, GREEN = "native", "green"
 
 
 def program_of(seed, is_known=lambda operation: False):
-    """A random program. Operations that are known to differ come seldom, as the rest of the program then says little."""
+    """A random program. Operations that are known to differ come seldom: what follows them says little."""
     choose = random.Random(seed)
     names = "abc"[: choose.choice((1, 1, 1, 2, 2, 3))]
     things = []
