@@ -1,8 +1,8 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv test-python test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python \
-	demo-python soak-python
+.PHONY: venv test-python test-differential test-cpython test-cpython-quick test-matrix eventlet-baseline dependents \
+	bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -13,6 +13,10 @@ venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and ev
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
+
+test-differential: venv ## random programs, on OS threads and patched: SEEDS=1000 (the first) SECONDS=600
+	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tests/differential/differential.py search \
+		--seeds $(or $(SEEDS),1000) --seconds $(or $(SECONDS),600)
 
 test-cpython: ## CPython's own tests under monkey_patch(): unpatched, stock's and ours; takes hours
 	@PYTHON="$(PYTHON)" MODULES="$(MODULES)" python/tools/cpython-tests.sh full

@@ -34,6 +34,10 @@ echo "$found" | while read -r version python; do
 
     hubs=epolls
     [ "$version" = "$newest" ] && hubs="epolls poll selects asyncio"
+    if [ "$version" = "$newest" ]; then
+        echo "random programs, on OS threads and under monkey_patch():"
+        "$venv/bin/python" "$here/tests/differential/differential.py" check </dev/null
+    fi
     # Its input is the list of CPythons, which no test may eat.
     "$here/tools/test-eventlet.sh" "$version" "$venv" $hubs </dev/null
 done
