@@ -195,7 +195,7 @@ class Sockets(Watched):
     @operation(ENDS, line="read {0}")
     def read_a_line(self, end):
         with self.ends[end].makefile("rb", buffering=0) as file:
-            return file.readline()
+            return file.readline(200)
 
     @operation(ENDS, line="write {0}")
     def sendfile(self, end):
