@@ -221,14 +221,15 @@ impl Hub {
     unsafe fn wait_for_io(this: This<'_, Hub>, now: Time) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe {
+            // Whoever wakes the hub from another OS thread finds a bell to ring, in its first wait too.
+            this.polling()?;
+            let next = this.timers.borrow().next_at();
+            // It may be Python code, during which others make work ready.
+            let longest = if next.is_none() { Hub::default_sleep(this)? } else { 0.0 };
             let wait = if !this.ready.borrow().is_empty() || this.stopping.get() || this.has_closed.get() {
                 0.0
             } else {
-                let next = this.timers.borrow().next_at();
-                match next {
-                    Some(next) => next.since(now).as_secs_f64(),
-                    None => Hub::default_sleep(this)?,
-                }
+                this.timers.borrow().next_at().map_or(longest, |next| next.since(now).as_secs_f64())
             };
             if !this.own_wait.get() {
                 let seconds = Owned::new(ffi::PyFloat_FromDouble(wait))?;
