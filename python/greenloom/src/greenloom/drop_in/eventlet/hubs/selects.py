@@ -24,6 +24,7 @@ class Hub(hub.BaseHub):
             )
         except (OSError, ValueError):
             # One of them is closed, or no file descriptor: it is found, and the others are looked at in the next turn.
+            self._renew_if_closed()
             self._remove_bad_fds()
             return
         self._note_looked()
