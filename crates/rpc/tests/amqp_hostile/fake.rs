@@ -353,9 +353,11 @@ impl Peer {
             Method::BasicConsume { queue, tag, .. } => {
                 let next = Arc::clone(self.deliveries.entry(channel).or_default());
                 let (writer, tag) = (Arc::clone(&self.writer), (*tag).to_owned());
+                // Whoever hears of the consumer by the answer finds it here.
+                let seen = Arc::clone(&self.seen);
+                let mut consumers = seen.consumers.lock().unwrap();
                 self.say(&method(channel, Method::BasicConsumeOk { tag: &tag }));
-                let consumer = Consumer { writer, channel, tag, next };
-                self.seen.consumers.lock().unwrap().insert((*queue).to_owned(), consumer);
+                consumers.insert((*queue).to_owned(), Consumer { writer, channel, tag, next });
                 return;
             }
             _ => return,
