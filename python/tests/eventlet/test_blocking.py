@@ -150,7 +150,7 @@ class Sockets(OnHub):
 
     def test_repr_is_as_cpython_has_it(self):
         one, _ = self.pair()
-        self.assertIn(f"fd={one.fileno()}, family={one.family:d}, type={one.type:d}, proto=0", repr(one))
+        self.assertIn(repr(one.fd).partition(" ")[2].partition(", proto")[0], repr(one))
         one.close()
         self.assertIn("[closed]", repr(one))
 

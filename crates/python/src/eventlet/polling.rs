@@ -286,7 +286,11 @@ pub fn checked<T>(result: io::Result<T>) -> Result<T> {
                 Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))
             });
             if let Ok(args) = args {
-                ffi::PyErr_SetObject(ffi::PyExc_OSError, args.as_ptr());
+                // The instance, whose class is that of its number: before 3.12 a class with arguments stays what it is.
+                let made = ffi::PyObject_Call(ffi::PyExc_OSError, args.as_ptr(), ptr::null_mut());
+                if let Ok(error) = Owned::new(made) {
+                    ffi::PyErr_SetObject(ffi::Py_TYPE(error.as_ptr()).cast(), error.as_ptr());
+                }
             }
             Raised
         }
