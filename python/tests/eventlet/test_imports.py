@@ -102,6 +102,28 @@ class Imports(Scenario):
             """
         )
 
+    def test_an_os_thread_without_a_hub_makes_none_to_wait_for_the_lock_for_all_imports(self):
+        # With EVENTLET_HUB set, making one imports.
+        self.check_imports(
+            """
+            import _imp
+            eventlet.sleep(0)
+            made = []
+            def use():
+                import colorsys
+                made.append(getattr(eventlet.hubs._threadlocal, "hub", None))
+            native = eventlet.patcher.original("threading").Thread(target=use)
+            _imp.acquire_lock()
+            native.start()
+            real_sleep(0.05)
+            assert not made
+            _imp.release_lock()
+            native.join()
+            assert made == [None], made
+            """,
+            EVENTLET_HUB="epolls",
+        )
+
     def test_the_hub_takes_the_module_as_it_is(self):
         # It can't wait for anybody: each other green thread needs it.
         self.check_imports(

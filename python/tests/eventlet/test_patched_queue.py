@@ -238,6 +238,27 @@ class Patched(Guarded, Scenario):
             """
         )
 
+    def test_os_threads_that_look_inside_at_once_see_one_mutex(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import queue
+            sys.setswitchinterval(1e-6)
+            native = eventlet.patcher.original("threading")
+            for _ in range(200):
+                items, seen = queue.Queue(), []
+                def look():
+                    seen.append(items.mutex)
+                threads = [native.Thread(target=look) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert seen == [items.not_empty._lock] * 4, seen
+            """
+        )
+
     def test_tries_in_a_loop_let_others_run(self):
         full = patched.Queue(1)
         full.put(0)

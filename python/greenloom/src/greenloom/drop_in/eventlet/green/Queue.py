@@ -113,17 +113,20 @@ class Queue(_Standard):
             super().__init__(maxsize)
 
     def __getattr__(self, name):
-        if self._native is None or name not in _INSIDE:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self._take_over()
-        return getattr(self, name)
+        # Another OS thread may have made it take over since the name was not found.
+        if name in _INSIDE:
+            self._take_over()
+            if name in vars(self):
+                return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _take_over(self):
         native = self._native
         if native is None:
             return
         inside = {name: value for name, value in vars(_Standard()).items() if name in _INSIDE}
-        vars(self).update(vars(self).setdefault("_inside", inside))
+        for name, value in vars(self).setdefault("_inside", inside).items():
+            vars(self).setdefault(name, value)
         native.queue = _NOT_HERE
         unfinished, native.unfinished_tasks = native.unfinished_tasks, 0
         self._unfinished += unfinished

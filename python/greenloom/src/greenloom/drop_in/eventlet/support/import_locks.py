@@ -44,8 +44,11 @@ class _ImportLock:
         self._acquire, self._release = _imp.acquire_lock, _imp.release_lock
 
     def acquire(self):
-        # The hub can't wait. Nor does it have to: it does not switch in between.
-        self._green.acquire(blocking=not _is_hub())
+        # An OS thread without a hub has no green threads to tell apart. To wait green, it would have to make its hub,
+        # which may import the hub's module and so come here again.
+        if getattr(hubs._threadlocal, "hub", None) is not None:
+            # The hub can't wait. Nor does it have to: it does not switch in between.
+            self._green.acquire(blocking=not _is_hub())
         self._acquire()
 
     def release(self):
