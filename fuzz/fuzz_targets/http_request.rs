@@ -5,11 +5,11 @@
 #[path = "../../crates/http/tests/reference/mod.rs"]
 mod reference;
 
-use http::{Chunks, Refusal, Step};
+use greenloom_http::{Chunks, Refusal, Step};
 use libfuzzer_sys::fuzz_target;
 
 /// The data of a chunked body that comes in two pieces, and its length; none if it is not whole.
-fn chunks(bytes: &[u8], cut: usize) -> Result<Option<(Vec<u8>, usize)>, http::ChunkError> {
+fn chunks(bytes: &[u8], cut: usize) -> Result<Option<(Vec<u8>, usize)>, greenloom_http::ChunkError> {
     let (mut number, mut used, mut data) = (0, 0, Vec::new());
     for end in [cut.min(bytes.len()), bytes.len()] {
         let mut decoder = Chunks::from_number(number);

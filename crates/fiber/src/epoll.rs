@@ -14,7 +14,7 @@ use std::ptr;
 /// use std::os::fd::{AsFd, AsRawFd};
 ///
 /// let (reader, _writer) = std::io::pipe()?;
-/// assert!(fiber::epoll_forget(reader.as_fd(), reader.as_raw_fd()).is_err(), "a pipe is no epoll instance");
+/// assert!(greenloom_fiber::epoll_forget(reader.as_fd(), reader.as_raw_fd()).is_err(), "a pipe is no epoll instance");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn epoll_forget(epoll: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {

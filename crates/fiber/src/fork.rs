@@ -12,7 +12,7 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// Costs one load. Counts forks made through libc's `fork`, which std, nix, rustix and CPython use.
 ///
 /// ```
-/// assert_eq!(fiber::fork_generation(), 0);
+/// assert_eq!(greenloom_fiber::fork_generation(), 0);
 /// ```
 pub fn fork_generation() -> u64 {
     static REGISTERED: Once = Once::new();

@@ -12,7 +12,7 @@
 //! It must not know greenlets, hubs, I/O or Python.
 //!
 //! ```
-//! use fiber::{Fiber, Resume, Stack};
+//! use greenloom_fiber::{Fiber, Resume, Stack};
 //! use std::{cell::Cell, rc::Rc};
 //!
 //! struct Node(Fiber);

@@ -30,8 +30,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// ```
 /// let mut total = 0;
 /// let run_later = std::cell::RefCell::new(Vec::new());
-/// fiber::scope(
-///     |_pending| run_later.borrow_mut().drain(..).for_each(fiber::Erased::run),
+/// greenloom_fiber::scope(
+///     |_pending| run_later.borrow_mut().drain(..).for_each(greenloom_fiber::Erased::run),
 ///     |scope| run_later.borrow_mut().push(scope.erase(|| total += 1)),
 /// );
 /// assert_eq!(total, 1);

@@ -1,6 +1,6 @@
 //! Stacks in a process that locks its memory. In a file of its own, because that is for the whole process.
 
-use fiber::Stack;
+use greenloom_fiber::Stack;
 
 /// A value of `/proc/self/status` in KiB.
 fn status(name: &str) -> usize {

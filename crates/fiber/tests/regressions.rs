@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use fiber::{Fiber, Resume, Stack};
+use greenloom_fiber::{Fiber, Resume, Stack};
 
 struct Node(Fiber);
 

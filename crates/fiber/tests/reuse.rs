@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use fiber::{Fiber, Resume, Stack, pool_stats};
+use greenloom_fiber::{Fiber, Resume, Stack, pool_stats};
 
 struct Node(Fiber);
 

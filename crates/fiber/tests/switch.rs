@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fiber::{Fiber, Resume, Stack, SwitchError, leaked_stacks, pool_stats};
+use greenloom_fiber::{Fiber, Resume, Stack, SwitchError, leaked_stacks, pool_stats};
 
 struct Node(Fiber);
 

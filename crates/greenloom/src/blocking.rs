@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hub::blocking::{BlockingPool, DEFAULT_SIZE};
+use greenloom_hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
 use crate::runtime::error::{Panic, Refused, is_interrupt};
 use crate::runtime::park::prepare;
@@ -175,7 +175,7 @@ impl Drop for Outstanding {
 /// The pool of this process. The child of a fork has none of its parent's threads, so it makes a pool of its own.
 fn pool() -> BlockingPool {
     static POOL: Mutex<Option<(u64, BlockingPool)>> = Mutex::new(None);
-    let forks = fiber::fork_generation();
+    let forks = greenloom_fiber::fork_generation();
     let mut pool = lock(&POOL);
     match &*pool {
         Some((made_after, pool)) if *made_after == forks => pool.clone(),

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fiber::{Fiber, Stack};
-use hub::TimerKey;
+use greenloom_fiber::{Fiber, Stack};
+use greenloom_hub::TimerKey;
 
 use crate::packet::{Packet, run_into};
 use crate::runtime::error::{GreenletExit, JoinError, SpawnError};

@@ -45,7 +45,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use fiber::{Fiber, Stack};
+use greenloom_fiber::{Fiber, Stack};
 
 use crate::runtime::error::{Panic, Refused};
 use crate::runtime::here;

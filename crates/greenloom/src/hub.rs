@@ -7,8 +7,8 @@
 //!
 //! The loop runs ready work first in, first out; then timers that are due at one captured `now`, by time and then by
 //! age; then I/O. Whoever parks picks the next ready green thread and switches to it; the hub's own greenlet takes over
-//! when nothing is ready, and after every [`hub::TURN_EVERY`] pieces of work, so that ready work cannot starve timers
-//! or I/O. What a timer or I/O makes ready is appended to the ready work.
+//! when nothing is ready, and after every [`greenloom_hub::TURN_EVERY`] pieces of work, so that ready work cannot
+//! starve timers or I/O. What a timer or I/O makes ready is appended to the ready work.
 //!
 //! Functions that the hub calls must not block; one that panics is reported by the panic hook, and the hub goes on.
 //! Should the poller itself fail, the process is aborted with a message: nothing could be waited for any more.
@@ -21,7 +21,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub::{Inbox, TimerKey};
+use greenloom_hub::{Inbox, TimerKey};
 
 use crate::runtime::fd::{ended, wait_for};
 use crate::runtime::node::AnyGreenlet;
@@ -30,7 +30,7 @@ use crate::runtime::state::Runtime;
 use crate::runtime::work::Work;
 use crate::runtime::{here, here_or_error, try_here};
 
-pub use hub::{Clock, Direction, Time};
+pub use greenloom_hub::{Clock, Direction, Time};
 
 /// The running OS thread's hub, made if there is none yet. In the destructor of a thread-local that comes after the
 /// hub's end it is the one that has ended: nothing can be waited for in it, and what it is given to call is dropped.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use fiber::{PoolStats, pool_stats};
+pub use greenloom_fiber::{PoolStats, pool_stats};
 
 use crate::runtime::counters::Counters;
 use crate::runtime::node::AnyGreenlet;
@@ -134,7 +134,7 @@ pub fn hubs() -> Vec<HubInfo> {
 /// assert_eq!(greenloom::inspect::leaked_stacks(), 0);
 /// ```
 pub fn leaked_stacks() -> usize {
-    fiber::leaked_stacks()
+    greenloom_fiber::leaked_stacks()
 }
 
 fn info(greenlet: &AnyGreenlet) -> GreenletInfo {

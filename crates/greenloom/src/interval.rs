@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use crate::runtime::error::Refused;
 use crate::runtime::here;

@@ -13,7 +13,7 @@
 
 use std::io;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 
 use crate::net::io_type::io_type;
 use crate::net::source::{Short, Source, Stream};

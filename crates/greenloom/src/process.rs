@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process as std_process;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 use rustix::process::{Pid, PidfdFlags, Signal as RawSignal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
 pub use std::process::{ExitStatus, Output, Stdio};

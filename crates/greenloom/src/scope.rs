@@ -41,7 +41,7 @@ use crate::runtime::park::{Waker, prepare_shielded};
 /// ```
 pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -> R {
     let shared = Rc::new(Shared::default());
-    let value = fiber::scope(
+    let value = greenloom_fiber::scope(
         |_pending| shared.wait(),
         |inner| {
             let scope = Scope { inner, shared: Rc::clone(&shared) };
@@ -64,7 +64,7 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -
 /// Starts green threads that may borrow; see [`scope`]. Clones are the same scope.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env: 'scope> {
-    inner: &'scope fiber::Scope<'scope, 'env>,
+    inner: &'scope greenloom_fiber::Scope<'scope, 'env>,
     shared: Rc<Shared>,
 }
 
@@ -105,7 +105,7 @@ impl Shared {
 
 /// What a scoped green thread runs. Dropped, in this order, when it has run, or when it is cancelled.
 struct Job {
-    closure: fiber::Erased,
+    closure: greenloom_fiber::Erased,
     ended: Ended,
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hub::Direction;
+use greenloom_hub::Direction;
 use signal_hook::consts;
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};

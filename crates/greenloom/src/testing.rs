@@ -30,7 +30,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hub::{Choose, Clock, Others, Time};
+use greenloom_hub::{Choose, Clock, Others, Time};
 
 use crate::builder::Builder;
 use crate::hub::now;

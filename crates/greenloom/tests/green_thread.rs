@@ -396,12 +396,12 @@ fn a_scope_whose_body_panics_or_is_killed_takes_its_threads_with_it() {
 #[test]
 fn a_hundred_thousand_sleepers_wake_in_order_and_give_everything_back() {
     simulate(|| {
-        let before = fiber::pool_stats().in_use;
+        let before = greenloom_fiber::pool_stats().in_use;
         let last = Rc::new(Cell::new(0));
         for number in 0..100_000u32 {
             let last = last.clone();
             Builder::new()
-                .stack_size(fiber::MIN_STACK_SIZE)
+                .stack_size(greenloom_fiber::MIN_STACK_SIZE)
                 .spawn(move || {
                     sleep(SECOND + Duration::from_millis(number.into()));
                     assert!(last.replace(number) <= number);
@@ -410,6 +410,6 @@ fn a_hundred_thousand_sleepers_wake_in_order_and_give_everything_back() {
         }
         sleep(1000 * SECOND);
         assert_eq!(last.get(), 99_999);
-        assert_eq!((fiber::pool_stats().in_use, get_hub().timers_count()), (before, 0));
+        assert_eq!((greenloom_fiber::pool_stats().in_use, get_hub().timers_count()), (before, 0));
     });
 }

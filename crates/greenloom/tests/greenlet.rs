@@ -215,7 +215,7 @@ fn dropping_the_last_handle_unwinds() {
             Ok(2)
         })
     };
-    let before = fiber::pool_stats().in_use;
+    let before = greenloom_fiber::pool_stats().in_use;
     let greenlet = make();
     main.switch(&greenlet, 0).unwrap();
     let other = greenlet.clone();
@@ -226,7 +226,7 @@ fn dropping_the_last_handle_unwinds() {
     // One that has not begun just drops what it captured.
     drop(make());
     assert_eq!(drops.count(), 2);
-    assert_eq!((fiber::pool_stats().in_use, fiber::leaked_stacks()), (before, 0));
+    assert_eq!((greenloom_fiber::pool_stats().in_use, greenloom_fiber::leaked_stacks()), (before, 0));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_greenlet_that_drops_its_own_last_handle_is_unwound_when_it_switches_away() 
     assert_eq!(main.switch(&starter, 0).unwrap(), 1);
     drop(starter);
     assert_eq!(drops.count(), 1);
-    assert_eq!(fiber::leaked_stacks(), 0);
+    assert_eq!(greenloom_fiber::leaked_stacks(), 0);
 }
 
 #[test]

@@ -161,11 +161,11 @@ fn hubs_wait_for_one_another_without_loss() {
 
 #[test]
 fn os_threads_with_hubs_come_and_go() {
-    let before = fiber::leaked_stacks();
+    let before = greenloom_fiber::leaked_stacks();
     for _ in 0..500 {
         thread::spawn(|| spawn(|| sleep(Duration::from_micros(10))).wait().unwrap()).join().unwrap();
     }
-    assert_eq!(fiber::leaked_stacks(), before);
+    assert_eq!(greenloom_fiber::leaked_stacks(), before);
     // Each had an epoll instance and an eventfd of its own.
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
     assert!(open < 200, "{open} file descriptors are open");

@@ -34,11 +34,11 @@ impl Random {
 /// Runs `body` with a generator, once a seed, and checks that nothing is left behind in the hub.
 fn for_seeds(body: impl Fn(Random) + Send + Sync) {
     explore(SEEDS, |seed| {
-        let stacks = fiber::pool_stats().in_use;
+        let stacks = greenloom_fiber::pool_stats().in_use;
         body(Random::new(seed));
         sleep(Duration::from_secs(60));
         assert_eq!((get_hub().timers_count(), get_hub().ready_count()), (0, 0), "timers and ready work left");
-        assert_eq!(fiber::pool_stats().in_use, stacks, "stacks in use");
+        assert_eq!(greenloom_fiber::pool_stats().in_use, stacks, "stacks in use");
     });
 }
 

@@ -71,7 +71,7 @@ enum State {
 /// A decoder of one chunked body.
 ///
 /// ```
-/// use http::{Chunks, Step};
+/// use greenloom_http::{Chunks, Step};
 ///
 /// let mut chunks = Chunks::default();
 /// let mut input: &[u8] = b"3\r\nabc\r\n0\r\n\r\nGET";

@@ -106,7 +106,7 @@ impl Framing {
     /// Host. [`Limits::tolerant`] lets both at once pass, and the chunks count.
     ///
     /// ```
-    /// use http::{Body, Framing, Limits, Refusal};
+    /// use greenloom_http::{Body, Framing, Limits, Refusal};
     ///
     /// let read = |fields: &[(&str, &[u8])]| Framing::of(fields.iter().copied(), 1, &Limits::default());
     /// assert_eq!(read(&[("Content-Length", b"5")]).unwrap().body, Body::Length(5));

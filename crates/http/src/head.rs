@@ -64,7 +64,7 @@ pub struct Head<'h, 'b> {
 /// A [`Refusal`] as soon as the bytes cannot become a head any more.
 ///
 /// ```
-/// use http::{Body, Limits, with_head};
+/// use greenloom_http::{Body, Limits, with_head};
 ///
 /// let bytes = b"POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok";
 /// let read = with_head(bytes, &Limits::default(), |head| {

@@ -8,7 +8,7 @@ use memchr::memchr;
 /// as Python's `urllib.parse.unquote_to_bytes` has it.
 ///
 /// ```
-/// assert_eq!(*http::percent_decode(b"/a%20b%zz%4"), *b"/a b%zz%4");
+/// assert_eq!(*greenloom_http::percent_decode(b"/a%20b%zz%4"), *b"/a b%zz%4");
 /// ```
 pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr(b'%', text) else {

@@ -22,7 +22,7 @@ pub fn is_token(byte: u8) -> bool {
 /// as WSGI does and some programs need.
 ///
 /// ```
-/// use http::response::is_name;
+/// use greenloom_http::response::is_name;
 ///
 /// assert!(is_name(b"X-Request_Id", false) && !is_name(b"X Request", true) && !is_name(b"", true));
 /// assert!(is_name(b"X-\xe9", true) && !is_name(b"X-\xe9", false));
@@ -41,7 +41,7 @@ pub fn is_one_line(text: &[u8]) -> bool {
 ///
 /// ```
 /// let mut out = Vec::new();
-/// http::response::write_name(b"x-rEQUEST-id", true, &mut out);
+/// greenloom_http::response::write_name(b"x-rEQUEST-id", true, &mut out);
 /// assert_eq!(out, b"X-Request-Id");
 /// ```
 pub fn write_name(name: &[u8], capitalize: bool, out: &mut Vec<u8>) {
@@ -121,7 +121,7 @@ fn now() -> [u8; 29] {
 /// A Unix time as HTTP writes dates: `Sun, 06 Nov 1994 08:49:37 GMT`.
 ///
 /// ```
-/// assert_eq!(&http::response::date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+/// assert_eq!(&greenloom_http::response::date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
 /// ```
 pub fn date(seconds: u64) -> [u8; 29] {
     const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];

@@ -3,8 +3,10 @@
 /// Whether `value` may be a Host: a name or address and perhaps a port, by RFC 3986's grammar; it may be empty.
 ///
 /// ```
-/// assert!(http::is_host(b"example.org:8080") && http::is_host(b"[::1]:80") && http::is_host(b""));
-/// assert!(!http::is_host(b"a b") && !http::is_host(b"user@host") && !http::is_host(b"host:port"));
+/// use greenloom_http::is_host;
+///
+/// assert!(is_host(b"example.org:8080") && is_host(b"[::1]:80") && is_host(b""));
+/// assert!(!is_host(b"a b") && !is_host(b"user@host") && !is_host(b"host:port"));
 /// ```
 pub fn is_host(value: &[u8]) -> bool {
     let (name, rest) = match value {
@@ -35,9 +37,9 @@ fn is_name(mut name: &[u8], is_literal: bool) -> bool {
 /// The authority of a target in absolute form, and what follows it; none for the other forms and other schemes.
 ///
 /// ```
-/// assert_eq!(http::absolute_form("HTTP://host:80/a?b"), Some(("host:80", "/a?b")));
-/// assert_eq!(http::absolute_form("https://host"), Some(("host", "")));
-/// assert_eq!(http::absolute_form("/a?http://host/"), None);
+/// assert_eq!(greenloom_http::absolute_form("HTTP://host:80/a?b"), Some(("host:80", "/a?b")));
+/// assert_eq!(greenloom_http::absolute_form("https://host"), Some(("host", "")));
+/// assert_eq!(greenloom_http::absolute_form("/a?http://host/"), None);
 /// ```
 pub fn absolute_form(target: &str) -> Option<(&str, &str)> {
     if target.starts_with('/') {

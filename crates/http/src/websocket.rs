@@ -16,9 +16,9 @@ pub struct Frame {
 /// Reads the header that `bytes` begin with; none while it is incomplete.
 ///
 /// ```
-/// let frame = http::websocket::frame(b"\x81\x05hello").unwrap();
+/// let frame = greenloom_http::websocket::frame(b"\x81\x05hello").unwrap();
 /// assert_eq!((frame.first, frame.mask, frame.payload, frame.length), (0x81, None, 5, 2));
-/// assert_eq!(http::websocket::frame(b"\x81\x7e\x01"), None);
+/// assert_eq!(greenloom_http::websocket::frame(b"\x81\x7e\x01"), None);
 /// ```
 pub fn frame(bytes: &[u8]) -> Option<Frame> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
@@ -38,9 +38,9 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
 ///
 /// ```
 /// let mut data = *b"hello";
-/// http::websocket::mask(&mut data[..2], [1, 2, 3, 4], 0);
-/// http::websocket::mask(&mut data[2..], [1, 2, 3, 4], 2);
-/// http::websocket::mask(&mut data, [1, 2, 3, 4], 0);
+/// greenloom_http::websocket::mask(&mut data[..2], [1, 2, 3, 4], 0);
+/// greenloom_http::websocket::mask(&mut data[2..], [1, 2, 3, 4], 2);
+/// greenloom_http::websocket::mask(&mut data, [1, 2, 3, 4], 0);
 /// assert_eq!(&data, b"hello");
 /// ```
 pub fn mask(data: &mut [u8], mut key: [u8; 4], offset: usize) {

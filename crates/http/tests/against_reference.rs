@@ -2,7 +2,7 @@
 
 mod reference;
 
-use http::{ChunkError, Chunks, Step};
+use greenloom_http::{ChunkError, Chunks, Step, websocket};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reference::ours;
@@ -100,12 +100,12 @@ proptest! {
             prop_assert!(head.length <= bytes.len());
         }
         let _ = our_chunks(&bytes, 7);
-        if let Some(frame) = http::websocket::frame(&bytes) {
+        if let Some(frame) = websocket::frame(&bytes) {
             prop_assert!(frame.length <= bytes.len());
             let mut header = Vec::new();
             // A header in the shortest form reads as it was written.
-            http::websocket::write_header(frame.first, frame.mask, frame.payload as usize, &mut header);
-            prop_assert_eq!(http::websocket::frame(&header).map(|again| (again.first, again.mask, again.payload)),
+            websocket::write_header(frame.first, frame.mask, frame.payload as usize, &mut header);
+            prop_assert_eq!(websocket::frame(&header).map(|again| (again.first, again.mask, again.payload)),
                 Some((frame.first, frame.mask, frame.payload)));
         }
     }
@@ -118,8 +118,8 @@ proptest! {
         let mut masked = data;
         let cut = cut.min(masked.len());
         let (first, second) = masked.split_at_mut(cut);
-        http::websocket::mask(first, key, 0);
-        http::websocket::mask(second, key, cut);
+        websocket::mask(first, key, 0);
+        websocket::mask(second, key, cut);
         prop_assert_eq!(masked, expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Single request heads: what is served, what is refused and why, and the limits.
 
-use http::{Body, Framing, Limits, Persistence, Refusal, with_head};
+use greenloom_http::{Body, Framing, Limits, Persistence, Refusal, with_head};
 
 fn refusal(bytes: &[u8]) -> Option<Refusal> {
     with_head(bytes, &Limits::default(), |_| ()).err()

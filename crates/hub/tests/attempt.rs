@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hub::attempt::{Endpoint, Host, Transfer, Tried, attempt, park_at};
-use hub::poller::Poller;
-use hub::{Busy, Direction, SourceKey, Sources, Time};
+use greenloom_hub::attempt::{Endpoint, Host, Transfer, Tried, attempt, park_at};
+use greenloom_hub::poller::Poller;
+use greenloom_hub::{Busy, Direction, SourceKey, Sources, Time};
 use proptest::prelude::*;
 
 /// An endpoint that logs what it is asked, and whose waits end as told.

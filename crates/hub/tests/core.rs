@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hub::{Cause, Choose, Clock, Core, Direction, MonotonicClock, Others, RunQueue, SourceKey, Time, Timers};
+use greenloom_hub::{Cause, Choose, Clock, Core, Direction, MonotonicClock, Others, RunQueue, SourceKey, Time, Timers};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -201,7 +201,7 @@ fn timers_behave_as_a_sorted_list() {
         (random >> 33) % below
     };
     let mut timers = Timers::new();
-    let mut model: Vec<(Time, u64, hub::TimerKey)> = Vec::new();
+    let mut model: Vec<(Time, u64, greenloom_hub::TimerKey)> = Vec::new();
     let mut now = Time::ZERO;
     for round in 0..20_000u64 {
         match next(4) {

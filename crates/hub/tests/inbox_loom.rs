@@ -2,7 +2,7 @@
 //! `RUSTFLAGS='--cfg loom' cargo test --test inbox_loom --release`.
 #![cfg(loom)]
 
-use hub::Inbox;
+use greenloom_hub::Inbox;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;

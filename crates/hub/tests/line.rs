@@ -1,6 +1,6 @@
 //! The line of waiters beside the plainest model of one: a sorted list.
 
-use hub::line::{Claim, Left, Line, Place};
+use greenloom_hub::line::{Claim, Left, Line, Place};
 use proptest::prelude::*;
 
 type TestLine = Line<u32, u32, u32>;

@@ -1,7 +1,7 @@
 //! All interleavings of OS threads that let one waiter go on from several lines, each under a lock of its own.
 #![cfg(loom)]
 
-use hub::line::{Claim, Left, Line};
+use greenloom_hub::line::{Claim, Left, Line};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hub::poller::{Events, Poller};
-use hub::{Cause, Core, Direction, MonotonicClock, Others, Sources};
+use greenloom_hub::poller::{Events, Poller};
+use greenloom_hub::{Cause, Core, Direction, MonotonicClock, Others, Sources};
 
 #[test]
 fn a_reused_fd_number_does_not_wake_an_old_waiter_nor_lose_the_new() {

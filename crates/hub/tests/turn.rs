@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use hub::{Budget, Due, Loop, TURN_EVERY, Time, Timers, run_turn};
+use greenloom_hub::{Budget, Due, Loop, TURN_EVERY, Time, Timers, run_turn};
 use proptest::prelude::*;
 
 /// Each piece of work makes some more, as often as it says.

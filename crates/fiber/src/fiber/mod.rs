@@ -38,7 +38,7 @@ pub use self::error::SwitchError;
 ///
 /// ```compile_fail
 /// fn send<T: Send>() {}
-/// send::<fiber::Fiber>();
+/// send::<greenloom_fiber::Fiber>();
 /// ```
 pub struct Fiber {
     context: UnsafeCell<Context>,
@@ -85,7 +85,7 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 /// How many stacks were leaked because a suspended fiber was dropped without having been unwound.
 ///
 /// ```
-/// assert_eq!(fiber::leaked_stacks(), 0);
+/// assert_eq!(greenloom_fiber::leaked_stacks(), 0);
 /// ```
 pub fn leaked_stacks() -> usize {
     LEAKED.load(Ordering::Relaxed)

@@ -184,10 +184,10 @@ pub struct PoolStats {
 /// How many stacks are in use and how many the pools hold.
 ///
 /// ```
-/// let stack = fiber::Stack::new(64 * 1024)?;
-/// assert_eq!(fiber::pool_stats().in_use, 1);
+/// let stack = greenloom_fiber::Stack::new(64 * 1024)?;
+/// assert_eq!(greenloom_fiber::pool_stats().in_use, 1);
 /// # drop(stack);
-/// # Ok::<(), fiber::StackError>(())
+/// # Ok::<(), greenloom_fiber::StackError>(())
 /// ```
 pub fn pool_stats() -> PoolStats {
     let mut stats = PoolStats::default();

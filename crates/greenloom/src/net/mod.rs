@@ -38,7 +38,7 @@
 //!   moves there. The halves of a stream may be on two hubs.
 //! - Where parking is refused (in a function that the hub calls; in a destructor during a panic) what would have to
 //!   wait is an error of kind [`Unsupported`](std::io::ErrorKind::Unsupported).
-//! - An operation that never blocks still lets others run, every [`hub::TURN_EVERY`] operations.
+//! - An operation that never blocks still lets others run, every [`greenloom_hub::TURN_EVERY`] operations.
 
 use std::io;
 

@@ -1,7 +1,8 @@
 //! A file descriptor with its registration, and the one loop in which green I/O waits: try, and on `WouldBlock` wait.
 //!
 //! Nothing is registered until an operation would have blocked; then it is once, edge-triggered, and stays so. From
-//! then on the hub keeps the readiness, so that an operation known to block is not tried (see [`hub::Sources`]).
+//! then on the hub keeps the readiness, so that an operation known to block is not tried (see
+//! [`greenloom_hub::Sources`]).
 //!
 //! Reading and writing each have a registration, which is the same one as long as both happen on one hub. When a
 //! direction is used from another OS thread, it moves to the hub there. Keys fit one hub only, so a hub sees by the key
@@ -15,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hub::attempt::{Endpoint, Transfer, Tried, attempt};
-use hub::{Direction, SourceKey, TURN_EVERY, Time};
+use greenloom_hub::attempt::{Endpoint, Transfer, Tried, attempt};
+use greenloom_hub::{Direction, SourceKey, TURN_EVERY, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::runtime::fd::{ended, wait_for};

@@ -5,7 +5,7 @@ use std::net::{self, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with, sockopt};
 

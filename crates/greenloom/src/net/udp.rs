@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{self, SocketAddr};
 
-use hub::Direction;
+use greenloom_hub::Direction;
 
 use super::ToSocketAddrs;
 use super::dns::first_of;

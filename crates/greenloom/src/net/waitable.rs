@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 
 use crate::runtime::work::Work;
 

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use crate::runtime::line::{
     Claim, Line, Place, Registered, Ungranted, deadline, grant_all, leave, lock, take_out, wait, wake, wake_all,

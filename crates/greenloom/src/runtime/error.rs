@@ -8,7 +8,7 @@ use std::io;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 
-pub use fiber::StackError;
+pub use greenloom_fiber::StackError;
 
 /// Why something cannot wait here and now.
 ///

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use hub::attempt::{Host, park_at};
-use hub::{Direction, SourceKey, Sources, Time};
+use greenloom_hub::attempt::{Host, park_at};
+use greenloom_hub::{Direction, SourceKey, Sources, Time};
 
 use super::here;
 use super::node::Wake;
@@ -35,7 +35,7 @@ impl Runtime {
     pub fn forget_fd(&self, number: RawFd) {
         let Some(key) = self.with_core(|core| core.sources().find(number)).flatten() else { return };
         // ENOENT or EBADF: it has left by itself, or the number is another file's.
-        let _ = self.with_core(|core| fiber::epoll_forget(core.poller().as_fd(), number));
+        let _ = self.with_core(|core| greenloom_fiber::epoll_forget(core.poller().as_fd(), number));
         self.remove_source(key, None);
     }
 }

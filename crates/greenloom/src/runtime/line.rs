@@ -1,9 +1,9 @@
 //! How green threads stand in line for something, under its owner's lock.
 //!
-//! One kind of line serves all of [`sync`](crate::sync) and [`queue`](crate::queue): [`hub::line::Line`], whose waiters
-//! are *granted* what they wait for. The one who wakes does not take effect by waking: it grants, under the lock, and
-//! wakes afterwards. A waiter that was interrupted meanwhile looks under the lock whether it was granted something. If
-//! it timed out, it keeps that; if it was killed, it gives that back. So nothing is lost between the two.
+//! One kind of line serves all of [`sync`](crate::sync) and [`queue`](crate::queue): [`greenloom_hub::line::Line`],
+//! whose waiters are *granted* what they wait for. The one who wakes does not take effect by waking: it grants, under
+//! the lock, and wakes afterwards. A waiter that was interrupted meanwhile looks under the lock whether it was granted
+//! something. If it timed out, it keeps that; if it was killed, it gives that back. So nothing is lost between the two.
 //!
 //! A waiter whose hub has ended never comes to look: its OS thread is gone. Who wakes it learns that, and takes the
 //! grant back.
@@ -11,17 +11,17 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hub::Time;
-use hub::line::Left;
+use greenloom_hub::Time;
+use greenloom_hub::line::Left;
 
 use super::error::Refused;
 use super::here;
 use super::park::{Waker, prepare};
 
-pub(crate) use hub::line::{Claim, Place};
+pub(crate) use greenloom_hub::line::{Claim, Place};
 
 /// Green threads in line, each with what it brings, `B`, until it is granted a `G`.
-pub(crate) type Line<B, G> = hub::line::Line<Waker, B, G>;
+pub(crate) type Line<B, G> = greenloom_hub::line::Line<Waker, B, G>;
 
 /// One that was granted something, to be [woken](wake) once the lock is released.
 pub(crate) type Granted = (Place, Waker);

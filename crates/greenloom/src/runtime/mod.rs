@@ -73,7 +73,7 @@ pub(crate) fn here_or_error() -> io::Result<&'static Runtime> {
 
 #[cold]
 fn made() -> io::Result<&'static Runtime> {
-    fiber::overflow::set_wording(
+    greenloom_fiber::overflow::set_wording(
         "green thread",
         "raise it with greenloom::Builder::stack_size, or for all with the environment variable GREENLOOM_STACK_SIZE",
     );

@@ -10,7 +10,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::OnceLock;
 
-use fiber::{Fiber, Resume};
+use greenloom_fiber::{Fiber, Resume};
 
 use super::error::{Error, Refused};
 

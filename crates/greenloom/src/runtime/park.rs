@@ -14,7 +14,7 @@
 
 use std::mem::ManuallyDrop;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use super::error::Refused;
 use super::node::Wake;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hub::{Inbox, InboxClosed, SourceKey};
+use greenloom_hub::{Inbox, InboxClosed, SourceKey};
 
 use super::counters::Counters;
 use super::node::Wake;

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use hub::{SourceKey, Time, TimerKey};
+use greenloom_hub::{SourceKey, Time, TimerKey};
 
 use super::node::Wake;
 use super::state::Runtime;

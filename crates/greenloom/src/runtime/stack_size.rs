@@ -11,9 +11,9 @@ pub fn default_stack_size() -> usize {
     *SIZE.get_or_init(|| {
         let Ok(text) = std::env::var("GREENLOOM_STACK_SIZE") else { return 256 * 1024 };
         match text.parse() {
-            Ok(size) if size >= fiber::MIN_STACK_SIZE => size,
+            Ok(size) if size >= greenloom_fiber::MIN_STACK_SIZE => size,
             _ => {
-                let smallest = fiber::MIN_STACK_SIZE;
+                let smallest = greenloom_fiber::MIN_STACK_SIZE;
                 panic!("GREENLOOM_STACK_SIZE={text:?} is no number of bytes of at least {smallest}");
             }
         }

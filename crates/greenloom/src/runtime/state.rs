@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fiber::{Fiber, Stack, SwitchError};
-use hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
+use greenloom_fiber::{Fiber, Stack, SwitchError};
+use greenloom_hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
 use slab::Slab;
 
 use super::counters::Counters;
@@ -102,7 +102,7 @@ impl Runtime {
             others: Cell::new(Others::MaySend),
             outstanding: Cell::new(0),
             on_deadlock: Cell::new(None),
-            forks: Cell::new(fiber::fork_generation()),
+            forks: Cell::new(greenloom_fiber::fork_generation()),
             ending: Cell::new(false),
             ended_at: Cell::new(Time::ZERO),
         })

@@ -1,10 +1,10 @@
-//! The loop of an OS thread's hub, in a greenlet of its own: what [`hub::run_turn`] asks for.
+//! The loop of an OS thread's hub, in a greenlet of its own: what [`greenloom_hub::run_turn`] asks for.
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hub::{Budget, Cause, Loop, Others};
+use greenloom_hub::{Budget, Cause, Loop, Others};
 
 use super::node::{AnyGreenlet, Wake};
 use super::registry::{self, Message};
@@ -15,7 +15,7 @@ use super::work::Work;
 /// What the loop's greenlet does.
 pub(super) fn run_loop(runtime: &'static Runtime) {
     while !runtime.is_ending() {
-        let Ok(()) = hub::run_turn(&Turns(runtime));
+        let Ok(()) = greenloom_hub::run_turn(&Turns(runtime));
     }
 }
 
@@ -124,7 +124,7 @@ impl Runtime {
     /// Whether the running process is the child of a fork and the poller the parent's; then makes a new one.
     #[inline]
     pub fn renew_after_fork(&self) {
-        let forks = fiber::fork_generation();
+        let forks = greenloom_fiber::fork_generation();
         if self.forks.replace(forks) != forks {
             self.renew();
         }

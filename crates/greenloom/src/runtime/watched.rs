@@ -9,7 +9,7 @@
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use super::line::{
     Claim, Granted, Line, LineRules, Place, Registered, Ungranted, grant_all, leave, lock, take_out, wait, wake_all,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use hub::line::Claim;
+use greenloom_hub::line::Claim;
 
 /// Ready work: a green thread's slot, or the place of a function to call. One word, because it is built and
 /// copied at every park: an enum is stored in two halves and read as a whole, which stalls the processor.

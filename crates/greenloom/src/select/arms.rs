@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 
 use crate::green_thread::{GreenThread, LinkId};
 use crate::net::Waitable;

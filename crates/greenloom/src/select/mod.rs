@@ -28,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use hub::Direction;
+use greenloom_hub::Direction;
 
 use crate::green_thread::GreenThread;
 use crate::net::Waitable;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use super::{granted_in_time, must_be_granted};
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, grant_all, lock, wait, wake_all};

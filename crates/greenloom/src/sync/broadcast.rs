@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use crate::runtime::error::Refused;
 use crate::runtime::line::{Claim, Place, Registered, Ungranted, deadline};

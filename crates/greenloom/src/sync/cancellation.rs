@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 use slab::Slab;
 
 use super::{granted_in_time, must_be_granted};

@@ -83,7 +83,7 @@ impl Condvar {
     fn wait_without<T: ?Sized>(
         &self,
         guard: MutexGuard<'_, T>,
-        deadline: Option<hub::Time>,
+        deadline: Option<greenloom_hub::Time>,
     ) -> Result<(), Ungranted<()>> {
         let waiters = lock(&self.waiters);
         // Whoever notifies from now on waits for `waiters` and finds this one in the line.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use crate::runtime::error::Refused;
 use crate::runtime::line::{

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use super::must_be_granted;
 use crate::runtime::error::Refused;

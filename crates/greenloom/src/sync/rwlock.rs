@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hub::Time;
+use greenloom_hub::Time;
 
 use super::{granted_in_time, must_be_granted};
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};

@@ -116,7 +116,7 @@ fn live(world: &Rc<World>, me: &Current<u8>, is_root: bool) -> Result<u8, Error>
 
 /// Carries out a program and checks what it left behind.
 pub fn run(program: &[u8]) {
-    let (leaked, in_use) = (fiber::leaked_stacks(), fiber::pool_stats().in_use);
+    let (leaked, in_use) = (greenloom_fiber::leaked_stacks(), greenloom_fiber::pool_stats().in_use);
     let world = Rc::new(World {
         bytes: RefCell::new(program.iter().copied().take(LONGEST).collect()),
         table: RefCell::new((0..TABLE).map(|_| None).collect()),
@@ -141,6 +141,6 @@ pub fn run(program: &[u8]) {
     }));
     assert!(outcome.is_ok(), "the root does not panic");
     assert_eq!(world.made.get(), world.dropped.get(), "guards made and dropped");
-    assert_eq!(fiber::leaked_stacks(), leaked, "leaked stacks");
-    assert_eq!(fiber::pool_stats().in_use, in_use, "stacks in use");
+    assert_eq!(greenloom_fiber::leaked_stacks(), leaked, "leaked stacks");
+    assert_eq!(greenloom_fiber::pool_stats().in_use, in_use, "stacks in use");
 }

@@ -1,7 +1,7 @@
 //! A second opinion on request heads and chunked bodies: RFC 9112's grammar word for word, slow and without clever
 //! steps. The property tests and the fuzz target `http_request` compare the crate with it.
 
-use http::{Body, Limits, Refusal, with_head};
+use greenloom_http::{Body, Limits, Refusal, with_head};
 
 /// What a request head says.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::hub::Time;
+use greenloom_hub::Time;
 
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Result};

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use ::hub::Time;
+use greenloom_hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;

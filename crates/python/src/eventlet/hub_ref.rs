@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
 
-use ::hub::{Time, TimerKey};
+use greenloom_hub::{Time, TimerKey};
 
 use super::clock::{after, monotonic};
 use super::hub::{Hub, c_name, call_hub};

@@ -1,6 +1,6 @@
 //! A line of greenlets that wait for something to take: an item, a free place, a unit of a semaphore.
 //!
-//! The line is [`hub::line`]'s, and its waiters are *called*: a greenlet is woken when there is something
+//! The line is [`greenloom_hub::line`]'s, and its waiters are *called*: a greenlet is woken when there is something
 //! and takes it when it goes on, or rejoins at its old place if somebody else was faster. The owner keeps this: as many
 //! are called as there are things to take, or else all.
 //!
@@ -11,9 +11,9 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 
-use ::hub::line;
+use greenloom_hub::line;
 
-pub use ::hub::line::Place;
+pub use greenloom_hub::line::Place;
 
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::body;

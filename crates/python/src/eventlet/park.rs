@@ -15,7 +15,7 @@
 
 use std::ptr;
 
-use ::hub::Time;
+use greenloom_hub::Time;
 
 use super::end;
 use super::hub::Hub;

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use ::hub::poller::{Events, Mode, Poller};
-use ::hub::{Direction, SourceKey, Sources};
+use greenloom_hub::poller::{Events, Mode, Poller};
+use greenloom_hub::{Direction, SourceKey, Sources};
 
 use super::work::Work;
 use crate::py::ffi;
@@ -129,13 +129,13 @@ impl Polling {
             sources: RefCell::new(Sources::new()),
             events: UnsafeCell::new(Events::new()),
             listeners: OnceCell::new(),
-            generation: fiber::fork_generation(),
+            generation: greenloom_fiber::fork_generation(),
         })
     }
 
     /// Whether it belongs to this process.
     pub fn is_current(&self) -> bool {
-        self.generation == fiber::fork_generation()
+        self.generation == greenloom_fiber::fork_generation()
     }
 
     /// Whether its descriptors are still its own: a program may have closed them by their numbers.

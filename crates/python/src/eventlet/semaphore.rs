@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 
-use ::hub::Time;
+use greenloom_hub::Time;
 
 use super::clock;
 use super::fairness::spend_one;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::ptr;
 
-use ::hub::{Direction, SourceKey, Time};
+use greenloom_hub::{Direction, SourceKey, Time};
 
 use super::hub::Hub;
 use super::hub_ref;

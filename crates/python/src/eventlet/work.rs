@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::ptr;
 
-use ::hub::Direction;
+use greenloom_hub::Direction;
 
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::handover::Handover;

@@ -7,7 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::Arc;
 
-use fiber::Fiber;
+use greenloom_fiber::Fiber;
 
 use super::handle::Handle;
 use super::locals::Locals;

@@ -239,7 +239,7 @@ unsafe extern "C" fn set_stack_size(_: *mut PyObject, bytes: *mut PyObject) -> *
 /// # Safety
 /// Called by the interpreter.
 unsafe extern "C" fn stack_pool(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    let stats = fiber::pool_stats();
+    let stats = greenloom_fiber::pool_stats();
     // SAFETY: called by the interpreter, with the lock held and live objects.
     unsafe {
         ffi::Py_BuildValue(

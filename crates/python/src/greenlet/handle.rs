@@ -41,7 +41,7 @@ impl Handle {
             alive: AtomicBool::new(true),
             running: AtomicPtr::new(greenlet),
             record: AtomicPtr::new(ptr::null_mut()),
-            generation: AtomicU64::new(fiber::fork_generation()),
+            generation: AtomicU64::new(greenloom_fiber::fork_generation()),
         }
     }
 
@@ -66,7 +66,8 @@ impl Handle {
 
     /// Whether the thread can still run greenlets.
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire) && self.generation.load(Ordering::Relaxed) == fiber::fork_generation()
+        self.alive.load(Ordering::Acquire)
+            && self.generation.load(Ordering::Relaxed) == greenloom_fiber::fork_generation()
     }
 
     /// Whether it is the running thread's.
@@ -101,7 +102,7 @@ fn follow_forks() {
         let handle = HANDLE.get();
         if !handle.is_null() {
             // SAFETY: the running thread's handle, which lives until `end` takes the address away.
-            unsafe { &*handle }.generation.store(fiber::fork_generation(), Ordering::Relaxed);
+            unsafe { &*handle }.generation.store(greenloom_fiber::fork_generation(), Ordering::Relaxed);
         }
     }
     // SAFETY: the handler stores a number, which is allowed in the child of a fork. It runs after the one that counts,

@@ -50,11 +50,11 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         if let Err(message) = stacks::read_environment() {
             return py::error(ffi::PyExc_ImportError, &message);
         }
-        fiber::overflow::set_wording(
+        greenloom_fiber::overflow::set_wording(
             "greenlet",
             "raise it with the environment variable GREENLOOM_STACK_SIZE or greenloom.set_stack_size()",
         );
-        fiber::overflow::set_describe(describe_running);
+        greenloom_fiber::overflow::set_describe(describe_running);
         names::ready()?;
         if !class::ready() || !unswitchable::ready() {
             return Err(Raised);

@@ -8,7 +8,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fiber::{Stack, StackError};
+use greenloom_fiber::{Stack, StackError};
 
 /// The environment variable that sets the size in bytes; `K` and `M` may follow the number.
 pub const VARIABLE: &str = "GREENLOOM_STACK_SIZE";

@@ -10,7 +10,7 @@
 
 use std::ptr;
 
-use fiber::Fiber;
+use greenloom_fiber::Fiber;
 
 use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use ::http::{Chunks, Step, websocket};
+use greenloom_http::{Chunks, Step, websocket};
 
 use super::objects::{Object, arguments, bytes, int, size, tuple, unsigned, value_error};
 use crate::py::ffi::{self, Py_ssize_t};

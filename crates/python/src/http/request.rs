@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use ::http::{Body, Framing, Head, Limits, Refusal};
+use greenloom_http::{Body, Framing, Head, Limits, Refusal};
 
 use super::objects::{Object, arguments, for_each_pair, int, intern, latin1, put, size, tuple, unsigned};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
@@ -194,7 +194,7 @@ fn environ(head: &Head<'_, '_>, base: Object<'_>, connection: [Object<'_>; 5]) -
 /// 3.2.2).
 fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
     let text = |text: &[u8]| latin1(environ.gil(), text);
-    let target = match ::http::absolute_form(head.target) {
+    let target = match greenloom_http::absolute_form(head.target) {
         Some((authority, target)) => {
             put(environ, Object::word(&WORDS.host), &text(authority.as_bytes())?)?;
             target
@@ -219,7 +219,7 @@ fn put_target(environ: &Owned, head: &Head<'_, '_>) -> Result<()> {
     let raw = text(path.as_bytes())?;
     put(environ, Object::word(&WORDS.raw_path), &raw)?;
     if path.contains('%') {
-        put(environ, Object::word(&WORDS.path), &text(&::http::percent_decode(path.as_bytes()))?)?;
+        put(environ, Object::word(&WORDS.path), &text(&greenloom_http::percent_decode(path.as_bytes()))?)?;
     } else {
         put(environ, Object::word(&WORDS.path), &raw)?;
     }
@@ -311,7 +311,7 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
     let (true, Some(connection)) = (is_dict, connection.tuple_items()) else {
         return type_error(gil, "an environ is made of a dict and a tuple of five");
     };
-    let read = ::http::with_head(buffer.content()?, &limits(limit)?, |head| {
+    let read = greenloom_http::with_head(buffer.content()?, &limits(limit)?, |head| {
         let items = [
             environ(head, base, connection)?,
             latin1(gil, head.line)?,
@@ -332,7 +332,7 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
 pub fn head(args: Args<'_>) -> Result<Owned> {
     let [buffer, limit] = arguments(args)?;
     let gil = args.gil();
-    let read = ::http::with_head(buffer.content()?, &limits(limit)?, |head| {
+    let read = greenloom_http::with_head(buffer.content()?, &limits(limit)?, |head| {
         // SAFETY: a list with a place for each field; if one fails, the interpreter skips empty places. The lock is
         // held.
         let fields = unsafe { Owned::new(ffi::PyList_New(head.fields.len() as Py_ssize_t)) }?;
@@ -367,7 +367,7 @@ pub fn framing(args: Args<'_>) -> Result<Owned> {
         // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
         if let (Some(name), Some(value)) = (name.latin1_octets(), value.latin1_octets()) {
             // Swift's own parser takes names that are no ASCII, for the metadata of users.
-            named &= ::http::response::is_name(name, true);
+            named &= greenloom_http::response::is_name(name, true);
             fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
         }
         Ok(())

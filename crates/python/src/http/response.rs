@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use ::http::response::{self, Ending};
+use greenloom_http::response::{self, Ending};
 
 use super::objects::{Object, arguments, bytes, for_each_pair, int, intern, value_error};
 use crate::py::ffi::{self, PyObject};

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use ::hub::Time;
+use greenloom_hub::Time;
 
 use crate::eventlet::clock::monotonic;
 

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ptr;
 
-use ::hub::{Time, TimerKey, Timers};
+use greenloom_hub::{Time, TimerKey, Timers};
 
 use self::budget::Budget;
 use super::clock::monotonic;

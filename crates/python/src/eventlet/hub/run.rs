@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use ::hub::{Direction, Time};
+use greenloom_hub::{Direction, Time};
 
 use super::timer::Timer;
 use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, is_own};

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
-use ::hub::TimerKey;
+use greenloom_hub::TimerKey;
 
 use super::Hub;
 use crate::py::ffi::{self, PyObject};

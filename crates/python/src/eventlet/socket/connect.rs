@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::mem::{self, offset_of};
 use std::os::fd::RawFd;
 
-use ::hub::{Direction, Time};
+use greenloom_hub::{Direction, Time};
 
 use super::wait::{deadline_after, here, os_error, seconds_or_none, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use ::hub::Direction;
+use greenloom_hub::Direction;
 
 use super::class::forget_file;
 use super::small_integer;

@@ -32,8 +32,8 @@ use std::ffi::{CStr, c_int};
 use std::os::fd::RawFd;
 use std::ptr;
 
-use ::hub::attempt::{Endpoint, Tried, attempt};
-use ::hub::{Direction, Time};
+use greenloom_hub::attempt::{Endpoint, Tried, attempt};
+use greenloom_hub::{Direction, Time};
 
 use super::clock::monotonic;
 use super::fairness::{SYSTEM_CALL, spend};

@@ -5,8 +5,8 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use ::hub::Direction;
-use ::hub::attempt::Transfer;
+use greenloom_hub::Direction;
+use greenloom_hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;

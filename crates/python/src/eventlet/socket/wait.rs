@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::os::fd::RawFd;
 
-use ::hub::{Direction, Time};
+use greenloom_hub::{Direction, Time};
 
 use crate::eventlet::clock::{duration, monotonic};
 use crate::eventlet::hub_ref::{self, hub_object};
