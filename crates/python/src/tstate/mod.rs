@@ -15,6 +15,7 @@
 mod check;
 #[cfg(Py_3_11)]
 mod datastack;
+mod part;
 mod saved;
 
 #[cfg(all(Py_3_10, not(Py_3_11)))]

@@ -10,44 +10,9 @@ use std::ptr;
 
 use pyo3_ffi::PyObject;
 
-use super::version::{Entry, Frame, Own, ThreadState};
+use super::part::{ExcState, Part};
+use super::version::{Entry, Own, ThreadState};
 use super::{Chunk, DataStack};
-
-/// A part of the thread state of which each greenlet has its own. The steps are those of [`Saved`], which calls them
-/// under the conditions that it states.
-pub trait Part: Sized {
-    /// Of a greenlet that has not begun.
-    const NEW: Self;
-
-    /// # Safety
-    /// As [`Saved::save`].
-    unsafe fn save(&mut self, state: *mut ThreadState);
-
-    /// # Safety
-    /// As [`Saved::restore`].
-    unsafe fn restore(&mut self, state: *mut ThreadState);
-
-    /// # Safety
-    /// As [`Saved::begin`].
-    unsafe fn begin(state: *mut ThreadState, entry: *mut Entry, stack: &Range<usize>);
-
-    /// # Safety
-    /// As [`Saved::end`].
-    unsafe fn end(_state: *mut ThreadState) {}
-
-    /// # Safety
-    /// As [`Saved::abandon`].
-    unsafe fn abandon(&mut self) {}
-
-    /// The innermost frame of a suspended greenlet; null if there is none.
-    fn frame(&self) -> *mut Frame;
-
-    /// Where the running greenlet's innermost frame is noted.
-    ///
-    /// # Safety
-    /// `state` is a live thread state.
-    unsafe fn running_frame(state: *mut ThreadState) -> *mut *mut Frame;
-}
 
 /// A greenlet's part of the thread state while it does not run.
 pub struct Saved {
@@ -203,23 +168,6 @@ impl Saved {
             frame.cast()
         }
     }
-}
-
-/// How many objects an exception is made of.
-const VALUES: usize = if cfg!(Py_3_11) { 1 } else { 3 };
-
-/// An entry of the stack of exceptions being handled.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ExcState {
-    /// The exception; up to 3.10 its type, itself and its traceback.
-    values: [*mut PyObject; VALUES],
-    previous: *mut ExcState,
-}
-
-impl ExcState {
-    /// Nothing is being handled, and this is the last entry.
-    const NONE: ExcState = ExcState { values: [ptr::null_mut(); VALUES], previous: ptr::null_mut() };
 }
 
 impl ThreadState {

@@ -9,7 +9,7 @@ use std::ptr;
 
 use pyo3_ffi::PyObject;
 
-use super::saved::{ExcState, Part};
+use super::part::{ExcState, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -149,6 +149,10 @@ pub struct Own {
 }
 
 impl Part for Own {
+    type State = ThreadState;
+    type Entry = Entry;
+    type Frame = Frame;
+
     const NEW: Own = Own { cframe: ptr::null_mut(), frame: ptr::null_mut(), trash_nesting: 0 };
 
     #[inline]

@@ -11,7 +11,7 @@ use std::ptr;
 use pyo3_ffi::PyObject;
 
 use super::datastack::DataStack;
-use super::saved::{ExcState, Part};
+use super::part::{ExcState, Part};
 
 /// `PyTraceInfo` in words: a code object, three line numbers, and a line table cursor.
 const TRACE_INFO: usize = 6;
@@ -120,6 +120,10 @@ pub struct Own {
 }
 
 impl Part for Own {
+    type State = ThreadState;
+    type Entry = Entry;
+    type Frame = Frame;
+
     const NEW: Own = Own { cframe: ptr::null_mut(), trash_nesting: 0 };
 
     #[inline]

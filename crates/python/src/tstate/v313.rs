@@ -11,7 +11,7 @@ use pyo3_ffi::PyObject;
 
 use super::c_budget;
 use super::datastack::DataStack;
-use super::saved::{ExcState, Part};
+use super::part::{ExcState, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -122,6 +122,10 @@ pub struct Own {
 }
 
 impl Part for Own {
+    type State = ThreadState;
+    type Entry = Entry;
+    type Frame = Frame;
+
     const NEW: Own = Own { c_remaining: 0, frame: ptr::null_mut(), delete_later: ptr::null_mut(), critical_section: 0 };
 
     #[inline]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3_ffi::PyObject;
 
 use super::datastack::DataStack;
-use super::saved::{ExcState, Part};
+use super::part::{ExcState, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -141,6 +141,10 @@ pub struct Own {
 }
 
 impl Part for Own {
+    type State = ThreadState;
+    type Entry = Entry;
+    type Frame = Frame;
+
     const NEW: Own = Own {
         stack_limits: [0; 3],
         frame: ptr::null_mut(),
