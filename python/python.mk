@@ -6,7 +6,7 @@
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
-	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found" >&2; exit 1; }; \
+	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found" >&2; exit 1; }; \
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \
 	python/tools/make-venv.sh "$${found#* }" "$$folder"; \
 	echo "$$folder is ready: CPython $${found%% *}"

@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 failed=
-for version in 3.10 3.11 3.12 3.13 3.14; do
+for version in 3.10 3.11 3.12 3.13 3.14 3.15; do
     [ -z "${PYTHON:-}" ] || [ "$PYTHON" = "$version" ] || continue
     found=$(PYTHON=$version "$here/tools/find-pythons.sh" 2>/dev/null) || continue
     venv="$root/.venv-$version"

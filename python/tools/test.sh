@@ -8,7 +8,7 @@ root=$(dirname "$here")
 stock_version=3.5.6
 
 found=$("$here/tools/find-pythons.sh")
-[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found; nothing is tested" >&2; exit 1; }
+[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found; nothing is tested" >&2; exit 1; }
 echo "CPython found here:"
 echo "$found" | sed 's/^/    /'
 newest=$(echo "$found" | tail -n 1 | cut -d' ' -f1)

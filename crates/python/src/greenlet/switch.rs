@@ -401,11 +401,13 @@ fn run(begin: Begin) -> *const Fiber {
         let unused = this.run.replace(ptr::null_mut());
         // Not what was found as `run`, perhaps; letting go of it may switch.
         ffi::xdecref(unused);
+        this.call.set([run, args, kwargs]);
         let result = match this.runner.get() {
             Some(runner) => runner(greenlet, run, args, kwargs),
             None if args.is_null() => ptr::null_mut(),
             None => ffi::PyObject_Call(run, args, kwargs),
         };
+        this.call.set([ptr::null_mut(); 3]);
         ffi::xdecref(args);
         ffi::decref(run);
         ffi::xdecref(kwargs);

@@ -15,6 +15,8 @@
 mod check;
 #[cfg(Py_3_11)]
 mod datastack;
+#[cfg(Py_3_14)]
+mod limits;
 mod part;
 mod saved;
 
@@ -30,13 +32,15 @@ mod version;
 #[cfg(all(Py_3_13, not(Py_3_14)))]
 #[path = "v313.rs"]
 mod version;
-
 #[cfg(all(Py_3_14, not(Py_3_15)))]
 #[path = "v314.rs"]
 mod version;
+#[cfg(all(Py_3_15, not(Py_3_16)))]
+#[path = "v315.rs"]
+mod version;
 
-#[cfg(any(not(Py_3_10), Py_3_15))]
-compile_error!("greenloom knows the thread state of CPython 3.10 to 3.14; docs/cpython.md tells how to add a version");
+#[cfg(any(not(Py_3_10), Py_3_16))]
+compile_error!("greenloom knows the thread state of CPython 3.10 to 3.15; docs/cpython.md tells how to add a version");
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("greenloom does not know the thread state of free-threaded builds of CPython yet");
 

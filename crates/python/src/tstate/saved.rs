@@ -11,6 +11,8 @@ use std::ptr;
 use pyo3_ffi::PyObject;
 
 use super::part::{ExcState, Part};
+#[cfg(Py_3_15)]
+use super::version::Frame;
 use super::version::{Entry, Own, ThreadState};
 use super::{Chunk, DataStack};
 
@@ -147,6 +149,42 @@ impl Saved {
             }
         }
         false
+    }
+
+    /// Shows the garbage collector what the frames of a suspended greenlet hold.
+    ///
+    /// # Safety
+    /// The greenlet is suspended, and the caller holds the lock.
+    #[cfg(Py_3_15)]
+    pub unsafe fn traverse_frames(&self, visit: pyo3_ffi::visitproc, arg: *mut std::ffi::c_void) -> c_int {
+        let mut frame = self.own.frame();
+        while !frame.is_null() {
+            // SAFETY: a suspended greenlet's frames are intact.
+            unsafe {
+                let answer = Frame::traverse(frame, visit, arg);
+                if answer != 0 {
+                    return answer;
+                }
+                frame = (*frame).previous();
+            }
+        }
+        0
+    }
+
+    /// Lets go of what the frames of a greenlet hold that will never go on.
+    ///
+    /// # Safety
+    /// The greenlet is suspended for ever, nobody [sees](Self::is_seen) it, and the caller holds the lock.
+    #[cfg(Py_3_15)]
+    pub unsafe fn clear_frames(&mut self) {
+        let mut frame = self.own.frame();
+        while !frame.is_null() {
+            // SAFETY: the frames stay where they are; what is let go of cannot reach them.
+            unsafe {
+                Frame::clear(frame);
+                frame = (*frame).previous();
+            }
+        }
     }
 
     /// The objects that a suspended greenlet holds through its thread state.

@@ -1,18 +1,16 @@
 //! CPython 3.14.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with limits in the private part of the
-//! thread state, which have to be those of the stack that runs. That part moved within the released series, so it is
-//! found at import, by what is in it.
+//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`](super::limits).
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3_ffi::PyObject;
 
 use super::datastack::DataStack;
+use super::limits::{self, Limits};
 use super::part::{ExcState, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
@@ -87,21 +85,6 @@ impl Frame {
     }
 }
 
-/// How far above the end of the stack the hard limit is, and again how far above that the soft one; CPython's own
-/// numbers.
-const MARGIN: usize = 2048 * size_of::<usize>();
-
-/// Where the three limits lie behind the thread state's public part: top, soft limit, hard limit.
-static LIMITS_OFFSET: AtomicUsize = AtomicUsize::new(0);
-
-/// # Safety
-/// [`ThreadState::find_private_part`] has succeeded.
-#[inline]
-unsafe fn stack_limits(state: *mut ThreadState) -> *mut [usize; 3] {
-    // SAFETY: the caller's word.
-    unsafe { state.byte_add(LIMITS_OFFSET.load(Ordering::Relaxed)).cast() }
-}
-
 /// Nothing needs to lie on the C stack.
 pub struct Entry;
 
@@ -133,7 +116,7 @@ pub const LAYOUT: &[(&str, usize)] = &[
 
 /// What a greenlet has of its own beside what all versions keep.
 pub struct Own {
-    stack_limits: [usize; 3],
+    limits: Limits,
     frame: *mut Frame,
     delete_later: *mut PyObject,
     critical_section: usize,
@@ -146,7 +129,7 @@ impl Part for Own {
     type Frame = Frame;
 
     const NEW: Own = Own {
-        stack_limits: [0; 3],
+        limits: [0; 3],
         frame: ptr::null_mut(),
         delete_later: ptr::null_mut(),
         critical_section: 0,
@@ -157,7 +140,7 @@ impl Part for Own {
     unsafe fn save(&mut self, state: *mut ThreadState) {
         // SAFETY: the running OS thread's state, which nobody else changes while the lock is held.
         unsafe {
-            self.stack_limits = *stack_limits(state);
+            self.limits = *limits::of(state);
             self.frame = (*state).current_frame;
             self.delete_later = (*state).delete_later;
             self.critical_section = (*state).critical_section;
@@ -169,7 +152,7 @@ impl Part for Own {
     unsafe fn restore(&mut self, state: *mut ThreadState) {
         // SAFETY: as for `save`.
         unsafe {
-            *stack_limits(state) = self.stack_limits;
+            *limits::of(state) = self.limits;
             (*state).current_frame = self.frame;
             (*state).delete_later = self.delete_later;
             (*state).critical_section = self.critical_section;
@@ -181,7 +164,7 @@ impl Part for Own {
     unsafe fn begin(state: *mut ThreadState, _entry: *mut Entry, stack: &Range<usize>) {
         // SAFETY: as for `save`.
         unsafe {
-            *stack_limits(state) = [stack.end, stack.start + 2 * MARGIN, stack.start + MARGIN];
+            *limits::of(state) = limits::of_stack(stack);
             (*state).current_frame = ptr::null_mut();
             (*state).delete_later = ptr::null_mut();
             (*state).critical_section = 0;
@@ -198,32 +181,5 @@ impl Part for Own {
     unsafe fn running_frame(state: *mut ThreadState) -> *mut *mut Frame {
         // SAFETY: a live thread state.
         unsafe { &raw mut (*state).current_frame }
-    }
-}
-
-impl ThreadState {
-    /// Finds the stack limits, by the only three words in a row that enclose the stack pointer as they must. Returns
-    /// whether they are there.
-    ///
-    /// # Safety
-    /// `state` is the running OS thread's, and its lock is held.
-    pub unsafe fn find_private_part(state: *mut ThreadState) -> bool {
-        let marker = 0u8;
-        let here = (&raw const marker).addr();
-        // The rest of the public part, with 65 words for a debugger, comes in between; the private one is larger than
-        // this.
-        let words = state.cast::<usize>();
-        let mut found = (size_of::<ThreadState>() / 8..size_of::<ThreadState>() / 8 + 120).filter(|index| {
-            // SAFETY: within the private part.
-            let [top, soft, hard] = unsafe { *words.add(*index).cast::<[usize; 3]>() };
-            hard < soft && soft < here && here < top && soft - hard == MARGIN && top - hard < 1 << 32
-        });
-        match (found.next(), found.next()) {
-            (Some(index), None) => {
-                LIMITS_OFFSET.store(index * size_of::<usize>(), Ordering::Relaxed);
-                true
-            }
-            _ => false,
-        }
     }
 }
