@@ -1,7 +1,7 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv test-python test-differential test-cpython test-cpython-quick test-matrix eventlet-baseline dependents \
+.PHONY: venv test-python test-debian test-differential test-cpython test-cpython-quick test-matrix eventlet-baseline dependents \
 	bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
@@ -13,6 +13,11 @@ venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and ev
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
+
+# What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
+DEBIAN_TESTS ?= test-python
+test-debian: ## the same on CPython 3.14 and 3.15 in Debian unstable, which is brought; needs root and debootstrap
+	@python/tools/debian-unstable.sh env PYTHON="$(PYTHON)" make $(DEBIAN_TESTS)
 
 test-differential: venv ## random programs, on OS threads and patched: SEEDS=1000 (the first) SECONDS=600
 	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tests/differential/differential.py search \
