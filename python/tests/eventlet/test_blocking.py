@@ -3,6 +3,7 @@
 import os
 import select
 import socket as plain
+import sys
 import threading
 import unittest
 
@@ -166,17 +167,12 @@ class Sockets(OnHub):
         self.addCleanup(receiver.close)
         self.addCleanup(sender.close)
         sender.send(bytes(100))
-        unpatched = plain.socket(fileno=os.dup(receiver.fileno()))
-        self.addCleanup(unpatched.close)
-
-        def told_of(one):
-            try:
-                return len(one.recv(1, socket.MSG_PEEK | socket.MSG_TRUNC))
-            except ValueError as error:
-                # CPython 3.15.2 refuses to.
-                return str(error)
-
-        self.assertEqual(told_of(receiver), told_of(unpatched))
+        ask = 1, socket.MSG_PEEK | socket.MSG_TRUNC
+        if sys.version_info < (3, 15):
+            self.assertEqual(len(receiver.recv(*ask)), 100)
+        else:
+            # 3.15.2 itself stumbles over the length.
+            self.assertRaises(ValueError, receiver.recv, *ask)
         self.assertEqual(len(receiver.recv(100)), 100)
 
     def test_urgent_data_hides_nothing_behind_it(self):

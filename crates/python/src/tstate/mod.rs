@@ -42,7 +42,10 @@ mod version;
 #[cfg(any(not(Py_3_10), Py_3_16))]
 compile_error!("greenloom knows the thread state of CPython 3.10 to 3.15; docs/cpython.md tells how to add a version");
 #[cfg(Py_GIL_DISABLED)]
-compile_error!("greenloom does not know the thread state of free-threaded builds of CPython yet");
+compile_error!(
+    "greenloom needs a CPython with the GIL: it does not know the thread state of free-threaded builds yet; \
+     docs/cpython.md says what they need"
+);
 
 pub use check::check;
 #[cfg(Py_3_11)]
