@@ -1,18 +1,23 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv test-python test-differential test-cpython test-cpython-quick test-matrix eventlet-baseline dependents \
-	bench-python demo-python soak-python
+.PHONY: venv test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
+	eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
-	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found" >&2; exit 1; }; \
+	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found" >&2; exit 1; }; \
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \
 	python/tools/make-venv.sh "$${found#* }" "$$folder"; \
 	echo "$$folder is ready: CPython $${found%% *}"
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
+
+# What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
+DEBIAN_TESTS ?= test-python
+test-debian: ## the same on CPython 3.14 and 3.15 in Debian unstable, which is brought; needs root and debootstrap
+	@python/tools/debian-unstable.sh env PYTHON="$(PYTHON)" make $(DEBIAN_TESTS)
 
 test-differential: venv ## random programs, on OS threads and patched: SEEDS=1000 (the first) SECONDS=600
 	$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python python/tests/differential/differential.py search \

@@ -3,7 +3,7 @@
 fn main() {
     pyo3_build_config::use_pyo3_cfgs();
     let version = pyo3_build_config::get().version();
-    if !(10..=14).contains(&version.minor) {
-        println!("cargo:warning=greenloom knows the thread state of CPython 3.10 to 3.14, and this is {version}");
+    if !(10..=15).contains(&version.minor) {
+        println!("cargo:warning=greenloom knows the thread state of CPython 3.10 to 3.15, and this is {version}");
     }
 }

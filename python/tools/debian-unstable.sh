@@ -14,7 +14,7 @@ if [ ! -e "$debian/ready" ]; then
     mkdir -p "$root/target"
     pythons=python3.14-dev,python3.14-venv,python3.15-dev,python3.15-venv
     debootstrap --variant=minbase \
-        --include="$pythons,cargo,gcc,make,pkg-config,git,ca-certificates,procps" \
+        --include="$pythons,cargo,gcc,gdb,make,pkg-config,git,ca-certificates,procps" \
         unstable "$debian" "$mirror" >"$root/target/debootstrap.log" 2>&1 \
         || { tail "$root/target/debootstrap.log" >&2; exit 1; }
     # A mirror that is a snapshot has a Release file that has expired.
@@ -29,9 +29,10 @@ mkdir -p "$debian/greenloom"
 # All but what was built.
 find "$debian/greenloom" -mindepth 1 -maxdepth 1 ! -name target ! -name '.venv*' -exec rm -rf {} +
 git -C "$root" archive HEAD | tar -x -C "$debian/greenloom"
-trap 'umount "$debian/dev" "$debian/proc"' EXIT
+trap 'umount "$debian/dev/pts" "$debian/dev" "$debian/proc"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mountpoint -q "$debian/dev" || mount --bind /dev "$debian/dev"
+mountpoint -q "$debian/dev/pts" || mount --bind /dev/pts "$debian/dev/pts"
 mountpoint -q "$debian/proc" || mount -t proc proc "$debian/proc"
 chroot "$debian" env HOME="$HOME" sh -c 'cd /greenloom && exec "$@"' sh "$@"

@@ -4,7 +4,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 found=$(PYTHON="${PYTHON:-}" "$here/tools/find-pythons.sh" | tail -n 1)
-[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found" >&2; exit 1; }
+[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found" >&2; exit 1; }
 version=${found%% *}
 venv="$root/.venv-$version"
 "$here/tools/make-venv.sh" "${found#* }" "$venv"

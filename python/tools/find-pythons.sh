@@ -2,7 +2,7 @@
 # Prints a line "version path" for each CPython that Greenloom supports and that this machine has with its headers.
 # PYTHON=3.12, or PYTHON=/path/to/python, asks for one.
 
-supported="3.10 3.11 3.12 3.13 3.14"
+supported="3.10 3.11 3.12 3.13 3.14 3.15"
 
 usable() {
     "$1" -c '

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Runs our tests, greenlet's own and eventlet's own on every supported CPython of this machine, or on the one that
-# PYTHON names. greenlet's leak checks take minutes, and most use the default hub, so these checks and the other hubs
-# are for the newest one.
+# PYTHON names; the first two once more with the JIT, where a CPython has one. greenlet's leak checks take minutes, and
+# most use the default hub, so these checks and the other hubs are for the newest one.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 stock_version=3.5.6
 
 found=$("$here/tools/find-pythons.sh")
-[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.14) with headers was found; nothing is tested" >&2; exit 1; }
+[ -n "$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found; nothing is tested" >&2; exit 1; }
 echo "CPython found here:"
 echo "$found" | sed 's/^/    /'
 newest=$(echo "$found" | tail -n 1 | cut -d' ' -f1)
@@ -17,19 +17,25 @@ echo "$found" | while read -r version python; do
     echo "--- CPython $version"
     venv="$root/.venv-$version"
     "$here/tools/make-venv.sh" "$python" "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check objgraph psutil
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check objgraph psutil py-spy
     stock="$root/target/stock-greenlet-$version"
     [ -d "$stock/greenlet/tests" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --no-deps --only-binary :all: --target "$stock" "greenlet==$stock_version"
 
     echo "our tests:"
-    (cd "$here/tests" && "$venv/bin/python" -m unittest --buffer)
+    (cd "$here/tests" && PATH="$venv/bin:$PATH" "$venv/bin/python" -m unittest --buffer)
 
     echo "the tests of greenlet $stock_version:"
     modules=$(cd "$stock/greenlet/tests" && ls test_*.py | sed 's/\.py$//; s/^/greenlet.tests./')
     [ "$version" = "$newest" ] || export GREENLET_SKIP_LEAKCHECKS=1
     (cd "$root/target" && PYTHONPATH="$here/tests/stock" GREENLOOM_STOCK_GREENLET="$stock" \
         "$venv/bin/python" -m unittest --buffer $modules)
+    if "$venv/bin/python" -c 'import sys; sys.exit(not sys._jit.is_available())' 2>/dev/null; then
+        echo "both with the JIT:"
+        (cd "$here/tests" && PYTHON_JIT=1 "$venv/bin/python" -m unittest --buffer)
+        (cd "$root/target" && PYTHONPATH="$here/tests/stock" GREENLOOM_STOCK_GREENLET="$stock" PYTHON_JIT=1 \
+            GREENLET_SKIP_LEAKCHECKS=1 "$venv/bin/python" -m unittest --buffer $modules)
+    fi
     unset GREENLET_SKIP_LEAKCHECKS
 
     hubs=epolls

@@ -3,6 +3,7 @@
 import os
 import select
 import socket as plain
+import sys
 import threading
 import unittest
 
@@ -166,7 +167,12 @@ class Sockets(OnHub):
         self.addCleanup(receiver.close)
         self.addCleanup(sender.close)
         sender.send(bytes(100))
-        self.assertEqual(len(receiver.recv(1, socket.MSG_PEEK | socket.MSG_TRUNC)), 100)
+        ask = 1, socket.MSG_PEEK | socket.MSG_TRUNC
+        if sys.version_info < (3, 15):
+            self.assertEqual(len(receiver.recv(*ask)), 100)
+        else:
+            # 3.15.2 itself stumbles over the length.
+            self.assertRaises(ValueError, receiver.recv, *ask)
         self.assertEqual(len(receiver.recv(100)), 100)
 
     def test_urgent_data_hides_nothing_behind_it(self):
@@ -469,10 +475,12 @@ class Handed(Scenario):
             import eventlet
             eventlet.monkey_patch()
             import select
+            # Of poll, 3.15 waits for as long as it is told.
+            too_long = (1 << 31,) if sys.version_info < (3, 15) else ()
             for ask, error, numbers in (
                 (lambda t: select.select([], [], [], t), ValueError, (-1, float("nan"))),
                 (lambda t: select.select([], [], [], t), OverflowError, (1e300, 1 << 64)),
-                (lambda t: select.poll().poll(t), OverflowError, (1 << 64, 1 << 31, 1e300)),
+                (lambda t: select.poll().poll(t), OverflowError, (1 << 64, 1e300, *too_long)),
                 (lambda t: select.poll().poll(t), TypeError, ("1",)),
                 (lambda t: select.epoll().poll(t), OverflowError, (1 << 64, 1e300)),
             ):

@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{MIN_STACK_SIZE, StackError, guard};
 
-/// A stack that was looked at keeps this many bytes at its top.
-pub(super) const SHALLOW: usize = 16 * 1024;
+/// A stack that was looked at keeps this many bytes at its top: up to 20 KiB that its user may have reserved, of which
+/// the lowest page is in use, and a page of the stack.
+pub(super) const SHALLOW: usize = 24 * 1024;
 
 /// The first slab of a size holds this many stacks; each later one twice as many as the one before, up to the maximum.
 const FIRST_SLAB: usize = 64;

@@ -11,6 +11,8 @@ use greenloom_fiber::Fiber;
 
 use super::handle::Handle;
 use super::locals::Locals;
+#[cfg(Py_3_15)]
+use crate::py;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::table::zeroed_type;
 use crate::py::{Gil, Global, Slot};
@@ -46,6 +48,9 @@ pub struct Body {
     pub parent: Cell<*mut PyGreenlet>,
     /// Owned. What to run, until it begins.
     pub run: Cell<*mut PyObject>,
+    /// Owned. What its function was called with, while that runs: the function, a tuple, a dict or null. Here the
+    /// garbage collector finds it.
+    pub call: Cell<[*mut PyObject; 3]>,
     /// The thread it runs in, since it has begun.
     pub thread: UnsafeCell<Option<Arc<Handle>>>,
     pub saved: UnsafeCell<Saved>,
@@ -88,6 +93,7 @@ impl Body {
             main,
             parent: Cell::new(ptr::null_mut()),
             run: Cell::new(ptr::null_mut()),
+            call: Cell::new([ptr::null_mut(); 3]),
             thread: UnsafeCell::new(None),
             saved: UnsafeCell::new(Saved::new()),
             fiber: UnsafeCell::new(Fiber::root()),
@@ -132,7 +138,15 @@ impl Body {
         self.state.get() == State::Active && self.handle().is_some_and(|handle| handle.runs(me.cast()))
     }
 
-    /// Takes the stacks away from an active greenlet that will never go on. What it holds through them is leaked.
+    /// Whether it was left in the middle of what it does, so that its frames are there, be its thread there or not.
+    #[cfg(Py_3_15)]
+    pub fn is_suspended(&self, me: *mut PyGreenlet) -> bool {
+        let is_left = || self.handle().is_some_and(|handle| !handle.ran_last(me.cast()));
+        self.state.get() == State::Active && !self.main && is_left()
+    }
+
+    /// Takes the stacks away from an active greenlet that will never go on. What it holds through them is leaked, but
+    /// for what 3.15 and later can tell from its frames.
     ///
     /// # Safety
     /// It is suspended, and the caller holds the interpreter's lock.
@@ -143,6 +157,11 @@ impl Body {
             if (*self.saved.get()).is_seen() {
                 // Frame objects that point into its stack outlive it, so the stack stays, and is leaked with the fiber.
                 return;
+            }
+            #[cfg(Py_3_15)]
+            if !py::is_finalizing() {
+                (*self.saved.get()).clear_frames();
+                self.call.replace([ptr::null_mut(); 3]).into_iter().for_each(|object| ffi::xdecref(object));
             }
             (*self.saved.get()).abandon();
             (*self.fiber.get()).abandon();

@@ -6,6 +6,8 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
+#[cfg(Py_3_15)]
+use super::body::Body;
 use super::body::{PyGreenlet, State, body, greenlet_type, has_body};
 use super::handover::Handover;
 use super::switch;
@@ -43,6 +45,13 @@ pub unsafe fn ready() -> bool {
         (*this).tp_new = Some(construct::new);
         (*this).tp_free = Some(ffi::PyObject_GC_Del);
         (*this).tp_is_gc = Some(is_gc);
+        #[cfg(Py_3_15)]
+        {
+            (*this).tp_finalize = Some(std::mem::transmute::<
+                unsafe extern "C-unwind" fn(*mut PyObject),
+                ffi::destructor,
+            >(dealloc::finalize));
+        }
         (*this).tp_vectorcall = Some(construct::vectorcall);
         fill_in_methods();
         ffi::PyType_Ready(this) == 0
@@ -59,15 +68,16 @@ greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
 // ---------------------------------------------------------------------------------------------------------------------
 // Construction
 
-/// A suspended greenlet's stack holds references that nobody can find. So the collector must not think that it knows
-/// all references to what the greenlet holds: active greenlets pass for objects that it does not manage.
+/// Up to 3.14, a suspended greenlet's stack holds references that nobody can find. So the collector must not think that
+/// it knows all references to what the greenlet holds: active greenlets pass for objects that it does not manage. From
+/// 3.15 on it looks into the frames.
 ///
 /// # Safety
 /// Called by the interpreter.
 pub unsafe extern "C" fn is_gc(this: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
-        if !has_body(this.cast()) {
+        if cfg!(Py_3_15) || !has_body(this.cast()) {
             return 1;
         }
         let body = body(this.cast());
@@ -92,8 +102,31 @@ pub unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, ar
                 return answer;
             }
         }
+        #[cfg(Py_3_15)]
+        if body.is_suspended(this) {
+            return traverse_stack(body, visit, arg);
+        }
     }
     0
+}
+
+/// What a suspended greenlet holds on its stacks, as far as it can be found. What is not found looks to the collector
+/// as if somebody outside held it, and stays.
+///
+/// # Safety
+/// Called by the interpreter for a suspended greenlet.
+#[cfg(Py_3_15)]
+unsafe fn traverse_stack(body: &Body, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: a suspended greenlet's call and frames are intact, and visiting changes nothing.
+    unsafe {
+        for object in body.call.get().into_iter().filter(|object| !object.is_null()) {
+            let answer = visit(object, arg);
+            if answer != 0 {
+                return answer;
+            }
+        }
+        (*body.saved.get()).traverse_frames(visit, arg)
+    }
 }
 
 /// # Safety
@@ -104,7 +137,11 @@ pub unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
         let this: *mut PyGreenlet = this.cast();
         let body = body(this);
         if body.state.get() == State::Active {
-            // Of a thread that has ended.
+            // Of a thread that has ended, or one that did not end when it was told to.
+            #[cfg(Py_3_15)]
+            if body.is_thread_dead() && body.is_suspended(this) {
+                body.abandon();
+            }
             return 0;
         }
         ffi::clear(&body.parent);

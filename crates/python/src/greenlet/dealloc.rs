@@ -56,6 +56,50 @@ pub unsafe fn dealloc_with(this: *mut PyObject, last: impl FnOnce()) {
     }
 }
 
+/// The garbage collector found that nobody but other garbage holds the greenlet: if it is active, it ends, as when its
+/// last reference goes, and so lets go of what its frames hold.
+///
+/// # Safety
+/// Called by the interpreter.
+#[cfg(Py_3_15)]
+pub unsafe extern "C-unwind" fn finalize(this: *mut PyObject) {
+    // SAFETY: called by the interpreter, with the lock held and a reference; a subclass's destructor calls this too,
+    // with the only one, and what it does next ends the greenlet.
+    unsafe {
+        let greenlet: *mut PyGreenlet = this.cast();
+        if ffi::Py_REFCNT(this) == 1 || !has_body(greenlet) || py::is_finalizing() {
+            return;
+        }
+        let body = body(greenlet);
+        if !body.is_suspended(greenlet) {
+            return;
+        }
+        let gil = Gil::assume();
+        if is_here(body) {
+            let pending = Pending::take(gil);
+            kill(gil, greenlet);
+            pending.put_back();
+        } else if let Some(thread) = body.handle().and_then(|handle| record_of(gil, handle)) {
+            thread.leave(ffi::incref(greenlet), end_garbage);
+        }
+    }
+}
+
+/// Ends a greenlet that another thread found to be garbage.
+///
+/// # Safety
+/// It is of this thread, and the reference is the caller's to give away.
+#[cfg(Py_3_15)]
+unsafe fn end_garbage(gil: Gil<'_>, greenlet: *mut PyGreenlet) {
+    // SAFETY: the reference keeps it until the end.
+    unsafe {
+        if body(greenlet).is_suspended(greenlet) {
+            kill(gil, greenlet);
+        }
+        ffi::decref(greenlet);
+    }
+}
+
 /// Sees to it that an active greenlet ends. Returns whether the object may go now; if not, it has references again.
 ///
 /// # Safety
@@ -74,7 +118,8 @@ unsafe fn let_go_of_active(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
         ffi::set_refcount(greenlet.cast(), 1);
         if !is_here(this) {
             if let Some(thread) = this.handle().and_then(|handle| record_of(gil, handle)) {
-                thread.leave(greenlet);
+                // With the last reference it ends.
+                thread.leave(greenlet, |_, greenlet| ffi::decref(greenlet));
             }
             return false;
         }

@@ -82,6 +82,12 @@ impl Handle {
         self.running.load(Ordering::Relaxed) == greenlet && self.is_alive()
     }
 
+    /// Whether the thread runs this greenlet now, or ran it when it ended.
+    #[cfg(Py_3_15)]
+    pub fn ran_last(&self, greenlet: *mut PyObject) -> bool {
+        self.running.load(Ordering::Relaxed) == greenlet
+    }
+
     /// Notes which greenlet the thread runs.
     #[inline]
     pub fn set_running(&self, greenlet: *mut PyObject) {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greenloom_fiber::{Stack, StackError};
 
+use crate::tstate::{Chunk, ROOT_CHUNK_SIZE};
+
 /// The environment variable that sets the size in bytes; `K` and `M` may follow the number.
 pub const VARIABLE: &str = "GREENLOOM_STACK_SIZE";
 
@@ -52,17 +54,10 @@ pub fn read_environment() -> Result<(), String> {
 }
 
 /// A stack, and the memory set aside above it for the data stack's root chunk.
-#[cfg(Py_3_11)]
-pub fn take(size: usize) -> Result<(Stack, *mut crate::tstate::Chunk), StackError> {
+pub fn take(size: usize) -> Result<(Stack, *mut Chunk), StackError> {
     let mut stack = Stack::new(size)?;
-    let chunk = stack.reserve(crate::tstate::ROOT_CHUNK_SIZE).expect("the smallest stack is larger than that");
+    let chunk = stack.reserve(ROOT_CHUNK_SIZE).expect("the smallest stack is larger than that");
     Ok((stack, chunk.as_ptr().cast()))
-}
-
-/// A stack.
-#[cfg(not(Py_3_11))]
-pub fn take(size: usize) -> Result<(Stack, ()), StackError> {
-    Ok((Stack::new(size)?, ()))
 }
 
 /// One past the highest address of the OS thread's own stack.

@@ -321,11 +321,7 @@ struct Begin {
     greenlet: *mut PyGreenlet,
     run: *mut PyObject,
     kwargs: *mut PyObject,
-    #[cfg(Py_3_11)]
     chunk: *mut tstate::Chunk,
-    #[cfg(not(Py_3_11))]
-    #[allow(dead_code)]
-    chunk: (),
 }
 
 /// Leaves the running greenlet for `target`, with the mailbox filled. Returns what the running one finds in the mailbox
@@ -393,28 +389,25 @@ unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
 ///
 /// Nothing in this frame has a destructor: a thread that is ended at interpreter shutdown unwinds through it.
 fn run(begin: Begin) -> *const Fiber {
-    let Begin { greenlet, run, kwargs, .. } = begin;
+    let Begin { greenlet, run, kwargs, chunk } = begin;
     let mut entry = Entry::new();
     // SAFETY: it runs in the thread that prepared it, with the interpreter's lock.
     unsafe {
         let thread = this_thread();
         let this = body(greenlet);
-        (*this.saved.get()).begin(
-            tstate::current(),
-            &mut entry,
-            #[cfg(Py_3_11)]
-            begin.chunk,
-            &(*this.fiber.get()).stack_bounds().unwrap_or(0..0),
-        );
+        let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
+        (*this.saved.get()).begin(tstate::current(), &mut entry, chunk, &stack);
         let args = arrive(thread, greenlet);
         let unused = this.run.replace(ptr::null_mut());
         // Not what was found as `run`, perhaps; letting go of it may switch.
         ffi::xdecref(unused);
+        this.call.set([run, args, kwargs]);
         let result = match this.runner.get() {
             Some(runner) => runner(greenlet, run, args, kwargs),
             None if args.is_null() => ptr::null_mut(),
             None => ffi::PyObject_Call(run, args, kwargs),
         };
+        this.call.set([ptr::null_mut(); 3]);
         ffi::xdecref(args);
         ffi::decref(run);
         ffi::xdecref(kwargs);

@@ -35,9 +35,15 @@ pub struct Thread {
     active: Cell<*mut PyGreenlet>,
     /// What a floor above keeps with the thread.
     pub extension: Extension,
-    /// Owned: greenlets that other threads let go of.
-    left: RefCell<Vec<*mut PyGreenlet>>,
+    /// Owned: greenlets that other threads let go of, and what is to be done with them.
+    left: RefCell<Vec<(*mut PyGreenlet, LetGo)>>,
 }
+
+/// Takes over a reference to a greenlet of the running thread.
+///
+/// # Safety
+/// The reference is the caller's to give away.
+pub type LetGo = unsafe fn(Gil<'_>, *mut PyGreenlet);
 
 thread_local! {
     static EXIT: Exit = const { Exit };
@@ -190,8 +196,8 @@ impl Thread {
 
     /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is
     /// another thread.
-    pub fn leave(&self, greenlet: *mut PyGreenlet) {
-        self.left.borrow_mut().push(greenlet);
+    pub fn leave(&self, greenlet: *mut PyGreenlet, let_go: LetGo) {
+        self.left.borrow_mut().push((greenlet, let_go));
     }
 
     #[cold]
@@ -199,8 +205,8 @@ impl Thread {
         // SAFETY: the list has references of its own, and is emptied before code can run that adds to it.
         unsafe {
             let pending = Pending::take(self.gil());
-            for greenlet in self.left.take() {
-                ffi::decref(greenlet);
+            for (greenlet, let_go) in self.left.take() {
+                let_go(self.gil(), greenlet);
             }
             pending.put_back();
         }
@@ -300,7 +306,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
         // SAFETY: queued once, by its thread, which is gone; the interpreter's lock is held.
         unsafe {
             let record = Box::from_raw(record.cast_mut());
-            for greenlet in record.left.take() {
+            for (greenlet, _) in record.left.take() {
                 ffi::decref(greenlet);
             }
             record.extension.end();

@@ -7,6 +7,8 @@
 use pyo3_ffi as ffi;
 
 use super::ThreadState;
+#[cfg(Py_3_14)]
+use super::limits;
 
 /// Looks at the running thread state; the error says what does not match.
 ///
@@ -48,7 +50,7 @@ pub unsafe fn check() -> Result<(), String> {
             return mismatch("exc_state");
         }
         #[cfg(Py_3_14)]
-        if !ThreadState::find_private_part(public.cast()) {
+        if !limits::find(public, size_of::<ThreadState>()) {
             return mismatch("c_stack_top");
         }
     }
@@ -57,7 +59,9 @@ pub unsafe fn check() -> Result<(), String> {
 
 /// The minor version that this was compiled for.
 pub const fn built_for() -> u8 {
-    if cfg!(Py_3_14) {
+    if cfg!(Py_3_15) {
+        15
+    } else if cfg!(Py_3_14) {
         14
     } else if cfg!(Py_3_13) {
         13

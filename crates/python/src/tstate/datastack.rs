@@ -15,9 +15,13 @@ use std::ptr;
 
 use pyo3_ffi as ffi;
 
-/// The size of a root chunk. With it, the C stack begins 2,560 bytes into the topmost page but two; see
-/// [`Chunk::root`].
-pub const ROOT_CHUNK_SIZE: usize = 8192 + 1536;
+/// The memory that a root chunk takes. With this much, the C stack begins 2,560 bytes into the topmost page but four;
+/// see [`Chunk::root`].
+pub const ROOT_CHUNK_SIZE: usize = SIZE + 1536;
+
+/// The size of a chunk that CPython makes, `_PY_DATA_STACK_CHUNK_SIZE`. A profiler in another process reads that much
+/// from a chunk's beginning, and some profilers believe in no other size.
+const SIZE: usize = 16 * 1024;
 
 /// CPython's `_PyStackChunk`.
 #[repr(C)]
@@ -78,10 +82,10 @@ impl Chunk {
         // SAFETY: the caller's word.
         unsafe {
             (*memory).previous = ptr::null_mut();
-            (*memory).size = ROOT_CHUNK_SIZE;
+            (*memory).size = SIZE;
             (*memory).top = 0;
             let data = (&raw mut (*memory).data).cast::<*mut ffi::PyObject>();
-            DataStack { chunk: memory, top: data.add(1), limit: memory.byte_add(ROOT_CHUNK_SIZE).cast() }
+            DataStack { chunk: memory, top: data.add(1), limit: memory.byte_add(SIZE).cast() }
         }
     }
 }

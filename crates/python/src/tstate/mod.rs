@@ -4,18 +4,21 @@
 //! handled, the recursion counters, the data stack, the context. A greenlet has its own of each. The struct's layout
 //! changes with every minor version and is not public, so there is one file a version, with the same items:
 //!
-//! - `ThreadState`: the layout;
+//! - `ThreadState`: the layout, and `Frame`: that of a Python frame;
 //! - `LAYOUT`: the offsets that we use, compared with the interpreter's own headers by a test;
-//! - `Saved`: a greenlet's part of it, with `save` (the greenlet is left), `restore` (it goes on), `begin` (it starts,
-//!   on the stack it will run on) and `end` (it has run);
-//! - `Entry`: what must lie on the greenlet's own C stack as long as it runs;
-//! - `depth_limit`: for the check at import ([`mod@check`]).
+//! - `Own`: what a greenlet has of its own in this version and not in all;
+//! - `Entry`: what must lie on the greenlet's own C stack as long as it runs.
 //!
+//! What all versions have, and the steps of a switch, are in [`mod@saved`]; the check at import is in [`mod@check`].
 //! `docs/cpython.md` says where each field comes from and how to add a version. Must not know greenlets.
 
 mod check;
 #[cfg(Py_3_11)]
 mod datastack;
+#[cfg(Py_3_14)]
+mod limits;
+mod part;
+mod saved;
 
 #[cfg(all(Py_3_10, not(Py_3_11)))]
 #[path = "v310.rs"]
@@ -29,20 +32,28 @@ mod version;
 #[cfg(all(Py_3_13, not(Py_3_14)))]
 #[path = "v313.rs"]
 mod version;
-
 #[cfg(all(Py_3_14, not(Py_3_15)))]
 #[path = "v314.rs"]
 mod version;
+#[cfg(all(Py_3_15, not(Py_3_16)))]
+#[path = "v315.rs"]
+mod version;
 
-#[cfg(any(not(Py_3_10), Py_3_15))]
-compile_error!("greenloom knows the thread state of CPython 3.10 to 3.14; docs/cpython.md tells how to add a version");
+#[cfg(any(not(Py_3_10), Py_3_16))]
+compile_error!("greenloom knows the thread state of CPython 3.10 to 3.15; docs/cpython.md tells how to add a version");
 #[cfg(Py_GIL_DISABLED)]
-compile_error!("greenloom does not know the thread state of free-threaded builds of CPython yet");
+compile_error!(
+    "greenloom needs a CPython with the GIL: it does not know the thread state of free-threaded builds yet; \
+     docs/cpython.md says what they need"
+);
 
 pub use check::check;
 #[cfg(Py_3_11)]
-pub use datastack::{Chunk, ROOT_CHUNK_SIZE};
-pub use version::{Entry, LAYOUT, Saved, ThreadState};
+pub use datastack::{Chunk, DataStack, ROOT_CHUNK_SIZE};
+pub use saved::Saved;
+#[cfg(not(Py_3_11))]
+pub use version::{Chunk, DataStack, ROOT_CHUNK_SIZE};
+pub use version::{Entry, LAYOUT, ThreadState};
 
 use pyo3_ffi as ffi;
 
@@ -61,14 +72,8 @@ pub unsafe fn current() -> *mut ThreadState {
 /// # Safety
 /// The caller holds the interpreter's lock, and `saved` is that of a suspended greenlet.
 pub unsafe fn frame_of(saved: &Saved) -> *mut ffi::PyObject {
-    // SAFETY: the frame is put in for one call that runs no Python code, and the running one back after it.
-    unsafe {
-        let state = current();
-        let running = saved.swap_frame(state);
-        let frame = ffi::PyThreadState_GetFrame(state.cast());
-        Saved::put_frame(state, running);
-        frame.cast()
-    }
+    // SAFETY: the caller holds the lock.
+    unsafe { saved.frame_object(current()) }
 }
 
 /// How deep C code may recurse on a stack of `size` bytes: 600 levels a MiB, which held for every kind of recursion we
