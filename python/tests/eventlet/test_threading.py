@@ -106,6 +106,18 @@ class Threads(Green):
             """
         )
 
+    def test_the_old_name_of_current_thread_is_warned_about(self):
+        self.check(
+            """
+            import warnings
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                assert threading.currentThread() is threading.main_thread()
+            print(seen[0].category.__name__, seen[0].filename == __file__)
+            """,
+            prints="DeprecationWarning True\n",
+        )
+
     def test_green_threads_look_like_threads(self):
         self.check(
             """
