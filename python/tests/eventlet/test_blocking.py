@@ -5,7 +5,6 @@ import select
 import socket as plain
 import threading
 import unittest
-import warnings
 
 import eventlet
 from eventlet import greenio, hubs
@@ -161,26 +160,6 @@ class Sockets(OnHub):
         with self.assertWarns(ResourceWarning) as caught:
             del one
         self.assertIn(text, str(caught.warning))
-
-    def test_what_others_refer_to_is_not_closed_with_it(self):
-        class Other:
-            """Another kind of object, which closes itself."""
-
-            def __init__(self, wrapped):
-                self._wrapped = wrapped
-
-            def __getattr__(self, name):
-                return getattr(self._wrapped, name)
-
-        one, other = socket.socketpair()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            for wrapped in (one.fd, one, Other(one)):
-                greenio.GreenSocket(wrapped)
-        eventlet.spawn(one.send, b"x")
-        self.assertEqual(other.recv(1), b"x")
-        one.close()
-        other.close()
 
     def test_a_message_longer_than_its_buffer_is_told_of(self):
         receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
