@@ -42,8 +42,11 @@ for each in threads:
 
 WAITING = """
 import eventlet
+def step():
+    eventlet.sleep(0.1)
 print("waits", flush=True)
-eventlet.sleep(60)
+for _ in range(600):
+    step()
 """
 
 
@@ -127,7 +130,7 @@ def loguru(folder):
 
 
 def pdb(folder):
-    """`pdb -p` comes in while the hub waits."""
+    """`pdb -p` stops where a green thread calls a function next."""
 
     def attach(pid):
         command = [sys.executable, "-m", "pdb", "-p", str(pid)]
@@ -143,7 +146,7 @@ def pdb(folder):
         return printed
 
     printed = with_waiting(attach, folder)
-    assert "hubs/hub.py" in printed, printed
+    assert "program.py(3)step()" in printed and "program.py(7)<module>()" in printed, printed
 
 
 def main():

@@ -111,6 +111,8 @@ class poll:
 
 
 class _Poll:
+    __module__, __qualname__ = "select", "poll"
+
     def __new__(cls):
         raise TypeError("cannot create 'select.poll' instances")
 
