@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows unmodified programs on ours: gevent, SQLAlchemy with aiosqlite and stock eventlet on our greenlet; a
-# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, gunicorn and Swift on our eventlet. EXAMPLES names
-# some of the latter.
+# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, gunicorn and Swift on our eventlet; and developers'
+# tools that look into a program of ours. EXAMPLES names some of the programs on our eventlet.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -12,15 +12,15 @@ venv="$root/target/dependents-$version"
 "$here/tools/make-venv.sh" "${found#* }" "$venv"
 pip="$venv/bin/python -m pip --disable-pip-version-check"
 # Ours is installed, so the resolver has to find that it satisfies what they ask for.
-$pip install --quiet gevent sqlalchemy aiosqlite -r "$here/examples/requirements.txt"
+$pip install --quiet gevent sqlalchemy aiosqlite coverage memray py-spy loguru -r "$here/examples/requirements.txt"
 $pip check
 # Stock eventlet goes first on the path of its own program only.
 stock="$root/target/stock-eventlet-alone-$version"
 [ -d "$stock/eventlet" ] || $pip install --quiet --no-deps --target "$stock" eventlet==0.41.3
 command -v redis-server >/dev/null || [ "$(id -u)" != 0 ] || apt-get install -y redis-server >/dev/null
 
-for program in gevent_server sqlalchemy_asyncio; do
-    timeout 120 "$venv/bin/python" "$here/tests/dependents/$program.py"
+for program in gevent_server sqlalchemy_asyncio developer_tools; do
+    timeout 300 "$venv/bin/python" "$here/tests/dependents/$program.py"
 done
 PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock_eventlet.py"
 failed=

@@ -338,6 +338,20 @@ class LoopsInGreenThreads(Scenario):
                     EVENTLET_HUB=hub,
                 )
 
+    def test_asyncio_may_be_missing_from_the_loaded_modules(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import asyncio
+            async def main():
+                sys.modules["asyncio"] = None
+                await asyncio.sleep(0.01)
+                return 7
+            assert eventlet.spawn(asyncio.run, main()).wait() == 7
+            """
+        )
+
     def test_a_busy_loop_lets_others_run(self):
         self.check(
             """

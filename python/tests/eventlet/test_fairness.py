@@ -5,6 +5,7 @@ import unittest
 
 import eventlet
 from eventlet import event, hubs, queue
+from eventlet.green import Queue
 from eventlet.lock import Lock
 from eventlet.semaphore import Semaphore
 from guarded import Guarded
@@ -43,6 +44,8 @@ ENDLESS = {
     "an empty queue": (queue.Queue, lambda items: refused(items.get_nowait, queue.Empty)),
     "a full queue": (lambda: queue.Queue(0), lambda items: refused(lambda: items.put_nowait(1), queue.Full)),
     "a queue with an item": (queue.LightQueue, put_and_get),
+    "a patched queue that is looked at": (Queue.Queue, lambda items: items.empty() or items.full()),
+    "a patched simple queue that is looked at": (Queue.SimpleQueue, lambda items: items.empty()),
     "an event that was sent": (sent, lambda done: done.wait()),
     "an event that is polled": (event.Event, lambda done: done.poll()),
 }

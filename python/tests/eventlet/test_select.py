@@ -202,6 +202,19 @@ class Poll(Green):
             prints="concurrent poll() invocation\n",
         )
 
+    def test_its_type_makes_none_and_its_maker_may_be_in_a_class(self):
+        self.check(
+            """
+            class Holder:
+                make = select.poll
+            try:
+                type(Holder().make())()
+            except TypeError as error:
+                print(error)
+            """,
+            prints="cannot create 'select.poll' instances\n",
+        )
+
 
 class Epoll(Green):
     def test_it_waits_in_the_hub(self):

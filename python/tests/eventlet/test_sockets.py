@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 
 import eventlet
 from eventlet import debug, greenio, hubs
@@ -474,6 +475,26 @@ class Objects(OnHub):
         number = sock.fileno()
         del sock
         self.assert_errno(errno.EBADF, os.fstat, number)
+
+    def test_what_others_refer_to_is_not_closed_with_it(self):
+        class Other:
+            """Another kind of object, which closes itself."""
+
+            def __init__(self, wrapped):
+                self._wrapped = wrapped
+
+            def __getattr__(self, name):
+                return getattr(self._wrapped, name)
+
+        one, other = socket.socketpair()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for wrapped in (one.fd, one, Other(one)):
+                greenio.GreenSocket(wrapped)
+        eventlet.spawn(one.send, b"x")
+        self.assertEqual(other.recv(1), b"x")
+        one.close()
+        other.close()
 
     def test_files_keep_the_connection_open(self):
         one, other = self.pair()

@@ -132,6 +132,13 @@ class Connections(TlsCase):
             gc.collect()
         self.assertEqual([each for each in seen if each.category is ResourceWarning], [])
 
+    def test_what_unwrap_returns_may_be_dropped(self):
+        client, server = self.tls_pair()
+        unwrapping = eventlet.spawn(server.unwrap)
+        client.unwrap()
+        unwrapping.wait()
+        self.assertNotEqual(client.fileno(), -1)
+
     def test_the_old_function_asks_for_a_certificate(self):
         for options in ({"server_side": True}, {"keyfile": CERTIFICATE}):
             with self.assertRaisesRegex(ValueError, "certfile must be specified"), socket.socket() as raw:

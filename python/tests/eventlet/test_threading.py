@@ -106,6 +106,35 @@ class Threads(Green):
             """
         )
 
+    def test_sleep_is_no_method_of_a_class(self):
+        self.check(
+            """
+            class Policy:
+                sleep = time.sleep
+            count = ticks()
+            Policy().sleep(0.05)
+            assert count[0] > 3 and type(time.sleep) is type(len), count
+            for wrong in (-1, float("nan"), 1e100, None):
+                try:
+                    time.sleep(wrong)
+                except (ValueError, OverflowError, TypeError) as error:
+                    print(type(error).__name__)
+            """,
+            prints="ValueError\nValueError\nOverflowError\nTypeError\n",
+        )
+
+    def test_the_old_name_of_current_thread_is_warned_about(self):
+        self.check(
+            """
+            import warnings
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                assert threading.currentThread() is threading.main_thread()
+            print(seen[0].category.__name__, seen[0].filename)
+            """,
+            prints="DeprecationWarning <string>\n",
+        )
+
     def test_green_threads_look_like_threads(self):
         self.check(
             """

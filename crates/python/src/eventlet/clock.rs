@@ -32,8 +32,8 @@ pub fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
-/// The longest timeout of CPython's locks in seconds, about 292 years: `threading.TIMEOUT_MAX`, but for the fraction.
-const TIMEOUT_MAX: f64 = i64::MAX as f64 / 1e9;
+/// What fits into CPython's count of nanoseconds, about 292 years: `threading.TIMEOUT_MAX`, but for the fraction.
+pub const MOST_SECONDS: f64 = i64::MAX as f64 / 1e9;
 
 /// The seconds in a timeout; every wait that takes one checks it here, as CPython's locks do.
 ///
@@ -48,7 +48,7 @@ pub unsafe fn timeout(gil: Gil<'_>, object: *mut PyObject) -> Result<f64> {
     if seconds.is_nan() {
         return py::value_error(gil, "Invalid value NaN (not a number)");
     }
-    if seconds > TIMEOUT_MAX {
+    if seconds > MOST_SECONDS {
         return py::overflow_error(gil, "timeout value is too large");
     }
     Ok(seconds)

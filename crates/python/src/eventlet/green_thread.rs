@@ -17,7 +17,7 @@ use super::park::park;
 use super::ticket::{Outcome, Ticket, restore};
 use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{self, Args, Global, GlobalObject, Owned, Raised, Result, assumed};
+use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result, assumed};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Functions
@@ -76,17 +76,28 @@ fn sleep(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
-        let thread = here(args.gil())?;
+        sleep_for(args.gil(), delay)
+    }
+}
+
+/// Suspends the current green thread for that many seconds; returns None.
+///
+/// # Safety
+/// Called by the interpreter.
+pub(super) unsafe fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        let thread = here(gil)?;
         let hub = HubRef::of(thread)?;
         if hub.is_loop(thread)? {
-            return if delay <= 0.0 { Ok(Owned::none(args.gil())) } else { refuse_in_loop() };
+            return if delay <= 0.0 { Ok(Owned::none(gil)) } else { refuse_in_loop() };
         }
         let alarm = hub.wake_me(thread, delay)?;
         let slept = park(thread);
         if let Some(alarm) = alarm {
             alarm.cancel(thread);
         }
-        slept.map(|_| Owned::none(args.gil()))
+        slept.map(|_| Owned::none(gil))
     }
 }
 

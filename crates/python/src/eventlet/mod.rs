@@ -45,6 +45,7 @@ mod semaphore;
 mod socket;
 mod source;
 mod ticket;
+mod time_sleep;
 mod timer_class;
 mod work;
 
@@ -79,6 +80,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         queue::fill(module)?;
         pool_class::class().build(module)?;
         local::fill(module)?;
-        socket::fill(module)
+        socket::fill(module)?;
+        time_sleep::fill(module)
     }
 }

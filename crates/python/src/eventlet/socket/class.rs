@@ -114,7 +114,7 @@ pub(super) unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
     }
 }
 
-/// Closes a socket that nobody refers to any more.
+/// Closes a socket that nobody refers to any more, neither to this object nor to the one that it wraps.
 ///
 /// # Safety
 /// Called by the interpreter.
@@ -122,7 +122,9 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
     // SAFETY: called by the interpreter; a pending exception is kept.
     unsafe {
         let this = This::<Socket>::of(object);
-        if this.wrapped.get().is_null() || this.plain().is_some_and(|plain| plain.fd < 0) {
+        // Another kind of object closes itself; one that others refer to is theirs to close.
+        let Some(plain) = this.plain() else { return };
+        if plain.fd < 0 || ffi::Py_REFCNT(this.wrapped.get()) > 1 {
             return;
         }
         let pending = Pending::take(this.gil());

@@ -9,6 +9,8 @@ from heapq import heappop as _heappop
 from heapq import heappush as _heappush
 from time import monotonic as _monotonic
 
+from greenloom._native import _spend
+
 from eventlet import patcher as _patcher
 from eventlet import queue as _native
 from eventlet.green import threading as _threading
@@ -196,12 +198,15 @@ class Queue(_Standard):
         super().join()
 
     def qsize(self):
+        _spend()
         return len(self._items) if self._native is not None else super().qsize()
 
     def empty(self):
+        _spend()
         return not self._items if self._native is not None else super().empty()
 
     def full(self):
+        _spend()
         return 0 < self._maxsize <= len(self._items) if self._native is not None else super().full()
 
     @property
@@ -297,6 +302,14 @@ class SimpleQueue(_stdlib._PySimpleQueue):
                 _try_in_vain()
             raise Empty  # noqa: F821
         return self._queue.popleft()
+
+    def empty(self):
+        _spend()
+        return super().empty()
+
+    def qsize(self):
+        _spend()
+        return super().qsize()
 
 
 for _name in __patched__:

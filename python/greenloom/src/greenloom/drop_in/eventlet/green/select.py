@@ -101,10 +101,20 @@ def _select_now(masks, lists):
 class poll:
     """As select.poll(). One green thread at a time may wait on it."""
 
-    def __init__(self):
+    # Not a function: in a class, as selectors has it, that would be a method.
+    def __new__(cls):
+        self = object.__new__(_Poll)
         self._poll = _select.poll()
         self._masks = {}
         self._waits = False
+        return self
+
+
+class _Poll:
+    __module__, __qualname__ = "select", "poll"
+
+    def __new__(cls):
+        raise TypeError("cannot create 'select.poll' instances")
 
     def register(self, fd, eventmask=_IN | _PRI | _OUT):
         self._poll.register(fd, eventmask)

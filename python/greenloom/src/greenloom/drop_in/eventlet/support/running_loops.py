@@ -52,22 +52,19 @@ class _Follower:
 
 
 def _put_aside():
-    import asyncio
-
-    loop = asyncio._get_running_loop()
+    events = sys.modules["asyncio.events"]  # not imported: a program may have taken asyncio out meanwhile
+    loop = events._get_running_loop()
     if loop is None:
         return None
     task = _swap_task(loop, None)
     hooks = sys.get_asyncgen_hooks()
-    asyncio._set_running_loop(None)
+    events._set_running_loop(None)
     sys.set_asyncgen_hooks(None, None)
     return loop, task, hooks
 
 
 def _bring_back(loop, task, hooks):
-    import asyncio
-
-    asyncio._set_running_loop(loop)
+    sys.modules["asyncio.events"]._set_running_loop(loop)
     sys.set_asyncgen_hooks(*hooks)
     if task is not None:
         _swap_task(loop, task)
@@ -76,6 +73,4 @@ def _bring_back(loop, task, hooks):
 def _swap_task(loop, task):
     if sys.version_info < (3, 14):
         return None  # Each loop has a task of its own.
-    from asyncio import tasks
-
-    return tasks._swap_current_task(loop, task)
+    return sys.modules["asyncio.tasks"]._swap_current_task(loop, task)
