@@ -1,6 +1,6 @@
 //! CPython 3.15.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`](super::limits).
+//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`].
 //! Each stack of frames ends in a base frame, by which a profiler in another process sees that it has read all of it.
 //! The garbage collector looks into the frames of suspended greenlets, as it does into those of generators.
 
