@@ -222,6 +222,14 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("datastack_chunk", offset_of!(ThreadState, datastack)),
     ("exc_state", offset_of!(ThreadState, exc_state)),
     ("current_executor", offset_of!(ThreadState, current_executor)),
+    ("_PyInterpreterFrame.f_executable", offset_of!(Frame, code)),
+    ("_PyInterpreterFrame.previous", offset_of!(Frame, previous)),
+    ("_PyInterpreterFrame.f_funcobj", offset_of!(Frame, function)),
+    ("_PyInterpreterFrame.f_locals", offset_of!(Frame, locals)),
+    ("_PyInterpreterFrame.frame_obj", offset_of!(Frame, frame_obj)),
+    ("_PyInterpreterFrame.stackpointer", offset_of!(Frame, stack_pointer)),
+    ("_PyInterpreterFrame.owner", offset_of!(Frame, owner)),
+    ("_PyInterpreterFrame.localsplus", size_of::<Frame>()),
 ];
 
 /// What a greenlet has of its own beside what all versions keep.
