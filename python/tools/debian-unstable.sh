@@ -29,10 +29,12 @@ mkdir -p "$debian/greenloom"
 # All but what was built.
 find "$debian/greenloom" -mindepth 1 -maxdepth 1 ! -name target ! -name '.venv*' -exec rm -rf {} +
 git -C "$root" archive HEAD | tar -x -C "$debian/greenloom"
-trap 'umount "$debian/dev/pts" "$debian/dev" "$debian/proc"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-mountpoint -q "$debian/dev" || mount --bind /dev "$debian/dev"
-mountpoint -q "$debian/dev/pts" || mount --bind /dev/pts "$debian/dev/pts"
-mountpoint -q "$debian/proc" || mount -t proc proc "$debian/proc"
-chroot "$debian" env HOME="$HOME" sh -c 'cd /greenloom && exec "$@"' sh "$@"
+# In a mount namespace of its own, so that the mounts go with it.
+exec unshare --mount --propagation private sh -ec '
+    debian=$1
+    shift
+    mount --bind /dev "$debian/dev"
+    mount --bind /dev/pts "$debian/dev/pts"
+    mount -t proc proc "$debian/proc"
+    exec chroot "$debian" env HOME="$HOME" sh -c "cd /greenloom && exec \"\$@\"" sh "$@"
+' sh "$debian" "$@"

@@ -25,5 +25,10 @@ find_version() {
 case "${PYTHON:-}" in
 '') for version in $supported; do find_version "$version" || :; done ;;
 3.*) find_version "$PYTHON" || { echo "no CPython $PYTHON with headers was found here" >&2; exit 1; } ;;
-*) usable "$PYTHON" || { echo "$PYTHON is not a CPython that is supported ($supported), with headers" >&2; exit 1; } ;;
+*)
+    usable "$PYTHON" || {
+        echo "$PYTHON is not a CPython that is supported ($supported, built with the GIL), with headers" >&2
+        exit 1
+    }
+    ;;
 esac

@@ -1,6 +1,6 @@
 //! CPython 3.14.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`](super::limits).
+//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`].
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;

@@ -1,6 +1,6 @@
 //! CPython 3.15.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`](super::limits).
+//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`].
 //! Each stack of frames ends in a base frame, by which a profiler in another process sees that it has read all of it.
 //! The garbage collector looks into the frames of suspended greenlets, as it does into those of generators.
 
@@ -222,6 +222,14 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("datastack_chunk", offset_of!(ThreadState, datastack)),
     ("exc_state", offset_of!(ThreadState, exc_state)),
     ("current_executor", offset_of!(ThreadState, current_executor)),
+    ("_PyInterpreterFrame.f_executable", offset_of!(Frame, code)),
+    ("_PyInterpreterFrame.previous", offset_of!(Frame, previous)),
+    ("_PyInterpreterFrame.f_funcobj", offset_of!(Frame, function)),
+    ("_PyInterpreterFrame.f_locals", offset_of!(Frame, locals)),
+    ("_PyInterpreterFrame.frame_obj", offset_of!(Frame, frame_obj)),
+    ("_PyInterpreterFrame.stackpointer", offset_of!(Frame, stack_pointer)),
+    ("_PyInterpreterFrame.owner", offset_of!(Frame, owner)),
+    ("_PyInterpreterFrame.localsplus", size_of::<Frame>()),
 ];
 
 /// What a greenlet has of its own beside what all versions keep.

@@ -16,8 +16,8 @@
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
-//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`file`]: reading and writing of
-//! pipes and whatever else there is.
+//! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`mod@file`]: reading and
+//! writing of pipes and whatever else there is.
 
 mod class;
 mod classes;
