@@ -123,7 +123,7 @@ class Threads(Green):
             prints="ValueError\nValueError\nOverflowError\nTypeError\n",
         )
 
-    def test_the_old_name_of_current_thread_is_warned_about(self):
+    def test_the_old_name_of_current_thread_is_not_warned_about(self):
         self.check(
             """
             import warnings

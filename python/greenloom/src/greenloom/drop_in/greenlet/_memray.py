@@ -1,7 +1,7 @@
 """Shows memray that greenlet is here.
 
-memray follows greenlets once it sees a file named `_greenlet.` being loaded. Here the native module has another name, so
-it is loaded again by that one, which makes no second copy.
+memray follows greenlets once it sees a file named `_greenlet.` being loaded. Here the native module has another name,
+so it is loaded again by that one, which makes no second copy.
 """
 
 import ctypes
