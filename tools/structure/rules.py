@@ -11,6 +11,7 @@ CRATES = {
     "crates/greenloom": ("crates/fiber", "crates/hub"),
     "crates/rpc": ("crates/greenloom",),
     "crates/http": (),
+    "crates/web": ("crates/greenloom", "crates/http"),
     "crates/python": ("crates/fiber", "crates/hub", "crates/http"),
 }
 
