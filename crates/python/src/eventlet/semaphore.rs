@@ -380,11 +380,10 @@ fn lock_class() -> Class<Semaphore> {
         .method(
             c"_at_fork_reinit",
             |this, _| {
-                drop(this.line.take_all());
-                this.counter.set(1);
+                this.set_counter(1);
                 Ok(Owned::none(this.gil()))
             },
-            c"_at_fork_reinit()\n\nUnlocks it, and forgets its waiters.",
+            c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter that lives there goes on.",
         )
 }
 
