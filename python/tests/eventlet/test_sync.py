@@ -265,8 +265,17 @@ class Semaphores(Guarded):
         self.assertIs(Semaphore().acquire(False, -1), True)
         self.assertIs(Semaphore().acquire(timeout=-1), True)
 
+    def test_entering_a_lock_returns_true_as_threadings(self):
+        class Own(Lock):
+            def acquire(self, *args, **kwargs):
+                return super().acquire(*args, **kwargs)
+
+        for lock in (Lock(), Own()):
+            with lock as entered:
+                self.assertIs(entered, True)
+
     def test_enter_returns_none(self):
-        for semaphore in (Semaphore(), BoundedSemaphore(), CappedSemaphore(1, 1), Lock()):
+        for semaphore in (Semaphore(), BoundedSemaphore(), CappedSemaphore(1, 1)):
             with semaphore as entered:
                 self.assertIsNone(entered)
                 self.assertTrue(semaphore.locked())

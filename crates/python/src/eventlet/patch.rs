@@ -22,8 +22,8 @@ left out.",
             c"_abandon",
             abandon,
             c"_abandon(greenlet)\n\n\
-To be called in the child of a fork, for a suspended greenlet of this OS thread that stands for a thread which the fork \
-did not copy: it never goes on, and is not unwound either.",
+To be called in the child of a fork, for a suspended greenlet of this OS thread that stands for a thread which the \
+fork did not copy: it never goes on, and is not unwound either.",
         ),
     ]
 }

@@ -2,6 +2,8 @@
 
 A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread,
 so that what was noted before the patch, or by an OS thread that knows nothing of it, still holds.
+
+Over 500 lines: threads, their end, what a fork leaves of them, and the lock that knows its owner share one table.
 """
 
 import os
