@@ -509,7 +509,12 @@ class Locks(Guarded):
         child = os.fork()
         if child == 0:
             lock._at_fork_reinit()
-            os._exit(0 if lock.acquire(False) and lock.balance == 0 else 1)
+            free = lock.acquire(False)
+            lock.release()
+            with eventlet.Timeout(5, False):
+                # Who waits lives on in the child, and gets it.
+                os._exit(0 if free and thread.wait() else 1)
+            os._exit(2)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
         lock.release()
         self.assertTrue(thread.wait())

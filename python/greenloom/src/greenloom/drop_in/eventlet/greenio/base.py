@@ -85,7 +85,7 @@ def socket_checkerr(descriptor):
 
 
 def _raise_unless_connected(code):
-    if code:
+    if code not in CONNECT_SUCCESS:
         raise OSError(code, os.strerror(code))
 
 
@@ -426,9 +426,11 @@ class GreenSocket(_native.GreenSocket):
         if self.act_non_blocking:
             return self._wrapped.connect(address)
         try:
-            _raise_unless_connected(self._connect_in_steps(address))
+            code = self._connect_in_steps(address)
         except IOClosed:
             raise OSError(errno.EBADFD, os.strerror(errno.EBADFD)) from None
+        if code:
+            raise OSError(code, os.strerror(code))
 
     def _slow_connect_ex(self, address):
         if self.act_non_blocking:
