@@ -117,6 +117,14 @@ class Operations(OnHub):
         peer.sendall(b"late")
         self.assertEqual(reader.wait(), b"late")
 
+    def test_a_connected_socket_is_not_connected_again(self):
+        listener = eventlet.listen(("127.0.0.1", 0))
+        for timeout in (None, 5):
+            client = eventlet.connect(listener.getsockname())
+            client.settimeout(timeout)
+            self.assert_errno(errno.EISCONN, client.connect, listener.getsockname())
+            self.assertEqual(client.connect_ex(listener.getsockname()), errno.EISCONN)
+
     def test_reading_from_a_socket_that_is_not_connected_raises_instead_of_spinning(self):
         self.assert_errno(errno.ENOTCONN, socket.socket().recv, 10)
         self.assert_errno(errno.ENOTCONN, socket.socket().recv_into, bytearray(10))

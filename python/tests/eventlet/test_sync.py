@@ -265,8 +265,17 @@ class Semaphores(Guarded):
         self.assertIs(Semaphore().acquire(False, -1), True)
         self.assertIs(Semaphore().acquire(timeout=-1), True)
 
+    def test_entering_a_lock_returns_true_as_threadings(self):
+        class Own(Lock):
+            def acquire(self, *args, **kwargs):
+                return super().acquire(*args, **kwargs)
+
+        for lock in (Lock(), Own()):
+            with lock as entered:
+                self.assertIs(entered, True)
+
     def test_enter_returns_none(self):
-        for semaphore in (Semaphore(), BoundedSemaphore(), CappedSemaphore(1, 1), Lock()):
+        for semaphore in (Semaphore(), BoundedSemaphore(), CappedSemaphore(1, 1)):
             with semaphore as entered:
                 self.assertIsNone(entered)
                 self.assertTrue(semaphore.locked())
@@ -500,7 +509,12 @@ class Locks(Guarded):
         child = os.fork()
         if child == 0:
             lock._at_fork_reinit()
-            os._exit(0 if lock.acquire(False) and lock.balance == 0 else 1)
+            free = lock.acquire(False)
+            lock.release()
+            with eventlet.Timeout(5, False):
+                # Who waits lives on in the child, and gets it.
+                os._exit(0 if free and thread.wait() else 1)
+            os._exit(2)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
         lock.release()
         self.assertTrue(thread.wait())

@@ -263,7 +263,10 @@ fn enter(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
         // SAFETY: live objects, and the interpreter that calls holds the lock.
         unsafe { py::call_method(this.as_ptr(), ACQUIRE.object(), [])? };
     }
-    Ok(Owned::none(this.gil()))
+    // SAFETY: live objects.
+    let is_lock = unsafe { ffi::PyObject_TypeCheck(this.as_ptr(), LOCK.kind()) } != 0;
+    // A lock's result is that of threading's, a semaphore's that of stock's.
+    Ok(if is_lock { Owned::bool(this.gil(), true) } else { Owned::none(this.gil()) })
 }
 
 fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
@@ -380,11 +383,10 @@ fn lock_class() -> Class<Semaphore> {
         .method(
             c"_at_fork_reinit",
             |this, _| {
-                drop(this.line.take_all());
-                this.counter.set(1);
+                this.set_counter(1);
                 Ok(Owned::none(this.gil()))
             },
-            c"_at_fork_reinit()\n\nUnlocks it, and forgets its waiters.",
+            c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter that lives there goes on.",
         )
 }
 

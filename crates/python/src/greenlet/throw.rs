@@ -11,7 +11,7 @@ use super::handover::Handover;
 use super::names;
 use super::switch;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Pending};
+use crate::py::{self, Gil, Owned, Pending};
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.
 ///
@@ -28,6 +28,10 @@ pub unsafe fn throw(
     unsafe {
         if !make_pending(gil, kind, value, traceback) {
             return ptr::null_mut();
+        }
+        if body(greenlet).abandoned.get() {
+            ffi::PyErr_Clear();
+            return Owned::none(gil).into_raw();
         }
         let dead = body(greenlet).state.get() == State::Dead;
         if dead && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {

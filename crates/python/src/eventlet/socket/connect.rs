@@ -103,14 +103,17 @@ enum Connected {
 fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Result<Connected, Failure> {
     let thread = here()?;
     let deadline = deadline_after(this.timeout.get());
+    let mut has_begun = false;
     loop {
         // SAFETY: an integer, in the thread that called.
         let code = unsafe { py::integer(try_to_connect(this, address)?.as_ptr())? };
         // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
         match c_int::try_from(code).unwrap_or(libc::EINVAL) {
-            0 | libc::EISCONN => return Ok(Connected::Done(0)),
+            0 => return Ok(Connected::Done(0)),
+            // Of a socket that was connected before, it is an error.
+            libc::EISCONN if has_begun => return Ok(Connected::Done(0)),
             libc::EAGAIN => return Ok(Connected::Poll),
-            libc::EINPROGRESS | libc::EALREADY => {}
+            libc::EINPROGRESS | libc::EALREADY => has_begun = true,
             code => return Ok(Connected::Done(code)),
         }
         match Socket::wait(this, thread, Direction::Write, true, deadline) {

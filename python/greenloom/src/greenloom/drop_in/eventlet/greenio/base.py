@@ -109,9 +109,10 @@ def connect_in_steps(connect_ex, wait, timeout):
     :raises socket.timeout: when the time is up
     """
     end = None if timeout is None else time.monotonic() + timeout
+    has_begun = False
     while True:
         code = connect_ex()
-        if code in CONNECT_SUCCESS:
+        if code == 0 or has_begun and code in CONNECT_SUCCESS:
             return 0
         if code not in CONNECT_ERR:
             return code
@@ -121,6 +122,7 @@ def connect_in_steps(connect_ex, wait, timeout):
         if code == errno.EAGAIN:
             greenthread.sleep(_QUEUE_FULL_SLEEP if left is None else min(left, _QUEUE_FULL_SLEEP))
             continue
+        has_begun = True
         wait(left)
 
 
@@ -424,9 +426,11 @@ class GreenSocket(_native.GreenSocket):
         if self.act_non_blocking:
             return self._wrapped.connect(address)
         try:
-            _raise_unless_connected(self._connect_in_steps(address))
+            code = self._connect_in_steps(address)
         except IOClosed:
             raise OSError(errno.EBADFD, os.strerror(errno.EBADFD)) from None
+        if code:
+            raise OSError(code, os.strerror(code))
 
     def _slow_connect_ex(self, address):
         if self.act_non_blocking:
