@@ -2,9 +2,9 @@
 //!
 //! Whoever has a loop says through [`Loop`] how it receives, runs and looks; [`run_turn`] says in which order:
 //! messages, then ready work, at most a [`Budget`] of it, then a look at timers and I/O, whose work becomes ready
-//! behind what is. Work that makes more work therefore starves neither timers nor I/O. Timers fire by one captured
-//! `now`, and only those that existed when it was captured ([`Due`]): one that sets itself again with no delay waits
-//! for the next turn.
+//! behind what is; a loop that keeps the time since when its work is ready runs what is due in between. Work that makes
+//! more work therefore starves neither timers nor I/O. Timers fire by one captured `now`, and only those that existed
+//! when it was captured ([`Due`]): one that sets itself again with no delay waits for the next turn.
 //!
 //! A piece of work may fork. The child's poller is then the parent's, and to wait with it would take the parent's
 //! events away; so it is renewed before every look, not only once a turn.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::poller::Poller;
-use crate::{Core, Inbox, Time, Timers};
+use crate::{Core, Inbox, Time, TimerKey, Timers};
 
 /// How many pieces of ready work may run between two turns while there is always more. A turn with nothing to do
 /// costs a clock read and, with file descriptors registered, a system call (about 0.5 us together); shared by this many
@@ -74,6 +74,16 @@ pub trait Loop {
     /// What ends the loop.
     fn receive(&self) -> Result<(), Self::Error>;
 
+    /// Runs what has its turn before ready work and is not counted, for a loop that runs timers and ready work by time;
+    /// returns whether there was something.
+    ///
+    /// # Errors
+    /// What ends the loop.
+    #[inline(always)]
+    fn run_due(&self) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
     /// Runs the next piece of ready work; returns whether there was one.
     ///
     /// # Errors
@@ -96,7 +106,7 @@ pub fn run_turn<L: Loop>(this: &L) -> Result<(), L::Error> {
     this.renew()?;
     this.receive()?;
     this.budget().refill(this.batch());
-    while this.budget().spend() && this.run_next()? {}
+    while this.run_due()? || this.budget().spend() && this.run_next()? {}
     if this.is_ending() {
         return Ok(());
     }
@@ -163,6 +173,11 @@ impl Due {
     /// When it was captured.
     pub fn now(self) -> Time {
         self.now
+    }
+
+    /// Whether a timer existed then.
+    pub fn existed(self, key: TimerKey) -> bool {
+        key.sequence() < self.limit
     }
 
     /// Takes the next one.

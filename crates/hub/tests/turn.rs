@@ -14,6 +14,7 @@ struct Logged {
     budget: Budget,
     ready: RefCell<VecDeque<u32>>,
     messages: RefCell<Vec<u32>>,
+    due: RefCell<Vec<u32>>,
     log: RefCell<Vec<String>>,
     batch: Option<u32>,
     ending: Cell<bool>,
@@ -62,6 +63,12 @@ impl Loop for Logged {
         self.note("receive")
     }
 
+    fn run_due(&self) -> Result<bool, Infallible> {
+        let Some(due) = self.due.borrow_mut().pop() else { return Ok(false) };
+        self.note(format!("due {due}"))?;
+        Ok(true)
+    }
+
     fn run_next(&self) -> Result<bool, Infallible> {
         let Some(work) = self.ready.borrow_mut().pop_front() else { return Ok(false) };
         self.note(work.to_string())?;
@@ -86,6 +93,16 @@ fn messages_then_ready_work_then_a_look_and_never_at_the_parents_poller() {
     logged.messages.borrow_mut().push(0);
     // Work may fork: it is renewed before the look, too.
     assert_eq!(logged.turn(), ["renew", "receive", "0", "0", "renew", "look"]);
+}
+
+#[test]
+fn what_is_due_runs_in_between_and_also_when_no_ready_work_may_run_any_more() {
+    let logged = Logged { batch: Some(1), ..Logged::with([1, 2]) };
+    logged.due.borrow_mut().extend([7, 8]);
+    assert_eq!(logged.turn(), ["renew", "receive", "due 8", "due 7", "1", "renew", "look"]);
+    let logged = Logged { batch: Some(0), ..Logged::with([1]) };
+    logged.due.borrow_mut().push(7);
+    assert_eq!(logged.turn(), ["renew", "receive", "due 7", "renew", "look"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::ticket::Outcome;
 use crate::greenlet::PyGreenlet;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::table::zeroed_type;
-use crate::py::{Global, Owned, Slot, assumed};
+use crate::py::{Gil, Global, Owned, Slot};
 
 /// The object.
 #[repr(C)]
@@ -55,10 +55,10 @@ impl End {
     }
 
     /// What a wait gets.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self, gil: Gil<'_>) -> Outcome {
         match self.exception.object() {
             Some(exception) => Outcome::Throw(exception, self.traceback.object()),
-            None => Outcome::Value(self.value.object().unwrap_or_else(|| Owned::none(assumed()))),
+            None => Outcome::Value(self.value.object().unwrap_or_else(|| Owned::none(gil))),
         }
     }
 }
@@ -76,7 +76,7 @@ pub fn green_thread_type() -> *mut PyTypeObject {
 /// A live greenlet.
 #[inline]
 pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: the caller's word.
+    // SAFETY: a live greenlet.
     unsafe { ffi::Py_TYPE(greenlet.cast()) == green_thread_type() }
 }
 
@@ -85,7 +85,7 @@ pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
 /// # Safety
 /// A live green thread, which outlives `'a`.
 pub unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
-    // SAFETY: the caller's word.
+    // SAFETY: a live green thread, whose end was written before anybody saw it.
     unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
 }
 

@@ -8,11 +8,11 @@ use std::ptr;
 
 use super::clock::deadline;
 use super::fairness::spend_one;
-use super::hub_ref::hub_object;
+use super::hub_ref;
 use super::line::Line;
 use super::park::park_until;
 use super::ticket::{Outcome, Ticket};
-use crate::greenlet::{self, here, throw};
+use crate::greenlet::{here, throw};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{
     self, Args, Class, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This, exception_info,
@@ -88,7 +88,7 @@ impl Event {
         self.result.set(Some(result));
         self.exception.set(exception);
         for waiter in self.waiters.take_all() {
-            waiter.wake(self.outcome(gil));
+            waiter.wake(gil, self.outcome(gil));
         }
         Ok(Owned::none(gil))
     }
@@ -102,16 +102,13 @@ impl Event {
         // SAFETY: a live object or null.
         let deadline = unsafe { deadline(gil, timeout)? };
         let thread = here(gil)?;
-        // Making the hub may let other threads run: it must be there for them to wake us through.
-        // SAFETY: the token says that the lock is held.
-        unsafe { hub_object(thread)? };
+        hub_ref::ensure(thread)?;
         if self.sent.get() {
             return self.received(gil);
         }
         let ticket = Ticket::take(thread);
         let place = self.waiters.join(ticket.clone(), ());
-        // SAFETY: the running thread's record, and the token says that the lock is held.
-        let woken = unsafe { park_until(thread, &ticket, deadline) };
+        let woken = park_until(thread, &ticket, deadline);
         self.waiters.leave(place);
         Ok(woken?.unwrap_or_else(|| Owned::none(gil)))
     }
@@ -137,15 +134,15 @@ impl Event {
 
 /// Makes the exception pending that a raise statement would raise which is given the items of this tuple.
 fn make_pending(exception: &Owned) {
-    let tuple = exception.as_ptr();
     // SAFETY: a tuple, of which no item is read that it does not have; it keeps them during the call.
     unsafe {
-        let item = |index| match index < ffi::PyTuple_GET_SIZE(tuple) {
-            true => ffi::PyTuple_GET_ITEM(tuple, index),
-            false => ptr::null_mut(),
-        };
-        let kind = if item(0).is_null() { greenlet::greenlet_exit() } else { item(0) };
-        throw::make_pending(exception.gil(), kind, item(1), item(2));
+        let count = ffi::PyTuple_GET_SIZE(exception.as_ptr()).min(3);
+        let mut items = [ptr::null_mut(); 3];
+        for index in 0..count {
+            items[index as usize] = ffi::PyTuple_GET_ITEM(exception.as_ptr(), index);
+        }
+        let [kind, value, traceback] = throw::arguments(&items[..count as usize]);
+        throw::make_pending(exception.gil(), kind, value, traceback);
     }
 }
 

@@ -3,11 +3,11 @@
 use super::hub::Hub;
 use super::hub_ref::{self, HubRef};
 use super::park::park;
-use crate::greenlet::{Thread, here};
+use crate::greenlet::{Here, here};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::{self, Args, Gil, Global, Owned, Raised, Result, This, is_finalizing};
 
-/// What a call to the system costs of a hub's budget, as a multiple of taking a free lock.
+/// What a call to the system costs of a time slice, as a multiple of taking a free lock.
 pub const SYSTEM_CALL: u32 = 4;
 
 /// To be called before an operation that may return at once: if the running greenlet has run for long without a park,
@@ -15,18 +15,13 @@ pub const SYSTEM_CALL: u32 = 4;
 ///
 /// # Errors
 /// What is thrown in meanwhile; the operation has not begun.
-///
-/// # Safety
-/// The interpreter's lock is held, in the thread of the record.
 #[inline]
-pub unsafe fn spend(thread: &Thread, cost: u32) -> Result<()> {
-    let over = match hub_ref::native(thread) {
-        Some(hub) => hub.budget.spend(cost),
-        // SAFETY: the caller's word.
-        None => unsafe { spend_of_any_hub(thread, cost) },
+pub fn spend(thread: Here<'_>, cost: u32) -> Result<()> {
+    let over = match hub_ref::native(&thread) {
+        Some(hub) => hub.time_slice.spend(cost),
+        None => spend_of_any_hub(thread, cost),
     };
-    // SAFETY: the same.
-    if over { unsafe { give_turn(thread) } } else { Ok(()) }
+    if over { give_turn(thread) } else { Ok(()) }
 }
 
 /// How many [`spend_one`] cost nothing before one pays for all: to find the hub costs as much as taking a free lock.
@@ -52,8 +47,7 @@ fn pay(gil: Gil<'_>) -> Result<()> {
     // SAFETY: as in `spend_one`.
     let cost = std::mem::take(unsafe { &mut *UNPAID.get() });
     match here(gil) {
-        // SAFETY: the running thread's record, and the token says that the lock is held.
-        Ok(thread) => unsafe { spend(thread, cost) },
+        Ok(thread) => spend(thread, cost),
         Err(Raised) => {
             // SAFETY: the token says that the lock is held.
             unsafe { ffi::PyErr_Clear() };
@@ -62,32 +56,25 @@ fn pay(gil: Gil<'_>) -> Result<()> {
     }
 }
 
-/// # Safety
-/// As [`spend`].
 #[cold]
-unsafe fn spend_of_any_hub(thread: &Thread, cost: u32) -> bool {
-    let hub = hub_ref::object_of(thread);
-    // SAFETY: the thread keeps its hub; the lock is held.
-    !hub.is_null() && unsafe { This::<Hub>::try_of(hub) }.is_some_and(|hub| hub.budget.spend(cost))
+fn spend_of_any_hub(thread: Here<'_>, cost: u32) -> bool {
+    let hub = hub_ref::object_of(&thread);
+    // SAFETY: the thread keeps its hub, and no code runs that could change that.
+    !hub.is_null() && unsafe { This::<Hub>::try_of(hub) }.is_some_and(|hub| hub.time_slice.spend(cost))
 }
 
-/// # Safety
-/// As [`spend`].
 #[cold]
-unsafe fn give_turn(thread: &Thread) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let hub = HubRef::of(thread)?;
-        if is_finalizing() || hub.is_loop(thread)? {
-            return Ok(());
-        }
-        let alarm = hub.wake_me(thread, 0.0)?;
-        let parked = park(thread);
-        if let Some(alarm) = alarm {
-            alarm.cancel(thread);
-        }
-        parked.map(drop)
+fn give_turn(thread: Here<'_>) -> Result<()> {
+    let hub = HubRef::of(thread)?;
+    if is_finalizing() || hub.is_loop(thread)? {
+        return Ok(());
     }
+    let alarm = hub.wake_me(thread, 0.0)?;
+    let parked = park(thread);
+    if let Some(alarm) = alarm {
+        alarm.cancel(&thread);
+    }
+    parked.map(drop)
 }
 
 /// The functions of the module about this.
@@ -96,18 +83,15 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_spend",
         spend_from_python,
         c"_spend(cost=1)\n\nTo be called before what may return at once again and again: lets others run if the \
-            current \
-          green thread has run for long without waiting.",
+          current green thread has run for long without waiting.",
     )]
 }
 
 fn spend_from_python(args: Args<'_>) -> Result<Owned> {
     let [cost] = args.parse("_spend", ["cost"], 0)?;
     let gil = args.gil();
-    // SAFETY: called by the interpreter; a live object.
-    unsafe {
-        let cost = if cost.is_null() { 1 } else { py::integer(cost)? };
-        spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
-    }
+    // SAFETY: a live argument.
+    let cost = if cost.is_null() { 1 } else { unsafe { py::integer(cost)? } };
+    spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
     Ok(Owned::none(gil))
 }

@@ -34,17 +34,20 @@ pub fn set_mains(args: Args<'_>) -> Result<Owned> {
     Ok(Owned::none(args.gil()))
 }
 
-/// Calls a function above a frame. Null for an exception.
+/// Calls a function above a frame. Null for an exception: with null in the place of the arguments the pending one.
 ///
 /// Nothing here has a destructor: a thread that is ended at interpreter shutdown unwinds through it.
 ///
 /// # Safety
-/// Live objects, a tuple and a dict or null; the interpreter's lock is held.
+/// Live objects; a tuple, or null with an exception pending; a dict or null. The interpreter's lock is held.
 #[inline]
 pub unsafe fn call(function: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject {
     // SAFETY: all objects are live. The functions are set before anything can be spawned but by code that imports the
     // native module by itself, and all are Python functions, so that one way to call them fits all.
     unsafe {
+        if args.is_null() {
+            return args;
+        }
         let Some(vectorcall) = *VECTORCALL.get() else { return ffi::PyObject_Call(function, args, kwargs) };
         let count = ffi::PyTuple_GET_SIZE(args) as usize;
         if !kwargs.is_null() {

@@ -12,12 +12,12 @@ use std::ptr;
 use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
 use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
-use super::hub_ref::{HubRef, hub_object, refuse_in_loop};
+use super::hub_ref::{self, HubRef, refuse_in_loop};
 use super::park::park;
 use super::ticket::{Outcome, Ticket, restore};
-use crate::greenlet::{self, PyGreenlet, Thread, body, dealloc, here, throw};
+use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
-use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result, assumed};
+use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Functions
@@ -73,42 +73,34 @@ pub fn functions() -> Vec<PyMethodDef> {
 
 fn sleep(args: Args<'_>) -> Result<Owned> {
     let [delay] = args.parse("sleep", ["seconds"], 0)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let delay = if delay.is_null() { 0.0 } else { py::float(delay)? };
-        sleep_for(args.gil(), delay)
-    }
+    // SAFETY: a live argument.
+    let delay = if delay.is_null() { 0.0 } else { unsafe { py::float(delay)? } };
+    sleep_for(args.gil(), delay)
 }
 
 /// Suspends the current green thread for that many seconds; returns None.
-///
-/// # Safety
-/// Called by the interpreter.
-pub(super) unsafe fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = here(gil)?;
-        let hub = HubRef::of(thread)?;
-        if hub.is_loop(thread)? {
-            return if delay <= 0.0 { Ok(Owned::none(gil)) } else { refuse_in_loop() };
-        }
-        let alarm = hub.wake_me(thread, delay)?;
-        let slept = park(thread);
-        if let Some(alarm) = alarm {
-            alarm.cancel(thread);
-        }
-        slept.map(|_| Owned::none(gil))
+pub(super) fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
+    let thread = here(gil)?;
+    let hub = HubRef::of(thread)?;
+    if hub.is_loop(thread)? {
+        return if delay <= 0.0 { Ok(Owned::none(gil)) } else { refuse_in_loop(gil) };
     }
+    let alarm = hub.wake_me(thread, delay)?;
+    let slept = park(thread);
+    if let Some(alarm) = alarm {
+        alarm.cancel(&thread);
+    }
+    slept.map(|_| Owned::none(gil))
 }
 
 /// A green thread or plain greenlet that calls the function, a child of this thread's hub, not scheduled.
 ///
 /// # Safety
-/// The interpreter's lock is held.
-unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
-    // SAFETY: the caller's word.
+/// The `GreenThread` type or that of greenlets; a live object.
+unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
+    let loop_greenlet = hub.loop_greenlet()?;
+    // SAFETY: a fresh object, whose end is written before anybody sees it.
     unsafe {
-        let loop_greenlet = HubRef::of(thread)?.loop_greenlet()?;
         let greenlet = Owned::new(greenlet::make(thread.gil(), kind))?;
         let runner = &body(greenlet.as_ptr().cast()).runner;
         if kind == green_thread_type() {
@@ -127,16 +119,14 @@ unsafe fn make(thread: &Thread, kind: *mut PyTypeObject, function: *mut PyObject
 fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -> Result<Owned> {
     let first = usize::from(after);
     let Some(function) = args.positional.get(first) else {
-        let message = format!("{name}() needs a function to call");
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_TypeError, &message) };
+        return py::type_error(args.gil(), &format!("{name}() needs a function to call"));
     };
     let (rest, kwargs) = args.rest(first + 1)?;
-    // SAFETY: called by the interpreter; arguments are alive.
+    // SAFETY: live arguments, a tuple and a dict; one of the two types.
     unsafe {
         let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
         let thread = here(args.gil())?;
-        let greenlet = make(thread, kind, *function)?;
+        let greenlet = make(thread, &HubRef::of(thread)?, kind, *function)?;
         HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
         Ok(greenlet)
     }
@@ -145,9 +135,9 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
 /// Starts a green thread, or a plain greenlet for a result that nobody wants. `prepare` sees it before it is scheduled.
 ///
 /// # Safety
-/// The interpreter's lock is held, in the thread of the record; live objects.
+/// Live objects, a tuple and a dict.
 pub unsafe fn spawn_prepared(
-    thread: &Thread,
+    thread: Here<'_>,
     wants_result: bool,
     function: *mut PyObject,
     args: Owned,
@@ -155,9 +145,9 @@ pub unsafe fn spawn_prepared(
     prepare: impl FnOnce(&Owned),
 ) -> Result<Owned> {
     let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
-    // SAFETY: the caller's word.
+    // SAFETY: live objects, a tuple and a dict; one of the two types.
     unsafe {
-        let greenlet = make(thread, kind, function)?;
+        let greenlet = make(thread, &HubRef::of(thread)?, kind, function)?;
         prepare(&greenlet);
         HubRef::of(thread)?.start(0.0, &greenlet, args, kwargs)?;
         Ok(greenlet)
@@ -170,19 +160,19 @@ pub unsafe fn spawn_prepared(
 /// What the function raises.
 ///
 /// # Safety
-/// The interpreter's lock is held, in the thread of the record; live objects.
+/// A live object, a tuple and a dict.
 pub unsafe fn call_in_place(
-    thread: &Thread,
+    thread: Here<'_>,
     function: *mut PyObject,
     args: &Owned,
     kwargs: Option<&Owned>,
 ) -> Result<Owned> {
-    // SAFETY: the caller's word.
+    // SAFETY: live objects, a tuple and a dict among them; the result is handed over.
     unsafe {
         let green_thread = py::call(green_thread_type().cast(), [thread.current().cast()])?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
         let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
-        Owned::new(on_end(green_thread.as_ptr(), result))?;
+        Owned::new(on_end(thread, green_thread.as_ptr(), result))?;
         Ok(green_thread)
     }
 }
@@ -200,40 +190,30 @@ fn spawn_after(args: Args<'_>) -> Result<Owned> {
 }
 
 fn kill(args: Args<'_>) -> Result<Owned> {
-    let Some((target, throw_args)) = args.positional.split_first() else {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_TypeError, "kill() needs a greenlet") };
-    };
-    // SAFETY: called by the interpreter.
-    unsafe { kill_greenlet(*target, throw_args) }
+    match args.positional.split_first() {
+        // SAFETY: live arguments.
+        Some((target, throw_args)) => unsafe { kill_greenlet(args.gil(), *target, throw_args) },
+        None => py::type_error(args.gil(), "kill() needs a greenlet"),
+    }
 }
 
 /// # Safety
-/// Live objects; the interpreter's lock is held.
-unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
-    // SAFETY: the caller's word.
+/// Live objects.
+unsafe fn kill_greenlet(gil: Gil<'_>, target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
+    let thread = here(gil)?;
+    let [kind, value, traceback] = throw::arguments(throw_args);
+    // SAFETY: live objects; the target is kept, whatever runs meanwhile, and so is the running greenlet.
     unsafe {
         if !greenlet::is_greenlet(target) {
-            return py::error(ffi::PyExc_TypeError, "kill() needs a greenlet");
+            return py::type_error(gil, "kill() needs a greenlet");
         }
         let target = Owned::borrow(target);
         let greenlet = target.as_ptr().cast::<PyGreenlet>();
         if body(greenlet).is_dead() {
-            return Ok(Owned::none(assumed()));
+            return Ok(Owned::none(gil));
         }
-        let thread = here(assumed())?;
-        let argument = |index: usize| throw_args.get(index).copied().unwrap_or(ptr::null_mut());
-        let kind = if throw_args.is_empty() { greenlet::greenlet_exit() } else { argument(0) };
         if !body(greenlet).is_started() {
-            // It ends before anybody is told, so that nobody finds it about to begin.
-            if !throw::make_pending(assumed(), kind, argument(1), argument(2)) {
-                return Err(Raised);
-            }
-            if is_green_thread(target.as_ptr()) && !end(target.as_ptr()).done.get() {
-                finish_with_exception(target.as_ptr()).discard();
-            } else {
-                ffi::PyErr_Clear();
-            }
+            end_unbegun(thread, &target, [kind, value, traceback])?;
         }
         let hub = HubRef::of(thread)?;
         let me = thread.current();
@@ -242,13 +222,32 @@ unsafe fn kill_greenlet(target: *mut PyObject, throw_args: &[*mut PyObject]) -> 
             hub.ensure_greenlet()?;
             hub.wake_me(thread, 0.0)?;
         }
-        let thrown = Owned::new(throw::throw(assumed(), greenlet, kind, argument(1), argument(2)));
+        let thrown = Owned::new(throw::throw(gil, greenlet, kind, value, traceback));
         if !in_loop {
             body(me).parks.set(body(me).parks.get() + 1);
         }
         thrown?;
-        Ok(Owned::none(assumed()))
+        Ok(Owned::none(gil))
     }
+}
+
+/// A greenlet that is killed before it begins ends before anybody is told, so that nobody finds it about to begin.
+///
+/// # Safety
+/// A live greenlet; objects to throw, or null.
+unsafe fn end_unbegun(thread: Here<'_>, greenlet: &Owned, [kind, value, traceback]: [*mut PyObject; 3]) -> Result<()> {
+    // SAFETY: a live greenlet and objects to throw; then an exception is pending.
+    unsafe {
+        if !throw::make_pending(thread.gil(), kind, value, traceback) {
+            return Err(Raised);
+        }
+        if is_green_thread(greenlet.as_ptr()) && !end(greenlet.as_ptr()).done.get() {
+            finish_with_exception(thread, greenlet.as_ptr()).discard();
+        } else {
+            ffi::PyErr_Clear();
+        }
+    }
+    Ok(())
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -336,7 +335,7 @@ static ASYNC: Global<ffi::PyAsyncMethods> = Global::new(unsafe { std::mem::zeroe
 unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter; a fresh object's end is written before anybody sees it.
     unsafe {
-        let this = greenlet::make(assumed(), kind).cast::<PyObject>();
+        let this = greenlet::make(Gil::assume(), kind).cast::<PyObject>();
         if !this.is_null() {
             (&raw mut (*this.cast::<PyGreenThread>()).end).write(End::new());
             body(this.cast()).runner.set(Some(run_main));
@@ -414,53 +413,50 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
 }
 
 fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let end = end(this);
-        let thread = here(args.gil())?;
-        if !end.done.get() {
-            // Making the hub may let other threads run: it must be there for them to wake us through.
-            hub_object(thread)?;
-        }
-        if end.done.get() {
-            return match end.outcome() {
-                Outcome::Value(value) => Ok(value),
-                Outcome::Throw(exception, traceback) => {
-                    restore(&exception, traceback);
-                    Err(Raised)
-                }
-            };
-        }
-        if thread.current() == this.cast() {
-            return py::error(ffi::PyExc_AssertionError, "a green thread cannot wait for its own end");
-        }
-        let number = end.waiters.join(Ticket::take(thread), ());
-        let value = park(thread);
-        if !end.done.get() {
-            // Woken by somebody else: nobody shall find the ticket.
-            end.waiters.leave(number);
-        }
-        value
+    // SAFETY: the interpreter passes a green thread.
+    let end = unsafe { end(this) };
+    let thread = here(args.gil())?;
+    if !end.done.get() {
+        hub_ref::ensure(thread)?;
     }
+    if end.done.get() {
+        return match end.outcome(args.gil()) {
+            Outcome::Value(value) => Ok(value),
+            Outcome::Throw(exception, traceback) => {
+                // SAFETY: what ended it was an exception.
+                unsafe { restore(&exception, traceback) };
+                Err(Raised)
+            }
+        };
+    }
+    if thread.current() == this.cast() {
+        return py::assertion_error(args.gil(), "a green thread cannot wait for its own end");
+    }
+    let place = end.waiters.join(Ticket::take(thread), ());
+    let value = park(thread);
+    if !end.done.get() {
+        // Woken by somebody else: nobody shall find the ticket.
+        end.waiters.leave(place);
+    }
+    value
 }
 
 fn make_link(args: Args<'_>) -> Result<Link> {
     let Some(function) = args.positional.first() else {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_TypeError, "a function to call is needed") };
+        return py::type_error(args.gil(), "a function to call is needed");
     };
     let (rest, kwargs) = args.rest(1)?;
-    // SAFETY: arguments are alive.
+    // SAFETY: a live argument.
     Ok(Link { function: unsafe { Owned::borrow(*function) }, args: rest, kwargs })
 }
 
 fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     let link = make_link(args)?;
-    // SAFETY: called by the interpreter.
+    // SAFETY: the interpreter passes a green thread.
     unsafe {
         end(this).links.borrow_mut().push_back(link);
         if end(this).done.get() {
-            resolve_links(this);
+            resolve_links(here(args.gil())?, this);
         }
     }
     Ok(Owned::none(args.gil()))
@@ -503,14 +499,14 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
-    unsafe { kill_greenlet(this, args.positional) }
+    unsafe { kill_greenlet(args.gil(), this, args.positional) }
 }
 
 fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         if !body(this.cast()).is_started() {
-            return kill_greenlet(this, args.positional);
+            return kill_greenlet(args.gil(), this, args.positional);
         }
     }
     Ok(Owned::none(args.gil()))
@@ -523,6 +519,6 @@ fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
         let positional = Owned::new(ffi::PySequence_Tuple(positional))?;
         let keywords = if keywords == ffi::Py_None() { ptr::null_mut() } else { keywords };
         let result = frame::call(function, positional.as_ptr(), keywords);
-        Owned::new(on_end(this, result))
+        Owned::new(on_end(here(args.gil())?, this, result))
     }
 }

@@ -10,15 +10,15 @@ use greenloom_hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;
-use super::hub::{DEFAULT_SLEEP, FAST, Hub, Stage, c_name, call_hub, is_own};
+use super::hub::{DEFAULT_SLEEP, FAST, Hub, Runner, Stage, c_name, call_hub, is_own};
 use super::hub_ref::{self, is_plain};
 use super::park;
 use super::polling::{Polling, closed_error};
 use super::ticket::Outcome;
 use super::work::Work;
-use crate::greenlet::{self, current_thread};
+use crate::greenlet::{self, here};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, GlobalObject, Owned, Raised, Result, This, assumed, text};
+use crate::py::{self, Args, Class, Gil, GlobalObject, Owned, Raised, Result, This, text};
 
 /// The type.
 pub fn class() -> Class<Hub> {
@@ -89,8 +89,8 @@ pub fn class() -> Class<Hub> {
         .method(
             c"_renew_if_closed",
             |this: This<'_, Hub>, _: Args<'_>| {
-                // SAFETY: called by the interpreter.
-                Ok(Owned::bool(this.gil(), unsafe { this.renew_if_closed()? }))
+                let renewed = this.renew_if_closed(here(this.gil())?)?;
+                Ok(Owned::bool(this.gil(), renewed))
             },
             c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among \
                 them, it \
@@ -134,37 +134,37 @@ pub fn class() -> Class<Hub> {
             c"Pending timers as a new list of pairs: the time at which it is due, and the \
             timer.",
         )
-        .getter(c"next_timers", |_| empty_list(), c"Always empty: new timers take part at once.")
+        .getter(c"next_timers", |this| empty_list(this.gil()), c"Always empty: new timers take part at once.")
         .property(
             c"timers_canceled",
-            |this| integer(this.count_canceled()),
+            |this| integer(this.gil(), this.count_canceled()),
             |_, _| Ok(()),
             c"How many cancelled timers are counted by get_timers_count().",
         )
 }
 
-fn integer(value: usize) -> Result<Owned> {
-    // SAFETY: getters are called with the interpreter's lock.
+fn integer(_: Gil<'_>, value: usize) -> Result<Owned> {
+    // SAFETY: the token says that the lock is held.
     unsafe { Owned::new(ffi::PyLong_FromSize_t(value)) }
 }
 
-fn empty_list() -> Result<Owned> {
-    // SAFETY: getters are called with the interpreter's lock.
+fn empty_list(_: Gil<'_>) -> Result<Owned> {
+    // SAFETY: the token says that the lock is held.
     unsafe { Owned::new(ffi::PyList_New(0)) }
 }
 
 fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
     let [clock] = args.parse("Hub", ["clock"], 0)?;
-    // SAFETY: called by the interpreter.
+    let gil = this.gil();
+    // SAFETY: live objects.
     unsafe {
         if !clock.is_null() {
             set_clock(this, Some(Owned::borrow(clock)))?;
         }
-        let name = c_name(c"run")?;
-        let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name.as_ptr()))?;
-        let greenlet = Owned::new(greenlet::construct(this.gil(), run.as_ptr(), ptr::null_mut()))?;
+        let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(gil, c"run")?.as_ptr()))?;
+        let greenlet = Owned::new(greenlet::construct(gil, run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
-        if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
+        if ffi::PyObject_SetAttr(greenlet.as_ptr(), c_name(gil, c"_loop")?.as_ptr(), run.as_ptr()) < 0 {
             return Err(Raised);
         }
         this.greenlet.set(Some(greenlet));
@@ -184,9 +184,9 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
             && let Ok(name) = text(name)
             && (name == "wait" || FAST.iter().any(|fast| fast.to_bytes() == name.as_bytes()))
         {
-            let thread = current_thread(assumed());
-            if !thread.is_null() {
-                hub_ref::look_again(&*thread, this);
+            match here(Gil::assume()) {
+                Ok(thread) => hub_ref::look_again(&thread, this),
+                Err(Raised) => return -1,
             }
         }
         result
@@ -195,34 +195,25 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
 
 fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     if this.running.get() {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_RuntimeError, "Already running!") };
+        return py::runtime_error(this.gil(), "Already running!");
     }
+    let thread = here(this.gil())?;
     let keep = this.owned();
     this.running.set(true);
     this.stopping.set(false);
-    // SAFETY: called by the interpreter.
-    unsafe {
-        this.own_wait.set(is_own(this.as_ptr(), c"wait"));
-        let result = Hub::run(this);
-        this.running.set(false);
-        this.stopping.set(false);
-        this.at_rest.set(false);
-        drop(keep);
-        result.map(|()| Owned::none(this.gil()))
-    }
+    // SAFETY: a live hub.
+    this.own_wait.set(unsafe { is_own(this.as_ptr(), c"wait") });
+    let result = Runner::new(this, thread).run_loop();
+    this.running.set(false);
+    this.stopping.set(false);
+    this.at_rest.set(false);
+    drop(keep);
+    result.map(|()| Owned::none(this.gil()))
 }
 
 fn switch_to_hub(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = current_thread(this.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        let thread = &*thread;
-        if is_plain(thread, &this) { park::park(thread) } else { park::leave_to_loop(thread, &this) }
-    }
+    let thread = here(this.gil())?;
+    if is_plain(&thread, &this) { park::park(thread) } else { park::leave_to_loop(thread, &this) }
 }
 
 fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -232,15 +223,14 @@ fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [delay, callback, ..] = args.positional else {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_TypeError, "schedule_call_global() needs seconds and a callback") };
+        return py::type_error(args.gil(), "schedule_call_global() needs seconds and a callback");
     };
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
     unsafe {
-        let timer = Timer::make(Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
+        let timer = Timer::make(args.gil(), Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
-        let plain = current_thread(this.gil()).as_ref().is_some_and(|thread| is_plain(thread, &this));
+        let plain = is_plain(here(this.gil())?.record(), &this);
         if plain || is_own(this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
@@ -252,10 +242,8 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 
 /// Starts any timer object. Returns when it is due.
 ///
-/// # Safety
-/// Live objects, with the interpreter's lock held.
-unsafe fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
-    // SAFETY: the caller's word.
+fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
+    // SAFETY: a live object.
     unsafe {
         let delay = Timer::delay(timer.as_ptr())?;
         if delay == 0.0 && this.clock.get().is_null() {
@@ -303,7 +291,7 @@ fn count_timers(hub: &Hub) -> usize {
 }
 
 fn timers_count(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    integer(count_timers(&this))
+    integer(this.gil(), count_timers(&this))
 }
 
 fn prepare_timers(_: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
@@ -312,11 +300,10 @@ fn prepare_timers(_: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 
 fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [when] = args.parse("fire_timers", ["when"], 1)?;
-    // SAFETY: called by the interpreter, in the hub's greenlet.
-    unsafe {
-        this.begin_turn(Some(from_seconds(py::float(when)?)));
-        Hub::drain(this)?;
-    }
+    // SAFETY: a live argument.
+    let when = unsafe { py::float(when)? };
+    this.begin_turn(Some(from_seconds(when)));
+    Runner::new(this, here(this.gil())?).drain()?;
     Ok(Owned::none(this.gil()))
 }
 
@@ -336,55 +323,54 @@ fn default_sleep(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 
 fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [timeout] = args.parse("wait", ["seconds"], 0)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
+    // SAFETY: a live argument, if it was given; None lives for ever.
+    let seconds = unsafe {
         let none = timeout.is_null() || timeout == ffi::Py_None();
-        Hub::poll(this, if none { DEFAULT_SLEEP } else { py::float(timeout)? })?;
-        if !this.own_wait.get() {
-            // Called by an override of wait: the loop does not know that there may be something.
-            this.stage.set(Stage::Io);
-            Hub::drain_watched(this)?;
-        }
+        if none { DEFAULT_SLEEP } else { py::float(timeout)? }
+    };
+    let runner = Runner::new(this, here(this.gil())?);
+    runner.poll(seconds)?;
+    if !this.own_wait.get() {
+        // Called by an override of wait: the loop does not know that there may be something.
+        this.stage.set(Stage::Io);
+        runner.drain_watched()?;
     }
     Ok(Owned::none(this.gil()))
 }
 
 fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe { Owned::new(ffi::PyLong_FromLong(this.polling()?.number().into())) }
+    let thread = here(this.gil())?;
+    // SAFETY: used at once.
+    unsafe { Owned::new(ffi::PyLong_FromLong(this.polling(thread)?.number().into())) }
 }
 
 fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let fd = c_int::try_from(py::integer(number)?).unwrap_or(-1);
-        forget_file(this, fd)?;
-    }
+    // SAFETY: a live argument.
+    let fd = c_int::try_from(unsafe { py::integer(number)? }).unwrap_or(-1);
+    forget_file(this, fd)?;
     Ok(Owned::none(this.gil()))
 }
 
 /// Tells those that wait on a descriptor that their file is closed.
-///
-/// # Safety
-/// The interpreter's lock is held, in the hub's thread.
-pub unsafe fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
-    // SAFETY: the caller's word.
-    unsafe {
-        let polling = this.polling_if_any().filter(|polling| polling.is_current());
-        if let Some(polling) = polling {
-            let mut waiting = polling.forget(fd).peekable();
-            if waiting.peek().is_some() {
-                let exception = closed_error()?;
-                for work in waiting {
-                    if let Work::Wake(ticket, _) = work {
-                        ticket.wake(Outcome::Throw(exception.clone(), None));
-                    }
+pub fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
+    // SAFETY: used at once.
+    let polling = || unsafe { this.polling_if_any() }.filter(|polling| polling.is_current());
+    if let Some(polling) = polling() {
+        let mut waiting = polling.forget(fd).peekable();
+        if waiting.peek().is_some() {
+            let exception = closed_error(this.gil())?;
+            for work in waiting {
+                if let Work::Wake(ticket, _) = work {
+                    ticket.wake(this.gil(), Outcome::Throw(exception.clone(), None));
                 }
             }
         }
-        let listens = !this.own_wait.get() || polling.is_some_and(|polling| polling.listens(fd));
-        if listens {
+    }
+    let listens = !this.own_wait.get() || polling().is_some_and(|polling| polling.listens(fd));
+    if listens {
+        // SAFETY: live objects.
+        unsafe {
             let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
             call_hub(this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
         }
@@ -446,44 +432,33 @@ fn set_greenlet(this: This<'_, Hub>, greenlet: Option<Owned>) -> Result<()> {
             this.greenlet.set(Some(greenlet));
             Ok(())
         }
-        // SAFETY: setters are called with the interpreter's lock.
-        _ => unsafe { py::error(ffi::PyExc_TypeError, "a hub's greenlet must be a greenlet") },
+        _ => py::type_error(this.gil(), "a hub's greenlet must be a greenlet"),
     }
 }
 
 static MONOTONIC: GlobalObject = GlobalObject::null();
 
 fn get_clock(this: This<'_, Hub>) -> Result<Owned> {
-    if let Some(clock) = this.clock.object() {
-        return Ok(clock);
-    }
-    // SAFETY: getters are called with the interpreter's lock.
-    unsafe { get_clock_default().map(|clock| Owned::borrow(clock)) }
+    this.clock.object().map_or_else(|| default_clock(this.gil()), Ok)
 }
 
 fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
-    let monotonic = get_clock_default()?;
-    let clock = clock.filter(|clock| !clock.is_none() && clock.as_ptr() != monotonic);
+    let monotonic = default_clock(this.gil())?;
+    let clock = clock.filter(|clock| !clock.is_none() && clock.as_ptr() != monotonic.as_ptr());
     this.clock.set(clock);
-    // SAFETY: the interpreter's lock is held.
-    unsafe {
-        let thread = current_thread(this.gil());
-        if !thread.is_null() {
-            hub_ref::look_again(&*thread, this.as_ptr());
-        }
-    }
+    hub_ref::look_again(here(this.gil())?.record(), this.as_ptr());
     Ok(())
 }
 
-/// `time.monotonic`, borrowed.
-fn get_clock_default() -> Result<*mut PyObject> {
-    // SAFETY: the interpreter's lock is held.
+/// `time.monotonic`.
+fn default_clock(_: Gil<'_>) -> Result<Owned> {
+    // SAFETY: live objects, of which the function lives for ever; the token says that the lock is held.
     unsafe {
         if MONOTONIC.object().is_null() {
             let time = Owned::new(ffi::PyImport_ImportModule(c"time".as_ptr()))?;
             MONOTONIC.set(Owned::new(ffi::PyObject_GetAttrString(time.as_ptr(), c"monotonic".as_ptr()))?.into_raw());
         }
-        Ok(MONOTONIC.object())
+        Ok(Owned::borrow(MONOTONIC.object()))
     }
 }
 

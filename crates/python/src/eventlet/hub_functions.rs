@@ -5,9 +5,9 @@ use std::os::fd::RawFd;
 
 use super::hub::{BASE, Hub, call_hub, is_own};
 use super::hub_class::forget_file;
-use super::hub_ref::{self, MAKE_HUB, hub_object};
+use super::hub_ref::{self, MAKE_HUB};
 use super::polling::{Wanted, checked, may_be_closed};
-use crate::greenlet::{Thread, current_thread, of_all_threads, this_thread};
+use crate::greenlet::{Here, here, of_all_threads};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::{self, Args, Owned, Raised, Result, This};
 
@@ -43,71 +43,49 @@ pub fn functions() -> Vec<PyMethodDef> {
 }
 
 /// A file was opened: as the `mark_as_reopened` of a hub of any class.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn note_opened(thread: &Thread, fd: c_int) -> Result<()> {
-    // SAFETY: the caller's word.
+pub fn note_opened(thread: Here<'_>, fd: c_int) -> Result<()> {
+    let hub = hub_ref::object(thread)?;
+    // SAFETY: a live object.
     unsafe {
-        let hub = hub_object(thread)?;
-        if let Some(native) = This::<Hub>::try_of(hub)
-            && is_own(hub, c"mark_as_reopened")
+        if let Some(native) = This::<Hub>::try_of(hub.as_ptr())
+            && is_own(hub.as_ptr(), c"mark_as_reopened")
         {
             return forget_file(native, fd);
         }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub, c"mark_as_reopened", [number.as_ptr()]).map(drop)
+        call_hub(hub.as_ptr(), c"mark_as_reopened", [number.as_ptr()]).map(drop)
     }
 }
 
 /// A file is about to be closed: as the `notify_close` of the thread's hub, if it has one.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn note_closing(thread: &Thread, fd: c_int) -> Result<()> {
-    // SAFETY: the caller's word.
+pub fn note_closing(thread: Here<'_>, fd: c_int) -> Result<()> {
+    // SAFETY: used at once.
+    let listens = |native: &Hub| unsafe { native.polling_if_any() }.is_some_and(|polling| polling.listens(fd));
+    if hub_ref::native(&thread).is_some_and(|native| !listens(native)) {
+        return Ok(());
+    }
+    let Some(hub) = thread.extension.owned() else { return Ok(()) };
+    // SAFETY: live objects.
     unsafe {
-        let hub = hub_ref::object_of(thread);
-        let native = hub_ref::native(thread);
-        let listens = |native: &Hub| native.polling_if_any().is_some_and(|polling| polling.listens(fd));
-        if hub.is_null() || native.is_some_and(|native| !listens(native)) {
-            return Ok(());
-        }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub, c"notify_close", [number.as_ptr()]).map(drop)
+        call_hub(hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
     }
 }
 
 fn get_hub(args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = current_thread(args.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        hub_object(&*thread).map(|hub| Owned::borrow(hub))
-    }
+    hub_ref::object(here(args.gil())?)
 }
 
 fn current_hub(args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = current_thread(args.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        let hub = hub_ref::object_of(&*thread);
-        Ok(if hub.is_null() { Owned::none(args.gil()) } else { Owned::borrow(hub) })
-    }
+    let hub = here(args.gil())?.extension.owned();
+    Ok(hub.unwrap_or_else(|| Owned::none(args.gil())))
 }
 
 fn hubs(args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the objects are collected before any code can run.
     unsafe {
         let list = Owned::new(ffi::PyList_New(0))?;
-        for (ident, hub) in of_all_threads(args.gil(), |thread| {
-            (!hub_ref::object_of(thread).is_null()).then(|| Owned::borrow(hub_ref::object_of(thread)))
-        }) {
+        for (ident, hub) in of_all_threads(args.gil(), |thread| thread.extension.owned()) {
             let pair = Owned::new(ffi::Py_BuildValue(c"kO".as_ptr(), ident, hub.as_ptr()))?;
             if ffi::PyList_Append(list.as_ptr(), pair.as_ptr()) < 0 {
                 return Err(Raised);
@@ -119,13 +97,10 @@ fn hubs(args: Args<'_>) -> Result<Owned> {
 
 fn set_hub(args: Args<'_>) -> Result<Owned> {
     let [hub] = args.parse("_set_hub", ["hub"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if current_thread(args.gil()).is_null() {
-            return Err(Raised);
-        }
-        hub_ref::set(this_thread(), (hub != ffi::Py_None()).then(|| Owned::borrow(hub)));
-    }
+    let thread = here(args.gil())?;
+    // SAFETY: a live argument; None lives for ever.
+    let hub = unsafe { (hub != ffi::Py_None()).then(|| Owned::borrow(hub)) };
+    hub_ref::set(&thread, hub);
     Ok(Owned::none(args.gil()))
 }
 
@@ -138,25 +113,26 @@ fn set_base_hub(args: Args<'_>) -> Result<Owned> {
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
-    // SAFETY: called by the interpreter.
+    // SAFETY: a live object, which gets a reference that lives for ever.
     unsafe { MAKE_HUB.set(ffi::incref(factory)) };
     Ok(Owned::none(args.gil()))
 }
 
 fn listen(args: Args<'_>) -> Result<Owned> {
     let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
-    // SAFETY: called by the interpreter.
+    let thread = here(args.gil())?;
+    // SAFETY: live arguments; the poller is looked up anew after it was renewed.
     unsafe {
         let Some(hub) = This::<Hub>::try_of(hub) else {
-            return py::error(ffi::PyExc_TypeError, "_listen() needs a native hub");
+            return py::type_error(args.gil(), "_listen() needs a native hub");
         };
         let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
         let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
-        match hub.polling()?.listen(fd, wanted) {
-            Err(error) if may_be_closed(&error) && hub.renew_if_closed()? => {
-                checked(hub.polling()?.listen(fd, wanted))?
+        match hub.polling(thread)?.listen(fd, wanted) {
+            Err(error) if may_be_closed(&error) && hub.renew_if_closed(thread)? => {
+                checked(args.gil(), hub.polling(thread)?.listen(fd, wanted))?
             }
-            done => checked(done)?,
+            done => checked(args.gil(), done)?,
         }
     }
     Ok(Owned::none(args.gil()))

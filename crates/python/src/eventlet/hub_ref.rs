@@ -15,11 +15,11 @@ use super::clock::{after, monotonic};
 use super::hub::{Hub, c_name, call_hub};
 use super::ticket::{Outcome, Ticket};
 use super::work::Work;
-use crate::greenlet::{Thread, body, names, record_of};
+use crate::greenlet::{Here, Thread, body, here, names, record_of};
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
 use crate::py::{
-    self, Args, Class, ClassCell, GlobalObject, Owned, Payload, Pending, Result, This, assumed, exception_info,
+    self, Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Pending, Raised, Result, This, exception_info,
 };
 
 static CANCEL: Name = Name::new(c"cancel");
@@ -92,153 +92,142 @@ pub fn native(thread: &Thread) -> Option<&Hub> {
 /// Makes a thread's hub: a Python function without arguments.
 pub static MAKE_HUB: GlobalObject = GlobalObject::null();
 
-/// The running thread's hub object, borrowed, made if there is none.
+/// Makes the running thread's hub, if there is none. Before a greenlet is left where others will find it: making the
+/// hub may let other threads run, and they wake it through the hub.
 ///
-/// # Safety
-/// The interpreter's lock is held.
+/// # Errors
+/// Those of the hub's constructor.
 #[inline]
-pub unsafe fn hub_object(thread: &Thread) -> Result<*mut PyObject> {
-    let hub = object_of(thread);
-    // SAFETY: the lock is held, as `make_hub` asks for.
-    if hub.is_null() { unsafe { make_hub(thread) } } else { Ok(hub) }
+pub fn ensure(thread: Here<'_>) -> Result<()> {
+    if object_of(&thread).is_null() { make_hub(thread) } else { Ok(()) }
 }
 
-/// # Safety
-/// The interpreter's lock is held.
+/// The running thread's hub, made if there is none.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn object(thread: Here<'_>) -> Result<Owned> {
+    ensure(thread)?;
+    thread.extension.owned().ok_or(Raised)
+}
+
 #[cold]
-unsafe fn make_hub(thread: &Thread) -> Result<*mut PyObject> {
-    // SAFETY: the factory lives for ever, and the lock is held.
-    unsafe {
-        let factory = MAKE_HUB.object();
-        if factory.is_null() {
-            return py::error(ffi::PyExc_RuntimeError, "there is no hub: import eventlet.hubs first");
-        }
-        let hub = py::call(factory, [])?;
-        // The factory may have been asked for the hub itself.
-        if object_of(thread).is_null() {
-            set(thread, Some(hub));
-        }
-        Ok(object_of(thread))
+fn make_hub(thread: Here<'_>) -> Result<()> {
+    let factory = MAKE_HUB.object();
+    if factory.is_null() {
+        return py::runtime_error(thread.gil(), "there is no hub: import eventlet.hubs first");
     }
+    // SAFETY: the factory lives for ever.
+    let hub = unsafe { py::call(factory, [])? };
+    // The factory may have been asked for the hub itself.
+    if object_of(&thread).is_null() {
+        set(&thread, Some(hub));
+    }
+    Ok(())
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // What it is asked for
 
 /// A thread's hub.
-#[derive(Clone, Copy)]
 pub enum HubRef<'a> {
     /// Served without its Python methods.
     Plain(&'a Hub),
-    /// Of another class, or with methods that were overridden: served through them. The thread keeps the object.
-    Python(*mut PyObject),
+    /// Of another class, or with methods that were overridden: served through them.
+    Python(Owned),
 }
 
 impl<'a> HubRef<'a> {
     /// The running thread's hub, made if there is none.
     ///
-    /// # Safety
-    /// The interpreter's lock is held.
+    /// # Errors
+    /// As [`ensure`].
     #[inline]
-    pub unsafe fn of(thread: &'a Thread) -> Result<HubRef<'a>> {
-        match plain(thread) {
+    pub fn of(thread: Here<'a>) -> Result<HubRef<'a>> {
+        match plain(thread.record()) {
             Some(hub) => Ok(HubRef::Plain(hub)),
-            // SAFETY: the lock is held.
-            None => unsafe { HubRef::of_any_class(thread) },
+            None => HubRef::of_any_class(thread),
         }
     }
 
-    /// # Safety
-    /// The interpreter's lock is held.
     #[cold]
-    unsafe fn of_any_class(thread: &'a Thread) -> Result<HubRef<'a>> {
-        // SAFETY: the lock is held.
-        let object = unsafe { hub_object(thread)? };
-        Ok(plain(thread).map_or(HubRef::Python(object), HubRef::Plain))
+    fn of_any_class(thread: Here<'a>) -> Result<HubRef<'a>> {
+        ensure(thread)?;
+        HubRef::if_any(thread.record()).ok_or(Raised)
     }
 
     /// A thread's hub, if it has one.
     #[inline]
     fn if_any(thread: &'a Thread) -> Option<HubRef<'a>> {
-        let python = || Some(object_of(thread)).filter(|hub| !hub.is_null()).map(HubRef::Python);
-        plain(thread).map(HubRef::Plain).or_else(python)
+        plain(thread).map(HubRef::Plain).or_else(|| thread.extension.owned().map(HubRef::Python))
     }
 
-    /// Makes a parked greenlet ready to go on with `outcome`. An error is printed: whoever wakes has nothing to do with
-    /// it.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held; the ticket is of a greenlet of the hub's thread.
+    /// Makes a parked greenlet of the hub's thread ready to go on with `outcome`. An error is printed: whoever wakes
+    /// has nothing to do with it.
     #[inline]
-    unsafe fn wake(self, ticket: Ticket, outcome: Outcome) {
+    fn wake(&self, ticket: Ticket, outcome: Outcome) {
         match self {
             HubRef::Plain(hub) => hub.make_ready(Work::Wake(ticket, outcome)),
-            // SAFETY: the thread keeps the object, and the lock is held.
-            HubRef::Python(hub) => unsafe {
-                let woken = WakeLater::make(ticket, outcome).and_then(|later| schedule(hub, 0.0, later.as_ptr()));
+            HubRef::Python(hub) => {
+                let woken = WakeLater::make(hub.gil(), ticket, outcome).and_then(|later| schedule(hub, 0.0, &later));
                 if woken.is_err() {
-                    ffi::PyErr_WriteUnraisable(hub);
+                    // SAFETY: an exception is pending; a live object.
+                    unsafe { ffi::PyErr_WriteUnraisable(hub.as_ptr()) };
                 }
-            },
+            }
         }
     }
 
-    /// Wakes a greenlet at a point in time.
-    ///
-    /// # Safety
-    /// As [`wake`](Self::wake).
-    pub unsafe fn wake_at(self, at: Time, ticket: Ticket, outcome: Outcome) -> Result<Alarm> {
+    /// Wakes a greenlet of the hub's thread at a point in time.
+    pub fn wake_at(&self, at: Time, ticket: Ticket, outcome: Outcome) -> Result<Alarm> {
         match self {
             HubRef::Plain(hub) => Ok(Alarm::Plain(hub.add_timer(at, Work::Wake(ticket, outcome)))),
-            // SAFETY: the thread keeps the object, and the lock is held.
-            HubRef::Python(hub) => unsafe {
-                let later = WakeLater::make(ticket, outcome)?;
+            HubRef::Python(hub) => {
+                let later = WakeLater::make(hub.gil(), ticket, outcome)?;
                 let seconds = at.since(monotonic()).as_secs_f64();
-                Ok(Alarm::Python(schedule(hub, seconds, later.as_ptr())?))
-            },
+                Ok(Alarm::Python(schedule(hub, seconds, &later)?))
+            }
         }
     }
 
     /// Wakes the running greenlet from its next park, after some seconds; with 0 behind what is ready. `None`: there is
     /// nothing to cancel.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held; the running thread's hub.
     #[inline]
-    pub unsafe fn wake_me(self, thread: &Thread, seconds: f64) -> Result<Option<Alarm>> {
+    pub fn wake_me(&self, thread: Here<'_>, seconds: f64) -> Result<Option<Alarm>> {
         match self {
             HubRef::Plain(hub) => {
-                let work = Work::Wake(Ticket::take(thread), Outcome::none());
+                let work = Work::Wake(Ticket::take(thread), Outcome::none(thread.gil()));
                 Ok(hub.schedule(seconds, work).map(Alarm::Plain))
             }
-            // SAFETY: the thread keeps the object, and the lock is held.
-            HubRef::Python(hub) => unsafe {
-                let hub = Owned::borrow(hub);
-                let me = Owned::borrow(thread.current());
-                let switch = Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), names::SWITCH.object()))?;
-                schedule(hub.as_ptr(), seconds, switch.as_ptr()).map(|timer| Some(Alarm::Python(timer)))
-            },
+            HubRef::Python(hub) => {
+                // SAFETY: the running greenlet, which is kept while its attribute is looked up.
+                let switch = unsafe {
+                    let me = Owned::borrow(thread.current());
+                    Owned::new(ffi::PyObject_GetAttr(me.as_ptr(), names::SWITCH.object()))?
+                };
+                schedule(hub, seconds, &switch).map(|timer| Some(Alarm::Python(timer)))
+            }
         }
     }
 
-    /// Begins a greenlet after some seconds; with 0 behind what is ready.
+    /// Begins a greenlet of the hub's thread after some seconds; with 0 behind what is ready.
     ///
     /// # Safety
-    /// The interpreter's lock is held; a greenlet of the hub's thread, a tuple and a dict.
+    /// A greenlet, a tuple and a dict.
     #[inline]
-    pub unsafe fn start(self, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
+    pub unsafe fn start(&self, seconds: f64, greenlet: &Owned, args: Owned, kwargs: Option<Owned>) -> Result<()> {
         match self {
             HubRef::Plain(hub) => {
                 hub.schedule(seconds, Work::Start { greenlet: greenlet.clone(), args, kwargs });
                 Ok(())
             }
-            // SAFETY: the thread keeps the object, and the lock is held.
+            // SAFETY: live objects, a tuple and a dict among them.
             HubRef::Python(hub) => unsafe {
                 let switch = Owned::new(ffi::PyObject_GetAttr(greenlet.as_ptr(), names::SWITCH.object()))?;
                 let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
                 let head = Owned::new(ffi::PyTuple_Pack(2, seconds.as_ptr(), switch.as_ptr()))?;
                 let all = Owned::new(ffi::PySequence_Concat(head.as_ptr(), args.as_ptr()))?;
-                let method = Owned::new(ffi::PyObject_GetAttrString(hub, c"schedule_call_global".as_ptr()))?;
+                let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"schedule_call_global".as_ptr()))?;
                 let kwargs = kwargs.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
                 Owned::new(ffi::PyObject_Call(method.as_ptr(), all.as_ptr(), kwargs)).map(drop)
             },
@@ -246,71 +235,63 @@ impl<'a> HubRef<'a> {
     }
 
     /// The greenlet of its loop.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held.
     #[inline]
-    pub unsafe fn loop_greenlet(self) -> Result<Owned> {
-        // SAFETY: the thread keeps the hub, which keeps its greenlet; the lock is held.
+    pub fn loop_greenlet(&self) -> Result<Owned> {
+        // SAFETY: live objects: a plain hub keeps its greenlet.
         unsafe {
             match self {
                 HubRef::Plain(hub) => Ok(Owned::borrow(hub.greenlet())),
-                HubRef::Python(hub) => Owned::new(ffi::PyObject_GetAttr(hub, c_name(c"greenlet")?.as_ptr())),
+                HubRef::Python(hub) => {
+                    Owned::new(ffi::PyObject_GetAttr(hub.as_ptr(), c_name(hub.gil(), c"greenlet")?.as_ptr()))
+                }
             }
         }
     }
 
-    /// Whether the running greenlet is that of its loop, which cannot wait for itself.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held; the running thread's hub.
+    /// Whether the running greenlet is that of its loop, which cannot wait for itself; of the running thread's hub.
     #[inline]
-    pub unsafe fn is_loop(self, thread: &Thread) -> Result<bool> {
+    pub fn is_loop(&self, thread: Here<'_>) -> Result<bool> {
         match self {
             HubRef::Plain(hub) => Ok(hub.greenlet() == thread.current()),
-            // SAFETY: the lock is held.
-            HubRef::Python(_) => Ok(unsafe { self.loop_greenlet()? }.as_ptr() == thread.current().cast()),
+            HubRef::Python(_) => Ok(self.loop_greenlet()?.as_ptr() == thread.current().cast()),
         }
     }
 
+    /// Suspends the running greenlet through the hub's own method.
+    pub fn switch(&self) -> Result<Owned> {
+        let HubRef::Python(hub) = self else { unreachable!("a plain hub is left without its method") };
+        // SAFETY: a live object.
+        unsafe { py::call_method(hub.as_ptr(), names::SWITCH.object(), []) }
+    }
+
     /// Makes sure that the loop's greenlet can be switched to.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held.
-    pub unsafe fn ensure_greenlet(self) -> Result<()> {
+    pub fn ensure_greenlet(&self) -> Result<()> {
         match self {
             HubRef::Plain(hub) => hub.ensure_greenlet(),
-            // SAFETY: the thread keeps the object, and the lock is held.
-            HubRef::Python(hub) => unsafe { call_hub(hub, c"ensure_greenlet", []).map(drop) },
+            // SAFETY: a live object.
+            HubRef::Python(hub) => unsafe { call_hub(hub.as_ptr(), c"ensure_greenlet", []).map(drop) },
         }
     }
 }
 
 /// Raises, because the loop's own greenlet cannot wait for itself.
-///
-/// # Safety
-/// The interpreter's lock is held.
 #[cold]
-pub unsafe fn refuse_in_loop<T>() -> Result<T> {
-    // SAFETY: the lock is held.
-    unsafe { py::error(ffi::PyExc_RuntimeError, "do not call blocking functions from the mainloop") }
+pub fn refuse_in_loop<T>(gil: Gil<'_>) -> Result<T> {
+    py::runtime_error(gil, "do not call blocking functions from the mainloop")
 }
 
 impl Ticket {
     /// Makes the greenlet ready to go on with `outcome`, behind what is ready already. May be called from any OS
     /// thread. Returns whether it still waited.
-    pub fn wake(self, outcome: Outcome) -> bool {
+    pub fn wake(self, gil: Gil<'_>, outcome: Outcome) -> bool {
         if !self.is_valid() {
             return false;
         }
-        // SAFETY: a valid ticket's greenlet has begun, so it has a handle; the record's objects are guarded by the
-        // lock.
-        unsafe {
-            let handle = body(self.greenlet()).handle().filter(|handle| handle.is_alive());
-            let Some(record) = handle.and_then(|handle| record_of(assumed(), handle)) else { return false };
-            if let Some(hub) = HubRef::if_any(record) {
-                hub.wake(self, outcome);
-            }
+        // SAFETY: the ticket keeps its greenlet, which has begun and so has a handle.
+        let handle = unsafe { body(self.greenlet()) }.handle().filter(|handle| handle.is_alive());
+        let Some(record) = handle.and_then(|handle| record_of(gil, handle)) else { return false };
+        if let Some(hub) = HubRef::if_any(record) {
+            hub.wake(self, outcome);
         }
         true
     }
@@ -337,27 +318,26 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    /// Cancels it, if it has not rung.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held. A pending exception is kept.
+    /// Cancels it, if it has not rung. A pending exception is kept.
     #[inline]
-    pub unsafe fn cancel(self, thread: &Thread) {
+    pub fn cancel(self, thread: &Thread) {
         match self {
             Alarm::Plain(key) => {
                 if let Some(hub) = plain(thread) {
                     hub.cancel_timer(key);
                 }
             }
-            // SAFETY: a live object, and the lock is held.
-            Alarm::Python(timer) => unsafe {
+            Alarm::Python(timer) => {
                 let pending = Pending::take(timer.gil());
-                if py::call_method(timer.as_ptr(), CANCEL.object(), []).is_err() {
-                    ffi::PyErr_WriteUnraisable(timer.as_ptr());
+                // SAFETY: a live object; after a call that failed an exception is pending.
+                unsafe {
+                    if py::call_method(timer.as_ptr(), CANCEL.object(), []).is_err() {
+                        ffi::PyErr_WriteUnraisable(timer.as_ptr());
+                    }
                 }
                 drop(timer);
                 pending.put_back();
-            },
+            }
         }
     }
 }
@@ -384,43 +364,42 @@ impl Payload for WakeLater {
 }
 
 impl WakeLater {
-    fn make(ticket: Ticket, outcome: Outcome) -> Result<Owned> {
-        py::make(assumed(), WakeLater(Cell::new(Some((ticket, outcome)))))
+    fn make(gil: Gil<'_>, ticket: Ticket, outcome: Outcome) -> Result<Owned> {
+        py::make(gil, WakeLater(Cell::new(Some((ticket, outcome)))))
     }
 
     fn call(this: This<'_, WakeLater>, _: Args<'_>) -> Result<Owned> {
         match this.0.take() {
-            // SAFETY: called by the hub of the greenlet's thread.
-            Some((ticket, outcome)) if ticket.is_valid() => unsafe { Owned::new(ticket.resume(outcome)) },
+            Some((ticket, outcome)) if ticket.is_valid() => ticket.resume(here(this.gil())?, outcome),
             _ => Ok(Owned::none(this.gil())),
         }
     }
 }
 
 /// Asks a hub of any class to call something after some seconds. Returns its timer.
-///
-/// # Safety
-/// Live objects, with the interpreter's lock held.
-unsafe fn schedule(hub: *mut PyObject, seconds: f64, callable: *mut PyObject) -> Result<Owned> {
-    // SAFETY: the caller's word.
+fn schedule(hub: &Owned, seconds: f64, callable: &Owned) -> Result<Owned> {
+    // SAFETY: live objects.
     unsafe {
         let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
-        call_hub(hub, c"schedule_call_global", [seconds.as_ptr(), callable])
+        call_hub(hub.as_ptr(), c"schedule_call_global", [seconds.as_ptr(), callable.as_ptr()])
     }
 }
 
-/// Reports the pending exception as the hub does: printed, unless that is turned off.
+/// Reports the pending exception as the thread's hub does: printed, unless that is turned off. Without a hub it is
+/// printed.
 ///
 /// # Safety
-/// An exception is pending; the interpreter's lock is held.
+/// An exception is pending; `culprit` is a live object, which raised it.
 #[cold]
-pub unsafe fn squelch(hub: *mut PyObject) {
-    // SAFETY: the caller's word.
+pub unsafe fn squelch(thread: Here<'_>, culprit: *mut PyObject) {
+    // SAFETY: an exception is pending, be it that one or one that came instead.
     unsafe {
-        let told =
-            exception_info(assumed()).and_then(|info| call_hub(hub, c"squelch_generic_exception", [info.as_ptr()]));
+        let told = exception_info(thread.gil()).and_then(|info| {
+            let hub = object(thread)?;
+            call_hub(hub.as_ptr(), c"squelch_generic_exception", [info.as_ptr()])
+        });
         if told.is_err() {
-            ffi::PyErr_WriteUnraisable(hub);
+            ffi::PyErr_WriteUnraisable(culprit);
         }
     }
 }

@@ -17,7 +17,7 @@ pub use greenloom_hub::line::Place;
 
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::body;
-use crate::py::Owned;
+use crate::py::{Gil, Owned};
 
 /// The line. Each greenlet in it may bring something, of type `T`.
 pub struct Line<T = ()>(RefCell<line::Line<Ticket, T, Infallible>>);
@@ -45,8 +45,8 @@ impl<T> Waiter<T> {
 
     /// Wakes the greenlet, from any OS thread.
     #[inline]
-    pub fn wake(self, outcome: Outcome) -> bool {
-        self.ticket.wake(outcome)
+    pub fn wake(self, gil: Gil<'_>, outcome: Outcome) -> bool {
+        self.ticket.wake(gil, outcome)
     }
 
     /// The ticket of the greenlet's park.
@@ -87,9 +87,9 @@ impl<T> Line<T> {
     }
 
     /// Calls the first that was not called. Returns whether there was one.
-    pub fn call(&self) -> bool {
+    pub fn call(&self, gil: Gil<'_>) -> bool {
         while let Some((place, ticket)) = self.mark_called() {
-            if ticket.wake(Outcome::none()) {
+            if ticket.wake(gil, Outcome::none(gil)) {
                 return true;
             }
             // It went on without leaving: its OS thread has ended.

@@ -68,7 +68,7 @@ pub fn functions() -> Vec<PyMethodDef> {
 /// # Safety
 /// Called at import, once.
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
-    // SAFETY: the caller's word.
+    // SAFETY: called at import, once, with the lock held.
     unsafe {
         hub_ref::fill(module)?;
         park::fill()?;

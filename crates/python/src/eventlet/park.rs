@@ -19,15 +19,15 @@ use greenloom_hub::Time;
 
 use super::end;
 use super::hub::Hub;
-use super::hub_ref::{self, HubRef, refuse_in_loop, squelch};
+use super::hub_ref::{HubRef, refuse_in_loop, squelch};
 use super::ticket::{Outcome, Ticket};
 use super::work::{self, Work};
 use crate::greenlet::handover::Handover;
 use crate::greenlet::switch;
-use crate::greenlet::{self, PyGreenlet, Thread, body, names};
-use crate::py::ffi::{self, PyObject};
+use crate::greenlet::{self, Here, PyGreenlet, body};
+use crate::py::ffi;
 use crate::py::names::{Name, intern};
-use crate::py::{self, GlobalObject, Owned, Raised, Result, assumed};
+use crate::py::{self, GlobalObject, Owned, Raised, Result};
 
 /// What a park returns whose time is up.
 static TIMED_OUT: GlobalObject = GlobalObject::null();
@@ -50,106 +50,80 @@ pub unsafe fn fill() -> Result<()> {
 ///
 /// # Errors
 /// What is thrown in; RuntimeError in the hub's own greenlet.
-///
-/// # Safety
-/// The interpreter's lock is held, in the thread of the record.
 #[inline]
-pub unsafe fn park(thread: &Thread) -> Result<Owned> {
-    // SAFETY: the lock is held, in the thread of the record.
-    unsafe {
-        let value = match HubRef::of(thread) {
-            Ok(HubRef::Plain(hub)) => leave(thread, hub),
-            Ok(HubRef::Python(hub)) => leave_through_python(thread, hub),
-            Err(Raised) => ptr::null_mut(),
-        };
-        let me = body(thread.current());
-        me.parks.set(me.parks.get() + 1);
-        Owned::new(value)
-    }
+pub fn park(thread: Here<'_>) -> Result<Owned> {
+    let value = match HubRef::of(thread) {
+        Ok(HubRef::Plain(hub)) => leave(thread, hub),
+        Ok(hub) => leave_through_python(thread, &hub),
+        Err(Raised) => Err(Raised),
+    };
+    // SAFETY: the running greenlet.
+    let me = unsafe { body(thread.current()) };
+    me.parks.set(me.parks.get() + 1);
+    value
 }
 
 /// As [`park`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for this
 /// park.
-///
-/// # Safety
-/// As [`park`].
-pub unsafe fn park_until(thread: &Thread, ticket: &Ticket, deadline: Option<Time>) -> Result<Option<Owned>> {
-    // SAFETY: as `park`.
-    unsafe {
-        let Some(deadline) = deadline else {
-            return park(thread).map(Some);
-        };
-        let timed_out = Outcome::Value(Owned::borrow(TIMED_OUT.object()));
-        let alarm = HubRef::of(thread)?.wake_at(deadline, ticket.clone(), timed_out)?;
-        let value = park(thread);
-        alarm.cancel(thread);
-        let value = value?;
-        Ok((value.as_ptr() != TIMED_OUT.object()).then_some(value))
-    }
+pub fn park_until(thread: Here<'_>, ticket: &Ticket, deadline: Option<Time>) -> Result<Option<Owned>> {
+    let Some(deadline) = deadline else {
+        return park(thread).map(Some);
+    };
+    // SAFETY: the object lives for ever.
+    let timed_out = Outcome::Value(unsafe { Owned::borrow(TIMED_OUT.object()) });
+    let alarm = HubRef::of(thread)?.wake_at(deadline, ticket.clone(), timed_out)?;
+    let value = park(thread);
+    alarm.cancel(&thread);
+    let value = value?;
+    Ok((value.as_ptr() != TIMED_OUT.object()).then_some(value))
 }
 
 /// The way to a plain hub, or past it to the next ready greenlet. Returns what the park is woken with.
-///
-/// # Safety
-/// As [`park`].
 #[inline]
-unsafe fn leave(thread: &Thread, hub: &Hub) -> *mut PyObject {
-    // SAFETY: as `park`; what is ready is kept by the work.
-    unsafe {
-        let me = thread.current();
-        if prepare_to_leave(thread, hub, me).is_err() {
-            return ptr::null_mut();
-        }
-        hub.count_switch();
-        match hub.next_switch() {
-            Some(Work::Wake(ticket, outcome)) => ticket.resume(outcome),
-            Some(Work::Start { greenlet, args, kwargs }) => match work::try_begin(greenlet, args, kwargs) {
+fn leave(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
+    prepare_to_leave(thread, hub)?;
+    hub.count_switch();
+    match hub.next_switch() {
+        Some(Work::Wake(ticket, outcome)) => ticket.resume(thread, outcome),
+        Some(Work::Start { greenlet, args, kwargs }) => {
+            // SAFETY: what is to begin is a greenlet, with a tuple and a dict.
+            match unsafe { work::try_begin(thread, greenlet, args, kwargs) } {
                 Ok(value) => value,
                 Err(work) => {
                     // It ends in the loop, where its error and its links meet nobody who waits for something else.
                     hub.hand_over(work);
-                    switch_to_loop(hub)
+                    switch_to_loop(thread, hub)
                 }
-            },
-            _ => switch_to_loop(hub),
+            }
         }
+        _ => switch_to_loop(thread, hub),
     }
 }
 
 /// Goes on with the loop.
-///
-/// # Safety
-/// As [`park`].
 #[inline]
-unsafe fn switch_to_loop(hub: &Hub) -> *mut PyObject {
-    // SAFETY: the hub keeps its greenlet; None is handed over.
-    unsafe { switch::switch(assumed(), hub.greenlet(), Handover::Value(Owned::none(assumed()).into_raw())) }
+fn switch_to_loop(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
+    let handover = Handover::Value(Owned::none(thread.gil()).into_raw());
+    // SAFETY: the hub keeps its greenlet; None is handed over, and what comes back is owned.
+    unsafe { Owned::new(switch::switch(thread.gil(), hub.greenlet(), handover)) }
 }
 
 /// The way to a plain hub's loop, and not past it: what its `switch` method does. Returns what the park is woken with.
-///
-/// # Safety
-/// As [`park`].
-pub unsafe fn leave_to_loop(thread: &Thread, hub: &Hub) -> Result<Owned> {
-    // SAFETY: as `park`.
-    unsafe {
-        prepare_to_leave(thread, hub, thread.current())?;
-        hub.count_switch();
-        Owned::new(switch_to_loop(hub))
-    }
+pub fn leave_to_loop(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
+    prepare_to_leave(thread, hub)?;
+    hub.count_switch();
+    switch_to_loop(thread, hub)
 }
 
-/// What happens to a greenlet before it is left: it may want to know, and becomes a child of the hub.
-///
-/// # Safety
-/// As [`park`].
+/// What happens to the running greenlet before it is left: it may want to know, and becomes a child of the hub.
 #[inline]
-unsafe fn prepare_to_leave(thread: &Thread, hub: &Hub, me: *mut PyGreenlet) -> Result<()> {
-    // SAFETY: the caller's word.
+fn prepare_to_leave(thread: Here<'_>, hub: &Hub) -> Result<()> {
+    let me = thread.current();
+    if hub.greenlet() == me {
+        return refuse_in_loop(thread.gil());
+    }
+    // SAFETY: the running greenlet, and that of the loop, which the hub keeps.
     unsafe {
-        if hub.greenlet() == me {
-            return refuse_in_loop();
-        }
         if !greenlet::is_exact(me) && !end::is_exact(me) || !(*me).dict.is_null() {
             tell_switch_out(thread, me);
         }
@@ -168,30 +142,24 @@ unsafe fn prepare_to_leave(thread: &Thread, hub: &Hub, me: *mut PyGreenlet) -> R
 }
 
 /// Calls a greenlet's `switch_out`, if it has one.
+///
+/// # Safety
+/// A live greenlet.
 #[cold]
-unsafe fn tell_switch_out(thread: &Thread, me: *mut PyGreenlet) {
-    // SAFETY: live objects, with the lock held.
+unsafe fn tell_switch_out(thread: Here<'_>, me: *mut PyGreenlet) {
+    // SAFETY: a live greenlet, which its method keeps; after a call that failed an exception is pending.
     unsafe {
         let Ok(method) = Owned::new(ffi::PyObject_GetAttr(me.cast(), SWITCH_OUT.object())) else {
             ffi::PyErr_Clear();
             return;
         };
         if py::call(method.as_ptr(), []).is_err() {
-            squelch(hub_ref::object_of(thread));
+            squelch(thread, method.as_ptr());
         }
     }
 }
 
 #[cold]
-unsafe fn leave_through_python(thread: &Thread, hub: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the thread keeps its hub until it is borrowed here; the lock is held.
-    unsafe {
-        let hub = Owned::borrow(hub);
-        let switched = match HubRef::Python(hub.as_ptr()).is_loop(thread) {
-            Ok(true) => refuse_in_loop(),
-            Ok(false) => py::call_method(hub.as_ptr(), names::SWITCH.object(), []),
-            Err(Raised) => Err(Raised),
-        };
-        switched.map_or(ptr::null_mut(), Owned::into_raw)
-    }
+fn leave_through_python(thread: Here<'_>, hub: &HubRef<'_>) -> Result<Owned> {
+    if hub.is_loop(thread)? { refuse_in_loop(thread.gil()) } else { hub.switch() }
 }

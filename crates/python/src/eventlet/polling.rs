@@ -16,7 +16,7 @@ use greenloom_hub::{Direction, SourceKey, Sources};
 
 use super::work::Work;
 use crate::py::ffi;
-use crate::py::{self, Owned, Raised, Result, assumed};
+use crate::py::{self, Gil, Owned, Raised, Result};
 
 /// A hub's poller and what is registered with it.
 pub struct Polling {
@@ -120,8 +120,8 @@ impl Listeners {
 
 impl Polling {
     /// A poller with nothing in it.
-    pub fn new() -> Result<Polling> {
-        let poller = checked(Poller::new())?;
+    pub fn new(gil: Gil<'_>) -> Result<Polling> {
+        let poller = checked(gil, Poller::new())?;
         let bell = Box::new(poller.bell());
         Ok(Polling {
             bell,
@@ -192,7 +192,7 @@ impl Polling {
         if let Some(listeners) = self.listeners.get()
             && events.iter().any(|event| event.number == LISTENERS)
         {
-            // SAFETY: the same.
+            // SAFETY: nobody else looks at them.
             listeners.poller.wait(Some(Duration::ZERO), unsafe { &mut *listeners.events.get() })?;
         }
         Ok(())
@@ -204,7 +204,7 @@ impl Polling {
     /// Called by the hub's thread only, with the interpreter's lock.
     pub unsafe fn report(&self, mut fire: impl FnMut(Work)) {
         let mut sources = self.sources.borrow_mut();
-        // SAFETY: as `wait`.
+        // SAFETY: the hub's thread does not wait now.
         for event in unsafe { &*self.events.get() }.iter() {
             match self.listeners.get() {
                 Some(listeners) if event.number == LISTENERS => listeners.report(&mut fire),
@@ -275,13 +275,13 @@ fn valid_fd<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {
 ///
 /// # Errors
 /// It.
-pub fn checked<T>(result: io::Result<T>) -> Result<T> {
+pub fn checked<T>(gil: Gil<'_>, result: io::Result<T>) -> Result<T> {
     result.map_err(|error| {
-        // SAFETY: called with the interpreter's lock.
+        // SAFETY: live objects, as the format says, and the token says that the lock is held.
         unsafe {
             let message = error.to_string();
             let message = message.split(" (os error").next().unwrap_or_default();
-            let args = py::string(assumed(), message).and_then(|message| {
+            let args = py::string(gil, message).and_then(|message| {
                 let code = error.raw_os_error().unwrap_or(libc::EIO);
                 Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))
             });
@@ -298,10 +298,10 @@ pub fn checked<T>(result: io::Result<T>) -> Result<T> {
 }
 
 /// What green objects raise whose file was closed behind their back: an `IOClosed`.
-pub fn closed_error() -> Result<Owned> {
-    // SAFETY: called with the interpreter's lock.
+pub fn closed_error(gil: Gil<'_>) -> Result<Owned> {
+    let class = closed_class(gil)?;
+    // SAFETY: a live class, and arguments as the format says.
     unsafe {
-        let class = closed_class()?;
         let args =
             Owned::new(ffi::Py_BuildValue(c"is".as_ptr(), libc::ENOTCONN, c"Operation on closed file".as_ptr()))?;
         Owned::new(ffi::PyObject_Call(class.as_ptr(), args.as_ptr(), ptr::null_mut()))
@@ -309,11 +309,8 @@ pub fn closed_error() -> Result<Owned> {
 }
 
 /// `eventlet.hubs.IOClosed`.
-///
-/// # Safety
-/// The interpreter's lock is held.
-pub unsafe fn closed_class() -> Result<Owned> {
-    // SAFETY: the caller's word.
+pub fn closed_class(_: Gil<'_>) -> Result<Owned> {
+    // SAFETY: a live module, and the token says that the lock is held.
     unsafe {
         let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
         Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"IOClosed".as_ptr()))

@@ -11,7 +11,7 @@ use super::semaphore::Semaphore;
 use super::ticket::Outcome;
 use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
+use crate::py::{self, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a pool.
 pub struct Pool {
@@ -51,65 +51,62 @@ At most *size* green threads at a time.";
 }
 
 impl Pool {
-    pub fn object(slot: &Slot) -> Result<Owned> {
-        // SAFETY: called with the interpreter's lock.
-        slot.object()
-            .map_or_else(|| unsafe { py::error(ffi::PyExc_RuntimeError, "GreenPool.__init__() was not called") }, Ok)
+    /// What is in a slot that `__init__` fills.
+    pub fn object(gil: Gil<'_>, slot: &Slot) -> Result<Owned> {
+        slot.object().map_or_else(|| py::runtime_error(gil, "GreenPool.__init__() was not called"), Ok)
     }
 
     /// Calls `f` with the semaphore.
-    pub fn with_free<R>(&self, f: impl FnOnce(&Semaphore) -> R) -> Result<R> {
-        let semaphore = Pool::object(&self.free)?;
+    pub fn with_free<R>(&self, gil: Gil<'_>, f: impl FnOnce(&Semaphore) -> R) -> Result<R> {
+        let semaphore = Pool::object(gil, &self.free)?;
         // SAFETY: it was made a semaphore, and lives during the call.
         let free = unsafe { This::<Semaphore>::of(semaphore.as_ptr()) };
         Ok(f(&free))
     }
 
-    pub fn count_running(&self) -> Result<i64> {
+    pub fn count_running(&self, gil: Gil<'_>) -> Result<i64> {
         // SAFETY: a set.
-        Ok(unsafe { ffi::PySet_Size(Pool::object(&self.running)?.as_ptr()) } as i64)
+        Ok(unsafe { ffi::PySet_Size(Pool::object(gil, &self.running)?.as_ptr()) } as i64)
     }
 
-    pub fn is_member(&self, greenlet: *mut PyGreenlet) -> Result<bool> {
+    pub fn is_member(&self, gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<bool> {
         // SAFETY: a set, and a live greenlet.
-        match unsafe { ffi::PySet_Contains(Pool::object(&self.running)?.as_ptr(), greenlet.cast()) } {
+        match unsafe { ffi::PySet_Contains(Pool::object(gil, &self.running)?.as_ptr(), greenlet.cast()) } {
             -1 => Err(Raised),
             found => Ok(found != 0),
         }
     }
 
     /// Wakes who waits for all to end, if nothing runs and nobody is about to spawn.
-    fn look_whether_idle(&self) -> Result<()> {
-        if !self.waiting.is_empty() && self.count_running()? == 0 && self.with_free(Semaphore::waiting)? == 0 {
+    fn look_whether_idle(&self, gil: Gil<'_>) -> Result<()> {
+        if !self.waiting.is_empty() && self.count_running(gil)? == 0 && self.with_free(gil, Semaphore::waiting)? == 0 {
             for place in self.waiting.take_all() {
-                place.wake(Outcome::none());
+                place.wake(gil, Outcome::none(gil));
             }
         }
         Ok(())
     }
 
     /// A greenlet's function has ended.
-    fn left(&self, greenlet: *mut PyGreenlet) -> Result<()> {
-        self.with_free(Semaphore::release)?;
+    fn left(&self, gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<()> {
+        self.with_free(gil, |free| free.release(gil))?;
         // SAFETY: a set, and a live greenlet.
-        if unsafe { ffi::PySet_Discard(Pool::object(&self.running)?.as_ptr(), greenlet.cast()) } < 0 {
+        if unsafe { ffi::PySet_Discard(Pool::object(gil, &self.running)?.as_ptr(), greenlet.cast()) } < 0 {
             return Err(Raised);
         }
-        self.look_whether_idle()
+        self.look_whether_idle(gil)
     }
 
     /// Waits for a free place.
-    pub fn enter(&self) -> Result<()> {
-        let entered = self.with_free(|free| free.acquire(assumed()))?;
+    pub fn enter(&self, gil: Gil<'_>) -> Result<()> {
+        let entered = self.with_free(gil, |free| free.acquire(gil))?;
         if entered.is_err() {
-            // SAFETY: called with the interpreter's lock.
-            unsafe {
-                let pending = Pending::take(assumed());
-                if self.look_whether_idle().is_err() {
-                    ffi::PyErr_Clear();
-                }
-                pending.put_back();
+            let pending = Pending::take(gil);
+            if self.look_whether_idle(gil).is_err() {
+                // SAFETY: the token says that the lock is held.
+                unsafe { ffi::PyErr_Clear() };
             }
+            pending.put_back();
         }
         entered
     }
@@ -118,13 +115,13 @@ impl Pool {
 /// A greenlet's function has ended: it gives its place back, if it is of a pool.
 ///
 /// # Safety
-/// A live greenlet; the interpreter's lock is held, no exception is pending.
+/// A live greenlet; no exception is pending.
 #[inline]
 pub unsafe fn leave(greenlet: *mut PyGreenlet) {
-    // SAFETY: the caller's word.
+    // SAFETY: a live greenlet, whose extension is a pool.
     unsafe {
         if let Some(pool) = body(greenlet).extension.take()
-            && This::<Pool>::of(pool.as_ptr()).left(greenlet).is_err()
+            && This::<Pool>::of(pool.as_ptr()).left(pool.gil(), greenlet).is_err()
         {
             ffi::PyErr_WriteUnraisable(pool.as_ptr());
         }

@@ -4,30 +4,31 @@ use std::ptr;
 
 use super::frame;
 use super::green_thread;
-use super::hub_ref::hub_object;
+use super::hub_ref;
 use super::park;
 use super::pool::{Pool, leave};
 use super::semaphore::{Semaphore, count, to_number};
 use super::ticket::Ticket;
-use crate::greenlet::{self, PyGreenlet, Thread, body, here};
+use crate::greenlet::{self, Here, PyGreenlet, body, here};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, Owned, Pending, Raised, Result, This, assumed, exception_info};
+use crate::py::{self, Args, Class, Gil, Owned, Pending, Raised, Result, This, exception_info, number};
 
 /// Runs a function whose result nobody wants.
 ///
 /// # Safety
 /// As the `Runner` of a greenlet.
 unsafe fn run(
+    gil: Gil<'_>,
     greenlet: *mut PyGreenlet,
     function: *mut PyObject,
     args: *mut PyObject,
     kwargs: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: what a runner is called with.
+    // SAFETY: what a runner is called with; without a result an exception is pending.
     unsafe {
-        let result = if args.is_null() { args } else { frame::call(function, args, kwargs) };
-        let result = if result.is_null() { report().map_or(ptr::null_mut(), Owned::into_raw) } else { result };
-        let pending = Pending::take(assumed());
+        let result = frame::call(function, args, kwargs);
+        let result = if result.is_null() { report(gil).map_or(ptr::null_mut(), Owned::into_raw) } else { result };
+        let pending = Pending::take(gil);
         leave(greenlet);
         pending.put_back();
         result
@@ -38,17 +39,17 @@ unsafe fn run(
 /// Returns None.
 ///
 /// # Safety
-/// An exception is pending; the interpreter's lock is held.
+/// An exception is pending.
 #[cold]
-unsafe fn report() -> Result<Owned> {
-    // SAFETY: the caller's word.
+unsafe fn report(gil: Gil<'_>) -> Result<Owned> {
+    // SAFETY: an exception is pending, whose triple is a tuple.
     unsafe {
         for passes in [greenlet::greenlet_exit(), ffi::PyExc_KeyboardInterrupt, ffi::PyExc_SystemExit] {
             if ffi::PyErr_ExceptionMatches(passes) != 0 {
                 return Err(Raised);
             }
         }
-        let info = exception_info(assumed())?;
+        let info = exception_info(gil)?;
         let python = Owned::new(ffi::PyImport_ImportModule(c"eventlet.greenpool".as_ptr()))?;
         let report = Owned::new(ffi::PyObject_GetAttrString(python.as_ptr(), c"_report".as_ptr()))?;
         Owned::new(ffi::PyObject_Call(report.as_ptr(), info.as_ptr(), ptr::null_mut()))
@@ -65,18 +66,19 @@ fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
-    // SAFETY: called by the interpreter; arguments are alive.
+    let gil = this.gil();
+    let Some(function) = args.positional.first().copied() else {
+        return py::type_error(gil, "a function to call is needed");
+    };
+    let (rest, kwargs) = args.rest(1)?;
+    let thread = here(gil)?;
+    // SAFETY: live arguments; greenlets go into the set of those that run.
     unsafe {
-        let Some(function) = args.positional.first().copied() else {
-            return py::error(ffi::PyExc_TypeError, "a function to call is needed");
-        };
-        let (rest, kwargs) = args.rest(1)?;
-        let thread = here(this.gil())?;
-        if this.with_free(Semaphore::counter)? <= 0 && this.is_member(thread.current())? {
+        if this.with_free(gil, Semaphore::counter)? <= 0 && this.is_member(gil, thread.current())? {
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
         }
-        this.enter()?;
+        this.enter(gil)?;
         let started = green_thread::spawn_prepared(thread, wants_result, function, rest, kwargs, |greenlet| {
             let body = body(greenlet.as_ptr().cast());
             body.extension.set(Some(this.owned()));
@@ -84,82 +86,75 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
                 body.runner.set(Some(run));
             }
         })
-        .and_then(|greenlet| match ffi::PySet_Add(Pool::object(&this.running)?.as_ptr(), greenlet.as_ptr()) {
-            -1 => Err(Raised),
-            _ => Ok(greenlet),
+        .and_then(|greenlet| {
+            match ffi::PySet_Add(Pool::object(gil, &this.running)?.as_ptr(), greenlet.as_ptr()) {
+                -1 => Err(Raised),
+                _ => Ok(greenlet),
+            }
         });
         if started.is_err() {
-            this.with_free(Semaphore::release)?;
+            this.with_free(gil, |free| free.release(gil))?;
         }
         started
     }
 }
 
 /// # Safety
-/// The interpreter's lock is held; live objects.
+/// Live objects, a tuple and a dict among them.
 #[cold]
 unsafe fn run_in_place(
-    thread: &Thread,
+    thread: Here<'_>,
     function: *mut PyObject,
     args: &Owned,
     kwargs: Option<&Owned>,
     wants_result: bool,
 ) -> Result<Owned> {
-    // SAFETY: the caller's word.
+    // SAFETY: live objects, a tuple and a dict among them; what could not be called has raised.
     unsafe {
         if wants_result {
             return green_thread::call_in_place(thread, function, args, kwargs);
         }
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
-        Owned::new(ffi::PyObject_Call(function, args.as_ptr(), kwargs)).or_else(|Raised| report())
+        Owned::new(ffi::PyObject_Call(function, args.as_ptr(), kwargs)).or_else(|Raised| report(thread.gil()))
     }
 }
 
 fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let thread = here(this.gil())?;
-        if this.is_member(thread.current())? {
-            return py::error(
-                ffi::PyExc_AssertionError,
-                "waitall() in a green thread of the same pool would wait for its own end",
-            );
-        }
-        hub_object(thread)?;
-        if this.count_running()? > 0 {
-            let number = this.waiting.join(Ticket::take(thread), ());
-            let woken = park::park(thread);
-            this.waiting.leave(number);
-            woken?;
-        }
+    let gil = this.gil();
+    let thread = here(gil)?;
+    if this.is_member(gil, thread.current())? {
+        return py::assertion_error(gil, "waitall() in a green thread of the same pool would wait for its own end");
     }
-    Ok(Owned::none(this.gil()))
+    hub_ref::ensure(thread)?;
+    if this.count_running(gil)? > 0 {
+        let place = this.waiting.join(Ticket::take(thread), ());
+        let woken = park::park(thread);
+        this.waiting.leave(place);
+        woken?;
+    }
+    Ok(Owned::none(gil))
 }
 
 fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
     let [size] = args.parse("GreenPool", ["size"], 0)?;
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let size = if size.is_null() { 1000 } else { count(size, "GreenPool")? };
-        this.size.set(size);
-        this.free.set(Some(Semaphore::make(size)?));
-        this.running.set(Some(Owned::new(ffi::PySet_New(ptr::null_mut()))?));
-    }
+    // SAFETY: a live argument; null makes an empty set.
+    let (size, running) = unsafe {
+        let size = if size.is_null() { 1000 } else { count(args.gil(), size, "GreenPool")? };
+        (size, Owned::new(ffi::PySet_New(ptr::null_mut()))?)
+    };
+    this.size.set(size);
+    this.free.set(Some(Semaphore::make(args.gil(), size)?));
+    this.running.set(Some(running));
     Ok(())
 }
 
 fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
     let [size] = args.parse("resize", ["new_size"], 1)?;
-    // SAFETY: a live object.
+    // SAFETY: a live argument.
     let size = unsafe { py::integer(size)? };
     let more = size - this.size.replace(size);
-    this.with_free(|free| free.set_counter(free.counter() + more))?;
-    Ok(Owned::none(this.gil()))
-}
-
-fn number(value: i64) -> Result<Owned> {
-    // SAFETY: called with the interpreter's lock.
-    unsafe { Owned::new(ffi::PyLong_FromLongLong(value)) }
+    this.with_free(args.gil(), |free| free.set_counter(args.gil(), free.counter() + more))?;
+    Ok(Owned::none(args.gil()))
 }
 
 /// The type.
@@ -190,27 +185,38 @@ pub fn class() -> Class<Pool> {
             c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is \
                 negative meanwhile.",
         )
-        .method(c"running", |this, _| number(this.count_running()?), c"running() -> int\n\nHow many green threads run.")
+        .method(
+            c"running",
+            |this, _| number(this.gil(), this.count_running(this.gil())?),
+            c"running() -> int\n\nHow many green threads run.",
+        )
         .method(
             c"free",
-            |this, _| number(this.with_free(Semaphore::counter)?),
+            |this, _| number(this.gil(), this.with_free(this.gil(), Semaphore::counter)?),
             c"free() -> int\n\nHow many places are \
             free.",
         )
         .method(
             c"waiting",
-            |this, _| number(this.with_free(|free| (free.waiting() as i64 - free.counter()).max(0))?),
+            |this, _| {
+                let waiting = |free: &Semaphore| (free.waiting() as i64 - free.counter()).max(0);
+                number(this.gil(), this.with_free(this.gil(), waiting)?)
+            },
             c"waiting() -> int\n\nHow many wait for a free place.",
         )
         .property(
             c"size",
-            |this| number(this.size.get()),
+            |this| number(this.gil(), this.size.get()),
             |this, value| {
                 this.size.set(to_number(this.gil(), value)?);
                 Ok(())
             },
             c"The size that resize() compares with. Setting it changes nothing else.",
         )
-        .getter(c"sem", |this| Pool::object(&this.free), c"The semaphore of the free places.")
-        .getter(c"coroutines_running", |this| Pool::object(&this.running), c"The set of the greenlets that run.")
+        .getter(c"sem", |this| Pool::object(this.gil(), &this.free), c"The semaphore of the free places.")
+        .getter(
+            c"coroutines_running",
+            |this| Pool::object(this.gil(), &this.running),
+            c"The set of the greenlets that run.",
+        )
 }

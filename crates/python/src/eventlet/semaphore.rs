@@ -10,7 +10,7 @@ use greenloom_hub::Time;
 
 use super::clock;
 use super::fairness::spend_one;
-use super::hub_ref::hub_object;
+use super::hub_ref;
 use super::line::Line;
 use super::park::park_until;
 use super::ticket::Ticket;
@@ -49,12 +49,8 @@ come, first served. Also a context manager.";
 
 impl Semaphore {
     /// A semaphore object.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held.
-    pub unsafe fn make(value: i64) -> Result<Owned> {
-        // SAFETY: the caller holds the lock.
-        py::make(unsafe { Gil::assume() }, Semaphore::with(value))
+    pub fn make(gil: Gil<'_>, value: i64) -> Result<Owned> {
+        py::make(gil, Semaphore::with(value))
     }
 
     fn with(value: i64) -> Semaphore {
@@ -69,15 +65,15 @@ impl Semaphore {
 
     /// Sets the counter. Waiters go on if there is something to acquire.
     #[inline]
-    pub fn set_counter(&self, counter: i64) {
+    pub fn set_counter(&self, gil: Gil<'_>, counter: i64) {
         self.counter.set(counter);
-        self.settle();
+        self.settle(gil);
     }
 
     /// Adds one.
     #[inline]
-    pub fn release(&self) {
-        self.set_counter(self.counter.get() + 1);
+    pub fn release(&self, gil: Gil<'_>) {
+        self.set_counter(gil, self.counter.get() + 1);
     }
 
     /// How many wait.
@@ -87,10 +83,10 @@ impl Semaphore {
 
     /// As many are called as there are units to take.
     #[inline]
-    fn settle(&self) {
+    fn settle(&self, gil: Gil<'_>) {
         if self.line.has_waiting() {
             self.line.forget_dead();
-            while (self.line.called() as i64) < self.counter.get() && self.line.call() {}
+            while (self.line.called() as i64) < self.counter.get() && self.line.call(gil) {}
         }
     }
 
@@ -99,7 +95,7 @@ impl Semaphore {
     fn settle_after_exception(&self, gil: Gil<'_>) {
         // A hub written in Python may be called.
         let pending = Pending::take(gil);
-        self.settle();
+        self.settle(gil);
         pending.put_back();
     }
 
@@ -129,15 +125,12 @@ impl Semaphore {
     #[cold]
     fn acquire_slowly(&self, gil: Gil<'_>, deadline: Option<Time>) -> Result<bool> {
         let thread = here(gil)?;
-        // Making the hub may let other threads run: it must be there for them to wake us through.
-        // SAFETY: the token says that the lock is held.
-        unsafe { hub_object(thread)? };
+        hub_ref::ensure(thread)?;
         let mut ticket = Ticket::take(thread);
         let mut place = self.line.join(ticket.clone(), ());
-        self.settle();
+        self.settle(gil);
         loop {
-            // SAFETY: the running thread's record, and the token says that the lock is held.
-            let woken = unsafe { park_until(thread, &ticket, deadline) };
+            let woken = park_until(thread, &ticket, deadline);
             let was_called = self.line.leave_called(place);
             let Ok(woken) = woken else {
                 if was_called {
@@ -192,11 +185,10 @@ impl Semaphore {
 /// The number in an argument for which floats and strings of digits will do. A string without a number is a TypeError.
 ///
 /// # Safety
-/// A live object; the interpreter's lock is held.
-pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
-    // SAFETY: a live object, with the lock held.
+/// A live object.
+pub unsafe fn count(gil: Gil<'_>, object: *mut PyObject, function: &str) -> Result<i64> {
+    // SAFETY: a live object, and the token says that the lock is held.
     unsafe {
-        let gil = Gil::assume();
         let integer = (&raw mut ffi::PyLong_Type).cast();
         let number = if ffi::PyLong_Check(object) != 0 {
             Owned::borrow(object)
@@ -219,15 +211,15 @@ pub unsafe fn count(object: *mut PyObject, function: &str) -> Result<i64> {
 
 fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
     let [value] = args.parse("Semaphore", ["value"], 0)?;
-    // SAFETY: a live argument, and the interpreter that calls holds the lock.
-    let value = if value.is_null() { 1 } else { unsafe { count(value, "Semaphore")? } };
+    // SAFETY: a live argument.
+    let value = if value.is_null() { 1 } else { unsafe { count(args.gil(), value, "Semaphore")? } };
     this.original.set(value);
-    this.set_counter(value);
+    this.set_counter(this.gil(), value);
     Ok(())
 }
 
 fn release(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
-    this.release();
+    this.release(this.gil());
     Ok(Owned::bool(this.gil(), true))
 }
 
@@ -242,7 +234,7 @@ fn release_lock(this: This<'_, Semaphore>, _: Args<'_>) -> Result<Owned> {
     if this.counter.get() > 0 {
         return py::runtime_error(this.gil(), "release unlocked lock");
     }
-    this.release();
+    this.release(this.gil());
     Ok(Owned::none(this.gil()))
 }
 
@@ -275,7 +267,7 @@ fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
     if kind == LOCK.kind() {
         release_lock(this, args)?;
     } else if kind == SEMAPHORE.kind() {
-        this.release();
+        this.release(this.gil());
     } else {
         // SAFETY: live objects, and the interpreter that calls holds the lock.
         unsafe { py::call_method(this.as_ptr(), RELEASE.object(), [])? };
@@ -342,7 +334,7 @@ fn class() -> Class<Semaphore> {
             c"counter",
             |this| number(this.gil(), this.counter.get()),
             |this, value| {
-                this.set_counter(to_number(this.gil(), value)?);
+                this.set_counter(this.gil(), to_number(this.gil(), value)?);
                 Ok(())
             },
             c"How many can be acquired. May be set: waiters go on.",

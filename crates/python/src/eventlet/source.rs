@@ -12,9 +12,9 @@ use super::park::park_until;
 use super::polling::{checked, may_be_closed};
 use super::ticket::{Outcome, Ticket};
 use super::work::Work;
-use crate::greenlet::Thread;
+use crate::greenlet::{Here, Thread};
 use crate::py::ffi::PyObject;
-use crate::py::{Owned, Result, Slot, This};
+use crate::py::{Gil, Owned, Result, Slot, This};
 
 /// How a wait for a descriptor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,114 +72,100 @@ impl Source {
         }
     }
 
-    /// Whether an operation is worth a try, as far as this hub knows.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held, in the hub's thread.
+    /// Whether an operation is worth a try, as far as the thread's hub knows.
     #[inline]
-    pub unsafe fn is_ready(&self, thread: &Thread, hub: &Hub, direction: Direction) -> bool {
-        let Some(key) = self.key(thread) else { return true };
-        // SAFETY: the caller's word.
-        unsafe { hub.polling() }.map_or(true, |polling| polling.sources().borrow_mut().is_ready(key, direction))
+    pub fn is_ready(&self, thread: Here<'_>, hub: &Hub, direction: Direction) -> bool {
+        let Some(key) = self.key(&thread) else { return true };
+        // SAFETY: used at once.
+        unsafe { hub.polling(thread) }.map_or(true, |polling| polling.sources().borrow_mut().is_ready(key, direction))
     }
 
     /// Notes that an operation took all there was.
-    ///
-    /// # Safety
-    /// As [`is_ready`](Self::is_ready).
     #[inline]
-    pub unsafe fn clear_ready(&self, thread: &Thread, hub: &Hub, direction: Direction) {
-        if let Some(key) = self.key(thread)
-            // SAFETY: the caller's word.
-            && let Ok(polling) = unsafe { hub.polling() }
+    pub fn clear_ready(&self, thread: Here<'_>, hub: &Hub, direction: Direction) {
+        if let Some(key) = self.key(&thread)
+            // SAFETY: used at once.
+            && let Ok(polling) = unsafe { hub.polling(thread) }
         {
             polling.sources().borrow_mut().clear_ready(key, direction);
         }
     }
 
     /// Parks the running greenlet until the descriptor is ready; does not park if it is, but for what was `refused`: an
-    /// operation has just said that it would block.
+    /// operation has just said that it would block. `hub` is the thread's, and plain; `fd` is always the same number.
     ///
     /// # Errors
     /// What is thrown in; OSError if it cannot be registered.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held; `hub` is the thread's plain hub; `fd` is always the same number.
-    pub unsafe fn wait(
+    pub fn wait(
         &self,
-        thread: &Thread,
+        thread: Here<'_>,
         hub: &Hub,
         fd: RawFd,
         direction: Direction,
         refused: bool,
         deadline: Option<Time>,
     ) -> Result<Ready> {
-        // SAFETY: the caller's word.
-        unsafe {
-            let polling = hub.polling()?;
-            let (key, waits) = {
-                let mut sources = polling.sources().borrow_mut();
-                let known = self.key(thread).filter(|key| sources.contains(*key));
-                let key = match known {
-                    Some(key) => key,
-                    None => {
-                        let key = match polling.register(&mut sources, fd) {
-                            Err(error) if may_be_closed(&error) => {
-                                drop(sources);
-                                if hub.renew_if_closed()? {
-                                    return Ok(Ready::Yes);
-                                }
-                                return checked(Err(error));
-                            }
-                            key => checked(key)?,
-                        };
-                        self.set_key(thread, key);
-                        key
-                    }
-                };
-                if refused {
-                    sources.would_block(key, direction);
-                }
-                let ticket = Ticket::take(thread);
-                (
-                    key,
-                    sources
-                        .wait(key, direction, Work::Wake(ticket.clone(), Outcome::none()))
-                        .map(|waits| waits.then_some(ticket)),
-                )
-            };
-            let ticket = match waits {
-                Ok(Some(ticket)) => ticket,
-                Ok(None) => return Ok(Ready::Yes),
-                Err(_) => return Ok(Ready::Busy),
-            };
-            let value = park_until(thread, &ticket, deadline);
-            if let Ok(polling) = hub.polling() {
-                let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));
-                let work = polling.sources().borrow_mut().stop_waiting(key, direction, mine);
-                drop(work);
+        let Some(key) = self.register(thread, hub, fd)? else { return Ok(Ready::Yes) };
+        let ticket = Ticket::take(thread);
+        let waits = {
+            // SAFETY: used at once; no code of others runs while the sources are borrowed.
+            let mut sources = unsafe { hub.polling(thread)? }.sources().borrow_mut();
+            if refused {
+                sources.would_block(key, direction);
             }
-            Ok(if value?.is_some() { Ready::Yes } else { Ready::TimedOut })
+            sources.wait(key, direction, Work::Wake(ticket.clone(), Outcome::none(thread.gil())))
+        };
+        match waits {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ready::Yes),
+            Err(_) => return Ok(Ready::Busy),
         }
+        let value = park_until(thread, &ticket, deadline);
+        // SAFETY: looked up anew after the park, and used at once.
+        if let Ok(polling) = unsafe { hub.polling(thread) } {
+            let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));
+            let work = polling.sources().borrow_mut().stop_waiting(key, direction, mine);
+            drop(work);
+        }
+        Ok(if value?.is_some() { Ready::Yes } else { Ready::TimedOut })
     }
 
-    /// Forgets the descriptor, which the caller is about to close, and makes who waits on it try again.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held.
-    pub unsafe fn detach(&self, fd: RawFd) {
+    /// The key in the thread's hub, where it is registered if it was not. `None`: the hub's poller had been closed and
+    /// was renewed.
+    #[inline]
+    fn register(&self, thread: Here<'_>, hub: &Hub, fd: RawFd) -> Result<Option<SourceKey>> {
+        // SAFETY: not used any more when the poller is renewed.
+        let polling = unsafe { hub.polling(thread)? };
+        if let Some(key) = self.key(&thread)
+            && polling.sources().borrow_mut().contains(key)
+        {
+            return Ok(Some(key));
+        }
+        let registered = polling.register(&mut polling.sources().borrow_mut(), fd);
+        if let Err(error) = &registered
+            && may_be_closed(error)
+            && hub.renew_if_closed(thread)?
+        {
+            return Ok(None);
+        }
+        let key = checked(thread.gil(), registered)?;
+        self.set_key(&thread, key);
+        Ok(Some(key))
+    }
+
+    /// Forgets the descriptor, which the caller is about to close, and makes those that wait on it try again.
+    pub fn detach(&self, gil: Gil<'_>, fd: RawFd) {
         let Some(key) = self.key.take() else { return };
         let first = self.hub.take().map(|hub| (hub, key));
         let others = self.others.take();
         for (owner, key) in first.into_iter().chain(others) {
-            // SAFETY: guarded by the lock, as all of a hub's state is.
-            unsafe {
-                let Some(hub) = This::<Hub>::try_of(owner.as_ptr()) else { continue };
-                let Some(polling) = hub.polling_if_any() else { continue };
-                for work in polling.remove(key, fd) {
-                    if let Work::Wake(ticket, outcome) = work {
-                        ticket.wake(outcome);
-                    }
+            // SAFETY: a live object, which is kept.
+            let Some(hub) = (unsafe { This::<Hub>::try_of(owner.as_ptr()) }) else { continue };
+            // SAFETY: used at once.
+            let Some(polling) = (unsafe { hub.polling_if_any() }) else { continue };
+            for work in polling.remove(key, fd) {
+                if let Work::Wake(ticket, outcome) = work {
+                    ticket.wake(gil, outcome);
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use crate::greenlet::handover::Handover;
 use crate::greenlet::switch;
-use crate::greenlet::{PyGreenlet, State, Thread, body};
-use crate::py::ffi::{self, PyObject};
-use crate::py::{Owned, assumed};
+use crate::greenlet::{Here, PyGreenlet, State, body};
+use crate::py::ffi;
+use crate::py::{Gil, Owned, Result};
 
 /// Names one park of one greenlet.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub struct Ticket {
 impl Ticket {
     /// For the next park of the running greenlet.
     #[inline]
-    pub fn take(thread: &Thread) -> Ticket {
+    pub fn take(thread: Here<'_>) -> Ticket {
         // SAFETY: the running greenlet is alive.
         unsafe {
             let me = thread.current();
@@ -47,15 +47,15 @@ impl Ticket {
         }
     }
 
-    /// Switches to the greenlet, if it still waits.
+    /// Switches to the greenlet, which still waits. Returns what the running one goes on with.
     ///
-    /// # Safety
-    /// The interpreter's lock is held, in the greenlet's thread, whose record exists.
+    /// # Errors
+    /// What is thrown into the running one; `greenlet.error` if the greenlet is of another thread.
     #[inline]
-    pub unsafe fn resume(self, outcome: Outcome) -> *mut PyObject {
+    pub fn resume(self, thread: Here<'_>, outcome: Outcome) -> Result<Owned> {
         let greenlet = self.greenlet.into_raw().cast();
-        // SAFETY: the caller's word.
-        unsafe { switch::switch_owned(assumed(), greenlet, outcome.into_payload()) }
+        // SAFETY: the ticket's reference is handed over, with what the outcome owns; so is what comes back.
+        unsafe { Owned::new(switch::switch_owned(thread, greenlet, outcome.into_handover())) }
     }
 }
 
@@ -63,21 +63,21 @@ impl Ticket {
 pub enum Outcome {
     /// Its park returns this.
     Value(Owned),
-    /// Its park raises this exception, with this traceback if there is one.
+    /// Its park raises this: an exception, with this traceback if there is one.
     Throw(Owned, Option<Owned>),
 }
 
 impl Outcome {
     /// None.
-    pub fn none() -> Outcome {
-        Outcome::Value(Owned::none(assumed()))
+    pub fn none(gil: Gil<'_>) -> Outcome {
+        Outcome::Value(Owned::none(gil))
     }
 
-    fn into_payload(self) -> Handover {
+    fn into_handover(self) -> Handover {
         match self {
             Outcome::Value(value) => Handover::Value(value.into_raw()),
             Outcome::Throw(exception, traceback) => {
-                // SAFETY: an exception, with the lock held.
+                // SAFETY: only exceptions are put into a `Throw`.
                 unsafe { restore(&exception, traceback) };
                 Handover::Throw
             }
@@ -88,9 +88,9 @@ impl Outcome {
 /// Makes an exception pending.
 ///
 /// # Safety
-/// An exception instance; the interpreter's lock is held.
+/// An exception, and a traceback.
 pub unsafe fn restore(exception: &Owned, traceback: Option<Owned>) {
-    // SAFETY: the caller's word; the references are handed over.
+    // SAFETY: an exception, whose class is its type; the three references are handed over.
     #[allow(deprecated)]
     unsafe {
         let kind = ffi::incref(ffi::Py_TYPE(exception.as_ptr())).cast();

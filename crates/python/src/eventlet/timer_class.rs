@@ -1,17 +1,17 @@
 //! The timer as Python sees it: its type.
 
 use super::hub::timer::Timer;
-use super::hub_ref::hub_object;
-use crate::greenlet::current_thread;
+use super::hub_ref;
+use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, Owned, Raised, Result, This};
+use crate::py::{self, Args, Class, Gil, Owned, Raised, Result, This};
 
 /// The type.
 pub fn class() -> Class<Timer> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::new()
         .init(init)
-        .call(|this: This<'_, Timer>, _: Args<'_>| this.run())
+        .call(|this: This<'_, Timer>, _: Args<'_>| Timer::run(this))
         .slot(ffi::Py_tp_repr, repr as *mut std::ffi::c_void)
         .method(c"schedule", schedule, c"schedule()\n\nStarts the timer in this thread's hub. Returns the timer.")
         .method(c"cancel", cancel, c"cancel()\n\nPrevents the call; does nothing if it was made.")
@@ -28,7 +28,7 @@ pub fn class() -> Class<Timer> {
         .flag(c"called", |timer| &timer.called, c"Whether it was called or cancelled.")
         .property(
             c"scheduled_time",
-            |this| attribute(this.scheduled_time.object(), "scheduled_time"),
+            |this| attribute(this.gil(), this.scheduled_time.object(), "scheduled_time"),
             |this, value| {
                 this.scheduled_time.set(value);
                 Ok(())
@@ -48,15 +48,13 @@ pub fn class() -> Class<Timer> {
         )
 }
 
-fn attribute(value: Option<Owned>, name: &str) -> Result<Owned> {
-    // SAFETY: getters are called with the interpreter's lock.
-    value.map_or_else(|| unsafe { py::error(ffi::PyExc_AttributeError, name) }, Ok)
+fn attribute(gil: Gil<'_>, value: Option<Owned>, name: &str) -> Result<Owned> {
+    value.map_or_else(|| py::attribute_error(gil, name), Ok)
 }
 
 fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
     let [seconds, callback, ..] = args.positional else {
-        // SAFETY: called by the interpreter.
-        return unsafe { py::error(ffi::PyExc_TypeError, "Timer() needs seconds and a callback") };
+        return py::type_error(args.gil(), "Timer() needs seconds and a callback");
     };
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
@@ -65,7 +63,7 @@ fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
 }
 
 fn get_tpl(this: This<'_, Timer>) -> Result<Owned> {
-    let callback = attribute(this.callback.object(), "tpl")?;
+    let callback = attribute(this.gil(), this.callback.object(), "tpl")?;
     // SAFETY: live objects.
     unsafe {
         let args = this.args.object().map_or_else(|| Owned::new(ffi::PyTuple_New(0)), Ok)?;
@@ -95,7 +93,7 @@ fn set_tpl(this: This<'_, Timer>, value: Option<Owned>) -> Result<()> {
 }
 
 fn copy(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
-    let callback = attribute(this.callback.object(), "tpl")?;
+    let callback = attribute(this.gil(), this.callback.object(), "tpl")?;
     // SAFETY: live objects.
     unsafe {
         let seconds = this.seconds.object().unwrap_or_else(|| Owned::none(this.gil()));
@@ -109,13 +107,9 @@ fn copy(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
 
 fn schedule(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     this.called.set(false);
-    // SAFETY: called by the interpreter.
+    let hub = hub_ref::object(here(this.gil())?)?;
+    // SAFETY: live objects.
     unsafe {
-        let thread = current_thread(this.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        let hub = Owned::borrow(hub_object(&*thread)?);
         let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"add_timer".as_ptr()))?;
         let at = py::call(method.as_ptr(), [this.as_ptr()])?;
         this.scheduled_time.set(Some(at));
@@ -127,17 +121,10 @@ fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     if this.called.replace(true) {
         return Ok(Owned::none(this.gil()));
     }
-    // SAFETY: called by the interpreter.
+    // The hub where it waits, else this thread's.
+    let hub = this.hub.object().map_or_else(|| hub_ref::object(here(this.gil())?), Ok)?;
+    // SAFETY: live objects.
     unsafe {
-        let thread = current_thread(this.gil());
-        if thread.is_null() {
-            return Err(Raised);
-        }
-        // The hub where it waits, else this thread's.
-        let hub = match this.hub.object() {
-            Some(hub) => hub,
-            None => Owned::borrow(hub_object(&*thread)?),
-        };
         let method = Owned::new(ffi::PyObject_GetAttrString(hub.as_ptr(), c"timer_canceled".as_ptr()))?;
         py::call(method.as_ptr(), [this.as_ptr()])?;
     }

@@ -8,9 +8,8 @@ use greenloom_hub::Direction;
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::handover::Handover;
 use crate::greenlet::switch;
-use crate::greenlet::{PyGreenlet, State, body};
-use crate::py::ffi::PyObject;
-use crate::py::{Owned, assumed};
+use crate::greenlet::{Here, PyGreenlet, State, body};
+use crate::py::{self, Owned};
 
 /// One piece of work.
 pub enum Work {
@@ -50,34 +49,38 @@ impl Work {
     }
 }
 
-/// As [`begin`], for who cannot do what is to be done if there is no stack for the greenlet: gives the work back then.
+/// As [`begin`], for whoever cannot do what is to be done if there is no stack for the greenlet: gives the work back
+/// then.
 ///
 /// # Safety
 /// As [`begin`].
 #[inline]
-pub unsafe fn try_begin(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> Result<*mut PyObject, Work> {
+pub unsafe fn try_begin(
+    thread: Here<'_>,
+    greenlet: Owned,
+    args: Owned,
+    kwargs: Option<Owned>,
+) -> Result<py::Result<Owned>, Work> {
     let greenlet = greenlet.into_raw();
     let (args, kwargs) = (args.into_raw(), kwargs.map_or(ptr::null_mut(), Owned::into_raw));
     let mut handover = Handover::Call { args, kwargs };
-    // SAFETY: the references are handed over, and taken back if nothing has happened.
+    // SAFETY: a greenlet, a tuple and a dict, whose references are handed over, and taken back if nothing has happened.
     unsafe {
         let take = |object| Owned::new(object).expect("it came from a reference");
-        switch::try_begin_owned(assumed(), greenlet.cast(), &mut handover).ok_or_else(|| Work::Start {
-            greenlet: take(greenlet),
-            args: take(args),
-            kwargs: Owned::new(kwargs).ok(),
-        })
+        match switch::try_begin_owned(thread, greenlet.cast(), &mut handover) {
+            Some(value) => Ok(Owned::new(value)),
+            None => Err(Work::Start { greenlet: take(greenlet), args: take(args), kwargs: Owned::new(kwargs).ok() }),
+        }
     }
 }
 
 /// Switches to a greenlet that begins. If there is no stack for it, it ends with that error, here.
 ///
 /// # Safety
-/// Live objects; the interpreter's lock is held, in the thread whose record exists.
-pub unsafe fn begin(greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> *mut PyObject {
+/// A greenlet, a tuple and a dict.
+pub unsafe fn begin(thread: Here<'_>, greenlet: Owned, args: Owned, kwargs: Option<Owned>) -> py::Result<Owned> {
     let kwargs = kwargs.map_or(ptr::null_mut(), Owned::into_raw);
-    // SAFETY: the references are handed over.
-    unsafe {
-        switch::switch_owned(assumed(), greenlet.into_raw().cast(), Handover::Call { args: args.into_raw(), kwargs })
-    }
+    let handover = Handover::Call { args: args.into_raw(), kwargs };
+    // SAFETY: a greenlet, a tuple and a dict, whose references are handed over; what comes back is, too.
+    unsafe { Owned::new(switch::switch_owned(thread, greenlet.into_raw().cast(), handover)) }
 }

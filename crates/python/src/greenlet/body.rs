@@ -78,8 +78,8 @@ pub struct Body {
 /// ends with, null for the pending exception.
 ///
 /// # Safety
-/// Live objects, with the interpreter's lock held; in the greenlet, or in another one if there was no stack for it.
-pub type Runner = unsafe fn(*mut PyGreenlet, *mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+/// Live objects; in the greenlet, or in another one if there was no stack for it.
+pub type Runner = unsafe fn(Gil<'_>, *mut PyGreenlet, *mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
 
 /// Failures that can be asked of an `UnswitchableGreenlet`.
 #[derive(Clone, Copy, Default)]

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
-use std::ptr;
+use std::{ptr, slice};
 
 #[cfg(Py_3_15)]
 use super::body::Body;
@@ -12,7 +12,7 @@ use super::body::{PyGreenlet, State, body, greenlet_type, has_body};
 use super::handover::Handover;
 use super::switch;
 use super::thread::is_here;
-use super::{attributes, construct, dealloc, names, throw};
+use super::{attributes, construct, dealloc, throw};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
 use crate::py::table::{fast_method, no_argument_method};
 use crate::py::{self, Gil, Global, Owned};
@@ -220,9 +220,9 @@ unsafe extern "C-unwind" fn throw_method(
             let message = format!("throw expected at most 3 arguments, got {count}");
             return py::raise(ffi::PyExc_TypeError, &message);
         }
-        let argument = |index: Py_ssize_t| if index < count { *args.offset(index) } else { ptr::null_mut() };
-        let kind = if count > 0 { argument(0) } else { names::greenlet_exit() };
-        throw::throw(Gil::assume(), this.cast(), kind, argument(1), argument(2))
+        let given = if count == 0 { &[][..] } else { slice::from_raw_parts(args, count as usize) };
+        let [kind, value, traceback] = throw::arguments(given);
+        throw::throw(Gil::assume(), this.cast(), kind, value, traceback)
     }
 }
 

@@ -32,7 +32,7 @@ pub use body::{PyGreenlet, State, body, greenlet_type, is_exact, is_greenlet};
 pub use construct::{construct, make, set_parent, set_up};
 pub use functions::table as functions;
 pub use names::greenlet_exit;
-pub use thread::{Thread, current_thread, here, is_here, of_all_threads, record_of, this_thread};
+pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_thread};
 
 use std::ffi::CStr;
 

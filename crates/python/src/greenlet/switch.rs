@@ -15,7 +15,7 @@ use greenloom_fiber::Fiber;
 use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
 use super::handover::Handover;
-use super::thread::{Thread, current_thread, this_thread};
+use super::thread::{Here, Thread, current_thread, this_thread};
 use super::{names, stacks, trace};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending};
@@ -79,11 +79,11 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
 /// alive.
 ///
 /// # Safety
-/// As [`switch`]; the thread has a record.
-pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+/// The greenlet and what is in the handover are owned by the caller.
+pub unsafe fn switch_owned(thread: Here<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    let (gil, thread) = (thread.gil(), thread.record());
     // SAFETY: the reference that is taken over keeps the greenlet until it is switched to.
     unsafe {
-        let thread = this_thread();
         let this = body(greenlet);
         if this.state.get() == State::Active && thread.is_of(this) && !this.broken.get().switch {
             let throws = matches!(handover, Handover::Throw);
@@ -120,25 +120,24 @@ pub unsafe fn switch_owned(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover
 /// As [`switch_owned`].
 #[inline]
 pub unsafe fn try_begin_owned(
-    gil: Gil<'_>,
+    thread: Here<'_>,
     greenlet: *mut PyGreenlet,
     handover: &mut Handover,
 ) -> Option<*mut PyObject> {
-    // SAFETY: as `switch_owned`.
+    // SAFETY: the reference that is taken over keeps the greenlet until it is switched to.
     unsafe {
-        let thread = this_thread();
-        if body(greenlet).state.get() == State::Pending && may_run_here(thread, greenlet) {
-            match prepare(thread, greenlet, handover) {
-                Prepared::Ready => return Some(jump_owned(thread, greenlet)),
+        if body(greenlet).state.get() == State::Pending && may_run_here(&thread, greenlet) {
+            match prepare(&thread, greenlet, handover) {
+                Prepared::Ready => return Some(jump_owned(&thread, greenlet)),
                 Prepared::NoStack => {
                     ffi::PyErr_Clear();
                     return None;
                 }
                 Prepared::Meanwhile => {}
-                Prepared::Failed => handover.become_throw(gil),
+                Prepared::Failed => handover.become_throw(thread.gil()),
             }
         }
-        Some(switch_owned(gil, greenlet, std::mem::replace(handover, Handover::Throw)))
+        Some(switch_owned(thread, greenlet, std::mem::replace(handover, Handover::Throw)))
     }
 }
 
@@ -281,7 +280,7 @@ unsafe fn end_unbegun(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Han
         this.state.set(State::Dead);
         handover.become_throw(gil);
         let result = match this.runner.get() {
-            Some(runner) => runner(greenlet, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()),
+            Some(runner) => runner(gil, greenlet, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()),
             None => ptr::null_mut(),
         };
         last_words(gil, result)
@@ -393,7 +392,7 @@ fn run(begin: Begin) -> *const Fiber {
     let mut entry = Entry::new();
     // SAFETY: it runs in the thread that prepared it, with the interpreter's lock.
     unsafe {
-        let thread = this_thread();
+        let thread = this_thread().record();
         let this = body(greenlet);
         let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
         (*this.saved.get()).begin(tstate::current(), &mut entry, chunk, &stack);
@@ -403,7 +402,7 @@ fn run(begin: Begin) -> *const Fiber {
         ffi::xdecref(unused);
         this.call.set([run, args, kwargs]);
         let result = match this.runner.get() {
-            Some(runner) => runner(greenlet, run, args, kwargs),
+            Some(runner) => runner(thread.gil(), greenlet, run, args, kwargs),
             None if args.is_null() => ptr::null_mut(),
             None => ffi::PyObject_Call(run, args, kwargs),
         };

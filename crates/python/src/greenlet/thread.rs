@@ -7,6 +7,7 @@
 //! Greenlets refer to their thread through the handle, which outlives the record.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,14 +85,42 @@ pub fn current_thread(gil: Gil<'_>) -> *const Thread {
     record
 }
 
-/// The running thread's record, which the caller knows to exist.
+/// The running thread's record. Whoever has one runs in that thread and holds the interpreter's lock, which is what it
+/// takes to suspend a greenlet. As for a [`Gil`], that is still so after a switch.
+#[derive(Clone, Copy)]
+pub struct Here<'a>(&'a Thread);
+
+impl<'a> Here<'a> {
+    /// The record, for as long as it is known to be the running thread's.
+    #[inline(always)]
+    pub fn record(self) -> &'a Thread {
+        self.0
+    }
+
+    /// The token.
+    #[inline(always)]
+    pub fn gil(self) -> Gil<'a> {
+        self.0.gil()
+    }
+}
+
+impl Deref for Here<'_> {
+    type Target = Thread;
+
+    #[inline(always)]
+    fn deref(&self) -> &Thread {
+        self.0
+    }
+}
+
+/// The running thread's record, which exists.
 ///
 /// # Safety
-/// A greenlet of this thread runs, or has run.
+/// A greenlet of this thread runs, or has run; the interpreter's lock is held for `'a`.
 #[inline]
-pub unsafe fn this_thread<'a>() -> &'a Thread {
-    // SAFETY: there is a record, as the caller promised, and it lives as long as the thread.
-    unsafe { &*record_here().cast() }
+pub unsafe fn this_thread<'a>() -> Here<'a> {
+    // SAFETY: the first greenlet of a thread has made its record, which lives as long as the thread.
+    Here(unsafe { &*record_here().cast() })
 }
 
 impl Thread {
@@ -267,6 +296,12 @@ impl Extension {
     #[inline]
     pub fn object(&self) -> *mut PyObject {
         self.object.get()
+    }
+
+    /// One more reference to the object.
+    #[inline]
+    pub fn owned(&self) -> Option<Owned> {
+        self.object.object()
     }
 
     /// What is known of the object.
@@ -457,9 +492,9 @@ pub fn record_of<'py>(_: Gil<'py>, handle: &Handle) -> Option<&'py Thread> {
 
 /// The running thread's record, made if there is none.
 #[inline]
-pub fn here<'py>(gil: Gil<'py>) -> Result<&'py Thread> {
+pub fn here<'py>(gil: Gil<'py>) -> Result<Here<'py>> {
     // SAFETY: null, or the running thread's record, which lives as long as the thread.
-    unsafe { current_thread(gil).as_ref().ok_or(Raised) }
+    unsafe { current_thread(gil).as_ref().map(Here).ok_or(Raised) }
 }
 
 /// Whether a body belongs to the running thread.

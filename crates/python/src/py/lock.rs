@@ -28,15 +28,6 @@ impl<'py> Gil<'py> {
     }
 }
 
-/// The token for code that does not carry one yet, in `eventlet` and `http`: all of it is called with the lock held.
-/// Goes when they have been converted; nothing else may use it.
-#[inline(always)]
-pub const fn assumed<'py>() -> Gil<'py> {
-    // SAFETY: both are entered through trampolines, with the lock held, and where they let go of it they touch no
-    // object.
-    unsafe { Gil::assume() }
-}
-
 /// Whether there is no interpreter to call any more.
 pub fn is_gone() -> bool {
     // SAFETY: reads a flag.

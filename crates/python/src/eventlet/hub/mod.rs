@@ -1,19 +1,21 @@
 //! The hub: what is ready, what is due, and the loop that runs it.
 //!
-//! One turn of the loop: closed listeners; everything that was ready when the turn began and every timer that was due
-//! then, in order of their times; then I/O. Work that is made ready meanwhile has its turn in the next one, after I/O.
-//! The loop runs in the hub's greenlet, but whoever parks takes the next switch of the turn off its hands
-//! ([`Hub::next_switch`]), and begins the next turn too if there is no I/O to look at in between.
+//! One turn of the loop is [`greenloom_hub::run_turn`]: closed listeners; everything that was ready when the turn began
+//! and every timer that was due then, in order of their times; then I/O, and what that made ready. Work that is made
+//! ready meanwhile has its turn in the next one, after I/O. The loop runs in the hub's greenlet, but a greenlet that
+//! parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and begins the next turn too if there
+//! is no I/O to look at in between.
 //!
-//! The state and what changes it from anywhere are here, the loop is in [`run`], what Python sees in `hub_class`.
+//! The state and what changes it from anywhere are here, the loop is in [`run`], the time slice of a green thread in
+//! [`time_slice`], what Python sees in `hub_class`.
 //!
 //! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot, and `run`, whose frame lies below
-//! all that the loop calls. A method that Python code overrides
-//! is called: those in [`FAST`] make the hub one that is served through Python; `default_sleep` is looked up each time,
-//! `wait` when the loop begins and when an attribute is set.
+//! all that the loop calls. A method that Python code overrides is called: those in [`FAST`] make the hub one that is
+//! served through Python; `default_sleep` is looked up each time, `wait` when the loop begins and when an attribute is
+//! set.
 
-pub mod budget;
 mod run;
+mod time_slice;
 pub mod timer;
 
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -21,15 +23,16 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ptr;
 
-use greenloom_hub::{Time, TimerKey, Timers};
+use greenloom_hub::{Budget, Due, Time, TimerKey, Timers};
 
-use self::budget::Budget;
+pub use self::run::Runner;
+use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
 use super::work::Work;
-use crate::greenlet::{self, PyGreenlet, State, body};
+use crate::greenlet::{self, Here, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assumed};
+use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This};
 
 /// Methods of which an override means that everything must go through Python.
 pub const FAST: [&CStr; 7] =
@@ -58,10 +61,9 @@ pub struct Hub {
     pub(super) io: RefCell<VecDeque<Work>>,
     pub(super) timers: RefCell<Timers<Work>>,
     /// What the running turn may still take from `ready`.
-    pub(super) batch: Cell<usize>,
+    pub(super) budget: Budget,
     /// When the running turn began, and which timers existed then.
-    pub(super) now: Cell<Time>,
-    pub(super) limit: Cell<u64>,
+    pub(super) due: Cell<Due>,
     pub(super) stage: Cell<Stage>,
     /// Work that whoever parked found and could not do itself.
     pub(super) handed: RefCell<Option<Work>>,
@@ -87,7 +89,7 @@ pub struct Hub {
     pub(super) polling: UnsafeCell<Option<Polling>>,
     pub(super) statistics: Statistics,
     /// What the running greenlet has done since it was switched to.
-    pub(super) budget: Budget,
+    pub(super) time_slice: TimeSlice,
 }
 
 /// What [`statistics`](Hub::statistics) tells.
@@ -123,9 +125,8 @@ impl Payload for Hub {
             ready: RefCell::new(VecDeque::new()),
             io: RefCell::new(VecDeque::new()),
             timers: RefCell::new(Timers::new()),
-            batch: Cell::new(0),
-            now: Cell::new(Time::ZERO),
-            limit: Cell::new(0),
+            budget: Budget::new(),
+            due: Cell::new(Due::at(Time::ZERO, &Timers::<Work>::new())),
             stage: Cell::new(Stage::Ready),
             handed: RefCell::new(None),
             at_rest: Cell::new(false),
@@ -140,7 +141,7 @@ impl Payload for Hub {
             asleep: Cell::new(false),
             polling: UnsafeCell::new(None),
             statistics: Statistics::default(),
-            budget: Budget::default(),
+            time_slice: TimeSlice::default(),
         }
     }
 
@@ -161,7 +162,7 @@ impl Hub {
     /// # Safety
     /// A live object, which outlives `'a`; the interpreter's lock is held.
     pub unsafe fn if_plain<'a>(hub: *mut PyObject) -> Option<&'a Hub> {
-        // SAFETY: the caller's word.
+        // SAFETY: a live object, whose payload lives as long.
         unsafe {
             let this = This::<Hub>::try_of(hub)?;
             this.own_wait.set(is_own(hub, c"wait"));
@@ -184,7 +185,7 @@ impl Hub {
     /// A greenlet parks.
     #[inline]
     pub fn count_switch(&self) {
-        self.budget.renew();
+        self.time_slice.renew();
         self.statistics.switches.set(self.statistics.switches.get() + 1);
     }
 
@@ -197,13 +198,14 @@ impl Hub {
 
     #[cold]
     fn replace_greenlet(&self) -> Result<()> {
-        // SAFETY: greenlets, with the interpreter's lock held.
+        let old = self.greenlet.object().ok_or(Raised)?;
+        let name = c_name(old.gil(), c"_loop")?;
+        // SAFETY: greenlets, which are kept.
         unsafe {
-            let old = self.greenlet.object().ok_or(Raised)?;
-            let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), c_name(c"_loop")?.as_ptr()))?;
+            let run = Owned::new(ffi::PyObject_GetAttr(old.as_ptr(), name.as_ptr()))?;
             let parent = body(old.as_ptr().cast()).parent.get();
-            let new = Owned::new(greenlet::construct(assumed(), run.as_ptr(), parent.cast()))?;
-            ffi::PyObject_SetAttr(new.as_ptr(), c_name(c"_loop")?.as_ptr(), run.as_ptr());
+            let new = Owned::new(greenlet::construct(old.gil(), run.as_ptr(), parent.cast()))?;
+            ffi::PyObject_SetAttr(new.as_ptr(), name.as_ptr(), run.as_ptr());
             // Children of the old one that end without switching to the hub before go on with the new one.
             if greenlet::set_parent(old.as_ptr(), new.as_ptr(), ptr::null_mut()) < 0 {
                 return Err(Raised);
@@ -217,7 +219,7 @@ impl Hub {
     #[inline]
     pub fn make_ready(&self, work: Work) {
         // Only timers are compared with it.
-        let since = if self.timers.borrow().is_empty() { self.now.get() } else { monotonic() };
+        let since = if self.timers.borrow().is_empty() { self.due.get().now() } else { monotonic() };
         self.ready.borrow_mut().push_back((since, work));
         if self.asleep.get() {
             self.ring();
@@ -228,7 +230,7 @@ impl Hub {
     #[cold]
     pub fn ring(&self) {
         self.asleep.set(false);
-        // SAFETY: guarded by the lock; the poller is only replaced by its own thread, which sleeps.
+        // SAFETY: used at once.
         if let Some(polling) = unsafe { self.polling_if_any() } {
             polling.ring();
         }
@@ -281,7 +283,7 @@ impl Hub {
 
     /// Whether the loop would go on to run what is ready, with nothing else to look at before.
     fn may_begin_turn(&self) -> bool {
-        // SAFETY: guarded by the lock.
+        // SAFETY: used at once.
         let waits = || unsafe { self.polling_if_any() }.is_some_and(Polling::has_waiters);
         self.running.get()
             && self.own_wait.get()
@@ -292,37 +294,42 @@ impl Hub {
             && (self.stage.get() == Stage::Io || !waits())
     }
 
+    /// What is ready now, and due, has its turn.
     pub(super) fn begin_turn(&self, now: Option<Time>) {
         let timers = self.timers.borrow();
-        if let Some(now) = now {
-            self.now.set(now);
-        } else if !timers.is_empty() {
-            self.now.set(monotonic());
-        }
-        self.limit.set(timers.limit());
+        let now = now.unwrap_or_else(|| if timers.is_empty() { self.due.get().now() } else { monotonic() });
+        self.due.set(Due::at(now, &timers));
         self.canceled_young.set(0);
-        self.batch.set(self.ready.borrow().len());
+        self.budget.refill(self.count_ready());
         self.stage.set(Stage::Ready);
     }
 
-    /// The next work of this turn.
+    fn count_ready(&self) -> u32 {
+        u32::try_from(self.ready.borrow().len()).unwrap_or(u32::MAX)
+    }
+
+    /// The next work of this turn, as [`greenloom_hub::run_turn`] orders it; of the stage for I/O what is left of that.
     #[inline]
     pub(super) fn next(&self) -> Option<Work> {
         if self.stage.get() == Stage::Io {
             return self.io.borrow_mut().pop_front();
         }
+        self.next_due().or_else(|| if self.budget.spend() { self.next_ready() } else { None })
+    }
+
+    /// The next timer that is due before the next ready work.
+    #[inline]
+    fn next_due(&self) -> Option<Work> {
         let mut timers = self.timers.borrow_mut();
-        if let Some(at) = timers.next_at() {
-            let first = self.batch.get() == 0 || self.ready.borrow().front().is_none_or(|(since, _)| at < *since);
-            if first && let Some(work) = timers.pop_due(self.now.get(), self.limit.get()) {
-                self.count_timer(at);
-                return Some(work);
-            }
-        }
-        if self.batch.get() == 0 {
-            return None;
-        }
-        self.batch.set(self.batch.get() - 1);
+        let at = timers.next_at()?;
+        let ready = if self.budget.is_left() { self.ready.borrow().front().map(|(since, _)| *since) } else { None };
+        let work = self.due.get().pop_before(&mut timers, ready)?;
+        self.count_timer(at);
+        Some(work)
+    }
+
+    #[inline]
+    fn next_ready(&self) -> Option<Work> {
         self.ready.borrow_mut().pop_front().map(|(_, work)| work)
     }
 
@@ -333,60 +340,61 @@ impl Hub {
 
     /// Whether the timer was there when this turn began.
     pub(super) fn existed(&self, key: TimerKey) -> bool {
-        key.sequence() < self.limit.get()
+        self.due.get().existed(key)
     }
 
     pub(super) fn count_timer(&self, at: Time) {
-        let (lag, told) = (self.now.get().since(at).as_nanos() as u64, &self.statistics);
+        let (lag, told) = (self.due.get().now().since(at).as_nanos() as u64, &self.statistics);
         told.timers.set(told.timers.get() + 1);
         told.lag.set(lag);
         told.longest_lag.set(told.longest_lag.get().max(lag));
     }
 
-    /// The poller, made when it is first needed.
+    /// The poller, made when it is first needed, and made anew in the child of a fork.
     ///
     /// # Safety
-    /// The interpreter's lock is held, in the hub's thread.
+    /// The result is not used any more when other code may have run or the poller was renewed: another one may have
+    /// taken its place. The thread is the hub's.
     #[inline]
-    pub unsafe fn polling(&self) -> Result<&Polling> {
-        // SAFETY: the caller's word; it is replaced below only, when nothing else uses it.
+    pub unsafe fn polling(&self, thread: Here<'_>) -> Result<&Polling> {
+        // SAFETY: replaced below only, and not used any more then.
         match unsafe { &*self.polling.get() } {
             Some(polling) if polling.is_current() => Ok(polling),
-            // SAFETY: the same.
-            _ => unsafe { self.renew_polling() },
+            // SAFETY: nobody uses the former one.
+            _ => unsafe { self.renew_polling(thread) },
         }
     }
 
     /// The poller, if there is one.
     ///
     /// # Safety
-    /// The interpreter's lock is held.
+    /// As [`polling`](Self::polling), from any thread.
     pub unsafe fn polling_if_any(&self) -> Option<&Polling> {
-        // SAFETY: the caller's word.
+        // SAFETY: not used any more when another one takes its place.
         unsafe { (*self.polling.get()).as_ref() }
     }
 
-    /// A new poller, if the program has closed this one by its number: who waits tries again. Returns whether it had.
-    ///
-    /// # Safety
-    /// As [`polling`](Self::polling).
+    /// A new poller, if the program has closed this one by its number: those that wait try again. Returns whether it
+    /// had.
     #[cold]
-    pub unsafe fn renew_if_closed(&self) -> Result<bool> {
-        // SAFETY: the caller's word.
-        unsafe {
-            let polling = self.polling_if_any().filter(|polling| polling.is_current());
-            let Some(polling) = polling.filter(|polling| !polling.is_intact()) else { return Ok(false) };
-            polling.doubt();
-            self.renew_polling().map(|_| true)
-        }
+    pub fn renew_if_closed(&self, thread: Here<'_>) -> Result<bool> {
+        // SAFETY: not used any more when it is replaced.
+        let polling = unsafe { self.polling_if_any() }.filter(|polling| polling.is_current());
+        let Some(polling) = polling.filter(|polling| !polling.is_intact()) else { return Ok(false) };
+        polling.doubt();
+        // SAFETY: not used any more.
+        unsafe { self.renew_polling(thread).map(|_| true) }
     }
 
-    /// The first poller, or the first one of a process that was forked: who waited in the parent tries again.
+    /// The first poller, or the first one of a process that was forked: what waited in the parent's tries again.
+    ///
+    /// # Safety
+    /// As [`polling`](Self::polling); nobody uses the former one.
     #[cold]
-    unsafe fn renew_polling(&self) -> Result<&Polling> {
-        // SAFETY: the caller of `polling`'s word.
+    unsafe fn renew_polling(&self, thread: Here<'_>) -> Result<&Polling> {
+        // SAFETY: nobody uses the former one.
         unsafe {
-            let former = (*self.polling.get()).replace(Polling::new()?);
+            let former = (*self.polling.get()).replace(Polling::new(thread.gil())?);
             for work in former.map(Polling::into_waiting).into_iter().flatten() {
                 self.make_ready(work);
             }
@@ -403,10 +411,10 @@ pub static BASE: GlobalObject = GlobalObject::null();
 /// # Safety
 /// A live instance; the interpreter's lock is held.
 pub unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
-    // SAFETY: the caller's word; the looked-up method is compared only.
+    // SAFETY: a live instance, with the lock held; the looked-up method is compared only.
     unsafe {
         let found = || -> Result<bool> {
-            let name = c_name(name)?;
+            let name = c_name(Gil::assume(), name)?;
             let kind = ffi::Py_TYPE(hub).cast();
             let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
             let own = Owned::new(ffi::PyObject_GetAttr(BASE.object(), name.as_ptr()))?;
@@ -421,8 +429,8 @@ pub unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
 }
 
 /// A name as an interned string.
-pub fn c_name(name: &CStr) -> Result<Owned> {
-    // SAFETY: the interpreter's lock is held by all callers.
+pub fn c_name(_: Gil<'_>, name: &CStr) -> Result<Owned> {
+    // SAFETY: the text ends with a zero, and the token says that the lock is held.
     unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }
 }
 
@@ -431,6 +439,6 @@ pub fn c_name(name: &CStr) -> Result<Owned> {
 /// # Safety
 /// Live objects, with the interpreter's lock held.
 pub unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
-    // SAFETY: the caller's word.
-    unsafe { py::call_method(hub, c_name(name)?.as_ptr(), args) }
+    // SAFETY: live objects, with the lock held.
+    unsafe { py::call_method(hub, c_name(Gil::assume(), name)?.as_ptr(), args) }
 }

@@ -7,7 +7,7 @@ use greenloom_hub::TimerKey;
 
 use super::Hub;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Owned, Payload, Result, Slot, This, assumed};
+use crate::py::{self, ClassCell, Gil, Owned, Payload, Result, Slot, This};
 
 /// A timer.
 pub struct Timer {
@@ -59,14 +59,11 @@ impl Payload for Timer {
 }
 
 impl Timer {
-    /// A timer that is not started.
-    ///
-    /// # Safety
-    /// The interpreter's lock is held; a tuple, and a dict.
-    pub unsafe fn make(seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) -> Result<Owned> {
+    /// A timer that is not started, with a tuple and a dict.
+    pub fn make(gil: Gil<'_>, seconds: Owned, callback: Owned, args: Owned, kwargs: Option<Owned>) -> Result<Owned> {
         let timer = Timer::new();
         timer.set(seconds, callback, args, kwargs);
-        py::make(assumed(), timer)
+        py::make(gil, timer)
     }
 
     /// Sets what it calls, and when.
@@ -104,7 +101,7 @@ impl Timer {
     /// # Safety
     /// A live object; the interpreter's lock is held.
     pub unsafe fn delay(timer: *mut PyObject) -> Result<f64> {
-        // SAFETY: the caller's word.
+        // SAFETY: a live object, with the lock held.
         unsafe {
             let own =
                 This::<Timer>::try_of(timer).filter(|this| this.is_exact()).and_then(|this| this.seconds.object());
@@ -119,13 +116,13 @@ impl Timer {
     /// # Safety
     /// A live object; the interpreter's lock is held.
     pub unsafe fn fire(timer: *mut PyObject) -> Result<Owned> {
-        // SAFETY: the caller's word.
+        // SAFETY: a live object, with the lock held.
         unsafe {
             match This::<Timer>::try_of(timer) {
                 Some(this) => {
                     this.key.set(None);
                     this.hub.set(None);
-                    if this.is_exact() { this.run() } else { py::call(timer, []) }
+                    if this.is_exact() { Timer::run(this) } else { py::call(timer, []) }
                 }
                 None => {
                     let called = Owned::new(ffi::PyObject_GetAttrString(timer, c"called".as_ptr()))?;
@@ -136,14 +133,14 @@ impl Timer {
     }
 
     /// Calls the function, once.
-    pub fn run(&self) -> Result<Owned> {
-        if self.called.replace(true) {
-            return Ok(Owned::none(assumed()));
+    pub fn run(this: This<'_, Timer>) -> Result<Owned> {
+        if this.called.replace(true) {
+            return Ok(Owned::none(this.gil()));
         }
-        let (callback, args, kwargs) = (self.callback.take(), self.args.take(), self.kwargs.take());
-        let (Some(callback), Some(args)) = (callback, args) else { return Ok(Owned::none(assumed())) };
-        let kwargs_pointer = kwargs.as_ref().map_or(std::ptr::null_mut(), Owned::as_ptr);
-        // SAFETY: live objects.
-        unsafe { Owned::new(ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), kwargs_pointer)) }
+        let (callback, args, kwargs) = (this.callback.take(), this.args.take(), this.kwargs.take());
+        let (Some(callback), Some(args)) = (callback, args) else { return Ok(Owned::none(this.gil())) };
+        let kwargs = kwargs.as_ref().map_or(std::ptr::null_mut(), Owned::as_ptr);
+        // SAFETY: live objects, a tuple and a dict among them.
+        unsafe { Owned::new(ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), kwargs)) }
     }
 }

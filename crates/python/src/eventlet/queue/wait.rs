@@ -4,11 +4,11 @@ use super::container::{Container, attribute};
 use super::{Offer, Queue};
 use crate::eventlet::clock::deadline;
 use crate::eventlet::fairness::spend_one;
-use crate::eventlet::hub_ref::{HubRef, hub_object, squelch};
+use crate::eventlet::hub_ref::{self, HubRef, squelch};
 use crate::eventlet::line::{Left, Waiter};
 use crate::eventlet::park::{park, park_until};
 use crate::eventlet::ticket::{Outcome, Ticket};
-use crate::greenlet::{Thread, body, here, is_here};
+use crate::greenlet::{Here, body, here, is_here};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, GlobalObject, Owned, Pending, Raised, Result, This};
 
@@ -40,12 +40,12 @@ pub fn settle(this: This<'_, Queue>) -> Result<()> {
     this.getters.forget_dead();
     this.putters.forget_dead();
     let size = this.size()?;
-    while (this.getters.called() as i64) < size + this.putters.len() as i64 && this.getters.call() {}
+    while (this.getters.called() as i64) < size + this.putters.len() as i64 && this.getters.call(this.gil()) {}
     let room = room(this, size);
-    while (this.putters.called() as i64) < room && this.putters.call() {}
+    while (this.putters.called() as i64) < room && this.putters.call(this.gil()) {}
     if this.impatient.get() > 0 && this.getters.is_empty() {
         for ticket in this.putters.tickets(|offer| offer.impatient) {
-            ticket.wake(Outcome::none());
+            ticket.wake(this.gil(), Outcome::none(this.gil()));
         }
     }
     Ok(())
@@ -72,7 +72,7 @@ fn take(this: This<'_, Queue>) -> Result<Option<Owned>> {
     let Some(putter) = this.putters.take_first() else { return Ok(None) };
     let item = pass(this, &putter)?;
     if !putter.was_called {
-        putter.wake(Outcome::none());
+        putter.wake(this.gil(), Outcome::none(this.gil()));
     }
     Ok(Some(item))
 }
@@ -89,28 +89,28 @@ fn pass(this: This<'_, Queue>, putter: &Waiter<Offer>) -> Result<Owned> {
 }
 
 /// Whether the hub's own greenlet runs, which cannot wait.
-fn in_loop(thread: &Thread) -> Result<bool> {
-    // SAFETY: whoever has a record of the running thread holds the lock.
-    unsafe { HubRef::of(thread)?.is_loop(thread) }
+fn in_loop(thread: Here<'_>) -> Result<bool> {
+    HubRef::of(thread)?.is_loop(thread)
 }
 
 /// Lets a waiting greenlet go on: at once if it is of this thread, whose hub's greenlet runs.
-fn resume(thread: &Thread, ticket: Ticket) -> Result<()> {
+fn resume(thread: Here<'_>, ticket: Ticket) -> Result<()> {
+    let nothing = Outcome::none(thread.gil());
     // SAFETY: the ticket keeps its greenlet.
     if !ticket.is_valid() || !unsafe { is_here(body(ticket.greenlet())) } {
-        ticket.wake(Outcome::none());
+        ticket.wake(thread.gil(), nothing);
         return Ok(());
     }
-    // SAFETY: a greenlet of this thread, which has a record, so the lock is held; what is switched to hands over a
-    // reference, or an exception is pending.
-    unsafe {
-        match Owned::new(ticket.resume(Outcome::none())) {
-            Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0 => {
-                squelch(hub_object(thread)?);
-                Ok(())
+    match ticket.resume(thread, nothing) {
+        // SAFETY: an exception is pending; the running greenlet is alive.
+        Err(Raised) => unsafe {
+            if ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) == 0 {
+                return Err(Raised);
             }
-            resumed => resumed.map(drop),
-        }
+            squelch(thread, thread.current().cast());
+            Ok(())
+        },
+        Ok(_) => Ok(()),
     }
 }
 
@@ -139,9 +139,8 @@ pub fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mu
 }
 
 /// Gives the item to a getter, which runs at once.
-/// Gives the item to a getter, which runs at once.
 #[cold]
-fn put_from_loop(this: This<'_, Queue>, thread: &Thread, item: *mut PyObject) -> Result<()> {
+fn put_from_loop(this: This<'_, Queue>, thread: Here<'_>, item: *mut PyObject) -> Result<()> {
     let Some(ticket) = this.getters.call_by_ticket() else { return refuse(this.gil(), &FULL) };
     this.store(item)?;
     resume(thread, ticket)
@@ -149,25 +148,22 @@ fn put_from_loop(this: This<'_, Queue>, thread: &Thread, item: *mut PyObject) ->
 
 fn put_slowly(
     this: This<'_, Queue>,
-    thread: &Thread,
+    thread: Here<'_>,
     item: *mut PyObject,
     impatient: bool,
     timeout: *mut PyObject,
 ) -> Result<()> {
     // SAFETY: a live object or null.
     let deadline = if impatient { None } else { unsafe { deadline(this.gil(), timeout)? } };
-    // Making the hub may let other threads run: it must be there for them to wake us through.
-    // SAFETY: `This` says that the lock is held.
-    unsafe { hub_object(thread)? };
-    // SAFETY: the caller's argument.
+    hub_ref::ensure(thread)?;
+    // SAFETY: a live object.
     let offer = Offer { item: unsafe { Owned::borrow(item) }, impatient };
     let mut ticket = Ticket::take(thread);
     let mut place = this.putters.join(ticket.clone(), offer);
     this.impatient.set(this.impatient.get() + usize::from(impatient));
     let result = settle(this).and_then(|()| {
         loop {
-            // SAFETY: the running thread's record, and `This` says that the lock is held.
-            let woken = unsafe { park_until(thread, &ticket, deadline)? };
+            let woken = park_until(thread, &ticket, deadline)?;
             let offer = match this.putters.leave(place) {
                 None => return Ok(()),
                 Some(Left::Waiting(offer) | Left::Called(offer)) => offer,
@@ -215,7 +211,7 @@ pub fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result
 
 /// Takes an offer. Whoever brought it runs at once.
 #[cold]
-fn get_from_loop(this: This<'_, Queue>, thread: &Thread) -> Result<Owned> {
+fn get_from_loop(this: This<'_, Queue>, thread: Here<'_>) -> Result<Owned> {
     let Some(putter) = this.putters.take_first() else { return refuse(this.gil(), &EMPTY) };
     let item = pass(this, &putter)?;
     if !putter.was_called {
@@ -224,18 +220,15 @@ fn get_from_loop(this: This<'_, Queue>, thread: &Thread) -> Result<Owned> {
     Ok(item)
 }
 
-fn get_slowly(this: This<'_, Queue>, thread: &Thread, timeout: *mut PyObject) -> Result<Owned> {
+fn get_slowly(this: This<'_, Queue>, thread: Here<'_>, timeout: *mut PyObject) -> Result<Owned> {
     // SAFETY: a live object or null.
     let deadline = unsafe { deadline(this.gil(), timeout)? };
-    // Making the hub may let other threads run: it must be there for them to wake us through.
-    // SAFETY: `This` says that the lock is held.
-    unsafe { hub_object(thread)? };
+    hub_ref::ensure(thread)?;
     let mut ticket = Ticket::take(thread);
     let mut place = this.getters.join(ticket.clone(), ());
     let result = settle(this).and_then(|()| {
         loop {
-            // SAFETY: the running thread's record, and `This` says that the lock is held.
-            let woken = unsafe { park_until(thread, &ticket, deadline)? };
+            let woken = park_until(thread, &ticket, deadline)?;
             if this.getters.leave_called(place)
                 && let Some(item) = take(this)?
             {
@@ -266,7 +259,7 @@ pub fn task_done(this: This<'_, Queue>) -> Result<()> {
     this.unfinished.set(unfinished);
     if unfinished == 0 {
         for waiter in this.joining.take_all() {
-            waiter.wake(Outcome::none());
+            waiter.wake(this.gil(), Outcome::none(this.gil()));
         }
     }
     Ok(())
@@ -278,12 +271,10 @@ pub fn join(this: This<'_, Queue>) -> Result<()> {
         return Ok(());
     }
     let thread = here(this.gil())?;
-    // SAFETY: `This` says that the lock is held.
-    unsafe { hub_object(thread)? };
+    hub_ref::ensure(thread)?;
     if this.unfinished.get() > 0 {
         let place = this.joining.join(Ticket::take(thread), ());
-        // SAFETY: the running thread's record, and `This` says that the lock is held.
-        let woken = unsafe { park(thread) };
+        let woken = park(thread);
         this.joining.leave(place);
         woken?;
     }

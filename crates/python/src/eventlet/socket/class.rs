@@ -11,20 +11,20 @@ use super::super::ticket::restore;
 use super::classes::names;
 use super::connect::{accept, connect, connect_ex, connect_now};
 use super::transfer::{recv, recv_into, recvfrom, send, sendall};
-use super::wait::{here, seconds_object, seconds_or_none};
+use super::wait::{seconds_object, seconds_or_none};
 use super::{Socket, follow_timeout, small_integer};
+use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, Owned, Payload, Pending, Raised, Result, This, assumed};
+use crate::py::{self, Args, Class, Gil, Owned, Payload, Pending, Raised, Result, This};
 
 fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
-    // SAFETY: called by the interpreter.
-    unsafe { note_opened(here()?, small_integer(fd)?)? };
-    Ok(Owned::none(assumed()))
+    note_opened(here(args.gil())?, small_integer(args.gil(), fd)?)?;
+    Ok(Owned::none(args.gil()))
 }
 
 fn wrapped(this: This<'_, Socket>) -> Result<Owned> {
-    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(assumed())))
+    Ok(this.wrapped.object().unwrap_or_else(|| Owned::none(this.gil())))
 }
 
 /// The wrapped socket for the program, which finds it non-blocking.
@@ -36,8 +36,7 @@ fn lent(this: This<'_, Socket>) -> Result<Owned> {
 }
 
 fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    unsafe { this.source.detach(this.fd()) };
+    this.source.detach(this.gil(), this.fd());
     this.lends.set(false);
     this.flag_is_ours.set(false);
     match value {
@@ -60,14 +59,14 @@ fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Resul
 }
 
 fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
-    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(assumed()));
+    let wrapped = this.wrapped.object().unwrap_or_else(|| Owned::none(this.gil()));
     // SAFETY: live objects.
     unsafe { Owned::new(ffi::PyObject_GetAttrString(wrapped.as_ptr(), name.as_ptr())) }
 }
 
 /// Calls a method of the wrapped object.
 fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
-    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(assumed())) };
+    let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(this.gil())) };
     // SAFETY: live objects.
     unsafe { py::call_method(wrapped.as_ptr(), name, []) }
 }
@@ -86,7 +85,7 @@ fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
         unsafe {
             let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
             if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
-                forget_file(&this.source, plain.fd)?;
+                forget_file(this.gil(), &this.source, plain.fd)?;
             }
         }
     }
@@ -100,18 +99,14 @@ fn detach(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe { forget_file(&this.source, this.fd())? };
-    Ok(Owned::none(assumed()))
+    forget_file(this.gil(), &this.source, this.fd())?;
+    Ok(Owned::none(this.gil()))
 }
 
-/// A descriptor is about to be closed or given away: who waits for it here, in whatever way, hears of that.
-pub(super) unsafe fn forget_file(source: &Source, fd: RawFd) -> Result<()> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        source.detach(fd);
-        if fd >= 0 { note_closing(here()?, fd) } else { Ok(()) }
-    }
+/// A descriptor is about to be closed or given away: whoever waits for it here, in whatever way, hears of that.
+pub(super) fn forget_file(gil: Gil<'_>, source: &Source, fd: RawFd) -> Result<()> {
+    source.detach(gil, fd);
+    if fd >= 0 { note_closing(here(gil)?, fd) } else { Ok(()) }
 }
 
 /// Closes a socket that nobody refers to any more, neither to this object nor to the one that it wraps.
@@ -162,7 +157,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter.
     unsafe {
         if this.closed.get() {
-            restore(&closed_error()?, None);
+            restore(&closed_error(this.gil())?, None);
             return Err(Raised);
         }
         let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
@@ -173,7 +168,7 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
         let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
         let waited = py::call(function.as_ptr(), args);
-        if waited.is_err() && this.is_closed_error() {
+        if waited.is_err() && this.is_closed_error(this.gil()) {
             this.closed.set(true);
         }
         waited
@@ -193,11 +188,11 @@ fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
 
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     this.closed.set(true);
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(this.gil()))
 }
 
 fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
-    seconds_object(this.timeout.get())
+    seconds_object(this.gil(), this.timeout.get())
 }
 
 fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
@@ -279,8 +274,12 @@ pub(super) fn socket_class() -> Class<Socket> {
             |socket| &socket.non_blocking,
             c"Whether operations that would block raise instead.",
         )
-        .property(c"_timeout", |this| seconds_object(this.timeout.get()), set_timeout, c"The timeout in seconds, or \
-            None.")
+        .property(
+            c"_timeout",
+            |this| seconds_object(this.gil(), this.timeout.get()),
+            set_timeout,
+            c"The timeout in seconds, or None.",
+        )
         .getter(c"_closed", is_shut, c"Whether the socket was closed or detached.");
     handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
 }

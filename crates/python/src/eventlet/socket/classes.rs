@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::Socket;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
-use crate::py::{self, Args, Global, GlobalObject, Owned, Result, This, assumed};
+use crate::py::{self, Args, Global, GlobalObject, Owned, Result, This};
 
 /// How an object of `_socket` begins, in all versions.
 #[repr(C)]
@@ -119,7 +119,7 @@ pub(super) fn set_classes(args: Args<'_>) -> Result<Owned> {
         }
         DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }
 
 /// What a class, or an instance, has of its own in place of the methods of `GreenSocket` itself.

@@ -6,12 +6,13 @@ use std::os::fd::RawFd;
 
 use greenloom_hub::{Direction, Time};
 
-use super::wait::{deadline_after, here, os_error, seconds_or_none, timed_out, without_the_lock};
+use super::wait::{deadline_after, os_error, seconds_or_none, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
+use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Owned, Payload, Raised, Result, This, assumed};
+use crate::py::{self, Args, Gil, Owned, Payload, Raised, Result, This};
 
 unsafe extern "C" {
     fn inet_ntop(family: c_int, address: *const c_void, text: *mut c_char, size: c_uint) -> *const c_char;
@@ -32,13 +33,13 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
-        without_the_lock(|| unsafe {
+        without_the_lock(this.gil(), || unsafe {
             libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
         })
     });
     let fd = match accepted {
         Ok(fd) => fd as RawFd,
-        Err(failure) => return failure.raise(),
+        Err(failure) => return failure.raise(this.gil()),
     };
     // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
     unsafe {
@@ -49,8 +50,8 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
                 return Err(Raised);
             }
         };
-        note_opened(here()?, fd)?;
-        let address = match from.object()? {
+        note_opened(here(this.gil())?, fd)?;
+        let address = match from.object(this.gil())? {
             Some(address) => address,
             None => py::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
         };
@@ -101,7 +102,7 @@ enum Connected {
 }
 
 fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Result<Connected, Failure> {
-    let thread = here()?;
+    let thread = here(this.gil())?;
     let deadline = deadline_after(this.timeout.get());
     let mut has_begun = false;
     loop {
@@ -120,7 +121,7 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
             Ok(()) => {}
             // SAFETY: an exception is pending.
             Err(Raised) if unsafe { is_time_up(deadline) } => return Ok(Connected::TimedOut),
-            Err(Raised) if this.is_closed_error() => {
+            Err(Raised) if this.is_closed_error(this.gil()) => {
                 // SAFETY: one is pending.
                 unsafe { ffi::PyErr_Clear() };
                 return Err(Failure::Os(libc::EBADFD));
@@ -187,11 +188,11 @@ pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         return slowly(this, names().connect, args);
     }
     match connect_to(this, address) {
-        Ok(Connected::Done(0)) => Ok(Owned::none(assumed())),
-        Ok(Connected::Done(code)) => os_error(code),
-        Ok(Connected::TimedOut) => timed_out(),
+        Ok(Connected::Done(0)) => Ok(Owned::none(this.gil())),
+        Ok(Connected::Done(code)) => os_error(this.gil(), code),
+        Ok(Connected::TimedOut) => timed_out(this.gil()),
         Ok(Connected::Poll) => slowly(this, names().connect, args),
-        Err(failure) => failure.raise(),
+        Err(failure) => failure.raise(this.gil()),
     }
 }
 
@@ -227,8 +228,8 @@ impl Address {
     }
 
     /// As the `socket` module has it. None for families that only that module knows.
-    pub fn object(&self) -> Result<Option<Owned>> {
-        // SAFETY: the family says of which form it is; called with the interpreter's lock.
+    pub fn object(&self, _: Gil<'_>) -> Result<Option<Owned>> {
+        // SAFETY: the family says of which form it is, and the token that the lock is held.
         unsafe {
             let text = |family: c_int, address: *const c_void, room: &mut [c_char; 64]| {
                 inet_ntop(family, address, room.as_mut_ptr(), room.len() as c_uint);

@@ -8,10 +8,11 @@ use greenloom_hub::Direction;
 
 use super::class::forget_file;
 use super::small_integer;
-use super::wait::{deadline_after, here, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
+use super::wait::{deadline_after, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
 use crate::eventlet::source::{Ready, Source};
+use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Result, This, assumed};
+use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Payload, Result, This};
 
 /// A descriptor to wait for.
 pub struct Descriptor {
@@ -41,8 +42,8 @@ impl Payload for Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        // SAFETY: deallocated with the interpreter's lock.
-        unsafe { self.source.detach(self.fd.get()) };
+        // SAFETY: the interpreter deallocates, with the lock held.
+        self.source.detach(unsafe { Gil::assume() }, self.fd.get());
     }
 }
 
@@ -50,47 +51,53 @@ impl Drop for Descriptor {
 fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) -> Result<Owned> {
     let [timeout] = args.parse("wait", ["timeout"], 0)?;
     let deadline = deadline_after(seconds_or_none(timeout)?);
-    // SAFETY: called by the interpreter.
+    let (fd, gil) = (this.fd.get(), args.gil());
+    if fd < 0 {
+        return os_error(gil, libc::EBADF);
+    }
+    match wait_natively(&this.source, here(gil)?, fd, direction, true, deadline)? {
+        Some(Ready::TimedOut) => return timed_out(gil),
+        Some(_) => {}
+        None => wait_through_python(this, fd, direction, timeout)?,
+    }
+    if this.fd.get() < 0 { os_error(gil, libc::EBADF) } else { Ok(Owned::none(gil)) }
+}
+
+/// Waits through the hub's listeners, as `trampoline` does. Returns also when the descriptor was closed.
+#[cold]
+fn wait_through_python(
+    this: This<'_, Descriptor>,
+    fd: RawFd,
+    direction: Direction,
+    timeout: *mut PyObject,
+) -> Result<()> {
+    let gil = this.gil();
+    let read = Owned::bool(gil, direction == Direction::Read);
+    let write = Owned::bool(gil, direction == Direction::Write);
+    let seconds = seconds_object(gil, seconds_or_none(timeout)?)?;
+    // SAFETY: live objects.
     unsafe {
-        let fd = this.fd.get();
-        if fd < 0 {
-            return os_error(libc::EBADF);
+        let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
+        let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
+        let error =
+            Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
+        let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
+        let args = [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
+        let waited = py::call(function.as_ptr(), args);
+        if waited.is_err() && this.fd.get() < 0 {
+            ffi::PyErr_Clear();
+            return Ok(());
         }
-        match wait_natively(&this.source, here()?, fd, direction, true, deadline)? {
-            Some(Ready::TimedOut) => return timed_out(),
-            Some(_) => {}
-            None => {
-                let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
-                let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
-                let error = Owned::new(ffi::PyObject_CallFunction(
-                    ffi::PyExc_TimeoutError,
-                    c"s".as_ptr(),
-                    c"timed out".as_ptr(),
-                ))?;
-                let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-                let (read, write) = (
-                    Owned::bool(assumed(), direction == Direction::Read),
-                    Owned::bool(assumed(), direction == Direction::Write),
-                );
-                let seconds = seconds_object(seconds_or_none(timeout)?)?;
-                let args = [number.as_ptr(), read.as_ptr(), write.as_ptr(), seconds.as_ptr(), error.as_ptr()];
-                let waited = py::call(function.as_ptr(), args);
-                if waited.is_err() && this.fd.get() < 0 {
-                    ffi::PyErr_Clear();
-                } else {
-                    waited?;
-                }
-            }
-        }
-        if this.fd.get() < 0 { os_error(libc::EBADF) } else { Ok(Owned::none(assumed())) }
+        waited.map(drop)
     }
 }
 
+/// The type.
 pub fn descriptor_class() -> Class<Descriptor> {
     Class::new()
         .init(|this: This<'_, Descriptor>, args: Args<'_>| {
             let [fd] = args.parse("Descriptor", ["fileno"], 1)?;
-            this.fd.set(small_integer(fd)?);
+            this.fd.set(small_integer(args.gil(), fd)?);
             Ok(())
         })
         .method(
@@ -108,9 +115,8 @@ pub fn descriptor_class() -> Class<Descriptor> {
         .method(
             c"close",
             |this: This<'_, Descriptor>, _: Args<'_>| {
-                // SAFETY: called by the interpreter.
-                unsafe { forget_file(&this.source, this.fd.replace(-1))? };
-                Ok(Owned::none(assumed()))
+                forget_file(this.gil(), &this.source, this.fd.replace(-1))?;
+                Ok(Owned::none(this.gil()))
             },
             c"close()\n\nForgets the descriptor, which is about to be closed: who waits gets an OSError.",
         )

@@ -12,7 +12,7 @@ use super::transfer::Buffer;
 use super::wait::{errno, os_error, without_the_lock};
 use super::{resize, small_integer};
 use crate::eventlet::fairness::{SYSTEM_CALL, spend};
-use crate::greenlet;
+use crate::greenlet::here;
 use crate::py::ffi::{self, Py_ssize_t, PyMethodDef};
 use crate::py::{self, Args, Gil, Owned, Raised, Result};
 
@@ -23,8 +23,8 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_read_now",
             read,
             c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. \
-                Raises \
-              BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
+                \
+              Raises BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
         ),
         py::function(
             c"_readinto_now",
@@ -35,8 +35,7 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_write_now",
             write,
             c"_write_now(fd, data, obeys=True) -> int or None\n\nWrites what there is room for; None if that would \
-                block. \
-              Raises as _read_now() does.",
+              block. Raises as _read_now() does.",
         ),
     ]
 }
@@ -57,35 +56,41 @@ const SURE_ROOM: usize = libc::PIPE_BUF;
 /// One transfer that does not wait; None if it would block.
 ///
 /// # Safety
-/// The interpreter's lock is held; the memory has that size.
+/// The memory has that size.
 unsafe fn transfer(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
-    // SAFETY: the caller's word.
-    unsafe {
-        spend(greenlet::here(gil)?, SYSTEM_CALL)?;
-        loop {
-            let call = || without_waiting(fd, memory, size);
-            let done = if size < LARGE { call() } else { without_the_lock(call) };
-            if done >= 0 {
-                return Ok(Some(done.unsigned_abs()));
+    spend(here(gil)?, SYSTEM_CALL)?;
+    loop {
+        // SAFETY: memory of that size.
+        let call = || unsafe { without_waiting(fd, memory, size) };
+        let done = if size < LARGE { call() } else { without_the_lock(gil, call) };
+        if done >= 0 {
+            return Ok(Some(done.unsigned_abs()));
+        }
+        match errno() {
+            libc::EINTR => check_signals(gil)?,
+            // SAFETY: memory of that size.
+            libc::EAGAIN if always_ready(fd) => return unsafe { ordinary(gil, fd, memory, size, false) },
+            libc::EAGAIN if obeys && flags(fd) & libc::O_NONBLOCK != 0 => return os_error(gil, libc::EAGAIN),
+            libc::EAGAIN => return Ok(None),
+            libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE => {
+                // SAFETY: memory of that size.
+                return unsafe { ask_before(gil, fd, memory, size, obeys) };
             }
-            match errno() {
-                libc::EINTR if ffi::PyErr_CheckSignals() < 0 => return Err(Raised),
-                libc::EINTR => {}
-                libc::EAGAIN if always_ready(fd) => return ordinary(fd, memory, size, false),
-                libc::EAGAIN if obeys && flags(fd) & libc::O_NONBLOCK != 0 => return os_error(libc::EAGAIN),
-                libc::EAGAIN => return Ok(None),
-                libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE => return ask_before(fd, memory, size, obeys),
-                code => return os_error(code),
-            }
+            code => return os_error(gil, code),
         }
     }
 }
 
+fn check_signals(_: Gil<'_>) -> Result<()> {
+    // SAFETY: the token says that the lock is held.
+    if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(()) }
+}
+
 /// # Safety
-/// As [`transfer`], but for the lock.
+/// As [`transfer`].
 unsafe fn without_waiting(fd: RawFd, memory: Memory, size: usize) -> isize {
     let part = |start: *mut u8| libc::iovec { iov_base: start.cast(), iov_len: size };
-    // SAFETY: the caller's word. An offset of -1 stands for the file's position.
+    // SAFETY: memory of that size. An offset of -1 stands for the file's position.
     unsafe {
         match memory {
             Memory::Into(start) => libc::preadv2(fd, &part(start), 1, -1, libc::RWF_NOWAIT),
@@ -99,38 +104,37 @@ unsafe fn without_waiting(fd: RawFd, memory: Memory, size: usize) -> isize {
 /// # Safety
 /// As [`transfer`].
 #[cold]
-unsafe fn ask_before(fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
+unsafe fn ask_before(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
     let writes = matches!(memory, Memory::From(_));
     let is_blocking = flags(fd) & libc::O_NONBLOCK == 0;
     if is_blocking && !always_ready(fd) && !is_ready(fd, writes) {
         return Ok(None);
     }
     let size = if writes && is_blocking && is_cut(fd) { size.min(SURE_ROOM) } else { size };
-    // SAFETY: the caller's word.
-    unsafe { ordinary(fd, memory, size, obeys) }
+    // SAFETY: memory of that size, or of more.
+    unsafe { ordinary(gil, fd, memory, size, obeys) }
 }
 
 /// The plain call, of a file that is ready or not for waiting.
 ///
 /// # Safety
 /// As [`transfer`].
-unsafe fn ordinary(fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
-    // SAFETY: the caller's word.
-    unsafe {
-        loop {
-            let done = without_the_lock(|| match memory {
+unsafe fn ordinary(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
+    loop {
+        // SAFETY: memory of that size.
+        let done = without_the_lock(gil, || unsafe {
+            match memory {
                 Memory::Into(start) => libc::read(fd, start.cast(), size),
                 Memory::From(start) => libc::write(fd, start.cast(), size),
-            });
-            if done >= 0 {
-                return Ok(Some(done.unsigned_abs()));
             }
-            match errno() {
-                libc::EINTR if ffi::PyErr_CheckSignals() < 0 => return Err(Raised),
-                libc::EINTR => {}
-                libc::EAGAIN if !obeys => return Ok(None),
-                code => return os_error(code),
-            }
+        });
+        if done >= 0 {
+            return Ok(Some(done.unsigned_abs()));
+        }
+        match errno() {
+            libc::EINTR => check_signals(gil)?,
+            libc::EAGAIN if !obeys => return Ok(None),
+            code => return os_error(gil, code),
         }
     }
 }
@@ -172,7 +176,7 @@ fn obeys(object: *mut ffi::PyObject) -> Result<bool> {
 
 fn count(gil: Gil<'_>, done: Option<usize>) -> Result<Owned> {
     let Some(done) = done else { return Ok(Owned::none(gil)) };
-    // SAFETY: called by the interpreter.
+    // SAFETY: the token says that the lock is held.
     unsafe { Owned::new(ffi::PyLong_FromSize_t(done)) }
 }
 
@@ -180,8 +184,8 @@ fn read(args: Args<'_>) -> Result<Owned> {
     let [fd, size, may_raise] = args.parse("_read_now", ["fd", "size", "obeys"], 2)?;
     // SAFETY: called by the interpreter; the bytes have that size, and are filled before anybody sees them.
     unsafe {
-        let (fd, obeys) = (small_integer(fd)?, obeys(may_raise)?);
-        let Ok(size) = usize::try_from(py::integer(size)?) else { return os_error(libc::EINVAL) };
+        let (fd, obeys) = (small_integer(args.gil(), fd)?, obeys(may_raise)?);
+        let Ok(size) = usize::try_from(py::integer(size)?) else { return os_error(args.gil(), libc::EINVAL) };
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let start = ffi::PyBytes_AsString(bytes.as_ptr()).cast();
         match transfer(args.gil(), fd, Memory::Into(start), size, obeys)? {
@@ -197,7 +201,10 @@ fn read_into(args: Args<'_>) -> Result<Owned> {
     unsafe {
         let buffer = Buffer::of(buffer, ffi::PyBUF_WRITABLE)?;
         let memory = Memory::Into(buffer.start());
-        count(args.gil(), transfer(args.gil(), small_integer(fd)?, memory, buffer.size(), obeys(may_raise)?)?)
+        count(
+            args.gil(),
+            transfer(args.gil(), small_integer(args.gil(), fd)?, memory, buffer.size(), obeys(may_raise)?)?,
+        )
     }
 }
 
@@ -207,6 +214,6 @@ fn write(args: Args<'_>) -> Result<Owned> {
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
         let memory = Memory::From(data.start());
-        count(args.gil(), transfer(args.gil(), small_integer(fd)?, memory, data.size(), obeys(may_raise)?)?)
+        count(args.gil(), transfer(args.gil(), small_integer(args.gil(), fd)?, memory, data.size(), obeys(may_raise)?)?)
     }
 }

@@ -40,20 +40,20 @@ use super::fairness::{SYSTEM_CALL, spend};
 use super::hub_ref;
 use super::polling::{closed_class, closed_error};
 use super::source::{Ready, Source};
-use crate::greenlet::{Thread, this_thread};
+use crate::greenlet::{Here, here, this_thread};
 use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject};
-use crate::py::{self, Args, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This, assumed};
+use crate::py::{self, Args, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
 use class::socket_class;
 use classes::{DEFAULT_TIMEOUT, PLAIN_SOCKETS, PySocket, fill_names, names, overrides, set_classes};
 use descriptor::descriptor_class;
-use wait::{deadline_after, errno, here, os_error, seconds_object, timed_out, wait_natively};
+use wait::{deadline_after, errno, os_error, seconds_object, timed_out, wait_natively};
 
 /// Called at import.
 ///
 /// # Safety
 /// The interpreter's lock is held.
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
-    // SAFETY: the caller's word; the strings live for ever.
+    // SAFETY: called at import, with the lock held.
     unsafe {
         fill_names()?;
         socket_class().build(module)?;
@@ -68,8 +68,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. \
-            *sample* is a \
-          TCP socket of the class *original* with a timeout of 5 seconds.",
+          *sample* is a TCP socket of the class *original* with a timeout of 5 seconds.",
     ));
     functions
 }
@@ -130,8 +129,8 @@ impl Payload for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // SAFETY: deallocated with the interpreter's lock.
-        unsafe { self.source.detach(self.fd()) };
+        // SAFETY: the interpreter deallocates, with the lock held.
+        self.source.detach(unsafe { Gil::assume() }, self.fd());
     }
 }
 
@@ -151,10 +150,10 @@ impl From<Raised> for Failure {
 
 impl Failure {
     #[cold]
-    fn raise<T>(self) -> Result<T> {
+    fn raise<T>(self, gil: Gil<'_>) -> Result<T> {
         match self {
             Failure::Raised => Err(Raised),
-            Failure::Os(code) => os_error(code),
+            Failure::Os(code) => os_error(gil, code),
         }
     }
 }
@@ -236,9 +235,8 @@ impl Socket {
         goes_on: bool,
         mut call: impl FnMut(RawFd) -> isize,
     ) -> std::result::Result<usize, Failure> {
-        let thread = here()?;
-        // SAFETY: called by the interpreter, in the thread.
-        unsafe { spend(thread, SYSTEM_CALL)? };
+        let thread = here(this.gil())?;
+        spend(thread, SYSTEM_CALL)?;
         let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
         let tries = !waits || direction == Direction::Write && !goes_on;
         let side = Side { this, thread, direction, waits, tries: Cell::new(tries), refused: Cell::new(false) };
@@ -248,7 +246,7 @@ impl Socket {
                 return Tried::Done(Ok(result.unsigned_abs()));
             }
             match errno() {
-                // SAFETY: called by the interpreter.
+                // SAFETY: `This` says that the lock is held.
                 libc::EINTR if unsafe { ffi::PyErr_CheckSignals() } < 0 => Tried::Done(Err(Failure::Raised)),
                 libc::EINTR => Tried::Interrupted,
                 libc::EAGAIN => Tried::WouldBlock,
@@ -260,69 +258,67 @@ impl Socket {
     /// A read took all there was, or a write filled all the room. No code of others runs in here: what was read may not
     /// have been copied yet.
     fn exhausted(&self, direction: Direction) {
-        // SAFETY: called by the interpreter, in a thread whose record the operation has used.
-        unsafe {
-            let thread = this_thread();
-            if let Some(hub) = hub_ref::native(thread) {
-                self.source.clear_ready(thread, hub, direction);
-            }
+        // SAFETY: the operation has used the thread's record, with the lock held.
+        let thread = unsafe { this_thread() };
+        if let Some(hub) = hub_ref::native(&thread) {
+            self.source.clear_ready(thread, hub, direction);
         }
     }
 
     /// Parks until another try is worth it.
     fn wait(
         this: This<'_, Socket>,
-        thread: &Thread,
+        thread: Here<'_>,
         direction: Direction,
         refused: bool,
         deadline: Option<Time>,
     ) -> Result<()> {
-        // SAFETY: called by the interpreter, in the thread.
-        unsafe {
-            if this.closed.get() {
-                let error = closed_error()?;
-                super::ticket::restore(&error, None);
-                return Err(Raised);
-            }
-            if this.must_not_wait() {
-                return os_error(libc::EAGAIN);
-            }
-            let waited = if overrides(this)?.trampoline {
-                Ok(None)
-            } else {
-                wait_natively(&this.source, thread, this.fd(), direction, refused, deadline)
-            };
-            let result = match waited {
-                Ok(Some(Ready::TimedOut)) => return timed_out(),
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => Socket::wait_through_python(this, direction, deadline),
-                Err(Raised) => Err(Raised),
-            };
-            if result.is_err() && this.is_closed_error() {
-                this.closed.set(true);
-                if this.fd() < 0 {
-                    // By its owner: that is an error like any other.
-                    ffi::PyErr_Clear();
-                    return os_error(libc::EBADF);
-                }
-            }
-            result
+        let gil = this.gil();
+        if this.closed.get() {
+            let error = closed_error(gil)?;
+            // SAFETY: an exception.
+            unsafe { super::ticket::restore(&error, None) };
+            return Err(Raised);
         }
+        if this.must_not_wait() {
+            return os_error(gil, libc::EAGAIN);
+        }
+        let waited = if overrides(this)?.trampoline {
+            Ok(None)
+        } else {
+            wait_natively(&this.source, thread, this.fd(), direction, refused, deadline)
+        };
+        let result = match waited {
+            Ok(Some(Ready::TimedOut)) => return timed_out(gil),
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => Socket::wait_through_python(this, direction, deadline),
+            Err(Raised) => Err(Raised),
+        };
+        if result.is_err() && this.is_closed_error(gil) {
+            this.closed.set(true);
+            if this.fd() < 0 {
+                // By its owner: that is an error like any other.
+                // SAFETY: `This` says that the lock is held.
+                unsafe { ffi::PyErr_Clear() };
+                return os_error(gil, libc::EBADF);
+            }
+        }
+        result
     }
 
     #[cold]
     fn wait_through_python(this: This<'_, Socket>, direction: Direction, deadline: Option<Time>) -> Result<()> {
-        // SAFETY: called by the interpreter; all are live objects.
+        let seconds = match deadline {
+            Some(at) => seconds_object(this.gil(), at.since(monotonic()).as_secs_f64())?,
+            None => Owned::none(this.gil()),
+        };
+        let wrapped = this.wrapped.object().ok_or(Raised)?;
+        let verb = if direction == Direction::Read { c"read" } else { c"write" };
+        // SAFETY: live objects, as the formats say.
         unsafe {
-            let seconds = match deadline {
-                Some(at) => seconds_object(at.since(monotonic()).as_secs_f64())?,
-                None => Owned::none(assumed()),
-            };
             let error =
                 Owned::new(ffi::PyObject_CallFunction(ffi::PyExc_TimeoutError, c"s".as_ptr(), c"timed out".as_ptr()))?;
-            let wrapped = this.wrapped.object().ok_or(Raised)?;
             let args = Owned::new(ffi::PyTuple_Pack(1, wrapped.as_ptr()))?;
-            let verb = if direction == Direction::Read { c"read" } else { c"write" };
             let keywords = Owned::new(ffi::Py_BuildValue(
                 c"{s:O,s:O,s:O}".as_ptr(),
                 verb.as_ptr(),
@@ -339,11 +335,11 @@ impl Socket {
 
     /// Whether the pending exception says that the file is closed.
     #[cold]
-    fn is_closed_error(&self) -> bool {
-        // SAFETY: an exception is pending; it is kept.
+    fn is_closed_error(&self, gil: Gil<'_>) -> bool {
+        let pending = Pending::take(gil);
+        let class = closed_class(gil);
+        // SAFETY: the token says that the lock is held; the exception is pending again.
         unsafe {
-            let pending = Pending::take(assumed());
-            let class = closed_class();
             if class.is_err() {
                 ffi::PyErr_Clear();
             }
@@ -352,20 +348,20 @@ impl Socket {
         }
     }
 
-    /// In place of the pending exception, if that says that the file is closed: another one.
+    /// In place of the pending exception, if that says that the file is closed: another one, a live class.
     #[cold]
-    fn replace_closed_error<T>(&self, exception: *mut PyObject, code: c_int, message: &str) -> Result<T> {
-        if !self.is_closed_error() {
+    fn replace_closed_error<T>(&self, gil: Gil<'_>, exception: *mut PyObject, code: c_int, message: &str) -> Result<T> {
+        if !self.is_closed_error(gil) {
             return Err(Raised);
         }
-        // SAFETY: called with the interpreter's lock.
+        // SAFETY: a live class, and the token says that the lock is held.
         unsafe {
             ffi::PyErr_Clear();
             if code == 0 {
                 ffi::PyErr_SetNone(exception);
                 return Err(Raised);
             }
-            let message = py::string(assumed(), message)?;
+            let message = py::string(gil, message)?;
             let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
             ffi::PyErr_SetObject(exception, args.as_ptr());
         }
@@ -376,7 +372,7 @@ impl Socket {
 /// One direction of a socket, in which an operation is attempted.
 struct Side<'a> {
     this: This<'a, Socket>,
-    thread: &'a Thread,
+    thread: Here<'a>,
     direction: Direction,
     /// Parks; otherwise it raises what says that it would block.
     waits: bool,
@@ -392,11 +388,8 @@ impl Endpoint for Side<'_> {
     #[inline]
     fn is_ready(&self) -> std::result::Result<bool, Failure> {
         let (this, thread) = (self.this, self.thread);
-        let knows = |hub| {
-            // SAFETY: called by the interpreter, in the thread.
-            unsafe { this.source.is_ready(thread, hub, self.direction) }
-        };
-        Ok(self.tries.replace(false) || hub_ref::native(thread).is_none_or(knows))
+        let knows = |hub| this.source.is_ready(thread, hub, self.direction);
+        Ok(self.tries.replace(false) || hub_ref::native(&thread).is_none_or(knows))
     }
 
     #[inline]
@@ -452,12 +445,12 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
 }
 
-/// Cuts bytes that nobody else has seen.
+/// Cuts bytes.
 ///
 /// # Safety
-/// The interpreter's lock is held.
+/// Bytes that nobody else has seen.
 unsafe fn resize(bytes: Owned, size: usize) -> Result<Owned> {
-    // SAFETY: the caller's word; the reference is handed over and comes back.
+    // SAFETY: bytes that nobody else has seen; the reference is handed over and comes back.
     unsafe {
         if ffi::PyBytes_Size(bytes.as_ptr()) == size as Py_ssize_t {
             return Ok(bytes);
@@ -467,13 +460,12 @@ unsafe fn resize(bytes: Owned, size: usize) -> Result<Owned> {
     }
 }
 
-fn small_integer(object: *mut PyObject) -> Result<c_int> {
+/// The number in an argument; 0 for null.
+fn small_integer(gil: Gil<'_>, object: *mut PyObject) -> Result<c_int> {
     if object.is_null() {
         return Ok(0);
     }
-    // SAFETY: a live object, with the interpreter's lock held.
-    unsafe {
-        c_int::try_from(py::integer(object)?)
-            .or_else(|_| py::error(ffi::PyExc_OverflowError, "signed integer is greater than maximum"))
-    }
+    // SAFETY: a live argument.
+    let value = unsafe { py::integer(object)? };
+    c_int::try_from(value).or_else(|_| py::overflow_error(gil, "signed integer is greater than maximum"))
 }

@@ -12,7 +12,7 @@ use super::connect::Address;
 use super::wait::without_the_lock;
 use super::{Failure, Socket, names, overrides, resize, slowly, small_integer};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::{self, Args, Global, Owned, Raised, Result, This, assumed};
+use crate::py::{self, Args, Global, Owned, Raised, Result, This};
 
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
 const SMALL_READ: usize = 16 * 1024;
@@ -31,9 +31,9 @@ const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
 fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, Socket>) -> Result<Owned> {
     match failure {
         Failure::Os(libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE) => end(),
-        // SAFETY: an exception is always there.
-        Failure::Raised => unsafe { this.replace_closed_error(ffi::PyExc_EOFError, 0, "") },
-        other => other.raise(),
+        // SAFETY: reads where the class is, which lives for ever.
+        Failure::Raised => this.replace_closed_error(this.gil(), unsafe { ffi::PyExc_EOFError }, 0, ""),
+        other => other.raise(this.gil()),
     }
 }
 
@@ -55,7 +55,7 @@ unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stop
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
-    // SAFETY: the caller's word.
+    // SAFETY: the header names one part, which has room for that much.
     let got = unsafe { libc::recvmsg(fd, &raw mut message, flags) };
     *stopped = message.msg_flags & libc::MSG_CTRUNC != 0;
     got
@@ -89,7 +89,7 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; buffers are as large as they are said to be.
     unsafe {
         let size = py::integer(size)?;
-        let flags = small_integer(flags)?;
+        let flags = small_integer(args.gil(), flags)?;
         if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
             return slowly(this, names().recv, args);
         }
@@ -120,7 +120,7 @@ impl Buffer {
     /// # Safety
     /// A live object; the interpreter's lock is held.
     pub unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
-        // SAFETY: the caller's word; filled by the call.
+        // SAFETY: a live object, with the lock held; filled by the call.
         unsafe {
             let mut buffer = mem::zeroed();
             if ffi::PyObject_GetBuffer(object, &mut buffer, flags) < 0 { Err(Raised) } else { Ok(Buffer(buffer)) }
@@ -153,13 +153,13 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             return slowly(this, names().recv_into, args);
         }
         let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
-        let flags = small_integer(flags)?;
+        let flags = small_integer(args.gil(), flags)?;
         let count = if count.is_null() { 0 } else { py::integer(count)? };
         let wanted = match usize::try_from(count) {
             Ok(0) => buffer.size(),
             Ok(count) if count <= buffer.size() => count,
-            Ok(_) => return py::error(ffi::PyExc_ValueError, "buffer too small for requested bytes"),
-            Err(_) => return py::error(ffi::PyExc_ValueError, "negative buffersize in recv_into"),
+            Ok(_) => return py::value_error(args.gil(), "buffer too small for requested bytes"),
+            Err(_) => return py::value_error(args.gil(), "negative buffersize in recv_into"),
         };
         if wanted == 0 {
             return slowly(this, names().recv_into, args);
@@ -183,7 +183,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let size = py::integer(size)?;
         let family = this.plain().map(|plain| plain.family);
         let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
-        let flags = small_integer(flags)?;
+        let flags = small_integer(args.gil(), flags)?;
         if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
             return slowly(this, names().recvfrom, args);
         }
@@ -207,7 +207,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             this.exhausted(Direction::Read);
         }
         let bytes = resize(bytes, got)?;
-        let from = from.object()?.unwrap_or_else(|| Owned::none(assumed()));
+        let from = from.object(args.gil())?.unwrap_or_else(|| Owned::none(args.gil()));
         Owned::new(ffi::PyTuple_Pack(2, bytes.as_ptr(), from.as_ptr()))
     }
 }
@@ -221,7 +221,7 @@ fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int, go
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held by the caller.
         let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
-        if size < LARGE_WRITE { send() } else { without_the_lock(send) }
+        if size < LARGE_WRITE { send() } else { without_the_lock(this.gil(), send) }
     });
     match sent {
         Ok(sent) => {
@@ -230,11 +230,12 @@ fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int, go
             }
             Ok(sent)
         }
-        // SAFETY: an exception is always there.
-        Err(Failure::Raised) => unsafe {
-            this.replace_closed_error(ffi::PyExc_OSError, libc::ECONNRESET, CLOSED_BY_ANOTHER)
-        },
-        Err(failure) => failure.raise(),
+        Err(Failure::Raised) => {
+            // SAFETY: reads where the class is, which lives for ever.
+            let class = unsafe { ffi::PyExc_OSError };
+            this.replace_closed_error(this.gil(), class, libc::ECONNRESET, CLOSED_BY_ANOTHER)
+        }
+        Err(failure) => failure.raise(this.gil()),
     }
 }
 
@@ -246,7 +247,7 @@ pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the buffer is held while it is read.
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let sent = write(this, data.start(), data.size(), small_integer(flags)?, false)?;
+        let sent = write(this, data.start(), data.size(), small_integer(args.gil(), flags)?, false)?;
         Owned::new(ffi::PyLong_FromSize_t(sent))
     }
 }
@@ -259,11 +260,11 @@ pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the buffer is held while it is read.
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let flags = small_integer(flags)?;
+        let flags = small_integer(args.gil(), flags)?;
         let mut sent = write(this, data.start(), data.size(), flags, false)?;
         while sent < data.size() {
             sent += write(this, data.start().add(sent), data.size() - sent, flags, true)?;
         }
     }
-    Ok(Owned::none(assumed()))
+    Ok(Owned::none(args.gil()))
 }

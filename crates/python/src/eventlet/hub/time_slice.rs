@@ -1,8 +1,8 @@
 //! How much a green thread may do at a stretch without parking.
 //!
 //! What returns at once, again and again, would keep everybody else from running: reads of a socket that always has
-//! data, a `select` that always finds something, a lock that nobody else wants. All of that spends from one budget of
-//! the hub, which every switch of the hub's renews. Ordinary code never gets as far as to read the clock.
+//! data, a `select` that always finds something, a lock that nobody else wants. All of that spends from one time slice
+//! of the hub, which every switch of the hub's renews. Ordinary code never gets as far as to read the clock.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::eventlet::clock::monotonic;
 const BETWEEN_LOOKS: u32 = 256;
 
 /// How long others wait then, at least.
-const SLICE: Duration = Duration::from_millis(10);
+const LENGTH: Duration = Duration::from_millis(10);
 
 /// What has been spent since the last switch.
 #[derive(Default)]
-pub struct Budget {
+pub struct TimeSlice {
     spent: Cell<u32>,
     /// When the clock was read first since then.
     since: Cell<Time>,
 }
 
-impl Budget {
+impl TimeSlice {
     /// Somebody else runs.
     #[inline]
     pub fn renew(&self) {
@@ -48,6 +48,6 @@ impl Budget {
             self.since.set(now);
             return false;
         }
-        now.since(self.since.get()) >= SLICE
+        now.since(self.since.get()) >= LENGTH
     }
 }
