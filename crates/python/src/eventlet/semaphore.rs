@@ -375,7 +375,7 @@ fn lock_class() -> Class<Semaphore> {
         .method(
             c"_at_fork_reinit",
             |this, _| {
-                this.set_counter(1);
+                this.set_counter(this.gil(), 1);
                 Ok(Owned::none(this.gil()))
             },
             c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter that lives there goes on.",

@@ -258,14 +258,19 @@ impl<'a> Runner<'a> {
 
     fn wait_for_io(self, now: Time) -> Result<()> {
         let hub = self.hub;
-        let next = hub.timers.borrow().next_at();
-        // It may be Python code, during which others make work ready.
-        let longest = if next.is_none() { self.default_sleep()? } else { 0.0 };
-        let wait = if !hub.ready.borrow().is_empty() || hub.stopping.get() || hub.has_closed.get() {
-            0.0
-        } else {
-            hub.timers.borrow().next_at().map_or(longest, |next| next.since(now).as_secs_f64())
-        };
+        let has_work = || !hub.ready.borrow().is_empty() || hub.stopping.get() || hub.has_closed.get();
+        let until_timer = || hub.timers.borrow().next_at().map(|next| next.since(now).as_secs_f64());
+        let mut wait = 0.0;
+        if !has_work() {
+            wait = match until_timer() {
+                Some(seconds) => seconds,
+                None => {
+                    let longest = self.default_sleep()?;
+                    // It may have been Python code, during which others made work ready.
+                    if has_work() { 0.0 } else { until_timer().unwrap_or(longest) }
+                }
+            };
+        }
         if hub.own_wait.get() { self.poll(wait) } else { self.wait_through_python(now, wait) }
     }
 
