@@ -1,4 +1,5 @@
-"""multiprocessing after the patch, by every start method: spawned children import the program, and patch as well."""
+"""multiprocessing after the patch, by every start method. Spawned children import the program, and patch as well or
+not."""
 
 import os
 import subprocess
@@ -10,9 +11,11 @@ import unittest
 from scenario import Scenario, interruptible
 
 PROGRAM = """
-import eventlet
-eventlet.monkey_patch()
-import multiprocessing, sys, threading, time
+import sys
+if __name__ == "__main__" or "patched" in sys.argv:
+    import eventlet
+    eventlet.monkey_patch()
+import multiprocessing, os, socket, threading, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import shared_memory
 
@@ -37,6 +40,12 @@ def double_while_others_run(connection):
     connection.send(connection.recv() * 2)
     thread.join()
 
+def look_at(connection, sock):
+    # Blocking, so that who is not patched may use them.
+    connection.send((os.get_blocking(connection.fileno()), os.get_blocking(sock.fileno())))
+    sock.sendall(sock.recv(1) * 2)
+    connection.send("eventlet" in sys.modules)
+
 def write_shared(name):
     memory = shared_memory.SharedMemory(name)
     memory.buf[0] = 7
@@ -55,6 +64,14 @@ def process(context):
 def executor(context):
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         assert list(pool.map(square, range(20))) == [square(number) for number in range(20)]
+
+def pool(context):
+    with context.Pool(2) as pool:
+        assert pool.map(square, range(20)) == [square(number) for number in range(20)]
+        assert sorted(pool.imap_unordered(square, range(5))) == [0, 1, 4, 9, 16]
+        assert pool.apply_async(square, (3,)).get(30) == 9
+        pool.close()
+        pool.join()
 
 def manager(context):
     with context.Manager() as manager:
@@ -88,6 +105,17 @@ def pipe_in_the_child(context):
     assert here.recv() == 2
     process.join()
 
+def handed_over(context):
+    here, there = context.Pipe()
+    mine, other = socket.socketpair()
+    mine.settimeout(30)
+    process = started(context, look_at, there, other)
+    assert here.recv() == (True, True)
+    mine.sendall(b"x")
+    assert mine.recv(2) == b"xx"
+    assert here.recv() is ("patched" in sys.argv or context.get_start_method() == "fork")
+    process.join()
+
 def shared(context):
     memory = shared_memory.SharedMemory(create=True, size=16)
     process = started(context, write_shared, memory.name)
@@ -100,7 +128,7 @@ if __name__ == "__main__":
     ran = []
     eventlet.spawn(ran.append, True)
     context = multiprocessing.get_context(sys.argv[1])
-    for case in (process, executor, manager, queue, pipe, pipe_in_the_child, shared):
+    for case in (process, pool, executor, manager, queue, pipe, pipe_in_the_child, handed_over, shared):
         print(case.__name__, flush=True)
         case(context)
     assert ran
@@ -109,13 +137,13 @@ if __name__ == "__main__":
 
 
 class StartMethods(unittest.TestCase):
-    def run_by(self, method):
+    def run_by(self, method, children="patched"):
         with tempfile.TemporaryDirectory() as folder:
             program = os.path.join(folder, "program.py")
             with open(program, "w") as file:
                 file.write(PROGRAM)
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", program, method],
+                [sys.executable, "-W", "ignore", program, method, children],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -132,6 +160,12 @@ class StartMethods(unittest.TestCase):
 
     def test_forkserver(self):
         self.run_by("forkserver")
+
+    def test_spawn_of_children_that_are_not_patched(self):
+        self.run_by("spawn", "plain")
+
+    def test_forkserver_of_children_that_are_not_patched(self):
+        self.run_by("forkserver", "plain")
 
 
 PATCHED = """

@@ -10,6 +10,7 @@ A green module names in `__patched__` what it replaces in the module it stands f
 `_patch_in_place`, that function is called with the module as well, for what is more than one attribute.
 """
 
+import enum
 import functools
 import importlib
 import os
@@ -191,10 +192,18 @@ def original(modname):
         copy = _original_threading(present)
     else:
         copy = _import_again(modname, [(name, original(name)) for name in _ORIGINAL_IMPORTS.get(modname, ())])
+        _share_enums(copy, present)
     if modname == "os":
         copy.environ, copy.environb = present.environ, present.environb
     sys.modules[kept_as] = copy
     return copy
+
+
+def _share_enums(copy, present):
+    # The family of a socket, say, is the module's own, which pickle looks for there.
+    for name, value in vars(present).items():
+        if isinstance(value, enum.Enum) or isinstance(value, enum.EnumMeta) and value.__module__ == present.__name__:
+            setattr(copy, name, value)
 
 
 def _original_threading(present):
