@@ -130,9 +130,8 @@ class Threads(Green):
             with warnings.catch_warnings(record=True) as seen:
                 warnings.simplefilter("always")
                 assert threading.currentThread() is threading.main_thread()
-            print(seen[0].category.__name__, seen[0].filename)
-            """,
-            prints="DeprecationWarning <string>\n",
+            assert not seen, seen
+            """
         )
 
     def test_green_threads_look_like_threads(self):
