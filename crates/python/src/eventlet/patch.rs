@@ -1,48 +1,20 @@
-//! What monkey-patching needs of C: changing the methods of a type of C, which Python refuses, since locks that are in
-//! use can only be taught to wait in the hub where they are; and what a fork does to green threads that stand for OS
-//! threads.
+//! Changing the methods of a type of C, which Python refuses: locks that are in use can only be taught to wait in the
+//! hub where they are.
 
 use std::ptr;
 
-use crate::greenlet::{PyGreenlet, body, here, is_greenlet};
 use crate::py::ffi::{self, PyMethodDef, PyTypeObject};
 use crate::py::{self, Args, Owned, Raised, Result};
 
 /// Functions of the native module.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![
-        py::function(
-            c"_replace_methods",
-            replace_methods,
-            c"_replace_methods(cls, methods)\n\n\
+    vec![py::function(
+        c"_replace_methods",
+        replace_methods,
+        c"_replace_methods(cls, methods)\n\n\
 Puts functions, a dict by name, in the place of a type's own methods. A name that the type itself does not have is \
 left out.",
-        ),
-        py::function(
-            c"_abandon",
-            abandon,
-            c"_abandon(greenlet)\n\n\
-To be called in the child of a fork, for a suspended greenlet of this OS thread that stands for a thread which the \
-fork did not copy: it never goes on, and is not unwound either.",
-        ),
-    ]
-}
-
-fn abandon(args: Args<'_>) -> Result<Owned> {
-    let [greenlet] = args.parse("_abandon", ["greenlet"], 1)?;
-    let thread = here(args.gil())?;
-    // SAFETY: a live argument, which is looked at as a greenlet only if it is one.
-    unsafe {
-        if !is_greenlet(greenlet) {
-            return py::error(ffi::PyExc_TypeError, "_abandon() needs a greenlet");
-        }
-        let greenlet = &*greenlet.cast::<PyGreenlet>();
-        if ptr::eq(greenlet, thread.current()) || !thread.is_of(body(ptr::from_ref(greenlet).cast_mut())) {
-            return py::error(ffi::PyExc_ValueError, "_abandon() needs a suspended greenlet of this OS thread");
-        }
-        thread.abandon(greenlet);
-    }
-    Ok(Owned::none(args.gil()))
+    )]
 }
 
 fn replace_methods(args: Args<'_>) -> Result<Owned> {

@@ -378,7 +378,7 @@ fn lock_class() -> Class<Semaphore> {
                 this.set_counter(this.gil(), 1);
                 Ok(Owned::none(this.gil()))
             },
-            c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter that lives there goes on.",
+            c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter goes on.",
         )
 }
 

@@ -63,8 +63,6 @@ pub struct Body {
     pub broken: Cell<Broken>,
     /// How often it was suspended to be woken by somebody, so that who wakes it can tell one time from the next.
     pub parks: Cell<u64>,
-    /// It belonged to a thread that a fork did not bring into this process: what wakes it does nothing.
-    pub abandoned: Cell<bool>,
     /// What calls its function in place of a plain call.
     pub runner: Cell<Option<Runner>>,
     /// An object that who made the greenlet keeps with it.
@@ -103,7 +101,6 @@ impl Body {
             links: Cell::new([ptr::null_mut(); 2]),
             broken: Cell::new(Broken::default()),
             parks: Cell::new(0),
-            abandoned: Cell::new(false),
             runner: Cell::new(None),
             extension: Slot::empty(),
             locals: Locals::new(),

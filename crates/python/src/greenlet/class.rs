@@ -15,7 +15,7 @@ use super::thread::is_here;
 use super::{attributes, construct, dealloc, throw};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
 use crate::py::table::{fast_method, no_argument_method};
-use crate::py::{self, Gil, Global, Owned};
+use crate::py::{self, Gil, Global};
 
 /// Fills in the type and makes it ready. Returns whether that worked.
 ///
@@ -187,9 +187,6 @@ unsafe extern "C-unwind" fn switch_method(
 ) -> *mut PyObject {
     // SAFETY: called by the interpreter, which holds a reference to `this`.
     unsafe {
-        if body(this.cast()).abandoned.get() {
-            return Owned::none(Gil::assume()).into_raw();
-        }
         let handover = if names.is_null() && count == 1 && body(this.cast()).state.get() == State::Active {
             Handover::Value(ffi::incref(*args))
         } else {

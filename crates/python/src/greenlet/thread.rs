@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::body::{Body, PyGreenlet, State, allocate, attach_body, body, greenlet_type};
+use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::handle::{Handle, record_here};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Owned, Pending, Raised, Result, Slot};
@@ -219,25 +219,6 @@ impl Thread {
             if !next.is_null() {
                 let [_, after] = body(next).links.get();
                 body(next).links.set([previous, after]);
-            }
-        }
-    }
-
-    /// A fork has brought this thread into a new process, and a greenlet of it, which is suspended, stands for a thread
-    /// that it did not bring. It never goes on: its stack is lost as a thread's is, without running what is left to do
-    /// there, and what somebody has to wake it with does nothing.
-    ///
-    /// The main greenlet, whose stack the thread's others end on, stays where it is.
-    pub fn abandon(&self, greenlet: &PyGreenlet) {
-        let greenlet = ptr::from_ref(greenlet).cast_mut();
-        // SAFETY: a live greenlet; an active one that is not the main one is listed.
-        unsafe {
-            let this = body(greenlet);
-            this.abandoned.set(true);
-            this.parks.set(this.parks.get() + 1);
-            if this.state.get() == State::Active && !this.main {
-                self.unlink(greenlet);
-                this.state.set(State::Dead);
             }
         }
     }

@@ -11,7 +11,7 @@ use super::handover::Handover;
 use super::names;
 use super::switch;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Owned, Pending};
+use crate::py::{self, Gil, Pending};
 
 /// What the arguments of a `throw` say: a kind, `GreenletExit` by default, a value and a traceback, or null.
 pub fn arguments(given: &[*mut PyObject]) -> [*mut PyObject; 3] {
@@ -34,10 +34,6 @@ pub unsafe fn throw(
     unsafe {
         if !make_pending(gil, kind, value, traceback) {
             return ptr::null_mut();
-        }
-        if body(greenlet).abandoned.get() {
-            ffi::PyErr_Clear();
-            return Owned::none(gil).into_raw();
         }
         let dead = body(greenlet).state.get() == State::Dead;
         if dead && ffi::PyErr_ExceptionMatches(names::greenlet_exit()) != 0 {

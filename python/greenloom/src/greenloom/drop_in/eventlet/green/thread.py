@@ -6,7 +6,6 @@ so that what was noted before the patch, or by an OS thread that knows nothing o
 Over 500 lines: threads, their end, what a fork leaves of them, and the lock that knows its owner share one table.
 """
 
-import os
 import signal
 import sys
 import threading as _stdlib_threading
@@ -14,9 +13,7 @@ import warnings
 from collections import deque
 from functools import cache, partial
 
-from greenloom import _native
-
-from eventlet import event, greenthread, hubs, patcher
+from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
 from eventlet.support import thread_end
@@ -40,20 +37,12 @@ _native_ident = _original.get_ident
 # The green threads that were started here and run, by identifier.
 _running = {}
 
-# What forks have left behind, by identifier: greenlets that stand for threads which this process does not have. They
-# are kept, so that no identifier is used again.
-_gone = {}
-
-# How many forks lead here. A thread that has not begun at a fork is not in the child.
-_forks = 0
-
 
 class _Running:
-    """What is known of one: its greenlet, the identifier of its OS thread, the lock that is released when it ends, and
-    a function that is called then."""
+    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, and a function
+    that is called then."""
 
     def __init__(self):
-        self.greenlet = getcurrent()
         self.os_thread = _native_ident()
         self.sentinel = None
         self.at_end = None
@@ -84,15 +73,13 @@ def start_new_thread(function, args=(), kwargs=None):
         kwargs = {}
     elif not isinstance(kwargs, dict):
         raise TypeError("optional 3rd arg must be a dictionary")
-    return id(greenthread.spawn_n(_body, function, args, kwargs, None, _forks))
+    return id(greenthread.spawn_n(_body, function, args, kwargs, None))
 
 
 start_new = start_new_thread
 
 
-def _body(function, args, kwargs, handle, forks):
-    if forks != _forks:
-        return
+def _body(function, args, kwargs, handle):
     ident = get_ident()
     _running[ident] = running = _Running()
     if handle is not None:
@@ -111,14 +98,6 @@ def _body(function, args, kwargs, handle, forks):
             running.sentinel.release()
         if handle is not None:
             handle._set_done()
-        if not _running and _main_is_gone():
-            # As the C library does when the last thread of a process ends.
-            os._exit(0)
-
-
-def _main_is_gone():
-    """Whether the OS thread's first greenlet stands for a thread that a fork has left behind."""
-    return bool(_gone) and _native_ident() in _gone
 
 
 def _report(function, error):
@@ -226,7 +205,7 @@ def start_joinable_thread(function, handle=None, daemon=True):
     handle._started = True
     if not daemon:
         _awaited_at_exit.add(handle)
-    handle.ident = id(greenthread.spawn_n(_body, function, (), {}, handle, _forks))
+    handle.ident = id(greenthread.spawn_n(_body, function, (), {}, handle))
     return handle
 
 
@@ -263,57 +242,12 @@ def _count():
     return len(_running)
 
 
-#: Functions that are called after a fork, when it is known who is gone.
-at_fork = []
-
-
-def forget_others():
-    """
-    After a fork: of the threads that were started here, only the one that forks lives on, as of OS threads, and the
-    main one is gone too unless it is that one. What :func:`eventlet.spawn` started on its OS thread lives on. The end
-    of the program waits for none.
-
-    Returns the identifier of the thread that forks.
-    """
-    global _forks
-    _forks += 1
-    me, here, left = get_ident(), _native_ident(), []
-    for ident in [ident for ident in _running if ident != me]:
-        running = _running.pop(ident)
-        _gone[ident] = running.greenlet
-        if running.os_thread == here:
-            left.append(running.greenlet)
-    if me not in _running:
-        me = here
-    elif here not in _gone:
-        main = getcurrent()
-        while main.parent is not None:
-            main = main.parent
-        _gone[here] = main
-        left.append(main)
-    for greenlet in left:
-        _native._abandon(greenlet)
-    _leave_descriptors(left)
+def _forget_other_os_threads(ident):
+    """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for
+    none."""
+    for key in [key for key, running in _running.items() if running.os_thread != ident]:
+        del _running[key]
     _awaited_at_exit.clear()
-    for function in at_fork:
-        function()
-    return me
-
-
-def _leave_descriptors(left):
-    hub = hubs._current_hub()
-    if hub is None or not left:
-        return
-    listeners = [each for bucket in hub.listeners.values() for each in bucket.values()]
-    listeners += [each for bucket in hub.secondaries.values() for others in bucket.values() for each in others]
-    for listener in listeners:
-        if listener.greenlet in left:
-            hub.remove(listener)
-
-
-def lives(ident):
-    """Whether the thread with this identifier was not left behind by a fork."""
-    return ident not in _gone
 
 
 # As an attribute of a class it is a method, which C's is not.
@@ -350,7 +284,7 @@ def interrupt_main(signum=signal.SIGINT):
 
 
 def _is_main_os_thread():
-    return _native_ident() == _stdlib_threading.main_thread().ident or _main_is_gone()
+    return _native_ident() == _stdlib_threading.main_thread().ident
 
 
 def set_name(name):
@@ -496,24 +430,15 @@ class RLock(_stdlib_threading._PyRLock):
             return False
 
     def _pass_on(self):
-        waiter = self._next_waiter()
-        if waiter is None:
+        try:
+            waiter = self._waiting.popleft()
+        except IndexError:
             del self._held[_CLAIM]
             self._give_if_free()
             return
         # In this order: an interrupting acquire() between the two is still the owner's, and does not wait for itself.
         waiter.gate.release()
         self._held[_CLAIM] = waiter.claim
-
-    def _next_waiter(self):
-        while self._waiting:
-            try:
-                waiter = self._waiting.popleft()
-            except IndexError:
-                break
-            if lives(waiter.claim[0]):
-                return waiter
-        return None
 
     def _give_if_free(self):
         # It may have become free, in another OS thread, just before a waiter was added.
@@ -548,5 +473,5 @@ class RLock(_stdlib_threading._PyRLock):
             if waiter.claim[2] != here:
                 self._waiting.remove(waiter)
         claim = self._held.get(_CLAIM)
-        if claim is not None and (claim[2] != here or claim[0] == _me() or not lives(claim[0])):
+        if claim is not None and (claim[2] != here or claim[0] == _me()):
             self._pass_on()

@@ -155,21 +155,24 @@ for _name in ("RLock", "_CRLock", "current_thread", "currentThread"):
 
 
 def _forked(module):
-    """Does in a child process what threading's _after_fork does.
+    """Does in a child process what threading's _after_fork does, but green threads of the OS thread that forked live
+    on.
 
     `module` is the namespace of the copy, or of the standard library's module when that is patched.
     """
-    ident = thread.forget_others()
+    native = thread._native_ident()
+    thread._forget_other_os_threads(native)
     module["_active_limbo_lock"]._at_fork_reinit()
-    active, limbo = module["_active"], module["_limbo"]
-    for each in [active.pop(other) for other in list(active) if other != ident] + list(limbo.values()):
-        _mark_stopped(each)
-    limbo.clear()
-    if ident not in active:
+    module["_limbo"].clear()
+    active = module["_active"]
+    for ident in [ident for ident in active if ident != native and ident not in thread._running]:
+        _mark_stopped(active.pop(ident))
+    if native not in active:
         module["_MainThread"]()
-    module["_main_thread"] = active[ident]
-    active[ident]._set_native_id()
+    module["_main_thread"] = active[native]
+    active[native]._set_native_id()
     if "_shutdown_locks" in module:
+        # The green threads that live on were the parent's: the end of the child does not wait for them.
         module["_shutdown_locks_lock"]._at_fork_reinit()
         module["_shutdown_locks"].clear()
 

@@ -50,8 +50,6 @@ def _may_switch():
 class _Waiter:
     def __init__(self, thing):
         self.thing = thing
-        self.thread = thread.get_ident()
-        self.os_thread = _native_ident()
         self.calls = semaphore.Semaphore(0)
 
 
@@ -89,22 +87,6 @@ def _call_next(thing):
         line[0].calls.release()
     except IndexError:
         pass  # the only one went, in another OS thread
-
-
-def _forget_waiters():
-    """After a fork: those of threads that are gone are no more in line."""
-    here = _native_ident()
-    for key, line in list(_waiting.items()):
-        alive = [waiter for waiter in line if waiter.os_thread == here and thread.lives(waiter.thread)]
-        if not alive:
-            del _waiting[key]
-        elif len(alive) < len(line):
-            line.clear()
-            line.extend(alive)
-            alive[0].calls.release()
-
-
-thread.at_fork.append(_forget_waiters)
 
 
 def _lock_methods(cls):
