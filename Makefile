@@ -5,7 +5,7 @@ CARGO ?= cargo
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-rust test-fallbacks test-native test-loom test-rpc test-asan \
-	check check-rust check-structure fuzz soak bench bench-rust bench-rpc
+	check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -59,7 +59,7 @@ else
 		--test switch --test greenlet --test green_thread --test regressions --test hubs --test tcp
 endif
 
-check: check-structure check-rust ## formatting, lints, documentation and the structure; warnings are errors
+check: check-structure check-rust check-package ## formatting, lints, documents, structure, packages
 
 check-rust: ## formatting, lints and documentation of the crates and the benchmarks
 	$(CARGO) fmt --all --check
@@ -71,6 +71,9 @@ check-rust: ## formatting, lints and documentation of the crates and the benchma
 check-structure: ## layers, circles of files, unsafe, widths, lengths, lists in the docs (tools/structure)
 	python3 -m unittest -q tools.structure.test_structure
 	python3 -m tools.structure
+
+check-package: ## the published crates, built and their guides run from their packages alone
+	tools/check-package.sh
 
 SECONDS ?= 60
 fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fuzz

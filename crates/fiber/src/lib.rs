@@ -44,6 +44,12 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![warn(missing_debug_implementations)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("greenloom-fiber runs on Linux only: stacks, guards and the overflow report use its system calls");
+
+#[cfg(panic = "abort")]
+compile_error!("greenloom needs panic = \"unwind\": kill, timeout and the isolation of a panic unwind a stack");
+
 mod epoll;
 mod fiber;
 mod fork;

@@ -94,7 +94,7 @@ mod guides {
     macro_rules! guides {
         ($($name:ident $path:literal;)*) => {
             $(
-                #[doc = include_str!(concat!("../../../", $path))]
+                #[doc = include_str!(concat!("../", $path))]
                 mod $name {}
             )*
         };

@@ -23,6 +23,9 @@
 #![warn(missing_debug_implementations)]
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("greenloom-hub runs on Linux only: it waits in epoll, and is woken through an eventfd");
+
 pub mod attempt;
 pub mod blocking;
 mod clock;

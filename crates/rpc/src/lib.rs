@@ -85,5 +85,5 @@ pub use target::Target;
 
 /// The code in the guide compiles and runs.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/services.md")]
+#[doc = include_str!("../docs/services.md")]
 mod guide {}

@@ -20,3 +20,9 @@ pub mod manager;
 pub mod progress;
 pub mod server;
 pub mod summary;
+
+/// The code in the project's README compiles and runs. It stands here because this crate, which is published nowhere,
+/// may look out of its folder.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
