@@ -3,7 +3,7 @@
 # built from nothing else. Their documentation's examples and their guides run, the rest of their targets is checked.
 set -eu
 cd "$(dirname "$0")/.."
-crates="greenloom-fiber greenloom-hub greenloom-http greenloom greenloom-rpc"
+crates="greenloom-fiber greenloom-hub greenloom-http greenloom greenloom-rpc greenloom-web"
 target=$PWD/target/package-check
 rm -rf "$target/crates"
 mkdir -p "$target/crates"
@@ -28,8 +28,8 @@ done
 
 cd "$target/crates"
 export CARGO_TARGET_DIR="$target/build"
-cargo check --quiet --workspace --all-targets
-cargo test --quiet --workspace --doc
+cargo check --quiet --workspace --all-targets --all-features
+cargo test --quiet --workspace --doc --all-features
 
 # Where it cannot work, the build says why.
 if told=$(RUSTFLAGS='-C panic=abort' CARGO_TARGET_DIR="$target/refused" cargo check -p greenloom-fiber 2>&1); then

@@ -67,6 +67,6 @@ pub use writer::BodyWriter;
 /// The code in the guide compiles and runs.
 #[cfg(all(doctest, feature = "client"))]
 mod guides {
-    #[doc = include_str!("../../../docs/http.md")]
+    #[doc = include_str!("../docs/http.md")]
     mod http {}
 }
