@@ -144,6 +144,24 @@ class Select(Green):
         )
 
 
+class FirstUse(Green):
+    def test_a_closed_descriptor_is_refused_and_not_taken_for_the_hubs(self):
+        super(Green, self).check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import os, select
+            descriptor = os.open("/", os.O_RDONLY)
+            os.close(descriptor)
+            try:
+                select.select([descriptor], [], [], 0)
+            except OSError as error:
+                print(error.strerror)
+            """,
+            prints="Bad file descriptor\n",
+        )
+
+
 class Poll(Green):
     def test_it_waits_in_the_hub(self):
         self.check(

@@ -504,6 +504,12 @@ class Objects(OnHub):
         one.close()
         other.close()
 
+    def test_its_files_are_of_the_modules_own_class(self):
+        one, _other = socket.socketpair()
+        with one.makefile("rb", 0) as file:
+            self.assertIs(type(file), plain.SocketIO)
+        one.close()
+
     def test_files_keep_the_connection_open(self):
         one, other = self.pair()
         number = one.fileno()

@@ -76,11 +76,11 @@ def select(rlist, wlist, xlist, timeout=None):
         timeout = float(timeout)
     # What gave its elements once, as a filter does, could not be asked again.
     lists = [[(get_fileno(each), each) for each in each_list] for each_list in (rlist, wlist, xlist)]
-    _refuse_the_hub()
     masks = {}
     for wanted, files in zip((_IN, _OUT, _PRI), lists):
         for fileno, _ in files:
             masks[fileno] = masks.get(fileno, 0) | wanted
+    _refuse_the_hub()
     return _wait(lambda: _select_now(masks, lists), any, masks, timeout)
 
 
@@ -111,8 +111,6 @@ class poll:
 
 
 class _Poll:
-    __module__, __qualname__ = "select", "poll"
-
     def __new__(cls):
         raise TypeError("cannot create 'select.poll' instances")
 
@@ -145,6 +143,9 @@ class _Poll:
             return self._poll.poll(0)
         finally:
             self._waits = False
+
+
+_Poll.__module__, _Poll.__name__, _Poll.__qualname__ = "select", "poll", "poll"
 
 
 class epoll:
@@ -209,6 +210,8 @@ def _wait(ask, found, masks, timeout):
     """
     running_loops.follow()
     if timeout == 0:
+        # What is closed is refused before others run and may open a file of that number, as the hub does at first.
+        ask()
         # Who asks again and again waits for something that others have to do.
         greenthread.sleep(0)
     deadline = None if timeout is None else _monotonic() + timeout

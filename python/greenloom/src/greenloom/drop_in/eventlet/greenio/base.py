@@ -237,7 +237,7 @@ class GreenSocket(_native.GreenSocket):
 
     def makefile(self, *args, **kwargs):
         """As ``socket.makefile``. The connection is closed when the socket and all its files are."""
-        return _original_socket.makefile(self, *args, **kwargs)
+        return _plain_socket.makefile(self, *args, **kwargs)
 
     def makeGreenFile(self, *args, **kw):
         """The old name of :meth:`makefile`."""
@@ -305,6 +305,8 @@ class GreenSocket(_native.GreenSocket):
     _check_sendfile_params = _plain_socket._check_sendfile_params
     _sendfile_use_send = _plain_socket._sendfile_use_send
     _sendfile_use_sendfile = _plain_socket._sendfile_use_sendfile
+    if hasattr(_plain_socket, "_sendfile_zerocopy"):  # from Python 3.15 on
+        _sendfile_zerocopy = _plain_socket._sendfile_zerocopy
 
     def sendfile(self, file, offset=0, count=None):
         """Sends a file from *offset* on, *count* bytes of it or all; returns how many. Reading the file blocks."""
