@@ -30,10 +30,12 @@ class Hub(hub.BaseHub):
 
     loop = None
     _bell = None
+    # Imported once: a program may take asyncio out of sys.modules later.
+    _asyncio = None
 
     def _post_initialize(self):
         """Makes the event loop, when this is the thread's hub already: importing asyncio may ask for that."""
-        asyncio = _prepared_asyncio()
+        self._asyncio = asyncio = _prepared_asyncio()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         _hubs.add(self)
@@ -53,8 +55,7 @@ class Hub(hub.BaseHub):
         if loop is None:
             super().wait(seconds)  # Something waits while the event loop is being made.
             return
-        import asyncio
-
+        asyncio = self._asyncio
         self._listen_to_bell()
         if seconds is not None and seconds <= 0:
             loop.stop()
@@ -103,9 +104,7 @@ class Hub(hub.BaseHub):
         super().wait(0)
 
     def _thread_ends(self):
-        import asyncio
-
-        asyncio._set_running_loop(None)
+        self._asyncio._set_running_loop(None)
         self.loop.close()
 
     def _renew_after_fork(self):
@@ -114,8 +113,6 @@ class Hub(hub.BaseHub):
         selector = getattr(loop, "_selector", None)
         if selector is None:
             return  # Another loop than the standard library's has its own ways.
-        import asyncio
-
         renewed = type(selector)()
         for key in list(selector.get_map().values()):
             try:
@@ -129,7 +126,7 @@ class Hub(hub.BaseHub):
         # Its threads are the parent's.
         loop._default_executor = None
         # Which loop runs is remembered for one process.
-        asyncio._set_running_loop(loop)
+        self._asyncio._set_running_loop(loop)
 
 
 # All of this process; those of other threads do not live on in a fork, but nobody waits in them either.
