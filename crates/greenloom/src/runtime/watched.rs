@@ -7,7 +7,8 @@
 //! It stands on [`line`](super::line), as all that waits.
 
 use std::marker::PhantomData;
-use std::sync::Mutex;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 use greenloom_hub::Time;
 
@@ -37,6 +38,49 @@ pub(crate) trait Await {
 
     /// Takes what is there.
     fn take(&mut self) -> Self::Got;
+}
+
+/// State that has senders, whose end is told to all that wait.
+pub(crate) trait Sent: State {
+    /// How many senders there are. The first is counted by whoever makes the state.
+    fn senders(&mut self) -> &mut usize;
+}
+
+/// A sender's share of the state: the clones are counted, and the last to go lets all that wait look.
+pub(crate) struct Senders<S: Sent>(Arc<Watched<S>>);
+
+impl<S: Sent> Senders<S> {
+    /// That of the first sender.
+    pub fn first(shared: &Arc<Watched<S>>) -> Senders<S> {
+        Senders(Arc::clone(shared))
+    }
+}
+
+impl<S: Sent> Deref for Senders<S> {
+    type Target = Arc<Watched<S>>;
+
+    fn deref(&self) -> &Arc<Watched<S>> {
+        &self.0
+    }
+}
+
+impl<S: Sent> Clone for Senders<S> {
+    fn clone(&self) -> Senders<S> {
+        self.look(|state| *state.senders() += 1);
+        Senders(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Sent> Drop for Senders<S> {
+    fn drop(&mut self) {
+        let last = self.look(|state| {
+            *state.senders() -= 1;
+            *state.senders() == 0
+        });
+        if last {
+            self.change(|_| ());
+        }
+    }
 }
 
 pub(crate) struct Watched<S> {

@@ -25,7 +25,7 @@ use greenloom_hub::Time;
 use crate::runtime::error::Refused;
 use crate::runtime::line::{Claim, Place, Registered, Ungranted, deadline};
 use crate::runtime::park::Waker;
-use crate::runtime::watched::{Await, State, Watched};
+use crate::runtime::watched::{Await, Senders, Sent, State, Watched};
 
 /// A sender and a first receiver of a channel that keeps the newest `capacity` values. Each may be on any OS thread.
 ///
@@ -35,7 +35,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a broadcast channel keeps at least one value");
     let shared = Shared { slots: VecDeque::new(), first: 0, capacity, senders: 1, receivers: 1 };
     let shared = Arc::new(Watched::new(shared));
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared, next: 0 })
+    (Sender { shared: Senders::first(&shared) }, Receiver { shared, next: 0 })
 }
 
 struct Shared<T> {
@@ -57,6 +57,12 @@ struct Slot<T> {
 
 impl<T> State for Shared<T> {
     const WAITS_FOR: &'static str = "broadcast";
+}
+
+impl<T> Sent for Shared<T> {
+    fn senders(&mut self) -> &mut usize {
+        &mut self.senders
+    }
 }
 
 impl<T> Shared<T> {
@@ -100,7 +106,7 @@ impl<T> Shared<T> {
 
 /// Sends to all receivers; see the [module](self). Clones send to the same ones.
 pub struct Sender<T> {
-    shared: Arc<Watched<Shared<T>>>,
+    shared: Senders<Shared<T>>,
 }
 
 /// There is no receiver; here is the value.
@@ -169,20 +175,7 @@ fn subscribe<T>(shared: &Arc<Watched<Shared<T>>>) -> Receiver<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.shared.look(|shared| shared.senders += 1);
-        Sender { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let last = self.shared.look(|shared| {
-            shared.senders -= 1;
-            shared.senders == 0
-        });
-        if last {
-            self.shared.change(|_| ());
-        }
+        Sender { shared: self.shared.clone() }
     }
 }
 

@@ -32,13 +32,13 @@ use super::must_be_granted;
 use crate::runtime::error::Refused;
 use crate::runtime::line::{Claim, Place, Registered, Ungranted, deadline};
 use crate::runtime::park::Waker;
-use crate::runtime::watched::{Await, State, Watched};
+use crate::runtime::watched::{Await, Senders, Sent, State, Watched};
 
 /// A sender and a receiver that has seen the first value, `initial`. Each may be on any OS thread.
 pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
     let value = Arc::new(initial);
     let shared = Arc::new(Watched::new(Shared { value, version: 0, senders: 1, receivers: 1 }));
-    (Sender { shared: Arc::clone(&shared) }, Receiver { shared, seen: 0 })
+    (Sender { shared: Senders::first(&shared) }, Receiver { shared, seen: 0 })
 }
 
 struct Shared<T> {
@@ -51,6 +51,12 @@ struct Shared<T> {
 
 impl<T> State for Shared<T> {
     const WAITS_FOR: &'static str = "watch";
+}
+
+impl<T> Sent for Shared<T> {
+    fn senders(&mut self) -> &mut usize {
+        &mut self.senders
+    }
 }
 
 impl<T> Shared<T> {
@@ -72,7 +78,7 @@ impl<T> Shared<T> {
 
 /// Changes the value; see the [module](self). Clones change the same one.
 pub struct Sender<T> {
-    shared: Arc<Watched<Shared<T>>>,
+    shared: Senders<Shared<T>>,
 }
 
 /// There is no receiver; here is the value.
@@ -167,20 +173,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.shared.look(|shared| shared.senders += 1);
-        Sender { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let last = self.shared.look(|shared| {
-            shared.senders -= 1;
-            shared.senders == 0
-        });
-        if last {
-            self.shared.change(|_| ());
-        }
+        Sender { shared: self.shared.clone() }
     }
 }
 
