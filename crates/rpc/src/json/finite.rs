@@ -23,13 +23,14 @@ macro_rules! fine {
     };
 }
 
+// The method that is given a value; with what names it in between, where it has a name.
 macro_rules! compound {
-    ($($trait:ident::$method:ident)*) => {
+    ($($trait:ident::$method:ident($($name:ty)?))*) => {
         $(impl ser::$trait for Walk {
             type Ok = ();
             type Error = Error;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $name,)? value: &T) -> Result<()> {
                 check(value)
             }
 
@@ -40,8 +41,9 @@ macro_rules! compound {
     };
 }
 
-compound!(SerializeSeq::serialize_element SerializeTuple::serialize_element SerializeTupleStruct::serialize_field
-          SerializeTupleVariant::serialize_field);
+compound!(SerializeSeq::serialize_element() SerializeTuple::serialize_element() SerializeTupleStruct::serialize_field()
+          SerializeTupleVariant::serialize_field() SerializeStruct::serialize_field(&'static str)
+          SerializeStructVariant::serialize_field(&'static str));
 
 impl ser::SerializeMap for Walk {
     type Ok = ();
@@ -52,32 +54,6 @@ impl ser::SerializeMap for Walk {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
-        check(value)
-    }
-
-    fn end(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl ser::SerializeStruct for Walk {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<()> {
-        check(value)
-    }
-
-    fn end(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl ser::SerializeStructVariant for Walk {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<()> {
         check(value)
     }
 
