@@ -25,8 +25,7 @@ pub unsafe fn check() -> Result<(), String> {
             let version = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
             Err(format!(
                 "greenloom was built for CPython 3.{} and cannot run on {version}: the field {field} of its thread \
-                    state is \
-                 not where it was; install a greenloom that is built for this interpreter",
+                 state is not where it was; install a greenloom that is built for this interpreter",
                 built_for(),
             ))
         };
