@@ -21,6 +21,7 @@ use super::counters::Counters;
 use super::error::Refused;
 use super::node::{AnyGreenlet, Interrupts, Kind, NO_SLOT, Node, Wake};
 use super::registry::{self, Message};
+use super::spans;
 use super::watch::{Event, Watch};
 use super::work::{Ready, Work};
 
@@ -164,7 +165,7 @@ impl Runtime {
                     self.see_to_unusual();
                 }
                 (self.run_loop)(self);
-                self.set_current(&self.root);
+                let _ = self.set_current(&self.root);
                 self.root.clone().into_node()
             });
             let _ = fiber.set_name("hub".into());
@@ -288,10 +289,11 @@ impl Runtime {
     /// it on a hot path.
     #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
-        self.set_current(target);
+        let spans = self.set_current(target);
         if let Err(error) = target.node().fiber.switch() {
             cannot_run(error);
         }
+        spans.enter();
         if self.unusual.get() {
             self.see_to_unusual();
         }
@@ -320,9 +322,11 @@ impl Runtime {
         self.unusual.set(self.watch.is_on() || self.has_abandoned.get());
     }
 
-    /// Makes `target` the current greenlet, just before the switch to it.
+    /// Makes `target` the current greenlet, just before the switch to it. Returns the spans that the one before was in,
+    /// which enters them again if it ever goes on.
     #[inline(always)]
-    pub fn set_current(&self, target: &AnyGreenlet) {
+    pub fn set_current(&self, target: &AnyGreenlet) -> spans::Left {
+        let spans = spans::leave();
         if self.unusual.get() && self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
@@ -334,6 +338,7 @@ impl Runtime {
             // Nobody can ever switch back to it: it is unwound by whoever runs next.
             self.abandon(before);
         }
+        spans
     }
 
     #[cold]
