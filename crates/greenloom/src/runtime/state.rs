@@ -205,7 +205,8 @@ impl Runtime {
 
     /// How many have a place in the table, the root left out.
     pub fn enrolled_count(&self) -> usize {
-        self.threads.borrow().len() - usize::from(self.root.node().slot.get() != NO_SLOT)
+        // The table is empty when the hub has ended, whatever was in it.
+        self.threads.borrow().len().saturating_sub(usize::from(self.root.node().slot.get() != NO_SLOT))
     }
 
     #[inline]
