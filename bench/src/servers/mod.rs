@@ -2,8 +2,8 @@
 //!
 //! Each server binds a port of its own choice, announces it on its standard output and serves until it is killed. All
 //! of them read and answer in the same manner: bytes into an [`Inbox`](crate::http::Inbox), one
-//! [`RESPONSE`](crate::http::RESPONSE) for each whole request, Nagle's algorithm off. The two that speak HTTP/1.1 answer
-//! the same request with the same body, and a head of their own.
+//! [`RESPONSE`](crate::http::RESPONSE) for each whole request, Nagle's algorithm off. The two that speak HTTP/1.1
+//! answer the same request with the same body, and a head of their own.
 
 mod bare;
 mod hyper;
