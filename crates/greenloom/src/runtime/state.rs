@@ -333,13 +333,27 @@ impl Runtime {
         }
         self.switches.set(self.switches.get() + 1);
         self.current_id.set(target.id());
-        self.current_interrupted.set(target.node().interrupts.get().any());
+        let interrupted = target.node().interrupts.get().any();
+        // A store that is mostly not needed costs more than the load that tells.
+        if self.current_interrupted.get() != interrupted {
+            self.current_interrupted.set(interrupted);
+        }
         let before = self.current.replace(target.clone());
-        if before.is_last_handle() && !before.is_dead() {
+        if before.is_last_handle() {
+            self.left_for_good(before);
+        }
+        spans
+    }
+
+    /// Takes the last handle of the greenlet that ran before. A call, so that on all other ways the handle stays in a
+    /// register.
+    #[cold]
+    #[inline(never)]
+    fn left_for_good(&self, before: AnyGreenlet) {
+        if !before.is_dead() {
             // Nobody can ever switch back to it: it is unwound by whoever runs next.
             self.abandon(before);
         }
-        spans
     }
 
     #[cold]
