@@ -4,7 +4,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-native test-loom test-rpc test-asan \
+.PHONY: help demo test test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-asan \
 	check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
@@ -15,7 +15,7 @@ demo: ## the router agent: a few thousand updates for a few hundred routers, thr
 
 # One after another, so that the first failure is the last thing shown.
 test: ## every test
-	@for part in test-rust test-fallbacks test-native test-loom test-rpc test-python \
+	@for part in test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-python \
 		test-cpython-quick; do \
 		echo "== make $$part"; \
 		$(MAKE) --no-print-directory $$part || { echo "make $$part failed" >&2; exit 1; }; \
@@ -23,6 +23,11 @@ test: ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test
+
+# A workspace of its own, whose dependencies stay out of the product's.
+SYNCHRONOUS := tests/synchronous_crates
+test-synchronous: ## synchronous crates of others on green threads, with PostgreSQL, MariaDB and Redis of its own
+	cd $(SYNCHRONOUS) && ./servers.sh run $(CARGO) test
 
 # Each fallback has a hidden switch: the portable stack switch, and guards made by mprotect.
 test-fallbacks: ## the same behaviour on the fallbacks for other processors and older kernels
@@ -67,6 +72,7 @@ check-rust: ## formatting, lints and documentation of the crates and the benchma
 	$(CARGO) clippy -p greenloom-python --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
 	cd bench && $(CARGO) fmt --check
+	cd $(SYNCHRONOUS) && $(CARGO) fmt --check
 
 check-structure: ## layers, circles of files, unsafe, widths, lengths, lists in the docs (tools/structure)
 	python3 -m unittest -q tools.structure.test_structure
@@ -81,6 +87,7 @@ fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fu
 		|| { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
+	cargo +nightly fuzz run --release -s none codec -- -max_total_time=$(SECONDS) -max_len=600
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none http_request -- -max_total_time=$(SECONDS) -max_len=600
 	cargo +nightly fuzz run --release -s none greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600

@@ -1,7 +1,7 @@
 //! The two messages of the echo, and the care every server takes to find the end of a request.
 //!
-//! `go/http.go` holds the same response and the same search; the client compares every byte, so that they cannot drift
-//! apart.
+//! `go/http.go` holds the same response and the same search. The client checks the status, the length and the body of
+//! every response; what else is in its head is the server's, as HTTP servers add a date.
 
 /// What the client sends.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: greenloom-bench\r\nAccept: */*\r\n\r\n";
@@ -9,6 +9,25 @@ pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: gr
 /// What every server answers.
 pub const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: keep-alive\r\nContent-Length: 12\r\n\r\nhello, world";
+
+/// What is in every response.
+pub const BODY: &[u8] = b"hello, world";
+
+const STATUS: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
+/// Whether these bytes, which are as many as a response has, are one.
+pub fn is_response(bytes: &[u8]) -> bool {
+    bytes.starts_with(STATUS) && bytes.ends_with(BODY)
+}
+
+/// How long the response at the beginning of `bytes` is; none if its head is not whole or says no length.
+pub fn response_length(bytes: &[u8]) -> Option<usize> {
+    let head = head_length(bytes)?;
+    let lines = bytes[..head].split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let mut fields = lines.filter_map(|line| line.split_once(':'));
+    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    Some(head + length.trim().parse::<usize>().ok()?)
+}
 
 /// A server's input buffer, a connection: room for some requests that arrive at once.
 pub const BUFFER: usize = 2048;
@@ -18,14 +37,15 @@ const END: &[u8] = b"\r\n\r\n";
 /// Counts the whole requests in `input`, and says how many bytes they take.
 pub fn whole_requests(input: &[u8]) -> (usize, usize) {
     let (mut count, mut taken) = (0, 0);
-    while let Some(length) = request_length(&input[taken..]) {
+    while let Some(length) = head_length(&input[taken..]) {
         count += 1;
         taken += length;
     }
     (count, taken)
 }
 
-fn request_length(input: &[u8]) -> Option<usize> {
+/// The length of a head, with the empty line that ends it.
+fn head_length(input: &[u8]) -> Option<usize> {
     let mut from = 0;
     // Look at line feeds alone: a request has a handful of them.
     while let Some(at) = input[from..].iter().position(|&byte| byte == b'\n') {
@@ -77,6 +97,13 @@ mod tests {
         inbox.room()[..tail.len()].copy_from_slice(tail);
         assert_eq!(inbox.take(tail.len()), 1);
         assert_eq!(inbox.room().len(), BUFFER);
+    }
+
+    #[test]
+    fn a_response_is_as_long_as_its_head_says() {
+        assert_eq!(response_length(RESPONSE), Some(RESPONSE.len()));
+        assert_eq!(response_length(&RESPONSE[..RESPONSE.len() - BODY.len() - 1]), None);
+        assert!(is_response(RESPONSE) && !is_response(&RESPONSE[1..]));
     }
 
     #[test]

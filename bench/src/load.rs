@@ -1,5 +1,5 @@
-//! The client of the echo figures: keep-alive connections, one request in flight on each, every response compared byte
-//! by byte.
+//! The client of the echo figures: keep-alive connections, one request in flight on each, and of every response the
+//! status, the length and the body checked. All responses of a server are as long as its first.
 //!
 //! One epoll loop a core. The clock is read once a response, which ends one latency and starts the next.
 
@@ -18,7 +18,7 @@ use rustix::event::{
 
 use crate::{
     figure::{Sample, Skip},
-    http::{REQUEST, RESPONSE},
+    http::{REQUEST, is_response, response_length},
     servers::Server,
     sys,
 };
@@ -52,12 +52,14 @@ const DONE: u8 = 2;
 /// Puts the load on the server, and measures for the length of the window.
 pub fn measure(server: &Server, load: &Load) -> Result<Sample, Skip> {
     sys::pin(load.cores)?;
-    let idle = open_idle(server.address, load.idle)?;
+    let length = first_length(server.address)?;
+    let idle = open_idle(server.address, load.idle, length)?;
     let phase = AtomicU8::new(WARMING);
     let threads = load.cores.len();
     let sample = thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..threads).map(|_| scope.spawn(|| run_client(server.address, load.busy / threads, &phase))).collect();
+        let clients: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| run_client(server.address, load.busy / threads, length, &phase)))
+            .collect();
         let observed = observe(server, load, &phase);
         // Whatever happened, the clients must end.
         phase.store(DONE, Ordering::Relaxed);
@@ -109,23 +111,45 @@ fn summary(observed: &Observed, latencies: &mut [u32], threads: usize) -> Result
     ]))
 }
 
-fn open_idle(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    let mut response = [0; RESPONSE.len()];
+/// Room for one response, and more.
+const ROOM: usize = 1024;
+
+/// How long the server's first response is.
+fn first_length(address: SocketAddr) -> io::Result<usize> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(REQUEST)?;
+    let (mut response, mut arrived) = ([0; ROOM], 0);
+    loop {
+        match response_length(&response[..arrived]) {
+            Some(length) if length < ROOM && arrived < length => {}
+            Some(length) if length == arrived && is_response(&response[..arrived]) => return Ok(length),
+            None if arrived < ROOM => {}
+            _ => return Err(wrong_response()),
+        }
+        arrived += match stream.read(&mut response[arrived..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => count,
+        };
+    }
+}
+
+fn open_idle(address: SocketAddr, count: usize, length: usize) -> io::Result<Vec<TcpStream>> {
+    let mut response = vec![0; length];
     let mut open = || {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(REQUEST)?;
         stream.read_exact(&mut response)?;
-        if response == RESPONSE { Ok(stream) } else { Err(wrong_response()) }
+        if is_response(&response) { Ok(stream) } else { Err(wrong_response()) }
     };
     (0..count).map(|_| open()).collect()
 }
 
 /// One epoll loop over `count` connections. Returns the latencies of the measuring phase, in nanoseconds.
-fn run_client(address: SocketAddr, count: usize, phase: &AtomicU8) -> io::Result<Vec<u32>> {
+fn run_client(address: SocketAddr, count: usize, length: usize, phase: &AtomicU8) -> io::Result<Vec<u32>> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let mut connections = Vec::with_capacity(count);
     for token in 0..count {
-        let connection = Connection::open(address)?;
+        let connection = Connection::open(address, length)?;
         epoll::add(&epoll, &connection.stream, EventData::new_u64(token as u64), EventFlags::IN | EventFlags::ET)?;
         connections.push(connection);
     }
@@ -153,16 +177,18 @@ fn run_client(address: SocketAddr, count: usize, phase: &AtomicU8) -> io::Result
 struct Connection {
     stream: TcpStream,
     sent: Instant,
-    /// Bytes of the response that have arrived.
+    response: [u8; ROOM],
+    /// Bytes of the response that have arrived, and that there are.
     arrived: usize,
+    length: usize,
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> io::Result<Self> {
+    fn open(address: SocketAddr, length: usize) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, sent: Instant::now(), arrived: 0 })
+        Ok(Self { stream, sent: Instant::now(), response: [0; ROOM], arrived: 0, length })
     }
 
     fn send(&mut self, now: Instant) -> io::Result<()> {
@@ -176,19 +202,17 @@ impl Connection {
     fn progress(&mut self) -> io::Result<Option<u32>> {
         // One byte more than expected, so that an answer that is too long shows, and a read of all that came is a short
         // one.
-        let mut buffer = [0; RESPONSE.len() + 1];
-        let count = match self.stream.read(&mut buffer) {
+        match self.stream.read(&mut self.response[self.arrived..=self.length]) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
+            Ok(count) => self.arrived += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
-        };
-        if RESPONSE.get(self.arrived..self.arrived + count) != Some(&buffer[..count]) {
-            return Err(wrong_response());
         }
-        self.arrived += count;
-        if self.arrived < RESPONSE.len() {
+        if self.arrived < self.length {
             return Ok(None);
+        }
+        if self.arrived > self.length || !is_response(&self.response[..self.length]) {
+            return Err(wrong_response());
         }
         let now = Instant::now();
         let latency = now - self.sent;

@@ -1,4 +1,4 @@
-//! Every use of greenloom: what it does in each figure, and its echo server.
+//! Every use of greenloom: what it does in each figure, its echo server, and its HTTP server.
 
 use std::{
     cell::Cell,
@@ -14,10 +14,14 @@ use greenloom::{
     net::{ListenOptions, TcpStream},
     queue::LightQueue,
 };
+use greenloom_web::{
+    Body, ServerOptions,
+    http::{HeaderValue, Response, header},
+};
 
 use crate::{
     figure::{Sample, Scale, Skip},
-    http::{Inbox, RESPONSE},
+    http::{BODY, Inbox, RESPONSE},
     listen::{ANY_PORT, BACKLOG, announce},
     stopwatch::nanoseconds,
 };
@@ -129,4 +133,16 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
             stream.write_all(RESPONSE)?;
         }
     }
+}
+
+/// HTTP/1.1 by `greenloom-web`, in this thread's hub.
+pub fn serve_http() -> io::Result<()> {
+    let listener = ListenOptions::new().backlog(BACKLOG).bind(ANY_PORT)?;
+    announce(listener.local_addr()?)?;
+    let server = ServerOptions::new().start(listener, |_request| {
+        let mut response = Response::new(Body::from(BODY));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+    })?;
+    server.wait()
 }

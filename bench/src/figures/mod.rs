@@ -4,6 +4,7 @@ mod callers;
 mod calls;
 mod echo;
 mod hop;
+mod http;
 mod idle;
 mod rabbit_call;
 mod rabbit_casts;
@@ -19,13 +20,14 @@ use std::io;
 use crate::figure::Figure;
 
 /// In the order in which they run and are shown.
-pub const ALL: [&Figure; 14] = [
+pub const ALL: [&Figure; 15] = [
     &switch::FIGURE,
     &yielding::FIGURE,
     &spawn::FIGURE,
     &hop::FIGURE,
     &sleepers::FIGURE,
     &echo::FIGURE,
+    &http::FIGURE,
     &two_cores::FIGURE,
     &idle::FIGURE,
     &syscalls::FIGURE,

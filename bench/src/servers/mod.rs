@@ -2,9 +2,11 @@
 //!
 //! Each server binds a port of its own choice, announces it on its standard output and serves until it is killed. All
 //! of them read and answer in the same manner: bytes into an [`Inbox`](crate::http::Inbox), one
-//! [`RESPONSE`](crate::http::RESPONSE) for each whole request, Nagle's algorithm off.
+//! [`RESPONSE`](crate::http::RESPONSE) for each whole request, Nagle's algorithm off. The two that speak HTTP/1.1
+//! answer the same request with the same body, and a head of their own.
 
 mod bare;
+mod hyper;
 mod may;
 mod monoio;
 mod tokio;
@@ -33,15 +35,19 @@ pub enum Kind {
     May,
     Monoio,
     Go,
+    OursHttp,
+    Hyper,
 }
 
-const NAMES: [(Kind, &str); 6] = [
+const NAMES: [(Kind, &str); 8] = [
     (Kind::Ours, "greenloom"),
     (Kind::Bare, "bare"),
     (Kind::Tokio, "tokio"),
     (Kind::May, "may"),
     (Kind::Monoio, "monoio"),
     (Kind::Go, "go"),
+    (Kind::OursHttp, "greenloom-http"),
+    (Kind::Hyper, "hyper"),
 ];
 
 impl Kind {
@@ -65,6 +71,8 @@ pub fn serve(kind: Kind, threads: usize) -> io::Result<()> {
         Kind::Tokio => tokio::serve(threads),
         Kind::May => may::serve(threads),
         Kind::Monoio => monoio::serve(),
+        Kind::OursHttp => ours::serve_http(),
+        Kind::Hyper => hyper::serve(),
         Kind::Go => Err(io::Error::other("the Go server is a program of its own")),
     }
 }

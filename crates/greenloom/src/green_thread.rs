@@ -134,7 +134,7 @@ fn end(runtime: &'static Runtime) -> Rc<Node> {
     runtime.retire(&me);
     drop(me);
     let next = runtime.next();
-    runtime.set_current(&next);
+    let _ = runtime.set_current(&next);
     next.into_node()
 }
 

@@ -448,7 +448,7 @@ fn run<In: 'static, Out: 'static>(
         Err(payload) => pass_up(runtime, parent, Error::Panicked(Panic::new(payload))),
     };
     drop(me);
-    runtime.set_current(&next);
+    let _ = runtime.set_current(&next);
     next.into_node()
 }
 

@@ -1,7 +1,7 @@
 //! What happens, as it happens: one trait, told of every switch, spawn, park, wake and turn.
 //!
 //! An [`Instrument`] is installed for one hub and costs one branch an event while there is none. [`settrace`] is one of
-//! its users.
+//! its users; with the feature `tracing`, `Tracing` is another.
 
 use std::rc::Rc;
 
@@ -55,4 +55,62 @@ pub fn settrace(tracer: Option<Tracer>) -> Option<Tracer> {
 /// The function that [`settrace`] set.
 pub fn gettrace() -> Option<Tracer> {
     here().watch.tracer.borrow().clone()
+}
+
+/// Makes events of the crate [`tracing`] of all that happens, with the target `greenloom`: warnings at the level WARN,
+/// everything else at TRACE.
+///
+/// It needs the feature `tracing`, and is [installed](install) for each hub that is to be traced.
+///
+/// With that feature, whether this is installed or not, **spans are a green thread's own**: those that it has entered
+/// are left when it is suspended and entered again when it goes on, as an instrumented future's are around a poll. A
+/// new green thread begins in no span; to begin in that of its maker, take it along:
+///
+/// ```
+/// use tracing::{Span, info_span};
+///
+/// let request = info_span!("request", id = 7);
+/// let _entered = request.enter();
+/// let span = Span::current();
+/// greenloom::spawn(move || span.in_scope(|| tracing::info!("in the span of the request"))).wait()?;
+/// # Ok::<(), greenloom::JoinError>(())
+/// ```
+///
+/// It works with subscribers that know the current span, as those of `tracing-subscriber` do, and costs one branch a
+/// switch while there is no subscriber. A subscriber that is set for an OS thread (`set_default`, `with_default`)
+/// counts for all its green threads.
+///
+/// ```
+/// use greenloom::instrument::{Tracing, install};
+/// use std::rc::Rc;
+///
+/// install(Some(Rc::new(Tracing)));
+/// # install(None);
+/// ```
+#[cfg(feature = "tracing")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tracing;
+
+#[cfg(feature = "tracing")]
+impl Instrument for Tracing {
+    fn event(&self, event: &Event<'_>) {
+        const TARGET: &str = "greenloom";
+        match *event {
+            Event::Spawn { greenlet } => {
+                tracing::trace!(target: TARGET, id = greenlet.id(), name = greenlet.name(), "spawn");
+            }
+            Event::Park { greenlet, waits_for } => {
+                tracing::trace!(target: TARGET, id = greenlet.id(), name = greenlet.name(), waits_for, "park");
+            }
+            Event::Wake { greenlet } => {
+                tracing::trace!(target: TARGET, id = greenlet.id(), name = greenlet.name(), "wake");
+            }
+            Event::Switch { origin, target, throw } => {
+                tracing::trace!(target: TARGET, origin = origin.id(), id = target.id(), name = target.name(), throw,
+                    "switch");
+            }
+            Event::Turn { fired } => tracing::trace!(target: TARGET, fired, "turn"),
+            Event::Warning { message } => tracing::warn!(target: TARGET, "{message}"),
+        }
+    }
 }

@@ -101,10 +101,15 @@ impl<T: 'static> JoinSet<T> {
         self.threads.values().for_each(GreenThread::kill);
     }
 
-    /// Kills all that are left and empties the set.
+    /// Kills all that are left and empties the set. Parks until they have ended; where waiting is not possible, they
+    /// end when they next run.
     pub fn shutdown(&mut self) {
         self.kill_all();
-        while self.join_next().is_some() {}
+        while let Some(outcome) = self.join_next() {
+            if let Err(JoinError::Refused(_)) = outcome {
+                self.detach_all();
+            }
+        }
     }
 
     /// Empties the set and lets all that are left run on.

@@ -23,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal as RawSignal, WaitId, WaitIdOption
 pub use std::process::{ExitStatus, Output, Stdio};
 
 use crate::blocking;
+use crate::builder::Builder;
 use crate::net::source::Source;
 use crate::pipe::{Reader, Writer};
 use crate::scope::scope;
@@ -219,10 +220,10 @@ impl Child {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let (stdout, stderr) = scope(|scope| {
-            let errors = scope.spawn(move || read_all(stderr));
+            let errors = scope.spawn_with(Builder::new(), move || read_all(stderr))?;
             let output = read_all(stdout);
-            (output, errors.wait().unwrap_or_else(|error| Err(io::Error::other(error.to_string()))))
-        });
+            io::Result::Ok((output, errors.wait().unwrap_or_else(|error| Err(io::Error::other(error)))))
+        })?;
         Ok(Output { status: self.wait()?, stdout: stdout?, stderr: stderr? })
     }
 

@@ -10,7 +10,7 @@ use common::{Random, millis, settle, simulate};
 use greenloom::hub::now;
 use greenloom::pool::GreenPool;
 use greenloom::testing::explore;
-use greenloom::{Builder, JoinError, JoinSet, get_hub, sleep, spawn, timeout};
+use greenloom::{Builder, JoinError, JoinSet, get_hub, sleep, spawn, timeout, yield_now};
 
 /// Counts how many of it live.
 struct Alive(Rc<Cell<usize>>);
@@ -185,5 +185,39 @@ fn unordered_results_that_nobody_wants_any_more_leave_the_pool_whole() {
         drop(results);
         pool.waitall();
         assert_eq!((pool.free(), pool.running(), get_hub().timers_count()), (3, 0, 0));
+    });
+}
+
+#[test]
+fn a_set_that_is_shut_down_by_a_destructor_of_a_panic_is_empty_and_its_threads_end_later() {
+    struct Owner(JoinSet<()>, Rc<Cell<bool>>);
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            self.0.shutdown();
+            self.1.set(self.0.is_empty());
+        }
+    }
+    simulate(|| {
+        let (is_empty, ended) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+        let (told, telling) = (Rc::clone(&is_empty), Rc::clone(&ended));
+        let panics = spawn(move || {
+            let mut owner = Owner(JoinSet::new(), told);
+            owner.0.spawn(move || {
+                struct Tells(Rc<Cell<bool>>);
+                impl Drop for Tells {
+                    fn drop(&mut self) {
+                        self.0.set(true);
+                    }
+                }
+                let _tells = Tells(telling);
+                sleep(millis(1000));
+            });
+            yield_now();
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(matches!(panics.wait(), Err(JoinError::Panicked(_))));
+        assert!(is_empty.get());
+        sleep(millis(1));
+        assert!(ended.get());
     });
 }

@@ -1,57 +1,20 @@
 //! Queues, semaphores and pools against simple models, under random operations and random schedules from seeds. A
 //! failing seed is printed; `GREENLOOM_SEED` replays it.
 
+#[path = "support/seeds.rs"]
+mod seeds;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use greenloom::pool::GreenPool;
 use greenloom::queue::{LifoQueue, Order, PriorityQueue, Queue, QueueOf, Reason};
 use greenloom::select::Select;
 use greenloom::sync::{Event, Mutex, RwLock, Semaphore};
-use greenloom::testing::{Simulation, explore};
-use greenloom::{GreenThread, get_hub, sleep, spawn, timeout, yield_now};
-
-const SEEDS: u64 = 150;
-const MILLI: Duration = Duration::from_millis(1);
-
-/// A generator of its own for each green thread, all from one seed.
-#[derive(Clone)]
-struct Random(Rc<Cell<u64>>);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(Rc::new(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)))
-    }
-
-    fn below(&self, bound: u64) -> u64 {
-        self.0.set(self.0.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
-        (self.0.get() >> 33) % bound
-    }
-}
-
-/// Runs `body` with a generator, once a seed, and checks that nothing is left behind in the hub.
-fn for_seeds(body: impl Fn(Random) + Send + Sync) {
-    explore(SEEDS, |seed| {
-        let stacks = greenloom_fiber::pool_stats().in_use;
-        body(Random::new(seed));
-        sleep(Duration::from_secs(60));
-        assert_eq!((get_hub().timers_count(), get_hub().ready_count()), (0, 0), "timers and ready work left");
-        assert_eq!(greenloom_fiber::pool_stats().in_use, stacks, "stacks in use");
-    });
-}
-
-/// Kills some of `threads` at random times and waits for the rest.
-fn harass<T: 'static>(random: &Random, threads: Vec<GreenThread<T>>) {
-    for thread in threads {
-        if random.below(4) == 0 {
-            sleep(MILLI * random.below(5) as u32);
-            thread.kill();
-        }
-        let _ = thread.wait();
-    }
-}
+use greenloom::testing::Simulation;
+use greenloom::{sleep, spawn, timeout, yield_now};
+use seeds::{MILLI, for_seeds, harass};
 
 /// Every item that was put comes out once, is left in the queue, or comes back with an error.
 fn nothing_is_lost<O: Order<Item = u64> + 'static>(capacity: usize) {

@@ -20,12 +20,13 @@ use greenloom::net::{TcpStream, UnixStream};
 
 use greenloom::hub::now;
 use greenloom::pool::GreenPool;
+use greenloom::process::Command;
 use greenloom::queue::{LightQueue, Queue, Reason};
 use greenloom::select::Select;
 use greenloom::sync::{CappedSemaphore, Condvar, Event, EventError, Mutex, RwLock, Semaphore};
 use greenloom::{
-    Builder, GreenThread, Hub, JoinError, Refused, SpawnError, blocking, get_hub, getcurrent, inspect, sleep, spawn,
-    timeout, yield_now,
+    Builder, GreenThread, Hub, JoinError, JoinSet, Refused, SpawnError, blocking, get_hub, getcurrent, inspect, sleep,
+    spawn, timeout, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -492,6 +493,7 @@ struct Late {
     timer: Timer,
     parked: Option<GreenThread<u32>>,
     unstarted: GreenThread<u32>,
+    set: JoinSet<u32>,
     suspended: Greenlet<(), ()>,
     main: Current<()>,
     pool: GreenPool,
@@ -543,7 +545,13 @@ impl Drop for Late {
         assert!(matches!(self.event.wait(), Err(EventError::Refused(Refused::ThreadEnding))));
         assert!(matches!(blocking::run(|| ()), Err(blocking::Error::Refused(Refused::ThreadEnding))));
         assert_eq!(self.stream.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        assert_eq!(Command::new("true").output().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        let next = self.set.join_next();
+        assert!(matches!(next, Some(Err(JoinError::Refused(Refused::ThreadEnding)))), "{next:?}");
+        self.set.shutdown();
+        assert!(self.set.is_empty());
         assert!(inspect::green_threads().is_empty());
+        assert!(inspect::hubs().iter().all(|hub| hub.green_threads < 100));
         assert_eq!(getcurrent().id(), 0);
         let switched = self.main.switch(&self.suspended, ());
         assert!(matches!(switched, Err(greenlet::Error::Refused(Refused::ThreadEnding))), "{switched:?}");
@@ -564,6 +572,12 @@ fn ends() {
             7
         });
         sleep(millis(1));
+        let mut set = JoinSet::new();
+        set.spawn(|| {
+            sleep(100 * SECOND);
+            9
+        });
+        yield_now();
         let main = Current::<()>::here();
         let back = main.receiver();
         let suspended = Greenlet::new(&main, move |me: &Current<()>, ()| {
@@ -577,6 +591,7 @@ fn ends() {
             timer: get_hub().schedule_call_global(100 * SECOND, || {}),
             parked: Some(parked),
             unstarted: spawn(|| 8),
+            set,
             suspended,
             main,
             pool,

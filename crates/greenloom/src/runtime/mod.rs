@@ -7,6 +7,7 @@
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
+//! | `spans` | the spans of `tracing` that a greenlet is in |
 //! | `counters` | what a hub has done and how late it was |
 //! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
@@ -29,6 +30,7 @@ mod panic_note;
 pub(crate) mod park;
 pub(crate) mod registry;
 mod schedule;
+mod spans;
 pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;

@@ -21,6 +21,7 @@ use super::counters::Counters;
 use super::error::Refused;
 use super::node::{AnyGreenlet, Interrupts, Kind, NO_SLOT, Node, Wake};
 use super::registry::{self, Message};
+use super::spans;
 use super::watch::{Event, Watch};
 use super::work::{Ready, Work};
 
@@ -164,7 +165,7 @@ impl Runtime {
                     self.see_to_unusual();
                 }
                 (self.run_loop)(self);
-                self.set_current(&self.root);
+                let _ = self.set_current(&self.root);
                 self.root.clone().into_node()
             });
             let _ = fiber.set_name("hub".into());
@@ -204,7 +205,8 @@ impl Runtime {
 
     /// How many have a place in the table, the root left out.
     pub fn enrolled_count(&self) -> usize {
-        self.threads.borrow().len() - usize::from(self.root.node().slot.get() != NO_SLOT)
+        // The table is empty when the hub has ended, whatever was in it.
+        self.threads.borrow().len().saturating_sub(usize::from(self.root.node().slot.get() != NO_SLOT))
     }
 
     #[inline]
@@ -288,10 +290,11 @@ impl Runtime {
     /// it on a hot path.
     #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
-        self.set_current(target);
+        let spans = self.set_current(target);
         if let Err(error) = target.node().fiber.switch() {
             cannot_run(error);
         }
+        spans.enter();
         if self.unusual.get() {
             self.see_to_unusual();
         }
@@ -320,17 +323,34 @@ impl Runtime {
         self.unusual.set(self.watch.is_on() || self.has_abandoned.get());
     }
 
-    /// Makes `target` the current greenlet, just before the switch to it.
+    /// Makes `target` the current greenlet, just before the switch to it. Returns the spans that the one before was in,
+    /// which enters them again if it ever goes on.
     #[inline(always)]
-    pub fn set_current(&self, target: &AnyGreenlet) {
+    pub fn set_current(&self, target: &AnyGreenlet) -> spans::Left {
+        let spans = spans::leave();
         if self.unusual.get() && self.watch.is_on() {
             self.watch.will_switch(self.current());
         }
         self.switches.set(self.switches.get() + 1);
         self.current_id.set(target.id());
-        self.current_interrupted.set(target.node().interrupts.get().any());
+        let interrupted = target.node().interrupts.get().any();
+        // A store that is mostly not needed costs more than the load that tells.
+        if self.current_interrupted.get() != interrupted {
+            self.current_interrupted.set(interrupted);
+        }
         let before = self.current.replace(target.clone());
-        if before.is_last_handle() && !before.is_dead() {
+        if before.is_last_handle() {
+            self.left_for_good(before);
+        }
+        spans
+    }
+
+    /// Takes the last handle of the greenlet that ran before. A call, so that on all other ways the handle stays in a
+    /// register.
+    #[cold]
+    #[inline(never)]
+    fn left_for_good(&self, before: AnyGreenlet) {
+        if !before.is_dead() {
             // Nobody can ever switch back to it: it is unwound by whoever runs next.
             self.abandon(before);
         }
