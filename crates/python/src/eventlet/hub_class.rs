@@ -202,7 +202,7 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.running.set(true);
     this.stopping.set(false);
     // SAFETY: a live hub.
-    this.own_wait.set(unsafe { is_own(this.as_ptr(), c"wait") });
+    this.own_wait.set(unsafe { is_own(this.gil(), this.as_ptr(), c"wait") });
     let result = Runner::new(this, thread).run_loop();
     this.running.set(false);
     this.stopping.set(false);
@@ -231,10 +231,10 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         let timer = Timer::make(args.gil(), Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
         let plain = is_plain(here(this.gil())?.record(), &this);
-        if plain || is_own(this.as_ptr(), c"add_timer") {
+        if plain || is_own(this.gil(), this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
-            call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
+            call_hub(this.gil(), this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
         }
         Ok(timer)
     }
@@ -372,7 +372,7 @@ pub fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
         // SAFETY: live objects.
         unsafe {
             let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-            call_hub(this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
+            call_hub(this.gil(), this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
         }
     }
     Ok(())

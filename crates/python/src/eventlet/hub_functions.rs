@@ -48,12 +48,12 @@ pub fn note_opened(thread: Here<'_>, fd: c_int) -> Result<()> {
     // SAFETY: a live object.
     unsafe {
         if let Some(native) = This::<Hub>::try_of(hub.as_ptr())
-            && is_own(hub.as_ptr(), c"mark_as_reopened")
+            && is_own(hub.gil(), hub.as_ptr(), c"mark_as_reopened")
         {
             return forget_file(native, fd);
         }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub.as_ptr(), c"mark_as_reopened", [number.as_ptr()]).map(drop)
+        call_hub(hub.gil(), hub.as_ptr(), c"mark_as_reopened", [number.as_ptr()]).map(drop)
     }
 }
 
@@ -68,7 +68,7 @@ pub fn note_closing(thread: Here<'_>, fd: c_int) -> Result<()> {
     // SAFETY: live objects.
     unsafe {
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
+        call_hub(hub.gil(), hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
     }
 }
 

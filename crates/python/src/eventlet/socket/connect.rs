@@ -41,16 +41,14 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         Ok(fd) => fd as RawFd,
         Err(failure) => return failure.raise(this.gil()),
     };
-    // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
+    // SAFETY: the descriptor was just accepted, and is nobody else's.
+    let wrapped = unsafe { plain_socket(this, fd, flag) }.inspect_err(|_| {
+        // SAFETY: nobody has taken it over.
+        unsafe { libc::close(fd) };
+    })?;
+    note_opened(here(this.gil())?, fd)?;
+    // SAFETY: live objects, and names that are literals.
     unsafe {
-        let wrapped = match plain_socket(this, fd, flag) {
-            Ok(wrapped) => wrapped,
-            Err(Raised) => {
-                libc::close(fd);
-                return Err(Raised);
-            }
-        };
-        note_opened(here(this.gil())?, fd)?;
         let address = match from.object(this.gil())? {
             Some(address) => address,
             None => py::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
@@ -229,33 +227,43 @@ impl Address {
 
     /// As the `socket` module has it. None for families that only that module knows.
     pub fn object(&self, _: Gil<'_>) -> Result<Option<Owned>> {
-        // SAFETY: the family says of which form it is, and the token that the lock is held.
+        if self.size == 0 {
+            return Ok(None);
+        }
+        let made = match c_int::from(self.storage.ss_family) {
+            libc::AF_INET => self.internet(),
+            libc::AF_INET6 => self.internet6(),
+            libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
+                // SAFETY: the token says that the lock is held; the string is a literal.
+                unsafe { Owned::new(ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())) }
+            }
+            _ => return Ok(None),
+        };
+        made.map(Some)
+    }
+
+    fn internet(&self) -> Result<Owned> {
+        let mut room: [c_char; 64] = [0; 64];
+        // SAFETY: the family says of which form it is; there is room for its text.
         unsafe {
-            let text = |family: c_int, address: *const c_void, room: &mut [c_char; 64]| {
-                inet_ntop(family, address, room.as_mut_ptr(), room.len() as c_uint);
-            };
-            let mut room: [c_char; 64] = [0; 64];
-            let made = match c_int::from(self.storage.ss_family) {
-                _ if self.size == 0 => return Ok(None),
-                libc::AF_INET => {
-                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
-                    text(libc::AF_INET, (&raw const address.sin_addr).cast(), &mut room);
-                    let port = c_int::from(u16::from_be(address.sin_port));
-                    ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port)
-                }
-                libc::AF_INET6 => {
-                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
-                    text(libc::AF_INET6, (&raw const address.sin6_addr).cast(), &mut room);
-                    let port = c_int::from(u16::from_be(address.sin6_port));
-                    let flow = u32::from_be(address.sin6_flowinfo);
-                    ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, address.sin6_scope_id)
-                }
-                libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
-                    ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())
-                }
-                _ => return Ok(None),
-            };
-            Owned::new(made).map(Some)
+            let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
+            let number = (&raw const address.sin_addr).cast();
+            inet_ntop(libc::AF_INET, number, room.as_mut_ptr(), room.len() as c_uint);
+            let port = c_int::from(u16::from_be(address.sin_port));
+            Owned::new(ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port))
+        }
+    }
+
+    fn internet6(&self) -> Result<Owned> {
+        let mut room: [c_char; 64] = [0; 64];
+        // SAFETY: the family says of which form it is; there is room for its text.
+        unsafe {
+            let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
+            let number = (&raw const address.sin6_addr).cast();
+            inet_ntop(libc::AF_INET6, number, room.as_mut_ptr(), room.len() as c_uint);
+            let port = c_int::from(u16::from_be(address.sin6_port));
+            let (flow, scope) = (u32::from_be(address.sin6_flowinfo), address.sin6_scope_id);
+            Owned::new(ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, scope))
         }
     }
 }
