@@ -1,7 +1,7 @@
 //! Sleep, spawn and kill, and the `GreenThread` type: a greenlet whose result can be waited for.
 //!
 //! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended,
-//! the result goes to who waits and to the links before the greenlet falls back into the hub.
+//! the result goes to the waiters and to the links before the greenlet falls back into the hub.
 //!
 //! Over 500 lines: the functions and the type's methods are two faces of the same operations, with their docstrings.
 
@@ -34,39 +34,34 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"sleep",
             sleep,
             c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on \
-                when all \
-              that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) \
-              is possible: \
-              it returns at once.",
+              when all that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only \
+              sleep(0) is possible: it returns at once.",
         ),
         py::function(
             c"spawn",
             spawn,
             c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It \
-                begins when \
-              the caller waits for something. An exception that ends it is printed, and raised by its wait().",
+              begins when the caller waits for something. An exception that ends it is printed, and raised by its \
+              wait().",
         ),
         py::function(
             c"spawn_n",
             spawn_n,
             c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain \
-                greenlet.",
+              greenlet.",
         ),
         py::function(
             c"spawn_after",
             spawn_after,
             c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. \
-                cancel() \
-              prevents it while it has not begun.",
+              cancel() prevents it while it has not begun.",
         ),
         py::function(
             c"kill",
             kill,
             c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets \
-                it run at \
-              once; the caller goes on when what is ready now has had its turn. One that has not begun never runs. \
-              Does nothing \
-              to one that has ended.",
+              it run at once; the caller goes on when what is ready now has had its turn. One that has not begun never \
+              runs. Does nothing to one that has ended.",
         ),
     ]
 }
@@ -263,9 +258,8 @@ unsafe fn end_unbegun(thread: Here<'_>, greenlet: &Owned, [kind, value, tracebac
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
-const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
-A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent \
-and begun with switch(function, args, kwargs).";
+const DOC: &CStr = c"GreenThread(parent)\n--\n\nA greenlet whose result can be waited for. spawn() makes one; a \
+subclass is made with the hub's greenlet as its parent and begun with switch(function, args, kwargs).";
 
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
 

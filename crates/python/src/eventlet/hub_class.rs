@@ -32,21 +32,18 @@ pub fn class() -> Class<Hub> {
             c"switch",
             switch_to_hub,
             c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the \
-                hub. \
-              Returns what it is woken with.",
+              hub. Returns what it is woken with.",
         )
         .method(
             c"ensure_greenlet",
             ensure_greenlet,
-            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has \
-            ended.",
+            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has ended.",
         )
         .method(
             c"schedule_call_global",
             schedule_call_global,
             c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's \
-                greenlet \
-              after that many seconds.",
+              greenlet after that many seconds.",
         )
         .method(
             c"add_timer",
@@ -64,27 +61,23 @@ pub fn class() -> Class<Hub> {
         .method(
             c"default_sleep",
             default_sleep,
-            c"default_sleep() -> float\n\nHow many seconds to wait at most \
-            without timers.",
+            c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.",
         )
         .method(
             c"wait",
             wait,
-            c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for \
-            it.",
+            c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell the waiters.",
         )
         .method(
             c"get_timers_count",
             timers_count,
-            c"get_timers_count() -> int\n\nHow many timers there are, cancelled \
-            ones included.",
+            c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.",
         )
         .method(
             c"_poller_fileno",
             poller_fileno,
             c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what \
-                other OS \
-              threads made ready. For hubs that wait in their own way.",
+              other OS threads made ready. For hubs that wait in their own way.",
         )
         .method(
             c"_renew_if_closed",
@@ -93,21 +86,19 @@ pub fn class() -> Class<Hub> {
                 Ok(Owned::bool(this.gil(), renewed))
             },
             c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among \
-                them, it \
-              gets new ones, and who waits tries again.",
+              them, it gets new ones, and the waiters try again.",
         )
         .method(
             c"notify_close",
             forget,
-            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an \
-                IOClosed.",
+            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: its waiters get an \
+              IOClosed.",
         )
         .method(
             c"mark_as_reopened",
             forget,
             c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means \
-                a file that \
-              is closed, and gets an IOClosed.",
+              a file that is closed, and gets an IOClosed.",
         )
         .method(
             c"_note_looked",
@@ -118,10 +109,8 @@ pub fn class() -> Class<Hub> {
         .method(
             c"statistics",
             statistics,
-            c"statistics() -> dict\n\nWhat the hub has done and how late it was: \
-            switches, timers \
-            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, \
-            readers_and_writers.",
+            c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers fired, polls; \
+              timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.",
         )
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
@@ -131,8 +120,7 @@ pub fn class() -> Class<Hub> {
         .getter(
             c"timers",
             timers,
-            c"Pending timers as a new list of pairs: the time at which it is due, and the \
-            timer.",
+            c"Pending timers as a new list of pairs: the time at which it is due, and the timer.",
         )
         .getter(c"next_timers", |this| empty_list(this.gil()), c"Always empty: new timers take part at once.")
         .property(

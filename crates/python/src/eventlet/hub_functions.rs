@@ -18,8 +18,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_listen",
         listen,
         c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these \
-            directions, \
-          and in no other.",
+          directions, and in no other.",
     ),
         py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
         py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),

@@ -62,11 +62,10 @@ pub fn unwinding(slot: unsafe extern "C-unwind" fn(*mut PyObject)) -> ffi::destr
     unsafe { std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(slot) }
 }
 
-const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\n\
-A function with a stack of its own. It begins when somebody switches to it, and is suspended when it switches to \
-another greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
- - *run* -- what to call; may also be a method of a subclass, or be set later\n\
- - *parent* -- the greenlet that goes on when this one ends; by default the one that makes it";
+const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\nA function with a stack of its own. It begins when \
+somebody switches to it, and is suspended when it switches to another greenlet of its thread; when it ends, its parent \
+goes on with the result.\n\n- *run* -- what to call; may also be a method of a subclass, or be set later\n- *parent* \
+-- the greenlet that goes on when this one ends; by default the one that makes it";
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Construction
@@ -171,14 +170,14 @@ unsafe fn fill_in_methods() {
     }
 }
 
-const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\n\
-Suspends the current greenlet and goes on with this one; returns what is handed over when somebody switches back. \
-One that has not begun is called with the arguments. One that is suspended gets them as the result of its own switch. \
-In place of one that has ended, its parent goes on.";
+const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\nSuspends the current greenlet and goes on with this one; \
+returns what is handed over when somebody switches back. One that has not begun is called with the arguments. One that \
+is suspended gets them as the result of its own switch. In place of one that has ended, its parent goes on.";
 
-const THROW_DOC: &CStr = c"throw(type=GreenletExit, value=None, traceback=None)\n\n\
-As switch, but raises the exception in the greenlet that goes on. One that has not begun ends with it. \
-A greenlet ended by GreenletExit returns it to its parent as a value.";
+const THROW_DOC: &CStr =
+    c"throw(type=GreenletExit, value=None, traceback=None)\n\nAs switch, but raises the exception \
+in the greenlet that goes on. One that has not begun ends with it. A greenlet ended by GreenletExit returns it to its \
+parent as a value.";
 
 /// # Safety
 /// Called by the interpreter.

@@ -428,7 +428,7 @@ unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject 
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: both slots were filled by who was left.
+    // SAFETY: both slots were filled by the one that was left.
     unsafe {
         let mut value = thread.mailbox.replace(ptr::null_mut());
         let origin = thread.origin.replace(ptr::null_mut());

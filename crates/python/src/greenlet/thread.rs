@@ -62,7 +62,7 @@ static ALL: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Record(*const Thread);
 
-// SAFETY: followed only by who holds the interpreter's lock.
+// SAFETY: followed only by holders of the interpreter's lock.
 unsafe impl Send for Record {}
 
 fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> {

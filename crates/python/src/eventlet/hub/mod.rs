@@ -112,8 +112,8 @@ static HUB: ClassCell = ClassCell::unbuilt();
 impl Payload for Hub {
     const NAME: &'static CStr = c"greenloom._native.Hub";
     const DOC: &'static CStr = c"Hub(clock=None)\n--\n\nThe loop of a thread's green threads, without file \
-        descriptors: the base of eventlet's hubs.\n\n\
- - *clock* -- a function that returns seconds, in place of time.monotonic";
+      descriptors: the base of eventlet's hubs.\n\n- *clock* -- a function that returns seconds, in place of \
+      time.monotonic";
 
     fn cell() -> &'static ClassCell {
         &HUB
@@ -252,7 +252,7 @@ impl Hub {
         work.is_some()
     }
 
-    /// The next switch of this turn, for who parks; `None` if the loop itself has to go on.
+    /// The next switch of this turn, for a greenlet that parks; `None` if the loop itself has to go on.
     #[inline]
     pub fn next_switch(&self) -> Option<Work> {
         if !self.at_rest.get() {
