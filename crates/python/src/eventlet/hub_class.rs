@@ -63,11 +63,7 @@ pub fn class() -> Class<Hub> {
             default_sleep,
             c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.",
         )
-        .method(
-            c"wait",
-            wait,
-            c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell the waiters.",
-        )
+        .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell the waiters.")
         .method(
             c"get_timers_count",
             timers_count,

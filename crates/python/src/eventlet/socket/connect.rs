@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 
 use greenloom_hub::{Direction, Time};
 
-use super::wait::{deadline_after, os_error, seconds_or_none, timed_out, without_the_lock};
+use super::wait::{deadline_after, errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
@@ -29,13 +29,18 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
+    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX);
     let mut from = Address::empty();
     let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
-        without_the_lock(this.gil(), || unsafe {
+        let accepted = without_the_lock(this.gil(), || unsafe {
             libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
-        })
+        });
+        if accepted < 0 && errno() == libc::EAGAIN && is_unix && is_shut_down(fd) {
+            set_errno(libc::EINVAL);
+        }
+        accepted
     });
     let fd = match accepted {
         Ok(fd) => fd as RawFd,
@@ -67,6 +72,14 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         };
         Owned::new(ffi::PyTuple_Pack(2, client.as_ptr(), address.as_ptr()))
     }
+}
+
+/// Whether a listening Unix socket was shut down. A call that waits is refused then; one that does not is only told that
+/// nobody is there.
+fn is_shut_down(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one entry, which lives over the call.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & libc::POLLRDHUP != 0 }
 }
 
 /// A `socket.socket` for an accepted descriptor, which is owned by it then.

@@ -253,7 +253,19 @@ pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the buffer is held while it is read.
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let sent = write(this, data.start(), data.size(), small_integer(args.gil(), flags)?, false)?;
+        let flags = small_integer(args.gil(), flags)?;
+        let mut sent = write(this, data.start(), data.size(), flags, false)?;
+        // Without a timeout the system's own call returns when all is sent, or, when that fails later, how much was.
+        while sent < data.size() && this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream() {
+            match write(this, data.start().add(sent), data.size() - sent, flags, true) {
+                Ok(more) => sent += more,
+                Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) != 0 => {
+                    ffi::PyErr_Clear();
+                    break;
+                }
+                Err(Raised) => return Err(Raised),
+            }
+        }
         Owned::new(ffi::PyLong_FromSize_t(sent))
     }
 }
