@@ -33,6 +33,7 @@ def check(root):
             found += text.too_long(path, content)
         if path.endswith(".rs"):
             found += text.unsafe_outside(path, content)
+            found += text.unsafe_too_long(path, content)
     return sorted(set(found))
 
 

@@ -26,6 +26,9 @@ FLOORS = {
 # The only crates with `unsafe`. A test elsewhere may have some, with a `SAFETY:` comment.
 UNSAFE = ("crates/fiber", "crates/python", "crates/hooks")
 
+# Lines of an unsafe block, those of its braces included.
+UNSAFE_LENGTH = 24
+
 # Columns of a line, comments included.
 WIDTH = 120
 

@@ -269,6 +269,16 @@ class Text(unittest.TestCase):
         self.assertEqual([line for line, _ in self.unsafe("examples/a/src/main.rs", source)], [3])
         self.assertEqual(len(self.unsafe("crates/hub/src/lib.rs", "#[unsafe(no_mangle)]\nfn f() {}")), 1)
 
+    def test_an_unsafe_block_is_short_enough_to_be_checked(self):
+        def found(lines):
+            source = "fn f() {\n    unsafe {\n" + "        g();\n" * (lines - 2) + "    }\n}\n"
+            return [finding.line for finding in text.unsafe_too_long("crates/fiber/src/lib.rs", source)]
+
+        self.assertEqual(found(rules.UNSAFE_LENGTH), [])
+        self.assertEqual(found(rules.UNSAFE_LENGTH + 1), [2])
+        long_function = "unsafe fn f() {\n" + "    g();\n" * 50 + "}\n"
+        self.assertEqual(list(text.unsafe_too_long("crates/fiber/src/lib.rs", long_function)), [])
+
     def test_a_test_may_have_unsafe_that_says_why_it_is_sound(self):
         bare = "fn f() {\n    unsafe { g() }\n}\n"
         said = "fn f() {\n    // SAFETY: it is.\n    unsafe { g() }\n}\n"

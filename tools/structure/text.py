@@ -74,6 +74,17 @@ def unsafe_outside(path, text):
             yield Finding("unsafe", path, token.line, "unsafe in a test without a SAFETY: comment above it")
 
 
+def unsafe_too_long(path, text):
+    """Unsafe blocks over the limit, from brace to brace: nobody can check one that does not fit the eye."""
+    found = tokens(text) if "unsafe" in text else []
+    for index, token in enumerate(found[:-1]):
+        if (token.kind, token.text) == ("name", "unsafe") and found[index + 1].text == "{":
+            opening, closing = found[index + 1].line, found[skip_group(found, index + 1) - 1].line
+            if closing - opening + 1 > rules.UNSAFE_LENGTH:
+                message = f"an unsafe block of {closing - opening + 1} lines; {rules.UNSAFE_LENGTH} are allowed"
+                yield Finding("unsafe", path, token.line, message)
+
+
 def _lines_for_tests(path, found):
     if re.search(r"(^|/)(tests|benches)/", path):
         return range(1, found[-1].line + 1) if found else ()

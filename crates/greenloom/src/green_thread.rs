@@ -123,7 +123,7 @@ fn make_on(
     Ok(greenlet)
 }
 
-/// Ends the running green thread and returns who goes on.
+/// Ends the running green thread and returns the one that goes on.
 fn end(runtime: &'static Runtime) -> Rc<Node> {
     let me = runtime.current();
     let extra = me.node().extra.take();

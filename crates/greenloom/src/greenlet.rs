@@ -424,7 +424,7 @@ impl<In, Out> AsReceiver<In> for Greenlet<In, Out> {
     }
 }
 
-/// A greenlet's life. Returns who goes on.
+/// A greenlet's life. Returns the one that goes on.
 fn run<In: 'static, Out: 'static>(
     port: Rc<Port<In>>,
     parent_port: &RefCell<Rc<Port<Out>>>,
@@ -452,7 +452,7 @@ fn run<In: 'static, Out: 'static>(
     next.into_node()
 }
 
-/// Gives a value to a parent that waits for it at `port`, and returns who goes on.
+/// Gives a value to a parent that waits for it at `port`, and returns the one that goes on.
 fn pass_value<T>(runtime: &'static Runtime, parent: Option<AnyGreenlet>, port: &Rc<Port<T>>, value: T) -> AnyGreenlet {
     if let Some(parent) = &parent {
         let node = parent.node();
@@ -468,7 +468,7 @@ fn pass_value<T>(runtime: &'static Runtime, parent: Option<AnyGreenlet>, port: &
     pass_up(runtime, parent, Error::Unreceived)
 }
 
-/// Gives an error to the first of a chain of parents that can take it, and returns who goes on.
+/// Gives an error to the first of a chain of parents that can take it, and returns the one that goes on.
 fn pass_up(runtime: &'static Runtime, mut parent: Option<AnyGreenlet>, error: Error) -> AnyGreenlet {
     while let Some(greenlet) = parent {
         let node = greenlet.node();

@@ -161,7 +161,7 @@ impl fmt::Debug for Hubs {
     }
 }
 
-/// The outcome of something that another hub does, and who waits for it.
+/// The outcome of something that another hub does, and its waiter.
 struct Answer<T> {
     state: Mutex<AnswerState<T>>,
 }

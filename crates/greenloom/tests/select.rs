@@ -90,7 +90,7 @@ fn the_first_that_comes_is_taken() {
         sources.event.send(6).unwrap();
         sources.event.reset();
         settle();
-        assert_eq!(log.take(), [Came::Sent(6)], "a reset takes nothing from who was woken");
+        assert_eq!(log.take(), [Came::Sent(6)], "a reset takes nothing from one that was woken");
     });
 }
 

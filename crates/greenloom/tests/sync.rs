@@ -58,7 +58,7 @@ fn an_event_wakes_its_waiters_first_come_first_served_without_switching() {
         settle();
         assert_eq!(log.take(), [0, 1, 2, 3, 4, 5]);
         assert!(threads.iter().all(GreenThread::dead));
-        assert_eq!(event.wait().unwrap(), "value", "who comes late gets it, too");
+        assert_eq!(event.wait().unwrap(), "value", "a late one gets it, too");
     });
 }
 

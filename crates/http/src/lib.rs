@@ -1,8 +1,8 @@
 //! HTTP/1 as functions over bytes: request heads, the framing of bodies, chunks, response fields, and websocket frames.
 //!
-//! Nothing here reads or writes a socket, waits, or keeps a connection; who calls brings bytes and a place to keep what
-//! is left. Of two readings of a request this takes the strict one, since a proxy in front may have taken the other:
-//! what RFC 9112 lets a server repair is [refused](Refusal) instead, unless the caller asks to be
+//! Nothing here reads or writes a socket, waits, or keeps a connection; the caller brings bytes and a place to keep
+//! what is left. Of two readings of a request this takes the strict one, since a proxy in front may have taken the
+//! other: what RFC 9112 lets a server repair is [refused](Refusal) instead, unless the caller asks to be
 //! [tolerant](Limits::tolerant). It must not know green threads, Python, or WSGI.
 
 #![forbid(unsafe_code)]

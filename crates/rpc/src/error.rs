@@ -1,4 +1,4 @@
-//! What can go wrong for who calls.
+//! What can go wrong for the caller.
 
 use std::error::Error as StdError;
 use std::fmt;

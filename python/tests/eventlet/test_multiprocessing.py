@@ -41,7 +41,7 @@ def double_while_others_run(connection):
     thread.join()
 
 def look_at(connection, sock):
-    # Blocking, so that who is not patched may use them.
+    # Blocking, so that unpatched processes may use them.
     connection.send((os.get_blocking(connection.fileno()), os.get_blocking(sock.fileno())))
     sock.sendall(sock.recv(1) * 2)
     connection.send("eventlet" in sys.modules)

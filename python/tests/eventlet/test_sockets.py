@@ -270,8 +270,46 @@ class Operations(OnHub):
         one, _ = self.pair()
         self.assertRaises(TypeError, one.settimeout, "1")
         self.assertRaises(ValueError, one.settimeout, -1)
+        self.assertRaises(ValueError, one.settimeout, float("nan"))
+        for too_large in (1e100, float("inf"), 2**70):
+            self.assertRaises(OverflowError, one.settimeout, too_large)
         one.settimeout(3)
         self.assertEqual((one.gettimeout(), one.timeout), (3.0, 3.0))
+
+    def test_a_blocking_send_returns_when_all_is_sent(self):
+        for one, other in (self.pair(), self.tcp_pair()):
+            data = bytes(5_000_000)
+            sender = self.blocked(one.send, data)
+            received = 0
+            while received < len(data):
+                received += len(other.recv(1 << 20))
+            self.assertEqual(sender.wait(), len(data))
+
+    def test_a_blocking_send_that_fails_later_tells_how_much_was_sent(self):
+        one, other = self.pair()
+        sender = self.blocked(one.send, bytes(5_000_000))
+        other.recv(1)
+        other.close()
+        sent = sender.wait()
+        self.assertTrue(0 < sent < 5_000_000, sent)
+        self.assertRaises(OSError, one.send, b"x")
+
+    def test_a_send_with_a_timeout_or_a_flag_sends_what_fits(self):
+        one, _ = self.pair()
+        one.settimeout(5)
+        self.assertLess(one.send(bytes(5_000_000)), 5_000_000)
+        one, _ = self.pair()
+        self.assertLess(one.send(bytes(5_000_000), socket.MSG_DONTWAIT), 5_000_000)
+
+    def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(listener.close)
+        listener.bind("\0greenloom-%d-%s" % (os.getpid(), self.hub))
+        listener.listen()
+        server = self.blocked(listener.accept)
+        listener.shutdown(socket.SHUT_RDWR)
+        self.assert_errno(errno.EINVAL, server.wait)
+        self.assert_errno(errno.EINVAL, listener.accept)
 
 
 def socket_receive_fd(sock):

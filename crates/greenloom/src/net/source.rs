@@ -79,7 +79,7 @@ impl<T: AsFd> Source<T> {
         self.inner.take().expect("nobody has taken it before")
     }
 
-    /// Deregisters it for ever: who waits, and whoever comes later, gets an error.
+    /// Deregisters it for ever: present and later waiters get an error.
     pub fn close(&self) {
         self.deregister(CLOSED);
     }

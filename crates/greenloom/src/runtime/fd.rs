@@ -29,7 +29,7 @@ impl Runtime {
         })
     }
 
-    /// Forgets what is registered under a descriptor's number and tells who waits there that it was closed. If the
+    /// Forgets what is registered under a descriptor's number and tells its waiters that it was closed. If the
     /// descriptor is still open, or its file lives on through a duplicate, the poller forgets it too, where that can be
     /// done by number.
     pub fn forget_fd(&self, number: RawFd) {

@@ -35,7 +35,8 @@ pub(crate) enum Registered<T> {
     Claimed,
 }
 
-/// Grants everybody in the line something, under one lock, so that who comes back at once is not taken for one of them.
+/// Grants everybody in the line something, under one lock, so that one that comes back at once is not taken for one of
+/// them.
 pub(crate) fn grant_all<B, G>(line: &mut Line<B, G>, mut grant: impl FnMut(B) -> G) -> Vec<Granted> {
     std::iter::from_fn(|| line.grant(&mut grant)).collect()
 }

@@ -27,7 +27,7 @@ impl Runtime {
         work.is_some()
     }
 
-    /// Forgets a source and tells who waits on it that it was closed.
+    /// Forgets a source and tells its waiters that it was closed.
     pub fn remove_source(&self, key: SourceKey, fd: Option<BorrowedFd<'_>>) {
         let Some(told) = self.with_core(|core| core.remove_source(key, fd)) else { return };
         for work in told.into_iter().flatten() {

@@ -11,7 +11,7 @@ use crate::runtime::error::Refused;
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
 /// A number of permits. Those who wait get them in the order in which they came: a permit that is released while
-/// somebody waits goes to the first of them, and who comes later queues behind. [`Semaphore::try_acquire`] takes what
+/// somebody waits goes to the first of them, and later ones queue behind. [`Semaphore::try_acquire`] takes what
 /// is free.
 ///
 /// Semantics: eventlet's `Semaphore`.

@@ -31,9 +31,9 @@ static EVENT: ClassCell = ClassCell::unbuilt();
 
 impl Payload for Event {
     const NAME: &'static CStr = c"eventlet.event.Event";
-    const DOC: &'static CStr = c"Event()\n--\n\n\
-A value that one green thread sends and others wait for. send() may be called once, from any OS thread, and does not \
-wait.";
+    const DOC: &'static CStr =
+        c"Event()\n--\n\nA value that one green thread sends and others wait for. send() may be \
+      called once, from any OS thread, and does not wait.";
 
     fn cell() -> &'static ClassCell {
         &EVENT
@@ -181,7 +181,7 @@ pub fn class() -> Class<Event> {
             send,
             c"send(result=None, exc=None)\n\nSends a value, or with *exc* an exception, to those that wait now and \
               later. They go on when it is their turn; the caller goes on at once. AssertionError if it was called \
-                before.",
+              before.",
         )
         .method(
             c"send_exception",

@@ -1,7 +1,7 @@
 //! Sleep, spawn and kill, and the `GreenThread` type: a greenlet whose result can be waited for.
 //!
 //! A green thread is a child of its hub's greenlet. Its function is the greenlet's `run` itself; when that has ended,
-//! the result goes to who waits and to the links before the greenlet falls back into the hub.
+//! the result goes to the waiters and to the links before the greenlet falls back into the hub.
 //!
 //! Over 500 lines: the functions and the type's methods are two faces of the same operations, with their docstrings.
 
@@ -34,39 +34,34 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"sleep",
             sleep,
             c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on \
-                when all \
-              that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only sleep(0) \
-              is possible: \
-              it returns at once.",
+              when all that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only \
+              sleep(0) is possible: it returns at once.",
         ),
         py::function(
             c"spawn",
             spawn,
             c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It \
-                begins when \
-              the caller waits for something. An exception that ends it is printed, and raised by its wait().",
+              begins when the caller waits for something. An exception that ends it is printed, and raised by its \
+              wait().",
         ),
         py::function(
             c"spawn_n",
             spawn_n,
             c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain \
-                greenlet.",
+              greenlet.",
         ),
         py::function(
             c"spawn_after",
             spawn_after,
             c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. \
-                cancel() \
-              prevents it while it has not begun.",
+              cancel() prevents it while it has not begun.",
         ),
         py::function(
             c"kill",
             kill,
             c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets \
-                it run at \
-              once; the caller goes on when what is ready now has had its turn. One that has not begun never runs. \
-              Does nothing \
-              to one that has ended.",
+              it run at once; the caller goes on when what is ready now has had its turn. One that has not begun never \
+              runs. Does nothing to one that has ended.",
         ),
     ]
 }
@@ -201,34 +196,44 @@ fn kill(args: Args<'_>) -> Result<Owned> {
 /// Live objects.
 unsafe fn kill_greenlet(gil: Gil<'_>, target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
     let thread = here(gil)?;
-    let [kind, value, traceback] = throw::arguments(throw_args);
-    // SAFETY: live objects; the target is kept, whatever runs meanwhile, and so is the running greenlet.
+    let thrown = throw::arguments(throw_args);
+    // SAFETY: live objects; the target is kept, whatever runs meanwhile.
     unsafe {
         if !greenlet::is_greenlet(target) {
             return py::type_error(gil, "kill() needs a greenlet");
         }
         let target = Owned::borrow(target);
-        let greenlet = target.as_ptr().cast::<PyGreenlet>();
-        if body(greenlet).is_dead() {
+        let greenlet = body(target.as_ptr().cast());
+        if greenlet.is_dead() {
             return Ok(Owned::none(gil));
         }
-        if !body(greenlet).is_started() {
-            end_unbegun(thread, &target, [kind, value, traceback])?;
+        if !greenlet.is_started() {
+            end_unbegun(thread, &target, thrown)?;
         }
-        let hub = HubRef::of(thread)?;
-        let me = thread.current();
-        let in_loop = hub.is_loop(thread)?;
-        if !in_loop {
-            hub.ensure_greenlet()?;
-            hub.wake_me(thread, 0.0)?;
-        }
-        let thrown = Owned::new(throw::throw(gil, greenlet, kind, value, traceback));
+        throw_from_here(thread, &target, thrown)
+    }
+}
+
+/// Throws into a greenlet; the running one, if it is not the hub's, goes on in the hub's next turn.
+///
+/// # Safety
+/// A live greenlet; objects to throw, or null.
+unsafe fn throw_from_here(thread: Here<'_>, target: &Owned, thrown: [*mut PyObject; 3]) -> Result<Owned> {
+    let (hub, me, [kind, value, traceback]) = (HubRef::of(thread)?, thread.current(), thrown);
+    let in_loop = hub.is_loop(thread)?;
+    if !in_loop {
+        hub.ensure_greenlet()?;
+        hub.wake_me(thread, 0.0)?;
+    }
+    // SAFETY: live objects; the running greenlet is kept by its thread's record.
+    unsafe {
+        let result = Owned::new(throw::throw(thread.gil(), target.as_ptr().cast(), kind, value, traceback));
         if !in_loop {
             body(me).parks.set(body(me).parks.get() + 1);
         }
-        thrown?;
-        Ok(Owned::none(gil))
+        result?;
     }
+    Ok(Owned::none(thread.gil()))
 }
 
 /// A greenlet that is killed before it begins ends before anybody is told, so that nobody finds it about to begin.
@@ -253,76 +258,76 @@ unsafe fn end_unbegun(thread: Here<'_>, greenlet: &Owned, [kind, value, tracebac
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
-const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
-A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent \
-and \
-begun with switch(function, args, kwargs).";
+const DOC: &CStr = c"GreenThread(parent)\n--\n\nA greenlet whose result can be waited for. spawn() makes one; a \
+subclass is made with the hub's greenlet as its parent and begun with switch(function, args, kwargs).";
 
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
+
+fn methods() -> Vec<PyMethodDef> {
+    vec![
+        py::bare_method(
+            c"wait",
+            wait,
+            c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it.",
+        ),
+        py::bare_method(
+            c"link",
+            link,
+            c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the \
+              green thread itself; at once if it has ended.",
+        ),
+        py::bare_method(
+            c"unlink",
+            unlink,
+            c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
+        ),
+        py::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
+        py::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
+        py::bare_method(
+            c"main",
+            main,
+            c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the \
+              function and tells of its end.",
+        ),
+        PyMethodDef::zeroed(),
+    ]
+}
 
 /// Makes the type ready and puts it into the module.
 ///
 /// # Safety
 /// Called at import, once.
 pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
-    // SAFETY: the statics live for ever; slots are of the right form, but may be unwound through.
+    // SAFETY: the statics live for ever, and nobody else uses them yet.
+    let (table, this) = unsafe { (&mut *METHODS.get(), &mut *green_thread_type()) };
+    *table = methods();
+    this.tp_name = c"eventlet.greenthread.GreenThread".as_ptr();
+    this.tp_doc = DOC.as_ptr();
+    this.tp_base = greenlet::greenlet_type();
+    this.tp_basicsize = size_of::<PyGreenThread>() as ffi::Py_ssize_t;
+    this.tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+    this.tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as ffi::Py_ssize_t;
+    this.tp_dictoffset = offset_of!(PyGreenlet, dict) as ffi::Py_ssize_t;
+    this.tp_methods = table.as_mut_ptr();
+    this.tp_dealloc = Some(greenlet::class::unwinding(dealloc));
+    this.tp_traverse = Some(traverse);
+    this.tp_clear = Some(clear);
+    this.tp_is_gc = Some(greenlet::class::is_gc);
+    this.tp_new = Some(new);
+    this.tp_init = Some(init);
+    this.tp_as_async = ASYNC.get();
+    // SAFETY: as above; the type is filled in, and the names are literals.
     unsafe {
-        let methods = &mut *METHODS.get();
-        *methods =
-            vec![
-            py::bare_method(c"wait", wait, c"wait()\n\nWaits for the end. Returns what the function returned, or \
-                raises what ended it."),
-            py::bare_method(
-                c"link",
-                link,
-                c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in \
-                    the green \
-                  thread itself; at once if it has ended.",
-            ),
-            py::bare_method(
-                c"unlink",
-                unlink,
-                c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
-            ),
-            py::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
-            py::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
-            py::bare_method(
-                c"main",
-                main,
-                c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the \
-                    function \
-                  and tells of its end.",
-            ),
-            PyMethodDef::zeroed(),
-        ];
-        let this = green_thread_type();
-        (*this).tp_name = c"eventlet.greenthread.GreenThread".as_ptr();
-        (*this).tp_doc = DOC.as_ptr();
-        (*this).tp_base = greenlet::greenlet_type();
-        (*this).tp_basicsize = size_of::<PyGreenThread>() as ffi::Py_ssize_t;
-        (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
-        (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as ffi::Py_ssize_t;
-        (*this).tp_dictoffset = offset_of!(PyGreenlet, dict) as ffi::Py_ssize_t;
-        (*this).tp_methods = methods.as_mut_ptr();
-        let dealloc: unsafe extern "C-unwind" fn(*mut PyObject) = dealloc;
-        (*this).tp_dealloc =
-            Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc));
-        (*this).tp_traverse = Some(traverse);
-        (*this).tp_clear = Some(clear);
-        (*this).tp_is_gc = Some(greenlet::class::is_gc);
-        (*this).tp_new = Some(new);
-        (*this).tp_init = Some(init);
-        (*this).tp_as_async = ASYNC.get();
         (*ASYNC.get()).am_await = Some(await_);
         if ffi::PyType_Ready(this) < 0 {
             return Err(Raised);
         }
-        if ffi::PyModule_AddObjectRef(module, c"GreenThread".as_ptr(), this.cast()) < 0 {
+        if ffi::PyModule_AddObjectRef(module, c"GreenThread".as_ptr(), green_thread_type().cast()) < 0 {
             return Err(Raised);
         }
         MAIN.set(Owned::new(ffi::PyUnicode_InternFromString(c"main".as_ptr()))?.into_raw());
-        Ok(())
     }
+    Ok(())
 }
 
 static MAIN: GlobalObject = GlobalObject::null();
@@ -463,38 +468,26 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    let wanted = make_link(args)?;
-    // SAFETY: called by the interpreter; comparing runs code, so it is done on a copy of the list.
-    unsafe {
-        let end = end(this);
-        let equal =
-            |one: &Owned, other: &Owned| ffi::PyObject_RichCompareBool(one.as_ptr(), other.as_ptr(), ffi::Py_EQ);
-        let links: Vec<_> = end
-            .links
-            .borrow()
-            .iter()
-            .map(|link| (link.function.clone(), link.args.clone(), link.kwargs.clone()))
-            .collect();
-        for (function, args, kwargs) in links {
-            let same_kwargs = match (&kwargs, &wanted.kwargs) {
-                (Some(one), Some(other)) => equal(one, other),
-                (None, None) => 1,
-                _ => 0,
-            };
-            let same = [equal(&function, &wanted.function), equal(&args, &wanted.args), same_kwargs];
-            if same.contains(&-1) {
-                return Err(Raised);
-            }
-            if same == [1, 1, 1] {
-                let is_it =
-                    |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
-                let index = end.links.borrow().iter().position(is_it);
-                let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
-                return Ok(Owned::bool(args.gil(), removed.is_some()));
-            }
+    let (gil, wanted) = (args.gil(), make_link(args)?);
+    // SAFETY: called by the interpreter.
+    let end = unsafe { end(this) };
+    // Comparing runs code, so it is done on a copy of the list.
+    let links: Vec<_> =
+        end.links.borrow().iter().map(|link| (link.function.clone(), link.args.clone(), link.kwargs.clone())).collect();
+    for (function, args, kwargs) in links {
+        let same_kwargs = match (&kwargs, &wanted.kwargs) {
+            (Some(one), Some(other)) => py::equal(one, other)?,
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if same_kwargs && py::equal(&function, &wanted.function)? && py::equal(&args, &wanted.args)? {
+            let is_it =
+                |link: &Link| link.function.as_ptr() == function.as_ptr() && link.args.as_ptr() == args.as_ptr();
+            let index = end.links.borrow().iter().position(is_it);
+            let removed = index.and_then(|index| end.links.borrow_mut().remove(index));
+            return Ok(Owned::bool(gil, removed.is_some()));
         }
     }
-    Ok(Owned::bool(args.gil(), false))
+    Ok(Owned::bool(gil, false))
 }
 
 fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {

@@ -32,21 +32,18 @@ pub fn class() -> Class<Hub> {
             c"switch",
             switch_to_hub,
             c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the \
-                hub. \
-              Returns what it is woken with.",
+              hub. Returns what it is woken with.",
         )
         .method(
             c"ensure_greenlet",
             ensure_greenlet,
-            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has \
-            ended.",
+            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has ended.",
         )
         .method(
             c"schedule_call_global",
             schedule_call_global,
             c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's \
-                greenlet \
-              after that many seconds.",
+              greenlet after that many seconds.",
         )
         .method(
             c"add_timer",
@@ -64,27 +61,19 @@ pub fn class() -> Class<Hub> {
         .method(
             c"default_sleep",
             default_sleep,
-            c"default_sleep() -> float\n\nHow many seconds to wait at most \
-            without timers.",
+            c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.",
         )
-        .method(
-            c"wait",
-            wait,
-            c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell who waits for \
-            it.",
-        )
+        .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell the waiters.")
         .method(
             c"get_timers_count",
             timers_count,
-            c"get_timers_count() -> int\n\nHow many timers there are, cancelled \
-            ones included.",
+            c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.",
         )
         .method(
             c"_poller_fileno",
             poller_fileno,
             c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what \
-                other OS \
-              threads made ready. For hubs that wait in their own way.",
+              other OS threads made ready. For hubs that wait in their own way.",
         )
         .method(
             c"_renew_if_closed",
@@ -93,21 +82,19 @@ pub fn class() -> Class<Hub> {
                 Ok(Owned::bool(this.gil(), renewed))
             },
             c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among \
-                them, it \
-              gets new ones, and who waits tries again.",
+              them, it gets new ones, and the waiters try again.",
         )
         .method(
             c"notify_close",
             forget,
-            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: who waits on it gets an \
-                IOClosed.",
+            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: its waiters get an \
+              IOClosed.",
         )
         .method(
             c"mark_as_reopened",
             forget,
             c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means \
-                a file that \
-              is closed, and gets an IOClosed.",
+              a file that is closed, and gets an IOClosed.",
         )
         .method(
             c"_note_looked",
@@ -118,10 +105,8 @@ pub fn class() -> Class<Hub> {
         .method(
             c"statistics",
             statistics,
-            c"statistics() -> dict\n\nWhat the hub has done and how late it was: \
-            switches, timers \
-            fired, polls; timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, \
-            readers_and_writers.",
+            c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers fired, polls; \
+              timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.",
         )
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
         .property(c"clock", get_clock, set_clock, c"A function that returns the time in seconds.")
@@ -131,8 +116,7 @@ pub fn class() -> Class<Hub> {
         .getter(
             c"timers",
             timers,
-            c"Pending timers as a new list of pairs: the time at which it is due, and the \
-            timer.",
+            c"Pending timers as a new list of pairs: the time at which it is due, and the timer.",
         )
         .getter(c"next_timers", |this| empty_list(this.gil()), c"Always empty: new timers take part at once.")
         .property(
@@ -202,7 +186,7 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.running.set(true);
     this.stopping.set(false);
     // SAFETY: a live hub.
-    this.own_wait.set(unsafe { is_own(this.as_ptr(), c"wait") });
+    this.own_wait.set(unsafe { is_own(this.gil(), this.as_ptr(), c"wait") });
     let result = Runner::new(this, thread).run_loop();
     this.running.set(false);
     this.stopping.set(false);
@@ -231,10 +215,10 @@ fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         let timer = Timer::make(args.gil(), Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
         let plain = is_plain(here(this.gil())?.record(), &this);
-        if plain || is_own(this.as_ptr(), c"add_timer") {
+        if plain || is_own(this.gil(), this.as_ptr(), c"add_timer") {
             start_timer(this, &timer)?;
         } else {
-            call_hub(this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
+            call_hub(this.gil(), this.as_ptr(), c"add_timer", [timer.as_ptr()])?;
         }
         Ok(timer)
     }
@@ -372,7 +356,7 @@ pub fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
         // SAFETY: live objects.
         unsafe {
             let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-            call_hub(this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
+            call_hub(this.gil(), this.as_ptr(), c"_obsolete", [number.as_ptr()])?;
         }
     }
     Ok(())

@@ -18,8 +18,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_listen",
         listen,
         c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these \
-            directions, \
-          and in no other.",
+          directions, and in no other.",
     ),
         py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
         py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
@@ -48,12 +47,12 @@ pub fn note_opened(thread: Here<'_>, fd: c_int) -> Result<()> {
     // SAFETY: a live object.
     unsafe {
         if let Some(native) = This::<Hub>::try_of(hub.as_ptr())
-            && is_own(hub.as_ptr(), c"mark_as_reopened")
+            && is_own(hub.gil(), hub.as_ptr(), c"mark_as_reopened")
         {
             return forget_file(native, fd);
         }
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub.as_ptr(), c"mark_as_reopened", [number.as_ptr()]).map(drop)
+        call_hub(hub.gil(), hub.as_ptr(), c"mark_as_reopened", [number.as_ptr()]).map(drop)
     }
 }
 
@@ -68,7 +67,7 @@ pub fn note_closing(thread: Here<'_>, fd: c_int) -> Result<()> {
     // SAFETY: live objects.
     unsafe {
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-        call_hub(hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
+        call_hub(hub.gil(), hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
     }
 }
 

@@ -269,7 +269,7 @@ impl<'a> HubRef<'a> {
         match self {
             HubRef::Plain(hub) => hub.ensure_greenlet(),
             // SAFETY: a live object.
-            HubRef::Python(hub) => unsafe { call_hub(hub.as_ptr(), c"ensure_greenlet", []).map(drop) },
+            HubRef::Python(hub) => unsafe { call_hub(hub.gil(), hub.as_ptr(), c"ensure_greenlet", []).map(drop) },
         }
     }
 }
@@ -381,7 +381,7 @@ fn schedule(hub: &Owned, seconds: f64, callable: &Owned) -> Result<Owned> {
     // SAFETY: live objects.
     unsafe {
         let seconds = Owned::new(ffi::PyFloat_FromDouble(seconds))?;
-        call_hub(hub.as_ptr(), c"schedule_call_global", [seconds.as_ptr(), callable.as_ptr()])
+        call_hub(hub.gil(), hub.as_ptr(), c"schedule_call_global", [seconds.as_ptr(), callable.as_ptr()])
     }
 }
 
@@ -396,7 +396,7 @@ pub unsafe fn squelch(thread: Here<'_>, culprit: *mut PyObject) {
     unsafe {
         let told = exception_info(thread.gil()).and_then(|info| {
             let hub = object(thread)?;
-            call_hub(hub.as_ptr(), c"squelch_generic_exception", [info.as_ptr()])
+            call_hub(hub.gil(), hub.as_ptr(), c"squelch_generic_exception", [info.as_ptr()])
         });
         if told.is_err() {
             ffi::PyErr_WriteUnraisable(culprit);

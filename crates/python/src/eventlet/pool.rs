@@ -28,8 +28,7 @@ static POOL: ClassCell = ClassCell::unbuilt();
 
 impl Payload for Pool {
     const NAME: &'static CStr = c"greenloom._native.GreenPool";
-    const DOC: &'static CStr = c"GreenPool(size=1000)\n--\n\n\
-At most *size* green threads at a time.";
+    const DOC: &'static CStr = c"GreenPool(size=1000)\n--\n\nAt most *size* green threads at a time.";
 
     fn cell() -> &'static ClassCell {
         &POOL
@@ -77,7 +76,7 @@ impl Pool {
         }
     }
 
-    /// Wakes who waits for all to end, if nothing runs and nobody is about to spawn.
+    /// Wakes the waiters for all to end, if nothing runs and nobody is about to spawn.
     fn look_whether_idle(&self, gil: Gil<'_>) -> Result<()> {
         if !self.waiting.is_empty() && self.count_running(gil)? == 0 && self.with_free(gil, Semaphore::waiting)? == 0 {
             for place in self.waiting.take_all() {

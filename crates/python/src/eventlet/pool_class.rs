@@ -165,14 +165,13 @@ pub fn class() -> Class<Pool> {
             c"spawn",
             spawn,
             c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread; waits for a free place first. \
-                In a green \
-              thread of the full pool itself, which would wait for ever, the function is called in place.",
+              In a green thread of the full pool itself, which would wait for ever, the function is called in place.",
         )
         .method(
             c"spawn_n",
             spawn_n,
             c"spawn_n(function, *args, **kwargs)\n\nAs spawn(), for a result that nobody wants. Exceptions are \
-                printed.",
+              printed.",
         )
         .method(
             c"waitall",
@@ -183,7 +182,7 @@ pub fn class() -> Class<Pool> {
             c"resize",
             resize,
             c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is \
-                negative meanwhile.",
+              negative meanwhile.",
         )
         .method(
             c"running",
@@ -193,8 +192,7 @@ pub fn class() -> Class<Pool> {
         .method(
             c"free",
             |this, _| number(this.gil(), this.with_free(this.gil(), Semaphore::counter)?),
-            c"free() -> int\n\nHow many places are \
-            free.",
+            c"free() -> int\n\nHow many places are free.",
         )
         .method(
             c"waiting",

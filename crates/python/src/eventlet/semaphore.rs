@@ -34,9 +34,8 @@ static LOCK: Global<*mut PyTypeObject> = Global::new(std::ptr::null_mut());
 
 impl Payload for Semaphore {
     const NAME: &'static CStr = c"eventlet.semaphore.Semaphore";
-    const DOC: &'static CStr = c"Semaphore(value=1)\n--\n\n\
-A counter that acquire() takes one from and release() adds one to. With the counter at zero acquire() waits, first \
-come, first served. Also a context manager.";
+    const DOC: &'static CStr = c"Semaphore(value=1)\n--\n\nA counter that acquire() takes one from and release() adds \
+      one to. With the counter at zero acquire() waits, first come, first served. Also a context manager.";
 
     fn cell() -> &'static ClassCell {
         &SEMAPHORE
@@ -299,8 +298,8 @@ fn waiters(this: This<'_, Semaphore>) -> Result<Owned> {
 
 const ACQUIRE_DOC: &CStr = c"acquire(blocking=True, timeout=None) -> bool\n\nTakes one. Waits until there is one, \
 behind those that wait already; returns True. With blocking=False or a timeout in seconds it takes what is there even \
-if others wait, and returns False if there is nothing, within that time. A timeout is checked as threading.Lock \
-checks it: ValueError if it is negative or NaN, OverflowError above threading.TIMEOUT_MAX; None and -1 stand for none.";
+if others wait, and returns False if there is nothing, within that time. A timeout is checked as threading.Lock checks \
+it: ValueError if it is negative or NaN, OverflowError above threading.TIMEOUT_MAX; None and -1 stand for none.";
 
 fn class() -> Class<Semaphore> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
@@ -352,8 +351,8 @@ fn bounded_class() -> Class<Semaphore> {
         .method(
             c"release",
             release_bounded,
-            c"release(blocking=True)\n\nAs Semaphore.release(); ValueError if it was released more \
-            often than acquired.",
+            c"release(blocking=True)\n\nAs Semaphore.release(); ValueError if it was released more often than \
+              acquired.",
         )
         .property(
             c"original_counter",

@@ -19,7 +19,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
             c"sleep",
             time_sleep,
             c"sleep(seconds, /)\n\nSuspends the green thread that calls for at least that many seconds. Negative ones \
-                are a ValueError.",
+              are a ValueError.",
         );
         let owner = Owned::new(ffi::PyUnicode_FromString(c"time".as_ptr()))?;
         let function = Owned::new(ffi::PyCFunction_NewEx(TIME_SLEEP.get(), module, owner.as_ptr()))?;

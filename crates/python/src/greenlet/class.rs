@@ -23,47 +23,49 @@ use crate::py::{self, Gil, Global};
 /// Called once, at import.
 pub unsafe fn ready() -> bool {
     // SAFETY: the statics live for ever; slots are of the right form, but may be unwound through.
+    let this = unsafe { &mut *greenlet_type() };
+    // SAFETY: as above.
+    unsafe { (*NUMBER.get()).nb_bool = Some(is_true) };
+    this.tp_name = c"greenlet.greenlet".as_ptr();
+    this.tp_basicsize = size_of::<PyGreenlet>() as Py_ssize_t;
+    this.tp_dealloc = Some(unwinding(dealloc::dealloc));
+    this.tp_repr = Some(repr);
+    this.tp_as_number = NUMBER.get();
+    this.tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+    this.tp_doc = DOC.as_ptr();
+    this.tp_traverse = Some(traverse);
+    this.tp_clear = Some(clear);
+    this.tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as Py_ssize_t;
+    this.tp_methods = METHODS.get().cast();
+    this.tp_getset = attributes::table();
+    this.tp_dictoffset = offset_of!(PyGreenlet, dict) as Py_ssize_t;
+    this.tp_init = Some(construct::init);
+    this.tp_alloc = Some(ffi::PyType_GenericAlloc);
+    this.tp_new = Some(construct::new);
+    this.tp_free = Some(ffi::PyObject_GC_Del);
+    this.tp_is_gc = Some(is_gc);
+    #[cfg(Py_3_15)]
+    {
+        this.tp_finalize = Some(unwinding(dealloc::finalize));
+    }
+    this.tp_vectorcall = Some(construct::vectorcall);
+    // SAFETY: the type is filled in; nobody else uses the table of methods yet.
     unsafe {
-        let this = greenlet_type();
-        (*NUMBER.get()).nb_bool = Some(is_true);
-        (*this).tp_name = c"greenlet.greenlet".as_ptr();
-        (*this).tp_basicsize = size_of::<PyGreenlet>() as Py_ssize_t;
-        (*this).tp_dealloc =
-            Some(std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(dealloc::dealloc));
-        (*this).tp_repr = Some(repr);
-        (*this).tp_as_number = NUMBER.get();
-        (*this).tp_flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
-        (*this).tp_doc = DOC.as_ptr();
-        (*this).tp_traverse = Some(traverse);
-        (*this).tp_clear = Some(clear);
-        (*this).tp_weaklistoffset = offset_of!(PyGreenlet, weakreflist) as Py_ssize_t;
-        (*this).tp_methods = METHODS.get().cast();
-        (*this).tp_getset = attributes::table();
-        (*this).tp_dictoffset = offset_of!(PyGreenlet, dict) as Py_ssize_t;
-        (*this).tp_init = Some(construct::init);
-        (*this).tp_alloc = Some(ffi::PyType_GenericAlloc);
-        (*this).tp_new = Some(construct::new);
-        (*this).tp_free = Some(ffi::PyObject_GC_Del);
-        (*this).tp_is_gc = Some(is_gc);
-        #[cfg(Py_3_15)]
-        {
-            (*this).tp_finalize = Some(std::mem::transmute::<
-                unsafe extern "C-unwind" fn(*mut PyObject),
-                ffi::destructor,
-            >(dealloc::finalize));
-        }
-        (*this).tp_vectorcall = Some(construct::vectorcall);
         fill_in_methods();
         ffi::PyType_Ready(this) == 0
     }
 }
 
-const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\n\
-A function with a stack of its own. It begins when somebody switches to it, and is suspended when it switches to \
-another \
-greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
- - *run* -- what to call; may also be a method of a subclass, or be set later\n\
- - *parent* -- the greenlet that goes on when this one ends; by default the one that makes it";
+/// A slot that a thread which is ended at interpreter shutdown may unwind through.
+pub fn unwinding(slot: unsafe extern "C-unwind" fn(*mut PyObject)) -> ffi::destructor {
+    // SAFETY: the two differ only in that; the interpreter calls both in the same way.
+    unsafe { std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(slot) }
+}
+
+const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\nA function with a stack of its own. It begins when \
+somebody switches to it, and is suspended when it switches to another greenlet of its thread; when it ends, its parent \
+goes on with the result.\n\n- *run* -- what to call; may also be a method of a subclass, or be set later\n- *parent* \
+-- the greenlet that goes on when this one ends; by default the one that makes it";
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Construction
@@ -168,14 +170,14 @@ unsafe fn fill_in_methods() {
     }
 }
 
-const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\n\
-Suspends the current greenlet and goes on with this one; returns what is handed over when somebody switches back. \
-One that has not begun is called with the arguments. One that is suspended gets them as the result of its own switch. \
-In place of one that has ended, its parent goes on.";
+const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\nSuspends the current greenlet and goes on with this one; \
+returns what is handed over when somebody switches back. One that has not begun is called with the arguments. One that \
+is suspended gets them as the result of its own switch. In place of one that has ended, its parent goes on.";
 
-const THROW_DOC: &CStr = c"throw(type=GreenletExit, value=None, traceback=None)\n\n\
-As switch, but raises the exception in the greenlet that goes on. One that has not begun ends with it. \
-A greenlet ended by GreenletExit returns it to its parent as a value.";
+const THROW_DOC: &CStr =
+    c"throw(type=GreenletExit, value=None, traceback=None)\n\nAs switch, but raises the exception \
+in the greenlet that goes on. One that has not begun ends with it. A greenlet ended by GreenletExit returns it to its \
+parent as a value.";
 
 /// # Safety
 /// Called by the interpreter.

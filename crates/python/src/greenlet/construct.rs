@@ -6,7 +6,7 @@ use std::ptr;
 use super::body::{PyGreenlet, allocate, attach_body, body, greenlet_type, is_greenlet};
 use super::thread::current_thread;
 use crate::py::ffi::{self, Py_ssize_t, PyObject, PyTypeObject};
-use crate::py::{self, Gil};
+use crate::py::{self, Gil, Result};
 
 /// A new greenlet, whose parent is the current one.
 ///
@@ -95,24 +95,14 @@ pub unsafe extern "C" fn vectorcall(
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
+    // SAFETY: called by the interpreter, with the lock held, and as many arguments as it says.
     unsafe {
+        let gil = Gil::assume();
         let positional = ffi::PyVectorcall_NARGS(count as _);
         if !names.is_null() || positional > 2 {
-            let (args, kwargs) = pack(args, positional, names);
-            if args.is_null() {
-                return ptr::null_mut();
-            }
-            let mut this = make(Gil::assume(), kind.cast()).cast::<PyObject>();
-            if !this.is_null() && init(this, args, kwargs) < 0 {
-                ffi::decref(this);
-                this = ptr::null_mut();
-            }
-            ffi::decref(args);
-            ffi::xdecref(kwargs);
-            return this;
+            return construct_by_names(gil, kind.cast(), args, positional, names);
         }
-        let this = make(Gil::assume(), kind.cast());
+        let this = make(gil, kind.cast());
         if this.is_null() {
             return ptr::null_mut();
         }
@@ -123,6 +113,35 @@ pub unsafe extern "C" fn vectorcall(
             return ptr::null_mut();
         }
         this.cast()
+    }
+}
+
+/// The long way of [`vectorcall`].
+///
+/// # Safety
+/// As there.
+#[cold]
+unsafe fn construct_by_names(
+    gil: Gil<'_>,
+    kind: *mut PyTypeObject,
+    args: *const *mut PyObject,
+    positional: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (args, kwargs) = pack(args, positional, names);
+        if args.is_null() {
+            return ptr::null_mut();
+        }
+        let mut this = make(gil, kind).cast::<PyObject>();
+        if !this.is_null() && init(this, args, kwargs) < 0 {
+            ffi::decref(this);
+            this = ptr::null_mut();
+        }
+        ffi::decref(args);
+        ffi::xdecref(kwargs);
+        this
     }
 }
 
@@ -199,41 +218,47 @@ pub unsafe extern "C" fn set_run(this: *mut PyObject, run: *mut PyObject, _: *mu
 /// # Safety
 /// `this` is a greenlet, `parent` an object or null; the interpreter's lock is held.
 pub unsafe extern "C" fn set_parent(this: *mut PyObject, parent: *mut PyObject, _: *mut c_void) -> c_int {
-    // SAFETY: a greenlet, and a live object or null; its ancestors are held by their descendants.
+    // SAFETY: called by the interpreter with the lock held, and live objects.
+    let set = unsafe { try_set_parent(Gil::assume(), this.cast(), parent) };
+    if set.is_ok() { 0 } else { -1 }
+}
+
+/// # Safety
+/// As [`set_parent`].
+unsafe fn try_set_parent(gil: Gil<'_>, this: *mut PyGreenlet, parent: *mut PyObject) -> Result<()> {
+    if parent.is_null() {
+        return py::attribute_error(gil, "can't delete attribute");
+    }
+    // SAFETY: live objects.
     unsafe {
-        let this: *mut PyGreenlet = this.cast();
-        let refuse = |kind: *mut PyObject, message: &str| {
-            py::raise::<()>(kind, message);
-            -1
-        };
-        if parent.is_null() {
-            return refuse(ffi::PyExc_AttributeError, "can't delete attribute");
-        }
         if !is_greenlet(parent) {
             let name = CStr::from_ptr((*ffi::Py_TYPE(parent)).tp_name).to_string_lossy();
-            let message = format!("GreenletChecker: Expected any type of greenlet, not {name}");
-            return refuse(ffi::PyExc_TypeError, &message);
+            return py::type_error(gil, &format!("GreenletChecker: Expected any type of greenlet, not {name}"));
         }
         if body(this).main {
-            return refuse(ffi::PyExc_AttributeError, "cannot set the parent of a main greenlet");
+            return py::attribute_error(gil, "cannot set the parent of a main greenlet");
         }
-        let parent: *mut PyGreenlet = parent.cast();
-        let mut ancestor = parent;
-        let mut thread = None;
-        while !ancestor.is_null() {
-            if ancestor == this {
-                return refuse(ffi::PyExc_ValueError, "cyclic parent chain");
-            }
-            thread = thread.or(body(ancestor).handle());
-            ancestor = body(ancestor).parent.get();
+    }
+    let (parent, mut thread): (*mut PyGreenlet, _) = (parent.cast(), None);
+    let mut ancestor = parent;
+    while !ancestor.is_null() {
+        if ancestor == this {
+            return py::value_error(gil, "cyclic parent chain");
         }
-        let Some(thread) = thread else {
-            return refuse(ffi::PyExc_ValueError, "parent must not be garbage collected");
-        };
+        // SAFETY: greenlets are held by their descendants.
+        let body = unsafe { body(ancestor) };
+        thread = thread.or(body.handle());
+        ancestor = body.parent.get();
+    }
+    let Some(thread) = thread else {
+        return py::value_error(gil, "parent must not be garbage collected");
+    };
+    // SAFETY: live greenlets; the former parent is let go of when the new one is in its place.
+    unsafe {
         if body(this).handle().is_some_and(|own| !std::sync::Arc::ptr_eq(own, thread)) {
-            return refuse(ffi::PyExc_ValueError, "parent cannot be on a different thread");
+            return py::value_error(gil, "parent cannot be on a different thread");
         }
         ffi::xdecref(body(this).parent.replace(ffi::incref(parent)));
-        0
     }
+    Ok(())
 }

@@ -32,17 +32,13 @@ pub unsafe fn dealloc_with(this: *mut PyObject, last: impl FnOnce()) {
     unsafe {
         let greenlet: *mut PyGreenlet = this.cast();
         ffi::PyObject_GC_UnTrack(this.cast());
-        if has_body(greenlet) && body(greenlet).state.get() == State::Active {
-            if body(greenlet).main {
-                thread::main_greenlet_is_gone();
-            } else if !let_go_of_active(Gil::assume(), greenlet) {
-                // A subclass's destructor called this one and will let go of the type, which the object still needs.
-                if (*ffi::Py_TYPE(this)).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
-                    ffi::incref(ffi::Py_TYPE(this));
-                }
-                ffi::PyObject_GC_Track(this.cast());
-                return;
+        if has_body(greenlet) && body(greenlet).state.get() == State::Active && !may_go(Gil::assume(), greenlet) {
+            // A subclass's destructor called this one and will let go of the type, which the object still needs.
+            if (*ffi::Py_TYPE(this)).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 {
+                ffi::incref(ffi::Py_TYPE(this));
             }
+            ffi::PyObject_GC_Track(this.cast());
+            return;
         }
         if !(*greenlet).weakreflist.is_null() {
             ffi::PyObject_ClearWeakRefs(this);
@@ -104,10 +100,14 @@ unsafe fn end_garbage(gil: Gil<'_>, greenlet: *mut PyGreenlet) {
 ///
 /// # Safety
 /// As [`dealloc`].
-unsafe fn let_go_of_active(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
+unsafe fn may_go(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
     // SAFETY: as `dealloc`.
     unsafe {
         let this = body(greenlet);
+        if this.main {
+            thread::main_greenlet_is_gone();
+            return true;
+        }
         if py::is_finalizing() || this.is_thread_dead() {
             if is_here(this) {
                 this_thread().unlink(greenlet);
@@ -116,18 +116,29 @@ unsafe fn let_go_of_active(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
             return true;
         }
         ffi::set_refcount(greenlet.cast(), 1);
-        if !is_here(this) {
-            if let Some(thread) = this.handle().and_then(|handle| record_of(gil, handle)) {
-                // With the last reference it ends.
-                thread.leave(greenlet, |_, greenlet| ffi::decref(greenlet));
-            }
-            return false;
+        if is_here(this) {
+            return end_unreferenced(gil, greenlet);
         }
+        if let Some(thread) = this.handle().and_then(|handle| record_of(gil, handle)) {
+            // With the last reference it ends.
+            thread.leave(greenlet, |_, greenlet| ffi::decref(greenlet));
+        }
+        false
+    }
+}
+
+/// Ends a greenlet of this thread that has one reference, the caller's. Returns whether it may go.
+///
+/// # Safety
+/// As [`dealloc`].
+unsafe fn end_unreferenced(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> bool {
+    // SAFETY: the reference keeps it; the pending exception is not its own.
+    unsafe {
         let pending = Pending::take(gil);
         kill(gil, greenlet);
         pending.put_back();
         let references = ffi::Py_REFCNT(greenlet.cast());
-        if references == 1 && this.state.get() == State::Active {
+        if references == 1 && body(greenlet).state.get() == State::Active {
             // It swallowed the exception and was suspended again. Nobody will ever resume it.
             let repr = ffi::PyObject_Repr(greenlet.cast());
             ffi::PySys_FormatStderr(

@@ -4,7 +4,7 @@
 //! Each file may use those above it:
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
-//! - `locals`, `handle`, `body`, `thread`: a greenlet's data and a thread's;
+//! - `locals`, `extension`, `handle`, `body`, `thread`: a greenlet's data and a thread's;
 //! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
 //! - `construct`, `attributes`, [`class`], `unswitchable`: the type;
 //! - `capi`, `functions`: the way in for C code and for Python.
@@ -15,6 +15,7 @@ mod capi;
 pub mod class;
 mod construct;
 pub mod dealloc;
+mod extension;
 mod float;
 mod functions;
 mod handle;
@@ -37,7 +38,7 @@ pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_th
 use std::ffi::CStr;
 
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Owned, Raised, Result};
+use crate::py::{self, Gil, Owned, Raised, Result};
 
 /// Reads the settings, and makes the types and exceptions and puts them into the module, to which the functions were
 /// added.
@@ -45,20 +46,32 @@ use crate::py::{self, Owned, Raised, Result};
 /// # Safety
 /// Called at import, once.
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
-    // SAFETY: called at import with the lock held, once; names are literals.
+    // SAFETY: called at import with the lock held, once.
+    let gil = unsafe { Gil::assume() };
+    if let Err(message) = stacks::read_environment() {
+        return py::import_error(gil, &message);
+    }
+    greenloom_fiber::overflow::set_wording(
+        "greenlet",
+        "raise it with the environment variable GREENLOOM_STACK_SIZE or greenloom.set_stack_size()",
+    );
+    greenloom_fiber::overflow::set_describe(describe_running);
+    // SAFETY: as above; the functions were added to the module before.
     unsafe {
-        if let Err(message) = stacks::read_environment() {
-            return py::error(ffi::PyExc_ImportError, &message);
-        }
-        greenloom_fiber::overflow::set_wording(
-            "greenlet",
-            "raise it with the environment variable GREENLOOM_STACK_SIZE or greenloom.set_stack_size()",
-        );
-        greenloom_fiber::overflow::set_describe(describe_running);
         names::ready()?;
         if !class::ready() || !unswitchable::ready() {
             return Err(Raised);
         }
+        add_names(module)?;
+        name_functions_on_the_type(module)
+    }
+}
+
+/// # Safety
+/// As [`fill`], when the types and exceptions are made.
+unsafe fn add_names(module: *mut PyObject) -> Result<()> {
+    // SAFETY: names are literals, and live objects.
+    unsafe {
         let number = Owned::new(ffi::PyLong_FromLong(1_000_000))?;
         let capsule = Owned::new(capi::capsule())?;
         for (name, value) in [
@@ -77,7 +90,17 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
                 return Err(Raised);
             }
         }
-        // eventlet finds these on the type.
+    }
+    Ok(())
+}
+
+/// eventlet finds these on the type.
+///
+/// # Safety
+/// As [`add_names`], and after it.
+unsafe fn name_functions_on_the_type(module: *mut PyObject) -> Result<()> {
+    // SAFETY: names are literals; the type has a dict since it was made ready.
+    unsafe {
         for name in [c"getcurrent", c"error", c"GreenletExit", c"settrace", c"gettrace"] {
             let value = Owned::new(ffi::PyObject_GetAttrString(module, name.as_ptr()))?;
             if ffi::PyDict_SetItemString((*greenlet_type()).tp_dict, name.as_ptr(), value.as_ptr()) < 0 {

@@ -4,7 +4,7 @@ use std::ptr;
 
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
-use crate::py::{GlobalObject, Owned, Result};
+use crate::py::{self, Gil, GlobalObject, Owned, Result};
 
 static ERROR: GlobalObject = GlobalObject::null();
 static EXIT: GlobalObject = GlobalObject::null();
@@ -19,6 +19,13 @@ pub static THROW: Name = Name::new(c"throw");
 /// `greenlet.error`.
 pub fn error() -> *mut PyObject {
     ERROR.object()
+}
+
+/// Raises `greenlet.error` with a message.
+#[cold]
+pub fn switch_error<T>(_: Gil<'_>, message: &str) -> Result<T> {
+    // SAFETY: the token says that the lock is held, and the class lives for ever.
+    unsafe { py::error(error(), message) }
 }
 
 /// `greenlet.GreenletExit`.

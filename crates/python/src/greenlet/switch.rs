@@ -7,6 +7,9 @@
 //! destructor may switch again.
 //!
 //! On a new stack, [`run`] calls the greenlet's function, and then finds the ancestor that goes on with the result.
+//!
+//! Over 500 lines: a switch begins greenlets, and one that ends switches and may begin its parent, so that no part of
+//! this can be without the others.
 
 use std::ptr;
 
@@ -18,7 +21,7 @@ use super::handover::Handover;
 use super::thread::{Here, Thread, current_thread, this_thread};
 use super::{names, stacks, trace};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Pending};
+use crate::py::{self, Gil, Pending, Raised, Result};
 use crate::tstate::{self, Entry};
 
 /// Goes on with `greenlet`, or with the nearest of its ancestors that has not ended. Returns what is handed to the
@@ -27,14 +30,12 @@ use crate::tstate::{self, Entry};
 /// # Safety
 /// The caller holds a reference to `greenlet`, and owns what is in the handover.
 pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
-    // SAFETY: the caller's reference keeps the greenlet; what may go while Python code runs is kept by a reference.
+    // SAFETY: a record lives as long as its thread; the caller's reference keeps the greenlet, and it its ancestors.
     unsafe {
-        let thread = current_thread(gil);
-        if thread.is_null() {
+        let Some(thread) = current_thread(gil).as_ref() else {
             handover.become_throw(gil);
             return ptr::null_mut();
-        }
-        let thread = &*thread;
+        };
         loop {
             let target = destination(thread, greenlet);
             if target.is_null() {
@@ -42,37 +43,69 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
                 return ptr::null_mut();
             }
             if body(target).state.get() == State::Active {
-                if body(target).broken.get().switch {
-                    handover.become_throw(gil);
-                    return py::raise(ffi::PyExc_SystemError, "Failed to switch stacks into a running greenlet.");
-                }
-                let throws = matches!(handover, Handover::Throw);
-                let value = handover.into_value();
-                if value.is_null() && !throws {
-                    return ptr::null_mut();
-                }
-                thread.mailbox.set(value);
-                return jump(thread, target);
+                return resume(thread, target, handover);
             }
-            ffi::incref(target);
-            let result = match prepare(thread, target, &mut handover) {
-                Prepared::Ready => Some(jump(thread, target)),
-                Prepared::Meanwhile => None,
-                Prepared::NoStack => {
-                    handover = end_unbegun(gil, target, handover);
-                    None
-                }
-                Prepared::Failed => {
-                    handover.become_throw(gil);
-                    Some(ptr::null_mut())
-                }
-            };
-            ffi::decref(target);
-            if let Some(result) = result {
+            if let Some(result) = begin(thread, target, &mut handover) {
                 return result;
             }
         }
     }
+}
+
+/// Goes on with an active greenlet.
+///
+/// # Safety
+/// As [`switch`].
+#[inline]
+unsafe fn resume(thread: &Thread, target: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
+    // SAFETY: the caller's reference keeps the greenlet, and the handover is its own.
+    unsafe {
+        if body(target).broken.get().switch {
+            handover.become_throw(thread.gil());
+            let _ = py::system_error::<()>(thread.gil(), "Failed to switch stacks into a running greenlet.");
+            return ptr::null_mut();
+        }
+        if post(thread, handover) { jump(thread, target) } else { ptr::null_mut() }
+    }
+}
+
+/// Begins a pending greenlet. `None` if it has begun or ended meanwhile: there is to be another look at where to go.
+///
+/// # Safety
+/// As [`switch`].
+#[inline]
+unsafe fn begin(thread: &Thread, target: *mut PyGreenlet, handover: &mut Handover) -> Option<*mut PyObject> {
+    // SAFETY: it is kept by a reference while Python code runs.
+    unsafe {
+        ffi::incref(target);
+        let result = match prepare(thread, target, handover) {
+            Prepared::Ready => Some(jump(thread, target)),
+            Prepared::Meanwhile => None,
+            Prepared::NoStack => {
+                *handover = end_unbegun(thread.gil(), target, std::mem::replace(handover, Handover::Throw));
+                None
+            }
+            Prepared::Failed => {
+                handover.become_throw(thread.gil());
+                Some(ptr::null_mut())
+            }
+        };
+        ffi::decref(target);
+        result
+    }
+}
+
+/// Puts what is handed over into the mailbox. Returns `false` if that failed: an exception is pending then.
+///
+/// # Safety
+/// What is handed over is the caller's own.
+#[inline]
+unsafe fn post(thread: &Thread, handover: Handover) -> bool {
+    let throws = matches!(handover, Handover::Throw);
+    // SAFETY: the caller's own.
+    let value = unsafe { handover.into_value() };
+    thread.mailbox.set(value);
+    throws || !value.is_null()
 }
 
 /// As [`switch`], with a reference to the greenlet that is taken over: nothing on the stack that is left keeps it
@@ -86,24 +119,16 @@ pub unsafe fn switch_owned(thread: Here<'_>, greenlet: *mut PyGreenlet, mut hand
     unsafe {
         let this = body(greenlet);
         if this.state.get() == State::Active && thread.is_of(this) && !this.broken.get().switch {
-            let throws = matches!(handover, Handover::Throw);
-            let value = handover.into_value();
-            if value.is_null() && !throws {
-                ffi::decref(greenlet);
-                return ptr::null_mut();
-            }
-            thread.mailbox.set(value);
-            return jump_owned(thread, greenlet);
+            return if post(thread, handover) { jump_owned(thread, greenlet) } else { let_go(greenlet) };
         }
-        if this.state.get() == State::Pending && may_run_here(thread, greenlet) {
+        if this.state.get() == State::Pending && may_run_here(thread, greenlet).is_ok() {
             match prepare(thread, greenlet, &mut handover) {
                 Prepared::Ready => return jump_owned(thread, greenlet),
                 Prepared::Meanwhile => {}
                 Prepared::NoStack => handover = end_unbegun(gil, greenlet, handover),
                 Prepared::Failed => {
                     handover.become_throw(gil);
-                    ffi::decref(greenlet);
-                    return ptr::null_mut();
+                    return let_go(greenlet);
                 }
             }
         }
@@ -111,6 +136,16 @@ pub unsafe fn switch_owned(thread: Here<'_>, greenlet: *mut PyGreenlet, mut hand
         ffi::decref(greenlet);
         result
     }
+}
+
+/// Instead of a switch to a greenlet, of which the reference was taken over: an exception is pending.
+///
+/// # Safety
+/// An owned reference.
+unsafe fn let_go(greenlet: *mut PyGreenlet) -> *mut PyObject {
+    // SAFETY: an owned reference.
+    unsafe { ffi::decref(greenlet) };
+    ptr::null_mut()
 }
 
 /// As [`switch_owned`], for a greenlet with a runner that has not begun. `None` if there is no stack for it: then
@@ -126,7 +161,7 @@ pub unsafe fn try_begin_owned(
 ) -> Option<*mut PyObject> {
     // SAFETY: the reference that is taken over keeps the greenlet until it is switched to.
     unsafe {
-        if body(greenlet).state.get() == State::Pending && may_run_here(&thread, greenlet) {
+        if body(greenlet).state.get() == State::Pending && may_run_here(&thread, greenlet).is_ok() {
             match prepare(&thread, greenlet, handover) {
                 Prepared::Ready => return Some(jump_owned(&thread, greenlet)),
                 Prepared::NoStack => {
@@ -153,56 +188,52 @@ unsafe fn destination(thread: &Thread, greenlet: *mut PyGreenlet) -> *mut PyGree
         if body(target).state.get() == State::Active && thread.is_of(body(target)) {
             return target;
         }
-        if !may_run_here(thread, greenlet) {
+        if may_run_here(thread, greenlet).is_err() {
             return ptr::null_mut();
         }
         while body(target).state.get() == State::Dead {
             target = body(target).parent.get();
             if target.is_null() {
-                return py::raise(names::error(), "cannot switch to a garbage collected greenlet");
+                let _ = names::switch_error::<()>(thread.gil(), GARBAGE);
+                return target;
             }
         }
-        if target != greenlet && !may_run_here(thread, target) {
+        if target != greenlet && may_run_here(thread, target).is_err() {
             return ptr::null_mut();
         }
         target
     }
 }
 
-/// Whether a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors. Raises if not.
+const GARBAGE: &str = "cannot switch to a garbage collected greenlet";
+
+/// Raises unless a greenlet belongs to the running thread: by itself if it has begun, else by its ancestors.
 ///
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-unsafe fn may_run_here(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
-    // SAFETY: as `destination`.
-    unsafe {
-        let mut ancestor = greenlet;
-        let handle = loop {
-            if ancestor.is_null() {
-                py::raise::<()>(names::error(), "cannot switch to a garbage collected greenlet");
-                return false;
-            }
-            if let Some(handle) = body(ancestor).handle() {
-                break handle;
-            }
-            ancestor = body(ancestor).parent.get();
-        };
-        if std::sync::Arc::ptr_eq(handle, &thread.handle) {
-            return true;
+unsafe fn may_run_here(thread: &Thread, greenlet: *mut PyGreenlet) -> Result<()> {
+    let mut ancestor = greenlet;
+    let handle = loop {
+        if ancestor.is_null() {
+            return names::switch_error(thread.gil(), GARBAGE);
         }
-        if !handle.is_alive() {
-            let message = "cannot switch to a different thread (which happens to have exited)";
-            py::raise::<()>(names::error(), message);
-            return false;
+        // SAFETY: the caller's reference keeps the greenlet, which keeps its ancestors.
+        let body = unsafe { body(ancestor) };
+        if let Some(handle) = body.handle() {
+            break handle;
         }
-        ffi::PyErr_Format(
-            names::error(),
-            c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R".as_ptr(),
-            thread.current(),
-            ancestor,
-        );
-        false
+        ancestor = body.parent.get();
+    };
+    if std::sync::Arc::ptr_eq(handle, &thread.handle) {
+        return Ok(());
     }
+    if !handle.is_alive() {
+        return names::switch_error(thread.gil(), "cannot switch to a different thread (which happens to have exited)");
+    }
+    let message = c"Cannot switch to a different thread\n\tCurrent:  %R\n\tExpected: %R";
+    // SAFETY: two live objects, as the message asks for.
+    unsafe { ffi::PyErr_Format(names::error(), message.as_ptr(), thread.current(), ancestor) };
+    Err(Raised)
 }
 
 enum Prepared {
@@ -222,49 +253,74 @@ enum Prepared {
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 unsafe fn prepare(thread: &Thread, greenlet: *mut PyGreenlet, handover: &mut Handover) -> Prepared {
     // SAFETY: the caller holds a reference to the greenlet.
-    unsafe {
-        let this = body(greenlet);
+    let (this, run) = unsafe {
         let run = find_run(thread.gil(), greenlet, matches!(handover, Handover::Throw));
-        if run.is_null() {
-            return Prepared::Failed;
+        (body(greenlet), run)
+    };
+    if run.is_null() {
+        return Prepared::Failed;
+    }
+    // SAFETY: as above; `run` was made for us.
+    let prepared = unsafe { prepare_with(thread, greenlet, run, handover) };
+    if !matches!(prepared, Prepared::Ready) {
+        // SAFETY: nobody took it over.
+        unsafe { ffi::decref(run) };
+    }
+    match prepared {
+        Prepared::NoStack if this.runner.get().is_none() => Prepared::Failed,
+        prepared => prepared,
+    }
+}
+
+/// As [`prepare`], with its function, of which it takes over the reference if it is ready.
+///
+/// # Safety
+/// As [`prepare`].
+unsafe fn prepare_with(
+    thread: &Thread,
+    greenlet: *mut PyGreenlet,
+    run: *mut PyObject,
+    handover: &mut Handover,
+) -> Prepared {
+    // SAFETY: the caller holds a reference to the greenlet.
+    let this = unsafe { body(greenlet) };
+    if this.state.get() != State::Pending {
+        return Prepared::Meanwhile;
+    }
+    // Python code may have run: it may have another parent now.
+    // SAFETY: as above.
+    if unsafe { may_run_here(thread, greenlet) }.is_err() {
+        return Prepared::Failed;
+    }
+    if this.broken.get().switch {
+        let message = "Failed to switch stacks into a greenlet for the first time.";
+        let _ = py::system_error::<()>(thread.gil(), message);
+        return Prepared::Failed;
+    }
+    let (stack, chunk) = match stacks::take(stacks::size()) {
+        Ok(taken) => taken,
+        Err(error) => {
+            let _ = py::memory_error::<()>(thread.gil(), &error.to_string());
+            return Prepared::NoStack;
         }
-        if this.state.get() != State::Pending {
-            ffi::decref(run);
-            return Prepared::Meanwhile;
-        }
-        // Python code may have run: it may have another parent now.
-        if !may_run_here(thread, greenlet) {
-            ffi::decref(run);
-            return Prepared::Failed;
-        }
-        if this.broken.get().switch {
-            ffi::decref(run);
-            py::raise::<()>(ffi::PyExc_SystemError, "Failed to switch stacks into a greenlet for the first time.");
-            return Prepared::Failed;
-        }
-        let (stack, chunk) = match stacks::take(stacks::size()) {
-            Ok(taken) => taken,
-            Err(error) => {
-                ffi::decref(run);
-                py::raise::<()>(ffi::PyExc_MemoryError, &error.to_string());
-                return if this.runner.get().is_some() { Prepared::NoStack } else { Prepared::Failed };
-            }
-        };
-        let throws = matches!(handover, Handover::Throw);
-        let (args, kwargs) = std::mem::replace(handover, Handover::Throw).into_call();
-        if args.is_null() && !throws {
-            ffi::decref(run);
-            return Prepared::Failed;
-        }
-        let begin = Begin { greenlet, run, kwargs, chunk };
-        // The closure is as small as can be: a pointer-sized part of the new stack's first page each.
+    };
+    let throws = matches!(handover, Handover::Throw);
+    // SAFETY: the handover is the caller's own.
+    let (args, kwargs) = unsafe { std::mem::replace(handover, Handover::Throw).into_call() };
+    if args.is_null() && !throws {
+        return Prepared::Failed;
+    }
+    let begin = Begin { greenlet, run, kwargs, chunk };
+    // SAFETY: nobody else looks at these before the greenlet is active. The closure is as small as can be: a
+    // pointer-sized part of the new stack's first page each.
+    unsafe {
         *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
         *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
         this.state.set(State::Active);
         thread.link(greenlet);
-        thread.mailbox.set(args);
-        Prepared::Ready
     }
+    thread.mailbox.set(args);
+    Prepared::Ready
 }
 
 /// Ends a greenlet for which there is no stack with the pending exception, in the running greenlet. Returns what it
@@ -372,7 +428,7 @@ unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject 
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
 #[inline]
 unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: both slots were filled by who was left.
+    // SAFETY: both slots were filled by the one that was left.
     unsafe {
         let mut value = thread.mailbox.replace(ptr::null_mut());
         let origin = thread.origin.replace(ptr::null_mut());
@@ -396,7 +452,34 @@ fn run(begin: Begin) -> *const Fiber {
         let this = body(greenlet);
         let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
         (*this.saved.get()).begin(tstate::current(), &mut entry, chunk, &stack);
-        let args = arrive(thread, greenlet);
+        let result = call(thread, greenlet, run, arrive(thread, greenlet), kwargs);
+        let heir = find_heir(thread, this, last_words(thread.gil(), result));
+
+        // From here to the jump no Python code runs.
+        (*this.saved.get()).end(tstate::current());
+        this.state.set(State::Dead);
+        thread.unlink(greenlet);
+        thread.origin.set(thread.set_current(heir));
+        body(heir).fiber.get()
+    }
+}
+
+/// Calls the function of a greenlet that has begun; takes over what it is called with. Returns its result, null for an
+/// exception.
+///
+/// # Safety
+/// The greenlet runs; owned objects, `args` null for a pending exception.
+#[inline(always)]
+unsafe fn call(
+    thread: &Thread,
+    greenlet: *mut PyGreenlet,
+    run: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the running greenlet is kept by its thread's record; the objects are owned.
+    unsafe {
+        let this = body(greenlet);
         let unused = this.run.replace(ptr::null_mut());
         // Not what was found as `run`, perhaps; letting go of it may switch.
         ffi::xdecref(unused);
@@ -410,14 +493,7 @@ fn run(begin: Begin) -> *const Fiber {
         ffi::xdecref(args);
         ffi::decref(run);
         ffi::xdecref(kwargs);
-        let heir = find_heir(thread, this, last_words(thread.gil(), result));
-
-        // From here to the jump no Python code runs.
-        (*this.saved.get()).end(tstate::current());
-        this.state.set(State::Dead);
-        thread.unlink(greenlet);
-        thread.origin.set(thread.set_current(heir));
-        body(heir).fiber.get()
+        result
     }
 }
 
@@ -449,10 +525,8 @@ unsafe fn find_heir(thread: &Thread, dying: &Body, mut handover: Handover) -> *m
         loop {
             let state = body(heir).state.get();
             if state == State::Active && thread.is_of(body(heir)) {
-                let throws = matches!(handover, Handover::Throw);
-                let value = handover.into_value();
-                debug_assert!(throws || !value.is_null());
-                thread.mailbox.set(value);
+                let posted = post(thread, handover);
+                debug_assert!(posted, "what a greenlet ends with is one object");
                 return heir;
             }
             if state == State::Pending {

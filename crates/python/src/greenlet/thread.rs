@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
+use super::extension::Extension;
 use super::handle::{Handle, record_here};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Owned, Pending, Raised, Result, Slot};
+use crate::py::{self, Gil, Pending, Raised, Result};
 
 /// The record.
 pub struct Thread {
@@ -61,7 +62,7 @@ static ALL: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Record(*const Thread);
 
-// SAFETY: followed only by who holds the interpreter's lock.
+// SAFETY: followed only by holders of the interpreter's lock.
 unsafe impl Send for Record {}
 
 fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> {
@@ -139,25 +140,37 @@ impl Thread {
                 ffi::decref(main);
                 return record_here().cast();
             }
-            let handle = Arc::new(Handle::new(main.cast()));
-            *body(main).thread.get() = Some(Arc::clone(&handle));
-            let record = Box::into_raw(Box::new(Thread {
-                handle: Arc::clone(&handle),
-                ident: ffi::PyThread_get_thread_ident(),
-                main,
-                current: Cell::new(ffi::incref(main)),
-                origin: Cell::new(ptr::null_mut()),
-                mailbox: Cell::new(ptr::null_mut()),
-                tracer: Cell::new(ptr::null_mut()),
-                active: Cell::new(ptr::null_mut()),
-                extension: Extension::empty(),
-                left: RefCell::new(Vec::new()),
-            }));
-            handle.begin(record.cast_const().cast());
-            EXIT.with(|_| ());
-            lock(&ALL).push(Record(record));
-            record
+            Thread::with_main(main)
         }
+    }
+
+    /// The record of this thread, of which `main` is the first greenlet; takes over the reference.
+    ///
+    /// # Safety
+    /// It is fresh, and the thread has no record; the lock is held.
+    unsafe fn with_main(main: *mut PyGreenlet) -> *const Thread {
+        let handle = Arc::new(Handle::new(main.cast()));
+        // SAFETY: nobody else has seen it.
+        unsafe { *body(main).thread.get() = Some(Arc::clone(&handle)) };
+        let record = Box::into_raw(Box::new(Thread {
+            handle: Arc::clone(&handle),
+            // SAFETY: it asks the system only.
+            ident: unsafe { ffi::PyThread_get_thread_ident() },
+            main,
+            // SAFETY: a live greenlet.
+            current: Cell::new(unsafe { ffi::incref(main) }),
+            origin: Cell::new(ptr::null_mut()),
+            mailbox: Cell::new(ptr::null_mut()),
+            tracer: Cell::new(ptr::null_mut()),
+            active: Cell::new(ptr::null_mut()),
+            extension: Extension::empty(),
+            left: RefCell::new(Vec::new()),
+        }));
+        // SAFETY: the record lives until the thread ends, which ends the handle.
+        unsafe { handle.begin(record.cast_const().cast()) };
+        EXIT.with(|_| ());
+        lock(&ALL).push(Record(record));
+        record
     }
 
     /// The lock is held: a record is reached under the lock only, and is not `Sync`.
@@ -239,67 +252,6 @@ impl Thread {
             }
             pending.put_back();
         }
-    }
-}
-
-/// What a floor above keeps with a thread: an object, and what is known of it.
-pub struct Extension {
-    object: Slot,
-    known: Cell<*const ()>,
-    at_end: Cell<Option<AtEnd>>,
-}
-
-/// Called with the object when its thread has ended, before it is let go of.
-///
-/// # Safety
-/// A live object; the interpreter's lock is held, in any thread.
-pub type AtEnd = unsafe fn(*mut PyObject);
-
-impl Extension {
-    /// No object yet.
-    pub const fn empty() -> Extension {
-        Extension { object: Slot::empty(), known: Cell::new(ptr::null()), at_end: Cell::new(None) }
-    }
-
-    /// Sets or removes the object. What `known` points to must live as long as the object does.
-    pub fn set(&self, object: Option<Owned>, known: *const (), at_end: AtEnd) {
-        self.known.set(known);
-        self.at_end.set(Some(at_end));
-        self.object.set(object);
-    }
-
-    /// Changes what is known of the object.
-    pub fn set_known(&self, known: *const ()) {
-        self.known.set(known);
-    }
-
-    /// The object, borrowed; null if there is none.
-    #[inline]
-    pub fn object(&self) -> *mut PyObject {
-        self.object.get()
-    }
-
-    /// One more reference to the object.
-    #[inline]
-    pub fn owned(&self) -> Option<Owned> {
-        self.object.object()
-    }
-
-    /// What is known of the object.
-    #[inline]
-    pub fn known(&self) -> *const () {
-        self.known.get()
-    }
-
-    /// # Safety
-    /// The interpreter's lock is held; the thread has ended.
-    unsafe fn end(&self) {
-        if let (Some(object), Some(at_end)) = (self.object.object(), self.at_end.get()) {
-            // SAFETY: the reference keeps the object, and the lock is held.
-            unsafe { at_end(object.as_ptr()) };
-        }
-        self.known.set(ptr::null());
-        self.object.set(None);
     }
 }
 

@@ -11,7 +11,7 @@ use super::handover::Handover;
 use super::names;
 use super::switch;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Pending};
+use crate::py::{self, Gil, Pending, Result};
 
 /// What the arguments of a `throw` say: a kind, `GreenletExit` by default, a value and a traceback, or null.
 pub fn arguments(given: &[*mut PyObject]) -> [*mut PyObject; 3] {
@@ -49,39 +49,48 @@ pub unsafe fn throw(
 ///
 /// # Safety
 /// As [`throw`].
-pub unsafe fn make_pending(_: Gil<'_>, kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+pub unsafe fn make_pending(gil: Gil<'_>, kind: *mut PyObject, value: *mut PyObject, traceback: *mut PyObject) -> bool {
+    // SAFETY: as `throw`.
+    unsafe { try_make_pending(gil, kind, value, traceback) }.is_ok()
+}
+
+fn is_present(object: *mut PyObject) -> bool {
+    // SAFETY: None lives for ever.
+    !object.is_null() && object != unsafe { ffi::Py_None() }
+}
+
+/// # Safety
+/// As [`throw`].
+unsafe fn try_make_pending(
+    gil: Gil<'_>,
+    kind: *mut PyObject,
+    value: *mut PyObject,
+    traceback: *mut PyObject,
+) -> Result<()> {
+    let traceback = if is_present(traceback) { traceback } else { ptr::null_mut() };
     // SAFETY: as `throw`.
     unsafe {
-        let refuse = |message: &str| {
-            py::raise::<()>(ffi::PyExc_TypeError, message);
-            false
-        };
-        let present = |object: *mut PyObject| !object.is_null() && object != ffi::Py_None();
-        let mut traceback = if present(traceback) { traceback } else { ptr::null_mut() };
         if !traceback.is_null() && ffi::PyTraceBack_Check(traceback) == 0 {
-            return refuse("throw() third argument must be a traceback object");
+            return py::type_error(gil, "throw() third argument must be a traceback object");
         }
         if ffi::PyExceptionClass_Check(kind) != 0 {
-            let mut kind = ffi::incref(kind);
-            let mut value = if value.is_null() { value } else { ffi::incref(value) };
-            if !traceback.is_null() {
-                ffi::incref(traceback);
-            }
+            let (mut kind, mut value, mut traceback) = (ffi::incref(kind), value, traceback);
+            ffi::Py_XINCREF(value);
+            ffi::Py_XINCREF(traceback);
             ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
             ffi::PyErr_Restore(kind, value, traceback);
-            return true;
+            return Ok(());
         }
-        if ffi::PyExceptionInstance_Check(kind) != 0 {
-            if present(value) {
-                return refuse("instance exception may not have a separate value");
-            }
-            let class = ffi::incref(ffi::PyExceptionInstance_Class(kind));
-            let traceback =
-                if traceback.is_null() { ffi::PyException_GetTraceback(kind) } else { ffi::incref(traceback) };
-            ffi::PyErr_Restore(class, ffi::incref(kind), traceback);
-            return true;
+        if ffi::PyExceptionInstance_Check(kind) == 0 {
+            let name = CStr::from_ptr((*ffi::Py_TYPE(kind)).tp_name).to_string_lossy();
+            return py::type_error(gil, &format!("exceptions must be classes, or instances, not {name}"));
         }
-        let name = CStr::from_ptr((*ffi::Py_TYPE(kind)).tp_name).to_string_lossy();
-        refuse(&format!("exceptions must be classes, or instances, not {name}"))
+        if is_present(value) {
+            return py::type_error(gil, "instance exception may not have a separate value");
+        }
+        let class = ffi::incref(ffi::PyExceptionInstance_Class(kind));
+        let traceback = if traceback.is_null() { ffi::PyException_GetTraceback(kind) } else { ffi::incref(traceback) };
+        ffi::PyErr_Restore(class, ffi::incref(kind), traceback);
     }
+    Ok(())
 }

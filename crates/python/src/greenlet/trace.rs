@@ -26,18 +26,7 @@ pub unsafe fn tell(
         let pending = Pending::take(thread.gil());
         let tracer = ffi::incref(thread.tracer.get());
         let event = if value.is_null() { names::THROW.object() } else { names::SWITCH.object() };
-        let args = ffi::PyTuple_Pack(2, origin, target);
-        let mut answer: *mut PyObject = ptr::null_mut();
-        if !args.is_null() {
-            let call = ffi::PyTuple_Pack(2, event, args);
-            ffi::decref(args);
-            if !call.is_null() {
-                enter_tracing();
-                answer = ffi::PyObject_Call(tracer, call, ptr::null_mut());
-                leave_tracing();
-                ffi::decref(call);
-            }
-        }
+        let answer = call(tracer, event, origin, target);
         if answer.is_null() {
             let own = Pending::take(thread.gil());
             if thread.tracer.get() == tracer {
@@ -53,6 +42,32 @@ pub unsafe fn tell(
         ffi::decref(answer);
         pending.put_back();
         value
+    }
+}
+
+/// Calls it, with tracing and profiling off. Returns what it returns, null for an exception.
+///
+/// # Safety
+/// Live objects.
+unsafe fn call(
+    tracer: *mut PyObject,
+    event: *mut PyObject,
+    origin: *mut PyGreenlet,
+    target: *mut PyGreenlet,
+) -> *mut PyObject {
+    // SAFETY: live objects; the tuples are our own.
+    unsafe {
+        let args = ffi::PyTuple_Pack(2, origin, target);
+        let call = if args.is_null() { ptr::null_mut() } else { ffi::PyTuple_Pack(2, event, args) };
+        ffi::xdecref(args);
+        if call.is_null() {
+            return ptr::null_mut();
+        }
+        enter_tracing();
+        let answer = ffi::PyObject_Call(tracer, call, ptr::null_mut());
+        leave_tracing();
+        ffi::decref(call);
+        answer
     }
 }
 

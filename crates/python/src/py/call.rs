@@ -44,6 +44,15 @@ pub fn number(_: Gil<'_>, value: i64) -> Result<Owned> {
     unsafe { Owned::new(ffi::PyLong_FromLongLong(value)) }
 }
 
+/// Whether two objects are equal, as `==` says.
+pub fn equal(one: &Owned, other: &Owned) -> Result<bool> {
+    // SAFETY: live objects, which exist only under the lock.
+    match unsafe { ffi::PyObject_RichCompareBool(one.as_ptr(), other.as_ptr(), ffi::Py_EQ) } {
+        -1 => Err(Raised),
+        same => Ok(same != 0),
+    }
+}
+
 /// The number in an object that is one.
 ///
 /// # Safety

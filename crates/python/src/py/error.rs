@@ -53,8 +53,11 @@ macro_rules! builtin_errors {
 builtin_errors! {
     assertion_error PyExc_AssertionError
     attribute_error PyExc_AttributeError
+    import_error PyExc_ImportError
+    memory_error PyExc_MemoryError
     overflow_error PyExc_OverflowError
     runtime_error PyExc_RuntimeError
+    system_error PyExc_SystemError
     type_error PyExc_TypeError
     value_error PyExc_ValueError
 }

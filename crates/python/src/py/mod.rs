@@ -46,11 +46,11 @@ mod pending;
 pub mod table;
 
 pub use args::Args;
-pub use call::{call, call_method, float, integer, number, string, text, truth};
+pub use call::{call, call_method, equal, float, integer, number, string, text, truth};
 pub use class::Class;
 pub use error::{
-    Raised, Result, assertion_error, attribute_error, error, overflow_error, raise, runtime_error, type_error,
-    value_error,
+    Raised, Result, assertion_error, attribute_error, error, import_error, memory_error, overflow_error, raise,
+    runtime_error, system_error, type_error, value_error,
 };
 pub use function::{bare_method, function};
 pub use instance::{ClassCell, Payload, This, allocate, make};

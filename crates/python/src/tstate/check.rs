@@ -15,38 +15,33 @@ use super::limits;
 /// # Safety
 /// The caller holds the interpreter's lock.
 pub unsafe fn check() -> Result<(), String> {
+    // SAFETY: a string that lives for ever.
+    let running = unsafe { std::ffi::CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    let mismatch = |field: &str| {
+        Err(format!(
+            "greenloom was built for CPython 3.{} and cannot run on {running}: the field {field} of its thread state \
+             is not where it was; install a greenloom that is built for this interpreter",
+            built_for(),
+        ))
+    };
+    if !running.starts_with(&format!("3.{}.", built_for())) {
+        return mismatch("version");
+    }
     // SAFETY: reads fields near the start of a struct that is at least as large in all releases of this minor version.
     unsafe {
         let public = ffi::PyThreadState_Get();
         // Makes the dict if there is none.
         let dict = ffi::PyThreadState_GetDict();
         let state = &*public.cast::<ThreadState>();
-        let mismatch = |field: &str| {
-            let version = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
-            Err(format!(
-                "greenloom was built for CPython 3.{} and cannot run on {version}: the field {field} of its thread \
-                 state is not where it was; install a greenloom that is built for this interpreter",
-                built_for(),
-            ))
-        };
-        let running = std::ffi::CStr::from_ptr(ffi::Py_GetVersion()).to_string_lossy();
-        if !running.starts_with(&format!("3.{}.", built_for())) {
-            return mismatch("version");
-        }
-        if state.interp.cast() != ffi::PyThreadState_GetInterpreter(public) {
-            return mismatch("interp");
-        }
-        if state.id != ffi::PyThreadState_GetID(public) as u64 {
-            return mismatch("id");
-        }
-        if state.dict != dict {
-            return mismatch("dict");
-        }
-        if state.depth_limit().is_some_and(|limit| limit != ffi::Py_GetRecursionLimit()) {
-            return mismatch("recursion_limit");
-        }
-        if !state.handles_exceptions_here() {
-            return mismatch("exc_state");
+        let matches = [
+            ("interp", state.interp.cast() == ffi::PyThreadState_GetInterpreter(public)),
+            ("id", state.id == ffi::PyThreadState_GetID(public) as u64),
+            ("dict", state.dict == dict),
+            ("recursion_limit", state.depth_limit().is_none_or(|limit| limit == ffi::Py_GetRecursionLimit())),
+            ("exc_state", state.handles_exceptions_here()),
+        ];
+        if let Some((field, _)) = matches.iter().find(|(_, matches)| !matches) {
+            return mismatch(field);
         }
         #[cfg(Py_3_14)]
         if !limits::find(public, size_of::<ThreadState>()) {

@@ -79,7 +79,7 @@ impl Chunk {
     /// # Safety
     /// The memory is the caller's, that large, and aligned for pointers.
     pub unsafe fn root(memory: *mut Chunk) -> DataStack {
-        // SAFETY: the caller's word.
+        // SAFETY: the memory is the caller's, large enough and aligned, and nobody reads it yet.
         unsafe {
             (*memory).previous = ptr::null_mut();
             (*memory).size = SIZE;

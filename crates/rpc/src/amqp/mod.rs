@@ -17,7 +17,7 @@
 //! - A message whose [`Confirm`] has come is the broker's. It outlives a broker that is killed if it is persistent and
 //!   its queues are durable.
 //! - When a connection is lost, everyone who waits on it gets an error at once. Whether a message without a confirm
-//!   arrived is not known; who sends it again may send it twice.
+//!   arrived is not known; sending it again may send it twice.
 //! - What was delivered and not acknowledged comes again, [`redelivered`](Delivery::redelivered).
 //!
 //! It stays on the OS thread where it was made.

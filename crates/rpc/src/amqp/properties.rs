@@ -73,7 +73,7 @@ properties! {
     6 timestamp: u64;
     /// For the application.
     5 kind: String;
-    /// The broker compares it with who is logged in.
+    /// The broker compares it with the user that is logged in.
     4 user_id: String;
     /// For the application.
     3 app_id: String;

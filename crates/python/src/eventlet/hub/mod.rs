@@ -112,8 +112,8 @@ static HUB: ClassCell = ClassCell::unbuilt();
 impl Payload for Hub {
     const NAME: &'static CStr = c"greenloom._native.Hub";
     const DOC: &'static CStr = c"Hub(clock=None)\n--\n\nThe loop of a thread's green threads, without file \
-        descriptors: the base of eventlet's hubs.\n\n\
- - *clock* -- a function that returns seconds, in place of time.monotonic";
+      descriptors: the base of eventlet's hubs.\n\n- *clock* -- a function that returns seconds, in place of \
+      time.monotonic";
 
     fn cell() -> &'static ClassCell {
         &HUB
@@ -165,8 +165,9 @@ impl Hub {
         // SAFETY: a live object, whose payload lives as long.
         unsafe {
             let this = This::<Hub>::try_of(hub)?;
-            this.own_wait.set(is_own(hub, c"wait"));
-            (FAST.iter().all(|name| is_own(hub, name)) && this.clock.get().is_null()).then(|| &*ptr::from_ref(&*this))
+            this.own_wait.set(is_own(this.gil(), hub, c"wait"));
+            (FAST.iter().all(|name| is_own(this.gil(), hub, name)) && this.clock.get().is_null())
+                .then(|| &*ptr::from_ref(&*this))
         }
     }
 
@@ -251,7 +252,7 @@ impl Hub {
         work.is_some()
     }
 
-    /// The next switch of this turn, for who parks; `None` if the loop itself has to go on.
+    /// The next switch of this turn, for a greenlet that parks; `None` if the loop itself has to go on.
     #[inline]
     pub fn next_switch(&self) -> Option<Work> {
         if !self.at_rest.get() {
@@ -409,12 +410,12 @@ pub static BASE: GlobalObject = GlobalObject::null();
 /// Whether an attribute of a hub is [`BASE`]'s own: not overridden by a subclass or on the instance.
 ///
 /// # Safety
-/// A live instance; the interpreter's lock is held.
-pub unsafe fn is_own(hub: *mut PyObject, name: &CStr) -> bool {
+/// A live instance.
+pub unsafe fn is_own(gil: Gil<'_>, hub: *mut PyObject, name: &CStr) -> bool {
     // SAFETY: a live instance, with the lock held; the looked-up method is compared only.
     unsafe {
         let found = || -> Result<bool> {
-            let name = c_name(Gil::assume(), name)?;
+            let name = c_name(gil, name)?;
             let kind = ffi::Py_TYPE(hub).cast();
             let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
             let own = Owned::new(ffi::PyObject_GetAttr(BASE.object(), name.as_ptr()))?;
@@ -437,8 +438,13 @@ pub fn c_name(_: Gil<'_>, name: &CStr) -> Result<Owned> {
 /// Calls a hub's Python method.
 ///
 /// # Safety
-/// Live objects, with the interpreter's lock held.
-pub unsafe fn call_hub<const N: usize>(hub: *mut PyObject, name: &CStr, args: [*mut PyObject; N]) -> Result<Owned> {
+/// Live objects.
+pub unsafe fn call_hub<const N: usize>(
+    gil: Gil<'_>,
+    hub: *mut PyObject,
+    name: &CStr,
+    args: [*mut PyObject; N],
+) -> Result<Owned> {
     // SAFETY: live objects, with the lock held.
-    unsafe { py::call_method(hub, c_name(Gil::assume(), name)?.as_ptr(), args) }
+    unsafe { py::call_method(hub, c_name(gil, name)?.as_ptr(), args) }
 }

@@ -135,7 +135,7 @@ impl<'a> Runner<'a> {
     /// Calls a method of the hub.
     fn call(self, name: &std::ffi::CStr) -> Result<Owned> {
         // SAFETY: a live object.
-        unsafe { call_hub(self.hub.as_ptr(), name, []) }
+        unsafe { call_hub(self.hub.gil(), self.hub.as_ptr(), name, []) }
     }
 
     #[cold]
@@ -228,11 +228,11 @@ impl<'a> Runner<'a> {
             match fd {
                 Some(fd) => {
                     let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
-                    call_hub(object, c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
+                    call_hub(gil, object, c"squelch_exception", [number.as_ptr(), info.as_ptr()])?;
                 }
                 None => {
                     let timer = timer.unwrap_or_else(|| Owned::none(gil));
-                    call_hub(object, c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
+                    call_hub(gil, object, c"squelch_timer_exception", [timer.as_ptr(), info.as_ptr()])?;
                 }
             }
         }
@@ -281,7 +281,7 @@ impl<'a> Runner<'a> {
         // SAFETY: live objects.
         let waited = unsafe {
             Owned::new(ffi::PyFloat_FromDouble(seconds))
-                .and_then(|seconds| call_hub(hub.as_ptr(), c"wait", [seconds.as_ptr()]))
+                .and_then(|seconds| call_hub(hub.gil(), hub.as_ptr(), c"wait", [seconds.as_ptr()]))
         };
         hub.asleep.set(false);
         waited?;
@@ -295,7 +295,7 @@ impl<'a> Runner<'a> {
     fn default_sleep(self) -> Result<f64> {
         // SAFETY: live objects.
         unsafe {
-            if is_own(self.hub.as_ptr(), c"default_sleep") {
+            if is_own(self.hub.gil(), self.hub.as_ptr(), c"default_sleep") {
                 return Ok(DEFAULT_SLEEP);
             }
             py::float(self.call(c"default_sleep")?.as_ptr())

@@ -72,13 +72,13 @@ fn limit(gil: Gil<'_>, queue: &Queue) -> Result<Owned> {
 }
 
 const PUT_DOC: &CStr =
-    c"put(item, block=True, timeout=None)\n\nPuts an item in. Waits while there is no room, at most *timeout* \
-seconds, and raises Full then. With block=False it raises Full at once, unless somebody waits for an item. The \
-timeout is checked as that of threading.Lock, but may be negative.";
+    c"put(item, block=True, timeout=None)\n\nPuts an item in. Waits while there is no room, at most *timeout* seconds, \
+      and raises Full then. With block=False it raises Full at once, unless somebody waits for an item. The timeout is \
+      checked as that of threading.Lock, but may be negative.";
 
 const GET_DOC: &CStr =
     c"get(block=True, timeout=None)\n\nTakes an item out. Waits while there is none, at most *timeout* seconds, and \
-raises Empty then. With block=False it raises Empty at once.";
+      raises Empty then. With block=False it raises Empty at once.";
 
 fn class() -> Class<Queue> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
@@ -195,8 +195,8 @@ fn queue_class() -> Class<Queue> {
         .method(
             c"task_done",
             |this, _| wait::task_done(this).map(|()| Owned::none(this.gil())),
-            c"task_done()\n\nAn item that was taken out is dealt with. ValueError if called more often than items \
-              were put in.",
+            c"task_done()\n\nAn item that was taken out is dealt with. ValueError if called more often than items were \
+              put in.",
         )
         .method(
             c"join",

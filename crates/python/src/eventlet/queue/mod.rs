@@ -53,10 +53,9 @@ static LIGHT_QUEUE: ClassCell = ClassCell::unbuilt();
 
 impl Payload for Queue {
     const NAME: &'static CStr = c"eventlet.queue.LightQueue";
-    const DOC: &'static CStr = c"LightQueue(maxsize=None)\n--\n\n\
-A queue between green threads, also of different OS threads. put() waits while there are *maxsize* items, get() while \
-there are none; first come, first served.\n\n - *maxsize* -- None or a negative number for no limit; 0 for a channel: \
-put() waits until the item is taken";
+    const DOC: &'static CStr = c"LightQueue(maxsize=None)\n--\n\nA queue between green threads, also of different OS \
+      threads. put() waits while there are *maxsize* items, get() while there are none; first come, first served.\n\n \
+      - *maxsize* -- None or a negative number for no limit; 0 for a channel: put() waits until the item is taken";
 
     fn cell() -> &'static ClassCell {
         &LIGHT_QUEUE

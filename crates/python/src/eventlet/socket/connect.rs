@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 
 use greenloom_hub::{Direction, Time};
 
-use super::wait::{deadline_after, os_error, seconds_or_none, timed_out, without_the_lock};
+use super::wait::{deadline_after, errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
@@ -29,28 +29,31 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
+    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX);
     let mut from = Address::empty();
     let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size.
-        without_the_lock(this.gil(), || unsafe {
+        let accepted = without_the_lock(this.gil(), || unsafe {
             libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
-        })
+        });
+        if accepted < 0 && errno() == libc::EAGAIN && is_unix && is_shut_down(fd) {
+            set_errno(libc::EINVAL);
+        }
+        accepted
     });
     let fd = match accepted {
         Ok(fd) => fd as RawFd,
         Err(failure) => return failure.raise(this.gil()),
     };
-    // SAFETY: called by the interpreter; the socket owns the descriptor when it is made.
+    // SAFETY: the descriptor was just accepted, and is nobody else's.
+    let wrapped = unsafe { plain_socket(this, fd, flag) }.inspect_err(|_| {
+        // SAFETY: nobody has taken it over.
+        unsafe { libc::close(fd) };
+    })?;
+    note_opened(here(this.gil())?, fd)?;
+    // SAFETY: live objects, and names that are literals.
     unsafe {
-        let wrapped = match plain_socket(this, fd, flag) {
-            Ok(wrapped) => wrapped,
-            Err(Raised) => {
-                libc::close(fd);
-                return Err(Raised);
-            }
-        };
-        note_opened(here(this.gil())?, fd)?;
         let address = match from.object(this.gil())? {
             Some(address) => address,
             None => py::call_method(wrapped.as_ptr(), ffi::PyUnicode_InternFromString(c"getpeername".as_ptr()), [])?,
@@ -69,6 +72,14 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         };
         Owned::new(ffi::PyTuple_Pack(2, client.as_ptr(), address.as_ptr()))
     }
+}
+
+/// Whether a listening Unix socket was shut down. A call that waits is refused then; one that does not is only told that
+/// nobody is there.
+fn is_shut_down(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one entry, which lives over the call.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & libc::POLLRDHUP != 0 }
 }
 
 /// A `socket.socket` for an accepted descriptor, which is owned by it then.
@@ -229,33 +240,43 @@ impl Address {
 
     /// As the `socket` module has it. None for families that only that module knows.
     pub fn object(&self, _: Gil<'_>) -> Result<Option<Owned>> {
-        // SAFETY: the family says of which form it is, and the token that the lock is held.
+        if self.size == 0 {
+            return Ok(None);
+        }
+        let made = match c_int::from(self.storage.ss_family) {
+            libc::AF_INET => self.internet(),
+            libc::AF_INET6 => self.internet6(),
+            libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
+                // SAFETY: the token says that the lock is held; the string is a literal.
+                unsafe { Owned::new(ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())) }
+            }
+            _ => return Ok(None),
+        };
+        made.map(Some)
+    }
+
+    fn internet(&self) -> Result<Owned> {
+        let mut room: [c_char; 64] = [0; 64];
+        // SAFETY: the family says of which form it is; there is room for its text.
         unsafe {
-            let text = |family: c_int, address: *const c_void, room: &mut [c_char; 64]| {
-                inet_ntop(family, address, room.as_mut_ptr(), room.len() as c_uint);
-            };
-            let mut room: [c_char; 64] = [0; 64];
-            let made = match c_int::from(self.storage.ss_family) {
-                _ if self.size == 0 => return Ok(None),
-                libc::AF_INET => {
-                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
-                    text(libc::AF_INET, (&raw const address.sin_addr).cast(), &mut room);
-                    let port = c_int::from(u16::from_be(address.sin_port));
-                    ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port)
-                }
-                libc::AF_INET6 => {
-                    let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
-                    text(libc::AF_INET6, (&raw const address.sin6_addr).cast(), &mut room);
-                    let port = c_int::from(u16::from_be(address.sin6_port));
-                    let flow = u32::from_be(address.sin6_flowinfo);
-                    ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, address.sin6_scope_id)
-                }
-                libc::AF_UNIX if self.size as usize <= offset_of!(libc::sockaddr_un, sun_path) => {
-                    ffi::Py_BuildValue(c"s".as_ptr(), c"".as_ptr())
-                }
-                _ => return Ok(None),
-            };
-            Owned::new(made).map(Some)
+            let address = &*(&raw const self.storage).cast::<libc::sockaddr_in>();
+            let number = (&raw const address.sin_addr).cast();
+            inet_ntop(libc::AF_INET, number, room.as_mut_ptr(), room.len() as c_uint);
+            let port = c_int::from(u16::from_be(address.sin_port));
+            Owned::new(ffi::Py_BuildValue(c"(si)".as_ptr(), room.as_ptr(), port))
+        }
+    }
+
+    fn internet6(&self) -> Result<Owned> {
+        let mut room: [c_char; 64] = [0; 64];
+        // SAFETY: the family says of which form it is; there is room for its text.
+        unsafe {
+            let address = &*(&raw const self.storage).cast::<libc::sockaddr_in6>();
+            let number = (&raw const address.sin6_addr).cast();
+            inet_ntop(libc::AF_INET6, number, room.as_mut_ptr(), room.len() as c_uint);
+            let port = c_int::from(u16::from_be(address.sin6_port));
+            let (flow, scope) = (u32::from_be(address.sin6_flowinfo), address.sin6_scope_id);
+            Owned::new(ffi::Py_BuildValue(c"(siII)".as_ptr(), room.as_ptr(), port, flow, scope))
         }
     }
 }

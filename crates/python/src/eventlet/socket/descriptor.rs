@@ -104,8 +104,7 @@ pub fn descriptor_class() -> Class<Descriptor> {
             c"wait_read",
             |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Read),
             c"wait_read(timeout=None)\n\nAfter reading would have blocked: waits until it is worth another try. Raises \
-                TimeoutError, \
-              and OSError if it was closed meanwhile.",
+              TimeoutError, and OSError if it was closed meanwhile.",
         )
         .method(
             c"wait_write",
@@ -118,6 +117,6 @@ pub fn descriptor_class() -> Class<Descriptor> {
                 forget_file(this.gil(), &this.source, this.fd.replace(-1))?;
                 Ok(Owned::none(this.gil()))
             },
-            c"close()\n\nForgets the descriptor, which is about to be closed: who waits gets an OSError.",
+            c"close()\n\nForgets the descriptor, which is about to be closed: its waiters get an OSError.",
         )
 }

@@ -23,7 +23,6 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_read_now",
             read,
             c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. \
-                \
               Raises BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
         ),
         py::function(

@@ -147,55 +147,61 @@ impl Drop for Buffer {
 
 pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [object, count, flags] = args.parse("recv_into", ["buffer", "nbytes", "flags"], 1)?;
-    // SAFETY: called by the interpreter; the buffer is held while it is written to.
-    unsafe {
-        if !this.is_native() {
-            return slowly(this, names().recv_into, args);
-        }
+    if !this.is_native() {
+        return slowly(this, names().recv_into, args);
+    }
+    // SAFETY: called by the interpreter: a live object; the buffer is held while it is written to.
+    let (buffer, flags, count) = unsafe {
         let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
         let flags = small_integer(args.gil(), flags)?;
-        let count = if count.is_null() { 0 } else { py::integer(count)? };
-        let wanted = match usize::try_from(count) {
-            Ok(0) => buffer.size(),
-            Ok(count) if count <= buffer.size() => count,
-            Ok(_) => return py::value_error(args.gil(), "buffer too small for requested bytes"),
-            Err(_) => return py::value_error(args.gil(), "negative buffersize in recv_into"),
-        };
-        if wanted == 0 {
-            return slowly(this, names().recv_into, args);
+        (buffer, flags, if count.is_null() { 0 } else { py::integer(count)? })
+    };
+    let wanted = match usize::try_from(count) {
+        Ok(0) => buffer.size(),
+        Ok(count) if count <= buffer.size() => count,
+        Ok(_) => return py::value_error(args.gil(), "buffer too small for requested bytes"),
+        Err(_) => return py::value_error(args.gil(), "negative buffersize in recv_into"),
+    };
+    if wanted == 0 {
+        return slowly(this, names().recv_into, args);
+    }
+    // SAFETY: `args` says that the lock is held.
+    let number = |got: usize| unsafe { Owned::new(ffi::PyLong_FromSize_t(got)) };
+    match read(this, buffer.start(), wanted, flags) {
+        Ok(got) => number(got),
+        Err(Failure::Os(libc::ENOTCONN)) => {
+            drop(buffer);
+            slowly(this, names().recv_into, args)
         }
-        let number = |got: usize| Owned::new(ffi::PyLong_FromSize_t(got));
-        match read(this, buffer.start(), wanted, flags) {
-            Ok(got) => number(got),
-            Err(Failure::Os(libc::ENOTCONN)) => {
-                drop(buffer);
-                slowly(this, names().recv_into, args)
-            }
-            Err(failure) => or_end(failure, || number(0), this),
-        }
+        Err(failure) => or_end(failure, || number(0), this),
     }
 }
 
 pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recvfrom", ["bufsize", "flags"], 1)?;
-    // SAFETY: called by the interpreter; the bytes are filled before anybody sees them.
-    unsafe {
-        let size = py::integer(size)?;
-        let family = this.plain().map(|plain| plain.family);
-        let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
-        let flags = small_integer(args.gil(), flags)?;
-        if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
-            return slowly(this, names().recvfrom, args);
-        }
-        let size = size as usize;
+    // SAFETY: called by the interpreter: live objects.
+    let (size, flags) = unsafe { (py::integer(size)?, small_integer(args.gil(), flags)?) };
+    let family = this.plain().map(|plain| plain.family);
+    let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
+    if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
+        return slowly(this, names().recvfrom, args);
+    }
+    let size = size as usize;
+    // SAFETY: `args` says that the lock is held; the bytes are filled before anybody sees them.
+    let (bytes, into) = unsafe {
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let into = ffi::PyBytes_AsString(bytes.as_ptr());
-        let mut from = Address::empty();
-        let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
-            from = Address::empty();
-            let flags = flags | libc::MSG_DONTWAIT;
-            libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size)
-        });
+        (bytes, into)
+    };
+    let mut from = Address::empty();
+    let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
+        from = Address::empty();
+        let flags = flags | libc::MSG_DONTWAIT;
+        // SAFETY: the bytes have this size, and the address says how much room it has.
+        unsafe { libc::recvfrom(fd, into.cast(), size, flags, from.as_mut_ptr(), &mut from.size) }
+    });
+    // SAFETY: as above; live objects.
+    unsafe {
         let got = match got {
             Ok(got) => got,
             Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recvfrom, args),
@@ -247,7 +253,19 @@ pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     // SAFETY: called by the interpreter; the buffer is held while it is read.
     unsafe {
         let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let sent = write(this, data.start(), data.size(), small_integer(args.gil(), flags)?, false)?;
+        let flags = small_integer(args.gil(), flags)?;
+        let mut sent = write(this, data.start(), data.size(), flags, false)?;
+        // Without a timeout the system's own call returns when all is sent, or, when that fails later, how much was.
+        while sent < data.size() && this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream() {
+            match write(this, data.start().add(sent), data.size() - sent, flags, true) {
+                Ok(more) => sent += more,
+                Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) != 0 => {
+                    ffi::PyErr_Clear();
+                    break;
+                }
+                Err(Raised) => return Err(Raised),
+            }
+        }
         Owned::new(ffi::PyLong_FromSize_t(sent))
     }
 }

@@ -73,6 +73,12 @@ pub fn errno() -> c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
+/// As if a system call had failed with this code.
+pub fn set_errno(code: c_int) {
+    // SAFETY: it is this OS thread's own.
+    unsafe { *libc::__errno_location() = code };
+}
+
 /// A number of seconds; negative for no limit.
 pub fn deadline_after(seconds: f64) -> Option<Time> {
     (seconds >= 0.0).then(|| monotonic() + duration(seconds))

@@ -197,7 +197,7 @@ impl Intake {
 
     pub fn stop(&self) {
         if self.stopped.send(()).is_ok() {
-            // One who waits for a permit passes it on to the next, and so all learn that it is over.
+            // A waiter for a permit passes it on to the next, and so all learn that it is over.
             self.permits.release();
         }
     }

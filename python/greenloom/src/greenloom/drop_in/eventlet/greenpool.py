@@ -58,7 +58,7 @@ class GreenPool(_native.GreenPool):
             for args in iterable:
                 results.spawn(function, *args)
         except Exception as error:
-            # Of the iterable: who waits for results has to hear of it.
+            # Of the iterable: the waiters for results have to hear of it.
             results.spawn(_raise, error)
         results.done_spawning()
 

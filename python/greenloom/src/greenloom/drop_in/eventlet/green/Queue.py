@@ -95,7 +95,7 @@ class Queue(_Standard):
     """While nobody looks inside, the items are in a native queue.
 
     That has no mutex and no conditions. The first who asks for one, or shuts the queue down, makes the standard
-    library's code take over: it has the items from then on, and who waits in the native queue comes and waits anew. So
+    library's code take over: it has the items from then on, and the waiters in the native queue come and wait anew. So
     it is from the beginning in a subclass, which may override anything. To take over has no moment at which another OS
     thread or a finalizer must not come in between, and may be done twice.
     """

@@ -11,7 +11,14 @@ from eventlet.greenio.py3 import _open_green
 
 __all__ = os_orig.__all__
 __patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open"]
-__patched__ += [name for name in ("sendfile", "wait3", "wait4", "waitid") if hasattr(os_orig, name)]
+__patched__ += [
+    name
+    for name in (
+        *("readv", "writev", "sendfile", "splice", "eventfd_read", "eventfd_write", "lockf"),
+        *("wait3", "wait4", "waitid"),
+    )
+    if hasattr(os_orig, name)
+]
 
 patcher.slurp_properties(os_orig, globals(), ignore=__patched__, srckeys=dir(os_orig))
 
@@ -22,6 +29,9 @@ __original_write__ = os_orig.write
 _originals = {name: getattr(os_orig, name) for name in __patched__}
 
 _LONGEST_PAUSE = 0.01
+
+_select = patcher.original("select")
+_poll, _POLLIN, _POLLOUT = _select.poll, _select.POLLIN, _select.POLLOUT
 
 
 def _patch_in_place(module):
@@ -92,6 +102,66 @@ def _wait_for_room(fd):
     except hubs.IOClosed:
         return False
     return True
+
+
+def _wait_until_ready(fd, event):
+    """Waits in the hub until a call on the file descriptor does not block, unless the program has made it so."""
+    while os_orig.get_blocking(fd):
+        poll = _poll()
+        poll.register(fd, event)
+        if poll.poll(0):
+            return
+        hubs.trampoline(fd, read=event == _POLLIN, write=event == _POLLOUT)
+
+
+def readv(fd, buffers, /):
+    """As os.readv. Waits in the hub until there is something to read."""
+    if any(map(len, map(memoryview, buffers))):
+        _wait_until_ready(fd, _POLLIN)
+    return _originals["readv"](fd, buffers)
+
+
+def writev(fd, buffers, /):
+    """As os.writev: the buffers are written as one. Waits in the hub as `write` does."""
+    if 0 < len(buffers) <= _MOST_BUFFERS and os_orig.get_blocking(fd):
+        return write(fd, b"".join(buffers))
+    return _originals["writev"](fd, buffers)
+
+
+#: More buffers are refused (IOV_MAX).
+_MOST_BUFFERS = 1024
+
+
+def splice(src, dst, count, *args, **kw):
+    """As os.splice. Waits in the hub until there is something in the pipe, or room."""
+    _wait_until_ready(src, _POLLIN)
+    _wait_until_ready(dst, _POLLOUT)
+    return _originals["splice"](src, dst, count, *args, **kw)
+
+
+def eventfd_read(fd):
+    """As os.eventfd_read. Waits in the hub until the counter is not zero."""
+    _wait_until_ready(fd, _POLLIN)
+    return _originals["eventfd_read"](fd)
+
+
+def eventfd_write(fd, value):
+    """As os.eventfd_write. Waits in the hub until there is room for 1; more can block."""
+    _wait_until_ready(fd, _POLLOUT)
+    return _originals["eventfd_write"](fd, value)
+
+
+def lockf(fd, command, length, /):
+    """As os.lockf. Other green threads run while another process has the lock."""
+    if command != os_orig.F_LOCK:
+        return _originals["lockf"](fd, command, length)
+    pause = 0.0005
+    while True:
+        try:
+            return _originals["lockf"](fd, os_orig.F_TLOCK, length)
+        except (BlockingIOError, PermissionError):
+            greenthread.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def sendfile(out_fd, in_fd, offset, count, *args, **kw):

@@ -65,7 +65,7 @@ class _QueueLock:
             self._pass_on()
 
     def _pass_on(self):
-        # It stays taken, so that nobody gets ahead of who is woken.
+        # It stays taken, so that nobody gets ahead of the one that is woken.
         self._holder = None
         if self._waiters:
             self._waiters.popleft().send()
@@ -154,7 +154,7 @@ def _in_one_piece(name, position, lock):
 
 
 class Socket(_zmq.Socket):
-    """A ZeroMQ socket that parks. Several green threads may use one: who sends and who receives queue apart.
+    """A ZeroMQ socket that parks. Several green threads may use one: senders and receivers queue apart.
 
     The options RCVTIMEO and SNDTIMEO count; the ZMQError they end with is a timeout for `eventlet.is_timeout`.
     """
@@ -179,7 +179,7 @@ class Socket(_zmq.Socket):
         )
 
     def close(self, linger=None):
-        """Closes the socket; who waits on it gets a ZMQError."""
+        """Closes the socket; its waiters get a ZMQError."""
         listener, self._eventlet_listener = self._eventlet_listener, None
         if listener is not None:
             hubs.get_hub().remove(listener)

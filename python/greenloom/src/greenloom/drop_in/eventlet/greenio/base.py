@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import warnings
+from _thread import TIMEOUT_MAX
 
 from greenloom import _native
 
@@ -204,6 +205,10 @@ class GreenSocket(_native.GreenSocket):
         howlong = float(howlong)
         if howlong < 0.0:
             raise ValueError("Timeout value out of range")
+        if howlong != howlong:
+            raise ValueError("Invalid value NaN (not a number)")
+        if howlong > TIMEOUT_MAX:
+            raise OverflowError("timestamp out of range for platform time_t")
         self._set_timeout(howlong)
 
     def setblocking(self, flag):

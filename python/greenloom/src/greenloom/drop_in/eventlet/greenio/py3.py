@@ -165,7 +165,7 @@ class GreenFileIO(io.RawIOBase):
         return size
 
     def close(self):
-        """Closes it; who waits on it gets an OSError."""
+        """Closes it; its waiters get an OSError."""
         if self.closed:
             return
         super().close()

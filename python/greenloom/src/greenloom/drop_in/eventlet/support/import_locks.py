@@ -1,7 +1,7 @@
 """Lets importlib tell green threads apart: one that imports what another is importing waits until that is done.
 
 importlib has a lock for each module, which belongs to a thread. Its locks stay what they are, since their types know
-how to wait in the hub (`native_locks`); only who calls is answered with the identifier of the green thread.
+how to wait in the hub (`native_locks`); only the caller is taken for the green thread that it is.
 
 A circular import is found by importlib, which then hands out the module as far as it is. Here that is done as well
 for those who would wait for somebody whom they keep from running: the hub, which all others need, and a greenlet that

@@ -6,7 +6,7 @@ the caller is a green thread that could let others run, it is put on a list, and
 list. An OS thread without a hub blocks as before.
 
 Who took hold of a method before it was replaced releases without our notice, and the interpreter itself releases the
-lock that tells of a thread's end. Therefore who waits looks again now and then.
+lock that tells of a thread's end. Therefore waiters look again now and then.
 """
 
 import time

@@ -1,7 +1,8 @@
 """An event loop of asyncio in each green thread that runs one.
 
 asyncio remembers one running loop for an OS thread, the task it runs, and hooks for asynchronous generators. While
-there are such loops, every switch of greenlets puts these aside for who is left, and brings back those of who goes on.
+there are such loops, every switch of greenlets puts aside those of the greenlet that is left, and brings back those of
+the one that goes on.
 """
 
 import sys
