@@ -1,12 +1,9 @@
 """Whose non-blocking flag is it: descriptors stay as others expect them, and who says not to wait is not made to."""
 
-import errno
 import os
 import select
 import socket as plain
-import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
@@ -235,53 +232,6 @@ class Files(OnHub):
             while reader.read(1 << 20):
                 pass
             self.assertIsNone(reader.read(1))
-
-    def test_vectors_are_read_and_written_while_others_run(self):
-        read, write = os.pipe()
-        rooms = bytearray(3), bytearray(10)
-        reader = self.blocked(green_os.readv, read, rooms)
-        self.assertEqual(green_os.writev(write, [b"abc", memoryview(b"de")]), 5)
-        self.assertEqual((reader.wait(), *map(bytes, rooms)), (5, b"abc", b"de".ljust(10, b"\0")))
-        writer = self.blocked(green_os.writev, write, [bytes(100_000)] * 3)
-        received = 0
-        while received < 300_000:
-            received += len(green_os.read(read, 65536))
-        self.assertEqual(writer.wait(), 300_000)
-        os.set_blocking(read, False)
-        self.assertRaises(BlockingIOError, green_os.readv, read, [bytearray(1)])
-        self.assert_errno(errno.EINVAL, green_os.writev, write, [b"x"] * 2000)
-        os.close(read)
-        os.close(write)
-        self.assertRaises(OSError, green_os.readv, read, [bytearray(1)])
-
-    def test_an_eventfd_is_waited_for(self):
-        fd = os.eventfd(0)
-        self.addCleanup(os.close, fd)
-        reader = self.blocked(green_os.eventfd_read, fd)
-        green_os.eventfd_write(fd, 7)
-        self.assertEqual(reader.wait(), 7)
-
-    def test_splice_waits_for_what_comes(self):
-        (read, write), (far_read, far_write) = os.pipe(), os.pipe()
-        mover = self.blocked(green_os.splice, read, far_write, 100)
-        os.write(write, b"moved")
-        self.assertEqual((mover.wait(), os.read(far_read, 100)), (5, b"moved"))
-        for fd in (read, write, far_read, far_write):
-            os.close(fd)
-
-    def test_a_lock_of_another_process_is_waited_for(self):
-        with tempfile.TemporaryFile() as file:
-            program = (
-                "import os, sys; os.lockf(int(sys.argv[1]), os.F_LOCK, 0); print(flush=True); sys.stdin.read()"
-            )
-            holder = subprocess.Popen(
-                [sys.executable, "-c", program, str(file.fileno())],
-                pass_fds=[file.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
-            holder.stdout.readline()
-            locker = self.blocked(green_os.lockf, file.fileno(), os.F_LOCK, 0)
-            holder.communicate()
-            self.assertIsNone(locker.wait())
 
     def test_a_message_is_written_whole(self):
         for kind in (plain.SOCK_DGRAM, plain.SOCK_SEQPACKET):

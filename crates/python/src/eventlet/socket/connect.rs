@@ -74,8 +74,8 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
 }
 
-/// Whether a listening Unix socket was shut down. A call that waits is refused then; one that does not is only told that
-/// nobody is there.
+/// Whether a listening Unix socket was shut down. A call that waits is refused then; one that does not is only told
+/// that nobody is there.
 fn is_shut_down(fd: RawFd) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one entry, which lives over the call.

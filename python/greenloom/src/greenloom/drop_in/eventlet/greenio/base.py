@@ -203,10 +203,8 @@ class GreenSocket(_native.GreenSocket):
         if not hasattr(howlong, "__float__"):
             raise TypeError("a float is required")
         howlong = float(howlong)
-        if howlong < 0.0:
+        if not howlong >= 0.0:
             raise ValueError("Timeout value out of range")
-        if howlong != howlong:
-            raise ValueError("Invalid value NaN (not a number)")
         if howlong > TIMEOUT_MAX:
             raise OverflowError("timestamp out of range for platform time_t")
         self._set_timeout(howlong)
