@@ -101,7 +101,7 @@ impl Outlet {
         let key = name.clone();
         let declare = move || {
             let _turn = turns.acquire();
-            match target.declare(&connection.open_channel()?) {
+            match target.declare(&connection) {
                 Err(error) if is_other(&error) => {
                     tracing::warn!(name, %error, "used as it is");
                     foreign.borrow_mut().insert(name);
