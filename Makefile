@@ -4,7 +4,7 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-fallbacks test-native test-loom test-rpc test-asan \
+.PHONY: help demo test test-rust test-fallbacks test-native test-loom test-rpc test-rpc-cluster test-asan \
 	check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
@@ -44,6 +44,10 @@ RABBIT := crates/rpc/tests/rabbitmq
 test-rpc: ## services over RabbitMQ, which is installed where it is missing, started for the tests, and stopped
 	$(RABBIT)/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- \
 		--ignored --test-threads=1
+
+# Not part of `make test`: three brokers want more memory and time than one.
+test-rpc-cluster: ## a quorum queue on a cluster of three brokers of this machine, which loses its leader under load
+	$(RABBIT)/broker.sh cluster $(CARGO) test -p greenloom-rpc --test rabbitmq_cluster -- --ignored --test-threads=1
 
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may
 # follow"). The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
