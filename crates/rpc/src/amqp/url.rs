@@ -180,7 +180,8 @@ impl Options {
 }
 
 /// Options of oslo.messaging's RabbitMQ driver, by their names, that have nothing to act on here. What they are for is
-/// either done always (mandatory replies, heartbeats beside the work, backoff), or RabbitMQ has given it up.
+/// either done always (mandatory replies, heartbeats beside the work, backoff, the check of a host's name), or RabbitMQ
+/// has given it up.
 const UNUSED: &[&str] = &[
     "conn_pool_min_size",
     "conn_pool_ttl",
@@ -205,6 +206,7 @@ const UNUSED: &[&str] = &[
     "rpc_conn_pool_size",
     "ssl_cert_file",
     "ssl_enforce_fips_mode",
+    "ssl_enforce_hostname_verification",
     "ssl_key_file",
     "ssl_version",
     "use_queue_manager",

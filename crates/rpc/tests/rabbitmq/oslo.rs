@@ -112,6 +112,19 @@ fn serve(topic: &str) -> Connection {
 
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
+fn every_option_of_the_installed_oslo_messaging_is_known() {
+    let output = python("options.py", &[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).unwrap();
+    assert!(names.lines().count() > 20, "{names}");
+    for name in names.lines() {
+        let parsed = format!("amqp://localhost/?{name}=1").parse::<greenloom_rpc::amqp::Options>();
+        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
 fn a_python_client_is_served_as_by_a_python_server() {
     let topic = name("interop");
     let _server = serve(&topic);
