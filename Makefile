@@ -85,6 +85,11 @@ fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fu
 		|| { echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly'; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
+	@mkdir -p fuzz/corpus/amqp_connection fuzz/corpus/envelope
+	cargo +nightly fuzz run --release -s none amqp_connection fuzz/corpus/amqp_connection fuzz/seeds/amqp_connection \
+		-- -max_total_time=$(SECONDS) -max_len=300
+	cargo +nightly fuzz run --release -s none envelope fuzz/corpus/envelope fuzz/seeds/envelope \
+		-- -max_total_time=$(SECONDS) -max_len=1000
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none http_request -- -max_total_time=$(SECONDS) -max_len=600
 	cargo +nightly fuzz run --release -s none greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600

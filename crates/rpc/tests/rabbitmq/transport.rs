@@ -135,7 +135,7 @@ fn a_poison_message_is_counted_and_ends_among_the_dead_with_its_reason() {
     let incoming = next(&listener);
     assert_eq!(incoming.tries, 3);
     let reason = format!("tried 4 times: {}", "ä".repeat(200_000));
-    incoming.settle.bury(&name, &reason).unwrap();
+    incoming.settle.bury(&name, &reason, None).unwrap();
     assert_eq!(ready(&bus, &topic), Some(0));
 
     let dead = Address::Dead { topic: name };
