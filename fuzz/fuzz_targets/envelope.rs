@@ -1,4 +1,4 @@
-//! What a message's body may be; see `crates/rpc/src/envelope/check.rs`.
+//! What a message's body may be; see `crates/rpc/src/check.rs`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
