@@ -4,8 +4,8 @@
 CARGO ?= cargo
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-asan \
-	check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
+.PHONY: help demo test test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-rpc-cluster \
+	test-asan check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -50,6 +50,10 @@ test-rpc: ## services over RabbitMQ, which is installed where it is missing, sta
 	$(RABBIT)/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- \
 		--ignored --test-threads=1
 
+# Not part of `make test`: three brokers want more memory and time than one.
+test-rpc-cluster: ## a quorum queue on a cluster of three brokers of this machine, which loses its leader under load
+	$(RABBIT)/broker.sh cluster $(CARGO) test -p greenloom-rpc --test rabbitmq_cluster -- --ignored --test-threads=1
+
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may
 # follow"). The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.
 ASAN_TARGET := x86_64-unknown-linux-gnu
@@ -88,6 +92,11 @@ fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fu
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none codec -- -max_total_time=$(SECONDS) -max_len=600
+	@mkdir -p fuzz/corpus/amqp_connection fuzz/corpus/envelope
+	cargo +nightly fuzz run --release -s none amqp_connection fuzz/corpus/amqp_connection fuzz/seeds/amqp_connection \
+		-- -max_total_time=$(SECONDS) -max_len=300
+	cargo +nightly fuzz run --release -s none envelope fuzz/corpus/envelope fuzz/seeds/envelope \
+		-- -max_total_time=$(SECONDS) -max_len=1000
 	cargo +nightly fuzz run --release -s none feed -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none http_request -- -max_total_time=$(SECONDS) -max_len=600
 	cargo +nightly fuzz run --release -s none greenlet_graph -- -max_total_time=$(SECONDS) -max_len=600

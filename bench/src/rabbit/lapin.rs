@@ -14,6 +14,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind, Result};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::{BODY, EXCHANGE, EXPIRATION, PREFETCH, failed, name, sample, url};
@@ -88,6 +89,50 @@ async fn answer(channel: Channel, request: Delivery) -> Result<()> {
     send(&channel, "", to.as_str(), properties).await?;
     request.ack(BasicAckOptions::default()).await?;
     Ok(())
+}
+
+/// A request as oslo.messaging and greenloom write it.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "oslo.message")]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Cast {
+    method: String,
+    args: HashMap<String, u64>,
+}
+
+/// An agent that takes so many casts from a queue: each is read, worked on by a task of its own, and acknowledged. It
+/// has no names of methods, no versions and no duplicates. Returns what it took, in seconds.
+pub fn agent(url: &str, queue: &str, casts: usize) -> std::result::Result<f64, Skip> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let began = Instant::now();
+    runtime.block_on(take(url, queue, casts)).map_err(failed)?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+async fn take(url: &str, queue: &str, casts: usize) -> Result<()> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let mut casted = channel
+        .basic_consume(queue.into(), "bench".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
+    let mut under_way = tokio::task::JoinSet::new();
+    for _ in 0..casts {
+        let Some(cast) = casted.next().await.transpose()? else { break };
+        under_way.spawn(async move {
+            let envelope: Envelope = serde_json::from_slice(&cast.data).expect("it is an envelope");
+            let request: Cast = serde_json::from_str(&envelope.message).expect("it is a cast");
+            assert!(request.method == "update" && request.args.contains_key("number"));
+            cast.ack(BasicAckOptions::default()).await.expect("the channel is open");
+        });
+        while under_way.try_join_next().is_some() {}
+    }
+    under_way.join_all().await;
+    connection.close(200, "done".into()).await
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::figure::{Sample, Skip};
 
-pub use lapin::{lapin, lapin_on_threads};
+pub use lapin::{agent as lapin_agent, lapin, lapin_on_threads};
 pub use ours::{client, service};
 
 /// The median call, in microseconds.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::failure::RemoteError;
 use crate::id;
 use crate::json;
+use crate::packed;
 use crate::replies::{Expected, Heard};
 use crate::stats::count;
 use crate::target::Target;
@@ -176,7 +177,7 @@ impl Client {
         }
         let counts = &self.connection.counts;
         let began = now();
-        let answer = self.ask(method, args);
+        let answer = self.ask(method, args, Deadline::from(began, self.timeout));
         match &answer {
             Ok(_) => counts.calls.borrow_mut().add(now() - began),
             Err(Error::Remote(_)) => {
@@ -233,8 +234,12 @@ impl Client {
     }
 
     /// Sends a call, and again where that was chosen, and waits for its answer.
-    fn ask(&self, method: &str, args: &(impl Serialize + ?Sized)) -> Result<Option<Box<str>>, Error> {
-        let deadline = Deadline::after(self.timeout);
+    fn ask(
+        &self,
+        method: &str,
+        args: &(impl Serialize + ?Sized),
+        deadline: Deadline,
+    ) -> Result<Option<Box<str>>, Error> {
         let replies = self.connection.replies(deadline).map_err(|error| self.late_or(error, method, deadline))?;
         let expected = replies.expect();
         let monitor = self.monitor.map(|within| within.as_secs().max(1));
@@ -312,8 +317,10 @@ impl Client {
             unique_id: &id::unique(),
             answer,
         };
-        let message = request.encode();
-        Ok(if self.connection.transport.is_wire() { envelope::seal(&message).into() } else { message.into() })
+        Ok(match self.connection.transport.is_wire() {
+            true => envelope::seal(&request.encode()).into(),
+            false => packed::request(&request).into(),
+        })
     }
 
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use crate::consumer::Consumer;
@@ -35,8 +35,32 @@ impl Options {
             opening: Rc::default(),
             counts: Rc::default(),
         };
-        Connection { inner: Rc::new(inner) }
+        let inner = Rc::new(inner);
+        HERE.with_borrow_mut(|here| {
+            here.retain(|known| known.strong_count() > 0);
+            here.push(Rc::downgrade(&inner));
+        });
+        Connection { inner }
     }
+}
+
+thread_local! {
+    static HERE: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All connections of this OS thread, in the order in which they were made: for whoever inspects a program and was not
+/// given them. [`Connection::stats`] has the counts of each.
+///
+/// ```
+/// let connection = greenloom_rpc::create_connection("memory://")?;
+/// let stats = greenloom_rpc::connections().into_iter().flat_map(|connection| connection.stats());
+/// let calls: u64 = stats.map(|stats| stats.client.calls.count).sum();
+/// assert_eq!(calls, 0);
+/// # drop(connection);
+/// # Ok::<(), greenloom_rpc::Error>(())
+/// ```
+pub fn connections() -> Vec<Connection> {
+    HERE.with_borrow(|here| here.iter().filter_map(Weak::upgrade).map(|inner| Connection { inner }).collect())
 }
 
 /// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with

@@ -9,7 +9,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,14 +23,12 @@ use crate::deadline::Deadline;
 use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
-use crate::hash::HashMap;
 use crate::json;
+use crate::known::{Deliveries, Known, Stage};
 use crate::options::Options;
+use crate::packed;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
 use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
-
-/// How many finished requests are remembered.
-const REMEMBERED: usize = 1024;
 
 /// Answers up to this size in bytes are remembered with them.
 const ANSWER_KEPT: usize = 4096;
@@ -54,56 +51,6 @@ pub(crate) struct Consumer {
     taking: Cell<Option<GreenThread<()>>>,
     known: RefCell<Known>,
     counts: ConsumerCounts,
-}
-
-/// The requests that are in work, and the last that were finished, by unique id.
-#[derive(Default)]
-struct Known {
-    requests: HashMap<Rc<str>, Stage>,
-    /// Those that are finished, in that order.
-    finished: VecDeque<Rc<str>>,
-}
-
-enum Stage {
-    InWork(Deliveries),
-    /// What was answered, if it was not too long.
-    Finished(Option<Arc<[u8]>>),
-}
-
-/// All that is to be settled when a request ends.
-struct Deliveries {
-    latest: Incoming,
-    /// Those before it: over connections that are gone, or copies.
-    earlier: Vec<Incoming>,
-}
-
-impl From<Incoming> for Deliveries {
-    fn from(latest: Incoming) -> Deliveries {
-        Deliveries { latest, earlier: Vec::new() }
-    }
-}
-
-impl Known {
-    /// Ends the work. Returns what is to be settled.
-    fn end(&mut self, id: &str) -> Option<Deliveries> {
-        match self.requests.remove(id)? {
-            Stage::InWork(deliveries) => Some(deliveries),
-            Stage::Finished(_) => None,
-        }
-    }
-
-    /// Ends the work, and remembers it.
-    fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Deliveries> {
-        let stage = self.requests.get_mut(id)?;
-        let Stage::InWork(deliveries) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
-        if self.finished.len() >= REMEMBERED
-            && let Some(oldest) = self.finished.pop_front()
-        {
-            self.requests.remove(&oldest);
-        }
-        self.finished.push_back(Rc::clone(id));
-        Some(deliveries)
-    }
 }
 
 /// How a request ended.
@@ -200,16 +147,36 @@ impl Consumer {
             return self.bury(incoming, "?", "?", &problem);
         }
         let body = Arc::clone(&incoming.body);
+        if self.takes_packed(&body) {
+            let nesting = packed::nesting(&body);
+            return json::with_stack_for(nesting, || self.work_on(packed::read_request(&body), incoming));
+        }
         let opened = if self.transport.is_wire() { envelope::open(&body) } else { text(&body) };
         match opened {
-            Ok(message) => json::with_stack_for(json::nesting(&message), || self.work_on(&message, incoming)),
+            Ok(message) => {
+                json::with_stack_for(json::nesting(&message), || self.work_on(Request::decode(&message), incoming))
+            }
             Err(malformed) => self.bury(incoming, "?", "?", &malformed.to_string()),
         }
     }
 
-    fn work_on(&self, message: &str, incoming: Incoming) {
+    /// Whether a body is one that never leaves the process. What comes from elsewhere is not taken for one.
+    fn takes_packed(&self, body: &[u8]) -> bool {
+        !self.transport.is_wire() && packed::is_packed(body)
+    }
+
+    /// The form of the answers to a request.
+    fn form(&self, request: &Request<'_>) -> Form {
+        match (self.transport.is_wire(), request.packed) {
+            (true, _) => Form::Envelope,
+            (false, true) => Form::Packed,
+            (false, false) => Form::Bare,
+        }
+    }
+
+    fn work_on(&self, request: Result<Request<'_>, Malformed>, incoming: Incoming) {
         let began = now();
-        let request = match Request::decode(message) {
+        let request = match request {
             Ok(request) => request,
             Err(malformed) => return self.bury(incoming, "?", "?", &malformed.to_string()),
         };
@@ -307,11 +274,11 @@ impl Consumer {
             Outcome::Failed(failure) | Outcome::Panicked(failure) => Answer::Failure(failure),
             Outcome::GivenBack => return,
         };
-        let mut body = seal(&*self.transport, envelope::encode_answer(msg_id, &answer));
+        let mut body = written(self.form(request), msg_id, &answer);
         if let Err(refused) = self.send_answer(to, Arc::clone(&body)) {
             // Too large, perhaps. The caller would wait for it in vain.
             let failure = Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {refused}"));
-            body = seal(&*self.transport, envelope::encode_answer(msg_id, &Answer::Failure(&failure)));
+            body = written(self.form(request), msg_id, &Answer::Failure(&failure));
             let _ = self.send_answer(to, Arc::clone(&body));
         }
         self.finish(&mut work, Some(body));
@@ -359,7 +326,9 @@ impl Consumer {
 
     fn bury(&self, incoming: Incoming, method: &str, request_id: &str, reason: &str) {
         let (topic, queue) = (&self.topic, incoming.queue);
-        match incoming.settle.bury(topic, reason) {
+        let packed = Some(&incoming.body).filter(|body| self.takes_packed(body));
+        let readable = packed.and_then(|body| packed::request_as_json(body)).map(Arc::from);
+        match incoming.settle.bury(topic, reason, readable) {
             Ok(()) => {
                 count(&self.counts.buried);
                 tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; see {topic}.dead");
@@ -375,9 +344,9 @@ impl Consumer {
     /// Sends an answer, and waits for a bus that is gone for a while. It is an error if the bus refuses it.
     fn send_answer(&self, to: &str, body: Arc<[u8]>) -> Result<(), TransportError> {
         let address = Address::Reply { queue: to.to_string() };
-        let deadline = Deadline::after(ANSWER_WAITS);
+        let (deadline, mut left) = (Deadline::after(ANSWER_WAITS), ANSWER_WAITS);
         loop {
-            let (body, within) = (Arc::clone(&body), Some(deadline.left()));
+            let (body, within) = (Arc::clone(&body), Some(left));
             let error = match self.transport.send(&address, Outgoing { body, within, ..Outgoing::default() }) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -386,6 +355,7 @@ impl Consumer {
                 tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
                 return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }
+            left = deadline.left();
         }
     }
 
@@ -394,11 +364,11 @@ impl Consumer {
         let every = Duration::try_from_secs_f64(request.monitor? / 2.0).ok().filter(|every| !every.is_zero())?;
         let address = Address::Reply { queue: request.reply_q.as_deref()?.to_string() };
         let msg_id = request.msg_id.as_deref()?.to_string();
-        let transport = Rc::clone(&self.transport);
+        let (transport, form) = (Rc::clone(&self.transport), self.form(request));
         Some(Heartbeat(spawn(move || {
             loop {
                 sleep(every);
-                let body = seal(&*transport, envelope::encode_answer(&msg_id, &Answer::StillWorking));
+                let body = written(form, &msg_id, &Answer::StillWorking);
                 // One that is lost is followed by the next.
                 let _ = transport.send(&address, Outgoing { body, ..Outgoing::default() });
             }
@@ -433,9 +403,22 @@ impl Consumer {
     }
 }
 
-/// A message in the form that the bus carries.
-fn seal(transport: &dyn Transport, message: Vec<u8>) -> Arc<[u8]> {
-    if transport.is_wire() { envelope::seal(&message).into() } else { message.into() }
+/// How a message is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Envelope,
+    /// As in an envelope, without it.
+    Bare,
+    Packed,
+}
+
+/// An answer in the form of what was asked.
+fn written(form: Form, msg_id: &str, answer: &Answer<'_>) -> Arc<[u8]> {
+    match form {
+        Form::Envelope => envelope::seal(&envelope::encode_answer(msg_id, answer)).into(),
+        Form::Bare => envelope::encode_answer(msg_id, answer).into(),
+        Form::Packed => packed::answer(msg_id, answer).into(),
+    }
 }
 
 /// A message that is in no envelope.

@@ -13,7 +13,12 @@ pub(crate) struct Deadline(Duration);
 
 impl Deadline {
     pub fn after(limit: Duration) -> Deadline {
-        Deadline(now().saturating_add(limit.min(FOREVER)))
+        Deadline::from(now(), limit)
+    }
+
+    /// For who has just looked at the clock.
+    pub fn from(now: Duration, limit: Duration) -> Deadline {
+        Deadline(now.saturating_add(limit.min(FOREVER)))
     }
 
     /// What is left; zero when it is over.

@@ -32,6 +32,7 @@ pub(crate) enum Malformed {
     Json(serde_json::Error),
     Version(String),
     NotText,
+    CutOff,
     NoMethod,
 }
 
@@ -41,6 +42,7 @@ impl fmt::Display for Malformed {
             Malformed::Json(error) => write!(f, "no message: {error}"),
             Malformed::Version(version) => write!(f, "the envelope is of version {version:?}; {VERSION} is known"),
             Malformed::NoMethod => f.write_str("no message: it names no method"),
+            Malformed::CutOff => f.write_str("no message: it is cut off"),
             Malformed::NotText => f.write_str("no message: it is no UTF-8"),
         }
     }
@@ -57,7 +59,7 @@ pub(crate) fn seal(message: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(message.len() * 5 / 4 + 64);
     sealed.extend_from_slice(b"{\"oslo.version\": \"2.0\", \"oslo.message\": ");
     let text = std::str::from_utf8(message).expect("JSON is text");
-    put(&mut sealed, text);
+    json::put_text(&mut sealed, text);
     sealed.push(b'}');
     sealed
 }
@@ -79,11 +81,6 @@ pub(crate) fn open(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
         return Err(Malformed::Version(version.into()));
     }
     Ok(json::text(message)?.unwrap_or_default())
-}
-
-/// Writes a value as JSON.
-fn put(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    serde_json::to_writer(out, value).expect("text and JSON values are JSON, and a vector takes all");
 }
 
 /// A request as it is sent.
@@ -116,14 +113,14 @@ impl NewRequest<'_> {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.args.len() + 320);
         out.extend_from_slice(b"{\"method\":");
-        put(&mut out, self.method);
+        json::put_text(&mut out, self.method);
         out.extend_from_slice(b",\"args\":");
         out.extend_from_slice(self.args);
         let mut text = |name: &str, value: &str| {
             out.extend_from_slice(b",\"");
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\":");
-            put(&mut out, value);
+            json::put_text(&mut out, value);
         };
         if let Some(namespace) = self.namespace {
             text("namespace", namespace);
@@ -143,9 +140,9 @@ impl NewRequest<'_> {
         match self.context {
             Sent::Given(context) => context.iter().for_each(|(name, value)| {
                 out.push(b',');
-                put(&mut out, &format_args!("{CONTEXT}{name}"));
+                json::put_text(&mut out, &format!("{CONTEXT}{name}"));
                 out.push(b':');
-                put(&mut out, value);
+                serde_json::to_writer(&mut out, value).expect("a value is JSON, and a vector takes all");
             }),
             Sent::Fresh(request_id) => {
                 out.extend_from_slice(b",\"_context_request_id\":\"");
@@ -159,7 +156,7 @@ impl NewRequest<'_> {
 }
 
 /// A request as it comes in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Request<'a> {
     pub method: Cow<'a, str>,
     /// JSON; nothing if there are none.
@@ -173,23 +170,14 @@ pub(crate) struct Request<'a> {
     pub msg_id: Option<Cow<'a, str>>,
     pub reply_q: Option<Cow<'a, str>>,
     pub monitor: Option<f64>,
+    /// Whether it came without JSON around it; see [`packed`](crate::packed).
+    pub packed: bool,
 }
 
 impl<'a> Request<'a> {
     pub fn decode(message: &'a str) -> Result<Request<'a>, Malformed> {
         let mut method = None;
-        let mut request = Request {
-            method: Cow::Borrowed(""),
-            args: None,
-            namespace: None,
-            version: None,
-            context: Context::empty(),
-            problem: None,
-            unique_id: None,
-            msg_id: None,
-            reply_q: None,
-            monitor: None,
-        };
+        let mut request = Request::default();
         for (key, value) in json::entries(message)? {
             match &*key {
                 "method" => method = json::text(value)?,
@@ -202,15 +190,20 @@ impl<'a> Request<'a> {
                 "_timeout" => request.monitor = value.parse().ok(),
                 other => {
                     let Some(name) = other.strip_prefix(CONTEXT) else { continue };
-                    match json::from_str(value) {
-                        Ok(value) => request.context.set(name.into(), value),
-                        Err(error) => request.problem = Some(format!("the context's {name}: {error}")),
-                    }
+                    request.set_context(name, value);
                 }
             }
         }
         request.method = method.ok_or(Malformed::NoMethod)?;
         Ok(request)
+    }
+
+    /// Takes a value of its context, as JSON.
+    pub fn set_context(&mut self, name: &str, value: &str) {
+        match json::from_str(value) {
+            Ok(value) => self.context.set(name.into(), value),
+            Err(error) => self.problem = Some(format!("the context's {name}: {error}")),
+        }
     }
 }
 
@@ -228,14 +221,14 @@ pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
     out.extend_from_slice(result);
     out.extend_from_slice(b",\"failure\":");
     match answer {
-        Answer::Failure(failure) => put(&mut out, &failure.to_json()),
+        Answer::Failure(failure) => json::put_text(&mut out, &failure.to_json()),
         _ => out.extend_from_slice(b"null"),
     }
     let ending = if let Answer::StillWorking = answer { &b"false"[..] } else { b"true" };
     out.extend_from_slice(b",\"ending\":");
     out.extend_from_slice(ending);
     out.extend_from_slice(b",\"_msg_id\":");
-    put(&mut out, msg_id);
+    json::put_text(&mut out, msg_id);
     out.extend_from_slice(b",\"_unique_id\":\"");
     out.extend_from_slice(id::unique().as_bytes());
     out.extend_from_slice(b"\"}");

@@ -49,6 +49,8 @@ pub mod amqp;
 pub mod memory;
 pub mod transport;
 
+#[cfg(any(test, fuzzing))]
+mod check;
 mod client;
 mod connection;
 mod consumer;
@@ -62,8 +64,10 @@ mod flight;
 mod hash;
 mod id;
 mod json;
+mod known;
 mod open;
 mod options;
+mod packed;
 mod random;
 mod replies;
 mod service;
@@ -71,8 +75,10 @@ mod stats;
 mod target;
 mod version;
 
+#[cfg(fuzzing)]
+pub use check::check_envelope;
 pub use client::Client;
-pub use connection::{Connection, Fanout, create_connection};
+pub use connection::{Connection, Fanout, connections, create_connection};
 pub use context::Context;
 pub use endpoint::{Endpoint, EndpointBuilder};
 pub use error::Error;

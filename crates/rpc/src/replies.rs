@@ -12,6 +12,7 @@ use greenloom::{sleep, spawn};
 use crate::envelope::{self, Answered, Malformed};
 use crate::hash::HashMap;
 use crate::id;
+use crate::packed;
 use crate::stats::{ClientCounts, count};
 use crate::transport::{Address, Listener, Transport, TransportError};
 
@@ -70,11 +71,19 @@ impl Replies {
     }
 
     fn deliver(&self, body: &Arc<[u8]>, wire: bool) -> Result<(), Malformed> {
+        if !wire && packed::is_packed(body) {
+            self.hand_over(packed::read_answer(body)?);
+            return Ok(());
+        }
         let message = match wire {
             true => envelope::open(body)?,
             false => std::str::from_utf8(body).map_err(|_| Malformed::NotText)?.into(),
         };
-        let Answered { msg_id, result, failure, ending } = Answered::decode(&message)?;
+        self.hand_over(Answered::decode(&message)?);
+        Ok(())
+    }
+
+    fn hand_over(&self, Answered { msg_id, result, failure, ending }: Answered<'_>) {
         match self.waiting.borrow().get(&*msg_id) {
             // A caller's queue has no limit and is never closed.
             Some(caller) => {
@@ -86,7 +95,6 @@ impl Replies {
                 tracing::debug!(msg_id = &*msg_id, "an answer came when nobody waited for it any more");
             }
         }
-        Ok(())
     }
 
     fn tell_all(&self, what: impl Fn() -> Heard) {

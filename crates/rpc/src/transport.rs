@@ -134,8 +134,9 @@ pub trait Settle: sealed::Sealed {
     /// Lets it come again, with one more on its [`tries`](Incoming::tries).
     fn retry(self: Box<Self>) -> Result<(), TransportError>;
 
-    /// Gives it up: it goes into the queue [`Address::Dead`] of `topic`, with the reason, and is kept there.
-    fn bury(self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError>;
+    /// Gives it up: it goes into the queue [`Address::Dead`] of `topic`, with the reason, and is kept there; with
+    /// another `body`, if one is given that people can read.
+    fn bury(self: Box<Self>, topic: &str, reason: &str, body: Option<Arc<[u8]>>) -> Result<(), TransportError>;
 }
 
 /// What takes messages in, from one or several addresses.

@@ -128,7 +128,8 @@ fn answers(bus: &Bus, answer: &'static str) {
     let listener = transport.listen(&[topic], 0).unwrap();
     spawn(move || {
         while let Ok(incoming) = listener.next() {
-            let request: Value = serde_json::from_slice(&incoming.body).unwrap();
+            let envelope: Value = serde_json::from_slice(&incoming.body).unwrap();
+            let request: Value = serde_json::from_str(envelope["oslo.message"].as_str().unwrap()).unwrap();
             let queue = request["_reply_q"].as_str().unwrap().to_owned();
             let body = format!(r#"{{{answer}, "ending": true, "_msg_id": {}}}"#, request["_msg_id"]);
             let outgoing = Outgoing { body: body.as_bytes().into(), ..Outgoing::default() };
@@ -140,7 +141,7 @@ fn answers(bus: &Bus, answer: &'static str) {
 
 fn call<T: serde::de::DeserializeOwned + Send>(answer: &'static str) -> Result<T, String> {
     simulate(move || {
-        let bus = Bus::new();
+        let bus = Bus::with_envelopes();
         answers(&bus, answer);
         sleep(Duration::from_millis(1));
         let client = Client::new(&Options::default().connect_over(bus.connect()), Target::topic(TOPIC));

@@ -156,7 +156,7 @@ fn what_is_buried_is_kept_with_the_reason() {
         let transport = Bus::new().connect();
         let listener = transport.listen(&[topic()], 1).unwrap();
         send(&*transport, &topic(), "poison");
-        next(&listener).unwrap().settle.bury("t", "tasted bad").unwrap();
+        next(&listener).unwrap().settle.bury("t", "tasted bad", None).unwrap();
         assert!(next(&listener).is_none());
         assert_eq!(transport.depth(&dead()).unwrap().unwrap().ready, 1);
         let undertaker = transport.listen(&[dead()], 1).unwrap();
@@ -298,7 +298,7 @@ fn the_queue_of_dead_letters_keeps_the_newest() {
         let listener = transport.listen(&[topic()], 1).unwrap();
         for name in names(0..5) {
             send(&*transport, &topic(), &name);
-            next(&listener).unwrap().settle.bury("t", "why not").unwrap();
+            next(&listener).unwrap().settle.bury("t", "why not", None).unwrap();
         }
         assert_eq!(drain(&transport.listen(&[dead()], 0).unwrap()), names(2..5));
     });

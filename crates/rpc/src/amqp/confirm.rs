@@ -100,9 +100,9 @@ impl Confirms {
 
     /// Takes out the message `number`, or all up to it.
     pub fn settle(&mut self, number: u64, multiple: bool, outcome: &Result<(), Error>) {
-        // RabbitMQ's 0 with `multiple` means all.
+        // 0 with `multiple` means all.
         let newest = self.next() - 1;
-        let last = if number == 0 { newest } else { number.min(newest) };
+        let last = if multiple && number == 0 { newest } else { number.min(newest) };
         let first = if multiple { self.before + 1 } else { number };
         let mut numbers = first.max(self.before + 1)..=last;
         // Of several with one mark, the one that the confirm names was the last to be looked at by the broker.

@@ -79,6 +79,11 @@ impl Connection {
         core.ended.borrow().clone().unwrap_or(Error::Closed)
     }
 
+    /// Whether queues that are neither durable nor exclusive are as good as others to this broker.
+    pub(super) fn takes_transient(&self) -> bool {
+        self.core().limits.takes_transient
+    }
+
     /// Why the broker takes no more messages from here; `None` as long as it does. It says so when it is short of
     /// memory or disk.
     pub fn blocked(&self) -> Option<String> {

@@ -52,6 +52,8 @@ pub(super) struct Limits {
     /// Zero for none.
     pub heartbeat: Duration,
     pub answer_timeout: Duration,
+    /// Whether the broker still wants queues that are neither durable nor one connection's alone.
+    pub takes_transient: bool,
 }
 
 pub(super) struct Core {

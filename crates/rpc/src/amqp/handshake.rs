@@ -8,7 +8,7 @@ use super::error::Error;
 use super::frame::{self, MIN_FRAME, PROTOCOL_HEADER, Payload};
 use super::method::{Bit, Method};
 use super::stream::Stream;
-use super::table::Table;
+use super::table::{Table, Value};
 use super::url::{Host, Options};
 use super::wire::Malformed;
 
@@ -20,9 +20,11 @@ pub(super) fn shake_hands(host: &Host, options: &Options) -> Result<(Stream, Lim
     let stream = Stream::connect(host, options)?;
     let mut talk = Handshake { stream, buffer: Buffer::new(options.frame_max.max(MIN_FRAME)) };
     talk.stream.write_all(PROTOCOL_HEADER)?;
-    talk.hear(|method| match method {
-        Method::ConnectionStart { mechanisms, .. } if mechanisms.split(|&byte| byte == b' ').any(|m| m == b"PLAIN") => {
-            Ok(())
+    let takes_transient = talk.hear(|method| match method {
+        Method::ConnectionStart { properties, mechanisms, .. }
+            if mechanisms.split(|&byte| byte == b' ').any(|m| m == b"PLAIN") =>
+        {
+            Ok(takes_transient(&properties))
         }
         Method::ConnectionStart { .. } => Err(Error::Unsupported("the broker does not offer SASL PLAIN".to_owned())),
         _ => Err(out_of_order()),
@@ -37,7 +39,7 @@ pub(super) fn shake_hands(host: &Host, options: &Options) -> Result<(Stream, Lim
     })?;
     let limits = talk.hear(|method| match method {
         Method::ConnectionTune { channel_max, frame_max, heartbeat } => {
-            Ok(agree(options, channel_max, frame_max, heartbeat))
+            Ok(Limits { takes_transient, ..agree(options, channel_max, frame_max, heartbeat) })
         }
         _ => Err(out_of_order()),
     })?;
@@ -112,7 +114,15 @@ fn agree(options: &Options, channel_max: u16, frame_max: u32, heartbeat: u16) ->
             false => options.heartbeat.min(theirs),
         },
         answer_timeout: options.answer_timeout,
+        takes_transient: true,
     }
+}
+
+/// RabbitMQ has deprecated them with 4.0, and will refuse them some day.
+fn takes_transient(server: &Table) -> bool {
+    let text = |name| server.get(name).and_then(Value::as_str);
+    let major = text("version").and_then(|version| version.split('.').next()?.parse().ok());
+    text("product") != Some("RabbitMQ") || major.is_none_or(|major: u32| major < 4)
 }
 
 fn client_properties() -> Table {

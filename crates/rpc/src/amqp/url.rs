@@ -46,9 +46,10 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Topology {
-    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`). Not by default, as in
-    /// oslo.messaging: then what is in them is lost when the broker stops.
-    pub durable: bool,
+    /// Whether topics' queues and exchanges outlive the broker (`amqp_durable_queues`); if not, what is in them is lost
+    /// when it stops. By default queues do where the broker wants it so, which RabbitMQ does from 4.0 on; before, and
+    /// exchanges everywhere, they do not, as in oslo.messaging.
+    pub durable: Option<bool>,
     /// Whether topics' queues and exchanges go when nobody uses them any more (`amqp_auto_delete`).
     pub auto_delete: bool,
     /// Whether topics' queues are quorum queues (`rabbit_quorum_queue`), which are durable.
@@ -72,7 +73,7 @@ pub struct Topology {
 impl Default for Topology {
     fn default() -> Topology {
         Topology {
-            durable: false,
+            durable: None,
             auto_delete: false,
             quorum: false,
             delivery_limit: 0,
@@ -164,7 +165,7 @@ impl Options {
             "ssl_ca_file" => self.ca_file = Some(value.to_owned()),
             // It was looked at first, for the hosts' ports depend on it.
             "ssl" => {}
-            "amqp_durable_queues" => self.topology.durable = boolean(name, value)?,
+            "amqp_durable_queues" => self.topology.durable = Some(boolean(name, value)?),
             "amqp_auto_delete" => self.topology.auto_delete = boolean(name, value)?,
             "rabbit_quorum_queue" => self.topology.quorum = boolean(name, value)?,
             "rabbit_quorum_delivery_limit" => self.topology.delivery_limit = number(name, value)?,
@@ -179,7 +180,8 @@ impl Options {
 }
 
 /// Options of oslo.messaging's RabbitMQ driver, by their names, that have nothing to act on here. What they are for is
-/// either done always (mandatory replies, heartbeats beside the work, backoff), or RabbitMQ has given it up.
+/// either done always (mandatory replies, heartbeats beside the work, backoff, the check of a host's name), or RabbitMQ
+/// has given it up.
 const UNUSED: &[&str] = &[
     "conn_pool_min_size",
     "conn_pool_ttl",
@@ -204,6 +206,7 @@ const UNUSED: &[&str] = &[
     "rpc_conn_pool_size",
     "ssl_cert_file",
     "ssl_enforce_fips_mode",
+    "ssl_enforce_hostname_verification",
     "ssl_key_file",
     "ssl_version",
     "use_queue_manager",
@@ -325,7 +328,7 @@ mod tests {
         assert_eq!(hosts, ["a@one:5671 p@ss", "b@::1:7 q", "b@three:8 q"]);
         assert_eq!(options.virtual_host, "/x");
         assert_eq!(options.heartbeat, Duration::from_millis(2500));
-        assert!(options.tls && options.topology.durable);
+        assert!(options.tls && options.topology.durable == Some(true));
         for default in ["amqp://", "amqp:///", "rabbit://localhost/%2F", "amqp://guest:guest@localhost:5672//"] {
             let options = parse(default).unwrap();
             assert_eq!(

@@ -9,7 +9,9 @@ use super::text;
 
 /// How deep a value is nested, or a little more.
 pub(crate) fn nesting(json: &str) -> usize {
-    let brackets = json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    // The two differ in this bit. Counted in bytes, a chunk takes a few instructions.
+    let count = |chunk: &[u8]| usize::from(chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>());
+    let brackets: usize = json.as_bytes().chunks(128).map(count).sum();
     if brackets <= super::SHALLOW {
         return brackets;
     }
@@ -60,10 +62,10 @@ pub(crate) fn entries(json: &str) -> Result<Vec<(Cow<'_, str>, &str)>> {
 /// The place behind a text whose first character is at `at`.
 fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        match bytes.get(at)? {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes[at] {
             b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+            _ => at += 2,
         }
     }
 }
@@ -82,6 +84,9 @@ impl<'a> Cursor<'a> {
     /// The next character that is no space, which is not taken.
     pub fn peek(&mut self) -> Option<u8> {
         let rest = &self.json.as_bytes()[self.at..];
+        if let Some(byte @ b'!'..) = rest.first() {
+            return Some(*byte);
+        }
         let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
         self.at += spaces;
         rest.get(spaces).copied()

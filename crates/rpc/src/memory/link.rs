@@ -35,14 +35,14 @@ impl MemoryTransport {
         mine.map(|(id, _)| *id).collect()
     }
 
-    /// Puts a message into a queue; parks while that is full, until `deadline`.
+    /// Puts a message into a queue; parks while that is full, at most for `limit`.
     fn put<'a>(
         &'a self,
         mut state: MutexGuard<'a, BusState>,
         queue: u64,
         body: Arc<[u8]>,
         expires: Option<Duration>,
-        deadline: Option<Deadline>,
+        limit: Option<Duration>,
     ) -> Result<MutexGuard<'a, BusState>, TransportError> {
         let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
         if let Some(room) = room {
@@ -51,8 +51,8 @@ impl MemoryTransport {
                 place.forget();
             } else {
                 drop(state);
-                let place = match deadline {
-                    Some(deadline) => room.acquire_timeout(deadline.left()),
+                let place = match limit {
+                    Some(limit) => room.acquire_timeout(limit),
                     None => Some(room.acquire()),
                 };
                 place.ok_or_else(|| TransportError::TimedOut("room in the queue".to_owned()))?.forget();
@@ -98,7 +98,6 @@ impl Transport for MemoryTransport {
         self.check_open()?;
         let mut state = self.shared.lock();
         let expires = message.expires_after.map(|after| state.now().saturating_add(after));
-        let deadline = message.within.map(Deadline::after);
         if state.outages > 0 {
             return Err(lost());
         }
@@ -107,11 +106,12 @@ impl Transport for MemoryTransport {
             let body = message.body;
             let one_queue = state.routes.get(to).map(|queues| (queues.len(), queues.first().copied()));
             match one_queue {
-                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, deadline)?,
+                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, message.within)?,
                 Some(_) => {
+                    let deadline = message.within.map(Deadline::after);
                     let queues = state.routes.get(to).cloned().unwrap_or_default();
                     for queue in queues {
-                        state = self.put(state, queue, Arc::clone(&body), expires, deadline)?;
+                        state = self.put(state, queue, Arc::clone(&body), expires, deadline.map(Deadline::left))?;
                     }
                 }
                 None if message.mandatory || matches!(to, Address::Reply { .. }) => {
@@ -157,7 +157,7 @@ impl Transport for MemoryTransport {
     }
 
     fn is_wire(&self) -> bool {
-        false
+        self.shared.wire
     }
 
     fn close(&self) {
@@ -281,7 +281,7 @@ impl Settle for Token {
         })
     }
 
-    fn bury(mut self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
+    fn bury(mut self: Box<Self>, topic: &str, reason: &str, body: Option<Arc<[u8]>>) -> Result<(), TransportError> {
         let dead = Address::Dead { topic: topic.into() };
         self.finish(|state, unsettled| {
             if let Some(queue) = state.queues.get(&unsettled.queue) {
@@ -291,6 +291,7 @@ impl Settle for Token {
             let (limit, age) = (state.limit, state.number());
             let mut message = unsettled.message;
             (message.age, message.expires, message.reason) = (age, None, Some(reason.into()));
+            message.body = body.unwrap_or(message.body);
             if let Some(queue) = state.queues.get_mut(&id) {
                 queue.fresh.push_back(message);
                 if queue.len() > limit {

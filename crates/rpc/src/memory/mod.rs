@@ -54,6 +54,28 @@ impl Bus {
         Bus { shared: Arc::new(Shared::new(LIMIT, None, faults)), here: PhantomData }
     }
 
+    /// A bus whose messages are as on a broker: in oslo.messaging's envelopes of JSON, for who reads and writes them as
+    /// another program would. On other buses a message has a form that only this version of this crate knows, and what
+    /// is buried is JSON.
+    ///
+    /// ```
+    /// use greenloom_rpc::{Client, Options, Target, memory::Bus, transport::Address};
+    ///
+    /// let (bus, topic) = (Bus::with_envelopes(), "agents");
+    /// let transport = bus.connect();
+    /// let address = Address::Topic { exchange: "openstack".into(), topic: topic.into() };
+    /// let listener = transport.listen(&[address], 1)?;
+    /// Client::new(&Options::default().connect_over(bus.connect()), Target::topic(topic)).cast("sync", &())?;
+    /// let body = listener.next()?.body.clone();
+    /// assert!(body.starts_with(br#"{"oslo.version": "2.0", "oslo.message": "#));
+    /// # Ok::<(), greenloom_rpc::Error>(())
+    /// ```
+    pub fn with_envelopes() -> Bus {
+        let mut shared = Shared::new(LIMIT, None, Faults::default());
+        shared.wire = true;
+        Bus { shared: Arc::new(shared), here: PhantomData }
+    }
+
     /// As [`Bus::new`], with room for `limit` messages in a queue.
     pub fn with_limit(limit: usize) -> Bus {
         Bus { shared: Arc::new(Shared::new(limit, None, Faults::default())), here: PhantomData }

@@ -15,6 +15,8 @@ use crate::transport::Address;
 
 pub(super) struct Shared {
     state: Mutex<BusState>,
+    /// Whether messages are in envelopes, as on a broker.
+    pub wire: bool,
 }
 
 pub(super) struct BusState {
@@ -94,7 +96,7 @@ impl Shared {
             outages: 0,
             up: Arc::new(Event::new()),
         };
-        Shared { state: Mutex::new(state) }
+        Shared { state: Mutex::new(state), wire: false }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, BusState> {

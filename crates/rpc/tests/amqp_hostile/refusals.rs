@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloom::{GreenThread, spawn};
-use greenloom_rpc::amqp::{Bit, Connection, Error as AmqpError, Message, Method, Options, Properties};
+use greenloom_rpc::amqp::{Bit, Connection, Error as AmqpError, Message, Method, NackBits, Options, Properties};
 use greenloom_rpc::transport::TransportError;
 use greenloom_rpc::{Client, Error, Target, create_connection};
 use serde_json::json;
@@ -64,6 +64,54 @@ fn a_refused_message_fails_alone_and_is_not_sent_again_and_again() {
         let refusals = refusals.load(Ordering::SeqCst);
         assert!(refusals <= 3 * 4, "{code}: {refusals} refusals of three messages");
         assert_eq!(broker.connections(), 2, "{code}");
+    }
+}
+
+/// A broker that cannot take what comes over a channel on which it could not take the first message.
+fn nacks_on(is_bad: impl Fn(usize) -> bool + Send + Sync + 'static) -> (Broker, Arc<AtomicUsize>) {
+    let nacks = Arc::new(AtomicUsize::new(0));
+    let (counted, channels) = (Arc::clone(&nacks), std::sync::Mutex::new(Vec::new()));
+    let publish = move |peer: &mut Peer, published: &Published| {
+        let mut channels = channels.lock().unwrap();
+        let known = channels.iter().position(|channel| *channel == published.channel);
+        let order = known.unwrap_or_else(|| {
+            channels.push(published.channel);
+            channels.len() - 1
+        });
+        if !is_bad(order) {
+            return Then::Usual;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        let nack = Method::BasicNack { delivery: published.tag, bits: NackBits::default() };
+        peer.say(&method(published.channel, nack));
+        Then::Nothing
+    };
+    (Broker::start(Script { publish: Box::new(publish), ..Script::default() }), nacks)
+}
+
+#[test]
+fn a_message_that_the_broker_could_not_take_is_sent_again_on_another_channel() {
+    let (broker, nacks) = nacks_on(|channel| channel == 0);
+    let connection = create_connection(&broker.url("")).unwrap();
+    let client = Client::new(&connection, Target::topic("topic")).timeout(PATIENCE);
+    let casts: Vec<_> = (0..20).map(|_| cast(&client, 10)).collect();
+    casts.into_iter().for_each(|cast| cast.wait().unwrap().unwrap());
+    assert!(nacks.load(Ordering::SeqCst) >= 1);
+    assert!(broker.channels() < 10, "{} channels", broker.channels());
+}
+
+#[test]
+fn a_message_that_the_broker_never_takes_fails_in_its_time_and_is_not_sent_in_a_loop() {
+    let (broker, nacks) = nacks_on(|_| true);
+    let connection = create_connection(&broker.url("connection_timeout=1")).unwrap();
+    let client = Client::new(&connection, Target::topic("topic"));
+    for (limit, longest) in [(PATIENCE, Duration::from_secs(3)), (Duration::from_millis(300), Duration::from_secs(1))] {
+        nacks.store(0, Ordering::SeqCst);
+        let began = Instant::now();
+        let error = cast(&client.prepare().timeout(limit), 10).wait().unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Transport(TransportError::Failed(_)) | Error::Timeout { .. }), "{error:?}");
+        assert!(began.elapsed() < longest, "{:?}", began.elapsed());
+        assert!((2..10).contains(&nacks.load(Ordering::SeqCst)), "{nacks:?}");
     }
 }
 

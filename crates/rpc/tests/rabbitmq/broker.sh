@@ -4,6 +4,7 @@
 #
 #   broker.sh install            Debian's rabbitmq-server, where there is none
 #   broker.sh run COMMAND ...    starts a broker, runs the command with GREENLOOM_RABBITMQ=<folder>, stops the broker
+#   broker.sh cluster COMMAND .. the same with three brokers that are one cluster, in <folder>/1, <folder>/2, <folder>/3
 #
 # For tests, on the broker of GREENLOOM_RABBITMQ:
 #
@@ -31,12 +32,12 @@ install() {
 
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Four ports in a row, below those that the system gives to clients.
+# Twelve ports in a row, below those that the system gives to clients.
 free_ports() {
     local base port
     for _ in $(seq 100); do
-        base=$((10000 + RANDOM % 5000 * 4))
-        for port in $base $((base + 1)) $((base + 2)) $((base + 3)); do
+        base=$((10000 + RANDOM % 1600 * 12))
+        for port in $(seq "$base" $((base + 11))); do
             is_open "$port" && continue 2
         done
         echo "$base" && return
@@ -55,12 +56,13 @@ certificates() {
         -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$folder/server.pem" 2>/dev/null
 }
 
+# prepare FOLDER NODE FIRST-PORT EPMD-PORT: a broker that is not started yet.
 prepare() {
-    local folder=$1 base
-    base=$(free_ports)
+    local folder=$1 node=$2 base=$3 epmd=$4
     mkdir -p "$folder/log" "$folder/data"
     certificates "$folder"
-    printf 'AMQP=%s\nAMQPS=%s\nDIST=%s\nEPMD=%s\n' "$base" $((base + 1)) $((base + 2)) $((base + 3)) >"$folder/ports"
+    printf 'NODE=%s\nAMQP=%s\nAMQPS=%s\nDIST=%s\nEPMD=%s\n' \
+        "$node" "$base" $((base + 1)) $((base + 2)) "$epmd" >"$folder/ports"
     cat >"$folder/rabbitmq.conf" <<CONFIG
 listeners.tcp.1 = 127.0.0.1:$base
 listeners.ssl.1 = 127.0.0.1:$((base + 1))
@@ -78,7 +80,7 @@ CONFIG
 enter() {
     FOLDER=${GREENLOOM_RABBITMQ:?run it through broker.sh run}
     . "$FOLDER/ports"
-    export HOME=$FOLDER RABBITMQ_NODENAME=greenloom@localhost RABBITMQ_DIST_PORT=$DIST
+    export HOME=$FOLDER RABBITMQ_NODENAME=$NODE RABBITMQ_DIST_PORT=$DIST
     export ERL_EPMD_PORT=$EPMD ERL_EPMD_ADDRESS=127.0.0.1
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}"
     export RABBITMQ_CONFIG_FILE=$FOLDER/rabbitmq.conf RABBITMQ_ENABLED_PLUGINS_FILE=$FOLDER/enabled_plugins
@@ -122,21 +124,56 @@ kill_now() {
     gone
 }
 
-run() {
+# Ends all that `run` or `cluster` has started.
+clean_up() {
+    for GREENLOOM_RABBITMQ in $BROKERS; do
+        enter
+        kill_now || true
+    done
+    epmd -port "$EPMD" -kill >/dev/null 2>&1 || true
+    rm -rf "$TOP"
+}
+
+begin() {
     install
-    GREENLOOM_RABBITMQ=$(mktemp -d "${TMPDIR:-/tmp}/greenloom-rabbitmq.XXXXXX")
-    export GREENLOOM_RABBITMQ
-    prepare "$GREENLOOM_RABBITMQ"
-    local home=$HOME
-    trap 'enter; kill_now || true; epmd -port "$EPMD" -kill >/dev/null 2>&1 || true; rm -rf "$GREENLOOM_RABBITMQ"' EXIT
+    TOP=$(mktemp -d "${TMPDIR:-/tmp}/greenloom-rabbitmq.XXXXXX")
+    export GREENLOOM_RABBITMQ=$TOP
+    BASE=$(free_ports)
+    trap clean_up EXIT
     trap 'exit 130' INT TERM
+}
+
+run() {
+    begin
+    BROKERS=$TOP
+    prepare "$TOP" greenloom@localhost "$BASE" $((BASE + 3))
     (enter && start)
-    HOME=$home "$@"
+    "$@"
+}
+
+cluster() {
+    begin
+    BROKERS="$TOP/1 $TOP/2 $TOP/3"
+    local number
+    for number in 1 2 3; do
+        prepare "$TOP/$number" "greenloom$number@localhost" $((BASE + 3 * (number - 1))) $((BASE + 9))
+        cat >>"$TOP/$number/rabbitmq.conf" <<CONFIG
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = greenloom1@localhost
+cluster_formation.classic_config.nodes.2 = greenloom2@localhost
+cluster_formation.classic_config.nodes.3 = greenloom3@localhost
+CONFIG
+        # They trust who has the same.
+        (umask 077 && printf greenloom-cluster >"$TOP/$number/.erlang.cookie")
+        (GREENLOOM_RABBITMQ=$TOP/$number && enter && start)
+    done
+    "$@"
 }
 
 case ${1:-} in
     install) install ;;
     run) shift && run "$@" ;;
+    cluster) shift && cluster "$@" ;;
     start) enter && start ;;
     stop) enter && stop ;;
     kill) enter && kill_now ;;

@@ -1,94 +1,16 @@
 //! What happens when connections are cut and brokers die.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use greenloom::hub::now;
 use greenloom::{sleep, spawn};
 use greenloom_rpc::transport::TransportError;
 use greenloom_rpc::{Client, Context, Endpoint, Error, Fanout, Options, Target, create_connection};
-use serde::{Deserialize, Serialize};
 
 use crate::broker::{PATIENCE, SECOND, eventually, name, port, script, url};
+use crate::ledger::{Job, Ledger};
 use crate::proxy::Proxy;
-
-#[derive(Serialize, Deserialize)]
-struct Job {
-    id: u64,
-}
-
-/// A server that counts by id what it has worked on, and clients that count what the broker has taken over.
-#[derive(Clone, Default)]
-struct Ledger {
-    next: Rc<Cell<u64>>,
-    done: Rc<RefCell<HashMap<u64, u32>>>,
-    taken: Rc<RefCell<HashSet<u64>>>,
-    stop: Rc<Cell<bool>>,
-}
-
-impl Ledger {
-    fn serve(&self, options: &Options, url: &str, topic: &str) -> greenloom_rpc::Connection {
-        let connection = options.clone().connect(url).unwrap();
-        let done = Rc::clone(&self.done);
-        let work = move |_: &(), _: &Context, Job { id }: Job| {
-            *done.borrow_mut().entry(id).or_default() += 1;
-            Ok(id)
-        };
-        let endpoint = Endpoint::builder().method("work", work).build();
-        connection.create_consumer(topic, [endpoint], Fanout::Ignore).unwrap();
-        connection.consume_in_threads().unwrap();
-        connection
-    }
-
-    fn id(&self) -> u64 {
-        self.next.set(self.next.get() + 1);
-        self.next.get()
-    }
-
-    /// Casts one job after another until it is told to stop.
-    fn cast(&self, client: Client) -> greenloom::GreenThread<()> {
-        let ledger = self.clone();
-        spawn(move || {
-            while !ledger.stop.get() {
-                let id = ledger.id();
-                if client.cast("work", &Job { id }).is_ok() {
-                    ledger.taken.borrow_mut().insert(id);
-                }
-                sleep(Duration::from_millis(2));
-            }
-        })
-    }
-
-    /// Calls one job after another until it is told to stop. Returns the longest that one took, and how many there were
-    /// with and without an answer.
-    fn call(&self, client: Client) -> greenloom::GreenThread<(Duration, u32, u32)> {
-        let ledger = self.clone();
-        spawn(move || {
-            let (mut longest, mut answered, mut failed) = (Duration::ZERO, 0, 0);
-            while !ledger.stop.get() {
-                let (id, began) = (ledger.id(), now());
-                match client.call::<u64>("work", &Job { id }) {
-                    Ok(answer) => {
-                        assert_eq!(answer, id);
-                        answered += 1;
-                    }
-                    Err(Error::Transport(_) | Error::Timeout { .. }) => failed += 1,
-                    Err(error) => panic!("{error}"),
-                }
-                longest = longest.max(now() - began);
-                sleep(Duration::from_millis(2));
-            }
-            (longest, answered, failed)
-        })
-    }
-
-    fn lost(&self) -> Vec<u64> {
-        let done = self.done.borrow();
-        self.taken.borrow().iter().filter(|id| !done.contains_key(id)).copied().collect()
-    }
-}
 
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
@@ -99,7 +21,7 @@ fn a_broker_that_is_killed_ten_times_loses_nothing_that_it_took_and_hangs_nobody
     let _server = ledger.serve(&options, &url, &topic);
     let connection = options.connect(&url).unwrap();
     let client = Client::new(&connection, Target::topic(&topic));
-    let casts: Vec<_> = (0..20).map(|_| ledger.cast(client.prepare().resend(1_000).timeout(PATIENCE))).collect();
+    let casts: Vec<_> = (0..20).map(|_| ledger.cast(client.prepare().resend(1_000).timeout(TIMEOUT))).collect();
     let calls: Vec<_> = (0..10).map(|_| ledger.call(client.prepare().timeout(TIMEOUT))).collect();
     for _ in 0..10 {
         sleep(SECOND);
@@ -110,7 +32,7 @@ fn a_broker_that_is_killed_ten_times_loses_nothing_that_it_took_and_hangs_nobody
     sleep(SECOND);
     ledger.stop.set(true);
     let calls: Vec<_> = calls.into_iter().map(|call| call.wait().unwrap()).collect();
-    casts.into_iter().for_each(|cast| cast.wait().unwrap());
+    let slowest_cast = casts.into_iter().map(|cast| cast.wait().unwrap()).max().unwrap();
     eventually(|| ledger.lost().is_empty());
 
     let taken = ledger.taken.borrow().len();
@@ -119,13 +41,15 @@ fn a_broker_that_is_killed_ten_times_loses_nothing_that_it_took_and_hangs_nobody
     let failed: u32 = calls.iter().map(|(_, _, failed)| failed).sum();
     let longest = calls.iter().map(|(longest, ..)| *longest).max().unwrap();
     println!(
-        "{taken} casts taken, {twice} worked on twice, {answered} calls answered, {failed} failed, longest {longest:?}"
+        "{taken} casts taken, {twice} worked on twice, longest {slowest_cast:?}; {answered} calls answered, {failed} \
+         failed, longest {longest:?}"
     );
     assert!(taken > 500 && answered > 200, "there was load: {taken}, {answered}");
     assert!(failed > 0, "the broker was gone meanwhile");
     // A server knows what it has done, so what comes again is not worked on again.
     assert_eq!(twice, 0);
-    assert!(longest < TIMEOUT + 5 * SECOND, "{longest:?}");
+    // By the clocks of the callers, on a machine that is busy with much else.
+    assert!(longest.max(slowest_cast) < TIMEOUT + SECOND, "{longest:?}, {slowest_cast:?}");
 }
 
 #[test]
@@ -147,7 +71,9 @@ fn connections_that_are_cut_anywhere_in_a_frame_lose_nothing() {
     }
     sleep(SECOND / 2);
     ledger.stop.set(true);
-    casts.into_iter().for_each(|cast| cast.wait().unwrap());
+    casts.into_iter().for_each(|cast| {
+        cast.wait().unwrap();
+    });
     let failed: u32 = calls.into_iter().map(|call| call.wait().unwrap().2).sum();
     eventually(|| ledger.lost().is_empty());
     assert!(proxy.connections() > 20, "{} connections", proxy.connections());

@@ -6,6 +6,7 @@
 mod broker;
 mod client;
 mod faults;
+mod ledger;
 mod oslo;
 mod proxy;
 mod transport;

@@ -32,6 +32,11 @@ fn python(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// With queues as oslo.messaging has them by default, on every RabbitMQ.
+fn as_theirs() -> String {
+    url("amqp_durable_queues=false")
+}
+
 /// A server in Python, until it is dropped.
 struct Server {
     process: Child,
@@ -63,7 +68,7 @@ fn call(client: &Client, method: &str, args: Value) -> Result<Value, Error> {
 }
 
 fn serve(topic: &str) -> Connection {
-    let connection = Options { host: "rust-1".into(), ..Options::default() }.connect(&url("")).unwrap();
+    let connection = Options { host: "rust-1".into(), ..Options::default() }.connect(&as_theirs()).unwrap();
     let notes = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&notes);
     let plain = Endpoint::builder()
@@ -103,6 +108,19 @@ fn serve(topic: &str) -> Connection {
     connection.create_consumer(topic, [plain, admin], Fanout::Listen).unwrap();
     connection.consume_in_threads().unwrap();
     connection
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
+fn every_option_of_the_installed_oslo_messaging_is_known() {
+    let output = python("options.py", &[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).unwrap();
+    assert!(names.lines().count() > 20, "{names}");
+    for name in names.lines() {
+        let parsed = format!("amqp://localhost/?{name}=1").parse::<greenloom_rpc::amqp::Options>();
+        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
 }
 
 #[test]
@@ -162,7 +180,7 @@ fn a_client_is_served_by_a_python_server() {
     let _server = Server::start(&topic, "python-1");
     let context = Context::empty().with("request_id", "req-rust").with("user", "ä");
     let target = Target::topic(&topic).version("1.0");
-    let client = Client::new(&create_connection(&url("")).unwrap(), target).context(&context).timeout(PATIENCE);
+    let client = Client::new(&create_connection(&as_theirs()).unwrap(), target).context(&context).timeout(PATIENCE);
     let kind = |outcome: Result<Value, Error>| match outcome {
         Err(Error::Remote(error)) => (error.kind().to_owned(), error.message().to_owned()),
         other => panic!("{other:?}"),
@@ -196,7 +214,7 @@ fn a_client_is_served_by_a_python_server() {
     one.cast("note", &json!({"text": "to server"})).unwrap();
     client.prepare().fanout().cast("note", &json!({"text": "fanout"})).unwrap();
     assert_eq!(call(&client, "notes", json!({"count": 3})).unwrap(), json!(["cast", "fanout", "to server"]));
-    let nowhere = Client::new(&create_connection(&url("")).unwrap(), Target::topic(name("nobody")));
+    let nowhere = Client::new(&create_connection(&as_theirs()).unwrap(), Target::topic(name("nobody")));
     let outcome = call(&nowhere, "echo", json!({"value": 1}));
     assert!(matches!(outcome, Err(Error::Transport(TransportError::Unroutable(_)))), "{outcome:?}");
 }
@@ -209,7 +227,7 @@ fn servers_in_both_languages_share_a_topic_and_declare_the_same() {
     let _then_theirs = Server::start(&ours, "python-1");
     let _theirs_first = Server::start(&theirs, "python-1");
     let then_ours = serve(&theirs);
-    let client = Client::new(&create_connection(&url("")).unwrap(), Target::topic(&ours)).timeout(PATIENCE);
+    let client = Client::new(&create_connection(&as_theirs()).unwrap(), Target::topic(&ours)).timeout(PATIENCE);
     for number in 0..20 {
         assert_eq!(call(&client, "echo", json!({"value": number})).unwrap(), json!(number));
     }

@@ -135,7 +135,7 @@ fn a_poison_message_is_counted_and_ends_among_the_dead_with_its_reason() {
     let incoming = next(&listener);
     assert_eq!(incoming.tries, 3);
     let reason = format!("tried 4 times: {}", "ä".repeat(200_000));
-    incoming.settle.bury(&name, &reason).unwrap();
+    incoming.settle.bury(&name, &reason, None).unwrap();
     assert_eq!(ready(&bus, &topic), Some(0));
 
     let dead = Address::Dead { topic: name };
@@ -223,6 +223,30 @@ fn what_exists_with_other_flags_is_used_as_it_is() {
     next(&listener).settle.ack().unwrap();
     channel().delete_queue(&topic).unwrap();
     channel().delete_exchange(&exchange).unwrap();
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
+fn no_queue_is_of_a_kind_that_rabbitmq_4_has_deprecated_unless_asked_for() {
+    let deprecates = script(&["ctl", "version"]).trim().split('.').next().unwrap().parse::<u32>().unwrap() >= 4;
+    for (query, durable) in [("", deprecates), ("amqp_durable_queues=false", false), ("amqp_durable_queues=true", true)]
+    {
+        let (bus, topic) = (transport(query), name("topic"));
+        let reply = Address::Reply { queue: format!("{topic}_reply") };
+        // Exchanges of another kind are used as they are, so each has one of its own.
+        let exchange = format!("{topic}_exchange");
+        let shared = Address::Topic { exchange: exchange.clone(), topic: topic.clone() };
+        let one = Address::Server { exchange, topic: topic.clone(), server: "one".into() };
+        let _listener = bus.listen(&[shared, one, fanout_of(&topic), reply], 1).unwrap();
+        let listed = script(&["ctl", "list_queues", "name", "durable", "exclusive"]);
+        let queues: Vec<&str> = listed.lines().filter(|line| line.starts_with(&topic)).collect();
+        assert_eq!(queues.len(), 4, "{listed}");
+        for queue in queues {
+            let own = queue.contains("_fanout_") || queue.contains("_reply");
+            let durable = if own && query.ends_with("true") { deprecates } else { durable };
+            assert!(queue.ends_with(&format!("\t{durable}\tfalse")), "{query}: {queue}");
+        }
+    }
 }
 
 #[test]

@@ -63,6 +63,10 @@ pub(super) struct ChannelState {
     pub content: RefCell<Content>,
     pub ended: RefCell<Option<Error>>,
     pub end: Event<()>,
+    /// The tag of the last delivery. They count from 1.
+    last_tag: Cell<u64>,
+    /// Whether the broker was asked to close it, and has not yet said that it did.
+    closing: Cell<bool>,
 }
 
 impl Port for ChannelState {
@@ -119,6 +123,8 @@ impl ChannelState {
             content: RefCell::default(),
             ended: RefCell::default(),
             end: Event::new(),
+            last_tag: Cell::new(0),
+            closing: Cell::new(false),
         }
     }
 
@@ -136,6 +142,7 @@ impl ChannelState {
     }
 
     fn say_close(&self, core: &Core) {
+        self.closing.set(true);
         core.push_method(self.id, &Method::ChannelClose { code: 200, text: "".into(), class: 0, method: 0 });
     }
 
@@ -145,6 +152,11 @@ impl ChannelState {
         }
         match method {
             Method::BasicDeliver { tag, delivery, redelivered, exchange, routing_key } => {
+                // The books of acknowledgements have a place for each.
+                if delivery != self.last_tag.get() + 1 {
+                    return Err(Malformed("a delivery out of order"));
+                }
+                self.last_tag.set(delivery);
                 let start = Start::Delivery {
                     consumer: consumer_number(tag)?,
                     tag: delivery,
@@ -176,9 +188,12 @@ impl ChannelState {
             Method::ChannelClose { code, text, .. } => {
                 core.push_method(self.id, &Method::ChannelCloseOk {});
                 self.end(&Error::Channel { code, text: text.into_owned() });
-                core.strike_off(self.id);
+                // When both sides close it at once, each answers the other. Until that is here, its number is in use.
+                if !self.closing.get() {
+                    core.strike_off(self.id);
+                }
             }
-            Method::ChannelCloseOk {} => core.strike_off(self.id),
+            Method::ChannelCloseOk {} if self.closing.get() => core.strike_off(self.id),
             Method::QueueDeclareOk { queue, messages, consumers } => {
                 self.answered(Answer::Queue(Declared { queue: queue.to_owned(), messages, consumers }));
             }

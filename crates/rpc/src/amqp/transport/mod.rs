@@ -112,8 +112,11 @@ impl Transport for AmqpTransport {
         let deadline = Deadline::after(message.within.unwrap_or(FOREVER));
         let expiration = message.expires_after.map(|time| time.as_millis().max(1));
         let expiration = expiration.filter(|millis| *millis < LONGEST_EXPIRATION).map(|millis| millis.to_string());
-        let properties = Properties { expiration, ..json() };
-        let mandatory = message.mandatory || matches!(to, Address::Reply { .. });
+        let is_reply = matches!(to, Address::Reply { .. });
+        // Nobody waits for an answer any more when the broker is back, so it need not be on disk first.
+        let delivery_mode = if is_reply { None } else { Properties::persistent().delivery_mode };
+        let properties = Properties { expiration, delivery_mode, ..json() };
+        let mandatory = message.mandatory || is_reply;
         // If they cannot have it, that is no reason to be silent.
         self.standing.wait(deadline.left().min(self.options.connection_timeout));
         self.publisher.send(to, &properties, mandatory, &message.body, deadline)
@@ -177,6 +180,6 @@ fn json() -> Properties {
         content_type: Some("application/json".to_owned()),
         content_encoding: Some("utf-8".to_owned()),
         priority: Some(0),
-        ..Properties::persistent()
+        ..Properties::default()
     }
 }

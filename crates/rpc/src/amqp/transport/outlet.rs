@@ -68,6 +68,11 @@ impl Outlet {
         }
     }
 
+    /// Lets a channel end, when all who wait on it have their confirms. The next message opens another one.
+    pub fn give_up(&self, outgo: &Rc<Outgo>) {
+        self.present.borrow_mut().take_if(|present| Rc::ptr_eq(present, outgo));
+    }
+
     fn open(&self, patience: Deadline, deadline: Deadline) -> Result<Rc<Outgo>, Error> {
         let present = self.present.borrow().clone();
         if let Some(outgo) = present.filter(|outgo| outgo.channel.ended().is_none()) {
@@ -101,7 +106,7 @@ impl Outlet {
         let key = name.clone();
         let declare = move || {
             let _turn = turns.acquire();
-            match target.declare(&connection.open_channel()?) {
+            match target.declare(&connection) {
                 Err(error) if is_other(&error) => {
                     tracing::warn!(name, %error, "used as it is");
                     foreign.borrow_mut().insert(name);

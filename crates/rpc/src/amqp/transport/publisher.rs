@@ -5,12 +5,17 @@
 //! alone on a channel of their own. The one that ends that channel, too, is the culprit, and its sender gets the error.
 //! The others go back to the common channel. What is like a culprit, to the same exchange or as large, goes alone from
 //! then on, and so hurts nobody.
+//!
+//! A message that the broker could not take (a nack: its queue is full, or has lost its leader) is sent again for as
+//! long as one would wait for a connection, each time on another channel: in RabbitMQ 3, one that a quorum queue was
+//! first published on while it had no leader takes nothing for it even when there is another one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use greenloom::sleep;
 use greenloom::sync::Mutex;
 
 use super::super::channel::Message;
@@ -26,6 +31,11 @@ use crate::transport::{Address, TransportError};
 
 /// How often a message may be on the common channel when that ends, before it is its turn to be sent alone in any case.
 const BENEFITS: usize = 3;
+
+/// The pause before a message is sent again that the broker could not take; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends, on channels that are opened again when they have ended.
 pub(super) struct Publisher {
@@ -171,8 +181,19 @@ impl Publisher {
         message: Message<'_>,
         deadline: Deadline,
     ) -> Result<(), Unsent> {
-        let outgo = outlet.ready(target, deadline).map_err(Unsent::NotReady)?;
-        let confirm = outgo.channel.publish_within(message, deadline.left()).map_err(Unsent::Published)?;
-        confirm.wait(self.answer_timeout.min(deadline.left())).map_err(Unsent::Published)
+        let patience = Deadline::after(self.connection_timeout).min(deadline);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let outgo = outlet.ready(target, deadline).map_err(Unsent::NotReady)?;
+            let confirm = outgo.channel.publish_within(message, deadline.left()).map_err(Unsent::Published)?;
+            match confirm.wait(self.answer_timeout.min(deadline.left())) {
+                Err(Error::Nacked) if pause < patience.left() => {
+                    outlet.give_up(&outgo);
+                    sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                sent => return sent.map_err(Unsent::Published),
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, ExchangeFlags, QueueFlags};
+use super::super::channel::{ExchangeFlags, QueueFlags};
 use super::super::connection::Connection;
 use super::super::error::Error;
 use super::super::table::Table;
@@ -25,7 +25,8 @@ pub(super) struct Exchange {
 
 impl Exchange {
     fn topic(name: &str, topology: &Topology) -> Exchange {
-        let flags = ExchangeFlags { durable: topology.durable || topology.quorum, auto_delete: topology.auto_delete };
+        // RabbitMQ has nothing against one that is not durable, and oslo.messaging insists on its own default.
+        let flags = ExchangeFlags { durable: durable(topology) == Some(true), auto_delete: topology.auto_delete };
         Exchange { name: name.to_owned(), kind: "topic", flags }
     }
 
@@ -34,9 +35,14 @@ impl Exchange {
         Exchange { name: format!("{topic}_fanout"), kind: "fanout", flags }
     }
 
-    pub fn declare(&self, channel: &Channel) -> Result<(), Error> {
-        channel.declare_exchange(&self.name, self.kind, self.flags)
+    pub fn declare(&self, connection: &Connection) -> Result<(), Error> {
+        connection.open_channel()?.declare_exchange(&self.name, self.kind, self.flags)
     }
+}
+
+/// Whether topics' queues are durable, if that is said.
+fn durable(topology: &Topology) -> Option<bool> {
+    if topology.quorum { Some(true) } else { topology.durable }
 }
 
 const DEAD_FLAGS: QueueFlags = QueueFlags { durable: true, exclusive: false, auto_delete: false };
@@ -75,10 +81,11 @@ impl Target {
         }
     }
 
-    pub fn declare(&self, channel: &Channel) -> Result<(), Error> {
+    /// Declares it, on a channel that may end with that.
+    pub fn declare(&self, connection: &Connection) -> Result<(), Error> {
         match &self.exchange {
-            Some(exchange) => exchange.declare(channel),
-            None => channel.declare_queue(&self.routing_key, DEAD_FLAGS, &Table::new()).map(drop),
+            Some(exchange) => exchange.declare(connection),
+            None => connection.open_channel()?.declare_queue(&self.routing_key, DEAD_FLAGS, &Table::new()).map(drop),
         }
     }
 }
@@ -88,7 +95,9 @@ pub(super) struct Source {
     pub exchange: Option<Exchange>,
     pub queue: Arc<str>,
     binding: String,
-    flags: QueueFlags,
+    /// If not said, as the broker has it.
+    durable: Option<bool>,
+    auto_delete: bool,
     arguments: Table,
     /// Whether it is this listener's alone, and goes with it.
     pub own: bool,
@@ -100,15 +109,15 @@ impl Source {
             exchange: None,
             queue: Arc::from(address.to_string()),
             binding: address.to_string(),
-            flags: QueueFlags::default(),
+            durable: durable(topology),
+            auto_delete: false,
             arguments: Table::new(),
             own: false,
         };
         match address {
             Address::Topic { exchange, .. } | Address::Server { exchange, .. } => {
                 source.exchange = Some(Exchange::topic(exchange, topology));
-                source.flags.durable = topology.durable || topology.quorum;
-                source.flags.auto_delete = topology.auto_delete;
+                source.auto_delete = topology.auto_delete;
                 if topology.quorum {
                     source.arguments = quorum(topology);
                 }
@@ -121,15 +130,17 @@ impl Source {
                 source.own = true;
             }
             Address::Reply { .. } => source.set_expiring(topology),
-            Address::Dead { .. } => source.flags = DEAD_FLAGS,
+            Address::Dead { .. } => source.durable = Some(DEAD_FLAGS.durable),
         }
         source
     }
 
     /// It goes some time after nobody uses it any more.
     fn set_expiring(&mut self, topology: &Topology) {
+        // That topics are to outlive the broker is no reason for these to.
+        self.durable = topology.durable.filter(|durable| !durable);
         if topology.transient_quorum {
-            (self.flags.durable, self.arguments) = (true, quorum(topology));
+            (self.durable, self.arguments) = (Some(true), quorum(topology));
         }
         if !topology.transient_ttl.is_zero() {
             let millis = i32::try_from(topology.transient_ttl.as_millis()).unwrap_or(i32::MAX);
@@ -139,9 +150,11 @@ impl Source {
 
     /// Declares it with its exchange. Each step has a channel that may end, if what is there has other flags.
     pub fn declare(&self, connection: &Connection) -> Result<(), Error> {
-        let declare_exchange = |channel: Channel| self.exchange.as_ref().map_or(Ok(()), |it| it.declare(&channel));
-        tolerated(connection, declare_exchange)?;
-        tolerated(connection, |channel| channel.declare_queue(&self.queue, self.flags, &self.arguments).map(drop))?;
+        tolerated(self.exchange.as_ref().map_or(Ok(()), |it| it.declare(connection)))?;
+        let durable = self.durable.unwrap_or(!connection.takes_transient());
+        let flags = QueueFlags { durable, exclusive: false, auto_delete: self.auto_delete };
+        let channel = connection.open_channel()?;
+        tolerated(channel.declare_queue(&self.queue, flags, &self.arguments).map(drop))?;
         let Some(exchange) = &self.exchange else { return Ok(()) };
         connection.open_channel()?.bind_queue(&self.queue, &exchange.name, &self.binding)
     }
@@ -161,8 +174,8 @@ fn quorum(topology: &Topology) -> Table {
     arguments
 }
 
-fn tolerated(connection: &Connection, declare: impl FnOnce(Channel) -> Result<(), Error>) -> Result<(), Error> {
-    match declare(connection.open_channel()?) {
+fn tolerated(declared: Result<(), Error>) -> Result<(), Error> {
+    match declared {
         Err(error) if is_other(&error) => {
             tracing::warn!(%error, "used as it is");
             Ok(())

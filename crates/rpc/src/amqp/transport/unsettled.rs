@@ -88,7 +88,7 @@ impl Settle for Unsettled {
         self.move_to(&Address::Reply { queue }, headers)
     }
 
-    fn bury(self: Box<Self>, topic: &str, reason: &str) -> Result<(), TransportError> {
+    fn bury(self: Box<Self>, topic: &str, reason: &str, body: Option<Arc<[u8]>>) -> Result<(), TransportError> {
         let reason: String = reason.chars().take(LONGEST_REASON).collect();
         let mut headers = self.headers().with(REASON, reason.as_str()).with(ORIGIN, &*self.queue);
         let mut this = self;
@@ -99,6 +99,9 @@ impl Settle for Unsettled {
             }
             // It is kept until somebody looks.
             delivery.properties.expiration = None;
+            if let Some(body) = body {
+                delivery.body = body;
+            }
         }
         this.move_to(&Address::Dead { topic: topic.to_owned() }, headers)
     }

@@ -1,0 +1,61 @@
+//! What a consumer knows of the requests that it has taken, so that one that comes twice is not worked on twice.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::hash::HashMap;
+use crate::transport::Incoming;
+
+/// How many finished requests are remembered.
+const REMEMBERED: usize = 1024;
+
+/// The requests that are in work, and the last that were finished, by unique id.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub requests: HashMap<Rc<str>, Stage>,
+    /// Those that are finished, in that order.
+    finished: VecDeque<Rc<str>>,
+}
+
+pub(crate) enum Stage {
+    InWork(Deliveries),
+    /// What was answered, if it was not too long.
+    Finished(Option<Arc<[u8]>>),
+}
+
+/// All that is to be settled when a request ends.
+pub(crate) struct Deliveries {
+    pub latest: Incoming,
+    /// Those before it: over connections that are gone, or copies.
+    pub earlier: Vec<Incoming>,
+}
+
+impl From<Incoming> for Deliveries {
+    fn from(latest: Incoming) -> Deliveries {
+        Deliveries { latest, earlier: Vec::new() }
+    }
+}
+
+impl Known {
+    /// Ends the work. Returns what is to be settled.
+    pub fn end(&mut self, id: &str) -> Option<Deliveries> {
+        match self.requests.remove(id)? {
+            Stage::InWork(deliveries) => Some(deliveries),
+            Stage::Finished(_) => None,
+        }
+    }
+
+    /// Ends the work, and remembers it.
+    pub fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Deliveries> {
+        let stage = self.requests.get_mut(id)?;
+        let Stage::InWork(deliveries) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
+        if self.finished.len() >= REMEMBERED
+            && let Some(oldest) = self.finished.pop_front()
+        {
+            self.requests.remove(&oldest);
+        }
+        self.finished.push_back(Rc::clone(id));
+        Some(deliveries)
+    }
+}
