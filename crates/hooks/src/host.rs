@@ -1,8 +1,7 @@
-//! Who parks: the runtime whose green threads the calls are made on. There is one a process.
+//! What a runtime has to offer, so that its green threads can be suspended beneath a call of libc.
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// What is waited for at a file descriptor.
@@ -55,32 +54,4 @@ pub trait Host: Sync {
 
     /// A number that no other green thread of this OS thread has as long as this one lives.
     fn current(&self) -> usize;
-}
-
-static HOST: OnceLock<&'static dyn Host> = OnceLock::new();
-
-/// Makes `host` the one of this process, once and for all; returns whether it is.
-#[cfg_attr(feature = "runtime", doc = "")]
-pub fn set_host(host: &'static dyn Host) -> bool {
-    std::ptr::eq(*HOST.get_or_init(|| host), host)
-}
-
-/// The host, if the running code may park.
-#[inline]
-pub(crate) fn here() -> Option<&'static dyn Host> {
-    #[cfg(feature = "runtime")]
-    if HOST.get().is_none() {
-        // Asked directly, it costs one load on an OS thread that has no hub.
-        return greenloom::foreign::can_park().then_some(&crate::runtime::Runtime);
-    }
-    HOST.get().copied().filter(|host| host.can_park())
-}
-
-/// The host, whether the running code may park or not.
-pub(crate) fn any() -> Option<&'static dyn Host> {
-    #[cfg(feature = "runtime")]
-    if HOST.get().is_none() {
-        return Some(&crate::runtime::Runtime);
-    }
-    HOST.get().copied()
 }

@@ -5,6 +5,7 @@
 mod blocking;
 mod buffers;
 pub mod calls;
+mod current;
 mod host;
 mod real;
 #[cfg(feature = "runtime")]
@@ -15,4 +16,5 @@ mod wait;
 #[doc(hidden)]
 pub use libc;
 
-pub use host::{Direction, Host, Wait, set_host};
+pub use current::set_host;
+pub use host::{Direction, Host, Wait};

@@ -172,8 +172,7 @@ fn watch(fds: &[pollfd]) -> io::Result<OwnedFd> {
 /// A wait that was given up leaves a connection in the middle of an exchange: the next request would get the answer to
 /// this one. So it ends, and whatever stands on it fails.
 fn break_connection(fd: c_int) {
-    if socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
-        && socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
+    if socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM) && socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
     {
         // SAFETY: it takes no pointers.
         unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };

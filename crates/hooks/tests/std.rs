@@ -1,5 +1,8 @@
 //! std's blocking calls on green threads: nobody else waits, and each call does what it does on an OS thread.
 
+// What is unsafe here are calls of libc with buffers and descriptors of the test's own.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Read, Write};
@@ -143,7 +146,8 @@ fn a_unix_listener_whose_queue_is_full_is_waited_for() {
         .collect();
     thread::sleep(10 * MILLI);
     let servers: Vec<_> = (0..10).map(|_| listener.accept().unwrap()).collect();
-    assert_eq!(servers.len(), clients.into_iter().map(|client| client.wait().unwrap()).count());
+    let connected: Vec<_> = clients.into_iter().map(|client| client.wait().unwrap()).collect();
+    assert_eq!(servers.len(), connected.len());
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -239,13 +243,17 @@ fn output_of(command: &mut Command) -> std::process::Output {
 
 #[test]
 fn any_child_is_waited_for() {
-    let child = Command::new("sleep").arg("0.05").spawn().unwrap();
-    let pid = child.id() as i32;
     let group = unsafe { libc::getpgrp() };
-    assert!(group > 0);
+    // Another test's child is not taken: only this group's, which is made for it.
+    let mut command = Command::new("sleep");
+    let child = std::os::unix::process::CommandExt::process_group(command.arg("0.05"), 0).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    assert_ne!(pid, group);
     let waiter = spawn(move || {
         let mut status = 0;
-        (unsafe { libc::waitpid(pid, &raw mut status, 0) }, status)
+        let found = unsafe { libc::waitpid(-pid, &raw mut status, 0) };
+        drop(child);
+        (found, status)
     });
     let ticks = spawn(|| (0..3).for_each(|_| thread::sleep(MILLI)));
     ticks.wait().unwrap();
@@ -286,8 +294,7 @@ fn poll_and_select_give_up_in_time() {
         unsafe { libc::FD_SET(ours.as_raw_fd(), &raw mut set) };
         let mut time = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
         let null = std::ptr::null_mut();
-        let selected =
-            unsafe { libc::select(ours.as_raw_fd() + 1, &raw mut set, null, null, &raw mut time) };
+        let selected = unsafe { libc::select(ours.as_raw_fd() + 1, &raw mut set, null, null, &raw mut time) };
         (polled, selected, time.tv_usec, began.elapsed())
     })
     .wait()

@@ -29,7 +29,7 @@ use super::work::{Ready, Work};
 pub(crate) struct Runtime {
     /// The hub's number among those of the process; nobody's when it has ended.
     id: Cell<u32>,
-    current: RefCell<AnyGreenlet>,
+    pub(super) current: RefCell<AnyGreenlet>,
     /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each
     /// borrow of `current` has to wait for the stores of the one before.
     current_id: Cell<u64>,
@@ -42,7 +42,7 @@ pub(crate) struct Runtime {
     /// The functions among the ready work.
     pub(super) calls: RefCell<Slab<Box<dyn FnOnce()>>>,
     /// Gone when the hub has ended.
-    core: RefCell<Option<Core<Work, Message>>>,
+    pub(super) core: RefCell<Option<Core<Work, Message>>>,
     /// All that are parked or may be: the root, green threads, and greenlets that have parked once.
     pub(super) threads: RefCell<Slab<AnyGreenlet>>,
     last_ticket: Cell<u64>,
@@ -449,22 +449,6 @@ impl Runtime {
     /// Whether the hub has ended: whoever asks is the destructor of a thread-local.
     pub fn has_ended(&self) -> bool {
         self.core.borrow().is_none()
-    }
-
-    /// Whether nothing of the runtime is in use: what runs now is not called from the middle of it.
-    pub fn is_at_rest(&self) -> bool {
-        self.current.try_borrow_mut().is_ok()
-            && self.core.try_borrow_mut().is_ok_and(|core| core.is_some())
-            && self.threads.try_borrow_mut().is_ok()
-            && self.ready.try_borrow_mut().is_ok()
-    }
-
-    /// Whether what runs now may park, in a process that is not the child of a fork that the hub has yet to notice.
-    pub fn can_park(&self) -> bool {
-        self.forks.get() == greenloom_fiber::fork_generation()
-            && !std::thread::panicking()
-            && self.is_at_rest()
-            && self.with_current(|me| self.refuses(me.node().kind.get()).is_none())
     }
 
     /// Why what runs here cannot wait, if its kind says so.

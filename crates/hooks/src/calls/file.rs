@@ -6,8 +6,9 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Wait};
-use super::super::wait::{errno, fail, in_signal_handler, is_non_blocking};
+use crate::current;
+use crate::host::Wait;
+use crate::wait::{errno, fail, in_signal_handler, is_non_blocking};
 use crate::{blocking, real};
 
 /// See [`calls`](super). It is tried again and again, with pauses up to 20 ms. To wait on an OS thread of the pool
@@ -19,7 +20,7 @@ pub unsafe fn flock(fd: c_int, operation: c_int) -> c_int {
     // SAFETY: the caller's contract.
     let real = |operation| unsafe { real::flock(fd, operation) };
     let waits = operation & (LOCK_NB | LOCK_UN) == 0;
-    let Some(host) = host::here().filter(|_| waits) else { return real(operation) };
+    let Some(host) = current::here().filter(|_| waits) else { return real(operation) };
     let mut pause = Duration::from_millis(1);
     loop {
         let result = real(operation | LOCK_NB);
@@ -56,7 +57,7 @@ pub unsafe fn sendfile(output: c_int, input: c_int, offset: *mut off_t, count: s
 pub unsafe fn sendfile64(output: c_int, input: c_int, offset: *mut off64_t, count: size_t) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = || unsafe { real::sendfile64(output, input, offset, count) };
-    if host::here().is_none() || is_non_blocking(output) {
+    if current::here().is_none() || is_non_blocking(output) {
         return real();
     }
     // SAFETY: the caller's contract: null, or a place; these take no other pointers.
@@ -103,7 +104,7 @@ fn on_pool() -> bool {
 }
 
 fn maybe_on_pool(call: impl Fn() -> isize) -> isize {
-    match host::here().filter(|_| on_pool() && !in_signal_handler()) {
+    match current::here().filter(|_| on_pool() && !in_signal_handler()) {
         Some(host) => blocking::run(host, call),
         None => call(),
     }
@@ -198,7 +199,7 @@ pub unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
 }
 
 fn closing(fd: c_int) {
-    if let Some(host) = host::any() {
+    if let Some(host) = current::any() {
         host.closing(fd);
     }
 }

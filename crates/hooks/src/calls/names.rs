@@ -3,8 +3,8 @@
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host;
-use super::super::wait::in_signal_handler;
+use crate::current;
+use crate::wait::in_signal_handler;
 use crate::{blocking, real};
 
 /// See [`calls`](super).
@@ -21,7 +21,7 @@ pub unsafe fn getaddrinfo(
     let real = || unsafe { real::getaddrinfo(node, service, hints, found) };
     // SAFETY: the caller's contract: null, or hints.
     let numeric = unsafe { hints.as_ref() }.is_some_and(|hints| hints.ai_flags & AI_NUMERICHOST != 0);
-    match host::here().filter(|_| !node.is_null() && !numeric && !in_signal_handler()) {
+    match current::here().filter(|_| !node.is_null() && !numeric && !in_signal_handler()) {
         Some(host) => blocking::run(host, || real() as isize) as c_int,
         None => real(),
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Direction, Host};
-use super::super::wait::{self, Deadline, Parked, errno, fail, park, park_at_all, set_errno, share};
+use crate::current;
+use crate::host::{Direction, Host, Wait};
 use crate::real;
+use crate::wait::{self, Deadline, Parked, errno, fail, park, park_at_all, set_errno, share};
 
 /// With a signal mask, which holds during the real call only, that call is made this often.
 const MASKED: Duration = Duration::from_millis(10);
@@ -34,7 +35,8 @@ fn look_until(
     }
     let (fds, deadline) = (fds(), Deadline::after(limit));
     loop {
-        let slice = if masked { Deadline::after(Some(deadline.left().unwrap_or(MASKED).min(MASKED))) } else { deadline };
+        let slice =
+            if masked { Deadline::after(Some(deadline.left().unwrap_or(MASKED).min(MASKED))) } else { deadline };
         let parked = match fds.as_slice() {
             [] => sleep_until(host, slice),
             [one] if one.events & !(POLLIN | POLLPRI | POLLRDHUP) == 0 && one.events != 0 => {
@@ -68,7 +70,7 @@ fn look_until(
 fn sleep_until(host: &dyn Host, deadline: Deadline) -> Parked {
     // Nothing is ever ready: a year at a time.
     match host.sleep(deadline.left().unwrap_or(Duration::from_secs(31_536_000))) {
-        host::Wait::Interrupted => Parked::Failed(ECANCELED),
+        Wait::Interrupted => Parked::Failed(ECANCELED),
         _ if deadline.is_over() => Parked::TimedOut,
         _ => Parked::Again,
     }
@@ -81,7 +83,7 @@ fn sleep_until(host: &dyn Host, deadline: Deadline) -> Parked {
 pub unsafe fn poll(fds: *mut pollfd, count: nfds_t, limit: c_int) -> c_int {
     // SAFETY: the caller's contract.
     let real = |limit| unsafe { real::poll(fds, count, limit) };
-    let Some(host) = host::here() else { return real(limit) };
+    let Some(host) = current::here() else { return real(limit) };
     // SAFETY: the caller's contract.
     let all = || unsafe { polled(fds, count) };
     look_until(host, milliseconds(limit), false, || real(0), all, || real(limit))
@@ -109,7 +111,7 @@ pub unsafe fn ppoll(fds: *mut pollfd, count: nfds_t, limit: *const timespec, mas
     let real = |limit| unsafe { real::ppoll(fds, count, limit, mask) };
     // SAFETY: the caller's contract: null, or a time.
     let time = unsafe { limit.as_ref() };
-    let Some(host) = host::here().filter(|_| time.is_none_or(is_valid)) else { return real(limit) };
+    let Some(host) = current::here().filter(|_| time.is_none_or(is_valid)) else { return real(limit) };
     // SAFETY: the caller's contract.
     let all = || unsafe { polled(fds, count) };
     let time = time.map(|time| wait::duration(time.tv_sec, time.tv_nsec));
@@ -154,7 +156,8 @@ impl Sets {
     }
 
     fn polled(&self) -> Vec<pollfd> {
-        let has = |set: usize, fd: usize| self.before[set].get(fd / WORD).is_some_and(|word| word >> (fd % WORD) & 1 == 1);
+        let has =
+            |set: usize, fd: usize| self.before[set].get(fd / WORD).is_some_and(|word| word >> (fd % WORD) & 1 == 1);
         let fds = 0..usize::try_from(self.count).unwrap_or(0);
         fds.filter_map(|fd| {
             let bits = [POLLIN, POLLOUT, POLLPRI];
@@ -181,7 +184,7 @@ pub unsafe fn select(
     // SAFETY: the caller's contract: null, or a time.
     let time = unsafe { limit.as_mut() };
     let valid = time.as_ref().is_none_or(|time| time.tv_sec >= 0 && time.tv_usec >= 0);
-    let Some(host) = host::here().filter(|_| valid && count >= 0) else { return real(limit) };
+    let Some(host) = current::here().filter(|_| valid && count >= 0) else { return real(limit) };
     // SAFETY: the caller's contract.
     let sets = unsafe { Sets::new(count, [read, write, except]) };
     let look = || {
@@ -220,7 +223,7 @@ pub unsafe fn pselect(
     let real = |limit| unsafe { real::pselect(count, read, write, except, limit, mask) };
     // SAFETY: the caller's contract: null, or a time.
     let time = unsafe { limit.as_ref() };
-    let Some(host) = host::here().filter(|_| time.is_none_or(is_valid) && count >= 0) else { return real(limit) };
+    let Some(host) = current::here().filter(|_| time.is_none_or(is_valid) && count >= 0) else { return real(limit) };
     // SAFETY: the caller's contract.
     let sets = unsafe { Sets::new(count, [read, write, except]) };
     let look = || {
@@ -262,7 +265,7 @@ pub unsafe fn epoll_pwait(
 /// Event loops take any failure but EINTR for a bug of their own, and what they wait for is not known here. So a wait
 /// that was given up goes on, a millisecond at a time, until the loop's own work is done.
 fn epoll_by(epoll: c_int, limit: c_int, masked: bool, real: impl Fn(c_int) -> c_int) -> c_int {
-    let Some(host) = host::here() else { return real(limit) };
+    let Some(host) = current::here() else { return real(limit) };
     let itself = || vec![pollfd { fd: epoll, events: POLLIN, revents: 0 }];
     let found = look_until(host, milliseconds(limit), masked, || real(0), itself, || real(limit));
     if found >= 0 || errno() != ECANCELED {

@@ -8,8 +8,9 @@ use std::ptr;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Direction, Host};
-use super::super::wait::{Deadline, Parked, errno, fail, in_signal_handler, park, set_errno};
+use crate::current;
+use crate::host::{Direction, Host};
+use crate::wait::{Deadline, Parked, errno, fail, in_signal_handler, park, set_errno};
 use crate::{blocking, real};
 
 /// See [`calls`](super).
@@ -77,7 +78,7 @@ fn until_found(
     only_ends: bool,
     ask: impl Fn(c_int) -> Option<c_int>,
 ) -> c_int {
-    let Some(host) = host::here().filter(|_| options & WNOHANG == 0 && !in_signal_handler()) else {
+    let Some(host) = current::here().filter(|_| options & WNOHANG == 0 && !in_signal_handler()) else {
         return ask(options).unwrap_or(0);
     };
     let before = errno();
@@ -88,7 +89,8 @@ fn until_found(
             }
             return found;
         }
-        let parked = if who.0 == P_PID && only_ends { wait_for_end(host, who.1) } else { wait_for_any(host, who, states) };
+        let parked =
+            if who.0 == P_PID && only_ends { wait_for_end(host, who.1) } else { wait_for_any(host, who, states) };
         match parked {
             Parked::Failed(code) => return fail(code) as c_int,
             Parked::Again | Parked::TimedOut => {}

@@ -6,13 +6,14 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Host};
-use super::super::wait::{duration, errno, in_signal_handler, set_errno};
 use super::poll::is_valid;
+use crate::current;
+use crate::host::Host;
 use crate::real;
+use crate::wait::{duration, errno, in_signal_handler, set_errno};
 
 fn host() -> Option<&'static dyn Host> {
-    host::here().filter(|_| !in_signal_handler())
+    current::here().filter(|_| !in_signal_handler())
 }
 
 fn sleep_for(host: &dyn Host, time: Duration) {

@@ -7,10 +7,11 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Direction, Host};
-use super::super::wait::{self, Deadline, Parked, attempt, errno, fail, is_non_blocking, is_ready, set_errno};
 use crate::buffers::Buffers;
+use crate::current;
+use crate::host::{Direction, Host, Wait};
 use crate::real;
+use crate::wait::{self, Deadline, Parked, attempt, errno, fail, is_non_blocking, is_ready, set_errno};
 
 /// Whether a call with these flags never waits.
 fn never_waits(flags: c_int) -> bool {
@@ -66,7 +67,7 @@ unsafe fn recvfrom_by(
         // SAFETY: the caller's contract.
         Call::RecvFrom => unsafe { real::recvfrom(fd, at, length, flags, address, address_length) },
     };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
     // How much room there is for an address is overwritten by each call that receives something; none that fails does.
     let mut done = 0;
     loop {
@@ -96,14 +97,8 @@ fn is_stream(fd: c_int) -> bool {
 pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = |message, flags| unsafe { real::recvmsg(fd, message, flags) };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
-    let first = attempt(
-        host,
-        fd,
-        Direction::Read,
-        || real(message, flags | MSG_DONTWAIT),
-        || real(message, flags),
-    );
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
+    let first = attempt(host, fd, Direction::Read, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
     if first <= 0 || flags & MSG_WAITALL == 0 || flags & MSG_PEEK != 0 || !is_stream(fd) {
         return first;
     }
@@ -115,8 +110,7 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
         let mut rest: msghdr = no_message();
         (rest.msg_iov, rest.msg_iovlen) = left.parts();
         let rest = &raw mut rest;
-        let more =
-            attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags));
+        let more = attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags));
         if more <= 0 {
             break;
         }
@@ -135,18 +129,12 @@ fn no_message() -> msghdr {
 ///
 /// # Safety
 /// libc's contract.
-pub unsafe fn recvmmsg(
-    fd: c_int,
-    messages: *mut mmsghdr,
-    count: c_uint,
-    flags: c_int,
-    limit: *mut timespec,
-) -> c_int {
+pub unsafe fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, limit: *mut timespec) -> c_int {
     // SAFETY: the caller's contract.
     let real = |from: usize, flags, limit| unsafe {
         real::recvmmsg(fd, messages.add(from), count - c_uint::try_from(from).unwrap_or(count), flags, limit)
     };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(0, flags, limit) };
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(0, flags, limit) };
     // SAFETY: the caller's contract: null, or a time.
     let limit = unsafe { limit.as_ref() }.map(|limit| wait::duration(limit.tv_sec, limit.tv_nsec));
     let deadline = Deadline::after(limit);
@@ -172,7 +160,7 @@ pub unsafe fn recvmmsg(
 pub unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = |at, length, flags| unsafe { real::send(fd, at, length, flags) };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
     // SAFETY: the caller's contract.
     unsafe { send_all(host, fd, buffer, length, flags, real) }
 }
@@ -220,7 +208,7 @@ pub unsafe fn sendto(
 ) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = |at, length, flags| unsafe { real::sendto(fd, at, length, flags, address, address_length) };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
     // SAFETY: the caller's contract.
     unsafe { send_all(host, fd, buffer, length, flags, real) }
 }
@@ -232,9 +220,8 @@ pub unsafe fn sendto(
 pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = |message, flags| unsafe { real::sendmsg(fd, message, flags) };
-    let Some(host) = host::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
-    let first =
-        attempt(host, fd, Direction::Write, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
+    let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
+    let first = attempt(host, fd, Direction::Write, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
     if first < 0 || !is_stream(fd) {
         return first;
     }
@@ -262,7 +249,7 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
 /// # Safety
 /// libc's contract.
 pub unsafe fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
-    if host::here().is_none() || never_waits(flags) {
+    if current::here().is_none() || never_waits(flags) {
         // SAFETY: the caller's contract.
         return unsafe { real::sendmmsg(fd, messages, count, flags) };
     }
@@ -288,7 +275,7 @@ pub unsafe fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: 
 pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     // SAFETY: the caller's contract.
     let real = || unsafe { real::connect(fd, address, length) };
-    let Some(host) = host::here().filter(|_| !is_non_blocking(fd)) else { return real() };
+    let Some(host) = current::here().filter(|_| !is_non_blocking(fd)) else { return real() };
     if wait::in_signal_handler() {
         return real();
     }
@@ -305,7 +292,7 @@ pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) ->
             EINPROGRESS => return finish_connecting(host, fd, deadline),
             // The queue of a listening Unix socket is full, and nothing says when it no longer is.
             EAGAIN if deadline.is_over() => Parked::TimedOut,
-            EAGAIN if host.sleep(pause) == host::Wait::Interrupted => Parked::Failed(ECANCELED),
+            EAGAIN if host.sleep(pause) == Wait::Interrupted => Parked::Failed(ECANCELED),
             EAGAIN => Parked::Again,
             _ => return result,
         };
@@ -375,7 +362,7 @@ pub unsafe fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t,
 /// A connection that is there may be taken by another process that has the same listener, between the look and the
 /// call, so the call is made where it may block.
 fn accept_by(fd: c_int, real: impl Fn() -> c_int + Copy) -> c_int {
-    let Some(host) = host::here() else { return real() };
+    let Some(host) = current::here() else { return real() };
     let call = || {
         if !is_ready(fd, POLLIN) && !is_non_blocking(fd) {
             return fail(EAGAIN);

@@ -3,11 +3,12 @@
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::super::host::{self, Direction, Host};
-use super::super::wait::{attempt, errno, fail, is_ready};
 use super::socket::send_all;
 use crate::buffers::Buffers;
+use crate::current;
+use crate::host::{Direction, Host};
 use crate::real;
+use crate::wait::{attempt, errno, fail, is_ready};
 
 /// The most that fits a pipe that is ready to be written (`PIPE_BUF`).
 const PIPE_ROOM: usize = 4096;
@@ -19,7 +20,7 @@ const PIPE_ROOM: usize = 4096;
 pub unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = || unsafe { real::read(fd, buffer, length) };
-    let Some(host) = host::here().filter(|_| length > 0) else { return real() };
+    let Some(host) = current::here().filter(|_| length > 0) else { return real() };
     // SAFETY: the caller's contract.
     let receive = || unsafe { real::recv(fd, buffer, length, MSG_DONTWAIT) };
     read_by(host, fd, receive, real)
@@ -33,7 +34,7 @@ pub unsafe fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = || unsafe { real::readv(fd, buffers, count) };
     // SAFETY: the caller's contract.
-    let Some(host) = host::here().filter(|_| unsafe { any_room(buffers, count) }) else { return real() };
+    let Some(host) = current::here().filter(|_| unsafe { any_room(buffers, count) }) else { return real() };
     let receive = || {
         // SAFETY: zeroes are a message without an address and control data.
         let mut message: msghdr = unsafe { std::mem::zeroed() };
@@ -53,12 +54,7 @@ unsafe fn any_room(buffers: *const iovec, count: c_int) -> bool {
 }
 
 /// A socket says by itself that it would block; what else there is, is asked first.
-fn read_by(
-    host: &dyn Host,
-    fd: c_int,
-    receive: impl Fn() -> ssize_t,
-    real: impl Fn() -> ssize_t + Copy,
-) -> ssize_t {
+fn read_by(host: &dyn Host, fd: c_int, receive: impl Fn() -> ssize_t, real: impl Fn() -> ssize_t + Copy) -> ssize_t {
     let mut is_socket = true;
     let call = || {
         if is_socket {
@@ -80,7 +76,7 @@ fn read_by(
 pub unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
     // SAFETY: the caller's contract.
     let real = |at, length| unsafe { real::write(fd, at, length) };
-    let Some(host) = host::here().filter(|_| length > 0 && may_wait_to_write(fd)) else {
+    let Some(host) = current::here().filter(|_| length > 0 && may_wait_to_write(fd)) else {
         return real(buffer, length);
     };
     // SAFETY: the caller's contract.
@@ -116,7 +112,7 @@ pub unsafe fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t 
     // SAFETY: the caller's contract.
     let real = || unsafe { real::writev(fd, buffers, count) };
     // SAFETY: the caller's contract.
-    let Some(host) = host::here().filter(|_| unsafe { any_room(buffers, count) } && may_wait_to_write(fd)) else {
+    let Some(host) = current::here().filter(|_| unsafe { any_room(buffers, count) } && may_wait_to_write(fd)) else {
         return real();
     };
     // SAFETY: zeroes are a message without an address and control data.
