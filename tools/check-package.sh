@@ -3,7 +3,7 @@
 # built from nothing else. Their documentation's examples and their guides run, the rest of their targets is checked.
 set -eu
 cd "$(dirname "$0")/.."
-crates="greenloom-fiber greenloom-hub greenloom-http greenloom greenloom-rpc greenloom-web"
+crates="greenloom-fiber greenloom-hub greenloom-http greenloom greenloom-rpc greenloom-web greenloom-hooks"
 target=$PWD/target/package-check
 rm -rf "$target/crates"
 mkdir -p "$target/crates"

@@ -12,6 +12,7 @@ CRATES = {
     "crates/rpc": ("crates/greenloom",),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
+    "crates/hooks": ("crates/greenloom",),
     "crates/python": ("crates/fiber", "crates/hub", "crates/http"),
 }
 

@@ -56,15 +56,19 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
         waker.wake();
     };
     let _outstanding = Outstanding::new();
-    let job = || {
-        IN_POOL.set(true);
-        job()
-    };
-    pool().run(job, done).map_err(Error::NoThread)?;
+    pool().run(in_pool(job), done).map_err(Error::NoThread)?;
     ticket.park("blocking call", None);
     let outcome = lock(&outcome).take();
     // The ticket was shown to nobody else, and a kill or a timeout would have unwound.
     outcome.expect("the park was ended by the job").map_err(|payload| Error::Panicked(Panic::new(payload)))
+}
+
+/// `job`, as it runs on an OS thread of the pool.
+pub(crate) fn in_pool<T>(job: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    || {
+        IN_POOL.set(true);
+        job()
+    }
 }
 
 thread_local! {
@@ -155,10 +159,10 @@ impl From<Error> for io::Error {
 }
 
 /// While it lives, a virtual clock stands still and nobody takes the hub for deadlocked.
-struct Outstanding;
+pub(crate) struct Outstanding;
 
 impl Outstanding {
-    fn new() -> Outstanding {
+    pub(crate) fn new() -> Outstanding {
         here().add_outstanding(1);
         Outstanding
     }
@@ -173,7 +177,7 @@ impl Drop for Outstanding {
 }
 
 /// The pool of this process. The child of a fork has none of its parent's threads, so it makes a pool of its own.
-fn pool() -> BlockingPool {
+pub(crate) fn pool() -> BlockingPool {
     static POOL: Mutex<Option<(u64, BlockingPool)>> = Mutex::new(None);
     let forks = greenloom_fiber::fork_generation();
     let mut pool = lock(&POOL);

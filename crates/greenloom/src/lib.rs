@@ -38,6 +38,7 @@
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
 //! | [`net`], [`io`], [`codec`], [`fs`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
+//! | [`foreign`] | waiting beneath C functions |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
 //! | [`inspect`], [`instrument`] | what runs, what waits for what |
 
@@ -47,6 +48,7 @@
 
 pub mod blocking;
 pub mod codec;
+pub mod foreign;
 pub mod fs;
 pub mod greenlet;
 pub mod hub;

@@ -65,6 +65,14 @@ impl<W, M: Send + 'static> Core<W, M> {
         self.sources.add(&self.poller, fd)
     }
 
+    /// The key of this very file, if it is registered; see [`Sources::find_open`].
+    ///
+    /// # Errors
+    /// Those of [`Poller::change`].
+    pub fn find_open(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<SourceKey>> {
+        self.sources.find_open(&self.poller, fd)
+    }
+
     /// Forgets a file descriptor; see [`Sources::remove`]. The caller tells the work that is returned.
     #[must_use]
     pub fn remove_source(&mut self, key: SourceKey, fd: Option<BorrowedFd<'_>>) -> [Option<W>; 2] {

@@ -8,7 +8,7 @@ use greenloom_hub::{Direction, SourceKey, Sources, Time};
 
 use super::here;
 use super::node::Wake;
-use super::park::{Waker, prepare};
+use super::park::{Ticket, Waker, prepare, prepare_shielded};
 use super::state::Runtime;
 use super::work::Work;
 
@@ -27,6 +27,18 @@ impl Runtime {
             io::ErrorKind::PermissionDenied => always_ready(fd),
             _ => error,
         })
+    }
+
+    /// The registration of this very file; made if there is none. Waiters on another file that had the same number, and
+    /// was closed without a word, are told so.
+    pub fn find_or_add_source(&self, fd: BorrowedFd<'_>) -> io::Result<SourceKey> {
+        if let Some(key) = self.with_core(|core| core.find_open(fd)).unwrap_or_else(|| Err(ended()))? {
+            return Ok(key);
+        }
+        if let Some(stale) = self.with_core(|core| core.sources().find(fd.as_raw_fd())).flatten() {
+            self.remove_source(stale, None);
+        }
+        self.add_source(fd)
     }
 
     /// Forgets what is registered under a descriptor's number and tells its waiters that it was closed. If the
@@ -59,14 +71,7 @@ fn always_ready(fd: BorrowedFd<'_>) -> io::Error {
 
 /// Parks until the source is ready, or until `deadline`; returns at once if it is ready.
 pub(crate) fn wait_for(key: SourceKey, direction: Direction, deadline: Option<Time>) -> io::Result<()> {
-    let ticket = prepare()?;
-    let Waker { slot, ticket: number, .. } = ticket.waker();
-    let mine = |work: &Work| matches!(work, Work::Wake { ticket, .. } if *ticket == number);
-    let what = if direction == Direction::Read { "readable fd" } else { "writable fd" };
-    let work = Work::Wake { slot, ticket: number };
-    let parked =
-        park_at(here(), (key, direction), work, mine, || ticket.park(what, deadline), |wake| *wake == Wake::Woken)?;
-    match parked {
+    match park_for(prepare()?, key, direction, |ticket, what| ticket.park(what, deadline))? {
         None | Some(Wake::Woken | Wake::Interrupted) => Ok(()),
         Some(Wake::TimedOut) => {
             Err(io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for the file descriptor"))
@@ -76,4 +81,23 @@ pub(crate) fn wait_for(key: SourceKey, direction: Direction, deadline: Option<Ti
             "the file descriptor was closed while this green thread waited on it",
         )),
     }
+}
+
+/// As [`wait_for`], without unwinding; `None` if the source is ready or gone.
+pub(crate) fn wait_quietly(key: SourceKey, direction: Direction, deadline: Option<Time>) -> io::Result<Option<Wake>> {
+    park_for(prepare_shielded()?, key, direction, |ticket, what| ticket.park_quietly(what, deadline))
+}
+
+#[inline]
+fn park_for(
+    ticket: Ticket,
+    key: SourceKey,
+    direction: Direction,
+    park: impl FnOnce(Ticket, &'static str) -> Wake,
+) -> io::Result<Option<Wake>> {
+    let Waker { slot, ticket: number, .. } = ticket.waker();
+    let mine = |work: &Work| matches!(work, Work::Wake { ticket, .. } if *ticket == number);
+    let what = if direction == Direction::Read { "readable fd" } else { "writable fd" };
+    let work = Work::Wake { slot, ticket: number };
+    Ok(park_at(here(), (key, direction), work, mine, || park(ticket, what), |wake| *wake == Wake::Woken)?)
 }

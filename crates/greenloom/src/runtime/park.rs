@@ -101,6 +101,22 @@ impl Runtime {
         })
     }
 
+    /// Whether nothing of the runtime is in use: what runs now is not called from the middle of it.
+    pub fn is_at_rest(&self) -> bool {
+        self.current.try_borrow_mut().is_ok()
+            && self.core.try_borrow_mut().is_ok_and(|core| core.is_some())
+            && self.threads.try_borrow_mut().is_ok()
+            && self.ready.try_borrow_mut().is_ok()
+    }
+
+    /// Whether what runs now may park, in a process that is not the child of a fork that the hub has yet to notice.
+    pub fn can_park(&self) -> bool {
+        self.forks.get() == greenloom_fiber::fork_generation()
+            && !std::thread::panicking()
+            && self.is_at_rest()
+            && self.with_current(|me| self.refuses(me.node().kind.get()).is_none())
+    }
+
     /// Puts the current greenlet at the end of the run queue.
     #[inline]
     pub fn make_current_ready(&self) -> Option<Refused> {

@@ -29,7 +29,7 @@ use super::work::{Ready, Work};
 pub(crate) struct Runtime {
     /// The hub's number among those of the process; nobody's when it has ended.
     id: Cell<u32>,
-    current: RefCell<AnyGreenlet>,
+    pub(super) current: RefCell<AnyGreenlet>,
     /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each
     /// borrow of `current` has to wait for the stores of the one before.
     current_id: Cell<u64>,
@@ -42,7 +42,7 @@ pub(crate) struct Runtime {
     /// The functions among the ready work.
     pub(super) calls: RefCell<Slab<Box<dyn FnOnce()>>>,
     /// Gone when the hub has ended.
-    core: RefCell<Option<Core<Work, Message>>>,
+    pub(super) core: RefCell<Option<Core<Work, Message>>>,
     /// All that are parked or may be: the root, green threads, and greenlets that have parked once.
     pub(super) threads: RefCell<Slab<AnyGreenlet>>,
     last_ticket: Cell<u64>,

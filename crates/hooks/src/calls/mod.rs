@@ -1,0 +1,21 @@
+//! The hooked calls. Each does what libc's function of that name does, on a green thread without blocking the OS
+//! thread, and anywhere else by calling that function at once.
+//!
+//! # Safety
+//! Of all: the contract of libc's function.
+
+mod file;
+mod names;
+mod poll;
+mod process;
+mod sleep;
+mod socket;
+mod stream;
+
+pub use file::{close, dup2, dup3, fdatasync, flock, fsync, pread, pread64, pwrite, pwrite64, sendfile, sendfile64};
+pub use names::getaddrinfo;
+pub use poll::{epoll_pwait, epoll_wait, poll, ppoll, pselect, select};
+pub use process::{wait4, waitid, waitpid};
+pub use sleep::{clock_nanosleep, nanosleep, sleep, usleep};
+pub use socket::{accept, accept4, connect, recv, recvfrom, recvmmsg, recvmsg, send, sendmmsg, sendmsg, sendto};
+pub use stream::{read, readv, write, writev};

@@ -1,0 +1,57 @@
+//! What a runtime has to offer, so that its green threads can be suspended beneath a call of libc.
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// What is waited for at a file descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// That it can be read, or that a connection can be accepted.
+    Read,
+    /// That it can be written, or that it is connected.
+    Write,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// What was waited for is there, or may be.
+    Ready,
+    /// The time is over.
+    TimedOut,
+    /// The green thread is to end, or to give this up: the call fails.
+    Interrupted,
+    /// The file descriptor was closed by somebody else.
+    Closed,
+}
+
+/// A runtime, as the hooked calls need it. None of its functions may unwind, for there are frames of C above them.
+pub trait Host: Sync {
+    /// Whether the running code is on a green thread that may be suspended here. Must be quick, and right on every OS
+    /// thread, in the event loop itself, while a panic unwinds, and in the child of a fork.
+    fn can_park(&self) -> bool;
+
+    /// Suspends the green thread until `fd` is ready, or until `limit` is over. May return early.
+    ///
+    /// # Errors
+    /// `ResourceBusy` where somebody waits already, so that the caller has to wait by other means; `PermissionDenied`
+    /// for a file that is always ready; all others make the caller block the OS thread.
+    fn wait_fd(&self, fd: BorrowedFd<'_>, direction: Direction, limit: Option<Duration>) -> io::Result<Wait>;
+
+    /// Suspends the green thread for `duration`.
+    fn sleep(&self, duration: Duration) -> Wait;
+
+    /// Lets others run.
+    fn yield_now(&self);
+
+    /// Runs `job` on an OS thread that may block, and returns when it is done, whatever comes. Returns `false`, without
+    /// having run it, if there is none.
+    fn run(&self, job: Box<dyn FnOnce() + Send>) -> bool;
+
+    /// `fd` is about to be closed: who waits there is told.
+    fn closing(&self, fd: RawFd);
+
+    /// A number that no other green thread of this OS thread has as long as this one lives.
+    fn current(&self) -> usize;
+}

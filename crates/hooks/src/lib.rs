@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![cfg(target_os = "linux")]
+#![warn(missing_debug_implementations)]
+
+mod blocking;
+mod buffers;
+pub mod calls;
+mod current;
+mod host;
+mod real;
+#[cfg(feature = "runtime")]
+mod runtime;
+mod symbols;
+mod wait;
+
+#[doc(hidden)]
+pub use libc;
+
+pub use current::set_host;
+pub use host::{Direction, Host, Wait};
