@@ -15,8 +15,8 @@ demo: ## the router agent: a few thousand updates for a few hundred routers, thr
 
 # One after another, so that the first failure is the last thing shown.
 test: ## every test
-	@for part in test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-python \
-		test-cpython-quick; do \
+	@for part in test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-rpc-cluster \
+		test-python test-cpython-quick; do \
 		echo "== make $$part"; \
 		$(MAKE) --no-print-directory $$part || { echo "make $$part failed" >&2; exit 1; }; \
 	done
