@@ -155,7 +155,9 @@ class Sockets(Watched):
 
     @operation(ENDS, ("MSG_PEEK", "MSG_WAITALL", "MSG_TRUNC"), line="read {0}", weight=2)
     def recv_with(self, end, flag):
-        return self.ends[end].recv(50, getattr(socket, flag))
+        data = self.ends[end].recv(50, getattr(socket, flag))
+        # With MSG_TRUNC it is as long as the datagram, and what did not fit is whatever the memory had.
+        return len(data), data[:50]
 
     @operation(ENDS)
     def recv_dontwait(self, end):
