@@ -306,27 +306,23 @@ def check(options):
     options.results.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     outcomes = in_parallel(options, lambda name: check_module(options, known, name), modules_of(options))
-    lost = {test: what for _, _, of_module in outcomes for test, what in of_module.items()}
+    lost = {test: what for _, of_module in outcomes for test, what in of_module.items()}
     for test, what in sorted(lost.items()):
         print(f"--- {what['outcome']}: {test}\n{what['why']}", file=sys.stderr)
-    passed = sum(patched.count(PASSED) for patched, *_ in outcomes)
+    passed = sum(patched.count(PASSED) for patched, _ in outcomes)
     print(f"{passed} passed, {len(lost)} lost in {time.monotonic() - began:.0f} s")
-    report("passed on a second try", [test for _, again, _ in outcomes for test in again])
-    better = [test for patched, *_ in outcomes for test in patched.passed() if test in known]
+    better = [test for patched, _ in outcomes for test in patched.passed() if test in known]
     report("listed in expected.txt, but passed", better)
     report("passed unpatched only", lost)
     sys.exit(1 if lost else 0)
 
 
 def check_module(options, known, name):
-    """Runs a module patched. Returns that, the tests that passed when tried again, and what passes unpatched only."""
+    """Runs a module patched. Returns that, and what passes unpatched only."""
     # A hang takes its time, so the selection does without those that are known.
     patched = run_module(options, name, True, known if options.quick else ())
-    again = set()
-    if missing(patched, known):
-        again = run_module(options, name, True, patched.passed() | set(known)).passed()
     # What is neither passed nor known: does it pass unpatched? If not, it says nothing of ours.
-    unpatched = run_module(options, name, False, patched.passed() | again | set(known))
+    unpatched = run_module(options, name, False, patched.passed() | set(known))
     (options.results / f"{name}.json").write_text(json.dumps(patched.as_json(), indent=1) + "\n")
     tell(patched)
     lost = {f"{name}.({each['where']})": each for each in patched.outside if each["outcome"] in STUCK}
@@ -334,11 +330,7 @@ def check_module(options, known, name):
         lost.pop(f"{name}.({each['where']})", None)
     for test in unpatched.passed():
         lost[test] = patched.tests.get(test, {"outcome": NOT_RUN, "why": ""})
-    return patched, again, {test: what for test, what in lost.items() if test not in known}
-
-
-def missing(module, known):
-    return any(what["outcome"] not in (PASSED, SKIPPED) for test, what in module.tests.items() if test not in known)
+    return patched, {test: what for test, what in lost.items() if test not in known}
 
 
 def report(title, lines):

@@ -260,6 +260,10 @@ impl Poller {
     /// # Errors
     /// Those of `epoll_ctl`: `ENOENT` if it is not in.
     pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if self.bell.process != getpid() {
+            // The child of a fork shares its parent's epoll instance: the parent goes on watching.
+            return Ok(());
+        }
         Ok(epoll::delete(self.epoll(), fd)?)
     }
 

@@ -24,6 +24,7 @@ import warnings  # noqa: E402
 
 import io_kinds  # noqa: E402, F401
 import process_kinds  # noqa: E402, F401
+import several_kinds  # noqa: E402, F401
 import sync_kinds  # noqa: E402, F401
 import thread_kinds  # noqa: E402, F401
 from kinds import KINDS, SHORT, described  # noqa: E402

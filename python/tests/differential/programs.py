@@ -11,6 +11,7 @@ import tempfile
 
 import io_kinds  # noqa: F401
 import process_kinds  # noqa: F401
+import several_kinds  # noqa: F401
 import sync_kinds  # noqa: F401
 import thread_kinds  # noqa: F401
 from kinds import KINDS

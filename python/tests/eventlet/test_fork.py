@@ -184,6 +184,25 @@ class Fork(Scenario):
             seconds=10,
         )
 
+    def test_what_a_child_closes_is_still_watched_for_the_parent(self):
+        self.check(
+            """
+            server = eventlet.listen(("127.0.0.1", 0))
+            import socket
+            one, other = socket.socketpair()
+            accepting, reading = eventlet.spawn(server.accept), eventlet.spawn(one.recv, 10)
+            eventlet.sleep(0)
+            assert in_child(lambda: (server.close(), one.close()))
+            other.send(b"x")
+            with eventlet.Timeout(10):
+                print(reading.wait())
+            client = eventlet.connect(server.getsockname())
+            with eventlet.Timeout(10):
+                print(accepting.wait()[1] == client.getsockname())
+            """,
+            prints="b'x'\nTrue\n",
+        )
+
     def test_a_fork_waits_for_an_import(self):
         self.check(
             """
