@@ -4,10 +4,12 @@ import errno
 import io
 import os
 import tempfile
+import tty
 import unittest
 
 import eventlet
 from eventlet import greenio
+from eventlet.green import os as green_os
 
 from io_support import OnHub
 
@@ -36,6 +38,22 @@ class Pipes(OnHub):
         writer = self.blocked(fill)
         self.assertTrue(read.read() == data, "other bytes have arrived")
         writer.wait()
+
+    def test_a_long_write_to_a_terminal_waits(self):
+        master, slave = os.openpty()
+        self.addCleanup(os.close, slave)
+        self.addCleanup(os.close, master)
+        tty.setraw(slave)
+        data = os.urandom(1 << 18)
+        writer = self.blocked(green_os.write, slave, data)
+        self.assertTrue(os.get_blocking(slave))
+        received = b""
+        while len(received) < len(data):
+            # Room for less than the writer has at once.
+            received += green_os.read(master, 50 if len(received) < 10_000 else 1 << 16)
+            eventlet.sleep(0)
+        self.assertTrue(received == data, "other bytes have arrived")
+        self.assertEqual(writer.wait(), len(data))
 
     def test_text(self):
         read, write = self.pipe("r", "w")

@@ -65,6 +65,32 @@ class Select(Green):
             """
         )
 
+    def test_a_look_asks_the_system_once(self):
+        self.check(
+            """
+            from eventlet.green import select as green
+
+            class Poll:
+                asked = 0
+
+                def __init__(self):
+                    self.real = original.poll()
+                    self.register = self.real.register
+
+                def poll(self, timeout):
+                    Poll.asked += 1
+                    return self.real.poll(timeout)
+
+            class Module:
+                poll, POLLNVAL, POLLHUP, POLLERR = Poll, original.POLLNVAL, original.POLLHUP, original.POLLERR
+
+            green._select = Module
+            (a, a2), = pairs(1)
+            assert select.select([a], [], [], 0) == ([], [], []) and Poll.asked == 1, Poll.asked
+            assert select.select([], [a], [], 0) == ([], [a], []) and Poll.asked == 2, Poll.asked
+            """
+        )
+
     def test_several_green_threads_wait_for_the_same(self):
         self.check(
             """

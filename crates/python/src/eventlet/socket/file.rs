@@ -49,7 +49,7 @@ enum Memory {
 /// A call of this size or more lets other OS threads run meanwhile.
 const LARGE: usize = 64 * 1024;
 
-/// What a blocking pipe or terminal that is ready to be written takes without blocking.
+/// What a blocking pipe that is ready to be written takes without blocking.
 const SURE_ROOM: usize = libc::PIPE_BUF;
 
 /// One transfer that does not wait; None if it would block.
@@ -109,9 +109,39 @@ unsafe fn ask_before(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys
     if is_blocking && !always_ready(fd) && !is_ready(fd, writes) {
         return Ok(None);
     }
-    let size = if writes && is_blocking && is_cut(fd) { size.min(SURE_ROOM) } else { size };
-    // SAFETY: memory of that size, or of more.
-    unsafe { ordinary(gil, fd, memory, size, obeys) }
+    match memory {
+        // SAFETY: memory of that size.
+        Memory::From(start) if is_blocking && is_terminal(fd) => unsafe { write_to_terminal(gil, fd, start, size) },
+        // SAFETY: memory of that size, or of more.
+        Memory::From(_) if is_blocking && is_pipe(fd) => unsafe {
+            ordinary(gil, fd, memory, size.min(SURE_ROOM), obeys)
+        },
+        // SAFETY: memory of that size.
+        _ => unsafe { ordinary(gil, fd, memory, size, obeys) },
+    }
+}
+
+/// What is ready has room for one byte, and nobody can ask for how many. So the terminal, which has no flag for one
+/// call, does not block meanwhile. The interpreter's lock is held, so that no thread of this process finds it so.
+///
+/// # Safety
+/// As [`transfer`].
+unsafe fn write_to_terminal(gil: Gil<'_>, fd: RawFd, start: *const u8, size: usize) -> Result<Option<usize>> {
+    let before = flags(fd);
+    // SAFETY: memory of that size; the flags are put back.
+    let (done, code) = unsafe {
+        libc::fcntl(fd, libc::F_SETFL, before | libc::O_NONBLOCK);
+        let done = libc::write(fd, start.cast(), size);
+        let code = errno();
+        libc::fcntl(fd, libc::F_SETFL, before);
+        (done, code)
+    };
+    match code {
+        _ if done >= 0 => Ok(Some(done.unsigned_abs())),
+        libc::EAGAIN => Ok(None),
+        libc::EINTR => check_signals(gil).map(|()| None),
+        code => os_error(gil, code),
+    }
 }
 
 /// The plain call, of a file that is ready or not for waiting.
@@ -156,10 +186,13 @@ fn always_ready(fd: RawFd) -> bool {
     !matches!(kind(fd), libc::S_IFIFO | libc::S_IFCHR | libc::S_IFSOCK | 0)
 }
 
-/// What has no borders between messages: a pipe or a terminal.
-fn is_cut(fd: RawFd) -> bool {
+fn is_pipe(fd: RawFd) -> bool {
+    kind(fd) == libc::S_IFIFO
+}
+
+fn is_terminal(fd: RawFd) -> bool {
     // SAFETY: asks only.
-    kind(fd) == libc::S_IFIFO || unsafe { libc::isatty(fd) } == 1
+    unsafe { libc::isatty(fd) == 1 }
 }
 
 fn is_ready(fd: RawFd, writes: bool) -> bool {

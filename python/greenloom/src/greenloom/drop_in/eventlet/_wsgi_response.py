@@ -5,6 +5,7 @@ import socket
 import stat
 
 from eventlet import hubs
+from eventlet.green.os import _sendfile_now
 from greenloom import _native
 
 __all__ = ["FileWrapper", "Response"]
@@ -181,23 +182,14 @@ class Response(_native.HttpResponse):
             size = min(size, self.declared)
         self._set_length(size)
         self._send(b"", last=True)
-        blocking = os.get_blocking(sock.fileno())
-        if blocking:
-            # sendfile has no flag for one call.
-            os.set_blocking(sock.fileno(), False)
-        try:
-            self._send_descriptor(sock, descriptor, position, size)
-        finally:
-            if blocking and sock.fileno() >= 0:
-                os.set_blocking(sock.fileno(), True)
+        self._send_descriptor(sock, descriptor, position, size)
         return True
 
     def _send_descriptor(self, sock, descriptor, position, size):
         while self.written < size and not self.bodyless:
             left = min(size - self.written, 1 << 30)
-            try:
-                sent = os.sendfile(sock.fileno(), descriptor, position + self.written, left)
-            except BlockingIOError:
+            sent = _sendfile_now(sock.fileno(), descriptor, position + self.written, left)
+            if sent is None:
                 hubs.trampoline(sock, write=True, timeout=sock.gettimeout(), timeout_exc=socket.timeout("timed out"))
                 continue
             if not sent:

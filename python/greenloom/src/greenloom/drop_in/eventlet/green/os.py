@@ -166,18 +166,27 @@ def lockf(fd, command, length, /):
 
 def sendfile(out_fd, in_fd, offset, count, *args, **kw):
     """As os.sendfile. Waits in the hub until there is room; reading the file blocks."""
-    sendfile = _originals["sendfile"]
     while os_orig.get_blocking(out_fd):
+        sent = _sendfile_now(out_fd, in_fd, offset, count, *args, **kw)
+        if sent is not None:
+            return sent
+        hubs.trampoline(out_fd, write=True)
+    return _originals["sendfile"](out_fd, in_fd, offset, count, *args, **kw)
+
+
+def _sendfile_now(out_fd, *args, **kw):
+    """As os.sendfile, but returns None if that would block, whatever the file descriptor's flag."""
+    blocking = os_orig.get_blocking(out_fd)
+    if blocking:
         # The call has no flag of its own for that.
         os_orig.set_blocking(out_fd, False)
-        try:
-            return sendfile(out_fd, in_fd, offset, count, *args, **kw)
-        except BlockingIOError:
-            pass
-        finally:
+    try:
+        return _originals["sendfile"](out_fd, *args, **kw)
+    except BlockingIOError:
+        return None
+    finally:
+        if blocking:
             os_orig.set_blocking(out_fd, True)
-        hubs.trampoline(out_fd, write=True)
-    return sendfile(out_fd, in_fd, offset, count, *args, **kw)
 
 
 def wait():

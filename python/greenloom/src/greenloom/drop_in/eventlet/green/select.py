@@ -210,10 +210,13 @@ def _wait(ask, found, masks, timeout):
     """
     running_loops.follow()
     if timeout == 0:
-        # What is closed is refused before others run and may open a file of that number, as the hub does at first.
-        ask()
-        # Who asks again and again waits for something that others have to do.
-        greenthread.sleep(0)
+        _native._spend(_COST)
+        # Before others run, who may open a file of a number that is closed.
+        ready = ask()
+        if not found(ready):
+            # Whoever asks again and again waits for something that others have to do.
+            greenthread.sleep(0)
+        return ready
     deadline = None if timeout is None else _monotonic() + timeout
     while True:
         _native._spend(_COST)
