@@ -61,5 +61,5 @@ mod switch;
 pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::fork_generation;
-pub use scope::{Erased, Scope, scope};
+pub use scope::{Erased, Eraser, scope};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};

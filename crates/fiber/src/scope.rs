@@ -1,7 +1,7 @@
 //! Closures that borrow, run by something that wants `'static`.
 //!
 //! A fiber's function must be `'static`, because nothing ties a fiber to the frame that made it. [`scope`] lets it
-//! borrow all the same: it does not return before every closure that was [erased](Scope::erase) inside it has been run
+//! borrow all the same: it does not return before every closure that was [erased](Eraser::erase) inside it has been run
 //! or dropped, whatever happens in between. This is the argument of [`std::thread::scope`], with the waiting left to
 //! the caller, who knows how to wait.
 
@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 /// What closures are erased through; made by [`scope`].
 #[derive(Debug)]
-pub struct Scope<'scope, 'env: 'scope> {
+pub struct Eraser<'scope, 'env: 'scope> {
     pending: Rc<Cell<usize>>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -38,7 +38,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// ```
 pub fn scope<'env, R>(
     wait: impl Fn(&Cell<usize>),
-    body: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    body: impl for<'scope> FnOnce(&'scope Eraser<'scope, 'env>) -> R,
 ) -> R {
     struct Bomb;
     impl Drop for Bomb {
@@ -48,7 +48,7 @@ pub fn scope<'env, R>(
         }
     }
 
-    let scope = Scope { pending: Rc::new(Cell::new(0)), scope: PhantomData, env: PhantomData };
+    let scope = Eraser { pending: Rc::new(Cell::new(0)), scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     let bomb = Bomb;
     while scope.pending.get() > 0 {
@@ -58,7 +58,7 @@ pub fn scope<'env, R>(
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-impl<'scope, 'env> Scope<'scope, 'env> {
+impl<'scope, 'env> Eraser<'scope, 'env> {
     /// Makes a closure that borrows for `'scope` pass as `'static`.
     pub fn erase(&'scope self, closure: impl FnOnce() + 'scope) -> Erased {
         let closure: Box<dyn FnOnce() + 'scope> = Box::new(closure);
@@ -76,7 +76,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 }
 
-/// A closure without its lifetime; see [`Scope::erase`]. Fields drop in order: the closure before its guard.
+/// A closure without its lifetime; see [`Eraser::erase`]. Fields drop in order: the closure before its guard.
 pub struct Erased {
     closure: Box<dyn FnOnce()>,
     pending: Pending,

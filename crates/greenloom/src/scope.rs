@@ -64,7 +64,7 @@ pub fn scope<'env, R>(body: impl for<'scope> FnOnce(Scope<'scope, 'env>) -> R) -
 /// Starts green threads that may borrow; see [`scope`]. Clones are the same scope.
 #[derive(Clone)]
 pub struct Scope<'scope, 'env: 'scope> {
-    inner: &'scope greenloom_fiber::Scope<'scope, 'env>,
+    inner: &'scope greenloom_fiber::Eraser<'scope, 'env>,
     shared: Rc<Shared>,
 }
 

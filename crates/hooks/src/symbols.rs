@@ -1,4 +1,5 @@
-//! The list of what is hooked, once, for all who need it: libc's own functions, the symbols that [`install!`] defines.
+//! The list of what is hooked, once, for all who need it: libc's own functions, and the symbols that
+//! [`install!`](crate::install) defines.
 
 /// Calls the macro `$callback` with the list.
 #[doc(hidden)]

@@ -211,7 +211,7 @@ fn check_size_start(input: &[u8]) -> Result<(), ChunkError> {
 fn trailer(line: &[u8], length: usize, passed: u32) -> Result<u32, ChunkError> {
     let colon = memchr(b':', line).ok_or(ChunkError::Trailer)?;
     let (name, value) = line.split_at(colon);
-    if !crate::response::is_name(name, false) {
+    if !crate::response::is_name(name, crate::response::NameOctets::Token) {
         return Err(ChunkError::Trailer);
     }
     if value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {

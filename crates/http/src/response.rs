@@ -18,16 +18,26 @@ pub fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether `text` may be the name of a field: a token, or one that has octets beyond ASCII too if `latin1` allows it,
-/// as WSGI does and some programs need.
+/// Of which octets the name of a field is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameOctets {
+    /// Those of a token, as the standard says.
+    Token,
+    /// Those beyond ASCII, too, as WSGI has it and some programs need.
+    Latin1,
+}
+
+/// Whether `text` may be the name of a field.
 ///
 /// ```
+/// use greenloom_http::response::NameOctets::{Latin1, Token};
 /// use greenloom_http::response::is_name;
 ///
-/// assert!(is_name(b"X-Request_Id", false) && !is_name(b"X Request", true) && !is_name(b"", true));
-/// assert!(is_name(b"X-\xe9", true) && !is_name(b"X-\xe9", false));
+/// assert!(is_name(b"X-Request_Id", Token) && !is_name(b"X Request", Latin1) && !is_name(b"", Latin1));
+/// assert!(is_name(b"X-\xe9", Latin1) && !is_name(b"X-\xe9", Token));
 /// ```
-pub fn is_name(text: &[u8], latin1: bool) -> bool {
+pub fn is_name(text: &[u8], octets: NameOctets) -> bool {
+    let latin1 = octets == NameOctets::Latin1;
     !text.is_empty() && text.iter().all(|&byte| is_token(byte) || (latin1 && byte >= 0x80))
 }
 
@@ -36,18 +46,28 @@ pub fn is_one_line(text: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, text).is_none()
 }
 
-/// Writes a field's name to `out`; each word between hyphens gets a capital first letter and small ones after it if
-/// `capitalize` asks for it. Only ASCII letters change.
+/// How the name of a field is spelled. Only ASCII letters change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// As it was given.
+    AsGiven,
+    /// Each word between hyphens with a capital first letter and small ones after it.
+    Capitalized,
+}
+
+/// Writes a field's name to `out`.
 ///
 /// ```
+/// use greenloom_http::response::{Spelling, write_name};
+///
 /// let mut out = Vec::new();
-/// greenloom_http::response::write_name(b"x-rEQUEST-id", true, &mut out);
+/// write_name(b"x-rEQUEST-id", Spelling::Capitalized, &mut out);
 /// assert_eq!(out, b"X-Request-Id");
 /// ```
-pub fn write_name(name: &[u8], capitalize: bool, out: &mut Vec<u8>) {
+pub fn write_name(name: &[u8], spelling: Spelling, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(name);
-    if !capitalize {
+    if spelling == Spelling::AsGiven {
         return;
     }
     let mut first = true;
@@ -68,10 +88,25 @@ pub enum Ending {
     Chunked,
 }
 
-/// Appends what a head lacks to `out`: a Date of now if `dated` is false, how the body ends, `more` lines, and the
-/// empty line.
-pub fn write_end(out: &mut Vec<u8>, dated: bool, ending: Ending, more: &[u8]) {
-    if !dated {
+/// Whether a head has a Date already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Date {
+    /// It has one.
+    Given,
+    /// It gets that of now.
+    Now,
+}
+
+impl Date {
+    /// As a head says that was looked through for one.
+    pub fn of(has_date: bool) -> Date {
+        if has_date { Date::Given } else { Date::Now }
+    }
+}
+
+/// Appends what a head lacks to `out`: a Date, how the body ends, `more` lines, and the empty line.
+pub fn write_end(out: &mut Vec<u8>, date: Date, ending: Ending, more: &[u8]) {
+    if date == Date::Now {
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(&now());
         out.extend_from_slice(b"\r\n");
@@ -174,15 +209,15 @@ mod tests {
 
     #[test]
     fn the_end_of_a_head_has_what_was_missing() {
-        let end = |dated, ending| {
+        let end = |date, ending| {
             let mut out = Vec::new();
-            write_end(&mut out, dated, ending, b"A: b\r\n");
+            write_end(&mut out, date, ending, b"A: b\r\n");
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(end(true, Ending::Length(0)), "Content-Length: 0\r\nA: b\r\n\r\n");
-        assert_eq!(end(true, Ending::Length(1234567890)), "Content-Length: 1234567890\r\nA: b\r\n\r\n");
-        assert_eq!(end(true, Ending::Chunked), "Transfer-Encoding: chunked\r\nA: b\r\n\r\n");
-        assert_eq!(end(true, Ending::AsSaid), "A: b\r\n\r\n");
-        assert!(end(false, Ending::AsSaid).starts_with("Date: "));
+        assert_eq!(end(Date::Given, Ending::Length(0)), "Content-Length: 0\r\nA: b\r\n\r\n");
+        assert_eq!(end(Date::Given, Ending::Length(1234567890)), "Content-Length: 1234567890\r\nA: b\r\n\r\n");
+        assert_eq!(end(Date::Given, Ending::Chunked), "Transfer-Encoding: chunked\r\nA: b\r\n\r\n");
+        assert_eq!(end(Date::Given, Ending::AsSaid), "A: b\r\n\r\n");
+        assert!(end(Date::Now, Ending::AsSaid).starts_with("Date: "));
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use strict::response::{Ending, write_end};
+use strict::response::{Date, Ending, write_end};
 
 use crate::body::{Body, Kind};
 use crate::incoming::Receiving;
@@ -89,7 +89,7 @@ pub(crate) fn respond(
         (true, 0) => b"Connection: keep-alive\r\n",
         (true, _) => b"",
     };
-    write_end(out, fields.dated, ending, more);
+    write_end(out, Date::of(fields.dated), ending, more);
     let connection = &receiving.connection;
     match body {
         Kind::Upgrade(then) => {
@@ -142,7 +142,7 @@ fn copy(mut reader: Box<dyn Read>, length: Option<u64>, writer: &mut BodyWriter<
 /// A response to what was no request, after which the connection is closed.
 pub(crate) fn refusal(status: u16, phrase: &str, explanation: &str) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain\r\n").into_bytes();
-    write_end(&mut out, false, Ending::Length(explanation.len() + 1), b"Connection: close\r\n");
+    write_end(&mut out, Date::Now, Ending::Length(explanation.len() + 1), b"Connection: close\r\n");
     out.extend_from_slice(explanation.as_bytes());
     out.push(b'\n');
     out

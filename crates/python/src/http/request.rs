@@ -367,7 +367,7 @@ pub fn framing(args: Args<'_>) -> Result<Owned> {
         // What is no Latin-1 came from no request; it cannot be one of the fields that matter either.
         if let (Some(name), Some(value)) = (name.latin1_octets(), value.latin1_octets()) {
             // Swift's own parser takes names that are no ASCII, for the metadata of users.
-            named &= greenloom_http::response::is_name(name, true);
+            named &= greenloom_http::response::is_name(name, greenloom_http::response::NameOctets::Latin1);
             fields.push((String::from_utf8_lossy(name).into_owned(), trim_blanks(value).to_vec()));
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use greenloom_http::response::{self, Ending};
+use greenloom_http::response::{self, Date, Ending, NameOctets, Spelling};
 
 use super::objects::{Object, arguments, bytes, for_each_pair, int, intern, value_error};
 use crate::py::ffi::{self, PyObject};
@@ -39,9 +39,9 @@ pub struct Response {
     /// The status line and the fields.
     head: RefCell<Vec<u8>>,
     version_1_0: Cell<bool>,
-    capitalize: Cell<bool>,
+    spelling: Cell<Spelling>,
     /// Names may have Latin-1 letters, which are no tokens.
-    latin1_names: Cell<bool>,
+    names: Cell<NameOctets>,
     /// The method is one whose responses have rules of their own: HEAD or CONNECT.
     special: Cell<bool>,
     connect: Cell<bool>,
@@ -83,8 +83,8 @@ impl Payload for Response {
             input: Slot::empty(),
             head: RefCell::new(Vec::new()),
             version_1_0: Cell::new(false),
-            capitalize: Cell::new(false),
-            latin1_names: Cell::new(true),
+            spelling: Cell::new(Spelling::AsGiven),
+            names: Cell::new(NameOctets::Latin1),
             special: Cell::new(false),
             connect: Cell::new(false),
             started: Cell::new(false),
@@ -107,8 +107,9 @@ impl Payload for Response {
         this.version_1_0.set(protocol.latin1_octets() == Some(b"HTTP/1.0"));
         this.special.set(matches!(method.latin1_octets(), Some(b"HEAD" | b"CONNECT")));
         this.connect.set(method.latin1_octets() == Some(b"CONNECT"));
-        this.capitalize.set(capitalize.truth()?);
-        this.latin1_names.set(!strict.truth()?);
+        let spelling = if capitalize.truth()? { Spelling::Capitalized } else { Spelling::AsGiven };
+        this.spelling.set(spelling);
+        this.names.set(if strict.truth()? { NameOctets::Token } else { NameOctets::Latin1 });
         Ok(())
     }
 
@@ -148,7 +149,7 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let may_have_length = code >= 200 && code != 204 && !(this.connect.get() && code < 300);
     for_each_pair(headers, |name, value| {
         let line = head.len();
-        let found = write_field(name, value, (this.capitalize.get(), this.latin1_names.get()), &mut head)?;
+        let found = write_field(name, value, (this.spelling.get(), this.names.get()), &mut head)?;
         let number = if found == HAS_LENGTH && declared < 0 && may_have_length { length_in(value) } else { None };
         if found == HAS_CODING || (found == HAS_LENGTH && number.is_none()) {
             // Sent, it would contradict what the server says of the body's end.
@@ -215,7 +216,7 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let ending = if flags & HAS_LENGTH != 0 { Ending::AsSaid } else { Ending::Length(length) };
     let lines = if flags & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
-    response::write_end(&mut out, flags & HAS_DATE != 0, ending, lines);
+    response::write_end(&mut out, Date::of(flags & HAS_DATE != 0), ending, lines);
     for piece in pieces {
         out.extend_from_slice(piece);
     }
@@ -236,7 +237,7 @@ fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     };
     let lines = if this.flags.get() & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
-    response::write_end(&mut out, this.flags.get() & HAS_DATE != 0, ending, lines);
+    response::write_end(&mut out, Date::of(this.flags.get() & HAS_DATE != 0), ending, lines);
     out.extend_from_slice(body.content()?);
     bytes(this.gil(), &out)
 }
@@ -343,7 +344,7 @@ fn unencodable<T>(text: Object<'_>, reason: &CStr) -> Result<T> {
 fn write_field(
     name: Object<'_>,
     value: Object<'_>,
-    (capitalize, latin1_names): (bool, bool),
+    (spelling, octets): (Spelling, NameOctets),
     out: &mut Vec<u8>,
 ) -> Result<i64> {
     let Some(name_text) = name.latin1_octets() else {
@@ -355,7 +356,7 @@ fn write_field(
             c"header values are Latin-1 in WSGI (PEP 3333); RFC 8187 and percent-encoding carry other text",
         );
     };
-    if !response::is_name(name_text, latin1_names) {
+    if !response::is_name(name_text, octets) {
         return value_error(
             name.gil(),
             "the name of a response header must be a token: letters, digits and some signs, such as -",
@@ -364,7 +365,7 @@ fn write_field(
     if !response::is_one_line(text) {
         return value_error(name.gil(), "a response header must not contain the end of a line");
     }
-    response::write_name(name_text, capitalize, out);
+    response::write_name(name_text, spelling, out);
     out.extend_from_slice(b": ");
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
@@ -384,7 +385,7 @@ pub fn field(args: Args<'_>) -> Result<Owned> {
     let [name, value] = arguments(args)?;
     let (name, value) = (name.to_str()?, value.to_str()?);
     let mut out = Vec::new();
-    write_field(Object::of(&name), Object::of(&value), (false, true), &mut out)?;
+    write_field(Object::of(&name), Object::of(&value), (Spelling::AsGiven, NameOctets::Latin1), &mut out)?;
     bytes(args.gil(), &out)
 }
 
