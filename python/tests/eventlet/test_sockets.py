@@ -301,6 +301,40 @@ class Operations(OnHub):
         one, _ = self.pair()
         self.assertLess(one.send(bytes(5_000_000), socket.MSG_DONTWAIT), 5_000_000)
 
+    def test_waitall_waits_for_all_of_it(self):
+        for one, other in (self.pair(), self.tcp_pair()):
+            room = bytearray(6)
+            for receive, got in (
+                (lambda: one.recv(6, socket.MSG_WAITALL), lambda value: value),
+                (lambda: one.recv_into(room, 6, socket.MSG_WAITALL), lambda value: bytes(room[:value])),
+            ):
+                reader = self.blocked(receive)
+                other.sendall(b"abc")
+                eventlet.sleep(0.01)
+                self.assertFalse(reader.dead, "half of it is not all")
+                other.sendall(b"defg")
+                self.assertEqual(got(reader.wait()), b"abcdef")
+                self.assertEqual(one.recv(10), b"g")
+            reader = self.blocked(one.recv, 6, socket.MSG_WAITALL)
+            other.sendall(b"end")
+            other.close()
+            self.assertEqual(reader.wait(), b"end")
+
+    def test_waitall_with_a_timeout_gives_what_there_is(self):
+        one, other = self.pair()
+        one.settimeout(5)
+        other.sendall(b"abc")
+        self.assertEqual(one.recv(6, socket.MSG_WAITALL), b"abc")
+
+    def test_two_that_wait_for_all_do_not_share_what_they_read(self):
+        pairs = [self.pair() for _ in range(2)]
+        readers = [self.blocked(one.recv, 4, socket.MSG_WAITALL) for one, _ in pairs]
+        for half in (b"12", b"34"):
+            for number, (_, other) in enumerate(pairs):
+                other.sendall(half if number else half[::-1])
+            eventlet.sleep(0.01)
+        self.assertEqual([reader.wait() for reader in readers], [b"2143", b"1234"])
+
     def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(listener.close)

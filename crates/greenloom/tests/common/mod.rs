@@ -23,7 +23,9 @@ pub fn pair() -> (TcpStream, TcpStream) {
 
 /// This test program again, running only the test `name`: for what would disturb the other tests.
 pub fn in_a_process_of_its_own(name: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // What runs the tests may ignore Ctrl-C, as a shell has it for what it runs in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -61,7 +61,27 @@ unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stop
     got
 }
 
+/// Reads into a buffer of that size: what there is, or, with MSG_WAITALL on a stream without a timeout, all that was
+/// asked for, unless the stream ends or fails before.
 fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
+    let mut got = read_some(this, into, size, flags)?;
+    let looks = flags & (libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0;
+    if flags & libc::MSG_WAITALL == 0 || looks || this.timeout.get() >= 0.0 || !this.is_stream() {
+        return Ok(got);
+    }
+    while 0 < got && got < size {
+        // The pointer stays within the buffer.
+        match read_some(this, into.wrapping_add(got), size - got, flags) {
+            Ok(0) | Err(Failure::Os(_)) => break,
+            Ok(more) => got += more,
+            Err(raised) => return Err(raised),
+        }
+    }
+    Ok(got)
+}
+
+/// Reads what there is.
+fn read_some(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
     let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
     let mut stopped = false;
     let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
@@ -86,16 +106,17 @@ const TELLS_MORE: c_int = libc::MSG_TRUNC;
 
 pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
-    // SAFETY: called by the interpreter; buffers are as large as they are said to be.
+    // SAFETY: called by the interpreter: live objects.
+    let (size, flags) = unsafe { (py::integer(size)?, small_integer(args.gil(), flags)?) };
+    if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
+        return slowly(this, names().recv, args);
+    }
+    let size = size as usize;
+    // SAFETY: as above; buffers are as large as they are said to be.
     unsafe {
-        let size = py::integer(size)?;
-        let flags = small_integer(args.gil(), flags)?;
-        if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
-            return slowly(this, names().recv, args);
-        }
-        let size = size as usize;
         let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
-        if size <= SMALL_READ {
+        // What waits in the middle must not share its buffer.
+        if size <= SMALL_READ && flags & libc::MSG_WAITALL == 0 {
             let room = SCRATCH.get().cast::<u8>();
             let got = match read(this, room, size, flags) {
                 Ok(got) => got,

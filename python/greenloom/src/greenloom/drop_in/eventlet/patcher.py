@@ -254,9 +254,9 @@ def _copy_of(module):
 def monkey_patch(**on):
     """Makes modules of the standard library green, in place and for the whole process.
 
-    Without arguments everything is patched, except builtins and MySQLdb. The flags are os, select (with selectors),
-    socket (with ssl), thread (_thread, threading, queue and the locks of multiprocessing), time, subprocess, psycopg,
-    MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the value of the flags
+    Without arguments everything is patched, except builtins and MySQLdb. The flags are os (with signal), select (with
+    selectors), socket (with ssl), thread (_thread, threading, queue and the locks of multiprocessing), time,
+    subprocess, psycopg, MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the value of the flags
     not given. An unknown flag is a TypeError.
 
     It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep
@@ -357,9 +357,9 @@ def is_monkey_patched(module):
 
 
 def _green_os_modules():
-    from eventlet.green import os
+    from eventlet.green import os, signal
 
-    return [("os", os)]
+    return [("os", os), ("signal", signal)]
 
 
 def _green_select_modules():

@@ -1,0 +1,78 @@
+"""`signal` whose waits let other green threads run. The mask of blocked signals stays the OS thread's: all of its green
+threads share it."""
+
+import os as _os
+import select as _select
+import signal as signal_orig
+import threading as _threading
+import time as _time
+
+from eventlet import greenthread, hubs, patcher
+
+_WAITS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause")
+__patched__ = [name for name in _WAITS if hasattr(signal_orig, name)]
+
+patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
+
+_originals = {name: getattr(signal_orig, name) for name in __patched__}
+_os, _select, _threading, _time = map(patcher.original, ("os", "select", "threading", "time"))
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
+
+
+def sigtimedwait(sigset, timeout, /):
+    """As signal.sigtimedwait; other green threads run meanwhile. It looks again after pauses of 10 ms at most."""
+    ask = _originals["sigtimedwait"]
+    found = ask(sigset, 0 if timeout >= 0 else timeout)
+    end, pause = _time.monotonic() + timeout, _SHORTEST_PAUSE
+    while found is None:
+        left = end - _time.monotonic()
+        if left <= 0:
+            return None
+        greenthread.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+        found = ask(sigset, 0)
+    return found
+
+
+def sigwaitinfo(sigset, /):
+    """As signal.sigwaitinfo; other green threads run meanwhile."""
+    return sigtimedwait(sigset, float("inf"))
+
+
+def sigwait(sigset, /):
+    """As signal.sigwait; other green threads run meanwhile."""
+    return signal_orig.Signals(sigwaitinfo(sigset).si_signo)
+
+
+def pause():
+    """As signal.pause: returns after a signal was handled; other green threads run meanwhile. In other OS threads than
+    the main one it blocks."""
+    if _threading.current_thread() is not _threading.main_thread():
+        return _originals["pause"]()
+    read, write = _os.pipe()
+    for end in (read, write):
+        _os.set_blocking(end, False)
+        hubs.notify_opened(end)
+    before = signal_orig.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        hubs.trampoline(read, read=True)
+    finally:
+        now = signal_orig.set_wakeup_fd(before)
+        if now != write:
+            # Somebody else has set another one meanwhile.
+            signal_orig.set_wakeup_fd(now)
+        elif before >= 0:
+            _tell(before, _os.read(read, 4096) if _select.select([read], [], [], 0)[0] else b"")
+        hubs.notify_close(read)
+        _os.close(read)
+        _os.close(write)
+
+
+def _tell(fd, numbers):
+    """Gives the numbers of signals to the descriptor that was to have them."""
+    try:
+        _os.write(fd, numbers)
+    except OSError:
+        # Full, or closed: as when a signal comes.
+        pass
