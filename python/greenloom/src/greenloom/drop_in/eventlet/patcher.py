@@ -256,8 +256,8 @@ def monkey_patch(**on):
 
     Without arguments everything is patched, except builtins and MySQLdb. The flags are os (with signal), select (with
     selectors), socket (with ssl), thread (_thread, threading, queue and the locks of multiprocessing), time,
-    subprocess, psycopg, MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the value of the flags
-    not given. An unknown flag is a TypeError.
+    subprocess, psycopg, MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the
+    value of the flags not given. An unknown flag is a TypeError.
 
     It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep
     working, from green threads and from other OS threads.
