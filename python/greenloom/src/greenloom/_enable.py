@@ -2,9 +2,10 @@
 Making Greenloom's greenlet and eventlet those of an environment, for every program that runs in it: a file
 ``greenloom.pth`` beside this package, which Python reads when it starts.
 
-Where no stock package is installed, the file holds the path of the drop-ins and nothing else. Python appends such a path
-behind the folder that the file is in, so where stock is installed too, the file's one line puts it before that folder
-instead. It does so only if the native module is there, built for the interpreter that starts; else stock is used.
+Where no stock package is installed, the file holds the path of the drop-ins and nothing else. Python appends such a
+path behind the folder that the file is in, so where stock is installed too, the file's one line puts it before that
+folder instead. It does so only if the native module is there, built for the interpreter that starts; else stock is
+used.
 """
 
 import importlib.machinery
