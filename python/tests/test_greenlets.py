@@ -479,6 +479,28 @@ class EndOfTheProcess(unittest.TestCase):
             ["child [None, None, None]".replace("None", "()"), "parent"],
         )
 
+    def test_greenlets_of_another_interpreter_are_not_listed(self):
+        self.check(
+            """
+            import sys
+            import greenlet, greenloom
+            if sys.version_info >= (3, 13):
+                import _interpreters as interpreters
+                other = interpreters.create("legacy")
+            else:
+                import _xxsubinterpreters as interpreters
+                other = interpreters.create(isolated=False)
+            begin = "import greenlet; g = greenlet.greenlet(lambda: greenlet.getcurrent().parent.switch()); g.switch()"
+            exec(begin)
+            interpreters.run_string(other, begin + "; import greenloom; assert len(greenloom.greenlets()) == 2")
+            assert len(greenloom.greenlets()) == 2, greenloom.greenlets()
+            interpreters.destroy(other)
+            assert greenloom.greenlets()[1:] == [g], greenloom.greenlets()
+            print("two")
+            """,
+            ["two"],
+        )
+
     def test_an_interpreter_whose_thread_state_does_not_match_is_refused(self):
         from greenloom import _native
 

@@ -61,6 +61,18 @@ class Install(unittest.TestCase):
         for package, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3")):
             self.assertEqual(importlib.metadata.version(package), f"{version}+greenloom.0.1.0")
 
+    def test_metadata_says_licence_and_addresses_as_the_standards_have_it(self):
+        for package in ("greenloom", "greenlet", "eventlet"):
+            distribution = importlib.metadata.distribution(package)
+            self.assertEqual(distribution.metadata["License-Expression"], "MIT OR Apache-2.0")
+            files = distribution.metadata.get_all("License-File")
+            self.assertEqual(sorted(files), ["LICENSE-APACHE", "LICENSE-MIT"])
+            for file in files:
+                self.assertTrue(distribution.read_text(f"licenses/{file}"), (package, file))
+            urls = [line.split(",")[0] for line in distribution.metadata.get_all("Project-URL")]
+            self.assertEqual(sorted(urls), ["Changelog", "Documentation", "Repository"])
+            self.assertEqual(distribution.metadata["Description-Content-Type"].split(";")[0], "text/markdown")
+
     def test_run_takes_a_script_a_module_or_code(self):
         with tempfile.NamedTemporaryFile("w", suffix=".py", delete=False) as file:
             file.write("import sys, greenlet\nprint(__name__, sys.argv[1:], greenlet.__version__)\n")

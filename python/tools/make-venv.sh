@@ -8,7 +8,7 @@ root=$(dirname "$here")
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 venv=$(cd "$venv" && pwd)
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'maturin>=1.7,<2' 'setuptools>=68' wheel
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.2,<2' 'setuptools>=77' wheel
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 version=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -44,6 +44,8 @@ pub enum State {
 pub struct Body {
     pub state: Cell<State>,
     pub main: bool,
+    /// The number of the interpreter that it was made in.
+    pub interpreter: u32,
     /// Owned. Null for a main greenlet, and after the garbage collector took the greenlet apart.
     pub parent: Cell<*mut PyGreenlet>,
     /// Owned. What to run, until it begins.
@@ -86,11 +88,19 @@ pub struct Broken {
     pub slp_switch: bool,
 }
 
+/// The number of the interpreter that runs.
+#[inline]
+pub fn running_interpreter(_: Gil<'_>) -> u32 {
+    // SAFETY: the token says that the lock is held. Numbers are given out one after another, from 0.
+    unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) as u32 }
+}
+
 impl Body {
-    fn new(main: bool) -> Body {
+    fn new(gil: Gil<'_>, main: bool) -> Body {
         Body {
             state: Cell::new(if main { State::Active } else { State::Pending }),
             main,
+            interpreter: running_interpreter(gil),
             parent: Cell::new(ptr::null_mut()),
             run: Cell::new(ptr::null_mut()),
             call: Cell::new([ptr::null_mut(); 3]),
@@ -183,9 +193,9 @@ pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
 ///
 /// # Safety
 /// The object is zeroed behind its head.
-pub unsafe fn attach_body(greenlet: *mut PyGreenlet, main: bool) {
+pub unsafe fn attach_body(gil: Gil<'_>, greenlet: *mut PyGreenlet, main: bool) {
     // SAFETY: a fresh object of the type, which nobody else has seen.
-    unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(main))) };
+    unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(gil, main))) };
 }
 
 /// Takes the body away, with what it owns.

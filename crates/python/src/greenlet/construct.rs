@@ -28,7 +28,7 @@ pub unsafe fn make(gil: Gil<'_>, kind: *mut PyTypeObject) -> *mut PyGreenlet {
         if this.is_null() {
             return ptr::null_mut();
         }
-        attach_body(this, false);
+        attach_body(gil, this, false);
         // After the allocation, which may collect garbage and so run code in other threads.
         let thread = current_thread(gil);
         if thread.is_null() {

@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
+use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type, running_interpreter};
 use super::extension::Extension;
 use super::handle::{Handle, record_here};
 use crate::py::ffi::{self, PyObject};
@@ -133,7 +133,7 @@ impl Thread {
             if main.is_null() {
                 return ptr::null();
             }
-            attach_body(main, true);
+            attach_body(gil, main, true);
             MAIN_GREENLETS.fetch_add(1, Ordering::Relaxed);
             if !record_here().is_null() {
                 // The allocation ran code that got here first.
@@ -375,7 +375,7 @@ pub fn main_greenlet_is_gone() {
 }
 
 /// New references to all active greenlets of the process, thread by thread, main greenlets first.
-pub fn active_greenlets(_: Gil<'_>) -> Vec<*mut PyGreenlet> {
+pub fn active_greenlets(gil: Gil<'_>) -> Vec<*mut PyGreenlet> {
     let mut found = Vec::new();
     for Record(record) in lock(&ALL).iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
@@ -383,13 +383,14 @@ pub fn active_greenlets(_: Gil<'_>) -> Vec<*mut PyGreenlet> {
         if !thread.handle.is_alive() {
             continue;
         }
-        // SAFETY: listed greenlets are alive.
+        let interpreter = running_interpreter(gil);
+        // SAFETY: listed greenlets are alive. What is left of an interpreter that has ended is nobody's.
         unsafe {
             found.push(ffi::incref(thread.main));
             let mut greenlet = thread.active.get();
             while !greenlet.is_null() {
                 // One that is being deallocated has no references left to add to.
-                if ffi::Py_REFCNT(greenlet.cast()) > 0 {
+                if ffi::Py_REFCNT(greenlet.cast()) > 0 && body(greenlet).interpreter == interpreter {
                     found.push(ffi::incref(greenlet));
                 }
                 let [_, next] = body(greenlet).links.get();

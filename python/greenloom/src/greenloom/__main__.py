@@ -1,30 +1,64 @@
 """
-``greenloom run``: runs a program with Greenloom's drop-in packages in place of the stock ones.
+Runs programs on Greenloom's greenlet and eventlet.
 
-    greenloom run script.py args...
+    greenloom run script.py args...     a script, an archive or a folder with a __main__.py
+    greenloom run NAME args...          a command of this environment, such as celery or gunicorn
     greenloom run -m module args...
     greenloom run -c code args...
 
-``python -m greenloom run`` does the same.
+    greenloom enable                    for all programs of this environment, with no change in how they are started
+    greenloom disable
+    greenloom status                    which greenlet and eventlet they get, from where, and who uses them
+
+    greenloom --version
+
+``python -m greenloom`` does the same.
 """
 
+import importlib.metadata
 import os
 import pkgutil
 import runpy
 import sys
+import sysconfig
 
+from . import _enable
 from ._install import install
 
-USAGE = "usage: greenloom run (script.py | -m module | -c code) [args...]"
+USAGE = (
+    "usage: greenloom run (script.py | NAME | -m module | -c code) [args...]\n"
+    "       greenloom enable | disable | status | --version | --help"
+)
 
 
 def main():
     command, *rest = sys.argv[1:] or [""]
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help") or command == "run" and rest[:1] in (["-h"], ["--help"]):
         print(__doc__.strip())
-        return
-    if command != "run" or not rest or (rest[0] in ("-m", "-c") and len(rest) < 2):
+    elif command == "--version":
+        print("greenloom", importlib.metadata.version("greenloom"))
+    elif command in ("enable", "disable", "status") and not rest:
+        _change(command)
+    elif command == "run" and rest and not (rest[0] in ("-m", "-c") and len(rest) < 2):
+        run(rest)
+    else:
         sys.exit(USAGE)
+
+
+def _change(command):
+    try:
+        if command == "enable":
+            print(f"enabled by {_enable.enable()}; programs that start from now on use Greenloom")
+        elif command == "disable":
+            path = _enable.disable()
+            print(f"disabled: {path} is gone" if path else "it was not enabled")
+        else:
+            print(_enable.status())
+    except _enable.CannotEnable as error:
+        sys.exit(f"greenloom: {error}")
+
+
+def run(rest):
     # What the interpreter puts first is our command's; a program has its own there, even before the drop-ins.
     wants_own = not getattr(sys.flags, "safe_path", False)
     if wants_own:
@@ -34,6 +68,9 @@ def main():
         own, sys.argv = os.getcwd(), rest[1:]
     elif rest[0] == "-c":
         own, sys.argv = "", ["-c", *rest[2:]]
+    elif entry := _command(rest[0]):
+        own = sysconfig.get_path("scripts")
+        sys.argv = [os.path.join(own, rest[0]), *rest[1:]]
     else:
         # A folder or archive with a __main__ is put there by runpy.
         is_file = pkgutil.get_importer(rest[0]) is None
@@ -44,8 +81,20 @@ def main():
         runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
     elif rest[0] == "-c":
         run_in_main(compile(rest[1], "<string>", "exec"), None)
-    else:
+    elif entry:
+        sys.exit(entry.load()())
+    elif os.path.exists(rest[0]):
         runpy.run_path(rest[0], run_name="__main__")
+    else:
+        sys.exit(f"greenloom: there is no file {rest[0]!r}, and no command of that name in {sys.prefix}")
+
+
+def _command(name):
+    """The console script of that name, unless there is such a file here."""
+    if os.sep in name or os.path.exists(name):
+        return None
+    found = importlib.metadata.entry_points(group="console_scripts", name=name)
+    return next(iter(found), None)
 
 
 def run_in_main(code, filename):

@@ -72,6 +72,7 @@ fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
 }
 
 fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
+    this.known.set(true);
     match this.plain() {
         // SAFETY: called by the interpreter.
         Some(plain) => unsafe { Owned::new(ffi::PyLong_FromLong(plain.fd.into())) },

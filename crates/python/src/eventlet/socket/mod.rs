@@ -88,6 +88,8 @@ pub struct Socket {
     closed: Cell<bool>,
     /// Who asks for the wrapped socket gets a non-blocking one.
     lends: Cell<bool>,
+    /// The program knows the descriptor's number, or has a copy.
+    known: Cell<bool>,
     /// We have made the descriptor non-blocking for good, although the socket has no timeout.
     flag_is_ours: Cell<bool>,
     source: Source,
@@ -111,6 +113,7 @@ impl Payload for Socket {
             non_blocking: Cell::new(false),
             closed: Cell::new(false),
             lends: Cell::new(false),
+            known: Cell::new(false),
             flag_is_ours: Cell::new(false),
             source: Source::new(),
         }
@@ -214,9 +217,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether the program has made the descriptor non-blocking behind the socket's back.
+    /// Whether the program has made the descriptor non-blocking behind the socket's back. It cannot have, and nothing
+    /// is asked, as long as it has neither the wrapped socket nor the descriptor's number.
     fn must_not_wait(&self) -> bool {
-        if self.timeout.get() >= 0.0 || !self.is_blocking() {
+        let is_ours_alone = self.lends.get() && !self.known.get();
+        if is_ours_alone || self.timeout.get() >= 0.0 || !self.is_blocking() {
             return false;
         }
         // SAFETY: reads flags; a bad descriptor is an error, and has none.

@@ -231,6 +231,7 @@ class GreenSocket(_native.GreenSocket):
 
     def dup(self, *args, **kw):
         """A new green socket for the same connection, with a descriptor of its own."""
+        self.fileno()  # notes that there are two who may set its flags
         wrapped = self._wrapped.dup(*args, **kw)
         notify_opened(wrapped.fileno())
         new = type(self)(wrapped, set_nonblocking=False)

@@ -1,0 +1,174 @@
+"""`greenloom enable`: ours in every program of an environment, whatever starts it."""
+
+import importlib.metadata
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+import venv
+
+import greenloom
+
+WHICH = "import greenlet, eventlet; print(getattr(greenlet, '__greenloom__', False), eventlet.__file__)"
+
+
+class Enable(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.prefix = os.path.realpath(folder.name)
+        venv.create(self.prefix, with_pip=False)
+        self.python = os.path.join(self.prefix, "bin", "python")
+        self.packages = self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")[1].strip()
+        source = os.path.dirname(greenloom.__file__)
+        shutil.copytree(source, os.path.join(self.packages, "greenloom"), symlinks=False)
+        drop_in = os.path.join(self.packages, "greenloom", "drop_in")
+        if not os.path.exists(os.path.join(drop_in, "eventlet")):
+            self.fail(f"{drop_in} lacks the drop-ins")
+        info = importlib.metadata.distribution("greenloom")._path
+        shutil.copytree(info, os.path.join(self.packages, os.path.basename(info)))
+        dns = os.path.dirname(__import__("dns").__file__)
+        shutil.copytree(dns, os.path.join(self.packages, "dns"))
+
+    def run_python(self, *arguments):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        done = subprocess.run(
+            [self.python, *arguments], env=environment, capture_output=True, text=True, timeout=60, cwd="/"
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def greenloom(self, *arguments):
+        return self.run_python("-m", "greenloom", *arguments)
+
+    def put_stock(self):
+        for package in ("greenlet", "eventlet"):
+            os.mkdir(os.path.join(self.packages, package))
+            with open(os.path.join(self.packages, package, "__init__.py"), "w") as file:
+                file.write("stock = True\n")
+
+    def assert_ours(self, *flags):
+        status, output = self.run_python(*flags, "-c", WHICH)
+        self.assertEqual(status, 0, output)
+        self.assertTrue(output.startswith("True "), output)
+        self.assertIn(os.path.join("greenloom", "drop_in", "eventlet"), output)
+
+    def assert_stock(self):
+        self.assertEqual(self.run_python("-c", "import greenlet, eventlet; print(greenlet.stock, eventlet.stock)"),
+                         (0, "True True\n"))  # fmt: skip
+
+    def test_without_stock_a_path_is_all_there_is(self):
+        self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 0, output)
+        with open(os.path.join(self.packages, "greenloom.pth")) as file:
+            self.assertEqual(file.read(), os.path.join(self.packages, "greenloom", "drop_in") + "\n")
+        self.assert_ours()
+        self.assert_ours("-I")
+        self.assertIn("enabled", self.greenloom("status")[1])
+        self.assertEqual(self.greenloom("disable")[0], 0)
+        self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
+        self.assertEqual(self.greenloom("disable"), (0, "it was not enabled\n"))
+
+    def test_it_wins_over_stock_until_it_is_disabled(self):
+        self.put_stock()
+        self.assert_stock()
+        for _ in range(2):
+            status, output = self.greenloom("enable")
+            self.assertEqual(status, 0, output)
+        self.assert_ours()
+        self.assert_ours("-I")
+        self.greenloom("disable")
+        self.assert_stock()
+
+    def test_built_for_another_interpreter_it_steps_aside(self):
+        self.put_stock()
+        self.greenloom("enable")
+        package = os.path.join(self.packages, "greenloom")
+        (native,) = [name for name in os.listdir(package) if name.startswith("_native")]
+        os.rename(os.path.join(package, native), os.path.join(package, "_native.cpython-399-x86_64-linux-gnu.so"))
+        self.assert_stock()
+        shutil.rmtree(package)
+        self.assert_stock()
+
+    def test_status_says_which_from_where_and_who_uses_them(self):
+        self.put_stock()
+        info = os.path.join(self.packages, "celery-5.0.dist-info")
+        os.mkdir(info)
+        with open(os.path.join(info, "METADATA"), "w") as file:
+            file.write("Metadata-Version: 2.1\nName: celery\nVersion: 5.0\n"
+                       "Requires-Dist: eventlet (>=0.32) ; extra == 'eventlet'\n")  # fmt: skip
+        status, output = self.greenloom("status")
+        self.assertEqual(status, 0, output)
+        self.assertIn(f"greenloom 0.1.0 in {self.prefix}: not enabled", output)
+        self.assertIn(f"greenlet: stock, from {self.packages}", output)
+        self.assertIn("used by: celery", output)
+        self.greenloom("enable")
+        output = self.greenloom("status")[1]
+        self.assertIn(": enabled", output)
+        self.assertIn("eventlet: Greenloom, from", output)
+
+    @unittest.skipIf(os.getuid() == 0, "root may write everywhere")
+    def test_a_folder_that_may_not_be_written_is_told(self):
+        mode = stat.S_IMODE(os.stat(self.packages).st_mode)
+        os.chmod(self.packages, 0o555)
+        self.addCleanup(os.chmod, self.packages, mode)
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 1)
+        self.assertIn("cannot be written", output)
+
+    def test_a_file_that_cannot_be_written_is_told(self):
+        os.mkdir(os.path.join(self.packages, "greenloom.pth"))
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 1, output)
+        self.assertIn("cannot be written", output)
+        self.assertNotIn("Traceback", output)
+
+    def test_where_the_labelled_distributions_are_there_is_nothing_to_enable(self):
+        self.put_stock()
+        for name, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3")):
+            info = os.path.join(self.packages, f"{name}-{version}+greenloom.0.1.0.dist-info")
+            os.mkdir(info)
+            with open(os.path.join(info, "METADATA"), "w") as file:
+                file.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}+greenloom.0.1.0\n")
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 1)
+        self.assertIn("nothing to enable", output)
+
+    def test_from_a_folder_of_no_environment_it_is_refused(self):
+        elsewhere = os.path.join(self.prefix, "elsewhere")
+        os.mkdir(elsewhere)
+        os.rename(os.path.join(self.packages, "greenloom"), os.path.join(elsewhere, "greenloom"))
+        code = f"import sys; sys.path.insert(0, {elsewhere!r}); sys.argv[1:] = ['enable']; " \
+               "from greenloom.__main__ import main; main()"  # fmt: skip
+        status, output = self.run_python("-c", code)
+        self.assertEqual(status, 1, output)
+        self.assertIn("install it into an environment", output)
+
+    def test_run_takes_a_command_of_the_environment(self):
+        info = os.path.join(self.packages, "shown-1.dist-info")
+        os.mkdir(info)
+        with open(os.path.join(info, "METADATA"), "w") as file:
+            file.write("Metadata-Version: 2.1\nName: shown\nVersion: 1\n")
+        with open(os.path.join(info, "entry_points.txt"), "w") as file:
+            file.write("[console_scripts]\nshow = shown:main\n")
+        with open(os.path.join(self.packages, "shown.py"), "w") as file:
+            file.write("import sys, greenlet\ndef main():\n    print(sys.argv, greenlet.__greenloom__)\n    return 3\n")
+        status, output = self.greenloom("run", "show", "-x", "y")
+        self.assertEqual((status, output), (3, f"['{self.prefix}/bin/show', '-x', 'y'] True\n"))
+        status, output = self.greenloom("run", "nothing-here")
+        self.assertEqual(status, 1)
+        self.assertIn("no command of that name", output)
+
+    def test_version_and_help(self):
+        self.assertEqual(self.greenloom("--version"), (0, "greenloom 0.1.0\n"))
+        for arguments in (["--help"], ["run", "--help"]):
+            status, output = self.greenloom(*arguments)
+            self.assertEqual(status, 0)
+            self.assertIn("greenloom enable", output)
+
+
+if __name__ == "__main__":
+    unittest.main()
