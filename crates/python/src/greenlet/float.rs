@@ -46,10 +46,39 @@ impl FloatEnvironment {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+/// FPCR: rounding, enabled traps, how tiny numbers are treated.
+#[cfg(target_arch = "aarch64")]
+#[derive(PartialEq)]
+pub struct FloatEnvironment {
+    fpcr: u64,
+}
+
+#[cfg(target_arch = "aarch64")]
+impl FloatEnvironment {
+    /// That of the processor now.
+    #[inline(always)]
+    pub fn save() -> FloatEnvironment {
+        let fpcr;
+        // SAFETY: reads the register.
+        unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) fpcr, options(nomem, nostack, preserves_flags)) };
+        FloatEnvironment { fpcr }
+    }
+
+    /// Writing it is slow, and it seldom differs.
+    #[inline(always)]
+    pub fn restore(&self) {
+        if *self == FloatEnvironment::save() {
+            return;
+        }
+        // SAFETY: writes what was read.
+        unsafe { std::arch::asm!("msr fpcr, {}", in(reg) self.fpcr, options(nostack)) };
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub struct FloatEnvironment;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 impl FloatEnvironment {
     /// Those of the processor now.
     pub fn save() -> FloatEnvironment {
