@@ -1,4 +1,4 @@
-//! What the figures were taken on: the machine, and the versions of everybody who took part.
+//! What the figures were taken on: the machine, and the versions of all that took part.
 
 use std::{collections::BTreeMap, fs, process::Command, thread};
 

@@ -5,7 +5,7 @@
 //! (Rust's own, or faulthandler's with its traceback), as for every other fault; without one the default action ends
 //! the process, so that a core dump shows the fault.
 //!
-//! It does not know fibers: whoever installs the handler says how to find the running one.
+//! It does not know fibers: the installer of the handler says how to find the running one.
 
 use std::cell::Cell;
 use std::io::Write;

@@ -104,7 +104,7 @@ fn tell(mut lines: broadcast::Receiver<Arc<str>>, writer: impl Write, done: &Can
     }
 }
 
-/// One who has said a name.
+/// A guest that has said a name.
 struct Guest<'a> {
     room: &'a Room,
     name: String,

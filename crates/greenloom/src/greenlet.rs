@@ -303,7 +303,7 @@ fn what_came() -> Error {
             drop(me);
             resume_unwind(Box::new(GreenletExit))
         }
-        None => unreachable!("whoever resumes a receiver brings a value or an error"),
+        None => unreachable!("a receiver is resumed with a value or an error"),
     }
 }
 

@@ -6,9 +6,9 @@
 //! # The order of events
 //!
 //! The loop runs ready work first in, first out; then timers that are due at one captured `now`, by time and then by
-//! age; then I/O. Whoever parks picks the next ready green thread and switches to it; the hub's own greenlet takes over
-//! when nothing is ready, and after every [`greenloom_hub::TURN_EVERY`] pieces of work, so that ready work cannot
-//! starve timers or I/O. What a timer or I/O makes ready is appended to the ready work.
+//! age; then I/O. A green thread that parks picks the next ready green thread and switches to it; the hub's own
+//! greenlet takes over when nothing is ready, and after every [`greenloom_hub::TURN_EVERY`] pieces of work, so that
+//! ready work cannot starve timers or I/O. What a timer or I/O makes ready is appended to the ready work.
 //!
 //! Functions that the hub calls must not block; one that panics is reported by the panic hook, and the hub goes on.
 //! Should the poller itself fail, the process is aborted with a message: nothing could be waited for any more.
@@ -240,7 +240,7 @@ impl Hub {
         runtime.with_core(|core| core.listen(key, fd, direction, make)).unwrap_or_else(|| Err(ended()))
     }
 
-    /// Tells the hub that `fd` is about to be closed, or was: whoever waits on it gets an error at once, and its number
+    /// Tells the hub that `fd` is about to be closed, or was: its waiters get an error at once, and its number
     /// may be used again. The types of [`net`](crate::net) do this themselves.
     ///
     /// Semantics: eventlet's `hubs.notify_close`.

@@ -39,7 +39,7 @@ pub fn interval_after(delay: Duration, period: Duration) -> Interval {
     Interval { next: here().now() + delay, period, missed: MissedTickBehavior::default() }
 }
 
-/// What happens after a tick that was late by more than 5 ms: because whoever asks for ticks came late, or because
+/// What happens after a tick that was late by more than 5 ms: because the caller came late, or because
 /// something kept the OS thread busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {

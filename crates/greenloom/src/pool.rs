@@ -210,7 +210,7 @@ impl GreenPool {
         self.inner.size.get()
     }
 
-    /// Changes the number of places. If there are more, those who wait for one get one; if there are fewer, green
+    /// Changes the number of places. If there are more, waiters for one get one; if there are fewer, green
     /// threads that run too many run on, and their places go when they end.
     pub fn resize(&self, size: usize) {
         let inner = &self.inner;

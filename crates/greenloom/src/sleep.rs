@@ -1,4 +1,4 @@
-//! Giving way: for a time, or to whoever is ready.
+//! Giving way: for a time, or to what is ready.
 
 use std::time::Duration;
 

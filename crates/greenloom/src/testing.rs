@@ -103,7 +103,7 @@ impl Choose for Seeded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadlock {
-    /// Who waits, and for what.
+    /// The waiters, and what each waits for.
     pub waiting: Vec<GreenletInfo>,
     /// When it was found.
     pub after: Duration,

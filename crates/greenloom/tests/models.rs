@@ -29,7 +29,7 @@ struct Waiter<B> {
     brings: B,
 }
 
-/// Those who wait, in the model: first come, first served.
+/// The waiters, in the model: first come, first served.
 struct Line<B>(Vec<Waiter<B>>);
 
 impl<B> Line<B> {
@@ -124,7 +124,7 @@ enum QueueOp {
     TryGet,
     KillPutter(usize),
     KillGetter(usize),
-    /// Puts an item and kills one who waited, before anybody runs.
+    /// Puts an item and kills a waiter, before anybody runs.
     PutAndKill(u32, usize),
     GetAndKill(usize),
     Pass(u64),
@@ -554,7 +554,7 @@ enum EventOp {
     SendError,
     Reset,
     Kill(usize),
-    /// Sends, kills one who waited, and resets, before anybody runs.
+    /// Sends, kills a waiter, and resets, before anybody runs.
     SendKillReset(u32, usize),
     Pass(u64),
 }

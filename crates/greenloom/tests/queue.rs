@@ -128,7 +128,7 @@ fn with_capacity_0_it_is_a_channel() {
         let _threads = putters(1, &queue, &log);
         settle();
         assert_eq!((log.take().len(), queue.len(), queue.is_full()), (0, 0, true));
-        assert_eq!(queue.try_get(), Ok(0), "the item of one who waits to put it");
+        assert_eq!(queue.try_get(), Ok(0), "the item of a waiting putter");
         settle();
         assert_eq!(log.take(), [0]);
         let got = Log::new();
@@ -526,7 +526,7 @@ fn conserves<O: Order<Item = u64> + 'static>(seed: u64, capacity: usize) {
     let getting = spawn({
         let (queue, account) = (queue.clone(), account.clone());
         move || {
-            // Those who wait to put get rid of their items; those who wait to get are then told.
+            // Waiting putters get rid of their items; waiting getters are then told.
             while queue.waiting().0 > 0 || !queue.is_empty() {
                 get_and_note(&queue, None, |change| change(&mut account.borrow_mut()));
             }

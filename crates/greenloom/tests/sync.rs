@@ -559,7 +559,7 @@ fn a_notification_goes_to_the_first_and_from_a_killed_one_to_the_next() {
         threads[3].kill();
         watched.1.notify_one();
         let waits = watched.1.wait_timeout(watched.0.lock(), millis(5));
-        assert!(!waits.1, "a notification is for those who wait when it is made");
+        assert!(!waits.1, "a notification is for the waiters of the moment");
     });
 }
 

@@ -49,7 +49,7 @@ pub trait Host: Sync {
     /// having run it, if there is none.
     fn run(&self, job: Box<dyn FnOnce() + Send>) -> bool;
 
-    /// `fd` is about to be closed: who waits there is told.
+    /// `fd` is about to be closed: its waiters are told.
     fn closing(&self, fd: RawFd);
 
     /// A number that no other green thread of this OS thread has as long as this one lives.

@@ -6,6 +6,7 @@
 //! [tolerant](Limits::tolerant). It must not know green threads, Python, or WSGI.
 
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 mod chunked;
 mod framing;

@@ -2,9 +2,9 @@
 //!
 //! An operation is tried unless its descriptor is known not to be ready. If it would block, that is noted, and the
 //! caller parks until the descriptor is ready or the time is over; then it is tried again. [`attempt`] is that loop,
-//! and [`Endpoint`] what it needs to know of whoever parks; [`park_at`] is the wait of an endpoint that is registered
-//! with a hub. [`Transfer`] says when a transfer of fewer bytes than asked for proves that the next one would block,
-//! which saves the try.
+//! and [`Endpoint`] what it needs to know of the green thread that parks; [`park_at`] is the wait of an endpoint that
+//! is registered with a hub. [`Transfer`] says when a transfer of fewer bytes than asked for proves that the next one
+//! would block, which saves the try.
 //!
 //! This must not know how anything parks, nor what an operation does.
 
@@ -13,7 +13,7 @@ use std::mem;
 
 use crate::{Busy, Direction, SourceKey, Sources, Time};
 
-/// One direction of one file descriptor, for whoever operates on it.
+/// One direction of one file descriptor, for its operations.
 pub trait Endpoint {
     /// What a wait may end with.
     type Error;
@@ -112,7 +112,7 @@ impl Transfer {
     }
 }
 
-/// Where sources are kept: the hub of whoever waits.
+/// Where sources are kept: the hub of the waiter.
 pub trait Host<W> {
     /// Calls `f` with the sources; `None` if the hub is gone.
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<W>) -> R) -> Option<R>;

@@ -261,8 +261,8 @@ impl<W> Sources<W> {
         Ok(true)
     }
 
-    /// Takes back work that waits and was not told, if it is `mine`: whoever was told may leave late, when somebody
-    /// else waits already.
+    /// Takes back work that waits and was not told, if it is `mine`: a waiter that was told may leave late, when
+    /// somebody else waits already.
     pub fn stop_waiting(&mut self, key: SourceKey, direction: Direction, mine: impl FnOnce(&W) -> bool) -> Option<W> {
         let side = self.get(key)?.side(direction);
         match mem::replace(&mut side.waiter, Waiter::None) {

@@ -1,6 +1,6 @@
 //! The loop: the order of what it runs, its fairness, and what the child of a fork has to renew.
 //!
-//! Whoever has a loop says through [`Loop`] how it receives, runs and looks; [`run_turn`] says in which order:
+//! The owner of a loop says through [`Loop`] how it receives, runs and looks; [`run_turn`] says in which order:
 //! messages, then ready work, at most a [`Budget`] of it, then a look at timers and I/O, whose work becomes ready
 //! behind what is; a loop that keeps the time since when its work is ready runs what is due in between. Work that makes
 //! more work therefore starves neither timers nor I/O. Timers fire by one captured `now`, and only those that existed
@@ -46,7 +46,7 @@ pub enum Others {
     Silent,
 }
 
-/// Whoever has a loop.
+/// The owner of a loop.
 pub trait Loop {
     /// What ends the loop.
     type Error;

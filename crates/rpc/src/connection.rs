@@ -48,8 +48,8 @@ thread_local! {
     static HERE: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// All connections of this OS thread, in the order in which they were made: for whoever inspects a program and was not
-/// given them. [`Connection::stats`] has the counts of each.
+/// All connections of this OS thread, in the order in which they were made: for code that inspects a program and was
+/// not given them. [`Connection::stats`] has the counts of each.
 ///
 /// ```
 /// let connection = greenloom_rpc::create_connection("memory://")?;

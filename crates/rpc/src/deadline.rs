@@ -16,7 +16,7 @@ impl Deadline {
         Deadline::from(now(), limit)
     }
 
-    /// For who has just looked at the clock.
+    /// For callers that have just looked at the clock.
     pub fn from(now: Duration, limit: Duration) -> Deadline {
         Deadline(now.saturating_add(limit.min(FOREVER)))
     }

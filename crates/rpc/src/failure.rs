@@ -173,7 +173,8 @@ impl RemoteError {
             module: String,
             message: String,
         }
-        // Arguments that are nested deeply are left out: whoever has the error may not have the stack to drop them.
+        // Arguments that are nested deeply are left out: the thread that has the error may not have the stack to drop
+        // them.
         let whole = if json::nesting(text) <= DEEPEST_ARGUMENTS { json::from_str(text).ok() } else { None };
         let told = whole.or_else(|| {
             let Said { class, module, message } = json::from_str(text).ok()?;

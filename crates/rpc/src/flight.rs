@@ -1,7 +1,7 @@
 //! Work that many want done at the same moment and that is done once: each waits for it as long as its own limit
 //! allows, and gets what came of it.
 //!
-//! It is done in a green thread of its own, so that it does not end with whoever was first.
+//! It is done in a green thread of its own, so that it does not end with the first caller.
 
 use std::cell::RefCell;
 use std::hash::Hash;

@@ -1,6 +1,6 @@
 //! Services on green threads over a message bus: in memory, or RabbitMQ as oslo.messaging speaks to it.
 //!
-//! A [`Service`] has a topic and a [`Manager`], whose methods can be called by whoever is on the same bus. Each request
+//! A [`Service`] has a topic and a [`Manager`], whose methods can be called by anyone on the same bus. Each request
 //! runs in a green thread, at most so many at a time. A [`Client`] calls one server of a topic and waits for the
 //! answer, or casts to one or all of them. What carries the messages is a [`transport`]: the bus in [`memory`], which
 //! needs no server, or RabbitMQ, with the messages that Python's oslo.messaging writes and reads, so that each side can

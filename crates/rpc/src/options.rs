@@ -14,7 +14,7 @@ use crate::target::EXCHANGE;
 pub struct Options {
     /// The name under which this server of a topic can be addressed alone. By default, the machine's.
     pub host: String,
-    /// The exchange of those who name none; by default `openstack`. oslo.messaging's `control_exchange`.
+    /// The exchange of targets that name none; by default `openstack`. oslo.messaging's `control_exchange`.
     pub exchange: String,
     /// How many requests of a consumer are in work at a time; by default 64. The bus hands out at most twice as many.
     pub workers: usize,

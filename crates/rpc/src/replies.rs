@@ -27,7 +27,7 @@ pub(crate) enum Heard {
     Lost(String),
 }
 
-/// The callers who wait, by the id of their message.
+/// The waiting callers, by the id of their message.
 pub(crate) struct Replies {
     pub queue: String,
     listener: Rc<dyn Listener>,
@@ -121,7 +121,7 @@ impl Replies {
     }
 }
 
-/// A caller who waits, until it is dropped.
+/// A waiting caller, until it is dropped.
 pub(crate) struct Expected {
     replies: Rc<Replies>,
     pub msg_id: String,

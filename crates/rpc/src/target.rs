@@ -2,7 +2,7 @@
 
 use crate::transport::Address;
 
-/// The exchange of those who name none, as in oslo.messaging.
+/// The exchange of targets that name none, as in oslo.messaging.
 pub(crate) const EXCHANGE: &str = "openstack";
 
 /// Who a message is for, and which interface of theirs is meant.

@@ -82,7 +82,7 @@ impl fmt::Display for Address {
 pub struct Outgoing {
     /// What it says. Shared, since it may be sent again, or to several queues.
     pub body: Arc<[u8]>,
-    /// It is thrown away if nobody has taken it by then: whoever asked no longer waits.
+    /// It is thrown away if nobody has taken it by then: the caller no longer waits.
     pub expires_after: Option<Duration>,
     /// How long the sending may take, all that has to be done before included; without a limit, as long as the
     /// transport itself allows.
@@ -216,7 +216,7 @@ pub trait Transport: sealed::Sealed {
         true
     }
 
-    /// Stops all listeners and ends the connection. Whoever waits for it gets [`TransportError::Closed`].
+    /// Stops all listeners and ends the connection. Its waiters get [`TransportError::Closed`].
     fn close(&self);
 }
 

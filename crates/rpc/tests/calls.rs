@@ -238,7 +238,7 @@ fn a_call_that_timed_out_in_the_queue_is_not_worked_on() {
             .collect();
         callers.into_iter().for_each(|caller| assert!(matches!(caller.wait(), Ok(Error::Timeout { .. }))));
         sleep(Duration::from_secs(200));
-        // One in work, one in the hand of the one who waits for the worker, and what was fetched ahead.
+        // One in work, one in the hand of the consumer that waits for the worker, and what was fetched ahead.
         assert!(worked.get() <= 4, "{}", worked.get());
     });
 }

@@ -216,8 +216,8 @@ impl Agent {
         let place = (priority, age, job.update.router.clone());
         router.waiting.insert((priority, age), job);
         if !router.in_work {
-            // A router may have several places; whoever comes to one in vain goes on to the next. A put fails when the
-            // agent stops.
+            // A router may have several places; a worker that finds no work at one goes on to the next. A put fails
+            // when the agent stops.
             let _ = inner.queue.borrow().put(place);
         }
     }

@@ -83,7 +83,7 @@ impl RouterManager {
         Ok(known.wait()?)
     }
 
-    /// Tells the server. Whoever waits for that goes on when the bus has taken it over.
+    /// Tells the server. A waiter for that goes on when the bus has taken it over.
     fn tell(&self, server: &Client, host: &str) {
         let ended = self.unreported.take();
         let finished = ended.iter().map(|ended| ended.finished.clone()).collect();

@@ -101,7 +101,7 @@ class Agent:
         age = next(self.ages)
         router.waiting.insert(place, (priority, age, job))
         if not router.in_work:
-            # A router may have several places; whoever comes to one in vain goes on to the next.
+            # A router may have several places; a worker that finds no work at one goes on to the next.
             self.queue.put((priority, age, name))
 
     def process_routers(self):

@@ -21,7 +21,7 @@ pub(super) struct Slot {
     pub(super) uses: u32,
 }
 
-// SAFETY: a slot is an address; whoever holds it owns the memory from it to the next one.
+// SAFETY: a slot is an address; its holder owns the memory from it to the next one.
 unsafe impl Send for Slot {}
 
 /// All stacks of one size. Pools live for ever: there are as many as sizes in use.

@@ -1,6 +1,6 @@
 //! The portable switch: a symmetric one made of corosensei's asymmetric one.
 //!
-//! corosensei resumes a coroutine from outside and lets it suspend back to whoever resumed it. So the OS thread's own
+//! corosensei resumes a coroutine from outside and lets it suspend back to its resumer. So the OS thread's own
 //! stack, the root, runs a loop: a fiber that wants to switch suspends with the context it wants to run next, and the
 //! loop resumes that one. The loop ends when the wanted context is the root's own.
 //!

@@ -40,7 +40,7 @@ macro_rules! io_type {
                 Ok($type { source: $crate::net::source::Source::new(self.as_std().try_clone()?) })
             }
 
-            /// Closes it while others may hold references to it: whoever waits on it gets an error of kind
+            /// Closes it while others may hold references to it: its waiters get an error of kind
             /// `NotConnected` at once, and so does everyone later. A socket is shut down; the descriptor itself goes
             /// with the drop.
             pub fn close(&self) {

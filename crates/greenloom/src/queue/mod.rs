@@ -1,4 +1,4 @@
-//! Queues for green threads. Each can be used from any OS thread, and serves those who wait first come first served.
+//! Queues for green threads. Each can be used from any OS thread, and serves its waiters first come first served.
 //!
 //! A queue has a capacity: [`put`](QueueOf::put) parks while it is full, [`get`](QueueOf::get) while it is empty. With
 //! capacity 0 it is a channel: a put waits until somebody gets the item. [`QueueOf::unbounded`] has none. What differs
@@ -235,7 +235,7 @@ impl<O: Order> QueueOf<O> {
         lock(&self.state).capacity
     }
 
-    /// Changes the capacity. Those who wait for room get what there is now; items that are in the queue stay.
+    /// Changes the capacity. Waiters for room get what there is now; items that are in the queue stay.
     ///
     /// Semantics: eventlet's `resize`.
     ///

@@ -60,8 +60,8 @@ impl From<Refused> for io::Error {
 }
 
 /// What unwinds a greenlet that is killed. It passes through [`catch_unwind`](std::panic::catch_unwind) as any payload;
-/// whoever catches it should let it go on with [`resume_unwind`], and meets it again at the
-/// next park otherwise.
+/// code that catches it should let it go on with [`resume_unwind`], and meets it again at the next park
+/// otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GreenletExit;
 

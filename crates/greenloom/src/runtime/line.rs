@@ -1,11 +1,11 @@
 //! How green threads stand in line for something, under its owner's lock.
 //!
 //! One kind of line serves all of [`sync`](crate::sync) and [`queue`](crate::queue): [`greenloom_hub::line::Line`],
-//! whose waiters are *granted* what they wait for. The one who wakes does not take effect by waking: it grants, under
+//! whose waiters are *granted* what they wait for. The waker does not take effect by waking: it grants, under
 //! the lock, and wakes afterwards. A waiter that was interrupted meanwhile looks under the lock whether it was granted
 //! something. If it timed out, it keeps that; if it was killed, it gives that back. So nothing is lost between the two.
 //!
-//! A waiter whose hub has ended never comes to look: its OS thread is gone. Who wakes it learns that, and takes the
+//! A waiter whose hub has ended never comes to look: its OS thread is gone. Its waker learns that, and takes the
 //! grant back.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

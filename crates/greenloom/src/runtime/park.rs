@@ -3,7 +3,7 @@
 //! A park is prepared, announced and entered:
 //!
 //! 1. [`prepare`] gives the running green thread a [`Ticket`] with a number that is used once;
-//! 2. the ticket's [`Waker`] is put where the one who wakes finds it, which may be on another OS thread;
+//! 2. the ticket's [`Waker`] is put where its waker finds it, which may be on another OS thread;
 //! 3. [`Ticket::park`] suspends until the waker is used, the deadline passes, or the green thread is interrupted.
 //!
 //! A waker used between 2 and 3 makes 3 return at once; one used after the park has ended, however it ended, finds

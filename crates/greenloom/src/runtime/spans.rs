@@ -16,7 +16,7 @@ mod kept {
     use tracing::level_filters::LevelFilter;
     use tracing::span::Id;
 
-    /// Spans that were left. They are not closed meanwhile: whoever entered them has them.
+    /// Spans that were left. They are not closed meanwhile: the green threads that entered them have them.
     #[must_use]
     pub(crate) struct Left(Option<Box<Spans>>);
 

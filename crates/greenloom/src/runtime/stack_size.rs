@@ -1,4 +1,4 @@
-//! How large the stacks are of those who are not given a size.
+//! How large stacks are that are not given a size.
 
 use std::sync::OnceLock;
 

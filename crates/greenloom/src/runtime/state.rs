@@ -351,7 +351,7 @@ impl Runtime {
     #[inline(never)]
     fn left_for_good(&self, before: AnyGreenlet) {
         if !before.is_dead() {
-            // Nobody can ever switch back to it: it is unwound by whoever runs next.
+            // Nobody can ever switch back to it: it is unwound by the greenlet that runs next.
             self.abandon(before);
         }
     }
@@ -429,7 +429,7 @@ impl Runtime {
 
 #[cold]
 fn cannot_run(error: SwitchError) -> ! {
-    unreachable!("whoever picks a greenlet to run makes sure that it can: {error}")
+    unreachable!("a greenlet is picked to run only if it can: {error}")
 }
 
 /// The stack of the loop's greenlet, on which timers and listeners run.
@@ -446,7 +446,7 @@ impl Runtime {
         self.ending.get()
     }
 
-    /// Whether the hub has ended: whoever asks is the destructor of a thread-local.
+    /// Whether the hub has ended: the caller is the destructor of a thread-local.
     pub fn has_ended(&self) -> bool {
         self.core.borrow().is_none()
     }

@@ -1,4 +1,4 @@
-//! State that green threads wait on until it suits them: the ground of what is told to many, or to whoever looks.
+//! State that green threads wait on until it suits them: the ground of what is told to many, or to any that look.
 //!
 //! Nothing is granted here but a second look: every change lets all waiters go on, and each looks under the lock
 //! whether the state gives it something now; else it waits again. So what the state holds stays there until somebody
@@ -42,7 +42,7 @@ pub(crate) trait Await {
 
 /// State that has senders, whose end is told to all that wait.
 pub(crate) trait Sent: State {
-    /// How many senders there are. The first is counted by whoever makes the state.
+    /// How many senders there are. The first is counted by the maker of the state.
     fn senders(&mut self) -> &mut usize;
 }
 

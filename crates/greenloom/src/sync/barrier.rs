@@ -26,7 +26,7 @@ pub struct Barrier {
     waiters: Mutex<Line<(), ()>>,
 }
 
-/// Those who wait.
+/// The waiters.
 struct Waiters;
 
 impl LineRules for Waiters {

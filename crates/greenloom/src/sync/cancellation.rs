@@ -17,7 +17,7 @@ use crate::runtime::watched::{Await, State, Watched};
 ///
 /// Tokens are a tree: cancelling one cancels all that were made of it by
 /// [`child_token`](CancellationToken::child_token), and theirs, but none above it or beside it. Unlike a
-/// [kill](crate::GreenThread::kill), it interrupts nobody: whoever is asked stops where it suits it.
+/// [kill](crate::GreenThread::kill), it interrupts nobody: work that is asked to stop does so where it suits it.
 ///
 /// Semantics: `tokio_util::sync::CancellationToken`, with [`wait`](CancellationToken::wait) for its `cancelled`.
 ///
@@ -125,7 +125,7 @@ impl CancellationToken {
         CancellationToken { node }
     }
 
-    /// Cancels it and all tokens below it; whoever waits for one goes on. Never switches. Does nothing the second time.
+    /// Cancels it and all tokens below it; the waiters for them go on. Never switches. Does nothing the second time.
     pub fn cancel(&self) {
         cancel(&self.node);
     }

@@ -31,7 +31,7 @@ pub struct Condvar {
     waiters: Mutex<Line<(), ()>>,
 }
 
-/// Those who wait.
+/// The waiters.
 struct Waiters;
 
 impl LineRules for Waiters {
@@ -45,7 +45,7 @@ impl LineRules for Waiters {
     }
 
     fn take_back(state: &mut Line<(), ()>, _: ()) -> Option<Granted> {
-        // A notification that one who was killed cannot use goes to the next.
+        // A notification that a killed waiter cannot use goes to the next.
         state.grant(|()| ())
     }
 }

@@ -14,7 +14,7 @@ use crate::runtime::line::{
 };
 use crate::runtime::park::Waker;
 
-/// A value, or an error, that is sent once; everybody who waits, or comes later, gets a clone.
+/// A value, or an error, that is sent once; all waiters, early or late, get a clone.
 ///
 /// Semantics: eventlet's `Event`, without its stale timers, and with waiters woken in the order in which they came.
 ///
@@ -42,7 +42,7 @@ struct State<T> {
 /// What was sent. Shared, so that it is cloned with no lock held.
 type Outcome<T> = Result<T, Arc<dyn Error + Send + Sync>>;
 
-/// Those who wait.
+/// The waiters.
 struct Waiters<T>(std::marker::PhantomData<T>);
 
 impl<T> LineRules for Waiters<T> {
@@ -110,7 +110,7 @@ impl<T> Event<T> {
         Event { state: Mutex::new(State { outcome: None, waiters: Line::new() }) }
     }
 
-    /// Sends the value and wakes everybody who waits. Never switches.
+    /// Sends the value and wakes all waiters. Never switches.
     ///
     /// # Errors
     /// [`AlreadySent`], with the value.
@@ -121,7 +121,7 @@ impl<T> Event<T> {
         })
     }
 
-    /// Sends an error: everybody who waits gets it.
+    /// Sends an error: all waiters get it.
     ///
     /// # Errors
     /// [`AlreadySent`].

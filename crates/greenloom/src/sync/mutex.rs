@@ -30,7 +30,7 @@ use crate::runtime::line::lock;
 /// ```
 pub struct Mutex<T: ?Sized> {
     turn: Semaphore,
-    /// Whoever has the turn has this to itself, so this lock is never waited for.
+    /// The holder of the turn has this to itself, so this lock is never waited for.
     value: std::sync::Mutex<T>,
 }
 

@@ -77,7 +77,7 @@ impl State {
     }
 }
 
-/// Those who wait.
+/// The waiters.
 struct Waiters;
 
 impl LineRules for Waiters {

@@ -10,7 +10,7 @@ use super::{granted_in_time, must_be_granted};
 use crate::runtime::error::Refused;
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
-/// A number of permits. Those who wait get them in the order in which they came: a permit that is released while
+/// A number of permits. Its waiters get them in the order in which they came: a permit that is released while
 /// somebody waits goes to the first of them, and later ones queue behind. [`Semaphore::try_acquire`] takes what
 /// is free.
 ///
@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// Those who wait.
+/// The waiters.
 struct Waiters;
 
 impl LineRules for Waiters {
@@ -72,7 +72,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Keeps the permit for good: it is released by [`Semaphore::release`], by whoever likes.
+    /// Keeps the permit for good: it is released by [`Semaphore::release`], by anyone.
     pub fn forget(self) {
         std::mem::forget(self);
     }

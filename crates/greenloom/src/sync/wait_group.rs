@@ -34,7 +34,7 @@ struct State {
     waiters: Line<(), ()>,
 }
 
-/// Those who wait.
+/// The waiters.
 struct Waiters;
 
 impl LineRules for Waiters {
@@ -63,7 +63,7 @@ impl WaitGroup {
         lock(&self.state).pending += count;
     }
 
-    /// Says that a piece of work is done; the last one wakes those who wait.
+    /// Says that a piece of work is done; the last one wakes the waiters.
     ///
     /// # Panics
     /// When more was done than announced.

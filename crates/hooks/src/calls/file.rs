@@ -12,7 +12,7 @@ use crate::wait::{errno, fail, in_signal_handler, is_non_blocking};
 use crate::{blocking, real};
 
 /// See [`calls`](super). It is tried again and again, with pauses up to 20 ms. To wait on an OS thread of the pool
-/// could take all of them, and whoever holds the lock may need one.
+/// could take all of them, and the holder of the lock may need one.
 ///
 /// # Safety
 /// libc's contract.

@@ -1,5 +1,5 @@
 //! Waiting for children. One child is waited for at a descriptor of it; any of several, on an OS thread that may block,
-//! without taking it (`WNOWAIT`): it stays for whoever asked.
+//! without taking it (`WNOWAIT`): it stays for the caller who asked.
 
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -152,7 +152,7 @@ pub unsafe fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t 
     done
 }
 
-/// Standard output and standard error stay as they are: whoever writes there holds a lock over it, std's or that of a C
+/// Standard output and standard error stay as they are: a writer holds a lock over it, std's or that of a C
 /// `FILE`, which knows OS threads only.
 fn may_wait_to_write(fd: c_int) -> bool {
     fd != STDOUT_FILENO && fd != STDERR_FILENO

@@ -162,7 +162,7 @@ impl<'a> HubRef<'a> {
         plain(thread).map(HubRef::Plain).or_else(|| thread.extension.owned().map(HubRef::Python))
     }
 
-    /// Makes a parked greenlet of the hub's thread ready to go on with `outcome`. An error is printed: whoever wakes
+    /// Makes a parked greenlet of the hub's thread ready to go on with `outcome`. An error is printed: the waker
     /// has nothing to do with it.
     #[inline]
     fn wake(&self, ticket: Ticket, outcome: Outcome) {

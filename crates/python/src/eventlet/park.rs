@@ -90,7 +90,7 @@ fn leave(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
             match unsafe { work::try_begin(thread, greenlet, args, kwargs) } {
                 Ok(value) => value,
                 Err(work) => {
-                    // It ends in the loop, where its error and its links meet nobody who waits for something else.
+                    // It ends in the loop, where its error and its links meet no waiter for something else.
                     hub.hand_over(work);
                     switch_to_loop(thread, hub)
                 }

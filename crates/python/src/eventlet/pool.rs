@@ -20,7 +20,7 @@ pub struct Pool {
     pub free: Slot,
     /// A set of the greenlets.
     pub running: Slot,
-    /// Who waits for all to end.
+    /// The waiters for all to end.
     pub waiting: Line,
 }
 

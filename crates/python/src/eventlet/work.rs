@@ -31,7 +31,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// Whether it is a switch and nothing else, so that whoever parks can make it in the hub's place.
+    /// Whether it is a switch and nothing else, so that a greenlet that parks can make it in the hub's place.
     pub fn is_switch(&self) -> bool {
         matches!(self, Work::Wake(..) | Work::Start { .. })
     }
@@ -49,8 +49,8 @@ impl Work {
     }
 }
 
-/// As [`begin`], for whoever cannot do what is to be done if there is no stack for the greenlet: gives the work back
-/// then.
+/// As [`begin`], for callers that cannot do what is to be done if there is no stack for the greenlet: gives the work
+/// back then.
 ///
 /// # Safety
 /// As [`begin`].

@@ -63,7 +63,7 @@ pub struct Body {
     pub links: Cell<[*mut PyGreenlet; 2]>,
     /// For the test type: what is to fail.
     pub broken: Cell<Broken>,
-    /// How often it was suspended to be woken by somebody, so that who wakes it can tell one time from the next.
+    /// How often it was suspended to be woken by somebody, so that a waker can tell one time from the next.
     pub parks: Cell<u64>,
     /// What calls its function in place of a plain call.
     pub runner: Cell<Option<Runner>>,

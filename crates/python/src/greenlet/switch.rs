@@ -396,8 +396,8 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
 /// As [`jump`].
 #[inline]
 unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
-    // SAFETY: `target` is active and suspended or ready to begin, or the running one. Whoever runs is kept by the
-    // thread's record, whoever is left by nobody but its users: if they let go, it is resumed and ends before its body
+    // SAFETY: `target` is active and suspended or ready to begin, or the running one. The running greenlet is kept by
+    // the thread's record, one that was left only by its users: if they let go, it is resumed and ends before its body
     // goes.
     unsafe {
         let me = thread.current();

@@ -27,7 +27,7 @@ pub struct Thread {
     pub main: *mut PyGreenlet,
     /// Owned: which greenlet runs.
     current: Cell<*mut PyGreenlet>,
-    /// Owned, during a switch: who was left, until whoever goes on lets go of it.
+    /// Owned, during a switch: the greenlet that was left, until the one that goes on lets go of it.
     pub origin: Cell<*mut PyGreenlet>,
     /// Owned, during a switch: what is handed over; null for a pending exception.
     pub mailbox: Cell<*mut PyObject>,
@@ -86,8 +86,8 @@ pub fn current_thread(gil: Gil<'_>) -> *const Thread {
     record
 }
 
-/// The running thread's record. Whoever has one runs in that thread and holds the interpreter's lock, which is what it
-/// takes to suspend a greenlet. As for a [`Gil`], that is still so after a switch.
+/// The running thread's record. Code that has one runs in that thread and holds the interpreter's lock, which is what
+/// it takes to suspend a greenlet. As for a [`Gil`], that is still so after a switch.
 #[derive(Clone, Copy)]
 pub struct Here<'a>(&'a Thread);
 

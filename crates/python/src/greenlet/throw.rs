@@ -13,10 +13,12 @@ use super::switch;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending, Result};
 
-/// What the arguments of a `throw` say: a kind, `GreenletExit` by default, a value and a traceback, or null.
+/// What the arguments of a `throw` say: a kind, `GreenletExit` by default, a value and a traceback, or null. C code may
+/// give null for each.
 pub fn arguments(given: &[*mut PyObject]) -> [*mut PyObject; 3] {
     let argument = |index: usize| given.get(index).copied().unwrap_or(ptr::null_mut());
-    [if given.is_empty() { names::greenlet_exit() } else { argument(0) }, argument(1), argument(2)]
+    let kind = argument(0);
+    [if kind.is_null() { names::greenlet_exit() } else { kind }, argument(1), argument(2)]
 }
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.

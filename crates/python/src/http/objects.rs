@@ -36,7 +36,7 @@ impl<'a> Object<'a> {
 
     /// The lock is held while there is one.
     pub fn gil(self) -> Gil<'a> {
-        // SAFETY: whoever made this had the lock for `'a`: see `new`, `Owned::gil`; words are set and read under it.
+        // SAFETY: the maker of this had the lock for `'a`: see `new`, `Owned::gil`; words are set and read under it.
         unsafe { Gil::assume() }
     }
 

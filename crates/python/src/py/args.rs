@@ -61,7 +61,7 @@ impl<'a> Args<'a> {
     /// The lock is held during the call.
     #[inline(always)]
     pub fn gil(&self) -> Gil<'a> {
-        // SAFETY: whoever made this promised that the lock is held for `'a`, and it is not `Send`.
+        // SAFETY: the maker of this promised that the lock is held for `'a`, and it is not `Send`.
         unsafe { Gil::assume() }
     }
 

@@ -15,7 +15,8 @@ use super::table::fast_method;
 /// The one value of a function item's type.
 pub(super) fn item<F: Copy>() -> F {
     const { assert!(size_of::<F>() == 0, "a function item or a closure without captures") };
-    // SAFETY: a value without a size has no bits that could be wrong, and one was passed to whoever names the type.
+    // SAFETY: a value without a size has no bits that could be wrong, and one was passed to the function that names the
+    // type.
     unsafe { std::mem::zeroed() }
 }
 

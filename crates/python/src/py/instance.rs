@@ -38,6 +38,9 @@ pub trait Payload: Sized + 'static {
 
     /// Lets go of what [`visit`](Self::visit) names.
     fn clear(&self) {}
+
+    /// Runs when the instance is deallocated, before its value is dropped.
+    fn end(&self, _gil: Gil<'_>) {}
 }
 
 /// Where a type is kept, null until it is made.
@@ -112,7 +115,7 @@ impl<'a, T: Payload> This<'a, T> {
     /// The lock is held during the call.
     #[inline(always)]
     pub fn gil(self) -> Gil<'a> {
-        // SAFETY: whoever made this promised that the lock is held for `'a`, and it is not `Send`.
+        // SAFETY: the maker of this promised that the lock is held for `'a`, and it is not `Send`.
         unsafe { Gil::assume() }
     }
 
@@ -200,6 +203,7 @@ pub(super) unsafe extern "C-unwind" fn dealloc<T: Payload>(this: *mut PyObject) 
             ffi::PyObject_ClearWeakRefs(this);
         }
         ffi::xdecref(std::mem::replace(&mut (*instance).dict, ptr::null_mut()));
+        (*instance).value.end(Gil::assume());
         ptr::drop_in_place(&raw mut (*instance).value);
         let kind = ffi::Py_TYPE(this);
         if let Some(free) = (*kind).tp_free {

@@ -60,7 +60,7 @@ impl Owned {
     /// The lock is held: see the top of this file.
     #[inline(always)]
     pub fn gil(&self) -> Gil<'_> {
-        // SAFETY: made under the lock, and whoever has let go of it since cannot use this.
+        // SAFETY: made under the lock, and a thread that has let go of it since cannot use this.
         unsafe { Gil::assume() }
     }
 

@@ -95,7 +95,7 @@ impl Saved {
         unsafe {
             (*state).context = std::mem::replace(&mut self.context, ptr::null_mut());
             (*state).context_ver += 1;
-            // Its own stack has room for all of the limit, whoever begins it.
+            // Its own stack has room for all of the limit, no matter what begins it.
             (*state).set_depth(0);
             (*state).exc_state = ExcState::NONE;
             (*state).exc_info = &raw mut (*state).exc_state;

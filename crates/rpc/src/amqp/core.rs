@@ -24,7 +24,7 @@ pub(super) trait Port {
     /// Handles what has come in. Never parks.
     fn handle(&self, core: &Core, payload: Payload<'_>) -> Result<(), Malformed>;
 
-    /// The end of the connection, with what everybody who waits gets.
+    /// The end of the connection, with what all waiters get.
     fn end(&self, error: &Error);
 
     /// Tells the broker what is acknowledged and it does not know.
@@ -63,7 +63,7 @@ pub(super) struct Core {
     pub out: RefCell<Vec<u8>>,
     pub writer_waits: Cell<bool>,
     pub wake_writer: Event<()>,
-    /// Sent when those who wait to publish should look again.
+    /// Sent when waiting publishers should look again.
     pub passable: Event<()>,
     /// Channel `n` is at `n - 1`.
     ports: RefCell<Vec<Option<Rc<dyn Port>>>>,
@@ -173,7 +173,7 @@ impl Core {
         port.cloned().ok_or(Malformed("a frame on a channel that is not open"))
     }
 
-    /// The end, with what everybody who waits gets. Only the first reason counts.
+    /// The end, with what all waiters get. Only the first reason counts.
     pub fn end(&self, error: Error) {
         if self.ended.borrow().is_some() {
             return;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::wire::Malformed;
 
-/// Why an operation failed. Cloned to everyone who waited for the connection or channel that ended.
+/// Why an operation failed. Cloned to all waiters of the connection or channel that ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {

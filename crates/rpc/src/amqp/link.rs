@@ -34,7 +34,7 @@ pub struct Link {
 struct Inner {
     options: Options,
     phase: RefCell<Phase>,
-    /// Sent when those who wait for a connection should look again.
+    /// Sent when waiters for a connection should look again.
     changed: Event<()>,
     close: Event<()>,
     losses: Cell<u64>,

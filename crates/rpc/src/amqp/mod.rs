@@ -16,7 +16,7 @@
 //! # What may be lost, and what not
 //! - A message whose [`Confirm`] has come is the broker's. It outlives a broker that is killed if it is persistent and
 //!   its queues are durable.
-//! - When a connection is lost, everyone who waits on it gets an error at once. Whether a message without a confirm
+//! - When a connection is lost, all its waiters get an error at once. Whether a message without a confirm
 //!   arrived is not known; sending it again may send it twice.
 //! - What was delivered and not acknowledged comes again, [`redelivered`](Delivery::redelivered).
 //!

@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// For the one who reads. Parks until there is something; 0 is the end.
+    /// For the reader. Parks until there is something; 0 is the end.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
@@ -46,7 +46,7 @@ impl Stream {
         (&self.socket).read(buf)
     }
 
-    /// For the one who writes. Parks while the socket is full.
+    /// For the writer. Parks while the socket is full.
     pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
@@ -60,7 +60,7 @@ impl Stream {
         self.socket.set_write_timeout(Some(timeout))
     }
 
-    /// Ends it: whoever waits on it gets an error.
+    /// Ends it: its waiters get an error.
     pub fn close(&self) {
         self.socket.close();
     }

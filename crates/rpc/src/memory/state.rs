@@ -100,7 +100,7 @@ impl Shared {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, BusState> {
-        // Whoever holds it calls nothing that panics.
+        // Its holders call nothing that panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -156,7 +156,7 @@ impl BusState {
             }
         }
         let Some(queue) = self.queues.remove(&id) else { return };
-        // Whoever waits for room finds the queue gone.
+        // Waiters for room find the queue gone.
         if let Some(room) = queue.room {
             (0..room.waiting()).for_each(|_| room.release());
         }

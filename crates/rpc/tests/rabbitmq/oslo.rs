@@ -232,7 +232,7 @@ fn servers_in_both_languages_share_a_topic_and_declare_the_same() {
         assert_eq!(call(&client, "echo", json!({"value": number})).unwrap(), json!(number));
     }
 
-    // Each name with its flags, as whoever came first has declared it; the other one had to agree, or was refused.
+    // Each name with its flags, as the first of the two declared it; the other one had to agree, or was refused.
     let of = |what: &str, columns: &[&str], topic: &str| {
         let listed = script(&[&["ctl", what], columns].concat());
         let lines = listed.lines().filter(|line| line.contains(topic));

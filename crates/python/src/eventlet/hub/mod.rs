@@ -65,7 +65,7 @@ pub struct Hub {
     /// When the running turn began, and which timers existed then.
     pub(super) due: Cell<Due>,
     pub(super) stage: Cell<Stage>,
-    /// Work that whoever parked found and could not do itself.
+    /// Work that a parking greenlet found and could not do itself.
     pub(super) handed: RefCell<Option<Work>>,
     /// The loop has just switched away, and has no function of somebody else's on its stack.
     pub(super) at_rest: Cell<bool>,
@@ -277,7 +277,7 @@ impl Hub {
         }
     }
 
-    /// Leaves work that whoever parks has taken, but cannot do, to the loop.
+    /// Leaves work that a parking greenlet has taken, but cannot do, to the loop.
     pub fn hand_over(&self, work: Work) {
         *self.handed.borrow_mut() = Some(work);
     }

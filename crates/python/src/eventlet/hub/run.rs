@@ -49,7 +49,7 @@ impl Loop for Turns<'_> {
         false
     }
 
-    /// Also makes the first poller: whoever wakes the hub from another OS thread finds a bell to ring.
+    /// Also makes the first poller: a waker in another OS thread finds a bell to ring.
     #[inline]
     fn renew(&self) -> Result<()> {
         // SAFETY: not used at all.

@@ -104,7 +104,7 @@ fn forget(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     Ok(Owned::none(this.gil()))
 }
 
-/// A descriptor is about to be closed or given away: whoever waits for it here, in whatever way, hears of that.
+/// A descriptor is about to be closed or given away: its waiters here, of all kinds, hear of that.
 pub(super) fn forget_file(gil: Gil<'_>, source: &Source, fd: RawFd) -> Result<()> {
     source.detach(gil, fd);
     if fd >= 0 { note_closing(here(gil)?, fd) } else { Ok(()) }
@@ -235,9 +235,9 @@ pub(super) fn socket_class() -> Class<Socket> {
         .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, \
           0 for success; EAGAIN when the time is up.")
         .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
-        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Who waits on it \
-          gets an OSError then.")
-        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Who waits on it gets an \
+        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Its waiters \
+          get an OSError then.")
+        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Its waiters get an \
           OSError.")
         .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
         .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: its waiters try again.")

@@ -38,12 +38,9 @@ impl Payload for Descriptor {
     fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
         self.source.visit(visit);
     }
-}
 
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: the interpreter deallocates, with the lock held.
-        self.source.detach(unsafe { Gil::assume() }, self.fd.get());
+    fn end(&self, gil: Gil<'_>) {
+        self.source.detach(gil, self.fd.get());
     }
 }
 

@@ -7,12 +7,12 @@
 //! # Whose non-blocking flag is it?
 //!
 //! A flag of a descriptor is one of its open file description, which others may share: children, peers of a prefork
-//! server, whoever gets it by `detach`. So a green socket's descriptor is as CPython would have it: blocking without a
+//! server, the caller of `detach`. So a green socket's descriptor is as CPython would have it: blocking without a
 //! timeout, non-blocking with one. Calls say by a flag of their own that they do not wait (`MSG_DONTWAIT`); `connect`
 //! has none, and is non-blocking for the moment of the call. Two things set the flag for good, and `detach` takes it
-//! back: `accept`, since another process may take the connection that was announced, and whoever asks for the wrapped
-//! socket itself (`fd`), which is non-blocking on stock. Where the *program* has set it behind the socket's back, it
-//! means what it says: what would block raises BlockingIOError.
+//! back: `accept`, since another process may take the connection that was announced, and a caller that asks for the
+//! wrapped socket itself (`fd`), which is non-blocking on stock. Where the *program* has set it behind the socket's
+//! back, it means what it says: what would block raises BlockingIOError.
 //!
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
@@ -86,7 +86,7 @@ pub struct Socket {
     non_blocking: Cell<bool>,
     /// Found to be closed behind its back.
     closed: Cell<bool>,
-    /// Who asks for the wrapped socket gets a non-blocking one.
+    /// A caller that asks for the wrapped socket gets a non-blocking one.
     lends: Cell<bool>,
     /// The program knows the descriptor's number, or has a copy.
     known: Cell<bool>,
@@ -128,12 +128,9 @@ impl Payload for Socket {
         self.wrapped.set(None);
         self.is_plain.set(false);
     }
-}
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // SAFETY: the interpreter deallocates, with the lock held.
-        self.source.detach(unsafe { Gil::assume() }, self.fd());
+    fn end(&self, gil: Gil<'_>) {
+        self.source.detach(gil, self.fd());
     }
 }
 

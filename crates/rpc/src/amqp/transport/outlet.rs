@@ -68,7 +68,7 @@ impl Outlet {
         }
     }
 
-    /// Lets a channel end, when all who wait on it have their confirms. The next message opens another one.
+    /// Lets a channel end, when all its waiters have their confirms. The next message opens another one.
     pub fn give_up(&self, outgo: &Rc<Outgo>) {
         self.present.borrow_mut().take_if(|present| Rc::ptr_eq(present, outgo));
     }

@@ -12,8 +12,8 @@ _CHUNKED = _native.HTTP_CHUNKED
 _EXPECTS_CONTINUE = _native.HTTP_EXPECTS_CONTINUE
 _ASKED_KEEP_ALIVE = _native.HTTP_ASKED_KEEP_ALIVE
 
-# What reads requests, refuses them, or is called when none is there: whoever overrides it expects the long way, where
-# each attribute is set when stock sets it.
+# What reads requests, refuses them, or is called when none is there: a subclass that overrides it expects the long way,
+# where each attribute is set when stock sets it.
 OVERRIDABLE = (
     "MessageClass", "_read_request_line", "finish", "formalize_key_naming", "get_environ", "handle",
     "handle_expect_100", "handle_one_request", "handle_one_response", "headers", "parse_request", "path",

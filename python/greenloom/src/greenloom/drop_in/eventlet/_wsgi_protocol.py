@@ -274,7 +274,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
         return True
 
     def _check_framing(self, fields):
-        """Refuses a request whose end is in doubt, whoever has parsed it."""
+        """Refuses a request whose end is in doubt, no matter what parsed it."""
         minor = 0 if self.request_version == "HTTP/1.0" else 1
         try:
             _, _, must_close = _native.http_framing(list(fields), minor, self._limits())

@@ -1,6 +1,6 @@
-"""An interactive console of the running program, for whoever connects to a socket.
+"""An interactive console of the running program, for anyone who connects to a socket.
 
-There is no authentication: whoever can connect can do anything. Listen on 127.0.0.1 or on a Unix socket.
+There is no authentication: anyone who can connect can do anything. Listen on 127.0.0.1 or on a Unix socket.
 """
 
 import code

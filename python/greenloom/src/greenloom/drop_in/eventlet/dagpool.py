@@ -106,7 +106,7 @@ class DAGPool:
         self.coros.pop(key, None)
 
     def post(self, key, value, replace=False):
-        """Sets the value of *key* and wakes all who wait for it. Does not park.
+        """Sets the value of *key* and wakes all its waiters. Does not park.
 
         Raises Collision if another green thread runs under *key*, and if there is a value, unless *replace* is true.
         A PropagateError as a value is raised wherever it is read.

@@ -44,7 +44,7 @@ class Pool:
     def get(self):
         """Returns a free item, or a new one while there are fewer than `max_size`; else parks until one is returned.
 
-        Who waits longest is served first. An error of `create` is raised here, and the next waiter may then try.
+        The longest waiter is served first. An error of `create` is raised here, and the next waiter may then try.
         """
         if self._available() <= self._promised:
             self._wait()
@@ -58,7 +58,7 @@ class Pool:
             raise
 
     def put(self, item):
-        """Returns *item* to the pool and wakes whoever waits longest. Never parks.
+        """Returns *item* to the pool and wakes the waiter that has waited longest. Never parks.
 
         The item is dropped when the pool has been made smaller and holds too many.
         """

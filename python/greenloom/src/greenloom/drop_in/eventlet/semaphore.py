@@ -53,7 +53,7 @@ class CappedSemaphore:
     def _move(given, taken, blocking):
         if not blocking and taken.locked():
             return False
-        # Given first: whoever waits at the other end shall see that we wait here.
+        # Given first: the waiter at the other end shall see that we wait here.
         given.release()
         try:
             return taken.acquire()

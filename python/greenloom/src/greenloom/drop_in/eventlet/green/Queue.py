@@ -71,10 +71,10 @@ class _Moved(Exception):
 
 
 class _NotHere:
-    """Stands in a native queue for items that are elsewhere: whoever comes for one, or brings one, is told so."""
+    """Stands in a native queue for items that are elsewhere: its getters and putters are told so."""
 
     def __len__(self):
-        return 1 << 40  # enough for all who wait
+        return 1 << 40  # enough for all waiters
 
     def append(self, item):
         raise _Moved
@@ -94,7 +94,7 @@ _Standard = _copy.Queue
 class Queue(_Standard):
     """While nobody looks inside, the items are in a native queue.
 
-    That has no mutex and no conditions. The first who asks for one, or shuts the queue down, makes the standard
+    That has no mutex and no conditions. The first caller that asks for one, or shuts the queue down, makes the standard
     library's code take over: it has the items from then on, and the waiters in the native queue come and wait anew. So
     it is from the beginning in a subclass, which may override anything. To take over has no moment at which another OS
     thread or a finalizer must not come in between, and may be done twice.
@@ -133,7 +133,7 @@ class Queue(_Standard):
         unfinished, native.unfinished_tasks = native.unfinished_tasks, 0
         self._unfinished += unfinished
         self._native = None
-        # Those who wait come again.
+        # The waiters come again.
         native.maxsize = None
         native.unfinished_tasks += 1
         native.task_done()

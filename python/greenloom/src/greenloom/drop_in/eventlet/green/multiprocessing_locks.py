@@ -1,6 +1,6 @@
 """`_multiprocessing` whose semaphores, which are under all locks of multiprocessing, let other green threads run.
 
-A semaphore is shared with other processes, which cannot wake anybody here: whoever waits looks again now and then. And
+A semaphore is shared with other processes, which cannot wake anybody here: a waiter looks again now and then. And
 to C the lock of a green thread is that of its OS thread, so a recursive one notes which green thread holds it.
 """
 

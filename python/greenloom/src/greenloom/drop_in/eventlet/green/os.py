@@ -35,7 +35,7 @@ _poll, _POLLIN, _POLLOUT = _select.poll, _select.POLLIN, _select.POLLOUT
 
 
 def _patch_in_place(module):
-    # Who asks what a function can do asks for the function that it has.
+    # A program that asks what a function can do asks for the function that it has.
     for name in ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks"):
         able = getattr(module, name)
         able.update(globals()[function] for function, original in _originals.items() if original in able)

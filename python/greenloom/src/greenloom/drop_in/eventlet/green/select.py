@@ -214,7 +214,7 @@ def _wait(ask, found, masks, timeout):
         # Before others run, who may open a file of a number that is closed.
         ready = ask()
         if not found(ready):
-            # Whoever asks again and again waits for something that others have to do.
+            # A program that asks again and again waits for something that others have to do.
             greenthread.sleep(0)
         return ready
     deadline = None if timeout is None else _monotonic() + timeout

@@ -404,7 +404,8 @@ class RLock(_stdlib_threading._PyRLock):
 
     def _wait(self, claim, timeout):
         waiter = _Waiter(claim)
-        # Who waits twice was interrupted while it began to wait; the outer one cannot go on before the inner one has.
+        # A thread that waits twice was interrupted while it began to wait; the outer one cannot go on before the inner
+        # one has.
         if any(each.claim[0] == claim[0] for each in list(self._waiting)):
             self._waiting.appendleft(waiter)
         else:

@@ -29,7 +29,7 @@ class LockReleaseError(Exception):
 
 
 class _QueueLock:
-    """A lock that its holder may take again, and that goes to whoever waits longest."""
+    """A lock that its holder may take again, and that goes to the waiter that has waited longest."""
 
     def __init__(self):
         self._waiters = deque()

@@ -154,7 +154,7 @@ def trampoline(fd, read=None, write=None, timeout=None, timeout_exc=timeout.Time
 
 
 def notify_close(fd):
-    """A file descriptor is being closed: who waits on it hears of it in the next turn."""
+    """A file descriptor is being closed: its waiters hear of it in the next turn."""
     get_hub().notify_close(fd)
 
 

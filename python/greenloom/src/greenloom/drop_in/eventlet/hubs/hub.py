@@ -29,7 +29,7 @@ def closed_callback(fileno):
 
 class FdListener:
     """
-    Who waits on a file descriptor.
+    A waiter on a file descriptor.
 
     :param evtype: READ or WRITE
     :param cb: called with *fileno* when it is ready

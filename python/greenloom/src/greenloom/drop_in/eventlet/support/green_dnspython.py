@@ -36,7 +36,7 @@ def _import_green_dns():
     try:
         return patcher.patch_function(_import_dns, *green)()
     finally:
-        # Whoever has imported dnspython keeps it whole; others may as well have the green copy.
+        # A program that has imported dnspython keeps it whole; others may as well have the green copy.
         if theirs:
             for name in [name for name in sys.modules if _is_dns(name)]:
                 del sys.modules[name]

@@ -29,7 +29,7 @@ _native_ident = _native.get_ident
 LOCK = type(_native.allocate_lock())
 RLOCK = _native.RLock
 
-# Who waits, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for
+# The waiters, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for
 # alive.
 _waiting = {}
 

@@ -1,4 +1,4 @@
-"""Green threads work on the request of whoever starts them."""
+"""Green threads work on the request of the code that starts them."""
 
 import functools
 
