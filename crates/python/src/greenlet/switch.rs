@@ -56,7 +56,7 @@ pub unsafe fn switch(gil: Gil<'_>, greenlet: *mut PyGreenlet, mut handover: Hand
 ///
 /// # Safety
 /// As [`switch`].
-#[inline]
+#[inline(always)]
 unsafe fn resume(thread: &Thread, target: *mut PyGreenlet, mut handover: Handover) -> *mut PyObject {
     // SAFETY: the caller's reference keeps the greenlet, and the handover is its own.
     unsafe {
@@ -384,7 +384,7 @@ struct Begin {
 ///
 /// # Safety
 /// The caller holds references to the greenlets, and what it hands over is its own; the interpreter's lock is held.
-#[inline]
+#[inline(always)]
 unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: the reference is made for it.
     unsafe { jump_owned(thread, ffi::incref(target)) }
@@ -394,7 +394,7 @@ unsafe fn jump(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
 ///
 /// # Safety
 /// As [`jump`].
-#[inline]
+#[inline(always)]
 unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject {
     // SAFETY: `target` is active and suspended or ready to begin, or the running one. The running greenlet is kept by
     // the thread's record, one that was left only by its users: if they let go, it is resumed and ends before its body
