@@ -5,7 +5,7 @@ CARGO ?= cargo
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-rpc-cluster \
-	test-asan check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
+	test-aarch64 test-asan check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -38,6 +38,10 @@ test-fallbacks: ## the same behaviour on the fallbacks for other processors and 
 # A release build may keep values in registers that a processor added and that a switch must know, such as AVX-512's.
 test-native: ## the switch, built for all that this processor has
 	RUSTFLAGS='-C target-cpu=native' CARGO_TARGET_DIR=target/native $(CARGO) test --release -p greenloom-fiber --tests
+
+# Not part of `make test`: it wants a cross compiler and qemu, and takes some minutes.
+test-aarch64: ## fiber, hub and greenloom on 64-bit ARM, under qemu (tools/aarch64.sh)
+	tools/aarch64.sh
 
 test-loom: ## all interleavings of a hub's inbox, and of the lines of waiters
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test -p greenloom-hub \
