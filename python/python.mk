@@ -1,7 +1,7 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
+.PHONY: venv wheels test-install test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
 	eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
@@ -10,6 +10,15 @@ venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and ev
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \
 	python/tools/make-venv.sh "$${found#* }" "$$folder"; \
 	echo "$$folder is ready: CPython $${found%% *}"
+
+wheels: ## dist/ with wheels for all CPythons, sdists and an index of them; PYTHON=3.13 for one
+	@PYTHON="$(PYTHON)" MACHINES="$(MACHINES)" python/tools/wheels.sh
+
+# Long where nothing is built yet: a release build for the wheel, and one more for the line that builds from git.
+test-install: ## each line of docs/install.md, against an index of wheels that are made for it; needs PYTHON=3.13
+	@PYTHON="$(or $(PYTHON),3.13)" MACHINES=$$(uname -m) python/tools/wheels.sh
+	@set -e; found=$$(PYTHON="$(or $(PYTHON),3.13)" python/tools/find-pythons.sh); \
+	python3 python/tools/install_lines.py "$${found#* }"
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh

@@ -1,0 +1,52 @@
+#!/bin/sh
+# wheels.sh: dist/ with greenloom's wheels for every CPython that is supported, the wheels of greenlet and eventlet, the
+# sdists, and an index of them (dist/simple). PYTHON=3.13 makes greenloom's wheel for that one only.
+#
+# No interpreter is needed but the one that runs maturin: a wheel links to nothing of CPython. zig's C library makes
+# them fit for every glibc since 2.17 (2012). MACHINES names the processors; for another one than this machine's its
+# target has to be installed: rustup target add aarch64-unknown-linux-gnu.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+root=$(dirname "$here")
+dist="$root/dist"
+versions=${PYTHON:-"3.10 3.11 3.12 3.13 3.14 3.15"}
+targets=$(rustup target list --installed 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+
+tools="$root/target/wheel-tools"
+[ -x "$tools/bin/python" ] || python3 -m venv "$tools"
+"$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
+    'maturin>=1.10,<2' ziglang build 'setuptools>=77' wheel twine auditwheel
+PATH="$tools/bin:$PATH"
+
+rm -rf "$dist"
+mkdir -p "$dist"
+interpreters=$(for version in $versions; do printf -- '--interpreter python%s ' "$version"; done)
+for machine in ${MACHINES:-x86_64 aarch64}; do
+    for libc in gnu:manylinux_2_17 musl:musllinux_1_2; do
+        target="$machine-unknown-linux-${libc%:*}"
+        if ! echo "$targets" | grep -qx "$target"; then
+            echo "no wheels for $target: rustup target add $target"
+            continue
+        fi
+        echo "wheels for $target, CPython $versions"
+        (cd "$here/greenloom" && CARGO_TARGET_DIR="$root/target/wheels" maturin build --quiet --release --zig \
+            --target "$target" --compatibility "${libc#*:}" $interpreters --out "$dist")
+    done
+done
+(cd "$here/greenloom" && maturin sdist --out "$dist" >/dev/null)
+for package in greenlet eventlet; do
+    (cd "$here/$package" && python -m build --no-isolation --outdir "$dist" >/dev/null)
+    rm -rf "$here/$package/build" "$here/$package/$package.egg-info"
+done
+
+python -m twine check --strict "$dist"/*.whl "$dist"/*.tar.gz
+# auditwheel judges wheels of the processor and the C library that it runs on.
+for wheel in "$dist"/greenloom-*manylinux*_"$(uname -m)".whl; do
+    tag=$(python -m auditwheel show "$wheel" | tr '\n' ' ' | sed 's/.*following platform tag: *"\([^"]*\)".*/\1/')
+    case "$tag" in
+    manylinux_2_17_* | manylinux_2_12_* | manylinux_2_5_*) ;;
+    *) echo "auditwheel: $(basename "$wheel") is $tag" >&2; exit 1 ;;
+    esac
+done
+python "$here/tools/simple_index.py" "$dist"
+echo "the index is $dist/simple"
