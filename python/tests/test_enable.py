@@ -59,18 +59,21 @@ class Enable(unittest.TestCase):
         self.assertEqual(self.run_python("-c", "import greenlet, eventlet; print(greenlet.stock, eventlet.stock)"),
                          (0, "True True\n"))  # fmt: skip
 
-    def test_without_stock_a_path_is_all_there_is(self):
+    def test_without_stock_they_are_there_until_it_is_disabled(self):
         self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
         status, output = self.greenloom("enable")
         self.assertEqual(status, 0, output)
-        with open(os.path.join(self.packages, "greenloom.pth")) as file:
-            self.assertEqual(file.read(), os.path.join(self.packages, "greenloom", "drop_in") + "\n")
         self.assert_ours()
         self.assert_ours("-I")
         self.assertIn("enabled", self.greenloom("status")[1])
         self.assertEqual(self.greenloom("disable")[0], 0)
         self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
         self.assertEqual(self.greenloom("disable"), (0, "it was not enabled\n"))
+
+    def test_it_wins_over_stock_that_is_installed_later(self):
+        self.greenloom("enable")
+        self.put_stock()
+        self.assert_ours()
 
     def test_it_wins_over_stock_until_it_is_disabled(self):
         self.put_stock()

@@ -2,10 +2,9 @@
 Making Greenloom's greenlet and eventlet those of an environment, for every program that runs in it: a file
 ``greenloom.pth`` beside this package, which Python reads when it starts.
 
-Where no stock package is installed, the file holds the path of the drop-ins and nothing else. Python appends such a
-path behind the folder that the file is in, so where stock is installed too, the file's one line puts it before that
-folder instead. It does so only if the native module is there, built for the interpreter that starts; else stock is
-used.
+A path alone in such a file would be appended behind the folder that the file is in, and stock packages in that folder,
+be they there now or installed later, would win. So its one line is code, which puts the drop-ins before that folder. It
+does so only if the native module is there, built for the interpreter that starts; else stock is used.
 """
 
 import importlib.machinery
@@ -47,8 +46,6 @@ def _stock(folder):
 
 
 def _line(folder):
-    if not _stock(folder):
-        return DROP_IN
     native = os.path.join(_HERE, "_native" + _SUFFIX)
     # os and sys are there when the file is read, so it costs a look for one file.
     return (
@@ -60,7 +57,7 @@ def _line(folder):
 def enable():
     """
     Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's in every program of this environment, from its
-    next start on. Doing it again changes nothing, unless stock has been installed or removed since.
+    next start on, whatever is installed there later. Doing it again changes nothing.
 
     :returns: the file that was written.
     :raises CannotEnable: when it cannot be written.
