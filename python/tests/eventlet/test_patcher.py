@@ -132,6 +132,19 @@ class MonkeyPatch(Scenario):
             prints="ends\n",
         )
 
+    def test_what_cannot_be_changed_keeps_its_lock(self):
+        self.check(
+            """
+            import functools, threading
+            lock, rlock = threading.Lock(), threading.RLock()
+            kept = [functools.partial(each.acquire) for each in (lock, rlock)]
+            import eventlet
+            eventlet.monkey_patch()
+            assert [each() for each in kept] == [True, True]
+            assert not lock.acquire(blocking=False)
+            """
+        )
+
     def test_importing_and_patching_warns_of_nothing(self):
         self.check(
             """

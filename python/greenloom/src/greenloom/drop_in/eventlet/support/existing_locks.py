@@ -187,8 +187,17 @@ def _places_in_instance(holder, wanted):
                     value = slot.__get__(holder)
                 except AttributeError:
                     continue
-                if id(value) in wanted:
+                if id(value) in wanted and _can_be_set(slot, holder, value):
                     yield value, (id(holder), base, name), partial(slot.__set__, holder)
+
+
+def _can_be_set(slot, holder, value):
+    # Many attributes of C's types are read-only, which only a try tells.
+    try:
+        slot.__set__(holder, value)
+    except (AttributeError, TypeError):
+        return False
+    return True
 
 
 def _remake_method(_, method, new):
