@@ -194,7 +194,7 @@ fn first_size() -> NonZeroUsize {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is under these locks is replaced as a whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

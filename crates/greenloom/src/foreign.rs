@@ -18,7 +18,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use greenloom_hub::Direction;
@@ -106,15 +106,11 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
         value: Option<std::thread::Result<T>>,
         waker: Waker,
     }
-    let lock = |answer: &Mutex<Answer<T>>| match answer.lock() {
-        Ok(mut answer) => answer.value.take(),
-        Err(poisoned) => poisoned.into_inner().value.take(),
-    };
     let mut ticket = prepare_shielded()?;
     let answer = Arc::new(Mutex::new(Answer { value: None, waker: ticket.waker() }));
     let place = Arc::clone(&answer);
     let done = move |value| {
-        let mut answer = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answer = blocking::lock(&place);
         answer.value = Some(value);
         answer.waker.wake();
     };
@@ -123,8 +119,9 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
     loop {
         let _ = ticket.park_quietly("blocking call", None);
         ticket = prepare_shielded()?;
-        answer.lock().unwrap_or_else(PoisonError::into_inner).waker = ticket.waker();
-        if let Some(value) = lock(&answer) {
+        let mut answer = blocking::lock(&answer);
+        answer.waker = ticket.waker();
+        if let Some(value) = answer.value.take() {
             return value.map_err(|payload| blocking::Error::Panicked(Panic::new(payload)));
         }
     }

@@ -51,7 +51,4 @@ pub trait Host: Sync {
 
     /// `fd` is about to be closed: its waiters are told.
     fn closing(&self, fd: RawFd);
-
-    /// A number that no other green thread of this OS thread has as long as this one lives.
-    fn current(&self) -> usize;
 }

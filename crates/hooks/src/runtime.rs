@@ -39,10 +39,6 @@ impl Host for Runtime {
     fn closing(&self, fd: RawFd) {
         foreign::closing(fd);
     }
-
-    fn current(&self) -> usize {
-        usize::try_from(greenloom::getcurrent().id()).expect("64 bits")
-    }
 }
 
 impl From<foreign::Wait> for Wait {

@@ -277,8 +277,8 @@ fn poll_waits_for_the_first_of_several() {
     };
     let release = move || {
         two_far.write_all(b"x").unwrap();
-        drop(one_far.set_nodelay(true));
         thread::sleep(20 * MILLI);
+        drop(one_far);
     };
     assert_eq!(lets_others_run(poll, release), (1, 0, libc::POLLIN));
 }

@@ -44,7 +44,7 @@ pub unsafe fn recvfrom(
 }
 
 /// Which function the program called: the real one is called in its place where it must block.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Call {
     Recv,
     RecvFrom,
@@ -69,21 +69,33 @@ unsafe fn recvfrom_by(
     };
     let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
     // How much room there is for an address is overwritten by each call that receives something; none that fails does.
+    let part = |done: usize| {
+        // SAFETY: `done` is at most `length`.
+        let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
+        attempt(host, fd, Direction::Read, || real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
+    };
+    in_parts(length, part, || wants_all(fd, flags))
+}
+
+/// Makes a call with what is left, again and again, until all of `length` is transferred, `goes_on` says no, or nothing
+/// more comes. Returns how much was; that it failed only if it did so at once.
+pub(super) fn in_parts(length: size_t, mut part: impl FnMut(usize) -> ssize_t, goes_on: impl Fn() -> bool) -> ssize_t {
     let mut done = 0;
     loop {
-        // SAFETY: `done` is at most `length`.
-        let at = unsafe { buffer.byte_add(done) };
-        let left = length - done;
-        let try_it = || real(at, left, flags | MSG_DONTWAIT);
-        let result = attempt(host, fd, Direction::Read, try_it, || real(at, left, flags));
+        let result = part(done);
         if result < 0 {
             return if done > 0 { done.cast_signed() } else { result };
         }
         done += result.cast_unsigned();
-        if result == 0 || done >= length || flags & MSG_WAITALL == 0 || flags & MSG_PEEK != 0 || !is_stream(fd) {
+        if result == 0 || done >= length || !goes_on() {
             return done.cast_signed();
         }
     }
+}
+
+/// Whether a read is to fill all of its room.
+fn wants_all(fd: c_int, flags: c_int) -> bool {
+    flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(fd)
 }
 
 fn is_stream(fd: c_int) -> bool {
@@ -99,23 +111,31 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
     let real = |message, flags| unsafe { real::recvmsg(fd, message, flags) };
     let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
     let first = attempt(host, fd, Direction::Read, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
-    if first <= 0 || flags & MSG_WAITALL == 0 || flags & MSG_PEEK != 0 || !is_stream(fd) {
+    if first <= 0 || !wants_all(fd, flags) {
         return first;
     }
     // SAFETY: the caller's contract: its buffers live over the call.
-    let mut left = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
-    left.advance(first.cast_unsigned());
-    let mut done = first;
-    while !left.is_empty() {
-        let mut rest: msghdr = no_message();
-        (rest.msg_iov, rest.msg_iovlen) = left.parts();
+    let buffers = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
+    in_messages(buffers, first, |mut rest| {
         let rest = &raw mut rest;
-        let more = attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags));
+        attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
+    })
+}
+
+/// Goes on with the rest of the buffers after a part was transferred, in messages without an address and control data:
+/// these went with the first.
+fn in_messages(mut buffers: Buffers, first: ssize_t, mut transfer: impl FnMut(msghdr) -> ssize_t) -> ssize_t {
+    buffers.advance(first.cast_unsigned());
+    let mut done = first;
+    while !buffers.is_empty() {
+        let mut rest: msghdr = no_message();
+        (rest.msg_iov, rest.msg_iovlen) = buffers.parts();
+        let more = transfer(rest);
         if more <= 0 {
             break;
         }
         done += more;
-        left.advance(more.cast_unsigned());
+        buffers.advance(more.cast_unsigned());
     }
     done
 }
@@ -177,21 +197,12 @@ pub(super) unsafe fn send_all(
     flags: c_int,
     real: impl Fn(*const c_void, size_t, c_int) -> ssize_t,
 ) -> ssize_t {
-    let mut done = 0;
-    loop {
+    let part = |done: usize| {
         // SAFETY: `done` is at most `length`.
-        let at = unsafe { buffer.byte_add(done) };
-        let left = length - done;
-        let try_it = || real(at, left, flags | MSG_DONTWAIT);
-        let result = attempt(host, fd, Direction::Write, try_it, || real(at, left, flags));
-        if result < 0 {
-            return if done > 0 { done.cast_signed() } else { result };
-        }
-        done += result.cast_unsigned();
-        if done >= length {
-            return done.cast_signed();
-        }
-    }
+        let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
+        attempt(host, fd, Direction::Write, || real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
+    };
+    in_parts(length, part, || true)
 }
 
 /// See [`calls`](super).
@@ -226,22 +237,11 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
         return first;
     }
     // SAFETY: the caller's contract: its buffers live over the call.
-    let mut left = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
-    left.advance(first.cast_unsigned());
-    let mut done = first;
-    while !left.is_empty() {
-        // Control data went with the first part.
-        let mut rest: msghdr = no_message();
-        (rest.msg_iov, rest.msg_iovlen) = left.parts();
+    let buffers = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
+    in_messages(buffers, first, |rest| {
         let rest = &raw const rest;
-        let more = attempt(host, fd, Direction::Write, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags));
-        if more < 0 {
-            break;
-        }
-        done += more;
-        left.advance(more.cast_unsigned());
-    }
-    done
+        attempt(host, fd, Direction::Write, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
+    })
 }
 
 /// See [`calls`](super).

@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use super::socket::send_all;
+use super::socket::{in_parts, send_all};
 use crate::buffers::Buffers;
 use crate::current;
 use crate::host::{Direction, Host};
@@ -87,21 +87,13 @@ pub unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t
         return sent;
     }
     // A pipe takes all of it at once if it is small, and a part whenever it has room.
-    let mut done = 0;
-    loop {
+    let part = |done: usize| {
         // SAFETY: `done` is less than `length`.
         let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
-        let part = left.min(PIPE_ROOM);
-        let call = || if is_ready(fd, POLLOUT) { real(at, part) } else { fail(EAGAIN) };
-        let result = attempt(host, fd, Direction::Write, call, || real(at, left));
-        if result < 0 {
-            return if done > 0 { done.cast_signed() } else { result };
-        }
-        done += result.cast_unsigned();
-        if done >= length || result == 0 {
-            return done.cast_signed();
-        }
-    }
+        let call = || if is_ready(fd, POLLOUT) { real(at, left.min(PIPE_ROOM)) } else { fail(EAGAIN) };
+        attempt(host, fd, Direction::Write, call, || real(at, left))
+    };
+    in_parts(length, part, || true)
 }
 
 /// See [`calls`](super).
