@@ -17,17 +17,8 @@ install() {
     local packages
     packages=$(missing)
     [ -n "$packages" ] || return 0
-    # Debian starts a server as soon as it is installed; those are not wanted.
-    local policy=/usr/sbin/policy-rc.d own_policy=
-    if [ ! -e "$policy" ]; then
-        own_policy=yes
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-    fi
-    apt-get update -qq
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages >/dev/null
-    [ -z "$own_policy" ] || rm -f "$policy"
+    "$(dirname "$0")/../../tools/apt-install.sh" $packages
 }
 
 # PostgreSQL refuses to run as root; it runs as the user that its package makes then.

@@ -18,16 +18,7 @@ BIN=/usr/lib/rabbitmq/bin
 
 install() {
     [ -x "$BIN/rabbitmq-server" ] && command -v openssl >/dev/null && return
-    # Debian starts a broker on the default port as soon as it is installed; that one is not wanted.
-    local policy=/usr/sbin/policy-rc.d own_policy=
-    if [ ! -e "$policy" ]; then
-        own_policy=yes
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-    fi
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends rabbitmq-server openssl >/dev/null
-    [ -z "$own_policy" ] || rm -f "$policy"
+    "$(dirname "$0")/../../../../tools/apt-install.sh" rabbitmq-server openssl
 }
 
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

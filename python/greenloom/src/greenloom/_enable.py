@@ -40,11 +40,6 @@ def _file():
     return os.path.join(_folder(), "greenloom.pth")
 
 
-def _stock(folder):
-    """The packages of other distributions that lie there."""
-    return [name for name in REPLACED if os.path.exists(os.path.join(folder, name))]
-
-
 def _line(folder):
     native = os.path.join(_HERE, "_native" + _SUFFIX)
     # os and sys are there when the file is read, so it costs a look for one file.
@@ -62,17 +57,16 @@ def enable():
     :returns: the file that was written.
     :raises CannotEnable: when it cannot be written.
     """
-    folder = _folder()
-    labelled = [name for name in _stock(folder) if _is_labelled(name)]
+    path = _file()
+    labelled = [name for name in REPLACED if _is_labelled(name)]
     if labelled:
         raise CannotEnable(
             f"{' and '.join(labelled)} of this environment {'are' if len(labelled) > 1 else 'is'} Greenloom's already, "
             "as a distribution of that name; there is nothing to enable"
         )
-    path = os.path.join(folder, "greenloom.pth")
     try:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(_line(folder) + "\n")
+            file.write(_line(os.path.dirname(path)) + "\n")
     except OSError as error:
         raise CannotEnable(
             f"{path} cannot be written: {error.strerror}; run this as the owner of the environment, or make one of "

@@ -2,6 +2,7 @@
 
 import os as os_orig
 import stat as _stat
+import time as _time
 import warnings as _warnings
 
 from greenloom._native import _read_now, _write_now
@@ -155,13 +156,15 @@ def lockf(fd, command, length, /):
     """As os.lockf. Other green threads run while another process has the lock."""
     if command != os_orig.F_LOCK:
         return _originals["lockf"](fd, command, length)
-    pause = 0.0005
-    while True:
+
+    def take():
         try:
-            return _originals["lockf"](fd, os_orig.F_TLOCK, length)
+            _originals["lockf"](fd, os_orig.F_TLOCK, length)
         except (BlockingIOError, PermissionError):
-            greenthread.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            return None
+        return True
+
+    _wait_until(take)
 
 
 def sendfile(out_fd, in_fd, offset, count, *args, **kw):
@@ -229,13 +232,17 @@ def _wait_for_child(wait, pid, options):
     return _wait_until(look, 0 if options else pid)
 
 
-def _wait_until(look, pid):
-    """Returns what `look` returns, once that is not None; `pid` is the child whose end is waited for, if it is one."""
-    pause = 0.0005
+def _wait_until(look, pid=0, timeout=float("inf")):
+    """Returns what `look` returns, once that is not None; None after `timeout` seconds. `pid` is the child whose end is
+    waited for, if it is one."""
+    end, pause = _time.monotonic() + timeout, 0.0005
     while (found := look()) is None:
         if pid > 0 and _wait_for_end(pid):
             continue
-        greenthread.sleep(pause)
+        left = end - _time.monotonic()
+        if left <= 0:
+            return None
+        greenthread.sleep(min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE)
     return found
 

@@ -1,13 +1,10 @@
 """`signal` whose waits let other green threads run. The mask of blocked signals stays the OS thread's: all of its green
 threads share it."""
 
-import os as _os
-import select as _select
 import signal as signal_orig
-import threading as _threading
-import time as _time
 
-from eventlet import greenthread, hubs, patcher
+from eventlet import hubs, patcher
+from eventlet.green.os import _wait_until
 
 _WAITS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause")
 __patched__ = [name for name in _WAITS if hasattr(signal_orig, name)]
@@ -15,24 +12,15 @@ __patched__ = [name for name in _WAITS if hasattr(signal_orig, name)]
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
 
 _originals = {name: getattr(signal_orig, name) for name in __patched__}
-_os, _select, _threading, _time = map(patcher.original, ("os", "select", "threading", "time"))
-
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
+_os, _select, _threading = map(patcher.original, ("os", "select", "threading"))
 
 
 def sigtimedwait(sigset, timeout, /):
     """As signal.sigtimedwait; other green threads run meanwhile. It looks again after pauses of 10 ms at most."""
     ask = _originals["sigtimedwait"]
-    found = ask(sigset, 0 if timeout >= 0 else timeout)
-    end, pause = _time.monotonic() + timeout, _SHORTEST_PAUSE
-    while found is None:
-        left = end - _time.monotonic()
-        if left <= 0:
-            return None
-        greenthread.sleep(min(pause, left))
-        pause = min(pause * 2, _LONGEST_PAUSE)
-        found = ask(sigset, 0)
-    return found
+    if timeout < 0:
+        return ask(sigset, timeout)  # which refuses it
+    return _wait_until(lambda: ask(sigset, 0), timeout=timeout)
 
 
 def sigwaitinfo(sigset, /):
