@@ -31,9 +31,9 @@ static EVENT: ClassCell = ClassCell::unbuilt();
 
 impl Payload for Event {
     const NAME: &'static CStr = c"eventlet.event.Event";
-    const DOC: &'static CStr =
-        c"Event()\n--\n\nA value that one green thread sends and others wait for. send() may be \
-      called once, from any OS thread, and does not wait.";
+    const DOC: &'static CStr = c"Event()\n--\n\n\
+          A value that one green thread sends and others wait for. send() may be called once, from any OS thread, and \
+          does not wait.";
 
     fn cell() -> &'static ClassCell {
         &EVENT

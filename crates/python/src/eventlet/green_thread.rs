@@ -258,8 +258,9 @@ unsafe fn end_unbegun(thread: Here<'_>, greenlet: &Owned, [kind, value, tracebac
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
-const DOC: &CStr = c"GreenThread(parent)\n--\n\nA greenlet whose result can be waited for. spawn() makes one; a \
-subclass is made with the hub's greenlet as its parent and begun with switch(function, args, kwargs).";
+const DOC: &CStr = c"GreenThread(parent)\n--\n\n\
+A greenlet whose result can be waited for. spawn() makes one; a subclass is made with the hub's greenlet as its parent \
+and begun with switch(function, args, kwargs).";
 
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
 

@@ -28,8 +28,9 @@ static DICT: Name = Name::new(c"__dict__");
 
 impl Payload for Local {
     const NAME: &'static CStr = c"eventlet.corolocal.local";
-    const DOC: &'static CStr = c"local()\n--\n\nAn object whose attributes are different ones in each green thread. A \
-      subclass's __init__ runs in each one that uses it.";
+    const DOC: &'static CStr = c"local()\n--\n\n\
+      An object whose attributes are different ones in each green thread. A subclass's __init__ runs in each one that \
+      uses it.";
 
     fn cell() -> &'static ClassCell {
         &LOCAL

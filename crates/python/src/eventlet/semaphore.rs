@@ -34,8 +34,9 @@ static LOCK: Global<*mut PyTypeObject> = Global::new(std::ptr::null_mut());
 
 impl Payload for Semaphore {
     const NAME: &'static CStr = c"eventlet.semaphore.Semaphore";
-    const DOC: &'static CStr = c"Semaphore(value=1)\n--\n\nA counter that acquire() takes one from and release() adds \
-      one to. With the counter at zero acquire() waits, first come, first served. Also a context manager.";
+    const DOC: &'static CStr = c"Semaphore(value=1)\n--\n\n\
+      A counter that acquire() takes one from and release() adds one to. With the counter at zero acquire() waits, \
+      first come, first served. Also a context manager.";
 
     fn cell() -> &'static ClassCell {
         &SEMAPHORE

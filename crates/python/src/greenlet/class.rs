@@ -62,10 +62,11 @@ pub fn unwinding(slot: unsafe extern "C-unwind" fn(*mut PyObject)) -> ffi::destr
     unsafe { std::mem::transmute::<unsafe extern "C-unwind" fn(*mut PyObject), ffi::destructor>(slot) }
 }
 
-const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\nA function with a stack of its own. It begins when \
-somebody switches to it, and is suspended when it switches to another greenlet of its thread; when it ends, its parent \
-goes on with the result.\n\n- *run* -- what to call; may also be a method of a subclass, or be set later\n- *parent* \
--- the greenlet that goes on when this one ends; by default the one that makes it";
+const DOC: &CStr = c"greenlet(run=None, parent=None)\n--\n\n\
+A function with a stack of its own. It begins when somebody switches to it, and is suspended when it switches to \
+another greenlet of its thread; when it ends, its parent goes on with the result.\n\n\
+- *run* -- what to call; may also be a method of a subclass, or be set later\n\
+- *parent* -- the greenlet that goes on when this one ends; by default the one that makes it";
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Construction

@@ -111,9 +111,9 @@ static HUB: ClassCell = ClassCell::unbuilt();
 
 impl Payload for Hub {
     const NAME: &'static CStr = c"greenloom._native.Hub";
-    const DOC: &'static CStr = c"Hub(clock=None)\n--\n\nThe loop of a thread's green threads, without file \
-      descriptors: the base of eventlet's hubs.\n\n- *clock* -- a function that returns seconds, in place of \
-      time.monotonic";
+    const DOC: &'static CStr = c"Hub(clock=None)\n--\n\n\
+      The loop of a thread's green threads, without file descriptors: the base of eventlet's hubs.\n\n\
+      - *clock* -- a function that returns seconds, in place of time.monotonic";
 
     fn cell() -> &'static ClassCell {
         &HUB
