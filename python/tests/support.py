@@ -24,3 +24,13 @@ def run_script(script, *arguments, env=None, timeout=120):
         env={**os.environ, **(env or {})},
     )
     return done.returncode, done.stdout
+
+
+def run_python(python, *arguments, **environment):
+    """Runs an interpreter that finds nothing by PYTHON variables but those that are given. Returns its exit code, and
+    its output before its errors."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, *arguments], env={**clean, **environment}, capture_output=True, text=True, timeout=60, cwd="/"
+    )
+    return done.returncode, done.stdout + done.stderr

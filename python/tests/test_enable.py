@@ -4,13 +4,14 @@ import importlib.metadata
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import unittest
 import venv
 
 import greenloom
+
+from support import run_python
 
 WHICH = "import greenlet, eventlet; print(getattr(greenlet, '__greenloom__', False), eventlet.__file__)"
 
@@ -33,12 +34,8 @@ class Enable(unittest.TestCase):
         dns = os.path.dirname(__import__("dns").__file__)
         shutil.copytree(dns, os.path.join(self.packages, "dns"))
 
-    def run_python(self, *arguments):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        done = subprocess.run(
-            [self.python, *arguments], env=environment, capture_output=True, text=True, timeout=60, cwd="/"
-        )
-        return done.returncode, done.stdout + done.stderr
+    def run_python(self, *arguments, **environment):
+        return run_python(self.python, *arguments, **environment)
 
     def greenloom(self, *arguments):
         return self.run_python("-m", "greenloom", *arguments)

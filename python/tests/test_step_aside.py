@@ -6,6 +6,8 @@ import sys
 import tempfile
 import unittest
 
+from support import run_python
+
 from greenloom._install import DROP_IN
 
 #: A stock package with any name that is looked for in it.
@@ -32,16 +34,7 @@ class StepAside(unittest.TestCase):
             file.write(text)
 
     def run_python(self, *arguments, **environment):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        done = subprocess.run(
-            [self.python, *arguments],
-            env={**clean, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd="/",
-        )
-        return done.returncode, done.stdout + done.stderr
+        return run_python(self.python, *arguments, **environment)
 
     def test_stock_is_imported_where_there_is_no_greenloom(self):
         self.write("greenlet/__init__.py", STOCK_PACKAGE)
