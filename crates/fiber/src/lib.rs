@@ -57,6 +57,7 @@ pub mod overflow;
 mod scope;
 mod stack;
 mod switch;
+mod thread_pointer;
 
 pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};

@@ -45,7 +45,9 @@ type FindRunning = fn() -> Option<Running>;
 
 static FIND_RUNNING: OnceLock<FindRunning> = OnceLock::new();
 
-/// Installs the handler, once a process, and an alternate signal stack, once a thread that has none.
+/// Installs the handler, once a process, and an alternate signal stack in an OS thread that has none. Called once an OS
+/// thread.
+#[cold]
 pub(crate) fn install(find_running: FindRunning) {
     FIND_RUNNING.get_or_init(|| {
         install_handler(libc::SIGSEGV, &PREVIOUS_SEGV);
@@ -53,12 +55,9 @@ pub(crate) fn install(find_running: FindRunning) {
         find_running
     });
     thread_local! {
-        static CHECKED: Cell<bool> = const { Cell::new(false) };
         static OWN: AlternateStack = const { AlternateStack(Cell::new(ptr::null_mut())) };
     }
-    if !CHECKED.replace(true) {
-        let _ = OWN.try_with(AlternateStack::ensure);
-    }
+    let _ = OWN.try_with(AlternateStack::ensure);
 }
 
 static PREVIOUS_SEGV: OnceLock<libc::sigaction> = OnceLock::new();

@@ -160,7 +160,10 @@ impl Fiber {
     #[inline]
     fn start<F: 'static>(&self, stack: Stack, function: F, run: Run) {
         assert!(self.is_finished(), "only a fiber that has ended can begin anew");
-        overflow::install(record::running);
+        let thread = Thread::record();
+        if !thread.is_guarded.replace(true) {
+            overflow::install(record::running);
+        }
         let start = Start::place(&stack, function, run);
         // SAFETY: nothing lives on the stack but the function, which begins at `start`, aligned to 16 bytes and in the
         // upper half of at least `MIN_STACK_SIZE` bytes.
@@ -172,7 +175,7 @@ impl Fiber {
             self.stack.get().write(Some(stack));
         }
         self.start.set(Some(start));
-        self.id.set(Thread::record().new_id());
+        self.id.set(thread.new_id());
         self.state.set(State::New);
     }
 

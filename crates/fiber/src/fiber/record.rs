@@ -17,6 +17,8 @@ pub(super) struct Thread {
     /// The running fiber; null at first, which means the root.
     pub(super) current: Cell<*const Fiber>,
     next_id: Cell<u64>,
+    /// Whether the OS thread is ready to report an overflow.
+    pub(super) is_guarded: Cell<bool>,
     /// Whether `dead` or `released` holds something to be dropped by whatever runs after a switch.
     unclean: Cell<bool>,
     /// The stack of the fiber that ended last, until nobody runs on it any more.
@@ -33,6 +35,7 @@ thread_local! {
             root: Fiber::without_stack(State::Running),
             current: Cell::new(ptr::null()),
             next_id: Cell::new(1),
+            is_guarded: Cell::new(false),
             unclean: Cell::new(false),
             dead: Cell::new(None),
             kept: Cell::new(None),
@@ -41,14 +44,32 @@ thread_local! {
     };
 }
 
+#[cfg(feature = "shared-library")]
+crate::thread_pointer!(mod pointer = "greenloom_fiber_thread");
+
 impl Thread {
     /// The OS thread's own.
     #[inline(always)]
     pub(super) fn record() -> &'static Thread {
-        let record: *const Thread = THREAD.with(|thread| &raw const **thread);
+        #[cfg(feature = "shared-library")]
+        let record = if pointer::get().is_null() { Thread::first_look() } else { pointer::get().cast() };
+        #[cfg(not(feature = "shared-library"))]
+        let record = Thread::look_up();
         // SAFETY: it has no destructor, so it is there until the OS thread's last instruction; the reference cannot
         // leave the OS thread, since `Thread` is not Sync.
         unsafe { &*record }
+    }
+
+    #[inline(always)]
+    fn look_up() -> *const Thread {
+        THREAD.with(|thread| &raw const **thread)
+    }
+
+    #[cfg(feature = "shared-library")]
+    #[cold]
+    fn first_look() -> *const Thread {
+        pointer::set(Thread::look_up().cast());
+        Thread::look_up()
     }
 
     /// A number that no fiber of this OS thread had before.

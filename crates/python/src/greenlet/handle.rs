@@ -21,9 +21,10 @@ pub struct Handle {
     generation: AtomicU64,
 }
 
+// The record of the running thread, null if it has none; `Handle::record` of its handle.
+greenloom_fiber::thread_pointer!(mod here = "greenloom_python_record");
+
 thread_local! {
-    /// The record of the running thread, null if it has none; [`Handle::record`] of its handle.
-    static RECORD: Cell<*const ()> = const { Cell::new(ptr::null()) };
     /// The handle in it.
     static HANDLE: Cell<*const Handle> = const { Cell::new(ptr::null()) };
 }
@@ -31,7 +32,7 @@ thread_local! {
 /// Where the running thread's record is, null if it has none.
 #[inline]
 pub fn record_here() -> *const () {
-    RECORD.get()
+    here::get()
 }
 
 impl Handle {
@@ -53,7 +54,7 @@ impl Handle {
         follow_forks();
         self.record.store(record.cast_mut(), Ordering::Relaxed);
         HANDLE.set(self);
-        RECORD.set(record);
+        here::set(record);
     }
 
     /// The running thread ends.
@@ -61,7 +62,7 @@ impl Handle {
         self.alive.store(false, Ordering::Release);
         self.record.store(ptr::null_mut(), Ordering::Relaxed);
         HANDLE.set(ptr::null());
-        RECORD.set(ptr::null());
+        here::set(ptr::null());
     }
 
     /// Whether the thread can still run greenlets.
@@ -73,7 +74,7 @@ impl Handle {
     /// Whether it is the running thread's.
     #[inline]
     pub fn is_mine(&self) -> bool {
-        let record = RECORD.get();
+        let record = here::get();
         !record.is_null() && ptr::eq(record, self.record.load(Ordering::Relaxed))
     }
 
