@@ -469,6 +469,34 @@ class Hubs(Guarded):
         first, second = printed.splitlines()
         self.assertEqual(len(eval(first)), int(second))
 
+    def test_how_long_an_idle_hub_sleeps_can_be_overridden_while_it_runs_and_by_a_subclass(self):
+        code, printed = run_script(
+            """
+            import eventlet
+            from eventlet import event, hubs
+            from eventlet.patcher import original
+
+            def idle(hub):
+                # Until the hub, which has nothing to wait for but another OS thread, has asked three times.
+                asked, done = [], event.Event()
+                def default_sleep(*_):
+                    asked.append(None)
+                    if len(asked) == 3:
+                        original("threading").Thread(target=done.send, args=("woken",)).start()
+                    return 0.001
+                hub.default_sleep = default_sleep
+                return done.wait()
+
+            eventlet.sleep(0)
+            print(idle(hubs.get_hub()))
+            class Own(type(hubs.get_hub())):
+                pass
+            hubs.use_hub(Own)
+            print(idle(Own))
+            """
+        )
+        self.assertEqual((code, printed), (0, "woken\nwoken\n"))
+
     def test_a_class_of_ones_own_that_overrides_wait_and_switch(self):
         code, printed = run_script(
             """

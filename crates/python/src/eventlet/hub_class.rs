@@ -10,7 +10,7 @@ use greenloom_hub::Time;
 
 use super::clock::{after, from_seconds, monotonic, seconds};
 use super::hub::timer::Timer;
-use super::hub::{DEFAULT_SLEEP, FAST, Hub, Runner, Stage, c_name, call_hub, is_own};
+use super::hub::{ASKED, DEFAULT_SLEEP, FAST, Hub, Runner, Stage, c_name, call_hub, is_own, note_overrides};
 use super::hub_ref::{self, is_plain};
 use super::park;
 use super::polling::{Polling, closed_error};
@@ -166,7 +166,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
         let result = ffi::PyObject_GenericSetAttr(this, name, value);
         if result == 0
             && let Ok(name) = text(name)
-            && (name == "wait" || FAST.iter().any(|fast| fast.to_bytes() == name.as_bytes()))
+            && FAST.iter().chain(&ASKED).any(|method| method.to_bytes() == name.as_bytes())
         {
             match here(Gil::assume()) {
                 Ok(thread) => hub_ref::look_again(&thread, this),
@@ -185,8 +185,7 @@ fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     let keep = this.owned();
     this.running.set(true);
     this.stopping.set(false);
-    // SAFETY: a live hub.
-    this.own_wait.set(unsafe { is_own(this.gil(), this.as_ptr(), c"wait") });
+    note_overrides(this);
     let result = Runner::new(this, thread).run_loop();
     this.running.set(false);
     this.stopping.set(false);

@@ -120,14 +120,10 @@ impl<T> Line<T> {
         Some(Waiter::new(first))
     }
 
-    /// Takes out all that stand in it now.
+    /// Takes out as many as stand in it now, one after another: while one is woken, code may run that joins or leaves.
     #[inline]
-    pub fn take_all(&self) -> impl Iterator<Item = Waiter<T>> + use<T> {
-        let first = self.take_first();
-        // Nearly always that was all; then nothing is allocated.
-        let mut others = Vec::with_capacity(self.len());
-        others.extend(std::iter::from_fn(|| self.take_first()));
-        first.into_iter().chain(others)
+    pub fn take_all(&self) -> impl Iterator<Item = Waiter<T>> {
+        (0..self.len()).map_while(|_| self.take_first())
     }
 
     /// How many are in the line.

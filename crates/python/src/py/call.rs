@@ -60,7 +60,9 @@ pub fn equal(one: &Owned, other: &Owned) -> Result<bool> {
 pub unsafe fn float(object: *mut PyObject) -> Result<f64> {
     // SAFETY: a live object, with the lock held.
     unsafe {
-        let value = ffi::PyFloat_AsDouble(object);
+        // By itself that makes a float of an integer first.
+        let is_integer = ffi::PyLong_CheckExact(object) != 0;
+        let value = if is_integer { ffi::PyLong_AsDouble(object) } else { ffi::PyFloat_AsDouble(object) };
         if value == -1.0 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
     }
 }

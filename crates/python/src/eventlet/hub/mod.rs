@@ -11,8 +11,7 @@
 //!
 //! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot, and `run`, whose frame lies below
 //! all that the loop calls. A method that Python code overrides is called: those in [`FAST`] make the hub one that is
-//! served through Python; `default_sleep` is looked up each time, `wait` when the loop begins and when an attribute is
-//! set.
+//! served through Python, those in [`ASKED`] are looked up when the loop begins and when an attribute is set.
 
 mod run;
 mod time_slice;
@@ -37,6 +36,9 @@ use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Resu
 /// Methods of which an override means that everything must go through Python.
 pub const FAST: [&CStr; 7] =
     [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
+
+/// Methods of which the loop calls an override.
+pub const ASKED: [&CStr; 2] = [c"wait", c"default_sleep"];
 
 /// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does
 /// not.
@@ -71,8 +73,10 @@ pub struct Hub {
     pub(super) at_rest: Cell<bool>,
     pub(super) running: Cell<bool>,
     pub(super) stopping: Cell<bool>,
-    /// Whether `wait` is the type's own. Looked up when the loop begins and when an attribute is set.
+    /// Whether `wait` is the type's own, by [`note_overrides`].
     pub(super) own_wait: Cell<bool>,
+    /// Whether `default_sleep` is.
+    pub(super) own_default_sleep: Cell<bool>,
     /// A Python function in place of the monotonic clock.
     pub(super) clock: Slot,
     /// Accounting for `timers_canceled`: cancelled timers are removed at once, and counted as stock counts those it
@@ -133,6 +137,7 @@ impl Payload for Hub {
             running: Cell::new(false),
             stopping: Cell::new(false),
             own_wait: Cell::new(false),
+            own_default_sleep: Cell::new(false),
             clock: Slot::empty(),
             canceled: Cell::new(0),
             canceled_young: Cell::new(0),
@@ -165,7 +170,7 @@ impl Hub {
         // SAFETY: a live object, whose payload lives as long.
         unsafe {
             let this = This::<Hub>::try_of(hub)?;
-            this.own_wait.set(is_own(this.gil(), hub, c"wait"));
+            note_overrides(this);
             (FAST.iter().all(|name| is_own(this.gil(), hub, name)) && this.clock.get().is_null())
                 .then(|| &*ptr::from_ref(&*this))
         }
@@ -402,6 +407,16 @@ impl Hub {
             (*self.polling.get()).as_ref().ok_or(Raised)
         }
     }
+}
+
+/// Looks up which of the methods that the loop asks for are the type's own. Called when the loop begins and when an
+/// attribute of the hub is set.
+pub fn note_overrides(this: This<'_, Hub>) {
+    // SAFETY: a live hub.
+    let own = |name| unsafe { is_own(this.gil(), this.as_ptr(), name) };
+    let [wait, default_sleep] = ASKED.map(own);
+    this.own_wait.set(wait);
+    this.own_default_sleep.set(default_sleep);
 }
 
 /// `eventlet.hubs.hub.BaseHub`, the native type's only direct subclass: what it defines is no override.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloom_hub::{Budget, Direction, Loop, Time, run_turn};
 
 use super::timer::Timer;
-use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub, is_own};
+use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub};
 use crate::eventlet::clock::{self, from_seconds, monotonic};
 use crate::eventlet::polling::{checked, may_be_closed};
 use crate::eventlet::work::{self, Work};
@@ -293,13 +293,11 @@ impl<'a> Runner<'a> {
     }
 
     fn default_sleep(self) -> Result<f64> {
-        // SAFETY: live objects.
-        unsafe {
-            if is_own(self.hub.gil(), self.hub.as_ptr(), c"default_sleep") {
-                return Ok(DEFAULT_SLEEP);
-            }
-            py::float(self.call(c"default_sleep")?.as_ptr())
+        if self.hub.own_default_sleep.get() {
+            return Ok(DEFAULT_SLEEP);
         }
+        // SAFETY: a live object.
+        unsafe { py::float(self.call(c"default_sleep")?.as_ptr()) }
     }
 
     /// The native `wait`: polls, and leaves what became ready in `io`.
