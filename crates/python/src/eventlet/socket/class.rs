@@ -46,7 +46,7 @@ fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
     Ok(())
 }
 
-/// Hands a method on to the wrapped object: what the fall-back in [`attribute`] would do, without an AttributeError
+/// Hands a method on to the wrapped object: what `GreenSocket.__getattr__` would do, without an AttributeError
 /// first.
 fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
     // SAFETY: live objects.
@@ -135,23 +135,6 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
     }
 }
 
-/// Attributes that a green socket does not have are those of the wrapped one.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let found = ffi::PyObject_GenericGetAttr(object, name);
-        if !found.is_null() || ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
-            return found;
-        }
-        let Some(wrapped) = This::<Socket>::of(object).wrapped.object() else { return found };
-        ffi::PyErr_Clear();
-        ffi::PyObject_GetAttr(wrapped.as_ptr(), name)
-    }
-}
-
 fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
     let given = args.parse("_trampoline", parameters, 1)?;
@@ -214,10 +197,8 @@ macro_rules! handed_on {
 }
 
 pub(super) fn socket_class() -> Class<Socket> {
-    let attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = attribute;
     let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
     let class = Class::new()
-        .slot(ffi::Py_tp_getattro, attribute as *mut c_void)
         .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
         .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the \
           first. Empty at the end of the connection.")

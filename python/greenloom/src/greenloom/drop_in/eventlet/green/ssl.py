@@ -15,7 +15,7 @@ from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
 from greenloom._native import Descriptor
 
 from eventlet import greenio
-from eventlet.greenio.base import connect_in_steps
+from eventlet.greenio.attempt import connect_in_steps
 from eventlet.hubs import notify_opened
 from eventlet.patcher import slurp_properties
 from eventlet.support import names

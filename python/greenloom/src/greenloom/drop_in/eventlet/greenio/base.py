@@ -9,13 +9,20 @@ wrapped objects that are not a plain ``socket.socket``, such as connections of p
 import errno
 import os
 import socket
-import time
 import warnings
 from _thread import TIMEOUT_MAX
 
 from greenloom import _native
 
-from eventlet import greenthread, patcher
+from eventlet import patcher
+from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, as in stock eventlet
+    CONNECT_ERR,
+    CONNECT_SUCCESS,
+    connect_in_steps,
+    socket_accept,
+    socket_checkerr,
+    socket_connect,
+)
 from eventlet.hubs import IOClosed, notify_opened
 from eventlet.support import get_errno, names
 
@@ -32,10 +39,6 @@ __all__ = [
 ]
 
 BUFFER_SIZE = 4096
-
-#: What ``connect_ex`` returns while it goes on, and when it has succeeded.
-CONNECT_ERR = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
-CONNECT_SUCCESS = {0, errno.EISCONN}
 
 #: Errors after which an operation waits. A socket that is not connected yet is expected to block.
 SOCKET_BLOCKING = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOTCONN}
@@ -58,9 +61,6 @@ _DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
 #: What a system call spends of the time until others have their turn.
 _SYSTEM_CALL = 4
 
-#: How long to sleep between attempts to connect to a Unix socket whose queue is full, in seconds: nothing tells of room
-#: in it.
-_QUEUE_FULL_SLEEP = 0.005
 
 
 def set_nonblocking(fd):
@@ -69,62 +69,6 @@ def set_nonblocking(fd):
         fd.setblocking(False)
     else:
         os.set_blocking(fd.fileno(), False)
-
-
-def socket_connect(descriptor, address):
-    """Tries to connect. Returns the socket if that is done, None if it goes on; raises OSError."""
-    code = descriptor.connect_ex(address)
-    if code in CONNECT_ERR:
-        return None
-    _raise_unless_connected(code)
-    return descriptor
-
-
-def socket_checkerr(descriptor):
-    """Raises the error that a connection attempt ended with, if it did."""
-    _raise_unless_connected(descriptor.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-
-def _raise_unless_connected(code):
-    if code not in CONNECT_SUCCESS:
-        raise OSError(code, os.strerror(code))
-
-
-def socket_accept(descriptor):
-    """Tries to accept. Returns the pair of a socket and an address, or None if nobody has connected."""
-    try:
-        return descriptor.accept()
-    except OSError as error:
-        if get_errno(error) != errno.EWOULDBLOCK:
-            raise
-    return None
-
-
-def connect_in_steps(connect_ex, wait, timeout):
-    """
-    Connects a non-blocking socket. Returns 0 or an error number.
-
-    :param connect_ex: tries, and returns an error number; asked again, it tells how an attempt in the background ended
-    :param wait: waits until the socket can be written, for the given number of seconds or None; raises socket.timeout
-    :param timeout: how many seconds all may take, or None
-    :raises socket.timeout: when the time is up
-    """
-    end = None if timeout is None else time.monotonic() + timeout
-    has_begun = False
-    while True:
-        code = connect_ex()
-        if code == 0 or has_begun and code in CONNECT_SUCCESS:
-            return 0
-        if code not in CONNECT_ERR:
-            return code
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
-            raise socket_timeout("timed out")
-        if code == errno.EAGAIN:
-            greenthread.sleep(_QUEUE_FULL_SLEEP if left is None else min(left, _QUEUE_FULL_SLEEP))
-            continue
-        has_begun = True
-        wait(left)
 
 
 def _asks_for_nothing(wanted):
@@ -175,6 +119,13 @@ class GreenSocket(_native.GreenSocket):
             if wrapped.gettimeout():
                 # Its own operations must not wait.
                 wrapped.setblocking(False)
+
+    def __getattr__(self, name):
+        # Not in the native type: only with this does the interpreter look up methods there without making objects.
+        wrapped = self._wrapped
+        if wrapped is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(wrapped, name)
 
     @property
     def _sock(self):

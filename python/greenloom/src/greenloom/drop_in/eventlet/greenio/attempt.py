@@ -1,0 +1,75 @@
+"""
+Attempts to connect and to accept, on sockets that do not wait.
+"""
+
+import errno
+import os
+import socket
+import time
+
+from eventlet import greenthread
+from eventlet.support import get_errno
+
+#: What ``connect_ex`` returns while it goes on, and when it has succeeded.
+CONNECT_ERR = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
+CONNECT_SUCCESS = {0, errno.EISCONN}
+
+#: How long to sleep between attempts to connect to a Unix socket whose queue is full, in seconds: nothing tells of room
+#: in it.
+_QUEUE_FULL_SLEEP = 0.005
+
+
+def socket_connect(descriptor, address):
+    """Tries to connect. Returns the socket if that is done, None if it goes on; raises OSError."""
+    code = descriptor.connect_ex(address)
+    if code in CONNECT_ERR:
+        return None
+    _raise_unless_connected(code)
+    return descriptor
+
+
+def socket_checkerr(descriptor):
+    """Raises the error that a connection attempt ended with, if it did."""
+    _raise_unless_connected(descriptor.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+def _raise_unless_connected(code):
+    if code not in CONNECT_SUCCESS:
+        raise OSError(code, os.strerror(code))
+
+
+def socket_accept(descriptor):
+    """Tries to accept. Returns the pair of a socket and an address, or None if nobody has connected."""
+    try:
+        return descriptor.accept()
+    except OSError as error:
+        if get_errno(error) != errno.EWOULDBLOCK:
+            raise
+    return None
+
+
+def connect_in_steps(connect_ex, wait, timeout):
+    """
+    Connects a non-blocking socket. Returns 0 or an error number.
+
+    :param connect_ex: tries, and returns an error number; asked again, it tells how an attempt in the background ended
+    :param wait: waits until the socket can be written, for the given number of seconds or None; raises socket.timeout
+    :param timeout: how many seconds all may take, or None
+    :raises socket.timeout: when the time is up
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    has_begun = False
+    while True:
+        code = connect_ex()
+        if code == 0 or has_begun and code in CONNECT_SUCCESS:
+            return 0
+        if code not in CONNECT_ERR:
+            return code
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            raise socket.timeout("timed out")
+        if code == errno.EAGAIN:
+            greenthread.sleep(_QUEUE_FULL_SLEEP if left is None else min(left, _QUEUE_FULL_SLEEP))
+            continue
+        has_begun = True
+        wait(left)
