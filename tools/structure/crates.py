@@ -5,6 +5,10 @@ import re
 from typing import NamedTuple
 
 
+# The package behind a dependency that has another name here.
+_PACKAGE = re.compile(r'package\s*=\s*"([^"]+)"')
+
+
 class Package(NamedTuple):
     folder: str
     name: str
@@ -21,18 +25,22 @@ def packages(files):
 
 
 def _package(folder, manifest):
-    section, name, uses = "", None, []
+    section, table, name, uses = "", False, None, []
     for line in manifest.splitlines():
         if header := re.match(r"\[+([^\]]+(?:\][^\]]*)?)\]", line):
             section = header.group(1)
             kind = re.search(r"(?:^|\.)((?:build-|dev-)?dependencies)(?:\.([\w-]+))?$", section)
-            if kind and kind.group(2) and kind.group(1) != "dev-dependencies":
+            table = kind is not None and kind.group(2) is not None and kind.group(1) != "dev-dependencies"
+            if table:
                 uses.append(kind.group(2))
+        elif table and (renamed := _PACKAGE.match(line)):
+            uses[-1] = renamed.group(1)
         elif section == "package" and (match := re.match(r'name\s*=\s*"([^"]+)"', line)):
             name = match.group(1)
         elif re.search(r"(?:^|\.)(?:build-)?dependencies$", section) and not section.startswith("workspace"):
             if match := re.match(r"([\w-]+)", line):
-                uses.append(match.group(1))
+                renamed = re.search(r"[{,]\s*" + _PACKAGE.pattern, line)
+                uses.append((renamed or match).group(1))
     return Package(folder, name, tuple(uses)) if name else None
 
 

@@ -175,6 +175,9 @@ class Floors(Tree):
             "[dependencies.h]\nversion = '1'",
             "[target.'cfg(unix)'.dependencies]\nh.workspace = true",
             "[build-dependencies]\nh = '1'",
+            '[dependencies]\nrenamed = { package = "h", path = "../hub" }',
+            '[dependencies]\nrenamed = { path = "../hub", package = "h" }',
+            "[dependencies.renamed]\nversion = '1'\npackage = \"h\"",
         ]
         for form in forms:
             with self.subTest(form):
