@@ -118,7 +118,8 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
     blocking::pool().run(blocking::in_pool(job), done).map_err(blocking::Error::NoThread)?;
     loop {
         let _ = ticket.park_quietly("blocking call", None);
-        ticket = prepare_shielded()?;
+        // An error here would be an end before the job's.
+        ticket = prepare_shielded().expect("what has just parked may park again: nothing unwinds since");
         let mut answer = blocking::lock(&answer);
         answer.waker = ticket.waker();
         if let Some(value) = answer.value.take() {

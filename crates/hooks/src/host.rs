@@ -26,8 +26,12 @@ pub enum Wait {
     Closed,
 }
 
-/// A runtime, as the hooked calls need it. None of its functions may unwind, for there are frames of C above them.
-pub trait Host: Sync {
+/// A runtime, as the hooked calls need it.
+///
+/// # Safety
+/// [`run`](Host::run) returns only when the job has ended or was dropped: the job borrows from the frame that calls it.
+/// None of the functions unwinds, since there are frames of C above them.
+pub unsafe trait Host: Sync {
     /// Whether the running code is on a green thread that may be suspended here. Must be quick, and right on every OS
     /// thread, in the event loop itself, while a panic unwinds, and in the child of a fork.
     fn can_park(&self) -> bool;
@@ -45,8 +49,8 @@ pub trait Host: Sync {
     /// Lets others run.
     fn yield_now(&self);
 
-    /// Runs `job` on an OS thread that may block, and returns when it is done, whatever comes. Returns `false`, without
-    /// having run it, if there is none.
+    /// Runs `job` on an OS thread that may block, and returns when it is done, even if the green thread is killed
+    /// meanwhile. Returns `false`, without having run it, if there is no such OS thread.
     fn run(&self, job: Box<dyn FnOnce() + Send>) -> bool;
 
     /// `fd` is about to be closed: its waiters are told.

@@ -10,7 +10,9 @@ use crate::host::{Direction, Host, Wait};
 
 pub(crate) struct Runtime;
 
-impl Host for Runtime {
+// SAFETY: `foreign::run` returns when the job has ended or was dropped, killed or not. What `foreign` has for calls
+// beneath C returns how a wait ended, and unwinds nothing.
+unsafe impl Host for Runtime {
     fn can_park(&self) -> bool {
         foreign::can_park()
     }
