@@ -54,7 +54,7 @@ test-rpc: ## services over RabbitMQ, which is installed where it is missing, sta
 	$(RABBIT)/broker.sh run $(CARGO) test -p greenloom-rpc -p router-agent --test rabbitmq -- \
 		--ignored --test-threads=1
 
-# Not part of `make test`: three brokers want more memory and time than one.
+# Three brokers need more memory and time than one.
 test-rpc-cluster: ## a quorum queue on a cluster of three brokers of this machine, which loses its leader under load
 	$(RABBIT)/broker.sh cluster $(CARGO) test -p greenloom-rpc --test rabbitmq_cluster -- --ignored --test-threads=1
 
