@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 
-from . import circles, crates, drift, floors, text
+from . import circles, crates, drift, floors, order, text
 from .modules import Crate
 from .tree import read_tree
 
@@ -24,6 +24,7 @@ def check(root):
         for target in crates.roots(package.folder, files):
             crate = Crate(root, target)
             found += circles.circles(crate)
+            found += order.order(crate)
             if target.endswith("src/lib.rs"):
                 found += floors.modules_order(package.folder, crate)
     for path, content in files.items():

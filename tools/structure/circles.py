@@ -6,8 +6,11 @@ An owner and what it declares may know each other; that is what a folder is. So 
 from .finding import Finding
 
 
-def circles(crate):
-    """The circles of a `modules.Crate`, one finding each."""
+def siblings(crate):
+    """What refers to what among the modules that one owner declares, each taken with all below it.
+
+    A dict of the owner's path to one of source to one of target to the first reference.
+    """
     edges = {}
     for reference in crate.references():
         source, target = reference.source, reference.target
@@ -17,8 +20,13 @@ def circles(crate):
         if shared < len(source) and shared < len(target):
             owner = edges.setdefault(source[:shared], {})
             owner.setdefault(source[shared], {}).setdefault(target[shared], reference)
+    return edges
+
+
+def circles(crate):
+    """The circles of a `modules.Crate`, one finding each."""
     found = []
-    for owner, graph in sorted(edges.items()):
+    for owner, graph in sorted(siblings(crate).items()):
         for group in _strong(graph):
             steps = _one_circle(graph, group)
             message = "a circle of files: " + ", ".join(

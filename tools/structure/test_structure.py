@@ -9,7 +9,7 @@ import unittest
 from unittest import mock
 
 from . import __main__ as program
-from . import circles, crates, drift, floors, rules, text
+from . import circles, crates, drift, floors, order, rules, text
 from .modules import Crate
 from .rewrap import rewrap
 from .tokens import tokens
@@ -156,6 +156,34 @@ class Circles(Tree):
             "b.rs": "pub struct B; use crate::Root;",
         }
         self.assertEqual(self.messages(files), [])
+
+
+class Order(Tree):
+    FILES = {
+        "lib.rs": "mod a; mod b; mod c;",
+        "a.rs": "pub struct A;",
+        "b.rs": "use crate::a::A;",
+        "c.rs": "use crate::b;",
+    }
+
+    def messages(self, *lines):
+        files = {**self.FILES, "lib.rs": "".join(f"//! {line}\n" for line in lines) + self.FILES["lib.rs"]}
+        return [str(finding) for finding in order.order(self.crate(files))]
+
+    def test_a_list_of_files_in_their_order_passes_in_both_forms(self):
+        self.assertEqual(self.messages("Each uses those above it:", "", "- `a`, [`b`]: one.", "- [`mod@c`]: two."), [])
+        self.assertEqual(self.messages("Each uses those", "above it:", "", "| `a` |", "| `b`, `c` |"), [])
+
+    def test_a_file_that_uses_one_below_it_in_the_list_is_found(self):
+        (message,) = self.messages("Each uses those above it:", "", "- `b`", "- `a`", "- `c`")
+        self.assertEqual(message, "src/b.rs:1: b uses a, which src/lib.rs lists below it")
+
+    def test_a_file_that_the_list_leaves_out_is_found(self):
+        (message,) = self.messages("Each uses those above it:", "", "- `a`, `b`", "", "Beside them is `c`.")
+        self.assertIn("c is missing in the list of files", message)
+
+    def test_a_list_that_promises_no_order_is_left(self):
+        self.assertEqual(self.messages("- `c`: three."), [])
 
 
 class Floors(Tree):

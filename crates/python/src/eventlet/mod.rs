@@ -12,8 +12,9 @@
 //!   does not block.
 //! - [`source`]: the descriptor of a green object.
 //! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
-//! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn.
 //! - [`finish`]: what runs in a green thread, and the news of its end.
+//! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn;
+//!   [`time_sleep`]: `time.sleep` of a patched program.
 //! - [`hub_class`], [`hub_functions`], [`timer_class`]: the hub and its timers as Python sees them.
 //! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
