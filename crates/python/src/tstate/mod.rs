@@ -6,7 +6,8 @@
 //!
 //! - `ThreadState`: the layout, and `Frame`: that of a Python frame;
 //! - `LAYOUT`: the offsets that we use, compared with the interpreter's own headers by a test;
-//! - `Own`: what a greenlet has of its own in this version and not in all;
+//! - `Own`: what a greenlet has of its own in this version and not in all; from 3.14 on `Rest`, and what those versions
+//!   have in common is in `since_v314`;
 //! - `Entry`: what must lie on the greenlet's own C stack as long as it runs.
 //!
 //! What all versions have, and the steps of a switch, are in [`mod@saved`]; the check at import is in [`mod@check`].
@@ -19,6 +20,8 @@ mod datastack;
 mod limits;
 mod part;
 mod saved;
+#[cfg(Py_3_14)]
+mod since_v314;
 
 #[cfg(all(Py_3_10, not(Py_3_11)))]
 #[path = "v310.rs"]

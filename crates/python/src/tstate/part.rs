@@ -13,8 +13,6 @@ pub trait Part: Sized {
     type State;
     /// What must lie on the greenlet's C stack.
     type Entry;
-    /// A Python frame.
-    type Frame;
 
     /// Of a greenlet that has not begun.
     const NEW: Self;
@@ -38,6 +36,12 @@ pub trait Part: Sized {
     /// # Safety
     /// As `Saved::abandon`.
     unsafe fn abandon(&mut self) {}
+}
+
+/// The part in which the Python frames are found.
+pub trait Frames: Part {
+    /// A Python frame.
+    type Frame;
 
     /// The innermost frame of a suspended greenlet; null if there is none.
     fn frame(&self) -> *mut Self::Frame;

@@ -10,10 +10,14 @@ use std::ptr;
 
 use pyo3_ffi::PyObject;
 
-use super::part::{ExcState, Part};
+use super::part::{ExcState, Frames, Part};
+#[cfg(Py_3_14)]
+use super::since_v314::Own;
 #[cfg(Py_3_15)]
 use super::version::Frame;
-use super::version::{Entry, Own, ThreadState};
+#[cfg(not(Py_3_14))]
+use super::version::Own;
+use super::version::{Entry, ThreadState};
 use super::{Chunk, DataStack};
 
 /// A greenlet's part of the thread state while it does not run.

@@ -9,7 +9,7 @@ use std::ptr;
 
 use pyo3_ffi::PyObject;
 
-use super::part::{ExcState, Part};
+use super::part::{ExcState, Frames, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -151,7 +151,6 @@ pub struct Own {
 impl Part for Own {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
     const NEW: Own = Own { cframe: ptr::null_mut(), frame: ptr::null_mut(), trash_nesting: 0 };
 
@@ -207,6 +206,10 @@ impl Part for Own {
             }
         }
     }
+}
+
+impl Frames for Own {
+    type Frame = Frame;
 
     #[inline]
     fn frame(&self) -> *mut Frame {

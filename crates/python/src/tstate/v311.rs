@@ -11,7 +11,7 @@ use std::ptr;
 use pyo3_ffi::PyObject;
 
 use super::datastack::DataStack;
-use super::part::{ExcState, Part};
+use super::part::{ExcState, Frames, Part};
 
 /// `PyTraceInfo` in words: a code object, three line numbers, and a line table cursor.
 const TRACE_INFO: usize = 6;
@@ -122,7 +122,6 @@ pub struct Own {
 impl Part for Own {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
     const NEW: Own = Own { cframe: ptr::null_mut(), trash_nesting: 0 };
 
@@ -166,6 +165,10 @@ impl Part for Own {
             (*state).cframe = &raw mut (*state).root_cframe;
         }
     }
+}
+
+impl Frames for Own {
+    type Frame = Frame;
 
     #[inline]
     fn frame(&self) -> *mut Frame {

@@ -11,7 +11,7 @@ use pyo3_ffi::PyObject;
 
 use super::c_budget;
 use super::datastack::DataStack;
-use super::part::{ExcState, Part};
+use super::part::{ExcState, Frames, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -128,7 +128,6 @@ pub struct Own {
 impl Part for Own {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
     const NEW: Own = Own { c_remaining: 0, cframe: ptr::null_mut(), trash_nesting: 0 };
 
@@ -171,6 +170,10 @@ impl Part for Own {
             (*state).cframe = &raw mut (*state).root_cframe;
         }
     }
+}
+
+impl Frames for Own {
+    type Frame = Frame;
 
     #[inline]
     fn frame(&self) -> *mut Frame {

@@ -11,7 +11,7 @@ use pyo3_ffi::PyObject;
 
 use super::c_budget;
 use super::datastack::DataStack;
-use super::part::{ExcState, Part};
+use super::part::{ExcState, Frames, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
 #[repr(C)]
@@ -124,7 +124,6 @@ pub struct Own {
 impl Part for Own {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
     const NEW: Own = Own { c_remaining: 0, frame: ptr::null_mut(), delete_later: ptr::null_mut(), critical_section: 0 };
 
@@ -160,6 +159,10 @@ impl Part for Own {
             (*state).critical_section = 0;
         }
     }
+}
+
+impl Frames for Own {
+    type Frame = Frame;
 
     #[inline]
     fn frame(&self) -> *mut Frame {

@@ -1,6 +1,6 @@
 //! CPython 3.14.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`].
+//! There is no C recursion counter any more: C code compares the stack pointer with [limits](super::limits).
 
 use std::ffi::{c_int, c_ulong, c_void};
 use std::mem::offset_of;
@@ -10,7 +10,6 @@ use std::ptr;
 use pyo3_ffi::PyObject;
 
 use super::datastack::DataStack;
-use super::limits::{self, Limits};
 use super::part::{ExcState, Part};
 
 /// What CPython calls `struct _ts`, up to the last field that we use.
@@ -114,72 +113,24 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("current_executor", offset_of!(ThreadState, current_executor)),
 ];
 
-/// What a greenlet has of its own beside what all versions keep.
-pub struct Own {
-    limits: Limits,
-    frame: *mut Frame,
-    delete_later: *mut PyObject,
-    critical_section: usize,
-    executor: *mut PyObject,
-}
+/// What a greenlet has of its own beside [that of 3.14 and later](super::since_v314): nothing.
+pub struct Rest;
 
-impl Part for Own {
+impl Part for Rest {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
-    const NEW: Own = Own {
-        limits: [0; 3],
-        frame: ptr::null_mut(),
-        delete_later: ptr::null_mut(),
-        critical_section: 0,
-        executor: ptr::null_mut(),
-    };
+    const NEW: Rest = Rest;
 
     #[inline]
-    unsafe fn save(&mut self, state: *mut ThreadState) {
+    unsafe fn save(&mut self, _state: *mut ThreadState) {}
+
+    #[inline]
+    unsafe fn restore(&mut self, _state: *mut ThreadState) {}
+
+    #[inline]
+    unsafe fn begin(state: *mut ThreadState, _entry: *mut Entry, _stack: &Range<usize>) {
         // SAFETY: the running OS thread's state, which nobody else changes while the lock is held.
-        unsafe {
-            self.limits = *limits::of(state);
-            self.frame = (*state).current_frame;
-            self.delete_later = (*state).delete_later;
-            self.critical_section = (*state).critical_section;
-            self.executor = (*state).current_executor;
-        }
-    }
-
-    #[inline]
-    unsafe fn restore(&mut self, state: *mut ThreadState) {
-        // SAFETY: as for `save`.
-        unsafe {
-            *limits::of(state) = self.limits;
-            (*state).current_frame = self.frame;
-            (*state).delete_later = self.delete_later;
-            (*state).critical_section = self.critical_section;
-            (*state).current_executor = self.executor;
-        }
-    }
-
-    #[inline]
-    unsafe fn begin(state: *mut ThreadState, _entry: *mut Entry, stack: &Range<usize>) {
-        // SAFETY: as for `save`.
-        unsafe {
-            *limits::of(state) = limits::of_stack(stack);
-            (*state).current_frame = ptr::null_mut();
-            (*state).delete_later = ptr::null_mut();
-            (*state).critical_section = 0;
-            (*state).current_executor = ptr::null_mut();
-        }
-    }
-
-    #[inline]
-    fn frame(&self) -> *mut Frame {
-        self.frame
-    }
-
-    #[inline]
-    unsafe fn running_frame(state: *mut ThreadState) -> *mut *mut Frame {
-        // SAFETY: a live thread state.
-        unsafe { &raw mut (*state).current_frame }
+        unsafe { (*state).current_frame = ptr::null_mut() };
     }
 }

@@ -1,6 +1,6 @@
 //! CPython 3.15.
 //!
-//! There is no C recursion counter any more: C code compares the stack pointer with [`limits`].
+//! There is no C recursion counter any more: C code compares the stack pointer with [limits](super::limits).
 //! Each stack of frames ends in a base frame, by which a profiler in another process sees that it has read all of it.
 //! The garbage collector looks into the frames of suspended greenlets, as it does into those of generators.
 
@@ -12,7 +12,6 @@ use std::ptr;
 use pyo3_ffi::{PyObject, visitproc};
 
 use super::datastack::DataStack;
-use super::limits::{self, Limits};
 use super::part::{ExcState, Part};
 use crate::py::ffi;
 
@@ -232,83 +231,43 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("_PyInterpreterFrame.localsplus", size_of::<Frame>()),
 ];
 
-/// What a greenlet has of its own beside what all versions keep.
-pub struct Own {
-    limits: Limits,
-    frame: *mut Frame,
+/// What a greenlet has of its own beside [that of 3.14 and later](super::since_v314).
+pub struct Rest {
     base_frame: *mut Frame,
-    delete_later: *mut PyObject,
-    critical_section: usize,
-    executor: *mut PyObject,
 }
 
-impl Part for Own {
+impl Part for Rest {
     type State = ThreadState;
     type Entry = Entry;
-    type Frame = Frame;
 
-    const NEW: Own = Own {
-        limits: [0; 3],
-        frame: ptr::null_mut(),
-        base_frame: ptr::null_mut(),
-        delete_later: ptr::null_mut(),
-        critical_section: 0,
-        executor: ptr::null_mut(),
-    };
+    const NEW: Rest = Rest { base_frame: ptr::null_mut() };
 
     #[inline]
     unsafe fn save(&mut self, state: *mut ThreadState) {
         // SAFETY: the running OS thread's state, which nobody else changes while the lock is held.
-        unsafe {
-            self.limits = *limits::of(state);
-            self.frame = (*state).current_frame;
-            self.base_frame = (*state).base_frame;
-            self.delete_later = (*state).delete_later;
-            self.critical_section = (*state).critical_section;
-            self.executor = (*state).current_executor;
-        }
+        self.base_frame = unsafe { (*state).base_frame };
     }
 
     #[inline]
     unsafe fn restore(&mut self, state: *mut ThreadState) {
         // SAFETY: as for `save`.
         unsafe {
-            *limits::of(state) = self.limits;
-            (*state).current_frame = self.frame;
             (*state).base_frame = self.base_frame;
             // What a profiler saw last was another stack.
             (*state).last_profiled_frame = ptr::null_mut();
-            (*state).delete_later = self.delete_later;
-            (*state).critical_section = self.critical_section;
-            (*state).current_executor = self.executor;
         }
     }
 
     #[inline]
-    unsafe fn begin(state: *mut ThreadState, entry: *mut Entry, stack: &Range<usize>) {
-        // SAFETY: as for `save`.
+    unsafe fn begin(state: *mut ThreadState, entry: *mut Entry, _stack: &Range<usize>) {
+        // SAFETY: as for `save`; the entry outlives the greenlet's run.
         unsafe {
-            *limits::of(state) = limits::of_stack(stack);
             // As the thread's own: it has no function, no caller, and no more content.
             let base = (*entry).frame.as_mut_ptr();
             base.write(*(*state).base_frame);
             (*state).current_frame = base;
             (*state).base_frame = base;
             (*state).last_profiled_frame = ptr::null_mut();
-            (*state).delete_later = ptr::null_mut();
-            (*state).critical_section = 0;
-            (*state).current_executor = ptr::null_mut();
         }
-    }
-
-    #[inline]
-    fn frame(&self) -> *mut Frame {
-        self.frame
-    }
-
-    #[inline]
-    unsafe fn running_frame(state: *mut ThreadState) -> *mut *mut Frame {
-        // SAFETY: a live thread state.
-        unsafe { &raw mut (*state).current_frame }
     }
 }
