@@ -107,7 +107,7 @@ impl Caller {
 /// The same by a service: with oslo.messaging's envelopes, JSON, names and versions, duplicates known, and two
 /// connections a side.
 pub fn service(callers: usize, warm_up: Duration, window: Duration) -> Result<Sample, Skip> {
-    let options = || greenloom_rpc::Options { workers: 100, ..Default::default() };
+    let options = || greenloom_rpc::Options::new().workers(100);
     let (topic, server) = (name("service"), options().connect(&url()?).map_err(failed)?);
     let endpoint = Endpoint::builder().method("echo", |_, _, text: HashMap<String, String>| Ok(text)).build();
     server.create_consumer(&topic, [endpoint], Fanout::Ignore).map_err(failed)?;

@@ -5,12 +5,13 @@ use crate::target::EXCHANGE;
 /// What a connection is to be like.
 ///
 /// ```
-/// let options = greenloom_rpc::Options { workers: 8, ..Default::default() };
-/// let connection = options.connect("memory://")?;
-/// # drop(connection);
+/// let connection = greenloom_rpc::Options::new().workers(8).connect("memory://")?;
+/// assert_eq!(connection.options().workers, 8);
 /// # Ok::<(), greenloom_rpc::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use = "they do nothing until they connect"]
 pub struct Options {
     /// The name under which this server of a topic can be addressed alone. By default, the machine's.
     pub host: String,
@@ -26,6 +27,37 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options { host: host_name(), exchange: EXCHANGE.into(), workers: 64, tries: 5 }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// See [`host`](Options#structfield.host).
+    pub fn host(mut self, host: impl Into<String>) -> Options {
+        self.host = host.into();
+        self
+    }
+
+    /// See [`exchange`](Options#structfield.exchange).
+    pub fn exchange(mut self, exchange: impl Into<String>) -> Options {
+        self.exchange = exchange.into();
+        self
+    }
+
+    /// See [`workers`](Options#structfield.workers).
+    pub fn workers(mut self, count: usize) -> Options {
+        self.workers = count;
+        self
+    }
+
+    /// See [`tries`](Options#structfield.tries).
+    pub fn tries(mut self, count: u32) -> Options {
+        self.tries = count;
+        self
     }
 }
 

@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 fn server(bus: &Bus, host: &str, topic: &str, endpoints: Vec<Endpoint>) -> Connection {
-    let connection = Options { host: host.into(), ..Options::default() }.connect_over(bus.connect());
+    let connection = Options::new().host(host).connect_over(bus.connect());
     connection.create_consumer(topic, endpoints, Fanout::Listen).unwrap();
     connection.consume_in_threads().unwrap();
     connection
 }
 
 fn client(bus: &Bus, target: Target) -> Client {
-    Client::new(&Options::default().connect_over(bus.connect()), target)
+    Client::new(&Options::new().connect_over(bus.connect()), target)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,7 +195,7 @@ fn a_call_times_out_and_its_late_answer_disturbs_nobody() {
             Ok(seconds.seconds)
         });
         let _server = server(&bus, "a", "t", vec![endpoint.build()]);
-        let connection = Options::default().connect_over(bus.connect());
+        let connection = Options::new().connect_over(bus.connect());
         let client = Client::new(&connection, Target::topic("t")).timeout(Duration::from_secs(5));
         match client.call::<u64>("nap", &json!({"seconds": 8})) {
             Err(Error::Timeout { method, address, after }) => {
@@ -226,7 +226,7 @@ fn a_call_that_timed_out_in_the_queue_is_not_worked_on() {
             sleep(Duration::from_secs(10));
             Ok(())
         });
-        let connection = Options { workers: 1, ..Options::default() }.connect_over(bus.connect());
+        let connection = Options::new().workers(1).connect_over(bus.connect());
         connection.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
         connection.consume_in_threads().unwrap();
         let client = client(&bus, Target::topic("t")).timeout(Duration::from_secs(2));
@@ -289,7 +289,7 @@ fn the_context_travels_with_the_request() {
 fn a_connection_that_nobody_has_any_more_ends() {
     simulate(|| {
         let threads = greenloom::inspect::green_threads().len();
-        let connection = Options::default().connect("memory://").unwrap();
+        let connection = Options::new().connect("memory://").unwrap();
         connection.create_consumer("math", [adder()], Fanout::Listen).unwrap();
         connection.consume_in_threads().unwrap();
         let client = Client::new(&connection, Target::topic("math"));
@@ -300,7 +300,7 @@ fn a_connection_that_nobody_has_any_more_ends() {
         sleep(Duration::from_secs(1));
         assert_eq!(greenloom::inspect::green_threads().len(), threads);
         // The bus went with its last connection.
-        let client = Client::new(&Options::default().connect("memory://").unwrap(), Target::topic("math"));
+        let client = Client::new(&Options::new().connect("memory://").unwrap(), Target::topic("math"));
         assert!(matches!(client.cast("add", &()), Err(Error::Transport(TransportError::Unroutable(_)))));
     });
 }
@@ -323,7 +323,7 @@ fn a_version_cap_holds_back_what_not_all_have() {
 fn a_full_queue_costs_a_caller_no_more_than_its_limit() {
     simulate(|| {
         let bus = Bus::with_limit(1);
-        let server = Options::default().connect_over(bus.connect());
+        let server = Options::new().connect_over(bus.connect());
         server.create_consumer("t", [adder()], Fanout::Ignore).unwrap();
         server.consume_in_threads().unwrap();
         assert!(server.stop_consuming(Duration::from_secs(1)));

@@ -34,7 +34,7 @@ fn server(bus: &Bus, workers: usize, seen: &Seen) -> Connection {
         *seen.borrow_mut().entry(number).or_default() += 1;
         Ok(number)
     });
-    consume(bus, Options { workers, tries: 1000, ..Options::default() }, endpoint)
+    consume(bus, Options::new().workers(workers).tries(1000), endpoint)
 }
 
 /// Serves topic `t` with what the endpoint does.
@@ -46,7 +46,7 @@ fn consume(bus: &Bus, options: Options, endpoint: EndpointBuilder<()>) -> Connec
 }
 
 fn client(bus: &Bus) -> Client {
-    Client::new(&Options::default().connect_over(bus.connect()), Target::topic("t"))
+    Client::new(&Options::new().connect_over(bus.connect()), Target::topic("t"))
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_call_under_way_fails_when_the_connection_is_lost_and_is_made_again_if_that_
             sleep(10 * SECOND);
             Ok("done")
         });
-        let server = Options::default().connect_over(bus.connect());
+        let server = Options::new().connect_over(bus.connect());
         server.create_consumer("t", [endpoint.build()], Fanout::Ignore).unwrap();
         server.consume_in_threads().unwrap();
         let call = |client: Client| spawn(move || (client.call::<String>("work", &()), now()));
@@ -182,7 +182,7 @@ fn copies_of_a_request_in_work_wait_for_its_end() {
             sleep(10 * SECOND);
             Ok(())
         });
-        let server = consume(&bus, Options { tries: 2, ..Options::default() }, endpoint);
+        let server = consume(&bus, Options::new().tries(2), endpoint);
         let topic = Address::Topic { exchange: "openstack".into(), topic: "t".into() };
         let body = br#"{"method": "work", "_unique_id": "u"}"#;
         let send = || bus.connect().send(&topic, Outgoing { body: body[..].into(), ..Outgoing::default() }).unwrap();
@@ -210,7 +210,7 @@ fn what_comes_again_over_a_new_connection_while_it_is_in_work_is_no_poison() {
             sleep(10 * SECOND);
             Ok("done")
         });
-        let server = consume(&bus, Options { tries: 1, ..Options::default() }, endpoint);
+        let server = consume(&bus, Options::new().tries(1), endpoint);
         client(&bus).cast("work", &()).unwrap();
         for _ in 0..3 {
             sleep(SECOND);
@@ -236,7 +236,7 @@ fn poison_is_tried_so_many_times_and_kept() {
             })
             .method("fine", |_, _, ()| Ok("fine"))
             .method("refuses", |_, _, ()| Err::<(), _>(Failure::new("ValueError", "no")));
-        let server = consume(&bus, Options { tries: 3, ..Options::default() }, endpoint);
+        let server = consume(&bus, Options::new().tries(3), endpoint);
         let client = client(&bus);
         client.cast("poison", &()).unwrap();
         // An error is an answer, not poison.
@@ -272,7 +272,7 @@ fn what_ends_its_server_again_and_again_is_given_up() {
                 sleep(3600 * SECOND);
                 Ok(())
             });
-            let server = consume(&bus, Options { tries: 3, ..Options::default() }, endpoint);
+            let server = consume(&bus, Options::new().tries(3), endpoint);
             if round == 0 {
                 sender.cast("hang", &()).unwrap();
             }
@@ -287,7 +287,7 @@ fn what_ends_its_server_again_and_again_is_given_up() {
 #[test]
 fn a_flood_fills_the_queue_and_no_more_and_starves_no_timer() {
     let bus = Bus::with_limit(200);
-    let connection = Options { workers: 4, ..Options::default() }.connect_over(bus.connect());
+    let connection = Options::new().workers(4).connect_over(bus.connect());
     let worked = Rc::new(Cell::new(0u32));
     let counted = worked.clone();
     let endpoint = Endpoint::builder().method("work", move |_, _, Work { .. }| {
@@ -343,8 +343,8 @@ fn callers_that_are_killed_or_time_out_leave_nothing_behind() {
             sleep(5 * SECOND);
             Ok(number)
         });
-        let server = consume(&bus, Options { workers: 2, ..Options::default() }, endpoint);
-        let connection = Options::default().connect_over(bus.connect());
+        let server = consume(&bus, Options::new().workers(2), endpoint);
+        let connection = Options::new().connect_over(bus.connect());
         let client = Client::new(&connection, Target::topic("t"));
         let calling = |number| {
             let client = client.clone();
@@ -374,10 +374,10 @@ fn closing_fails_the_calls_under_way() {
             sleep(3600 * SECOND);
             Ok(())
         });
-        let hanging = Options::default().connect_over(bus.connect());
+        let hanging = Options::new().connect_over(bus.connect());
         hanging.create_consumer("h", [endpoint.build()], Fanout::Ignore).unwrap();
         hanging.consume_in_threads().unwrap();
-        let connection = Options::default().connect_over(bus.connect());
+        let connection = Options::new().connect_over(bus.connect());
         let client = Client::new(&connection, Target::topic("h"));
         let caller = spawn(move || client.call::<()>("hang", &()).unwrap_err());
         sleep(SECOND);

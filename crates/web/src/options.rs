@@ -19,6 +19,7 @@ use strict::Limits;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "they do nothing until a server starts"]
 pub struct ServerOptions {
     pub(crate) max_connections: usize,
     pub(crate) head_timeout: Duration,

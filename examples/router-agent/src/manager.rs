@@ -52,7 +52,7 @@ pub struct Progress {
 
 /// The agent's service, not started yet: `agent` on the bus that the URL names, under a name of its own.
 pub fn service(agent: Agent, url: &str, host: &str) -> Service {
-    let options = Options { host: host.into(), workers: IN_HAND, ..Options::default() };
+    let options = Options::new().host(host).workers(IN_HAND);
     let manager = RouterManager { agent, server: RefCell::default(), unreported: RefCell::default() };
     Service::builder("router-agent", AGENTS, Rc::new(manager))
         .report_interval(REPORT_EVERY)

@@ -17,7 +17,7 @@ use crate::proxy::Proxy;
 fn a_broker_that_is_killed_ten_times_loses_nothing_that_it_took_and_hangs_nobody() {
     const TIMEOUT: Duration = Duration::from_secs(3);
     let (ledger, topic, url) = (Ledger::default(), name("topic"), url("amqp_durable_queues=true"));
-    let options = Options { exchange: "durable".into(), ..Options::default() };
+    let options = Options::new().exchange("durable");
     let _server = ledger.serve(&options, &url, &topic);
     let connection = options.connect(&url).unwrap();
     let client = Client::new(&connection, Target::topic(&topic));
@@ -149,7 +149,7 @@ fn a_message_above_the_broker_s_limit_fails_alone() {
 #[ignore = "needs a broker: make test-rpc"]
 fn ten_thousand_first_callers_are_all_answered_also_after_the_connection_was_cut() {
     let topic = name("topic");
-    let server = Options { workers: 100, ..Options::default() }.connect(&url("")).unwrap();
+    let server = Options::new().workers(100).connect(&url("")).unwrap();
     let endpoint = Endpoint::builder().method("ping", |_: &(), _: &Context, (): ()| Ok("pong")).build();
     server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
     server.consume_in_threads().unwrap();

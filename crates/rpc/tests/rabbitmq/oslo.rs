@@ -68,7 +68,7 @@ fn call(client: &Client, method: &str, args: Value) -> Result<Value, Error> {
 }
 
 fn serve(topic: &str) -> Connection {
-    let connection = Options { host: "rust-1".into(), ..Options::default() }.connect(&as_theirs()).unwrap();
+    let connection = Options::new().host("rust-1").connect(&as_theirs()).unwrap();
     let notes = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&notes);
     let plain = Endpoint::builder()
