@@ -2,7 +2,9 @@
 //! thread, and anywhere else by calling that function at once.
 //!
 //! # Safety
-//! Of all: the contract of libc's function.
+//! Of all: the contract of libc's function. Pointers are valid until it returns, and "the caller's contract" in a
+//! `SAFETY` comment says that they go on to that function, or are read within what it may read. That suffices on
+//! another OS thread too: the hook returns only when the call has ended, even if the green thread is killed meanwhile.
 
 mod file;
 mod names;

@@ -30,14 +30,14 @@ impl<'py> Gil<'py> {
 
 /// Whether there is no interpreter to call any more.
 pub fn is_gone() -> bool {
-    // SAFETY: reads a flag.
+    // SAFETY: reads an atomic flag, for which no lock is needed.
     is_finalizing() || unsafe { ffi::Py_IsInitialized() == 0 }
 }
 
 /// Whether the interpreter is being torn down.
 #[cfg(Py_3_13)]
 pub fn is_finalizing() -> bool {
-    // SAFETY: reads a flag.
+    // SAFETY: reads an atomic flag, for which no lock is needed.
     unsafe { ffi::Py_IsFinalizing() != 0 }
 }
 
@@ -47,6 +47,6 @@ pub fn is_finalizing() -> bool {
     unsafe extern "C" {
         fn _Py_IsFinalizing() -> std::ffi::c_int;
     }
-    // SAFETY: reads a flag.
+    // SAFETY: reads an atomic flag, for which no lock is needed.
     unsafe { _Py_IsFinalizing() != 0 }
 }
