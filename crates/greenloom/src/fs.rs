@@ -6,6 +6,16 @@
 //! Names and semantics are those of [`std::fs`], whose documentation says what each does. A green thread that is killed
 //! or timed out meanwhile unwinds at once; what was begun is done all the same. The error of a call that is not
 //! possible here, or has no OS thread, is that of [`blocking::run`].
+//!
+//! ```
+//! use greenloom::fs;
+//!
+//! let path = std::env::temp_dir().join(format!("greenloom-{}", std::process::id()));
+//! fs::write(&path, "kept")?;
+//! assert_eq!(fs::read_to_string(&path)?, "kept");
+//! fs::remove_file(&path)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -73,6 +73,15 @@ pub fn spawn_after<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static)
 }
 
 /// As [`spawn_after`], but it is cancelled if the running greenlet ends before that.
+///
+/// ```
+/// use greenloom::{JoinError, spawn, spawn_after_local};
+/// use std::time::Duration;
+///
+/// let reminder = spawn(|| spawn_after_local(Duration::from_millis(1), || println!("still here?"))).wait()?;
+/// assert!(matches!(reminder.wait(), Err(JoinError::Killed)));
+/// # Ok::<(), JoinError>(())
+/// ```
 pub fn spawn_after_local<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
     let owner = here().current().downgrade();
     spawn_after(delay, move || {

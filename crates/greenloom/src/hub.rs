@@ -321,8 +321,7 @@ impl fmt::Debug for HubHandle {
 ///
 /// It may return early, so try the operation again afterwards. Prefer the types of [`net`](crate::net), which keep
 /// track of readiness and only wait when they must; this is for file descriptors of your own. The registration stays
-/// until
-/// [`Hub::notify_close`]: call it before you close `fd`.
+/// until [`Hub::notify_close`]: call it before you close `fd`.
 ///
 /// Semantics: eventlet's `hubs.trampoline`.
 ///

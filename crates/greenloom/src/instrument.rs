@@ -44,6 +44,19 @@ pub fn install(instrument: Option<Rc<dyn Instrument>>) -> Option<Rc<dyn Instrume
 /// removes it. Returns the one before.
 ///
 /// Semantics: greenlet's `settrace`.
+///
+/// ```
+/// use greenloom::greenlet::{gettrace, settrace};
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let switches = Rc::new(Cell::new(0));
+/// let count = switches.clone();
+/// settrace(Some(Rc::new(move |_, _, _| count.set(count.get() + 1))));
+/// greenloom::spawn(|| ()).wait()?;
+/// assert!(gettrace().is_some() && switches.get() > 0);
+/// settrace(None);
+/// # Ok::<(), greenloom::JoinError>(())
+/// ```
 pub fn settrace(tracer: Option<Tracer>) -> Option<Tracer> {
     let runtime = here();
     let before = runtime.watch.tracer.replace(tracer);

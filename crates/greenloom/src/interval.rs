@@ -34,6 +34,18 @@ pub fn interval(period: Duration) -> Interval {
 ///
 /// # Panics
 /// As [`interval`].
+///
+/// ```
+/// use greenloom::{hub::now, interval_after, testing::Simulation};
+/// use std::time::Duration;
+///
+/// let second = Duration::from_secs(1);
+/// let ticks = Simulation::new().run(move || {
+///     let mut interval = interval_after(5 * second, second);
+///     (0..2).map(|_| { interval.tick(); now() }).collect::<Vec<_>>()
+/// });
+/// assert_eq!(ticks.unwrap(), [5 * second, 6 * second]);
+/// ```
 pub fn interval_after(delay: Duration, period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval needs a period above zero");
     Interval { next: here().now() + delay, period, missed: MissedTickBehavior::default() }

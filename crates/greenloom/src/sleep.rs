@@ -31,6 +31,17 @@ pub fn sleep(duration: Duration) {
 ///
 /// # Panics
 /// As there.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// let ran = Rc::new(Cell::new(false));
+/// let other = ran.clone();
+/// greenloom::spawn_n(move || other.set(true));
+/// assert!(!ran.get());
+/// greenloom::yield_now();
+/// assert!(ran.get());
+/// ```
 #[inline(always)]
 pub fn yield_now() {
     let runtime = here();

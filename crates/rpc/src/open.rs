@@ -8,6 +8,14 @@ use crate::transport::{Transport, TransportError};
 ///
 /// # Errors
 /// [`TransportError::Url`], and those of the transport.
+///
+/// ```
+/// use greenloom_rpc::{open_transport, transport::{State, TransportError}};
+///
+/// assert_eq!(open_transport("memory://")?.state(), State::Connected);
+/// assert!(matches!(open_transport("pigeon://"), Err(TransportError::Url(_))));
+/// # Ok::<(), TransportError>(())
+/// ```
 pub fn open_transport(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://")));
