@@ -33,10 +33,12 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let mut from = Address::empty();
     let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
         from = Address::empty();
-        // SAFETY: an out parameter with its size.
-        let accepted = without_the_lock(this.gil(), || unsafe {
-            libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
-        });
+        // SAFETY: an out parameter with its size, which is this function's own; no object is touched.
+        let accepted = unsafe {
+            without_the_lock(this.gil(), || {
+                libc::accept4(fd, from.as_mut_ptr(), &mut from.size, libc::SOCK_CLOEXEC | flag) as isize
+            })
+        };
         if accepted < 0 && errno() == libc::EAGAIN && is_unix && is_shut_down(fd) {
             set_errno(libc::EINVAL);
         }

@@ -61,7 +61,8 @@ unsafe fn transfer(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: 
     loop {
         // SAFETY: memory of that size.
         let call = || unsafe { without_waiting(fd, memory, size) };
-        let done = if size < LARGE { call() } else { without_the_lock(gil, call) };
+        // SAFETY: it touches that memory only, which its owner keeps.
+        let done = if size < LARGE { call() } else { unsafe { without_the_lock(gil, call) } };
         if done >= 0 {
             return Ok(Some(done.unsigned_abs()));
         }
@@ -150,13 +151,13 @@ unsafe fn write_to_terminal(gil: Gil<'_>, fd: RawFd, start: *const u8, size: usi
 /// As [`transfer`].
 unsafe fn ordinary(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: bool) -> Result<Option<usize>> {
     loop {
-        // SAFETY: memory of that size.
-        let done = without_the_lock(gil, || unsafe {
-            match memory {
+        // SAFETY: memory of that size, which its owner keeps; no object is touched.
+        let done = unsafe {
+            without_the_lock(gil, || match memory {
                 Memory::Into(start) => libc::read(fd, start.cast(), size),
                 Memory::From(start) => libc::write(fd, start.cast(), size),
-            }
-        });
+            })
+        };
         if done >= 0 {
             return Ok(Some(done.unsigned_abs()));
         }

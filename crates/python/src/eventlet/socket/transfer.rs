@@ -248,7 +248,8 @@ fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int, go
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held by the caller.
         let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
-        if size < LARGE_WRITE { send() } else { without_the_lock(this.gil(), send) }
+        // SAFETY: it touches that buffer only, which is held.
+        if size < LARGE_WRITE { send() } else { unsafe { without_the_lock(this.gil(), send) } }
     });
     match sent {
         Ok(sent) => {

@@ -99,8 +99,11 @@ pub fn seconds_or_none(value: *mut PyObject) -> Result<f64> {
     unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { py::float(value) } }
 }
 
-/// Lets other OS threads run Python code meanwhile: the call must touch no object. Keeps the error number.
-pub fn without_the_lock(_: Gil<'_>, call: impl FnOnce() -> isize) -> isize {
+/// Lets other OS threads run Python code meanwhile. Keeps the error number.
+///
+/// # Safety
+/// The call touches no object, nor anything else that the lock guards; the memory that it uses stays until it returns.
+pub unsafe fn without_the_lock(_: Gil<'_>, call: impl FnOnce() -> isize) -> isize {
     // SAFETY: the token says that the lock is held. The error number is the OS thread's own.
     unsafe {
         let state = ffi::PyEval_SaveThread();
