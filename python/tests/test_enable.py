@@ -4,7 +4,9 @@ import importlib.metadata
 import os
 import shutil
 import stat
+import subprocess
 import sys
+import sysconfig
 import tempfile
 import unittest
 import venv
@@ -15,14 +17,20 @@ from support import run_python
 
 WHICH = "import greenlet, eventlet; print(getattr(greenlet, '__greenloom__', False), eventlet.__file__)"
 
+#: Runs a command whose mounts only it sees.
+PRIVATE_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
 
-class Enable(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.prefix = os.path.realpath(folder.name)
-        venv.create(self.prefix, with_pip=False)
-        self.python = os.path.join(self.prefix, "bin", "python")
+
+class Environment(unittest.TestCase):
+    """What the tests of all kinds of environments do in theirs, whose interpreter is `python`."""
+
+    def run_python(self, *arguments, **environment):
+        return run_python(self.python, *arguments, **environment)
+
+    def greenloom(self, *arguments):
+        return self.run_python("-m", "greenloom", *arguments)
+
+    def put_greenloom(self):
         self.packages = self.run_python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")[1].strip()
         source = os.path.dirname(greenloom.__file__)
         shutil.copytree(source, os.path.join(self.packages, "greenloom"), symlinks=False)
@@ -33,12 +41,6 @@ class Enable(unittest.TestCase):
         shutil.copytree(info, os.path.join(self.packages, os.path.basename(info)))
         dns = os.path.dirname(__import__("dns").__file__)
         shutil.copytree(dns, os.path.join(self.packages, "dns"))
-
-    def run_python(self, *arguments, **environment):
-        return run_python(self.python, *arguments, **environment)
-
-    def greenloom(self, *arguments):
-        return self.run_python("-m", "greenloom", *arguments)
 
     def put_stock(self):
         for package in ("greenlet", "eventlet"):
@@ -55,6 +57,16 @@ class Enable(unittest.TestCase):
     def assert_stock(self):
         self.assertEqual(self.run_python("-c", "import greenlet, eventlet; print(greenlet.stock, eventlet.stock)"),
                          (0, "True True\n"))  # fmt: skip
+
+
+class Enable(Environment):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.prefix = os.path.realpath(folder.name)
+        venv.create(self.prefix, with_pip=False)
+        self.python = os.path.join(self.prefix, "bin", "python")
+        self.put_greenloom()
 
     def test_without_stock_they_are_there_until_it_is_disabled(self):
         self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
@@ -168,6 +180,87 @@ class Enable(unittest.TestCase):
             status, output = self.greenloom(*arguments)
             self.assertEqual(status, 0)
             self.assertIn("greenloom enable", output)
+
+    def test_a_virtual_environment_that_reads_no_packages_of_the_user_says_so(self):
+        status, output = self.greenloom("enable", "--user")
+        self.assertEqual(status, 1, output)
+        self.assertIn("leave out --user", output)
+
+    @unittest.skipIf(subprocess.run([*PRIVATE_MOUNTS, "true"]).returncode, "no mounts of one's own here")
+    def test_a_file_system_that_is_read_only_is_told(self):
+        read_only = f"mount --bind {self.packages} {self.packages}; mount -o remount,bind,ro {self.packages}; "
+        enable = f"exec {self.python} -I -m greenloom enable"
+        done = subprocess.run([*PRIVATE_MOUNTS, "sh", "-ec", read_only + enable], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, "cannot be written: Read-only file system; .* environment, or make one")
+        self.assertNotIn("Traceback", done.stderr)
+
+
+class Managed(Environment):
+    """A Python of the system's package manager: no virtual environment, and marked as PEP 668 says."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.prefix = os.path.realpath(folder.name)
+        self.python = os.path.realpath(sys._base_executable)
+        library = sysconfig.get_path("stdlib")
+        self.library = os.path.join(self.prefix, "lib", os.path.basename(library))
+        os.makedirs(self.library)
+        for name in os.listdir(library):
+            if name not in ("site-packages", "EXTERNALLY-MANAGED"):
+                os.symlink(os.path.join(library, name), os.path.join(self.library, name))
+        with open(os.path.join(self.library, "EXTERNALLY-MANAGED"), "w") as file:
+            file.write("[externally-managed]\n")
+        self.put_greenloom()
+        self.put_stock()
+
+    def run_python(self, *arguments, **environment):
+        user = os.path.join(self.prefix, "user")
+        return super().run_python(*arguments, PYTHONHOME=self.prefix, PYTHONUSERBASE=user, **environment)
+
+    def test_the_systems_python_is_left_alone_unless_that_is_asked_for(self):
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 1, output)
+        self.assertIn("--user", output)
+        self.assertNotIn("Traceback", output)
+        self.assert_stock()
+        status, output = self.greenloom("enable", "--break-system-packages")
+        self.assertEqual(status, 0, output)
+        self.assert_ours()
+        self.assertEqual(self.greenloom("disable")[0], 0)
+        self.assert_stock()
+
+    def test_a_user_enables_it_in_programs_of_that_user_alone(self):
+        status, output = self.greenloom("enable", "--user")
+        self.assertEqual(status, 0, output)
+        self.assert_ours()
+        self.assertIn(f"enabled by {self.prefix}/user/", self.greenloom("status")[1])
+        self.assertEqual(self.run_python("-s", "-c", "import greenlet; print(greenlet.stock)"), (0, "True\n"))
+        status, output = self.greenloom("disable")
+        self.assertEqual(status, 0, output)
+        self.assertIn(f"it was not enabled; it is still enabled by {self.prefix}/user/", output)
+        self.assert_ours()
+        self.assertEqual(self.greenloom("disable", "--user")[0], 0)
+        self.assert_stock()
+        self.assertIn(": not enabled", self.greenloom("status")[1])
+
+    def test_it_wins_over_stock_among_the_users_packages(self):
+        os.remove(os.path.join(self.packages, "greenlet", "__init__.py"))
+        code = "import site; print(site.getusersitepackages())"
+        folder = self.run_python("-c", code)[1].strip()
+        shutil.move(os.path.join(self.packages, "eventlet"), os.path.join(folder, "eventlet"))
+        shutil.move(os.path.join(self.packages, "greenlet"), os.path.join(folder, "greenlet"))
+        self.greenloom("enable", "--user")
+        self.assert_ours()
+
+    def test_greenloom_among_the_users_packages_is_enabled_there(self):
+        folder = self.run_python("-c", "import site; print(site.getusersitepackages())")[1].strip()
+        shutil.move(self.packages, folder)
+        os.mkdir(self.packages)
+        status, output = self.greenloom("enable")
+        self.assertEqual((status, output.startswith(f"enabled by {folder}/")), (0, True), output)
+        self.assert_ours()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Runs programs on Greenloom's greenlet and eventlet.
     greenloom run -c code args...
 
     greenloom enable                    for all programs of this environment, with no change in how they are started
-    greenloom disable
+    greenloom enable --user             for all programs of this user that the same Python runs
+    greenloom disable [--user]
     greenloom status                    which greenlet and eventlet they get, from where, and who uses them
 
     greenloom --version
@@ -27,8 +28,10 @@ from ._install import install
 
 USAGE = (
     "usage: greenloom run (script.py | NAME | -m module | -c code) [args...]\n"
-    "       greenloom enable | disable | status | --version | --help"
+    "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help"
 )
+
+FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 
 
 def main():
@@ -37,21 +40,23 @@ def main():
         print(__doc__.strip())
     elif command == "--version":
         print("greenloom", importlib.metadata.version("greenloom"))
-    elif command in ("enable", "disable", "status") and not rest:
-        _change(command)
+    elif command in FLAGS and set(rest) <= set(FLAGS[command]):
+        _change(command, {flag.strip("-").replace("-", "_"): True for flag in rest})
     elif command == "run" and rest and not (rest[0] in ("-m", "-c") and len(rest) < 2):
         run(rest)
     else:
         sys.exit(USAGE)
 
 
-def _change(command):
+def _change(command, flags):
     try:
         if command == "enable":
-            print(f"enabled by {_enable.enable()}; programs that start from now on use Greenloom")
+            print(f"enabled by {_enable.enable(**flags)}; programs that start from now on use Greenloom")
         elif command == "disable":
-            path = _enable.disable()
-            print(f"disabled: {path} is gone" if path else "it was not enabled")
+            path = _enable.disable(**flags)
+            state = _enable.state()
+            rest = f"; it is still {state}" if state.startswith("enabled") else ""
+            print((f"disabled: {path} is gone" if path else "it was not enabled") + rest)
         else:
             print(_enable.status())
     except _enable.CannotEnable as error:

@@ -4,9 +4,14 @@ Making Greenloom's greenlet and eventlet those of an environment, for every prog
 
 A path alone in such a file would be appended behind the folder that the file is in, and stock packages in that folder,
 be they there now or installed later, would win. So its one line is code, which puts the drop-ins before that folder. It
-does so only if the native module is there, built for the interpreter that starts; else stock is used.
+does so only if the native module is there, built for the interpreter that starts; else stock is used. Such lines run up
+to CPython 3.17 (PEP 829).
+
+A user's own folder of packages comes before the system's, so a file there enables it for one user of a Python that
+others share.
 """
 
+import contextlib
 import importlib.machinery
 import importlib.metadata
 import os
@@ -36,8 +41,29 @@ def _folder():
     return folder
 
 
-def _file():
-    return os.path.join(_folder(), "greenloom.pth")
+def _file(user):
+    if not user:
+        return os.path.join(_folder(), "greenloom.pth")
+    if not site.ENABLE_USER_SITE:
+        raise CannotEnable(
+            f"programs of {sys.prefix} do not read a user's own packages, as is usual in a virtual environment; "
+            "leave out --user"
+        )
+    return os.path.join(site.getusersitepackages(), "greenloom.pth")
+
+
+def _refuse_managed(path):
+    """Refuses a folder of the system's package manager (PEP 668), as pip does."""
+    is_virtual = sys.prefix != sys.base_prefix
+    if is_virtual or os.path.realpath(os.path.dirname(path)) == os.path.realpath(site.getusersitepackages()):
+        return
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    if os.path.exists(marker):
+        raise CannotEnable(
+            f"{sys.prefix} is managed by the system, whose own programs would be changed too ({marker}); "
+            "use --user, or an environment of your own: python -m venv. As with pip, --break-system-packages does it "
+            "all the same"
+        )
 
 
 def _line(folder):
@@ -49,40 +75,55 @@ def _line(folder):
     )
 
 
-def enable():
+def enable(user=False, break_system_packages=False):
     """
     Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's in every program of this environment, from its
     next start on, whatever is installed there later. Doing it again changes nothing.
 
+    :param user: only in the programs of this user, by a file in the user's own folder of packages.
+    :param break_system_packages: also where the system's package manager owns the environment.
     :returns: the file that was written.
     :raises CannotEnable: when it cannot be written.
     """
-    path = _file()
+    path = _file(user)
     labelled = [name for name in REPLACED if _is_labelled(name)]
     if labelled:
         raise CannotEnable(
             f"{' and '.join(labelled)} of this environment {'are' if len(labelled) > 1 else 'is'} Greenloom's already, "
             "as a distribution of that name; there is nothing to enable"
         )
+    if not break_system_packages:
+        _refuse_managed(path)
+    folder = os.path.dirname(path)
+    # Under another name first: a program that starts meanwhile, or a full disk, must not meet half a line.
+    draft = path + ".new"
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(_line(os.path.dirname(path)) + "\n")
+        if user:
+            os.makedirs(folder, exist_ok=True)
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(_line(folder) + "\n")
+        os.replace(draft, path)
     except OSError as error:
-        raise CannotEnable(
-            f"{path} cannot be written: {error.strerror}; run this as the owner of the environment, or make one of "
-            "your own: python -m venv"
-        ) from error
+        with contextlib.suppress(OSError):
+            os.remove(draft)
+        raise CannotEnable(f"{path} cannot be written: {error.strerror}; {_instead(user)}") from error
     return path
 
 
-def disable():
+def _instead(user):
+    if user or not site.ENABLE_USER_SITE:
+        return "run this as the owner of the environment, or make one of your own: python -m venv"
+    return "run this as the owner of the environment, or with --user, or make one of your own: python -m venv"
+
+
+def disable(user=False):
     """
-    Takes back what :func:`enable` did, for programs that start from now on.
+    Takes back what :func:`enable` did with the same *user*, for programs that start from now on.
 
     :returns: the file that was removed, or None if there was none.
     :raises CannotEnable: when it cannot be removed.
     """
-    path = _file()
+    path = _file(user)
     try:
         os.remove(path)
     except FileNotFoundError:
@@ -98,12 +139,7 @@ def status():
 
     :returns: text of several lines.
     """
-    try:
-        enabled = os.path.exists(_file())
-        state = "enabled" if enabled else "not enabled"
-    except CannotEnable as error:
-        state = f"cannot be enabled: {error}"
-    lines = [f"greenloom {importlib.metadata.version('greenloom')} in {sys.prefix}: {state}"]
+    lines = [f"greenloom {importlib.metadata.version('greenloom')} in {sys.prefix}: {state()}"]
     for name in REPLACED:
         spec = importlib.machinery.PathFinder.find_spec(name)
         if spec is None or spec.origin is None:
@@ -114,6 +150,19 @@ def status():
     users = sorted(set(_users()))
     lines.append("used by: " + (", ".join(users) or "no other distribution of this environment"))
     return "\n".join(lines)
+
+
+def state():
+    """Whether programs of this environment use Greenloom, and which files say so, in a few words."""
+    files = [_file(user=True)] if site.ENABLE_USER_SITE else []
+    try:
+        files.append(_file(user=False))
+    except CannotEnable as error:
+        if not any(map(os.path.exists, files)):
+            return f"cannot be enabled: {error}"
+    # One file twice, where greenloom itself is among the user's packages.
+    found = sorted({file for file in files if os.path.exists(file)})
+    return f"enabled by {' and '.join(found)}" if found else "not enabled"
 
 
 def _is_labelled(name):
