@@ -45,7 +45,7 @@ def _surfaces(files):
     """What a backend has to offer, as CONTRIBUTING lists it, is what the present ones do."""
     backends = {
         "A poller backend": ["crates/hub/src/poller.rs"],
-        "An architecture": [f"crates/fiber/src/switch/{name}.rs" for name in ("x86_64", "aarch64", "trampoline")],
+        "An architecture": [f"crates/fiber/src/switch/{name}.rs" for name in ("x86_64", "aarch64")],
     }
     for heading, paths in backends.items():
         listed = {name for cells in _table(files, "CONTRIBUTING.md", heading) for name in _NAMES.findall(cells[0])}

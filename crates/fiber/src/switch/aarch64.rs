@@ -1,7 +1,6 @@
 //! The switch on 64-bit ARM, after its procedure call standard (AAPCS64).
 //!
-//! A suspended fiber is one stack pointer, 16-byte aligned as the processor demands. Above it lie the words that the
-//! switch stored:
+//! The frame of a suspended fiber is what the switch stored, 16-byte aligned as the processor demands:
 //!
 //! ```text
 //! higher addresses
@@ -36,59 +35,27 @@
 //! walkers and unwinders stop.
 
 use std::arch::asm;
-use std::ptr;
 
 use super::Entry;
 
-/// How many words the frame of a suspended fiber takes, a fresh one's too.
-const FRAME: usize = 4;
+/// The frame of a suspended fiber, a fresh one's too.
+pub(super) type Frame = [usize; 4];
 
-/// Where a suspended fiber left off; meaningless while it runs.
-pub(crate) struct Context {
-    sp: *mut usize,
+/// The frame of a fiber that has not begun. SP is the end of the frame when the entry begins, and so 16-byte aligned.
+pub(super) fn fresh(entry: Entry) -> Frame {
+    [0, entry as usize, 0, 0]
 }
 
-impl Context {
-    /// The context of something that is running now.
-    pub(crate) const fn running() -> Context {
-        Context { sp: ptr::null_mut() }
-    }
-
-    /// A context that calls `entry` on the stack that ends at `top` and reaches down to `bottom`.
-    ///
-    /// # Safety
-    /// `top` is 16-byte aligned, and the memory between `bottom` and it is writable and unused, 32 bytes or more.
-    pub(crate) unsafe fn new(_bottom: *mut u8, top: *mut u8, entry: Entry) -> Context {
-        let frame = top.cast::<usize>();
-        // SAFETY: `FRAME` words are 32 bytes, which the caller grants below `top`. SP is `top` when the entry begins,
-        // and so 16-byte aligned.
-        unsafe {
-            let sp = frame.sub(FRAME);
-            sp.write(0);
-            sp.add(1).write(entry as usize);
-            sp.add(2).write(0);
-            Context { sp }
-        }
-    }
-
-    /// The stack pointer at which the fiber is suspended.
-    pub(crate) fn stack_pointer(&self) -> *const u8 {
-        self.sp.cast()
-    }
-}
-
-/// Saves the running context in `from` and resumes `to`. Returns when somebody switches to `from`.
+/// Leaves the running fiber's stack pointer in `save`, and goes on with the one that is suspended at `load`.
 ///
 /// # Safety
-/// `to` must hold a suspended or fresh context whose stack is intact, of this OS thread; both pointers are valid.
+/// At `load` is a frame as drawn above, on an intact stack; `save` may be written to.
 #[inline(always)]
-pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
-    // SAFETY: `to` holds a frame as drawn above, on an intact stack, by this function's own contract. All registers
-    // that the other side may have changed are named; X19 and X29 are loaded before the jump back to label 2, where SP
-    // is what it was when `from` was saved.
+pub(super) unsafe fn exchange(save: *mut *mut usize, load: *mut usize) {
+    // SAFETY: the frame at `load` and the pointer `save` are as the caller says. All registers that the other side may
+    // have changed are named; X19 and X29 are loaded before the jump back to label 2, where SP is what it was when it
+    // was saved.
     unsafe {
-        let save = &raw mut (*from).sp;
-        let load = (*to).sp;
         asm!(
             "adr x17, 2f",
             "stp x29, x17, [sp, #-32]!",

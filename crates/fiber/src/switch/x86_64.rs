@@ -1,6 +1,6 @@
 //! The switch on x86-64 System V.
 //!
-//! A suspended fiber is one stack pointer. Below it lie the words that the switch pushed:
+//! The frame of a suspended fiber is what the switch pushed:
 //!
 //! ```text
 //! higher addresses
@@ -35,64 +35,32 @@
 //! |  0 (return address)  |  <- RSP when `entry` begins: 8 below a multiple of 16, as after a call
 //! |  0 (RBP)             |
 //! |  0 (RBX)             |
-//! |  entry               |  <- Context::sp, `FRAME` words below the top
+//! |  entry               |  <- Context::sp, a `Frame` below the top
 //! ```
 
 use std::arch::asm;
-use std::ptr;
 
 use super::Entry;
 
-/// How many words a fresh fiber's frame takes below the top of its stack.
-const FRAME: usize = 6;
+/// A fresh fiber's frame, and in its first three words any suspended one's.
+pub(super) type Frame = [usize; 6];
 
-/// Where a suspended fiber left off; meaningless while it runs.
-pub(crate) struct Context {
-    sp: *mut usize,
+/// The frame of a fiber that has not begun. RSP after the three pops is 8 modulo 16 if the frame ends at a multiple of
+/// 16, which is what the ABI wants at a function's first instruction.
+pub(super) fn fresh(entry: Entry) -> Frame {
+    [entry as usize, 0, 0, 0, 0, 0]
 }
 
-impl Context {
-    /// The context of something that is running now.
-    pub(crate) const fn running() -> Context {
-        Context { sp: ptr::null_mut() }
-    }
-
-    /// A context that calls `entry` on the stack that ends at `top` and reaches down to `bottom`.
-    ///
-    /// # Safety
-    /// `top` is 16-byte aligned, and the memory between `bottom` and it is writable and unused, 48 bytes or more.
-    pub(crate) unsafe fn new(_bottom: *mut u8, top: *mut u8, entry: Entry) -> Context {
-        let frame = top.cast::<usize>();
-        // SAFETY: `FRAME` words are 48 bytes, which the caller grants below `top`. RSP after the three pops is
-        // `top - 24`, which is 8 modulo 16, what the ABI wants at a function's first instruction.
-        unsafe {
-            let sp = frame.sub(FRAME);
-            sp.write(entry as usize);
-            sp.add(1).write(0);
-            sp.add(2).write(0);
-            sp.add(3).write(0);
-            Context { sp }
-        }
-    }
-
-    /// The stack pointer at which the fiber is suspended.
-    pub(crate) fn stack_pointer(&self) -> *const u8 {
-        self.sp.cast()
-    }
-}
-
-/// Saves the running context in `from` and resumes `to`. Returns when somebody switches to `from`.
+/// Leaves the running fiber's stack pointer in `save`, and goes on with the one that is suspended at `load`.
 ///
 /// # Safety
-/// `to` must hold a suspended or fresh context whose stack is intact, of this OS thread; both pointers are valid.
+/// At `load` is a frame as drawn above, on an intact stack; `save` may be written to.
 #[inline(always)]
-pub(crate) unsafe fn switch(from: *mut Context, to: *const Context) {
-    // SAFETY: `to` holds a frame as drawn above, on an intact stack, by this function's own contract. All registers
-    // that the other side may have changed are named, RBX and RBP are popped before the jump back to label 2, and RSP
-    // is then what it was when `from` was saved.
+pub(super) unsafe fn exchange(save: *mut *mut usize, load: *mut usize) {
+    // SAFETY: the frame at `load` and the pointer `save` are as the caller says. All registers that the other side may
+    // have changed are named, RBX and RBP are popped before the jump back to label 2, and RSP is then what it was when
+    // it was saved.
     unsafe {
-        let save = &raw mut (*from).sp;
-        let load = (*to).sp;
         asm!(
             "lea rax, [rip + 2f]",
             "push rbp",
