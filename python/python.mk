@@ -24,8 +24,8 @@ test-python: ## our tests, greenlet's and eventlet's, on every supported CPython
 	@PYTHON="$(PYTHON)" python/tools/test.sh
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
-DEBIAN_TESTS ?= test-python
-test-debian: ## the same on CPython 3.14 and 3.15 in Debian unstable, which is brought; needs root and debootstrap
+DEBIAN_TESTS ?= test-python test-rpc
+test-debian: ## CPython 3.14 and 3.15, and RabbitMQ 4.3, in Debian unstable, which is brought; needs root and debootstrap
 	@python/tools/debian-unstable.sh env PYTHON="$(PYTHON)" make $(DEBIAN_TESTS)
 
 test-differential: venv ## random programs, on OS threads and patched: SEEDS=1000 (the first) SECONDS=600

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 
@@ -27,10 +28,11 @@ def run_script(script, *arguments, env=None, timeout=120):
 
 
 def run_python(python, *arguments, **environment):
-    """Runs an interpreter that finds nothing by PYTHON variables but those that are given. Returns its exit code, and
-    its output before its errors."""
+    """Runs an interpreter that finds nothing by PYTHON variables but those that are given, and nothing where it is
+    started. Returns its exit code, and its output before its errors."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        [python, *arguments], env={**clean, **environment}, capture_output=True, text=True, timeout=60, cwd="/"
-    )
+    with tempfile.TemporaryDirectory() as empty:
+        done = subprocess.run(
+            [python, *arguments], env={**clean, **environment}, capture_output=True, text=True, timeout=60, cwd=empty
+        )
     return done.returncode, done.stdout + done.stderr
