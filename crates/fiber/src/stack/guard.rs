@@ -1,6 +1,7 @@
 //! Guards: the inaccessible region under each stack, and the page size they are rounded to.
 //!
-//! `MADV_GUARD_INSTALL` (Linux 6.13) costs no mapping. Older kernels get `mprotect`, which splits a mapping in two.
+//! `MADV_GUARD_INSTALL` (Linux 6.13) costs no mapping. Older kernels get `mprotect`, which splits a mapping in two, and
+//! so does an emulator that takes every advice and does nothing (qemu's of a process).
 
 use std::cell::Cell;
 use std::io;
@@ -19,7 +20,7 @@ pub(super) fn split_mappings() -> bool {
 /// Makes `length` bytes from `base` on inaccessible.
 pub(super) fn install(base: NonNull<u8>, length: usize) -> io::Result<()> {
     const MADV_GUARD_INSTALL: libc::c_int = 102;
-    if !split_mappings() && !mprotect_was_asked_for() {
+    if !split_mappings() && !mprotect_was_asked_for() && !advice_is_ignored(base) {
         // SAFETY: the range is the slot's guard, in which nothing is read or written.
         if unsafe { libc::madvise(base.as_ptr().cast(), length, MADV_GUARD_INSTALL) } == 0 {
             return Ok(());
@@ -35,6 +36,19 @@ pub(super) fn install(base: NonNull<u8>, length: usize) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::last_os_error())
+}
+
+/// Whether even an advice that no kernel knows is taken, so that success means nothing.
+fn advice_is_ignored(base: NonNull<u8>) -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    let ignored = *IGNORED.get_or_init(|| {
+        // SAFETY: the page is the first of a slot's guard, in which nothing is read or written.
+        unsafe { libc::madvise(base.as_ptr().cast(), page_size(), libc::c_int::MAX) == 0 }
+    });
+    if ignored {
+        SPLIT_MAPPINGS.store(true, Ordering::Relaxed);
+    }
+    ignored
 }
 
 /// The hidden switch that lets the fallback for older kernels be tested on newer ones.
