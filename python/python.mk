@@ -1,7 +1,7 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv wheels test-install test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
+.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
 	eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
@@ -14,6 +14,10 @@ venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and ev
 wheels: ## dist/ with wheels for all CPythons, sdists and an index of them; PYTHON=3.13 for one
 	@PYTHON="$(PYTHON)" MACHINES="$(MACHINES)" python/tools/wheels.sh
 
+# Not part of `make test`: it wants the wheels of all CPythons for this processor, and brings some roots of Debian.
+test-wheels: ## installs what is in dist/ in clean roots of Debian without a compiler; needs root and debootstrap
+	@python/tools/test-wheels.sh
+
 # Long where nothing is built yet: a release build for the wheel, and one more for the line that builds from git.
 test-install: ## each line of docs/install.md, against an index of wheels that are made for it; needs PYTHON=3.13
 	@PYTHON="$(or $(PYTHON),3.13)" MACHINES=$$(uname -m) python/tools/wheels.sh
@@ -25,7 +29,7 @@ test-python: ## our tests, greenlet's and eventlet's, on every supported CPython
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
 DEBIAN_TESTS ?= test-python test-rpc
-test-debian: ## CPython 3.14 and 3.15, and RabbitMQ 4.3, in Debian unstable, which is brought; needs root and debootstrap
+test-debian: ## with the CPythons and the RabbitMQ of Debian unstable, which is brought; needs root and debootstrap
 	@python/tools/debian-unstable.sh env PYTHON="$(PYTHON)" make $(DEBIAN_TESTS)
 
 test-differential: venv ## random programs, on OS threads and patched: SEEDS=1000 (the first) SECONDS=600

@@ -79,6 +79,12 @@ class Enable(Environment):
         self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
         self.assertEqual(self.greenloom("disable"), (0, "it was not enabled\n"))
 
+    def test_without_dnspython_eventlet_says_what_to_install(self):
+        self.greenloom("enable")
+        shutil.rmtree(os.path.join(self.packages, "dns"))
+        status, output = self.run_python("-c", "import greenlet; import eventlet")
+        self.assertTrue(output.endswith("which is not installed: pip install dnspython\n"), output)
+
     def test_it_wins_over_stock_that_is_installed_later(self):
         self.greenloom("enable")
         self.put_stock()
@@ -186,7 +192,7 @@ class Enable(Environment):
         self.assertEqual(status, 1, output)
         self.assertIn("leave out --user", output)
 
-    @unittest.skipIf(subprocess.run([*PRIVATE_MOUNTS, "true"]).returncode, "no mounts of one's own here")
+    @unittest.skipIf(subprocess.run([*PRIVATE_MOUNTS, "true"], stderr=subprocess.DEVNULL).returncode, "no own mounts")
     def test_a_file_system_that_is_read_only_is_told(self):
         read_only = f"mount --bind {self.packages} {self.packages}; mount -o remount,bind,ro {self.packages}; "
         enable = f"exec {self.python} -I -m greenloom enable"

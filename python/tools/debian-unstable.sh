@@ -6,25 +6,21 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
 debian="$root/target/debian-unstable"
 [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null || { echo "this needs root and debootstrap" >&2; exit 1; }
+. "$here/tools/debian.sh"
 
 if [ ! -e "$debian/ready" ]; then
     rm -rf "$debian"
-    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
     mkdir -p "$root/target"
     pythons=python3.14-dev,python3.14-venv,python3.15-dev,python3.15-venv
     debootstrap --variant=minbase \
         --include="$pythons,cargo,gcc,gdb,make,pkg-config,git,ca-certificates,procps" \
-        unstable "$debian" "$mirror" >"$root/target/debootstrap.log" 2>&1 \
+        unstable "$debian" "$(mirror)" >"$root/target/debootstrap.log" 2>&1 \
         || { tail "$root/target/debootstrap.log" >&2; exit 1; }
     # A mirror that is a snapshot has a Release file that has expired.
     echo 'Acquire::Check-Valid-Until "false";' >"$debian/etc/apt/apt.conf.d/90snapshot"
     touch "$debian/ready"
 fi
-for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf \
-    "$HOME/.config/pip/pip.conf" "$HOME/.cargo/config.toml"; do
-    [ ! -e "$file" ] || { mkdir -p "$debian$(dirname "$file")"; cp -L "$file" "$debian$file"; }
-done
+network_settings "$debian"
 mkdir -p "$debian/greenloom"
 # All but what was built.
 find "$debian/greenloom" -mindepth 1 -maxdepth 1 ! -name target ! -name '.venv*' -exec rm -rf {} +

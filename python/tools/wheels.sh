@@ -40,12 +40,13 @@ for package in greenlet eventlet; do
 done
 
 python -m twine check --strict "$dist"/*.whl "$dist"/*.tar.gz
-# auditwheel judges wheels of the processor and the C library that it runs on.
-for wheel in "$dist"/greenloom-*manylinux*_"$(uname -m)".whl; do
-    tag=$(python -m auditwheel show "$wheel" | tr '\n' ' ' | sed 's/.*following platform tag: *"\([^"]*\)".*/\1/')
-    case "$tag" in
-    manylinux_2_17_* | manylinux_2_12_* | manylinux_2_5_*) ;;
-    *) echo "auditwheel: $(basename "$wheel") is $tag" >&2; exit 1 ;;
+for wheel in "$dist"/greenloom-*.whl; do
+    found=$(python -m auditwheel show "$wheel" 2>/dev/null | tr -s ' \n' ' ')
+    case "$(basename "$wheel") $found" in
+    *manylinux*' tag: "manylinux_2_17_'* | *manylinux*' tag: "manylinux_2_12_'* | *manylinux*' tag: "manylinux_2_5_'*) ;;
+    # Where the C library is glibc, it can only tell that a wheel for musl requires nothing but musl.
+    *musllinux*' are required by the wheel: { "libc.so": null }'* | *musllinux*' tag: "musllinux_1_'*) ;;
+    *) echo "auditwheel: $found" >&2; exit 1 ;;
     esac
 done
 python "$here/tools/simple_index.py" "$dist"

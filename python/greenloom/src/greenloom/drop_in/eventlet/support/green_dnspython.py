@@ -12,7 +12,12 @@ def _is_dns(name):
 
 
 def _import_dns():
-    dns = importlib.import_module("dns")
+    try:
+        dns = importlib.import_module("dns")
+    except ModuleNotFoundError as missing:
+        # Where greenloom alone was installed and enabled, nobody has asked for it.
+        message = "eventlet resolves names with dnspython, which is not installed: pip install dnspython"
+        raise ModuleNotFoundError(message, name=missing.name) from None
     for name in dns.__all__:
         setattr(dns, name, importlib.import_module(f"dns.{name}"))
     for package in ("ANY", "IN"):
