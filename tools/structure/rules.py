@@ -9,11 +9,12 @@ CRATES = {
     "crates/fiber": (),
     "crates/hub": (),
     "crates/greenloom": ("crates/fiber", "crates/hub"),
-    "crates/rpc": ("crates/greenloom",),
+    "crates/amqp": (),
+    "crates/rpc": ("crates/greenloom", "crates/amqp"),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
     "crates/hooks": ("crates/greenloom",),
-    "crates/python": ("crates/fiber", "crates/hub", "crates/http"),
+    "crates/python": ("crates/fiber", "crates/hub", "crates/http", "crates/amqp"),
 }
 
 # The floors inside a crate, from the ground up. A module may use those on the floors below it; not those above it, not
@@ -21,7 +22,7 @@ CRATES = {
 # may use each other and the root too, as long as no circle comes of it.
 FLOORS = {
     "crates/greenloom": ({"runtime"}, ...),
-    "crates/python": ({"py"}, {"tstate"}, {"greenlet"}, {"eventlet", "http"}),
+    "crates/python": ({"py"}, {"tstate"}, {"greenlet"}, {"eventlet", "http", "amqp"}),
 }
 
 # The only crates with `unsafe`. A test elsewhere may have some, with a `SAFETY:` comment.

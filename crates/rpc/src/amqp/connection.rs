@@ -20,14 +20,16 @@ use std::time::Duration;
 
 use greenloom::{Builder, timeout};
 
+use greenloom_amqp::{
+    Malformed, Method,
+    frame::{self, Frame, Payload},
+};
+
 use super::channel::Channel;
 use super::core::{Core, Handle};
 use super::error::Error;
-use super::frame::{self, Frame, Payload};
 use super::handshake::{Buffer, hung_up, shake_hands};
-use super::method::Method;
 use super::url::{Host, Options};
-use super::wire::Malformed;
 
 /// A buffer that a burst has made larger is given back.
 const KEPT_BUFFER: usize = 1024 * 1024;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use greenloom::queue::{Queue, Reason};
 
+use greenloom_amqp::Properties;
+
 use super::error::Error;
-use super::properties::Properties;
 
 /// Where deliveries come from: a channel, which is open as long as somebody holds it.
 pub(super) trait Source {

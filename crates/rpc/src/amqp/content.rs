@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::properties::{Header, Properties};
-use super::wire::Malformed;
+use greenloom_amqp::{Header, Malformed, Properties};
 
 /// A larger message is refused as malformed. RabbitMQ itself takes no more.
 const MAX_BODY: u64 = 512 * 1024 * 1024;

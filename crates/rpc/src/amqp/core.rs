@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use greenloom::sync::{Event, Semaphore};
 
+use greenloom_amqp::{
+    Malformed, Method,
+    frame::{self, Payload},
+};
+
 use super::error::Error;
-use super::frame::{self, Payload};
-use super::method::Method;
 use super::stream::Stream;
-use super::wire::Malformed;
 use crate::deadline::Deadline;
 
 /// How many bytes may wait for the socket before publishers do.

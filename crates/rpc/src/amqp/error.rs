@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::wire::Malformed;
+use greenloom_amqp::Malformed;
 
 /// Why an operation failed. Cloned to all waiters of the connection or channel that ended.
 #[derive(Clone, Debug)]

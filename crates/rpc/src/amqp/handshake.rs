@@ -3,14 +3,15 @@
 use std::io;
 use std::time::Duration;
 
+use greenloom_amqp::{
+    Bit, Malformed, Method, Table, Value,
+    frame::{self, MIN_FRAME, PROTOCOL_HEADER, Payload},
+};
+
 use super::core::Limits;
 use super::error::Error;
-use super::frame::{self, MIN_FRAME, PROTOCOL_HEADER, Payload};
-use super::method::{Bit, Method};
 use super::stream::Stream;
-use super::table::{Table, Value};
 use super::url::{Host, Options};
-use super::wire::Malformed;
 
 /// The protocol has 16 bits for it.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(u16::MAX as u64);

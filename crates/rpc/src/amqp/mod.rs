@@ -2,7 +2,7 @@
 //!
 //! | piece | what it is |
 //! |---|---|
-//! | [`frame`], [`Method`], [`Properties`], [`Table`] | the codec: bytes to frames and back, nothing else |
+//! | [`frame`], [`Method`], [`Properties`], [`Table`] | the codec, of `greenloom-amqp`: bytes to frames and back |
 //! | [`Connection`] | one connection to one broker: handshake, heartbeats, batched writes |
 //! | [`Channel`], [`Confirm`], [`Consumer`], [`Delivery`] | what a program does on it |
 //! | [`Link`] | a connection that is made again when it is lost, with backoff, over several hosts |
@@ -49,16 +49,11 @@ mod consumer;
 mod content;
 mod core;
 mod error;
-pub mod frame;
 mod handshake;
 mod link;
-mod method;
-mod properties;
 mod stream;
-mod table;
 mod transport;
 mod url;
-mod wire;
 
 use std::rc::Rc;
 
@@ -69,13 +64,13 @@ pub use confirm::Confirm;
 pub use connection::Connection;
 pub use consumer::{Consumer, Delivery};
 pub use error::Error;
+pub use greenloom_amqp::{
+    Bit, ConsumeBits, DeleteBits, ExchangeBits, Header, Malformed, Method, NackBits, Properties, PublishBits,
+    QueueBits, Table, Unread, Value, frame,
+};
 pub use link::Link;
-pub use method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
-pub use properties::{Header, Properties, Unread};
-pub use table::{Table, Value};
 pub use transport::AmqpTransport;
 pub use url::{Host, Options, Topology};
-pub use wire::Malformed;
 
 pub(crate) fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
     let options: Options = url.parse().map_err(|error: Error| TransportError::Url(error.to_string()))?;

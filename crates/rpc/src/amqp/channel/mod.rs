@@ -9,15 +9,16 @@ use greenloom::get_hub;
 use greenloom::queue::Queue;
 use greenloom::sync::Event;
 
+use greenloom_amqp::wire::is_short;
+use greenloom_amqp::{
+    Bit, ConsumeBits, DeleteBits, ExchangeBits, Malformed, Method, NackBits, Properties, PublishBits, QueueBits, Table,
+    frame,
+};
+
 use super::confirm::{Confirm, mark};
 use super::consumer::{Consumer, Delivery, Source};
 use super::core::{self, Core, Port};
 use super::error::Error;
-use super::frame;
-use super::method::{Bit, ConsumeBits, DeleteBits, ExchangeBits, Method, NackBits, PublishBits, QueueBits};
-use super::properties::Properties;
-use super::table::Table;
-use super::wire::{Malformed, is_short};
 use state::{Answer, ChannelState, MAX_ACKS};
 
 pub use state::Declared;

@@ -7,15 +7,14 @@ use std::rc::{Rc, Weak};
 use greenloom::queue::Queue;
 use greenloom::sync::{Event, Mutex};
 
+use greenloom_amqp::{Bit, Malformed, Method, frame::Payload};
+
 use super::super::acks::Acks;
 use super::super::confirm::{Confirms, mark};
 use super::super::consumer::{Delivery, Source, drain};
 use super::super::content::{Content, Start, Whole};
 use super::super::core::{Core, Port};
 use super::super::error::Error;
-use super::super::frame::Payload;
-use super::super::method::{Bit, Method};
-use super::super::wire::Malformed;
 
 /// How many acknowledgements are gathered at most.
 pub(super) const MAX_ACKS: u16 = 64;

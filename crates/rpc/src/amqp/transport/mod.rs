@@ -23,10 +23,11 @@ use std::time::Duration;
 
 use greenloom::Builder;
 
+use greenloom_amqp::Properties;
+
 use super::channel::Declared;
 use super::error::Error;
 use super::link::Link;
-use super::properties::Properties;
 use super::url::Options;
 use crate::deadline::{Deadline, FOREVER};
 use crate::transport::{Address, Depth, Listener, Outgoing, State, Transport, TransportError, sealed};

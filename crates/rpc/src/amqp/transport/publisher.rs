@@ -18,10 +18,11 @@ use std::time::Duration;
 use greenloom::sleep;
 use greenloom::sync::Mutex;
 
+use greenloom_amqp::Properties;
+
 use super::super::channel::Message;
 use super::super::error::Error;
 use super::super::link::Link;
-use super::super::properties::Properties;
 use super::super::url::{Options, Topology};
 use super::failure::{disconnected, failed};
 use super::outlet::Outlet;

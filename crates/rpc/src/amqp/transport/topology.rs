@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use greenloom_amqp::Table;
+
 use super::super::channel::{ExchangeFlags, QueueFlags};
 use super::super::connection::Connection;
 use super::super::error::Error;
-use super::super::table::Table;
 use super::super::url::Topology;
 use crate::id::unique;
 use crate::transport::Address;

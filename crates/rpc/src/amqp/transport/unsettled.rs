@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use greenloom::sync::Semaphore;
 
+use greenloom_amqp::{Properties, Table, Value};
+
 use super::super::consumer::Delivery;
-use super::super::properties::Properties;
-use super::super::table::{Table, Value};
 use super::failure::disconnected;
 use super::publisher::Publisher;
 use crate::deadline::{Deadline, FOREVER};

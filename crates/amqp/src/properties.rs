@@ -11,7 +11,7 @@ macro_rules! properties {
         /// What a message carries beside its body.
         ///
         /// ```
-        /// use greenloom_rpc::amqp::Properties;
+        /// use greenloom_amqp::Properties;
         ///
         /// let properties = Properties { content_type: Some("application/json".into()), ..Properties::persistent() };
         /// assert_eq!(properties.delivery_mode, Some(2));
@@ -88,7 +88,7 @@ impl Properties {
     }
 
     /// What cannot be sent: the name of a property that is longer than 255 bytes.
-    pub(super) fn too_long(&self) -> Option<&'static str> {
+    pub fn too_long(&self) -> Option<&'static str> {
         let texts = [
             ("content_type", &self.content_type),
             ("content_encoding", &self.content_encoding),
@@ -155,7 +155,11 @@ pub struct Header {
 }
 
 impl Header {
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Header, Malformed> {
+    /// Reads a header frame's payload. Properties that cannot be read are [kept unread](Properties::unread).
+    ///
+    /// # Errors
+    /// [`Malformed`], for another class than `basic`.
+    pub fn read(from: &mut Reader<'_>) -> Result<Header, Malformed> {
         if u16::read(from)? != BASIC {
             return Err(Malformed("a content header of an unknown class"));
         }
@@ -173,7 +177,8 @@ impl Header {
         Ok(Header { body_size, properties })
     }
 
-    pub(super) fn put(to: &mut Vec<u8>, body_size: u64, properties: &Properties) {
+    /// Appends a header frame's payload.
+    pub fn put(to: &mut Vec<u8>, body_size: u64, properties: &Properties) {
         BASIC.put(to);
         0u16.put(to);
         Field::put(&body_size, to);

@@ -8,7 +8,10 @@ use std::fmt;
 
 /// What came in is not AMQP 0-9-1 as this client speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub(super) &'static str);
+pub struct Malformed(
+    /// What is wrong.
+    pub &'static str,
+);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,15 +23,17 @@ impl std::error::Error for Malformed {}
 
 /// Takes fields off the front of a slice.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// Reads from the beginning of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes }
     }
 
+    /// Whether all was taken.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -39,16 +44,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may follow the last field.
+    ///
+    /// # Errors
+    /// [`Malformed`], if something does.
     pub fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed("bytes after the last field")) }
     }
 
+    /// Takes so many bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`], if there are fewer.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed("a field ends before its length"))?;
         self.rest = rest;
         Ok(taken)
     }
 
+    /// Takes `N` bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`], if there are fewer.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(Malformed("a field is cut off"))?;
         self.rest = rest;
@@ -57,7 +73,11 @@ impl<'a> Reader<'a> {
 }
 
 /// A type that a method's field can have.
-pub(super) trait Field<'a>: Sized {
+pub trait Field<'a>: Sized {
+    /// Takes one off the front.
+    ///
+    /// # Errors
+    /// [`Malformed`], if there is none.
     fn read(from: &mut Reader<'a>) -> Result<Self, Malformed>;
 
     /// Appends it. A short string that is too long is refused where it enters the client; see [`is_short`].
@@ -135,7 +155,7 @@ fn clipped(text: &str) -> &str {
 }
 
 /// Whether `text` fits a short string, as names do.
-pub(super) fn is_short(text: &str) -> bool {
+pub fn is_short(text: &str) -> bool {
     text.len() <= 255
 }
 
@@ -161,7 +181,7 @@ macro_rules! bits {
         })*
     };
 }
-pub(super) use bits;
+pub(crate) use bits;
 
 #[cfg(test)]
 mod tests {

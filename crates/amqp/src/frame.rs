@@ -13,21 +13,25 @@ use super::method::Method;
 use super::properties::{Header, Properties};
 use super::wire::{Field, Malformed, Reader};
 
-const METHOD: u8 = 1;
-const HEADER: u8 = 2;
-const BODY: u8 = 3;
-const HEARTBEAT: u8 = 8;
+/// The kind of a frame with a method.
+pub const METHOD: u8 = 1;
+/// The kind of a frame with the beginning of a message.
+pub const HEADER: u8 = 2;
+/// The kind of a frame with a piece of a message.
+pub const BODY: u8 = 3;
+/// The kind of a frame that only says that its sender is alive.
+pub const HEARTBEAT: u8 = 8;
 const END: u8 = 0xCE;
 
 const HEAD_SIZE: usize = 7;
-/// What a frame takes beside its payload.
-const OVERHEAD: usize = HEAD_SIZE + 1;
+/// What a frame takes beside its payload, in bytes.
+pub const OVERHEAD: usize = HEAD_SIZE + 1;
 
 /// The smallest limit for frames that the specification allows, in bytes; what holds before the peers agree on more.
 pub const MIN_FRAME: u32 = 4096;
 
 /// What a client sends first.
-pub(super) const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
+pub const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
 /// A frame, borrowed from the buffer it came in.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,11 +56,22 @@ pub enum Payload<'a> {
     Heartbeat,
 }
 
+/// A frame that was not looked into, borrowed from the buffer it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw<'a> {
+    /// [`METHOD`], [`HEADER`], [`BODY`] or [`HEARTBEAT`].
+    pub kind: u8,
+    /// 0 is the connection itself.
+    pub channel: u16,
+    /// What is in it.
+    pub payload: &'a [u8],
+}
+
 /// The first frame in `bytes` and how many bytes it takes, or `None` if it is not yet complete.
 ///
 /// # Errors
 /// [`Malformed`], also for a frame of more than `max` bytes.
-pub fn decode(bytes: &[u8], max: u32) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
+pub fn split(bytes: &[u8], max: u32) -> Result<Option<(Raw<'_>, usize)>, Malformed> {
     let mut head = Reader::new(bytes);
     let Ok(kind) = u8::read(&mut head) else { return Ok(None) };
     if !matches!(kind, METHOD | HEADER | BODY | HEARTBEAT) {
@@ -77,8 +92,16 @@ pub fn decode(bytes: &[u8], max: u32) -> Result<Option<(Frame<'_>, usize)>, Malf
     if bytes[length - 1] != END {
         return Err(Malformed("a frame without its end"));
     }
-    let payload = decode_payload(kind, &bytes[HEAD_SIZE..length - 1])?;
-    Ok(Some((Frame { channel, payload }, length)))
+    Ok(Some((Raw { kind, channel, payload: &bytes[HEAD_SIZE..length - 1] }, length)))
+}
+
+/// The first frame in `bytes`, looked into, and how many bytes it takes, or `None` if it is not yet complete.
+///
+/// # Errors
+/// [`Malformed`], also for a frame of more than `max` bytes.
+pub fn decode(bytes: &[u8], max: u32) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
+    let Some((Raw { kind, channel, payload }, length)) = split(bytes, max)? else { return Ok(None) };
+    Ok(Some((Frame { channel, payload: decode_payload(kind, payload)? }, length)))
 }
 
 fn decode_payload(kind: u8, bytes: &[u8]) -> Result<Payload<'_>, Malformed> {
@@ -108,19 +131,14 @@ impl Frame<'_> {
     }
 }
 
-pub(super) fn put_method(to: &mut Vec<u8>, channel: u16, method: &Method<'_>) {
+/// Appends a frame with a method.
+pub fn put_method(to: &mut Vec<u8>, channel: u16, method: &Method<'_>) {
     put_frame(to, METHOD, channel, |to| method.put(to));
 }
 
 /// A message's header and body, after its method. Returns whether the header fits a frame; if not, nothing more is
 /// appended.
-pub(super) fn put_content(
-    to: &mut Vec<u8>,
-    channel: u16,
-    properties: &Properties,
-    body: &[u8],
-    frame_max: u32,
-) -> bool {
+pub fn put_content(to: &mut Vec<u8>, channel: u16, properties: &Properties, body: &[u8], frame_max: u32) -> bool {
     let start = to.len();
     put_frame(to, HEADER, channel, |to| Header::put(to, body.len() as u64, properties));
     if to.len() - start > frame_max as usize {
@@ -132,11 +150,13 @@ pub(super) fn put_content(
     true
 }
 
-pub(super) fn put_heartbeat(to: &mut Vec<u8>) {
+/// Appends a heartbeat.
+pub fn put_heartbeat(to: &mut Vec<u8>) {
     put_frame(to, HEARTBEAT, 0, |_| {});
 }
 
-fn put_frame(to: &mut Vec<u8>, kind: u8, channel: u16, payload: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a frame whose payload is what `payload` appends.
+pub fn put_frame(to: &mut Vec<u8>, kind: u8, channel: u16, payload: impl FnOnce(&mut Vec<u8>)) {
     kind.put(to);
     channel.put(to);
     let at = to.len();

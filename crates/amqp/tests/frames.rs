@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use greenloom_rpc::amqp::frame::{Frame, MIN_FRAME, Payload, decode};
-use greenloom_rpc::amqp::{
+use greenloom_amqp::frame::{Frame, MIN_FRAME, Payload, decode};
+use greenloom_amqp::{
     Bit, ConsumeBits, ExchangeBits, Header, Malformed, Method, NackBits, Properties, PublishBits, QueueBits, Table,
     Value,
 };

@@ -191,7 +191,7 @@ fn with_length(to: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 /// Names with values, in the order in which they were set.
 ///
 /// ```
-/// use greenloom_rpc::amqp::{Table, Value};
+/// use greenloom_amqp::{Table, Value};
 ///
 /// let arguments = Table::new().with("x-expires", 1_800_000).with("x-queue-type", "classic");
 /// assert_eq!(arguments.get("x-expires").and_then(Value::as_integer), Some(1_800_000));
@@ -253,7 +253,7 @@ impl Table {
     }
 
     /// Whether this client's own reader takes it: whether it is nested no deeper than that goes.
-    pub(super) fn is_readable(&self) -> bool {
+    pub fn is_readable(&self) -> bool {
         self.has_depth_within(MAX_DEPTH)
     }
 
