@@ -1,8 +1,8 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential test-cpython test-cpython-quick test-matrix \
-	eventlet-baseline dependents bench-python demo-python soak-python
+.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential test-cpython \
+	test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \

@@ -43,7 +43,8 @@ python -m twine check --strict "$dist"/*.whl "$dist"/*.tar.gz
 for wheel in "$dist"/greenloom-*.whl; do
     found=$(python -m auditwheel show "$wheel" 2>/dev/null | tr -s ' \n' ' ')
     case "$(basename "$wheel") $found" in
-    *manylinux*' tag: "manylinux_2_17_'* | *manylinux*' tag: "manylinux_2_12_'* | *manylinux*' tag: "manylinux_2_5_'*) ;;
+    *manylinux*' tag: "manylinux_2_17_'* | *manylinux*' tag: "manylinux_2_12_'*) ;;
+    *manylinux*' tag: "manylinux_2_5_'*) ;;
     # Where the C library is glibc, it can only tell that a wheel for musl requires nothing but musl.
     *musllinux*' are required by the wheel: { "libc.so": null }'* | *musllinux*' tag: "musllinux_1_'*) ;;
     *) echo "auditwheel: $found" >&2; exit 1 ;;
