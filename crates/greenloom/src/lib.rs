@@ -36,6 +36,7 @@
 //! | this one | [`spawn`] and its family, [`JoinSet`], [`sleep()`], [`interval()`], [`timeout()`], [`scope()`] |
 //! | [`greenlet`] | the layer below: switch, throw, parent |
 //! | [`sync`], [`queue`], [`select`], [`pool`] | events, semaphores, locks, queues; the first of several; pools |
+//! | [`local`] | values of which each green thread has its own |
 //! | [`net`], [`io`], [`codec`], [`fs`], [`pipe`], [`process`], [`signal`] | green I/O |
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`foreign`] | waiting beneath C functions |

@@ -5,6 +5,7 @@
 //! other: what RFC 9112 lets a server repair is [refused](Refusal) instead, unless the caller asks to be
 //! [tolerant](Limits::tolerant). It must not know green threads, Python, or WSGI.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 

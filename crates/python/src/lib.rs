@@ -12,6 +12,8 @@
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
 
+#![warn(clippy::unwrap_used)]
+
 mod eventlet;
 mod greenlet;
 mod http;
