@@ -11,6 +11,7 @@
 //! Nothing here reads or writes a socket, waits, or keeps a connection. No length is trusted before what it claims is
 //! there. It must not know green threads or Python.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
