@@ -1,8 +1,8 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential test-cpython \
-	test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
+.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential \
+	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -18,11 +18,11 @@ wheels: ## dist/ with wheels for all CPythons, sdists and an index of them; PYTH
 test-wheels: ## installs what is in dist/ in clean roots of Debian without a compiler; needs root and debootstrap
 	@python/tools/test-wheels.sh
 
-# Long where nothing is built yet: a release build for the wheel, and one more for the line that builds from git.
+INSTALL_DIST := target/install/dist
 test-install: ## each line of docs/install.md, against an index of wheels that are made for it; needs PYTHON=3.13
-	@PYTHON="$(or $(PYTHON),3.13)" MACHINES=$$(uname -m) python/tools/wheels.sh
+	@PYTHON="$(or $(PYTHON),3.13)" MACHINES=$$(uname -m) LIBC=gnu DIST=$(INSTALL_DIST) python/tools/wheels.sh
 	@set -e; found=$$(PYTHON="$(or $(PYTHON),3.13)" python/tools/find-pythons.sh); \
-	python3 python/tools/install_lines.py "$${found#* }"
+	python3 python/tools/install_lines.py "$${found#* }" $(INSTALL_DIST)
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh

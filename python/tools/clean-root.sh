@@ -1,7 +1,7 @@
 #!/bin/sh
 # clean-root.sh SUITE ARCHITECTURE VERSIONS COMMAND...: runs a command in a root of Debian that has the CPythons of
-# those VERSIONS, such as "3.14 3.15", and no compiler. This tree is /src there. The root is kept in target/clean-roots.
-# It needs root and debootstrap, and qemu for another architecture than this machine's.
+# those VERSIONS, such as "3.14 3.15", and no compiler. This tree is /src there. The root is kept in
+# target/clean-roots. It needs root and debootstrap, and qemu for another architecture than this machine's.
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
 tree=$(dirname "$(dirname "$tools")")

@@ -1,10 +1,10 @@
 """
-Runs the lines of docs/install.md that are marked `sh`, each block in a folder of its own, against the index in dist/.
+Runs the lines of docs/install.md that are marked `sh`, each block in a folder of its own, against an index.
 
-    install_lines.py PYTHON
+    install_lines.py PYTHON DIST
 
-PYTHON stands for `python` in the lines; the index and the repository of the lines are replaced by those of this tree.
-dist/ has to have a wheel for it (make wheels).
+PYTHON stands for `python` in the lines, for their index the one in DIST/simple, which has a wheel for that Python, and
+for their repository this tree.
 """
 
 import functools
@@ -26,7 +26,7 @@ REPOSITORY = "git+https://github.com/greenloom/greenloom"
 def main():
     python = os.path.abspath(sys.argv[1])
     blocks = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    server = serve(ROOT / "dist")
+    server = serve(os.path.abspath(sys.argv[2]))
     with tempfile.TemporaryDirectory() as tools:
         subprocess.run([python, "-m", "venv", tools], check=True)
         pip = [f"{tools}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

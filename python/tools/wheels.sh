@@ -1,6 +1,7 @@
 #!/bin/sh
 # wheels.sh: dist/ with greenloom's wheels for every CPython that is supported, the wheels of greenlet and eventlet, the
-# sdists, and an index of them (dist/simple). PYTHON=3.13 makes greenloom's wheel for that one only.
+# sdists, and an index of them (dist/simple). PYTHON=3.13 makes greenloom's wheel for that one only, LIBC=gnu for glibc
+# only, DIST names another folder than dist/.
 #
 # No interpreter is needed but the one that runs maturin: a wheel links to nothing of CPython. zig's C library makes
 # them fit for every glibc since 2.17 (2012). MACHINES names the processors; for another one than this machine's its
@@ -8,7 +9,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
-dist="$root/dist"
+dist=$(realpath -m "${DIST:-$root/dist}")
 versions=${PYTHON:-"3.10 3.11 3.12 3.13 3.14 3.15"}
 targets=$(rustup target list --installed 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
 
@@ -22,15 +23,16 @@ rm -rf "$dist"
 mkdir -p "$dist"
 interpreters=$(for version in $versions; do printf -- '--interpreter python%s ' "$version"; done)
 for machine in ${MACHINES:-x86_64 aarch64}; do
-    for libc in gnu:manylinux_2_17 musl:musllinux_1_2; do
-        target="$machine-unknown-linux-${libc%:*}"
+    for libc in ${LIBC:-gnu musl}; do
+        target="$machine-unknown-linux-$libc"
+        case "$libc" in gnu) tag=manylinux_2_17 ;; musl) tag=musllinux_1_2 ;; esac
         if ! echo "$targets" | grep -qx "$target"; then
             echo "no wheels for $target: rustup target add $target"
             continue
         fi
         echo "wheels for $target, CPython $versions"
         (cd "$here/greenloom" && CARGO_TARGET_DIR="$root/target/wheels" maturin build --quiet --release --zig \
-            --target "$target" --compatibility "${libc#*:}" $interpreters --out "$dist")
+            --target "$target" --compatibility "$tag" $interpreters --out "$dist")
     done
 done
 (cd "$here/greenloom" && maturin sdist --out "$dist" >/dev/null)

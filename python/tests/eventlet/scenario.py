@@ -23,6 +23,13 @@ def ticks():
     eventlet.spawn(tick)
     return count
 
+def go_round(count):
+    # Returns when the hub got round some times more; never, if something blocks it.
+    import eventlet
+    until = count[0] + 5
+    while count[0] < until:
+        eventlet.sleep(0.001)
+
 def exclusion(get):
     # Two green threads, of which the first holds the lock over a switch.
     import eventlet

@@ -20,9 +20,7 @@ class Signals(Scenario):
                 (lambda: signal.sigtimedwait([signal.SIGUSR1], 5), lambda found: found.si_signo),
             ):
                 waiter = eventlet.spawn(wait)
-                seen = count[0]
-                while count[0] < seen + 5:
-                    eventlet.sleep(0.001)
+                go_round(count)
                 assert not waiter.dead
                 os.kill(os.getpid(), signal.SIGUSR1)
                 assert number(waiter.wait()) == signal.SIGUSR1
@@ -48,11 +46,10 @@ class Signals(Scenario):
             handled = []
             signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))
             count = ticks()
-            def kill_after_ticks():
-                while count[0] < 5:
-                    eventlet.sleep(0.001)
+            def later():
+                go_round(count)
                 os.kill(os.getpid(), signal.SIGUSR1)
-            eventlet.spawn(kill_after_ticks)
+            eventlet.spawn(later)
             assert signal.pause() is None
             assert handled == [signal.SIGUSR1]
             assert signal.set_wakeup_fd(-1) == -1
