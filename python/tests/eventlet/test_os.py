@@ -1,12 +1,14 @@
-"""Calls of `os` beside read and write that wait: other green threads run meanwhile."""
+"""Calls of `os` beside read and write that wait, while other green threads run; and those that transfer nothing."""
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import unittest
 
+import eventlet
 from eventlet.green import os as green_os
 
 from io_support import OnHub
@@ -71,6 +73,70 @@ class CallsOnSelects(Calls):
 
 class CallsOnAsyncio(Calls):
     hub = "asyncio"
+
+
+class NothingToTransfer(OnHub):
+    def test_nothing_to_transfer_finds_the_same_errors_as_without_us(self):
+        for call, make, number in (
+            (lambda fd: green_os.write(fd, b""), self._closed, errno.EBADF),
+            (lambda fd: green_os.write(fd, b""), self._without_peer, errno.EPIPE),
+            (lambda fd: green_os.write(fd, b""), lambda: os.eventfd(0), errno.EINVAL),
+            (lambda fd: green_os.read(fd, 0), self._closed, errno.EBADF),
+            (lambda fd: green_os.read(fd, 0), lambda: os.open("/", os.O_RDONLY), errno.EISDIR),
+        ):
+            fd = make()
+            with self.assertRaises(OSError) as raised:
+                call(fd)
+            self.assertEqual(raised.exception.errno, number)
+            if number != errno.EBADF:
+                os.close(fd)
+
+    def test_nothing_to_transfer_does_not_wait(self):
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        self.addCleanup(os.close, write)
+        os.set_blocking(write, False)
+        os.write(write, bytes(1 << 20))
+        os.set_blocking(write, True)
+        empty, other_end = os.pipe()
+        self.addCleanup(os.close, empty)
+        self.addCleanup(os.close, other_end)
+        with eventlet.Timeout(5):
+            self.assertEqual(
+                (
+                    green_os.write(write, b""), green_os.writev(write, [b""]), green_os.read(empty, 0),
+                    green_os.readv(empty, []), green_os.splice(empty, write, 0),
+                ),
+                (0, 0, b"", 0, 0),
+            )  # fmt: skip
+
+    def test_an_empty_message_is_sent_and_waits_for_room(self):
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with one, other:
+            self.assertEqual(green_os.write(one.fileno(), b""), 0)
+            one.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    one.send(b"x")
+            one.setblocking(True)
+            writer = self.blocked(green_os.write, one.fileno(), b"")
+            other.setblocking(False)
+            self.assertEqual(other.recv(10), b"")
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    self.assertEqual(other.recv(10), b"x")
+            self.assertEqual((writer.wait(), other.recv(10)), (0, b""))
+
+    @staticmethod
+    def _closed():
+        # A number that nothing of this process has.
+        return 100_000
+
+    @staticmethod
+    def _without_peer():
+        one, other = socket.socketpair()
+        other.close()
+        return one.detach()
 
 
 if __name__ == "__main__":

@@ -181,6 +181,68 @@ class MonkeyPatch(Scenario):
             """
         )
 
+    def test_functions_of_c_are_no_methods_of_a_class_that_has_them(self):
+        self.check(
+            """
+            import inspect, os, pickle, select, signal, socket, threading, types
+            import _thread, builtins
+
+            modules = _thread, builtins, os, select, signal, socket, threading, time
+
+            def of_c():
+                return {
+                    (module, name)
+                    for module in modules
+                    for name, value in vars(module).items()
+                    if isinstance(value, types.BuiltinFunctionType)
+                }
+
+            before = of_c()
+            import eventlet
+            eventlet.monkey_patch(all=True)
+            green = before - of_c()
+            assert len(green) > 20, green
+            for module, name in green:
+                function = getattr(module, name)
+                in_class = type("Holder", (), {name: function})
+                assert getattr(in_class(), name) is function, name
+                assert getattr(in_class, name) is function, name
+                if not isinstance(function, type):
+                    assert pickle.loads(pickle.dumps(function)) is function, name
+                    inspect.signature(function)
+            assert str(inspect.signature(os.read)) == "(fd, n)"
+
+            class Worker:
+                start, read, write, select = _thread.start_new_thread, os.read, os.write, select.select
+                ident, wait = threading.get_ident, os.waitpid
+                def run(self):
+                    ends = os.pipe()
+                    self.start(lambda: self.write(ends[1], b"x"), ())
+                    self.select([ends[0]], [], [])
+                    assert self.read(ends[0], 1) == b"x" and self.ident() == threading.get_ident()
+                    self.wait(os.posix_spawn("/bin/true", ["true"], {}), 0)
+            Worker().run()
+            """
+        )
+
+    def test_so_they_are_in_the_green_modules(self):
+        self.check(
+            """
+            from eventlet.green import os, select, socket, thread
+            class Holder:
+                read, poll, resolve, start = os.read, select.poll, socket.gethostbyname, thread.start_new_thread
+            ends = os.pipe()
+            os.write(ends[1], b"x")
+            assert Holder().read(ends[0], 1) == b"x"
+            assert Holder().resolve("127.0.0.1") == "127.0.0.1"
+            Holder().poll().register(ends[0])
+            Holder().start(print, ("started",))
+            import eventlet
+            eventlet.sleep(0)
+            """,
+            prints="started\n",
+        )
+
     def test_a_program_is_run_patched(self):
         import tempfile
 

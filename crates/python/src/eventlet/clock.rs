@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use greenloom_hub::Time;
 
-use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Result};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{self, Args, Gil, Owned, Result};
 
 /// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
 #[inline]
@@ -33,12 +33,14 @@ pub fn duration(seconds: f64) -> Duration {
 }
 
 /// What fits into CPython's count of nanoseconds, about 292 years: `threading.TIMEOUT_MAX`, but for the fraction.
-pub const MOST_SECONDS: f64 = i64::MAX as f64 / 1e9;
+const MOST_SECONDS: f64 = i64::MAX as f64 / 1e9;
 
-/// The seconds in a timeout; every wait that takes one checks it here, as CPython's locks do.
+/// The seconds in a timeout; every wait that takes one checks it here, as CPython's functions of C do. Beside their
+/// floats and integers stock eventlet takes all that can be made a float, so that does too.
 ///
 /// # Errors
-/// TypeError for what is no number, ValueError for NaN, OverflowError for more than `threading.TIMEOUT_MAX`.
+/// TypeError for what is no number, ValueError for NaN, OverflowError beyond `threading.TIMEOUT_MAX` in either
+/// direction.
 ///
 /// # Safety
 /// A live object.
@@ -48,10 +50,26 @@ pub unsafe fn timeout(gil: Gil<'_>, object: *mut PyObject) -> Result<f64> {
     if seconds.is_nan() {
         return py::value_error(gil, "Invalid value NaN (not a number)");
     }
-    if seconds > MOST_SECONDS {
+    if seconds.abs() >= MOST_SECONDS {
         return py::overflow_error(gil, "timeout value is too large");
     }
     Ok(seconds)
+}
+
+/// The functions of the module about this.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![py::function(
+        c"_timeout",
+        timeout_from_python,
+        c"_timeout(seconds)\n\nThe seconds in a timeout, as a float. What CPython's functions of C refuse is refused \
+          with their TypeError, ValueError or OverflowError; negative ones are not.",
+    )]
+}
+
+fn timeout_from_python(args: Args<'_>) -> Result<Owned> {
+    let [seconds] = args.parse("_timeout", ["seconds"], 1)?;
+    // SAFETY: a live argument, and the interpreter that calls holds the lock. Plus zero, as C's zero has no sign.
+    unsafe { Owned::new(ffi::PyFloat_FromDouble(timeout(args.gil(), seconds)? + 0.0)) }
 }
 
 /// When a timeout, which starts now, is over; None for None. Negative ones are over.

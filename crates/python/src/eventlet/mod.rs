@@ -58,6 +58,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
     functions.extend(fairness::functions());
     functions.extend(hub_functions::functions());
+    functions.extend(clock::functions());
     functions.extend(local::functions());
     functions.extend(patch::functions());
     functions.extend(socket::functions());

@@ -1,7 +1,7 @@
 //! `time.sleep` of a patched program: a function of C as the one that it replaces, so that in a class it is no method,
 //! and pickle finds it by its name in `time`.
 
-use super::clock::MOST_SECONDS;
+use super::clock::timeout;
 use super::green_thread::sleep_for;
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::{self, Args, Global, Owned, Raised, Result};
@@ -41,15 +41,9 @@ fn time_sleep(args: Args<'_>) -> Result<Owned> {
     };
     // SAFETY: called by the interpreter; an argument is alive.
     unsafe {
-        let seconds = py::float(given)?;
-        if seconds.is_nan() {
-            return py::value_error(gil, "Invalid value NaN (not a number)");
-        }
+        let seconds = timeout(gil, given)?;
         if seconds < 0.0 {
             return py::value_error(gil, "sleep length must be non-negative");
-        }
-        if seconds >= MOST_SECONDS {
-            return py::overflow_error(gil, "timestamp too large to convert to C PyTime_t");
         }
         sleep_for(gil, seconds)
     }

@@ -21,6 +21,8 @@ from importlib.machinery import BuiltinImporter, ExtensionFileLoader
 
 import _imp as imp
 
+from eventlet.support import functions
+
 __all__ = ["inject", "import_patched", "monkey_patch", "is_monkey_patched"]
 
 #: Names of what is patched, as `monkey_patch` takes them, with True.
@@ -322,20 +324,13 @@ def _patch_module(name, green):
         replacement = getattr(green, attribute, None)
         if replacement is not None:
             setattr(module, attribute, replacement)
-            _belongs_to(replacement, name, attribute)
+            functions.belongs_to(replacement, name, attribute)
     for attribute in getattr(green, "__deleted__", ()):
         if hasattr(module, attribute):
             delattr(module, attribute)
     patch_in_place = getattr(green, "_patch_in_place", None)
     if patch_in_place is not None:
         patch_in_place(module)
-
-
-def _belongs_to(function, module_name, name):
-    """Makes pickle name a function by its place in the standard library: another process, which may not be patched,
-    finds its own there."""
-    if isinstance(function, types.FunctionType) and function.__name__ == name:
-        function.__module__, function.__qualname__ = module_name, name
 
 
 def _patch_connections():

@@ -9,12 +9,11 @@ from heapq import heappop as _heappop
 from heapq import heappush as _heappush
 from time import monotonic as _monotonic
 
-from greenloom._native import _spend
+from greenloom._native import _spend, _timeout
 
 from eventlet import patcher as _patcher
 from eventlet import queue as _native
 from eventlet.green import threading as _threading
-from eventlet.green.thread import check_timeout as _check_timeout
 from eventlet.greenthread import sleep as _sleep
 from eventlet.semaphore import Semaphore as _Semaphore
 
@@ -141,9 +140,10 @@ class Queue(_Standard):
     def put(self, item, block=True, timeout=None):
         native = self._native
         if native is not None:
+            if self._maxsize <= 0:
+                timeout = None
             if timeout is not None and block:
-                if self._maxsize > 0:
-                    _check(timeout)
+                _refuse_negative(timeout)
                 end = _monotonic() + timeout
             try:
                 return native.put(item, block, timeout)
@@ -163,7 +163,7 @@ class Queue(_Standard):
         native = self._native
         if native is not None:
             if timeout is not None and block:
-                _check(timeout)
+                _refuse_negative(timeout)
                 end = _monotonic() + timeout
             try:
                 return native.get(block, timeout)
@@ -274,10 +274,9 @@ _NATIVE = {
 _INSIDE = set(vars(_Standard())) - {"maxsize", "queue", "unfinished_tasks"}
 
 
-def _check(timeout):
+def _refuse_negative(timeout):
     if timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
-    _check_timeout(timeout)
 
 
 class SimpleQueue(_stdlib._PySimpleQueue):
@@ -296,7 +295,8 @@ class SimpleQueue(_stdlib._PySimpleQueue):
     def get(self, block=True, timeout=None):
         """Takes the oldest item; waits for one, at most `timeout` seconds if it is given, and raises Empty."""
         if block and timeout is not None:
-            _check(timeout)
+            timeout = _timeout(timeout)
+            _refuse_negative(timeout)
         if not (self._count.acquire(timeout=timeout) if block else self._count.acquire(blocking=False)):
             if not block:
                 _try_in_vain()

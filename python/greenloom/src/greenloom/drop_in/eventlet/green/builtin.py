@@ -6,6 +6,7 @@ A file that was closed without notice, by the garbage collector for one, shows o
 import builtins as builtins_orig
 
 from eventlet import hubs, patcher
+from eventlet.support import functions as _functions
 
 __all__ = dir(builtins_orig)
 __patched__ = ["open"]
@@ -29,3 +30,6 @@ def open(*args, **kwargs):
         finally:
             __notifying = False
     return file
+
+
+_functions.stand_for_those_of_c(builtins_orig, globals(), __patched__)

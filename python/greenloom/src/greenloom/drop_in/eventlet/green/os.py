@@ -1,5 +1,7 @@
 """`os` whose reads, writes and waits for children let other green threads run."""
 
+import errno as _errno
+import fcntl as _fcntl
 import os as os_orig
 import stat as _stat
 import time as _time
@@ -9,6 +11,7 @@ from greenloom._native import _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
 from eventlet.greenio.py3 import _open_green
+from eventlet.support import functions as _functions
 
 __all__ = os_orig.__all__
 __patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open"]
@@ -106,8 +109,10 @@ def _wait_for_room(fd):
 
 
 def _wait_until_ready(fd, event):
-    """Waits in the hub until a call on the file descriptor does not block, unless the program has made it so."""
-    while os_orig.get_blocking(fd):
+    """Waits in the hub until a call on the file descriptor does not block; not if the program has made it so, nor if
+    the call must fail, as the file is not open for it."""
+    fails = os_orig.O_WRONLY if event == _POLLIN else os_orig.O_RDONLY
+    while os_orig.get_blocking(fd) and _fcntl.fcntl(fd, _fcntl.F_GETFL) & os_orig.O_ACCMODE != fails:
         poll = _poll()
         poll.register(fd, event)
         if poll.poll(0):
@@ -117,15 +122,25 @@ def _wait_until_ready(fd, event):
 
 def readv(fd, buffers, /):
     """As os.readv. Waits in the hub until there is something to read."""
-    if any(map(len, map(memoryview, buffers))):
-        _wait_until_ready(fd, _POLLIN)
+    try:
+        return os_orig.preadv(fd, buffers, -1, os_orig.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in _WOULD_BLOCK:
+            raise
+    _wait_until_ready(fd, _POLLIN)
     return _originals["readv"](fd, buffers)
+
+
+#: Or cannot be asked not to.
+_WOULD_BLOCK = (_errno.EAGAIN, _errno.EOPNOTSUPP, _errno.ENOSYS, _errno.ESPIPE)
 
 
 def writev(fd, buffers, /):
     """As os.writev: the buffers are written as one. Waits in the hub as `write` does."""
-    if 0 < len(buffers) <= _MOST_BUFFERS and os_orig.get_blocking(fd):
-        return write(fd, b"".join(buffers))
+    if 0 < len(buffers) <= _MOST_BUFFERS:
+        data = b"".join(buffers)
+        if data and os_orig.get_blocking(fd):
+            return write(fd, data)
     return _originals["writev"](fd, buffers)
 
 
@@ -135,8 +150,9 @@ _MOST_BUFFERS = 1024
 
 def splice(src, dst, count, *args, **kw):
     """As os.splice. Waits in the hub until there is something in the pipe, or room."""
-    _wait_until_ready(src, _POLLIN)
-    _wait_until_ready(dst, _POLLOUT)
+    if count:
+        _wait_until_ready(src, _POLLIN)
+        _wait_until_ready(dst, _POLLOUT)
     return _originals["splice"](src, dst, count, *args, **kw)
 
 
@@ -277,3 +293,6 @@ def open(path, flags, mode=0o777, *, dir_fd=None):
     fd = __original_open__(path, flags, mode, dir_fd=dir_fd)
     hubs.notify_opened(fd)
     return fd
+
+
+_functions.stand_for_those_of_c(os_orig, globals(), __patched__)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from greenloom import _native
 
 from eventlet import greenthread, hubs, patcher
-from eventlet.support import running_loops
+from eventlet.support import functions, running_loops
 
 _select = patcher.original("select")
 
@@ -98,16 +98,13 @@ def _select_now(masks, lists):
     )
 
 
-class poll:
+def poll():
     """As select.poll(). One green thread at a time may wait on it."""
-
-    # Not a function: in a class, as selectors has it, that would be a method.
-    def __new__(cls):
-        self = object.__new__(_Poll)
-        self._poll = _select.poll()
-        self._masks = {}
-        self._waits = False
-        return self
+    self = object.__new__(_Poll)
+    self._poll = _select.poll()
+    self._masks = {}
+    self._waits = False
+    return self
 
 
 class _Poll:
@@ -284,3 +281,6 @@ def _epoll_of(masks):
         except PermissionError:
             pass  # a regular file, which has no events to wait for
     return watcher
+
+
+functions.stand_for_those_of_c(_select, globals(), __patched__)

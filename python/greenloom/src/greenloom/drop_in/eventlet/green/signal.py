@@ -3,8 +3,11 @@ threads share it."""
 
 import signal as signal_orig
 
+from greenloom._native import _timeout
+
 from eventlet import hubs, patcher
 from eventlet.green.os import _wait_until
+from eventlet.support import functions as _functions
 
 _WAITS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause")
 __patched__ = [name for name in _WAITS if hasattr(signal_orig, name)]
@@ -17,15 +20,20 @@ _os, _select, _threading = map(patcher.original, ("os", "select", "threading"))
 
 def sigtimedwait(sigset, timeout, /):
     """As signal.sigtimedwait; other green threads run meanwhile. It looks again after pauses of 10 ms at most."""
-    ask = _originals["sigtimedwait"]
+    timeout = _timeout(timeout)
     if timeout < 0:
-        return ask(sigset, timeout)  # which refuses it
+        raise ValueError("timeout must be non-negative")
+    return _wait_for(sigset, timeout)
+
+
+def _wait_for(sigset, timeout):
+    ask = _originals["sigtimedwait"]
     return _wait_until(lambda: ask(sigset, 0), timeout=timeout)
 
 
 def sigwaitinfo(sigset, /):
     """As signal.sigwaitinfo; other green threads run meanwhile."""
-    return sigtimedwait(sigset, float("inf"))
+    return _wait_for(sigset, float("inf"))
 
 
 def sigwait(sigset, /):
@@ -64,3 +72,6 @@ def _tell(fd, numbers):
     except OSError:
         # Full, or closed: as when a signal comes.
         pass
+
+
+_functions.stand_for_those_of_c(signal_orig, globals(), __patched__)

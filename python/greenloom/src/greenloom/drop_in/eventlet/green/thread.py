@@ -2,8 +2,6 @@
 
 A thread identifier is the id() of a greenlet; only an OS thread's first greenlet has the identifier of its OS thread,
 so that what was noted before the patch, or by an OS thread that knows nothing of it, still holds.
-
-Over 500 lines: threads, their end, what a fork leaves of them, and the lock that knows its owner share one table.
 """
 
 import signal
@@ -13,10 +11,12 @@ import warnings
 from collections import deque
 from functools import cache, partial
 
+from greenloom._native import _timeout
+
 from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
 from eventlet.lock import Lock
-from eventlet.support import thread_end
+from eventlet.support import functions, thread_end
 from eventlet.support.greenlets import GreenletExit, getcurrent
 
 _original = patcher.original("_thread")
@@ -185,7 +185,7 @@ class _ThreadHandle:
         if not self._started:
             raise RuntimeError("thread not started")
         if timeout is not None:
-            check_timeout(timeout)
+            timeout = _timeout(timeout)
         if self._end.ready():
             return
         if self.ident == get_ident():
@@ -250,8 +250,7 @@ def _forget_other_os_threads(ident):
     _awaited_at_exit.clear()
 
 
-# As an attribute of a class it is a method, which C's is not.
-def allocate_lock(*_):
+def allocate_lock():
     return Lock()
 
 
@@ -291,14 +290,6 @@ def set_name(name):
     """Names the OS thread. A green thread's name is not its OS thread's."""
     if getcurrent().parent is None:
         _original.set_name(name)
-
-
-def check_timeout(timeout):
-    """Refuses the seconds that no lock of C takes."""
-    if timeout != timeout:
-        raise ValueError("Invalid value NaN (not a number)")
-    if timeout > _original.TIMEOUT_MAX:
-        raise OverflowError("timeout value is too large")
 
 
 _CLAIM = "claim"
@@ -362,12 +353,11 @@ class RLock(_stdlib_threading._PyRLock):
 
     def acquire(self, blocking=True, timeout=-1):
         """Takes the lock; waits for it, at most `timeout` seconds unless that is -1. Returns whether it was taken."""
-        if timeout != -1:
+        if timeout != -1 and (timeout := _timeout(timeout)) != -1:
             if not blocking:
                 raise ValueError("can't specify a timeout for a non-blocking call")
             if timeout < 0:
                 raise ValueError("timeout value must be a non-negative number")
-            check_timeout(timeout)
         try:
             me = id(getcurrent())
         except RuntimeError:
@@ -476,3 +466,6 @@ class RLock(_stdlib_threading._PyRLock):
         claim = self._held.get(_CLAIM)
         if claim is not None and (claim[2] != here or claim[0] == _me()):
             self._pass_on()
+
+
+functions.stand_for_those_of_c(_original, globals(), __patched__)

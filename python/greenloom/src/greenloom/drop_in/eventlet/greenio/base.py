@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import warnings
-from _thread import TIMEOUT_MAX
 
 from greenloom import _native
 
@@ -151,13 +150,9 @@ class GreenSocket(_native.GreenSocket):
         if howlong is None or howlong == _GLOBAL_DEFAULT_TIMEOUT:
             self.setblocking(True)
             return
-        if not hasattr(howlong, "__float__"):
-            raise TypeError("a float is required")
-        howlong = float(howlong)
-        if not howlong >= 0.0:
+        howlong = _native._timeout(howlong)
+        if howlong < 0.0:
             raise ValueError("Timeout value out of range")
-        if howlong > TIMEOUT_MAX:
-            raise OverflowError("timestamp out of range for platform time_t")
         self._set_timeout(howlong)
 
     def setblocking(self, flag):

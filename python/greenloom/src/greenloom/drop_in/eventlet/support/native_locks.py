@@ -15,7 +15,7 @@ from _queue import Empty, SimpleQueue
 from collections import deque
 from functools import partial
 
-from greenloom._native import _replace_methods
+from greenloom._native import _replace_methods, _timeout
 
 from eventlet import hubs, patcher, semaphore
 from eventlet.green import thread
@@ -34,7 +34,6 @@ RLOCK = _native.RLock
 _waiting = {}
 
 _monotonic = time.monotonic
-_TIMEOUT_MAX = _native.TIMEOUT_MAX
 
 
 def _may_switch():
@@ -93,7 +92,9 @@ def _lock_methods(cls):
     native_acquire, native_release, native_reinit = cls.acquire, cls.release, cls._at_fork_reinit
 
     def acquire(self, blocking=True, timeout=-1):
-        if not blocking or timeout != -1 and not 0 <= timeout <= _TIMEOUT_MAX:
+        if timeout != -1:
+            timeout = _timeout(timeout)
+        if not blocking or timeout < 0 and timeout != -1:
             return native_acquire(self, blocking, timeout)  # It says what is wrong, if something is.
         if id(self) not in _waiting and native_acquire(self, False):
             return True
@@ -147,7 +148,9 @@ def _rlock_methods(cls):
         return True
 
     def acquire(self, blocking=True, timeout=-1):
-        if timeout != -1 and not (blocking and 0 <= timeout <= _TIMEOUT_MAX):
+        if timeout != -1:
+            timeout = _timeout(timeout)
+        if timeout != -1 and not (blocking and timeout >= 0):
             return native_acquire(self, blocking, timeout)  # It says what is wrong.
         if _is_owned(self):
             return native_acquire(self)
@@ -216,7 +219,9 @@ def _simple_queue_methods(cls):
     native_get, native_put = cls.get, cls.put
 
     def get(self, block=True, timeout=None):
-        if not block or (timeout is not None and not 0 <= timeout <= _TIMEOUT_MAX) or not _may_switch():
+        if block and timeout is not None:
+            timeout = _timeout(timeout)
+        if not block or (timeout is not None and timeout < 0) or not _may_switch():
             return native_get(self, block, timeout)
         item = []
 
@@ -244,6 +249,8 @@ def _handle_methods(cls):
     def join(self, timeout=None):
         if not _may_switch():
             return native_join(self, timeout)
+        if timeout is not None:
+            timeout = _timeout(timeout)
         native_join(self, 0)  # which says what is wrong with the call
         if not self.is_done():
             _wait(self, self.is_done, None if timeout is None or timeout < 0 else timeout)
