@@ -23,6 +23,10 @@ echo "$found" | while read -r version python; do
     stock="$root/target/stock-greenlet-$version"
     [ -d "$stock/greenlet/tests" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --no-deps --only-binary :all: --target "$stock" "greenlet==$stock_version"
+    if [ "$version" = "$newest" ]; then
+        beside=$("$here/tools/stock-venv.sh" "$version" "$python")
+        export GREENLOOM_STOCK_PYTHON="$beside/bin/python"
+    fi
 
     echo "our tests:"
     (cd "$here/tests" && PATH="$venv/bin:$PATH" "$venv/bin/python" -m unittest --buffer)

@@ -179,14 +179,14 @@ pub fn class() -> Class<Event> {
         .method(
             c"send",
             send,
-            c"send(result=None, exc=None)\n\nSends a value, or with *exc* an exception, to those that wait now and \
-              later. They go on when it is their turn; the caller goes on at once. AssertionError if it was called \
-              before.",
+            c"send($self, result=None, exc=None)\n--\n\nSends a value, or with *exc* an exception, to those that wait \
+              now and later. They go on when it is their turn; the caller goes on at once. AssertionError if it was \
+              called before.",
         )
         .method(
             c"send_exception",
             |this, args| this.send(args.gil(), Owned::none(args.gil()), Some(args.rest(0)?.0)),
-            c"send_exception(*throw_args)\n\nSends an exception: an instance, or what sys.exc_info() returns.",
+            c"send_exception($self, *args)\n--\n\nSends an exception: an instance, or what sys.exc_info() returns.",
         )
         .method(
             c"wait",
@@ -194,43 +194,44 @@ pub fn class() -> Class<Event> {
                 let [timeout] = args.parse("wait", ["timeout"], 0)?;
                 this.wait(args.gil(), timeout)
             },
-            c"wait(timeout=None)\n\nWaits until something is sent, and returns or raises it. Returns None if nothing \
-              is sent within *timeout* seconds.",
+            c"wait($self, timeout=None)\n--\n\nWaits until something is sent, and returns or raises it. Returns None \
+              if nothing is sent within *timeout* seconds.",
         )
         .method(
             c"reset",
             reset,
-            c"reset()\n\nMakes it possible to send again. A new event is better. AssertionError if nothing was sent.",
+            c"reset($self)\n--\n\nMakes it possible to send again. A new event is better. AssertionError if nothing \
+              was sent.",
         )
         .method(
             c"ready",
             |this, _| Ok(Owned::bool(this.gil(), this.sent.get())),
-            c"ready() -> bool\n\nWhether wait() returns at once.",
+            c"ready($self)\n--\n\nWhether wait() returns at once.",
         )
         .method(
             c"has_exception",
             |this, _| Ok(Owned::bool(this.gil(), this.has_exception())),
-            c"has_exception() -> bool\n\nWhether an exception was sent.",
+            c"has_exception($self)\n--\n\nWhether an exception was sent.",
         )
         .method(
             c"has_result",
             |this, _| Ok(Owned::bool(this.gil(), this.has_result())),
-            c"has_result() -> bool\n\nWhether a value was sent.",
+            c"has_result($self)\n--\n\nWhether a value was sent.",
         )
         .method(
             c"poll",
             |this, args| this.poll("poll", args, || this.sent.get()),
-            c"poll(notready=None)\n\nReturns or raises what was sent, or returns *notready*.",
+            c"poll($self, notready=None)\n--\n\nReturns or raises what was sent, or returns *notready*.",
         )
         .method(
             c"poll_exception",
             |this, args| this.poll("poll_exception", args, || this.has_exception()),
-            c"poll_exception(notready=None)\n\nRaises the exception that was sent, or returns *notready*.",
+            c"poll_exception($self, notready=None)\n--\n\nRaises the exception that was sent, or returns *notready*.",
         )
         .method(
             c"poll_result",
             |this, args| this.poll("poll_result", args, || this.has_result()),
-            c"poll_result(notready=None)\n\nReturns the value that was sent, or *notready*.",
+            c"poll_result($self, notready=None)\n--\n\nReturns the value that was sent, or *notready*.",
         )
 }
 

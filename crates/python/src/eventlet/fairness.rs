@@ -82,7 +82,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![py::function(
         c"_spend",
         spend_from_python,
-        c"_spend(cost=1)\n\nTo be called before what may return at once again and again: lets others run if the \
+        c"_spend(cost=1)\n--\n\nTo be called before what may return at once again and again: lets others run if the \
           current green thread has run for long without waiting.",
     )]
 }

@@ -28,38 +28,37 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
             c"_set_mains",
             frame::set_mains,
-            c"_set_mains(*functions)\n\nSets the functions that call those of green threads.",
+            c"_set_mains(*functions)\n--\n\nSets the functions that call those of green threads.",
         ),
         py::function(
             c"sleep",
             sleep,
-            c"sleep(seconds=0)\n\nSuspends the current green thread for at least that many seconds; with 0 it goes on \
-              when all that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, only \
-              sleep(0) is possible: it returns at once.",
+            c"sleep(seconds=0)\n--\n\nSuspends the current green thread for at least that many seconds; with 0 it goes \
+              on when all that is ready now has had its turn. In the hub's own greenlet, as in a timer's function, \
+              only sleep(0) is possible: it returns at once.",
         ),
         py::function(
             c"spawn",
             spawn,
-            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread that calls the function. It \
+            c"spawn(func, *args, **kwargs)\n--\n\nStarts a green thread that calls the function. It \
               begins when the caller waits for something. An exception that ends it is printed, and raised by its \
               wait().",
         ),
         py::function(
             c"spawn_n",
             spawn_n,
-            c"spawn_n(function, *args, **kwargs) -> greenlet\n\nAs spawn(), for a result that nobody wants: a plain \
-              greenlet.",
+            c"spawn_n(func, *args, **kwargs)\n--\n\nAs spawn(), for a result that nobody wants: a plain greenlet.",
         ),
         py::function(
             c"spawn_after",
             spawn_after,
-            c"spawn_after(seconds, function, *args, **kwargs) -> GreenThread\n\nAs spawn(), after that many seconds. \
+            c"spawn_after(seconds, func, *args, **kwargs)\n--\n\nAs spawn(), after that many seconds. \
               cancel() prevents it while it has not begun.",
         ),
         py::function(
             c"kill",
             kill,
-            c"kill(greenlet, *throw_args)\n\nRaises an exception in a green thread, GreenletExit by default, and lets \
+            c"kill(g, *throw_args)\n--\n\nRaises an exception in a green thread, GreenletExit by default, and lets \
               it run at once; the caller goes on when what is ready now has had its turn. One that has not begun never \
               runs. Does nothing to one that has ended.",
         ),
@@ -112,19 +111,19 @@ unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, func
 }
 
 fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -> Result<Owned> {
+    let parameters = [c"seconds", c"func"];
     let first = usize::from(after);
-    let Some(function) = args.positional.get(first) else {
-        return py::type_error(args.gil(), &format!("{name}() needs a function to call"));
-    };
-    let (rest, kwargs) = args.rest(first + 1)?;
-    // SAFETY: live arguments, a tuple and a dict; one of the two types.
-    unsafe {
-        let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
-        let thread = here(args.gil())?;
-        let greenlet = make(thread, &HubRef::of(thread)?, kind, *function)?;
-        HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
-        Ok(greenlet)
-    }
+    args.led_by(name, &parameters[1 - first..], |args| {
+        let (rest, kwargs) = args.rest(first + 1)?;
+        // SAFETY: live arguments, a tuple and a dict; one of the two types.
+        unsafe {
+            let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
+            let thread = here(args.gil())?;
+            let greenlet = make(thread, &HubRef::of(thread)?, kind, args.positional[first])?;
+            HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
+            Ok(greenlet)
+        }
+    })
 }
 
 /// Starts a green thread, or a plain greenlet for a result that nobody wants. `prepare` sees it before it is scheduled.
@@ -185,11 +184,10 @@ fn spawn_after(args: Args<'_>) -> Result<Owned> {
 }
 
 fn kill(args: Args<'_>) -> Result<Owned> {
-    match args.positional.split_first() {
+    args.led_by("kill", &[c"g"], |args| {
         // SAFETY: live arguments.
-        Some((target, throw_args)) => unsafe { kill_greenlet(args.gil(), *target, throw_args) },
-        None => py::type_error(args.gil(), "kill() needs a greenlet"),
-    }
+        unsafe { kill_greenlet(args.gil(), args.positional[0], &args.positional[1..]) }
+    })
 }
 
 /// # Safety
@@ -269,26 +267,31 @@ fn methods() -> Vec<PyMethodDef> {
         py::bare_method(
             c"wait",
             wait,
-            c"wait()\n\nWaits for the end. Returns what the function returned, or raises what ended it.",
+            c"wait($self)\n--\n\nWaits for the end. Returns what the function returned, or raises what ended it.",
         ),
         py::bare_method(
             c"link",
             link,
-            c"link(function, *args, **kwargs)\n\nCalls function(green_thread, *args, **kwargs) when it ends, in the \
-              green thread itself; at once if it has ended.",
+            c"link($self, func, *curried_args, **curried_kwargs)\n--\n\nCalls func(green_thread, *curried_args, \
+              **curried_kwargs) when it ends, in the green thread itself; at once if it has ended.",
         ),
         py::bare_method(
             c"unlink",
             unlink,
-            c"unlink(function, *args, **kwargs) -> bool\n\nTakes back a link; tells whether there was one.",
+            c"unlink($self, func, *curried_args, **curried_kwargs)\n--\n\nTakes back a link; tells whether there was \
+              one.",
         ),
-        py::bare_method(c"kill", kill_method, c"kill(*throw_args)\n\nAs the function kill()."),
-        py::bare_method(c"cancel", cancel, c"cancel(*throw_args)\n\nAs kill(), but only if it has not begun."),
+        py::bare_method(c"kill", kill_method, c"kill($self, *throw_args)\n--\n\nAs the function kill()."),
+        py::bare_method(
+            c"cancel",
+            cancel,
+            c"cancel($self, *throw_args)\n--\n\nAs kill(), but only if it has not begun.",
+        ),
         py::bare_method(
             c"main",
             main,
-            c"main(function, args, kwargs)\n\nWhat runs in a green thread that was not made by spawn(): calls the \
-              function and tells of its end.",
+            c"main($self, function, args, kwargs)\n--\n\nWhat runs in a green thread that was not made by spawn(): \
+              calls the function and tells of its end.",
         ),
         PyMethodDef::zeroed(),
     ]
@@ -447,17 +450,16 @@ fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     value
 }
 
-fn make_link(args: Args<'_>) -> Result<Link> {
-    let Some(function) = args.positional.first() else {
-        return py::type_error(args.gil(), "a function to call is needed");
-    };
-    let (rest, kwargs) = args.rest(1)?;
-    // SAFETY: a live argument.
-    Ok(Link { function: unsafe { Owned::borrow(*function) }, args: rest, kwargs })
+fn make_link(method: &str, args: Args<'_>) -> Result<Link> {
+    args.led_by(method, &[c"func"], |args| {
+        let (rest, kwargs) = args.rest(1)?;
+        // SAFETY: a live argument.
+        Ok(Link { function: unsafe { Owned::borrow(args.positional[0]) }, args: rest, kwargs })
+    })
 }
 
 fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    let link = make_link(args)?;
+    let link = make_link("link", args)?;
     // SAFETY: the interpreter passes a green thread.
     unsafe {
         end(this).links.borrow_mut().push_back(link);
@@ -469,7 +471,7 @@ fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 }
 
 fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    let (gil, wanted) = (args.gil(), make_link(args)?);
+    let (gil, wanted) = (args.gil(), make_link("unlink", args)?);
     // SAFETY: called by the interpreter.
     let end = unsafe { end(this) };
     // Comparing runs code, so it is done on a copy of the list.

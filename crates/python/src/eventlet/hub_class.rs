@@ -27,52 +27,68 @@ pub fn class() -> Class<Hub> {
     Class::new()
         .init(init)
         .slot(ffi::Py_tp_setattro, set_attribute as *mut c_void)
-        .method(c"_run", run_loop, c"_run()\n\nThe loop, until abort() is called. It runs in the hub's greenlet.")
+        .method(
+            c"_run",
+            run_loop,
+            c"_run($self)\n--\n\nThe loop, until abort() is called. It runs in the hub's greenlet.",
+        )
         .method(
             c"switch",
             switch_to_hub,
-            c"switch()\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on with the \
-              hub. Returns what it is woken with.",
+            c"switch($self)\n--\n\nSuspends the current greenlet, which must have arranged to be woken, and goes on \
+              with the hub. Returns what it is woken with.",
         )
         .method(
             c"ensure_greenlet",
             ensure_greenlet,
-            c"ensure_greenlet()\n\nReplaces the hub's greenlet if it has ended.",
+            c"ensure_greenlet($self)\n--\n\nReplaces the hub's greenlet if it has ended.",
         )
         .method(
             c"schedule_call_global",
             schedule_call_global,
-            c"schedule_call_global(seconds, callback, *args, **kwargs) -> Timer\n\nCalls the callback in the hub's \
+            c"schedule_call_global($self, seconds, cb, *args, **kw)\n--\n\nCalls *cb* in the hub's \
               greenlet after that many seconds.",
         )
         .method(
             c"add_timer",
             add_timer,
-            c"add_timer(timer) -> float\n\nStarts a timer; returns the time at which it is due, by the hub's clock.",
+            c"add_timer($self, timer)\n--\n\nStarts a timer; returns the time at which it is due, by the hub's clock.",
         )
-        .method(c"timer_canceled", timer_canceled, c"timer_canceled(timer)\n\nA timer was cancelled: takes note of it.")
-        .method(c"prepare_timers", prepare_timers, c"prepare_timers()\n\nDoes nothing: new timers take part at once.")
+        .method(
+            c"timer_canceled",
+            timer_canceled,
+            c"timer_canceled($self, timer)\n--\n\nA timer was cancelled: takes note of it.",
+        )
+        .method(
+            c"prepare_timers",
+            prepare_timers,
+            c"prepare_timers($self)\n--\n\nDoes nothing: new timers take part at once.",
+        )
         .method(
             c"fire_timers",
             fire_timers,
-            c"fire_timers(when)\n\nRuns what is ready, and what is due at the time *when*.",
+            c"fire_timers($self, when)\n--\n\nRuns what is ready, and what is due at the time *when*.",
         )
-        .method(c"sleep_until", sleep_until, c"sleep_until() -> float or None\n\nWhen the next timer is due.")
+        .method(c"sleep_until", sleep_until, c"sleep_until($self)\n--\n\nWhen the next timer is due.")
         .method(
             c"default_sleep",
             default_sleep,
-            c"default_sleep() -> float\n\nHow many seconds to wait at most without timers.",
+            c"default_sleep($self)\n--\n\nHow many seconds to wait at most without timers.",
         )
-        .method(c"wait", wait, c"wait(seconds=None)\n\nWaits for I/O, and leaves it to the loop to tell the waiters.")
+        .method(
+            c"wait",
+            wait,
+            c"wait($self, seconds=None)\n--\n\nWaits for I/O, and leaves it to the loop to tell the waiters.",
+        )
         .method(
             c"get_timers_count",
             timers_count,
-            c"get_timers_count() -> int\n\nHow many timers there are, cancelled ones included.",
+            c"get_timers_count($self)\n--\n\nHow many timers there are, cancelled ones included.",
         )
         .method(
             c"_poller_fileno",
             poller_fileno,
-            c"_poller_fileno() -> int\n\nA file descriptor that can be read when wait(0) has something to do: what \
+            c"_poller_fileno($self)\n--\n\nA file descriptor that can be read when wait(0) has something to do: what \
               other OS threads made ready. For hubs that wait in their own way.",
         )
         .method(
@@ -81,31 +97,32 @@ pub fn class() -> Class<Hub> {
                 let renewed = this.renew_if_closed(here(this.gil())?)?;
                 Ok(Owned::bool(this.gil(), renewed))
             },
-            c"_renew_if_closed() -> bool\n\nDescriptors were closed by their numbers: if the hub's own were among \
+            c"_renew_if_closed($self)\n--\n\nDescriptors were closed by their numbers: if the hub's own were among \
               them, it gets new ones, and the waiters try again.",
         )
         .method(
             c"notify_close",
             forget,
-            c"notify_close(fileno)\n\nA file descriptor is being closed by its owner: its waiters get an \
+            c"notify_close($self, fileno)\n--\n\nA file descriptor is being closed by its owner: its waiters get an \
               IOClosed.",
         )
         .method(
             c"mark_as_reopened",
             forget,
-            c"mark_as_reopened(fileno)\n\nA file descriptor has just been opened: who still waits on its number means \
-              a file that is closed, and gets an IOClosed.",
+            c"mark_as_reopened($self, fileno)\n--\n\nA file descriptor has just been opened: who still waits on its \
+              number means a file that is closed, and gets an IOClosed.",
         )
         .method(
             c"_note_looked",
             note_looked,
-            c"_note_looked()\n\nFor hubs that wait in their own way: I/O was looked at, and what it wakes runs now.",
+            c"_note_looked($self)\n--\n\nFor hubs that wait in their own way: I/O was looked at, and what it wakes \
+              runs now.",
         )
-        .method(c"_note_closed", note_closed, c"_note_closed()\n\nThere is something in `closed`.")
+        .method(c"_note_closed", note_closed, c"_note_closed($self)\n--\n\nThere is something in `closed`.")
         .method(
             c"statistics",
             statistics,
-            c"statistics() -> dict\n\nWhat the hub has done and how late it was: switches, timers fired, polls; \
+            c"statistics($self)\n--\n\nWhat the hub has done and how late it was: switches, timers fired, polls; \
               timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.",
         )
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
@@ -205,13 +222,15 @@ fn ensure_greenlet(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn schedule_call_global(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [delay, callback, ..] = args.positional else {
-        return py::type_error(args.gil(), "schedule_call_global() needs seconds and a callback");
-    };
+    args.led_by("schedule_call_global", &[c"seconds", c"cb"], |args| schedule(this, args))
+}
+
+fn schedule(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
     unsafe {
-        let timer = Timer::make(args.gil(), Owned::borrow(*delay), Owned::borrow(*callback), rest, kwargs)?;
+        let [delay, callback] = [args.positional[0], args.positional[1]].map(|each| Owned::borrow(each));
+        let timer = Timer::make(args.gil(), delay, callback, rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
         let plain = is_plain(here(this.gil())?.record(), &this);
         if plain || is_own(this.gil(), this.as_ptr(), c"add_timer") {

@@ -17,26 +17,26 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
         c"_listen",
         listen,
-        c"_listen(hub, fileno, read, write)\n\nMakes the hub's loop call the listeners of a file descriptor in these \
-          directions, and in no other.",
+        c"_listen(hub, fileno, read, write)\n--\n\nMakes the hub's loop call the listeners of a file descriptor in \
+          these directions, and in no other.",
     ),
-        py::function(c"get_hub", get_hub, c"get_hub() -> hub\n\nThe hub of this thread, made if there is none."),
-        py::function(c"_hubs", hubs, c"_hubs() -> list\n\nPairs of an OS thread's number and its hub."),
-        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n\nSets this thread's hub; None removes it."),
+        py::function(c"get_hub", get_hub, c"get_hub()\n--\n\nThe hub of this thread, made if there is none."),
+        py::function(c"_hubs", hubs, c"_hubs()\n--\n\nPairs of an OS thread's number and its hub."),
+        py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n--\n\nSets this thread's hub; None removes it."),
         py::function(
             c"_current_hub",
             current_hub,
-            c"_current_hub() -> hub or None\n\nThe hub of this thread, if there is one.",
+            c"_current_hub()\n--\n\nThe hub of this thread, if there is one.",
         ),
         py::function(
             c"_set_base_hub",
             set_base_hub,
-            c"_set_base_hub(class)\n\nSets the class whose methods are not taken for overrides of the native ones.",
+            c"_set_base_hub(class)\n--\n\nSets the class whose methods are not taken for overrides of the native ones.",
         ),
         py::function(
             c"_set_hub_factory",
             set_hub_factory,
-            c"_set_hub_factory(function)\n\nSets what makes a thread's hub.",
+            c"_set_hub_factory(function)\n--\n\nSets what makes a thread's hub.",
         ),
     ]
 }

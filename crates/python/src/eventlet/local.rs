@@ -28,7 +28,7 @@ static DICT: Name = Name::new(c"__dict__");
 
 impl Payload for Local {
     const NAME: &'static CStr = c"eventlet.corolocal.local";
-    const DOC: &'static CStr = c"local()\n--\n\n\
+    const DOC: &'static CStr = c"local(*args, **kw)\n--\n\n\
       An object whose attributes are different ones in each green thread. A subclass's __init__ runs in each one that \
       uses it.";
 
@@ -146,7 +146,7 @@ pub fn functions() -> Vec<PyMethodDef> {
             // SAFETY: the token says that the lock is held.
             unsafe { Owned::new(ffi::PyLong_FromVoidPtr(current.cast())) }
         },
-        c"get_ident() -> int\n\nThe id() of the current greenlet.",
+        c"get_ident()\n--\n\nThe id() of the current greenlet.",
     )]
 }
 

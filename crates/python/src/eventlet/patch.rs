@@ -11,8 +11,8 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![py::function(
         c"_replace_methods",
         replace_methods,
-        c"_replace_methods(cls, methods)\n\nPuts functions, a dict by name, in the place of a type's own methods. A \
-          name that the type itself does not have is left out.",
+        c"_replace_methods(cls, methods)\n--\n\nPuts functions, a dict by name, in the place of a type's own methods. \
+          A name that the type itself does not have is left out.",
     )]
 }
 

@@ -57,19 +57,17 @@ unsafe fn report(gil: Gil<'_>) -> Result<Owned> {
 }
 
 fn spawn(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
-    start(this, args, true)
+    args.led_by("spawn", &[c"function"], |args| start(this, args, true))
 }
 
 fn spawn_n(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
-    start(this, args, false)?;
+    args.led_by("spawn_n", &[c"function"], |args| start(this, args, false))?;
     Ok(Owned::none(this.gil()))
 }
 
 fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Owned> {
     let gil = this.gil();
-    let Some(function) = args.positional.first().copied() else {
-        return py::type_error(gil, "a function to call is needed");
-    };
+    let function = args.positional[0];
     let (rest, kwargs) = args.rest(1)?;
     let thread = here(gil)?;
     // SAFETY: live arguments; greenlets go into the set of those that run.
@@ -164,35 +162,36 @@ pub fn class() -> Class<Pool> {
         .method(
             c"spawn",
             spawn,
-            c"spawn(function, *args, **kwargs) -> GreenThread\n\nStarts a green thread; waits for a free place first. \
+            c"spawn($self, function, *args, **kwargs)\n--\n\nStarts a green thread; waits for a free place first. \
               In a green thread of the full pool itself, which would wait for ever, the function is called in place.",
         )
         .method(
             c"spawn_n",
             spawn_n,
-            c"spawn_n(function, *args, **kwargs)\n\nAs spawn(), for a result that nobody wants. Exceptions are \
-              printed.",
+            c"spawn_n($self, function, *args, **kwargs)\n--\n\nAs spawn(), for a result that nobody wants. Exceptions \
+              are printed.",
         )
         .method(
             c"waitall",
             waitall,
-            c"waitall()\n\nWaits until nothing runs any more. AssertionError in a green thread of the pool itself.",
+            c"waitall($self)\n--\n\nWaits until nothing runs any more. AssertionError in a green thread of the pool \
+              itself.",
         )
         .method(
             c"resize",
             resize,
-            c"resize(new_size)\n\nSets how many may run at a time. Those above that number run on, and free() is \
-              negative meanwhile.",
+            c"resize($self, new_size)\n--\n\nSets how many may run at a time. Those above that number run on, and \
+              free() is negative meanwhile.",
         )
         .method(
             c"running",
             |this, _| number(this.gil(), this.count_running(this.gil())?),
-            c"running() -> int\n\nHow many green threads run.",
+            c"running($self)\n--\n\nHow many green threads run.",
         )
         .method(
             c"free",
             |this, _| number(this.gil(), this.with_free(this.gil(), Semaphore::counter)?),
-            c"free() -> int\n\nHow many places are free.",
+            c"free($self)\n--\n\nHow many places are free.",
         )
         .method(
             c"waiting",
@@ -200,7 +199,7 @@ pub fn class() -> Class<Pool> {
                 let waiting = |free: &Semaphore| (free.waiting() as i64 - free.counter()).max(0);
                 number(this.gil(), this.with_free(this.gil(), waiting)?)
             },
-            c"waiting() -> int\n\nHow many wait for a free place.",
+            c"waiting($self)\n--\n\nHow many wait for a free place.",
         )
         .property(
             c"size",

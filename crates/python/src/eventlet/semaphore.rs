@@ -297,7 +297,7 @@ fn waiters(this: This<'_, Semaphore>) -> Result<Owned> {
     }
 }
 
-const ACQUIRE_DOC: &CStr = c"acquire(blocking=True, timeout=None) -> bool\n\nTakes one. Waits until there is one, \
+const ACQUIRE_DOC: &CStr = c"acquire($self, blocking=True, timeout=None)\n--\n\nTakes one. Waits until there is one, \
 behind those that wait already; returns True. With blocking=False or a timeout in seconds it takes what is there even \
 if others wait, and returns False if there is nothing, within that time. A timeout is checked as threading.Lock checks \
 it: ValueError if it is negative or NaN, OverflowError above threading.TIMEOUT_MAX; None and -1 stand for none.";
@@ -315,21 +315,21 @@ fn class() -> Class<Semaphore> {
         .method(
             c"release",
             release,
-            c"release(blocking=True)\n\nAdds one; the first that waits goes on. Never waits, from any OS thread. \
-              Returns True.",
+            c"release($self, blocking=True)\n--\n\nAdds one; the first that waits goes on. Never waits, from any OS \
+              thread. Returns True.",
         )
         .method(
             c"locked",
             |this, _| Ok(Owned::bool(this.gil(), this.counter.get() <= 0)),
-            c"locked() -> bool\n\nWhether there is nothing to acquire.",
+            c"locked($self)\n--\n\nWhether there is nothing to acquire.",
         )
         .method(
             c"bounded",
             |this, _| Ok(Owned::bool(this.gil(), false)),
-            c"bounded() -> bool\n\nFalse: release() never waits.",
+            c"bounded($self)\n--\n\nFalse: release() never waits.",
         )
-        .method(c"__enter__", enter, c"Acquires it. Returns None.")
-        .method(c"__exit__", exit, c"Releases it.")
+        .method(c"__enter__", enter, c"__enter__($self)\n--\n\nAcquires it. Returns None.")
+        .method(c"__exit__", exit, c"__exit__($self, typ, val, tb)\n--\n\nReleases it.")
         .property(
             c"counter",
             |this| number(this.gil(), this.counter.get()),
@@ -352,8 +352,8 @@ fn bounded_class() -> Class<Semaphore> {
         .method(
             c"release",
             release_bounded,
-            c"release(blocking=True)\n\nAs Semaphore.release(); ValueError if it was released more often than \
-              acquired.",
+            c"release($self, blocking=True)\n--\n\nAs Semaphore.release(); ValueError if it was released more often \
+              than acquired.",
         )
         .property(
             c"original_counter",
@@ -371,14 +371,18 @@ fn lock_class() -> Class<Semaphore> {
     Class::new()
         .init(|_, args| args.parse::<0>("Lock", [], 0).map(drop))
         .slot(ffi::Py_tp_repr, repr as *mut c_void)
-        .method(c"release", release_lock, c"release()\n\nUnlocks it. RuntimeError if it is not locked.")
+        .method(
+            c"release",
+            release_lock,
+            c"release($self, blocking=True)\n--\n\nUnlocks it. RuntimeError if it is not locked.",
+        )
         .method(
             c"_at_fork_reinit",
             |this, _| {
                 this.set_counter(this.gil(), 1);
                 Ok(Owned::none(this.gil()))
             },
-            c"_at_fork_reinit()\n\nUnlocks it, in a child process. The first waiter goes on.",
+            c"_at_fork_reinit($self)\n--\n\nUnlocks it, in a child process. The first waiter goes on.",
         )
 }
 

@@ -18,8 +18,8 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         *TIME_SLEEP.get() = py::function(
             c"sleep",
             time_sleep,
-            c"sleep(seconds, /)\n\nSuspends the green thread that calls for at least that many seconds. Negative ones \
-              are a ValueError.",
+            c"sleep(seconds, /)\n--\n\nSuspends the green thread that calls for at least that many seconds. Negative \
+              ones are a ValueError.",
         );
         let owner = Owned::new(ffi::PyUnicode_FromString(c"time".as_ptr()))?;
         let function = Owned::new(ffi::PyCFunction_NewEx(TIME_SLEEP.get(), module, owner.as_ptr()))?;

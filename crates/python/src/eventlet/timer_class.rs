@@ -13,9 +13,13 @@ pub fn class() -> Class<Timer> {
         .init(init)
         .call(|this: This<'_, Timer>, _: Args<'_>| Timer::run(this))
         .slot(ffi::Py_tp_repr, repr as *mut std::ffi::c_void)
-        .method(c"schedule", schedule, c"schedule()\n\nStarts the timer in this thread's hub. Returns the timer.")
-        .method(c"cancel", cancel, c"cancel()\n\nPrevents the call; does nothing if it was made.")
-        .method(c"copy", copy, c"copy()\n\nA timer like this one, not started.")
+        .method(
+            c"schedule",
+            schedule,
+            c"schedule($self)\n--\n\nStarts the timer in this thread's hub. Returns the timer.",
+        )
+        .method(c"cancel", cancel, c"cancel($self)\n--\n\nPrevents the call; does nothing if it was made.")
+        .method(c"copy", copy, c"copy($self)\n--\n\nA timer like this one, not started.")
         .property(
             c"seconds",
             |this| Ok(this.seconds.object().unwrap_or_else(|| Owned::none(this.gil()))),
@@ -53,13 +57,12 @@ fn attribute(gil: Gil<'_>, value: Option<Owned>, name: &str) -> Result<Owned> {
 }
 
 fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
-    let [seconds, callback, ..] = args.positional else {
-        return py::type_error(args.gil(), "Timer() needs seconds and a callback");
-    };
-    let (rest, kwargs) = args.rest(2)?;
-    // SAFETY: live objects.
-    unsafe { this.set(Owned::borrow(*seconds), Owned::borrow(*callback), rest, kwargs) };
-    Ok(())
+    args.led_by("Timer", &[c"seconds", c"cb"], |args| {
+        let (rest, kwargs) = args.rest(2)?;
+        // SAFETY: live objects.
+        unsafe { this.set(Owned::borrow(args.positional[0]), Owned::borrow(args.positional[1]), rest, kwargs) };
+        Ok(())
+    })
 }
 
 fn get_tpl(this: This<'_, Timer>) -> Result<Owned> {

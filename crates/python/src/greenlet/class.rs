@@ -171,14 +171,15 @@ unsafe fn fill_in_methods() {
     }
 }
 
-const SWITCH_DOC: &CStr = c"switch(*args, **kwargs)\n\nSuspends the current greenlet and goes on with this one; \
+const SWITCH_DOC: &CStr =
+    c"switch($self, *args, **kwargs)\n--\n\nSuspends the current greenlet and goes on with this one; \
 returns what is handed over when somebody switches back. One that has not begun is called with the arguments. One that \
 is suspended gets them as the result of its own switch. In place of one that has ended, its parent goes on.";
 
 const THROW_DOC: &CStr =
-    c"throw(type=GreenletExit, value=None, traceback=None)\n\nAs switch, but raises the exception \
-in the greenlet that goes on. One that has not begun ends with it. A greenlet ended by GreenletExit returns it to its \
-parent as a value.";
+    c"throw($self, type=None, value=None, traceback=None, /)\n--\n\nAs switch, but raises the exception, by default \
+      GreenletExit, in the greenlet that goes on. One that has not begun ends with it. A greenlet ended by \
+      GreenletExit returns it to its parent as a value.";
 
 /// # Safety
 /// Called by the interpreter.

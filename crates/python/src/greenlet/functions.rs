@@ -23,71 +23,76 @@ pub unsafe fn table() -> *mut PyMethodDef {
 }
 
 static FUNCTIONS: Global<[PyMethodDef; 15]> = Global::new([
-    no_argument_method(
-        c"getcurrent",
-        getcurrent,
-        c"getcurrent() -> greenlet\n\nThe greenlet that runs in this thread.",
-    ),
+    no_argument_method(c"getcurrent", getcurrent, c"getcurrent()\n--\n\nThe greenlet that runs in this thread."),
     method(
         c"settrace",
         settrace,
         ffi::METH_O,
-        c"settrace(callback) -> object\n\nSets the function that is told of every switch in this thread, as \
+        c"settrace(callback, /)\n--\n\nSets the function that is told of every switch in this thread, as \
           callback(event, (origin, target)) with the event \"switch\" or \"throw\"; None for no function. Returns the \
           former one.",
     ),
-    no_argument_method(c"gettrace", gettrace, c"gettrace() -> object\n\nThe trace function of this thread, or None."),
+    no_argument_method(c"gettrace", gettrace, c"gettrace()\n--\n\nThe trace function of this thread, or None."),
     method(
         c"enable_optional_cleanup",
         enable_cleanup,
         ffi::METH_O,
-        c"enable_optional_cleanup(bool)\n\nWhether to look for a lost reference to the main greenlet of a thread that \
-          has ended.",
+        c"enable_optional_cleanup(enabled, /)\n--\n\nWhether to look for a lost reference to the main greenlet of a \
+          thread that has ended.",
     ),
     no_argument_method(
         c"get_clocks_used_doing_optional_cleanup",
         clocks_used,
-        c"Processor time spent on optional cleanup, or None if it is disabled.",
+        c"get_clocks_used_doing_optional_cleanup()\n--\n\nProcessor time spent on optional cleanup, or None if it is \
+          disabled.",
     ),
     no_argument_method(
         c"get_pending_cleanup_count",
         pending_cleanups,
-        c"How many ended threads were not cleaned up yet.",
+        c"get_pending_cleanup_count()\n--\n\nHow many ended threads were not cleaned up yet.",
     ),
-    no_argument_method(c"get_total_main_greenlets", total_mains, c"How many main greenlets there are."),
+    no_argument_method(
+        c"get_total_main_greenlets",
+        total_mains,
+        c"get_total_main_greenlets()\n--\n\nHow many main greenlets there are.",
+    ),
     method(
         c"set_thread_local",
         set_thread_local,
         ffi::METH_VARARGS,
-        c"For tests: sets a key of the thread state's dict.",
+        c"set_thread_local(key, value, /)\n--\n\nFor tests: sets a key of the thread state's dict.",
     ),
     no_argument_method(
         c"greenlets",
         greenlets,
-        c"greenlets() -> list\n\nAll active greenlets of the process, those of a thread after its main one.",
+        c"greenlets()\n--\n\nAll active greenlets of the process, those of a thread after its main one.",
     ),
     no_argument_method(
         c"stack_size",
         stack_size,
-        c"stack_size() -> int\n\nThe stack size of greenlets that begin from now on.",
+        c"stack_size()\n--\n\nThe stack size of greenlets that begin from now on.",
     ),
     method(
         c"set_stack_size",
         set_stack_size,
         ffi::METH_O,
-        c"set_stack_size(bytes)\n\nSets the stack size of greenlets that begin from now on.",
+        c"set_stack_size(bytes, /)\n--\n\nSets the stack size of greenlets that begin from now on.",
     ),
     no_argument_method(
         c"stack_pool",
         stack_pool,
-        c"stack_pool() -> dict\n\nHow many stacks there are, and their address space.",
+        c"stack_pool()\n--\n\nHow many stacks there are, and their address space.",
     ),
     no_argument_method(
         c"_layout",
         layout,
-        c"For tests: the offsets of the thread state's fields, as this was compiled with.",
+        c"_layout()\n--\n\nFor tests: the offsets of the thread state's fields, as this was compiled with.",
     ),
-    no_argument_method(c"get_tstate_trash_delete_nesting", trash_nesting, c"For tests: the trashcan's depth."),
+    no_argument_method(
+        c"get_tstate_trash_delete_nesting",
+        trash_nesting,
+        c"get_tstate_trash_delete_nesting()\n--\n\nFor tests: the trashcan's depth.",
+    ),
     PyMethodDef::zeroed(),
 ]);
 

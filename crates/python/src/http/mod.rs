@@ -61,7 +61,7 @@ fn functions() -> [PyMethodDef; 9] {
         function(
             c"http_request",
             request::request,
-            c"http_request(buffer, base, limits, connection) -> tuple | None\n\nReads the request head that the bytes \
+            c"http_request(buffer, base, limits, connection)\n--\n\nReads the request head that the bytes \
               begin with. Returns the environ, the request line, the head's length, flags and the body's length; None \
               while the head is incomplete. The environ is a copy of the dict base with what the connection has \
               (SERVER_NAME, SERVER_PORT, REMOTE_ADDR, REMOTE_PORT, eventlet.set_idle) and the head says. Raises \
@@ -71,21 +71,21 @@ fn functions() -> [PyMethodDef; 9] {
         function(
             c"http_head",
             request::head,
-            c"http_head(buffer, limits) -> tuple | None\n\nReads a request head as http_request, and returns the \
+            c"http_head(buffer, limits)\n--\n\nReads a request head as http_request, and returns the \
               method, the target, the minor version, a list of (name, value) and flags.",
         ),
         function(
             c"http_framing",
             request::framing,
-            c"http_framing(headers, minor, limits) -> tuple\n\nReads off a request's headers where its body ends: its \
+            c"http_framing(headers, minor, limits)\n--\n\nReads off a request's headers where its body ends: its \
               length, or None if there is no body; whether it is chunked; whether the connection must be closed after \
               it.",
         ),
-        function(c"http_field", response::field, c"http_field(name, value) -> bytes\n\nThe line of a response header."),
+        function(c"http_field", response::field, c"http_field(name, value)\n--\n\nThe line of a response header."),
         function(
             c"http_chunks",
             frames::chunks,
-            c"http_chunks(buffer, state, limit) -> tuple\n\nDecodes chunks until the bytes are used up, the body is at \
+            c"http_chunks(buffer, state, limit)\n--\n\nDecodes chunks until the bytes are used up, the body is at \
               its end (state -2), or limit bytes of data are there. Returns the data, how much of the buffer is used \
               up, and the state for the next call. The first state is 0; a positive one says how much of a chunk's \
               data is to come. Raises ValueError if the bytes are no chunks.",
@@ -93,19 +93,19 @@ fn functions() -> [PyMethodDef; 9] {
         function(
             c"websocket_frame",
             frames::frame,
-            c"websocket_frame(buffer) -> tuple | None\n\nReads a frame's header: its first byte, the mask or None, the \
+            c"websocket_frame(buffer)\n--\n\nReads a frame's header: its first byte, the mask or None, the \
               payload's length and the header's; None while it is incomplete.",
         ),
         function(
             c"websocket_mask",
             frames::mask,
-            c"websocket_mask(data, mask, offset) -> bytes\n\nMasks a part of a payload that begins at offset, or takes \
+            c"websocket_mask(data, mask, offset)\n--\n\nMasks a part of a payload that begins at offset, or takes \
               its mask away.",
         ),
         function(
             c"websocket_pack",
             frames::pack,
-            c"websocket_pack(first, payload, mask) -> bytes\n\nA frame; mask may be None.",
+            c"websocket_pack(first, payload, mask)\n--\n\nA frame; mask may be None.",
         ),
         PyMethodDef::zeroed(),
     ]

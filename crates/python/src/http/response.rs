@@ -69,7 +69,7 @@ static RAISE_AGAIN: GlobalObject = GlobalObject::null();
 impl Payload for Response {
     const NAME: &'static CStr = c"greenloom._native.HttpResponse";
     const DOC: &'static CStr =
-        c"HttpResponse(handler, input, protocol, method, capitalize, strict)\n\nA response to a request with the \
+        c"HttpResponse(handler, input, protocol, method, capitalize, strict)\n--\n\nA response to a request with the \
           method, from a server that speaks protocol; strict allows only ASCII in the names of headers. A subclass has \
           the methods write, _raise_again and _dropped.";
 
@@ -270,22 +270,22 @@ fn class() -> Class<Response> {
         .method(
             c"start",
             start,
-            c"start(status, response_headers, exc_info=None)\n\nstart_response of PEP 3333. Raises ValueError for a \
-              status or header that would break the head, UnicodeEncodeError for one that is no Latin-1. A \
-              Transfer-Encoding, and a Content-Length that is no number, not the first or not allowed, are dropped, \
-              and _dropped(name, value) is called.",
+            c"start($self, status, response_headers, exc_info=None)\n--\n\nstart_response of PEP 3333. Raises \
+              ValueError for a status or header that would break the head, UnicodeEncodeError for one that is no \
+              Latin-1. A Transfer-Encoding, and a Content-Length that is no number, not the first or not allowed, are \
+              dropped, and _dropped(name, value) is called.",
         )
         .method(
             c"whole",
             whole,
-            c"whole(result, lines) -> bytes | None\n\nAll of the response, if the result is a list or tuple of bytes \
+            c"whole($self, result, lines)\n--\n\nAll of the response, if the result is a list or tuple of bytes \
               that is not large and nothing about the response is out of the ordinary; it counts as sent then. lines \
               are those about the connection, for a head that has none.",
         )
         .method(
             c"finish",
             finish,
-            c"finish(ending, lines, body) -> bytes\n\nThe head, and what there is of the body: with a Date if it has \
+            c"finish($self, ending, lines, body)\n--\n\nThe head, and what there is of the body: with a Date if it has \
               none, Content-Length if ending is a length, chunked coding if it is HTTP_CHUNKED_ENDING, neither if it \
               is HTTP_NO_ENDING. lines are those about the connection, for a head that has none.",
         )

@@ -1,5 +1,6 @@
 //! What a function was called with.
 
+use std::ffi::CStr;
 use std::{ptr, slice};
 
 use super::call::text;
@@ -102,6 +103,48 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Calls `go` with these arguments, the first of which are the parameters `names`, also where they were given by
+    /// name; what follows them is the function's to pass on.
+    ///
+    /// # Errors
+    /// A TypeError where one of them is missing, or what `go` returns.
+    #[inline]
+    pub fn led_by<R>(
+        &self,
+        function: &str,
+        names: &[&'static CStr],
+        go: impl FnOnce(Args<'_>) -> Result<R>,
+    ) -> Result<R> {
+        if self.positional.len() >= names.len() {
+            return go(*self);
+        }
+        let (tuple, dict) = self.lead(function, names)?;
+        // SAFETY: a tuple and a dict or null, which outlive the call; this has the lock.
+        go(unsafe { Args::from_tuple(tuple.as_ptr(), dict.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)) })
+    }
+
+    #[cold]
+    fn lead(&self, function: &str, names: &[&'static CStr]) -> Result<(Owned, Option<Owned>)> {
+        let (tuple, dict) = self.rest(0)?;
+        let mut leading = Vec::with_capacity(names.len());
+        for name in &names[self.positional.len()..] {
+            let named = dict.as_ref().map(|dict| taken(dict, name)).transpose()?.flatten();
+            let Some(value) = named else {
+                let name = name.to_string_lossy();
+                return type_error(self.gil(), &format!("{function}() missing a required argument: '{name}'"));
+            };
+            leading.push(value);
+        }
+        // SAFETY: live objects; the tuple is filled before anybody sees it.
+        unsafe {
+            let named = Owned::new(ffi::PyTuple_New(leading.len() as Py_ssize_t))?;
+            for (index, value) in leading.into_iter().enumerate() {
+                ffi::PyTuple_SET_ITEM(named.as_ptr(), index as Py_ssize_t, value.into_raw());
+            }
+            Ok((Owned::new(ffi::PySequence_Concat(tuple.as_ptr(), named.as_ptr()))?, dict))
+        }
+    }
+
     #[cold]
     fn parse_keywords(&self, function: &str, names: &[&str], found: &mut [*mut PyObject]) -> Result<()> {
         self.each_keyword(|name, value| {
@@ -160,6 +203,22 @@ impl<'a> Args<'a> {
                 _ => Err(Raised),
             })?;
             Ok((tuple, Some(dict)))
+        }
+    }
+}
+
+/// Takes the value of a name out of a dict.
+fn taken(dict: &Owned, name: &CStr) -> Result<Option<Owned>> {
+    // SAFETY: a dict with strings for keys; the value is held before the dict lets go of it.
+    unsafe {
+        let value = ffi::PyDict_GetItemString(dict.as_ptr(), name.as_ptr());
+        if value.is_null() {
+            return Ok(None);
+        }
+        let value = Owned::borrow(value);
+        match ffi::PyDict_DelItemString(dict.as_ptr(), name.as_ptr()) {
+            0 => Ok(Some(value)),
+            _ => Err(Raised),
         }
     }
 }

@@ -27,7 +27,7 @@ static TIMER: ClassCell = ClassCell::unbuilt();
 impl Payload for Timer {
     const NAME: &'static CStr = c"greenloom._native.Timer";
     const DOC: &'static CStr =
-        c"Timer(seconds, callback, *args, **kwargs)\n--\n\nA function that a hub calls once, in its own greenlet, \
+        c"Timer(seconds, cb, *args, **kw)\n--\n\nA function that a hub calls once, in its own greenlet, \
           *seconds* after schedule() or hub.add_timer(timer).";
 
     fn cell() -> &'static ClassCell {

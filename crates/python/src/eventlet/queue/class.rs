@@ -72,13 +72,13 @@ fn limit(gil: Gil<'_>, queue: &Queue) -> Result<Owned> {
 }
 
 const PUT_DOC: &CStr =
-    c"put(item, block=True, timeout=None)\n\nPuts an item in. Waits while there is no room, at most *timeout* seconds, \
-      and raises Full then. With block=False it raises Full at once, unless somebody waits for an item. The timeout is \
-      checked as that of threading.Lock, but may be negative.";
+    c"put($self, item, block=True, timeout=None)\n--\n\nPuts an item in. Waits while there is no room, at most \
+      *timeout* seconds, and raises Full then. With block=False it raises Full at once, unless somebody waits for an \
+      item. The timeout is checked as that of threading.Lock, but may be negative.";
 
 const GET_DOC: &CStr =
-    c"get(block=True, timeout=None)\n\nTakes an item out. Waits while there is none, at most *timeout* seconds, and \
-      raises Empty then. With block=False it raises Empty at once.";
+    c"get($self, block=True, timeout=None)\n--\n\nTakes an item out. Waits while there is none, at most *timeout* \
+      seconds, and raises Empty then. With block=False it raises Empty at once.";
 
 fn class() -> Class<Queue> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
@@ -110,27 +110,27 @@ fn class() -> Class<Queue> {
                 put(this, item, false, ptr::null_mut())?;
                 Ok(Owned::none(this.gil()))
             },
-            c"put_nowait(item)\n\nThe same as put(item, block=False).",
+            c"put_nowait($self, item)\n--\n\nThe same as put(item, block=False).",
         )
         .method(
             c"get_nowait",
             |this, _| get(this, false, ptr::null_mut()),
-            c"get_nowait()\n\nThe same as get(block=False).",
+            c"get_nowait($self)\n--\n\nThe same as get(block=False).",
         )
         .method(
             c"qsize",
             |this, _| number(this.gil(), container::count_items(this)?),
-            c"qsize() -> int\n\nHow many items there are.",
+            c"qsize($self)\n--\n\nHow many items there are.",
         )
         .method(
             c"empty",
             |this, _| Ok(Owned::bool(this.gil(), this.size()? == 0)),
-            c"empty() -> bool\n\nWhether there are no items.",
+            c"empty($self)\n--\n\nWhether there are no items.",
         )
         .method(
             c"full",
             |this, _| Ok(Owned::bool(this.gil(), room(this, this.size()?) <= 0)),
-            c"full() -> bool\n\nWhether there is no room for an item.",
+            c"full($self)\n--\n\nWhether there is no room for an item.",
         )
         .method(
             c"resize",
@@ -139,17 +139,18 @@ fn class() -> Class<Queue> {
                 set_limit(this, size)?;
                 Ok(Owned::none(this.gil()))
             },
-            c"resize(size)\n\nSets how many items it may hold, None for no limit. Those that wait for room go on.",
+            c"resize($self, size)\n--\n\nSets how many items it may hold, None for no limit. Those that wait for room \
+              go on.",
         )
         .method(
             c"putting",
             |this, _| number(this.gil(), this.putters.len() as i64),
-            c"putting() -> int\n\nHow many wait for room.",
+            c"putting($self)\n--\n\nHow many wait for room.",
         )
         .method(
             c"getting",
             |this, _| number(this.gil(), this.getters.len() as i64),
-            c"getting() -> int\n\nHow many wait for an item.",
+            c"getting($self)\n--\n\nHow many wait for an item.",
         )
         .method(
             c"_init",
@@ -157,7 +158,7 @@ fn class() -> Class<Queue> {
                 container::init_container(this)?;
                 Ok(Owned::none(this.gil()))
             },
-            c"_init(maxsize)\n\nMakes the container. May be overridden.",
+            c"_init($self, maxsize)\n--\n\nMakes the container. May be overridden.",
         )
         .method(
             c"_put",
@@ -166,12 +167,12 @@ fn class() -> Class<Queue> {
                 container::add(this, item)?;
                 Ok(Owned::none(this.gil()))
             },
-            c"_put(item)\n\nAdds an item to the container. May be overridden.",
+            c"_put($self, item)\n--\n\nAdds an item to the container. May be overridden.",
         )
         .method(
             c"_get",
             |this, _| container::remove(this),
-            c"_get()\n\nTakes an item out of the container. May be overridden.",
+            c"_get($self)\n--\n\nTakes an item out of the container. May be overridden.",
         )
         .property(
             c"queue",
@@ -195,13 +196,13 @@ fn queue_class() -> Class<Queue> {
         .method(
             c"task_done",
             |this, _| wait::task_done(this).map(|()| Owned::none(this.gil())),
-            c"task_done()\n\nAn item that was taken out is dealt with. ValueError if called more often than items were \
-              put in.",
+            c"task_done($self)\n--\n\nAn item that was taken out is dealt with. ValueError if called more often than \
+              items were put in.",
         )
         .method(
             c"join",
             |this, _| wait::join(this).map(|()| Owned::none(this.gil())),
-            c"join()\n\nWaits until task_done() was called for all items that were put in.",
+            c"join($self)\n--\n\nWaits until task_done() was called for all items that were put in.",
         )
         .method(
             c"_put_bookkeeping",
@@ -209,7 +210,7 @@ fn queue_class() -> Class<Queue> {
                 this.count_task();
                 Ok(Owned::none(this.gil()))
             },
-            c"_put_bookkeeping()\n\nCounts an item, for a _put() that does not call the one it overrides.",
+            c"_put_bookkeeping($self)\n--\n\nCounts an item, for a _put() that does not call the one it overrides.",
         )
         .property(
             c"unfinished_tasks",

@@ -200,49 +200,51 @@ pub(super) fn socket_class() -> Class<Socket> {
     let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
     let class = Class::new()
         .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
-        .method(c"recv", recv, c"recv(bufsize, flags=0) -> bytes\n\nReceives up to *bufsize* bytes; waits for the \
+        .method(c"recv", recv, c"recv($self, bufsize, flags=0)\n--\n\nReceives up to *bufsize* bytes; waits for the \
           first. Empty at the end of the connection.")
-        .method(c"recv_into", recv_into, c"recv_into(buffer, nbytes=0, flags=0) -> int\n\nReceives into a buffer, up \
-          to its size or *nbytes*; waits for the first.")
-        .method(c"recvfrom", recvfrom, c"recvfrom(bufsize, flags=0) -> (bytes, address)\n\nReceives a message; waits \
+        .method(c"recv_into", recv_into, c"recv_into($self, buffer, nbytes=0, flags=0)\n--\n\nReceives into a buffer, \
+          up to its size or *nbytes*; waits for the first.")
+        .method(c"recvfrom", recvfrom, c"recvfrom($self, bufsize, flags=0)\n--\n\nReceives a message; waits \
           for it.")
-        .method(c"send", send, c"send(data, flags=0) -> int\n\nSends what there is room for, and says how much; waits \
-          for room for the first byte.")
-        .method(c"sendall", sendall, c"sendall(data, flags=0)\n\nSends all; waits for room again and again, each time \
-          for the timeout at most.")
-        .method(c"accept", accept, c"accept() -> (socket, address)\n\nWaits for a connection. Its socket has the \
+        .method(c"send", send, c"send($self, data, flags=0)\n--\n\nSends what there is room for, and says how much; \
+          waits for room for the first byte.")
+        .method(c"sendall", sendall, c"sendall($self, data, flags=0)\n--\n\nSends all; waits for room again and again, \
+          each time for the timeout at most.")
+        .method(c"accept", accept, c"accept($self)\n--\n\nWaits for a connection. Its socket has the \
           default timeout.")
-        .method(c"connect", connect, c"connect(address)\n\nConnects, and waits for that.")
-        .method(c"connect_ex", connect_ex, c"connect_ex(address) -> int\n\nAs connect(), but returns the error number, \
-          0 for success; EAGAIN when the time is up.")
-        .method(c"fileno", fileno, c"fileno() -> int\n\nThe file descriptor; -1 if it is closed.")
-        .method(c"close", close, c"close()\n\nCloses the socket when the files made of it are closed. Its waiters \
-          get an OSError then.")
-        .method(c"detach", detach, c"detach() -> int\n\nGives the file descriptor away, open. Its waiters get an \
+        .method(c"connect", connect, c"connect($self, address)\n--\n\nConnects, and waits for that.")
+        .method(c"connect_ex", connect_ex, c"connect_ex($self, address)\n--\n\nAs connect(), but returns the error \
+          number, 0 for success; EAGAIN when the time is up.")
+        .method(c"fileno", fileno, c"fileno($self)\n--\n\nThe file descriptor; -1 if it is closed.")
+        .method(c"close", close, c"close($self)\n--\n\nCloses the socket when the files made of it are closed. Its \
+          waiters get an OSError then.")
+        .method(c"detach", detach, c"detach($self)\n--\n\nGives the file descriptor away, open. Its waiters get an \
           OSError.")
-        .method(c"gettimeout", gettimeout, c"gettimeout() -> float or None\n\nThe timeout in seconds.")
-        .method(c"_forget", forget, c"_forget()\n\nThe descriptor is about to be closed: its waiters try again.")
-        .method(c"_note_opened", opened, c"_note_opened(fileno)\n\nTells the hub of a new file descriptor.")
-        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed()\n\nThe file was closed behind our back.")
+        .method(c"gettimeout", gettimeout, c"gettimeout($self)\n--\n\nThe timeout in seconds.")
+        .method(c"_forget", forget, c"_forget($self)\n--\n\nThe descriptor is about to be closed: its waiters try \
+          again.")
+        .method(c"_note_opened", opened, c"_note_opened($self, fileno)\n--\n\nTells the hub of a new file descriptor.")
+        .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed($self)\n--\n\nThe file was closed behind our \
+          back.")
         .method(
             c"_trampoline",
             trampoline,
-            c"_trampoline(fd, read=False, write=False, timeout=None, timeout_exc=None)\n\nWaits through the hub's \
-              listeners.",
+            c"_trampoline($self, fd, read=False, write=False, timeout=None, timeout_exc=None)\n--\n\nWaits through the \
+              hub's listeners.",
         )
         .getter(c"family", |this| attribute_of_wrapped(this, c"family"), c"The address family.")
         .getter(c"type", |this| attribute_of_wrapped(this, c"type"), c"The kind of socket.")
         .getter(c"proto", |this| attribute_of_wrapped(this, c"proto"), c"The protocol's number.")
-        .method(c"_follow_timeout", follow_timeout, c"_follow_timeout()\n\nThe timeout was set: makes the descriptor \
-          blocking or not.")
+        .method(c"_follow_timeout", follow_timeout, c"_follow_timeout($self)\n--\n\nThe timeout was set: makes the \
+          descriptor blocking or not.")
         .method(
             c"_must_not_wait",
             |this: This<'_, Socket>, _: Args<'_>| Ok(Owned::bool(this.gil(), this.must_not_wait())),
-            c"_must_not_wait() -> bool\n\nWhether the program has made the descriptor non-blocking behind the socket's \
-              back.",
+            c"_must_not_wait($self)\n--\n\nWhether the program has made the descriptor non-blocking behind the \
+              socket's back.",
         )
-        .method(c"_connect_now", connect_now, c"_connect_now(address) -> int\n\nconnect_ex() of the wrapped socket, \
-          which does not wait.")
+        .method(c"_connect_now", connect_now, c"_connect_now($self, address)\n--\n\nconnect_ex() of the wrapped \
+          socket, which does not wait.")
         .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking from then on.")
         .getter(c"_wrapped", wrapped, c"The wrapped socket, as it is.")
         .getter(

@@ -100,13 +100,13 @@ pub fn descriptor_class() -> Class<Descriptor> {
         .method(
             c"wait_read",
             |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Read),
-            c"wait_read(timeout=None)\n\nAfter reading would have blocked: waits until it is worth another try. Raises \
-              TimeoutError, and OSError if it was closed meanwhile.",
+            c"wait_read($self, timeout=None)\n--\n\nAfter reading would have blocked: waits until it is worth another \
+              try. Raises TimeoutError, and OSError if it was closed meanwhile.",
         )
         .method(
             c"wait_write",
             |this: This<'_, Descriptor>, args: Args<'_>| wait_for(this, args, Direction::Write),
-            c"wait_write(timeout=None)\n\nAs wait_read(), for writing.",
+            c"wait_write($self, timeout=None)\n--\n\nAs wait_read(), for writing.",
         )
         .method(
             c"close",
@@ -114,6 +114,6 @@ pub fn descriptor_class() -> Class<Descriptor> {
                 forget_file(this.gil(), &this.source, this.fd.replace(-1))?;
                 Ok(Owned::none(this.gil()))
             },
-            c"close()\n\nForgets the descriptor, which is about to be closed: its waiters get an OSError.",
+            c"close($self)\n--\n\nForgets the descriptor, which is about to be closed: its waiters get an OSError.",
         )
 }

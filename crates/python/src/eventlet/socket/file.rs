@@ -22,18 +22,18 @@ pub fn functions() -> Vec<PyMethodDef> {
         py::function(
             c"_read_now",
             read,
-            c"_read_now(fd, size, obeys=True) -> bytes or None\n\nReads what is there; None if that would block. \
+            c"_read_now(fd, size, obeys=True)\n--\n\nReads what is there; None if that would block. \
               Raises BlockingIOError instead if the descriptor is non-blocking and *obeys* is true.",
         ),
         py::function(
             c"_readinto_now",
             read_into,
-            c"_readinto_now(fd, buffer, obeys=True) -> int or None\n\nAs _read_now(), into a buffer.",
+            c"_readinto_now(fd, buffer, obeys=True)\n--\n\nAs _read_now(), into a buffer.",
         ),
         py::function(
             c"_write_now",
             write,
-            c"_write_now(fd, data, obeys=True) -> int or None\n\nWrites what there is room for; None if that would \
+            c"_write_now(fd, data, obeys=True)\n--\n\nWrites what there is room for; None if that would \
               block. Raises as _read_now() does.",
         ),
     ]

@@ -67,8 +67,8 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.push(py::function(
         c"_set_socket_classes",
         set_classes,
-        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n\nSays which classes sockets are of. \
-          *sample* is a TCP socket of the class *original* with a timeout of 5 seconds.",
+        c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n--\n\nSays which classes sockets are \
+          of. *sample* is a TCP socket of the class *original* with a timeout of 5 seconds.",
     ));
     functions
 }

@@ -123,14 +123,14 @@ class Input:
         if chunked_input:
             self.chunked_input = True
 
-    def read(self, size=None):
-        """The next ``size`` bytes of the body, all that is left if that is None or negative; fewer only at the end."""
-        if size is not None and size < 0:
-            size = None
+    def read(self, length=None):
+        """The next ``length`` bytes of the body, or all that is left if that is None or negative; fewer at its end."""
+        if length is not None and length < 0:
+            length = None
         self._invite_body()
         if not self.chunked_input:
-            return self._read_plain(self.rfile.read, size)
-        parts, missing = [], size
+            return self._read_plain(self.rfile.read, length)
+        parts, missing = [], length
         while missing is None or missing > 0:
             piece = self._read_decoded(missing)
             if not piece:

@@ -328,9 +328,9 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
         environ["eventlet.posthooks"] = []
         return environ
 
-    def formalize_key_naming(self, name):
+    def formalize_key_naming(self, k):
         """A header's name as environ keys have it, None for one with an underscore, which would pass for a hyphen."""
-        return None if "_" in name else name.replace("-", "_").upper()
+        return None if "_" in k else k.replace("-", "_").upper()
 
     def _describe_connection(self):
         """What a connection adds to the environ."""

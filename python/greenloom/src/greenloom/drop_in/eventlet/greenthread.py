@@ -52,7 +52,7 @@ def _mains():
 _set_mains(*_mains())
 
 
-def spawn_after_local(seconds, function, *args, **kwargs):
+def spawn_after_local(seconds, func, *args, **kwargs):
     """
     As :func:`spawn_after`, but the function is not called if the green thread that called this has ended by then.
 
@@ -61,24 +61,24 @@ def spawn_after_local(seconds, function, *args, **kwargs):
     """
     hub = hubs.get_hub()
     green_thread = GreenThread(hub.greenlet)
-    hub.schedule_call_local(seconds, green_thread.switch, function, args, kwargs)
+    hub.schedule_call_local(seconds, green_thread.switch, func, args, kwargs)
     return green_thread
 
 
-def cancel(green_thread, *throw_args):
+def cancel(g, *throw_args):
     """As :func:`kill`, but only if the green thread has not begun."""
-    if not green_thread:
-        kill(green_thread, *throw_args)
+    if not g:
+        kill(g, *throw_args)
 
 
 # Old names, which warn of their age.
 
 
-def call_after_global(seconds, function, *args, **kwargs):
+def call_after_global(seconds, func, *args, **kwargs):
     """An old name of :func:`spawn_after`; returns the timer."""
     _warn("call_after_global", "spawn_after")
     hub = hubs.get_hub()
-    return hub.schedule_call_global(seconds, greenlet(function, hub.greenlet).switch, *args, **kwargs)
+    return hub.schedule_call_global(seconds, greenlet(func, hub.greenlet).switch, *args, **kwargs)
 
 
 def call_after_local(seconds, function, *args, **kwargs):

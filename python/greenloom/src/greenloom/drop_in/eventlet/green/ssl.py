@@ -432,4 +432,4 @@ def create_default_context(*a, **kw):
 
 
 _original_create_default_context = __ssl.create_default_context
-_create_default_https_context = create_default_context
+_create_default_https_context = green_create_default_context = create_default_context
