@@ -25,6 +25,9 @@ echo "$found" | while read -r version python; do
         --no-deps --only-binary :all: --target "$stock" "greenlet==$stock_version"
     if [ "$version" = "$newest" ]; then
         beside=$("$here/tools/stock-venv.sh" "$version" "$python")
+        "$beside/bin/python" -m pip install --quiet --disable-pip-version-check types-greenlet==3.5.0.20260518
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check mypy==2.4.1 pyright==1.1.414 \
+            || echo "no type checkers for CPython $version; the tests of the stubs are skipped"
         export GREENLOOM_STOCK_PYTHON="$beside/bin/python"
     fi
 

@@ -1,51 +1,21 @@
-from contextvars import Context
-from types import FrameType, TracebackType
-from typing import Any, Callable, Literal, overload
+from typing import Final
 
-__version__: str
-_C_API: object
+from greenlet._greenlet import (
+    CLOCKS_PER_SEC as CLOCKS_PER_SEC,
+    GREENLET_USE_CONTEXT_VARS as GREENLET_USE_CONTEXT_VARS,
+    GREENLET_USE_GC as GREENLET_USE_GC,
+    GREENLET_USE_TRACING as GREENLET_USE_TRACING,
+    GreenletExit as GreenletExit,
+    _C_API as _C_API,
+    enable_optional_cleanup as enable_optional_cleanup,
+    error as error,
+    get_clocks_used_doing_optional_cleanup as get_clocks_used_doing_optional_cleanup,
+    getcurrent as getcurrent,
+    gettrace as gettrace,
+    greenlet as greenlet,
+    settrace as settrace,
+)
 
-GREENLET_USE_CONTEXT_VARS: bool
-GREENLET_USE_GC: bool
-GREENLET_USE_TRACING: bool
-CLOCKS_PER_SEC: int
-
-class error(Exception): ...
-class GreenletExit(BaseException): ...
-
-_Event = Literal["switch", "throw"]
-_Tracer = Callable[[_Event, tuple[greenlet, greenlet]], object]
-
-class greenlet:
-    @property
-    def dead(self) -> bool: ...
-    @property
-    def gr_frame(self) -> FrameType | None: ...
-    gr_context: Context | None
-    parent: greenlet | None
-    run: Callable[..., Any]
-    @property
-    def _stack_saved(self) -> int: ...
-    @property
-    def _stack_size(self) -> int | None: ...
-    def __init__(self, run: Callable[..., Any] | None = None, parent: greenlet | None = None) -> None: ...
-    def __bool__(self) -> bool: ...
-    def switch(self, *args: Any, **kwargs: Any) -> Any: ...
-    @overload
-    def throw(
-        self, typ: type[BaseException] = ..., val: object = None, tb: TracebackType | None = None, /
-    ) -> Any: ...
-    @overload
-    def throw(self, typ: BaseException, val: None = None, tb: TracebackType | None = None, /) -> Any: ...
-    @staticmethod
-    def getcurrent() -> greenlet: ...
-    @staticmethod
-    def gettrace() -> _Tracer | None: ...
-    @staticmethod
-    def settrace(callback: _Tracer | None, /) -> _Tracer | None: ...
-
-def getcurrent() -> greenlet: ...
-def gettrace() -> _Tracer | None: ...
-def settrace(callback: _Tracer | None, /) -> _Tracer | None: ...
-def enable_optional_cleanup(enabled: bool, /) -> None: ...
-def get_clocks_used_doing_optional_cleanup() -> int | None: ...
+__version__: Final[str]
+__greenloom__: Final[bool]
+__all__ = ["__version__", "_C_API", "GreenletExit", "error", "getcurrent", "greenlet", "gettrace", "settrace"]

@@ -1,0 +1,6 @@
+from os import *
+from os import path as path
+from typing import Any
+
+# What the module does not export, and what copies of it bring along.
+def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,12 @@
+from ssl import *
+from ssl import SSLContext, SSLSocket
+from typing import Any
+
+GreenSSLContext = SSLContext
+GreenSSLSocket = SSLSocket
+
+def wrap_socket(sock: Any, *a: Any, **kw: Any) -> SSLSocket: ...  # type: ignore[no-redef]
+def green_create_default_context(*a: Any, **kw: Any) -> SSLContext: ...
+
+# What the module does not export, and what copies of it bring along.
+def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,26 @@
+from types import ModuleType
+from typing import Any
+
+from eventlet.hubs.hub import BaseHub
+
+__all__ = ["use_hub", "get_hub", "get_default_hub", "trampoline"]
+
+builtin_hub_names: tuple[str, ...]
+builtin_hub_modules: tuple[ModuleType, ...]
+
+class HubError(Exception): ...
+class IOClosed(OSError): ...
+
+def get_hub() -> BaseHub: ...
+def get_default_hub() -> Any: ...
+def use_hub(mod: str | ModuleType | type | None = None) -> None: ...
+def trampoline(
+    fd: Any,
+    read: bool | None = None,
+    write: bool | None = None,
+    timeout: float | None = None,
+    timeout_exc: Any = ...,
+    mark_as_closed: Any = None,
+) -> Any: ...
+def notify_close(fd: int) -> None: ...
+def notify_opened(fd: int) -> None: ...

@@ -1,0 +1,1 @@
+from greenlet import GreenletExit as GreenletExit, getcurrent as getcurrent, greenlet as greenlet
