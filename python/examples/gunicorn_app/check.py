@@ -25,7 +25,7 @@ def get(port, path, body=None):
 
 def main():
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "-k", "eventlet", "-w", "2", "app:application"]
+    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "-k", "greenloom.gunicorn.EventletWorker", "-w", "2", "app:application"]
     with running(*command, "-b", f"127.0.0.1:{port}", "--graceful-timeout", "10", cwd=HERE, port=port) as master:
         use(port)
         reload(port, master)
