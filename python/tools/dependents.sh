@@ -17,12 +17,17 @@ $pip check
 # Stock eventlet goes first on the path of its own program only.
 stock="$root/target/stock-eventlet-alone-$version"
 [ -d "$stock/eventlet" ] || $pip install --quiet --no-deps --target "$stock" eventlet==0.41.3
+# The last gunicorn with an eventlet worker of its own.
+gunicorn="$root/target/gunicorn-25-$version"
+[ -d "$gunicorn/gunicorn" ] || $pip install --quiet --no-deps --target "$gunicorn" gunicorn==25.3.0
 command -v redis-server >/dev/null || [ "$(id -u)" != 0 ] || apt-get install -y redis-server >/dev/null
 
 for program in gevent_server sqlalchemy_asyncio developer_tools; do
     timeout 300 "$venv/bin/python" "$here/tests/dependents/$program.py"
 done
 PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock_eventlet.py"
+timeout 300 "$venv/bin/python" "$here/tests/dependents/gunicorn_worker.py"
+PYTHONPATH="$gunicorn" timeout 120 "$venv/bin/python" "$here/examples/gunicorn_app/check.py" eventlet
 failed=
 for example in ${EXAMPLES:-agent chat celery_worker oslo_server gunicorn_app swift_cluster}; do
     timeout 300 "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"

@@ -1,4 +1,8 @@
-"""Runs gunicorn with two eventlet workers: requests that wait, keep-alive, streams, a reload, a graceful stop."""
+"""
+Runs gunicorn with two eventlet workers: requests that wait, keep-alive, streams, a reload, a graceful stop.
+
+    check.py [WORKER]       our worker; `eventlet` is gunicorn's own, which its releases up to 25 have
+"""
 
 import concurrent.futures
 import http.client
@@ -25,14 +29,15 @@ def get(port, path, body=None):
 
 def main():
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "-k", "greenloom.gunicorn.EventletWorker", "-w", "2", "app:application"]
+    worker = sys.argv[1] if sys.argv[1:] else "greenloom.gunicorn.EventletWorker"
+    command = [sys.executable, "-W", "ignore", "-m", "gunicorn", "-k", worker, "-w", "2", "app:application"]
     with running(*command, "-b", f"127.0.0.1:{port}", "--graceful-timeout", "10", cwd=HERE, port=port) as master:
         use(port)
         reload(port, master)
         finish_while_stopping(port, master)
     assert master.returncode == 0, master.output
     assert "Traceback" not in master.output, master.output
-    print("gunicorn's eventlet worker works", whose())
+    print(f"gunicorn with {worker} works", whose())
 
 
 def use(port):

@@ -36,6 +36,16 @@ __all__ = ["EventletWorker"]
 REFUSED_PAUSE = 0.1
 
 
+class _Name:
+    """A listener's name, which requests ask for after the listener is closed."""
+
+    def __init__(self, listener):
+        self._name = listener.getsockname()
+
+    def getsockname(self):
+        return self._name
+
+
 class EventletWorker(AsyncWorker):
     """
     Serves each connection in a green thread.
@@ -60,6 +70,7 @@ class EventletWorker(AsyncWorker):
         listeners = [GreenSocket(listener.sock) for listener in self.sockets]
         for listener in listeners:
             listener.setblocking(True)
+        self._names = {listener: _Name(listener) for listener in listeners}
         acceptors = [eventlet.spawn(self._accept_all, listener) for listener in listeners]
         while self.alive:
             self.notify()
@@ -87,7 +98,7 @@ class EventletWorker(AsyncWorker):
         self._places.acquire()
         try:
             client, address = listener.accept()
-            green_thread = eventlet.spawn(self._serve, listener, client, address)
+            green_thread = eventlet.spawn(self._serve, self._names[listener], client, address)
         except BaseException as error:
             self._places.release()
             if not isinstance(error, OSError):
