@@ -64,8 +64,8 @@ def gunicorn(*options, stop=signal.SIGTERM, fails=False):
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "app.py").write_text(APPLICATION)
-        command = [sys.executable, "-m", "gunicorn", "-k", "greenloom.gunicorn.EventletWorker", "-b",
-                   f"127.0.0.1:{port}", "--control-socket", f"{folder}/control", *options, "app:application"]  # fmt: skip
+        command = [sys.executable, "-m", "gunicorn", "-k", "greenloom.gunicorn.EventletWorker"]
+        command += ["-b", f"127.0.0.1:{port}", "--control-socket", f"{folder}/control", *options, "app:application"]
         with running(*command, cwd=folder, port=port, stop=stop) as master:
             master.port, master.folder = port, folder
             yield master
