@@ -14,16 +14,16 @@ class LoggerNull:
     """A logger that keeps quiet."""
 
     def error(self, msg, *args, **kwargs):
-        pass
+        """Drops a line about an error."""
 
     def info(self, msg, *args, **kwargs):
-        pass
+        """Drops a line."""
 
     def debug(self, msg, *args, **kwargs):
-        pass
+        """Drops a line for debugging."""
 
     def write(self, msg, *args):
-        pass
+        """Drops a line."""
 
 
 class LoggerFileWrapper(LoggerNull):
@@ -34,15 +34,19 @@ class LoggerFileWrapper(LoggerNull):
         self._debug = debug
 
     def error(self, msg, *args, **kwargs):
+        """Writes a line about an error."""
         self.write(msg, *args)
 
     def info(self, msg, *args, **kwargs):
+        """Writes a line, with its arguments filled in."""
         # The access log comes this way, one line a request.
         self.log.write((msg % args if args else msg) + "\n")
 
     def debug(self, msg, *args, **kwargs):
+        """Writes a line for debugging, if that is on."""
         if self._debug:
             self.write(msg, *args)
 
     def write(self, msg, *args):
+        """Writes a line."""
         self.info(msg, *args)

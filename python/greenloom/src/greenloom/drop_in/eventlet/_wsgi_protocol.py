@@ -32,6 +32,7 @@ class FileObjectForHeaders:
         self.total_header_size = 0
 
     def readline(self, size=-1):
+        """The next line of the head. HeaderLineTooLong, HeadersTooLarge if it is larger than it may be."""
         line = self.fp.readline(wsgi.MAX_HEADER_LINE if size < 0 else size)
         if len(line) >= wsgi.MAX_HEADER_LINE:
             raise HeaderLineTooLong

@@ -95,6 +95,7 @@ class Server(BaseHTTPServer.HTTPServer):
             self.log.debug("({}) TLS failed {!r}: {}".format(self.pid, conn_state[0], error))
 
     def log_message(self, message):
+        """Raises AttributeError: use ``Server.log.info``."""
         raise AttributeError("Server.log_message is gone; use Server.log.info")
 
 

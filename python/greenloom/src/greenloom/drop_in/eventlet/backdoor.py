@@ -20,12 +20,14 @@ class FileProxy:
         self.f = f
 
     def isatty(self):
+        """True: the other end is somebody at a console."""
         return True
 
     def flush(self):
-        pass
+        """Does nothing: each write is flushed."""
 
     def write(self, data, *a, **kw):
+        """Writes text; waits for room. Nothing happens if the client is gone."""
         try:
             self.f.write(data, *a, **kw)
             self.f.flush()
@@ -34,6 +36,7 @@ class FileProxy:
         return len(data)
 
     def readline(self, *a):
+        """Waits for a line; an empty one at the end, also of a client that hung up."""
         try:
             return self.f.readline(*a).replace("\r\n", "\n")
         except ConnectionResetError:

@@ -255,6 +255,7 @@ class Proxy:
         return self if iterator is self._obj else Proxy(iterator)
 
     def __next__(self):
+        """The next item, asked for in a thread of the pool."""
         return self._call(next, self._obj)
 
     next = __next__

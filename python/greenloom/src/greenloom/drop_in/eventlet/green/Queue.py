@@ -211,6 +211,7 @@ class Queue(_Standard):
 
     @property
     def maxsize(self):
+        """How many items it may hold; 0 or less for no limit. May be set."""
         return self._maxsize
 
     @maxsize.setter
@@ -226,6 +227,7 @@ class Queue(_Standard):
 
     @property
     def queue(self):
+        """The container of the items. May be set."""
         return self._items
 
     @queue.setter
@@ -236,6 +238,7 @@ class Queue(_Standard):
 
     @property
     def unfinished_tasks(self):
+        """How many items task_done() was not called for."""
         native = self._native
         return self._unfinished if native is None else native.unfinished_tasks
 

@@ -20,6 +20,7 @@ __notifying = False
 
 
 def open(*args, **kwargs):
+    """As the builtin; the hub learns of the file descriptor, whose number may have belonged to a closed file."""
     global __notifying
     file = __original_open(*args, **kwargs)
     # Notifying may import, and an import opens files.

@@ -51,12 +51,14 @@ class Profile(profile_orig.Profile):
         self._add_up()
 
     def runctx(self, cmd, globals, locals):
+        """As `profile.Profile.runctx`, with the figures added up."""
         try:
             return super().runctx(cmd, globals, locals)
         finally:
             self._add_up()
 
     def runcall(self, func, /, *args, **kw):
+        """As `profile.Profile.runcall`, with the figures added up."""
         try:
             return super().runcall(func, *args, **kw)
         finally:

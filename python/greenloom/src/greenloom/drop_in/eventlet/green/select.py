@@ -165,6 +165,7 @@ class epoll:
 
     @property
     def closed(self):
+        """Whether close() was called."""
         return self._epoll.closed
 
     def close(self):

@@ -251,6 +251,7 @@ def _forget_other_os_threads(ident):
 
 
 def allocate_lock():
+    """A new lock, which green threads wait for without blocking the others of their OS thread."""
     return Lock()
 
 
@@ -349,6 +350,7 @@ class RLock(_stdlib_threading._PyRLock):
         return claim[1] if claim else 0
 
     def locked(self):
+        """Whether a thread holds it."""
         return bool(self._held)
 
     def acquire(self, blocking=True, timeout=-1):

@@ -19,6 +19,7 @@ def get_errno(exc):
 
 
 def bytes_to_str(b, encoding="ascii"):
+    """The text of bytes in an encoding."""
     return b.decode(encoding)
 
 

@@ -118,20 +118,24 @@ class ZipkinDataBuilder:
 
     @staticmethod
     def build_span(name, trace_id, span_id, parent_id, annotations, bannotations):
+        """A span with its annotations."""
         return ttypes.Span(trace_id, name, span_id, parent_id, annotations, bannotations)
 
     @staticmethod
     def build_annotation(value, endpoint=None):
+        """A text or bytes, as of now."""
         data = value.encode("utf-8") if isinstance(value, str) else value
         assert isinstance(data, bytes)
         return ttypes.Annotation(int(time.time() * 1_000_000), data, endpoint)
 
     @staticmethod
     def build_binary_annotation(key, value, endpoint=None):
+        """A key and its value."""
         return ttypes.BinaryAnnotation(key, value, ttypes.AnnotationType.STRING, endpoint)
 
     @staticmethod
     def build_endpoint(ipv4=None, port=None, service_name=None):
+        """A host: its IPv4 address as text, its port, the name of its service, which is by default the program's."""
         return ttypes.Endpoint(
             None if ipv4 is None else struct.unpack("!i", socket.inet_aton(ipv4))[0],
             # Thrift knows signed numbers only.

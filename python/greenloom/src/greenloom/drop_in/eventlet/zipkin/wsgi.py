@@ -18,6 +18,7 @@ class Sampler:
         self.sampling_rate = sampling_rate
 
     def sampling(self):
+        """Whether to trace the next request."""
         return random.random() < self.sampling_rate
 
 
