@@ -7,13 +7,14 @@
 //! - `py`: CPython's objects, without greenlets;
 //! - `tstate`: the layout of the interpreter's thread state, and so the one place where that matters;
 //! - `greenlet`: the greenlet type and the switch;
-//! - `http`: the parser of HTTP, for which `py` is enough;
+//! - `http`, `amqp`: the parsers of HTTP and AMQP, for which `py` is enough;
 //! - `eventlet`: the hub and what waits on it.
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
 
 #![warn(clippy::unwrap_used)]
 
+mod amqp;
 mod eventlet;
 mod greenlet;
 mod http;
@@ -74,6 +75,7 @@ unsafe fn fill(module: *mut PyObject) -> Result<()> {
         if !http::add_to(module) {
             return Err(Raised);
         }
+        amqp::fill(module)?;
         eventlet::fill(module)
     }
 }

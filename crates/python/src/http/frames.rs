@@ -4,9 +4,9 @@ use std::ptr;
 
 use greenloom_http::{Chunks, Step, websocket};
 
-use super::objects::{Object, arguments, bytes, int, size, tuple, unsigned, value_error};
 use crate::py::ffi::{self, Py_ssize_t};
-use crate::py::{Args, Gil, Owned, Result};
+use crate::py::object::{Object, arguments, bytes, int, size, tuple, unsigned};
+use crate::py::{Args, Gil, Owned, Result, value_error};
 
 /// `http_chunks(buffer, state, limit)`
 pub fn chunks(args: Args<'_>) -> Result<Owned> {

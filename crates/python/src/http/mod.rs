@@ -5,19 +5,19 @@
 //! - [`request`]: heads and environs.
 //! - [`response`]: the object behind `start_response`.
 //! - [`frames`]: chunks and websocket frames.
-//! - [`objects`]: bytes to objects and back.
+//! - [`pairs`]: what an application gives as headers.
 //!
 //! The functions take positional arguments only.
 
 mod frames;
-mod objects;
+mod pairs;
 mod request;
 mod response;
 
 use std::ffi::CStr;
 
-use self::objects::Object;
 use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::object::Object;
 use crate::py::{Gil, Global, function};
 
 static FUNCTIONS: Global<[PyMethodDef; 9]> = Global::new([const { PyMethodDef::zeroed() }; 9]);

@@ -4,8 +4,9 @@ use std::ptr;
 
 use greenloom_http::{Body, Framing, Head, Limits, Refusal};
 
-use super::objects::{Object, arguments, for_each_pair, int, intern, latin1, put, size, tuple, unsigned};
+use super::pairs::for_each_pair;
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::object::{Object, arguments, int, intern, latin1, put, size, tuple, unsigned};
 use crate::py::{Args, Gil, Global, GlobalObject, Owned, Raised, Result, type_error};
 
 /// The client speaks HTTP/1.1.

@@ -5,11 +5,12 @@ use std::ffi::CStr;
 
 use greenloom_http::response::{self, Date, Ending, NameOctets, Spelling};
 
-use super::objects::{Object, arguments, bytes, for_each_pair, int, intern, value_error};
+use super::pairs::for_each_pair;
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::{Object, arguments, bytes, int, intern};
 use crate::py::{
     Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, text,
-    type_error,
+    type_error, value_error,
 };
 
 /// The response has a Date.

@@ -9,6 +9,7 @@
 //! - `pending`: the pending exception, taken out;
 //! - `call`, [`names`], `table`: calls, names of attributes, the tables that modules and types are made of;
 //! - `args`, `function`: what a function was called with, and Rust functions as Python's;
+//! - [`object`]: live objects, read without `unsafe`, and bytes, numbers and tuples made;
 //! - `instance`, `class`: types with a Rust value inside.
 //!
 //! # Why not PyO3
@@ -41,6 +42,7 @@ mod function;
 mod instance;
 mod lock;
 pub mod names;
+pub mod object;
 mod owned;
 mod pending;
 pub mod table;

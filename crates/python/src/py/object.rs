@@ -6,8 +6,12 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::{self, Args, Gil, GlobalObject, Owned, Raised, Result, type_error};
+use super::args::Args;
+use super::call::{integer, truth};
+use super::error::{Raised, Result, type_error, value_error};
+use super::ffi::{self, Py_ssize_t, PyObject};
+use super::lock::Gil;
+use super::owned::{GlobalObject, Owned};
 
 /// A live object, borrowed for `'a` from whatever keeps it, with the lock held.
 #[derive(Clone, Copy)]
@@ -99,7 +103,7 @@ impl<'a> Object<'a> {
     /// The number in an object that is one.
     pub fn number(self) -> Result<i64> {
         // SAFETY: alive, with the lock held.
-        unsafe { py::integer(self.0) }
+        unsafe { integer(self.0) }
     }
 
     /// The number in an object that is one, and not negative.
@@ -110,7 +114,7 @@ impl<'a> Object<'a> {
     /// Whether it counts as true.
     pub fn truth(self) -> Result<bool> {
         // SAFETY: alive, with the lock held.
-        unsafe { py::truth(self.0) }
+        unsafe { truth(self.0) }
     }
 
     /// The items of a tuple that has `N` of them, kept by it.
@@ -174,13 +178,6 @@ pub fn intern(_: Gil<'_>, place: &GlobalObject, name: &'static std::ffi::CStr) -
     Ok(())
 }
 
-/// Raises a ValueError.
-#[cold]
-pub fn value_error<T>(_: Gil<'_>, message: &str) -> Result<T> {
-    // SAFETY: the class lives for ever, and the token says that the lock is held.
-    unsafe { py::error(ffi::PyExc_ValueError, message) }
-}
-
 /// The arguments of a call that takes exactly `N`, none by name.
 pub fn arguments<const N: usize>(args: Args<'_>) -> Result<[Object<'_>; N]> {
     match <[*mut PyObject; N]>::try_from(args.positional) {
@@ -197,40 +194,4 @@ pub fn put(dict: &Owned, key: Object<'_>, value: &Owned) -> Result<()> {
         0 => Ok(()),
         _ => Err(Raised),
     }
-}
-
-/// Calls `then` with each name and value of a sequence of pairs, both strings; other values become strings first.
-pub fn for_each_pair(headers: Object<'_>, mut then: impl FnMut(Object<'_>, Object<'_>) -> Result<()>) -> Result<()> {
-    // SAFETY: a live object, with the lock held; the message ends in a zero.
-    let list =
-        unsafe { Owned::new(ffi::PySequence_Fast(headers.as_ptr(), c"headers must be a list of pairs".as_ptr()))? };
-    let mut at = 0;
-    while let Some(item) = item_of(&list, at) {
-        let (name, value) = pair_in(&item)?;
-        then(Object::of(&name), Object::of(&value))?;
-        at += 1;
-    }
-    Ok(())
-}
-
-/// One more reference to an item of a list or tuple. `then` above may change a list: its length is read each time.
-fn item_of(list: &Owned, at: usize) -> Option<Owned> {
-    // SAFETY: a list or tuple, and a place within it; it keeps the item until this has a reference to it.
-    unsafe {
-        let there = at < ffi::PySequence_Fast_GET_SIZE(list.as_ptr()) as usize;
-        there.then(|| Owned::borrow(*ffi::PySequence_Fast_ITEMS(list.as_ptr()).add(at)))
-    }
-}
-
-fn pair_in(item: &Owned) -> Result<(Owned, Owned)> {
-    // SAFETY: a live object, with the lock held; the message ends in a zero.
-    let pair = unsafe { Owned::new(ffi::PySequence_Fast(item.as_ptr(), c"a header must be a pair".as_ptr()))? };
-    let (Some(name), Some(value), None) = (item_of(&pair, 0), item_of(&pair, 1), item_of(&pair, 2)) else {
-        return value_error(item.gil(), "a header must be a pair");
-    };
-    if !Object::of(&name).is_str() {
-        return type_error(item.gil(), "a header's name must be a string");
-    }
-    let value = if Object::of(&value).is_str() { value } else { Object::of(&value).to_str()? };
-    Ok((name, value))
 }

@@ -1,0 +1,101 @@
+//! The properties of a message: flags, and a field for each that is set.
+
+use std::ffi::CStr;
+
+use greenloom_amqp::wire::Field;
+
+use super::read::{short, table, take, with_rest};
+use super::texts::short_text;
+use super::write::Fields;
+use crate::py::ffi;
+use crate::py::object::{self, Object, arguments, bytes, int, put, unsigned};
+use crate::py::{Args, Gil, GlobalObject, Owned, Raised, Result};
+
+/// The names, from the highest flag down, and the letters of their fields.
+const PROPERTIES: [(&CStr, u8); 14] = [
+    (c"content_type", b's'),
+    (c"content_encoding", b's'),
+    (c"application_headers", b'F'),
+    (c"delivery_mode", b'o'),
+    (c"priority", b'o'),
+    (c"correlation_id", b's'),
+    (c"reply_to", b's'),
+    (c"expiration", b's'),
+    (c"message_id", b's'),
+    (c"timestamp", b'L'),
+    (c"type", b's'),
+    (c"user_id", b's'),
+    (c"app_id", b's'),
+    (c"cluster_id", b's'),
+];
+
+static NAMES: [GlobalObject; PROPERTIES.len()] = [const { GlobalObject::null() }; PROPERTIES.len()];
+
+/// Whether the flags say that the message tells its encoding.
+pub const HAS_ENCODING: u16 = 1 << 14;
+
+/// Makes the names, at import.
+pub fn intern(gil: Gil<'_>) -> Result<()> {
+    PROPERTIES.iter().zip(&NAMES).try_for_each(|((text, _), name)| object::intern(gil, name, text))
+}
+
+/// `amqp_load_properties(buffer, offset)`
+pub fn load(args: Args<'_>) -> Result<Owned> {
+    let [buffer, offset] = arguments(args)?;
+    let gil = args.gil();
+    with_rest(buffer, offset, |reader| {
+        // SAFETY: the token says that the lock is held.
+        let properties = unsafe { Owned::new(ffi::PyDict_New())? };
+        let flags = take::<u16>(gil, reader)?;
+        for (place, ((_, letter), name)) in PROPERTIES.iter().zip(&NAMES).enumerate() {
+            if flags & 1 << (15 - place) == 0 {
+                continue;
+            }
+            let value = match letter {
+                b's' => short_text(gil, short(gil, reader)?)?,
+                b'o' => int(gil, take::<u8>(gil, reader)?.into())?,
+                b'L' => unsigned(gil, take(gil, reader)?)?,
+                _ => table(gil, reader, 0)?,
+            };
+            put(&properties, Object::word(name), &value)?;
+        }
+        Ok(properties)
+    })
+}
+
+/// `amqp_dump_properties(properties)`
+pub fn dump(args: Args<'_>) -> Result<Owned> {
+    let [properties] = arguments(args)?;
+    let mut out = Vec::with_capacity(128);
+    let mut flags = 0u16;
+    flags.put(&mut out);
+    for (place, ((_, letter), name)) in PROPERTIES.iter().zip(&NAMES).enumerate() {
+        let Some(value) = item(properties, name)? else { continue };
+        if !Object::of(&value).is_none() {
+            flags |= 1 << (15 - place);
+            Fields { out: &mut out, bits: 0 }.put(*letter, Object::of(&value))?;
+        }
+    }
+    out[..2].copy_from_slice(&flags.to_be_bytes());
+    bytes(args.gil(), &out)
+}
+
+/// An item of a mapping, if it has one of that name.
+fn item(mapping: Object<'_>, name: &GlobalObject) -> Result<Option<Owned>> {
+    // SAFETY: live objects, with the lock held; what a dict lends is borrowed again at once.
+    unsafe {
+        if ffi::PyDict_CheckExact(mapping.as_ptr()) != 0 {
+            let value = ffi::PyDict_GetItemWithError(mapping.as_ptr(), name.object());
+            let found = (!value.is_null()).then(|| Owned::borrow(value));
+            return if found.is_none() && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(found) };
+        }
+        match Owned::new(ffi::PyObject_GetItem(mapping.as_ptr(), name.object())) {
+            Ok(value) => Ok(Some(value)),
+            Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_KeyError) != 0 => {
+                ffi::PyErr_Clear();
+                Ok(None)
+            }
+            Err(raised) => Err(raised),
+        }
+    }
+}

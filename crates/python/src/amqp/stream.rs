@@ -1,0 +1,406 @@
+//! What comes from a broker: bytes or frames in, events out. An event is a method, with its message if it has one.
+//!
+//! ```text
+//!   receive(fd), feed(bytes) -> buffer -> frames -> frame(kind, channel, payload) -> event
+//! ```
+//!
+//! Nothing waits here: [`receive`](Stream::receive) takes what is there. Whoever calls waits as its sockets do.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::RawFd;
+
+use greenloom_amqp::Malformed;
+use greenloom_amqp::frame::{BODY, HEADER, HEARTBEAT, METHOD, Raw, split};
+use greenloom_amqp::wire::{Field, Reader};
+
+use super::content::HAS_ENCODING;
+use super::shell;
+use crate::py::ffi::{self, PyObject};
+use crate::py::object::{Object, arguments, bytes, int, tuple};
+use crate::py::{Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, type_error};
+
+/// How much is asked of the system at once.
+const READ: usize = 64 * 1024;
+/// What is allocated for a body before it has come, at most: its size is only a claim.
+const MAX_RESERVE: u64 = 1024 * 1024;
+/// So many methods' names are kept; there are some 60.
+const MAX_NAMES: usize = 128;
+
+const RETURN: Name = (60, 50);
+const DELIVER: Name = (60, 60);
+const GET_OK: Name = (60, 71);
+
+/// A class and a method in it.
+type Name = (u16, u16);
+
+static CLASS: ClassCell = ClassCell::unbuilt();
+
+static FRAME_METHOD: GlobalObject = GlobalObject::null();
+static FRAME_ARGS: GlobalObject = GlobalObject::null();
+static HEADER_NAME: GlobalObject = GlobalObject::null();
+static ENCODED: GlobalObject = GlobalObject::null();
+static BODY_NAME: GlobalObject = GlobalObject::null();
+
+/// What there is of a connection's input.
+#[derive(Default)]
+pub struct Stream {
+    message: Slot,
+    input: RefCell<Input>,
+    /// Pairs of numbers as objects.
+    names: RefCell<Vec<(Name, Owned)>>,
+}
+
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
+    /// How much of the buffer is used up.
+    start: usize,
+    /// The largest frame that is taken.
+    limit: u32,
+    /// Bytes came that are no frames: there is no way on.
+    broken: Option<Malformed>,
+    /// The messages under way; there are few.
+    partial: Vec<(u16, Partial)>,
+}
+
+/// A message under way.
+struct Partial {
+    name: Name,
+    arguments: Owned,
+    header: Option<Owned>,
+    missing: u64,
+    body: Vec<u8>,
+}
+
+/// A method, and what makes its message.
+struct Event {
+    channel: u16,
+    name: Name,
+    arguments: Owned,
+    content: Option<(Owned, Owned)>,
+}
+
+/// What a frame led to.
+enum Step {
+    /// An event.
+    Event(Event),
+    /// More has to come.
+    More,
+    /// It comes out of order.
+    Unexpected(String),
+}
+
+impl Payload for Stream {
+    const NAME: &'static CStr = c"greenloom._native.AmqpStream";
+    const DOC: &'static CStr =
+        c"AmqpStream(message, limit)\n\nA connection's input. Its messages are of the class message; a frame of more \
+          than limit bytes is refused.";
+
+    fn cell() -> &'static ClassCell {
+        &CLASS
+    }
+
+    fn new() -> Stream {
+        Stream::default()
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.message.get());
+    }
+
+    fn clear(&self) {
+        self.message.set(None);
+    }
+}
+
+/// Makes the class and the names.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
+    for (place, name) in [
+        (&FRAME_METHOD, c"frame_method"),
+        (&FRAME_ARGS, c"frame_args"),
+        (&HEADER_NAME, c"_header"),
+        (&ENCODED, c"_encoded"),
+        (&BODY_NAME, c"body"),
+    ] {
+        crate::py::object::intern(gil, place, name)?;
+    }
+    // SAFETY: called at import, once.
+    unsafe {
+        Class::<Stream>::new()
+            .init(init)
+            .method(
+                c"receive",
+                receive,
+                c"receive(fd) -> int\n\nTakes what is there to read, without waiting. Returns how many bytes came: 0 \
+                  at the end, -1 if there is nothing yet.",
+            )
+            .method(c"feed", feed, c"feed(data)\n\nTakes bytes that were read.")
+            .method(
+                c"next",
+                next,
+                c"next() -> tuple | None\n\nThe next event: channel, method, arguments, message or None. None if more \
+                  has to come.",
+            )
+            .method(
+                c"frame",
+                frame,
+                c"frame(kind, channel, payload) -> tuple | None\n\nTakes a frame that was read; returns as next.",
+            )
+            .method(c"set_limit", set_limit, c"set_limit(bytes)\n\nThe largest frame that is taken from now on.")
+            .build(module.as_ptr())
+    }
+}
+
+fn init(this: This<'_, Stream>, args: Args<'_>) -> Result<()> {
+    let [message, limit] = arguments(args)?;
+    // SAFETY: reads the type of a live object.
+    if unsafe { ffi::PyType_Check(message.as_ptr()) } == 0 {
+        return type_error(args.gil(), "a class for messages is needed");
+    }
+    this.message.set(Some(message.owned()));
+    this.input.borrow_mut().limit = clamped(limit)?;
+    Ok(())
+}
+
+fn set_limit(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [limit] = arguments(args)?;
+    this.input.borrow_mut().limit = clamped(limit)?;
+    Ok(Owned::none(args.gil()))
+}
+
+fn clamped(limit: Object<'_>) -> Result<u32> {
+    Ok(u32::try_from(limit.size()?).unwrap_or(u32::MAX))
+}
+
+fn receive(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = arguments(args)?;
+    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
+    match this.input.borrow_mut().receive(fd) {
+        Ok(count) => int(args.gil(), count as i64),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            int(args.gil(), -1)
+        }
+        Err(error) => {
+            // SAFETY: the lock is held; the interpreter makes the exception from errno.
+            unsafe {
+                *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EIO);
+                ffi::PyErr_SetFromErrno(ffi::PyExc_OSError);
+            }
+            Err(Raised)
+        }
+    }
+}
+
+fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [data] = arguments(args)?;
+    let data = data.content()?;
+    let mut input = this.input.borrow_mut();
+    input.make_room(data.len());
+    input.buffer.extend_from_slice(data);
+    Ok(Owned::none(args.gil()))
+}
+
+fn next(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let gil = args.gil();
+    loop {
+        // No object that the collector knows is made while the input is borrowed, so no code runs meanwhile.
+        let step = this.input.borrow_mut().next(gil)?;
+        match step {
+            None => return Ok(Owned::none(gil)),
+            Some(Ok(Step::More)) => {}
+            Some(Ok(step)) => return give(this, step),
+            Some(Err(problem)) => return shell::unexpected(gil, &problem.to_string()),
+        }
+    }
+}
+
+fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [kind, channel, payload] = arguments(args)?;
+    let kind = u8::try_from(kind.number()?).unwrap_or(0);
+    if kind == HEARTBEAT {
+        return Ok(Owned::none(args.gil()));
+    }
+    let channel = u16::try_from(channel.number()?).unwrap_or(0);
+    let raw = Raw { kind, channel, payload: payload.content()? };
+    let step = this.input.borrow_mut().take(args.gil(), raw, Some(payload))?;
+    give(this, step)
+}
+
+/// An event as a tuple.
+fn give(this: This<'_, Stream>, step: Step) -> Result<Owned> {
+    let gil = this.gil();
+    let Event { channel, name, arguments, content } = match step {
+        Step::Event(event) => event,
+        Step::More => return Ok(Owned::none(gil)),
+        Step::Unexpected(problem) => return shell::unexpected(gil, &problem),
+    };
+    let name = name_object(this, name)?;
+    let message = match content {
+        None => Owned::none(gil),
+        Some((header, body)) => message(this, &name, &arguments, header, body)?,
+    };
+    tuple(gil, [int(gil, channel.into())?, name, arguments, message])
+}
+
+/// A method's numbers as a tuple, made once.
+fn name_object(this: This<'_, Stream>, name: Name) -> Result<Owned> {
+    if let Some((_, object)) = this.names.borrow().iter().find(|(other, _)| *other == name) {
+        return Ok(object.clone());
+    }
+    let gil = this.gil();
+    let object = tuple(gil, [int(gil, name.0.into())?, int(gil, name.1.into())?])?;
+    let mut names = this.names.borrow_mut();
+    if names.len() < MAX_NAMES {
+        names.push((name, object.clone()));
+    }
+    Ok(object)
+}
+
+/// A message whose properties are read when they are asked for. `__init__` is not called: what it would set, the class
+/// makes when it is asked for.
+fn message(this: This<'_, Stream>, name: &Owned, arguments: &Owned, header: Owned, body: Owned) -> Result<Owned> {
+    let gil = this.gil();
+    let class = this.message.get().cast::<ffi::PyTypeObject>();
+    let flags = Object::of(&header).content()?.get(12..14).map_or(0, |flags| u16::from_be_bytes([flags[0], flags[1]]));
+    let encoded = Owned::bool(gil, flags & HAS_ENCODING != 0);
+    // SAFETY: the stream keeps the class, which was checked to be one; live objects, with the lock held.
+    unsafe {
+        let Some(new) = (*class).tp_new else { return type_error(gil, "a message's class makes no instances") };
+        let none = Owned::new(ffi::PyTuple_New(0))?;
+        let message = Owned::new(new(class, none.as_ptr(), std::ptr::null_mut()))?;
+        for (attribute, value) in [
+            (&FRAME_METHOD, name),
+            (&FRAME_ARGS, arguments),
+            (&HEADER_NAME, &header),
+            (&ENCODED, &encoded),
+            (&BODY_NAME, &body),
+        ] {
+            if ffi::PyObject_SetAttr(message.as_ptr(), attribute.object(), value.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(message)
+    }
+}
+
+impl Input {
+    /// Room for `more` bytes behind what is there; what is used up goes.
+    fn make_room(&mut self, more: usize) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.reserve(more);
+    }
+
+    fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
+        self.make_room(READ);
+        let room = self.buffer.spare_capacity_mut();
+        // SAFETY: so much room lies behind the buffer's content; any number is fine as a descriptor.
+        let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the system has written so many bytes there.
+        unsafe { self.buffer.set_len(self.buffer.len() + count) };
+        Ok(count)
+    }
+
+    /// What the next frame in the buffer leads to; `None` if there is no whole one.
+    fn next(&mut self, gil: Gil<'_>) -> Result<Option<std::result::Result<Step, Malformed>>> {
+        if let Some(problem) = self.broken {
+            return Ok(Some(Err(problem)));
+        }
+        // Taken out for the while, so that the frame can be looked at while the rest changes.
+        let buffer = std::mem::take(&mut self.buffer);
+        let step = match split(&buffer[self.start..], self.limit) {
+            Ok(None) => Ok(None),
+            Err(problem) => {
+                self.broken = Some(problem);
+                Ok(Some(Err(problem)))
+            }
+            Ok(Some((raw, length))) => {
+                self.start += length;
+                if raw.kind == HEARTBEAT {
+                    Ok(Some(Ok(Step::More)))
+                } else {
+                    self.take(gil, raw, None).map(|step| Some(Ok(step)))
+                }
+            }
+        };
+        self.buffer = buffer;
+        step
+    }
+
+    /// Takes a frame, and its payload as an object if there is one already.
+    fn take(&mut self, gil: Gil<'_>, raw: Raw<'_>, payload: Option<Object<'_>>) -> Result<Step> {
+        let Raw { kind, channel, payload: octets } = raw;
+        let object = || payload.map_or_else(|| bytes(gil, octets), |payload| Ok(payload.owned()));
+        let place = self.partial.iter().position(|(other, _)| *other == channel);
+        let expected = match place.map(|place| &self.partial[place].1.header) {
+            None => METHOD,
+            Some(None) => HEADER,
+            Some(Some(_)) => BODY,
+        };
+        let place = match place {
+            _ if kind != expected => {
+                return Ok(Step::Unexpected(format!("Received frame {kind} while expecting type: {expected}")));
+            }
+            None => return self.method(channel, octets, object()?),
+            Some(place) => place,
+        };
+        let partial = &mut self.partial[place].1;
+        let whole = if kind == HEADER {
+            let Ok(size) = size_in(octets) else { return Ok(Step::Unexpected("a content header is cut off".into())) };
+            partial.missing = size;
+            partial.header = Some(object()?);
+            if size > 0 {
+                return Ok(Step::More);
+            }
+            bytes(gil, b"")?
+        } else {
+            let Some(left) = partial.missing.checked_sub(octets.len() as u64) else {
+                return Ok(Step::Unexpected("a body is longer than its header says".into()));
+            };
+            if left == 0 && partial.body.is_empty() {
+                // It came in one piece, as most do, and is copied once.
+                object()?
+            } else {
+                if partial.body.is_empty() {
+                    partial.body.reserve_exact(partial.missing.min(MAX_RESERVE) as usize);
+                }
+                partial.body.extend_from_slice(octets);
+                partial.missing = left;
+                if left > 0 {
+                    return Ok(Step::More);
+                }
+                bytes(gil, &partial.body)?
+            }
+        };
+        let (_, Partial { name, arguments, header, .. }) = self.partial.swap_remove(place);
+        Ok(Step::Event(Event { channel, name, arguments, content: header.map(|header| (header, whole)) }))
+    }
+
+    fn method(&mut self, channel: u16, octets: &[u8], arguments: Owned) -> Result<Step> {
+        let mut reader = Reader::new(octets);
+        let (Ok(class), Ok(number)) = (u16::read(&mut reader), u16::read(&mut reader)) else {
+            return Ok(Step::Unexpected("a method frame is cut off".into()));
+        };
+        let name = (class, number);
+        if matches!(name, RETURN | DELIVER | GET_OK) {
+            self.partial.push((channel, Partial { name, arguments, header: None, missing: 0, body: Vec::new() }));
+            return Ok(Step::More);
+        }
+        Ok(Step::Event(Event { channel, name, arguments, content: None }))
+    }
+}
+
+/// A body's size, in its header.
+fn size_in(header: &[u8]) -> std::result::Result<u64, Malformed> {
+    let mut reader = Reader::new(header);
+    reader.take(4)?;
+    u64::read(&mut reader)
+}

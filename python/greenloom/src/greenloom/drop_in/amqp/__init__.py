@@ -1,0 +1,87 @@
+"""
+AMQP 0-9-1 for Python: Greenloom's drop-in for the ``amqp`` package, the client under kombu.
+
+Frames, methods and messages are read and written in Rust; what waits is a plain socket, so that the same code runs on
+OS threads, and green where sockets are. The names and their meaning are those of py-amqp 5.4; see Greenloom's
+documentation for what is different.
+
+>>> import amqp
+>>> message = amqp.Message("hello", content_type="text/plain", application_headers={"tries": 1})
+>>> message.headers
+{'tries': 1}
+"""
+
+from collections import namedtuple
+
+__version__ = "5.4.2"
+#: Tells that this is not the stock package.
+__greenloom__ = True
+
+version_info_t = namedtuple("version_info_t", ("major", "minor", "micro", "releaselevel", "serial"))
+VERSION = version_info = version_info_t(5, 4, 2, "", "")
+
+from .basic_message import Message
+from .channel import Channel
+from .connection import Connection
+from .exceptions import (
+    AccessRefused,
+    AMQPError,
+    AMQPNotImplementedError,
+    ChannelError,
+    ChannelNotOpen,
+    ConnectionError,
+    ConnectionForced,
+    ConsumerCancelled,
+    ContentTooLarge,
+    FrameError,
+    FrameSyntaxError,
+    InternalError,
+    InvalidCommand,
+    InvalidPath,
+    IrrecoverableChannelError,
+    IrrecoverableConnectionError,
+    NoConsumers,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    RecoverableChannelError,
+    RecoverableConnectionError,
+    ResourceError,
+    ResourceLocked,
+    UnexpectedFrame,
+    error_for_code,
+)
+from .utils import promise
+
+__all__ = (
+    "Connection",
+    "Channel",
+    "Message",
+    "promise",
+    "AMQPError",
+    "ConnectionError",
+    "RecoverableConnectionError",
+    "IrrecoverableConnectionError",
+    "ChannelError",
+    "RecoverableChannelError",
+    "IrrecoverableChannelError",
+    "ConsumerCancelled",
+    "ContentTooLarge",
+    "NoConsumers",
+    "ConnectionForced",
+    "InvalidPath",
+    "AccessRefused",
+    "NotFound",
+    "ResourceLocked",
+    "PreconditionFailed",
+    "FrameError",
+    "FrameSyntaxError",
+    "InvalidCommand",
+    "ChannelNotOpen",
+    "UnexpectedFrame",
+    "ResourceError",
+    "NotAllowed",
+    "AMQPNotImplementedError",
+    "InternalError",
+    "error_for_code",
+)
