@@ -1,5 +1,4 @@
-"""
-compare.py VENV_PYTHON STOCK_FOLDER RESULTS.json: our greenlet beside stock greenlet, in turns, with ratios.
+"""compare.py VENV_PYTHON STOCK_FOLDER RESULTS.json: our greenlet beside stock greenlet, in turns, with ratios.
 
 The interpreter must have ours installed; stock lies in a folder that goes first on the path for its turns.
 """

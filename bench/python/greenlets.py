@@ -1,5 +1,4 @@
-"""
-One figure each for the greenlet that can be imported here; `python/tools/bench.sh` runs it for ours and for stock in
+"""One figure each for the greenlet that can be imported here; `python/tools/bench.sh` runs it for ours and for stock in
 turn.
 
 Prints a JSON object. Times are the best of several rounds, in nanoseconds.

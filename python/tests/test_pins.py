@@ -1,7 +1,6 @@
-"""
-What pip chooses where both stock's releases and ours can be had, and a program asks for a greenlet or eventlet of its
-own: never an older release than it would choose from stock's alone. The index is a folder of wheels that are empty but
-for their metadata; that of ours is the installed one.
+"""What pip chooses where both stock's releases and ours can be had, and a program asks for a greenlet or eventlet of
+its own: never an older release than it would choose from stock's alone. The index is a folder of wheels that are empty
+but for their metadata; that of ours is the installed one.
 """
 
 import importlib.metadata

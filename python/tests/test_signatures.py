@@ -1,5 +1,4 @@
-"""
-What `inspect.signature`, and with it editors and `help()`, say of our callables: what they say of stock's.
+"""What `inspect.signature`, and with it editors and `help()`, say of our callables: what they say of stock's.
 
 Stock's are asked where GREENLOOM_STOCK_PYTHON names an interpreter that has them (python/tools/test.sh).
 """

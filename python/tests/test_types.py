@@ -1,6 +1,5 @@
-"""
-What type checkers say of programs on ours: mypy --strict and pyright accept what programs do, and refuse the lines of
-`types/` that end in `# error`; of greenlet, both say what they say with the stubs for stock's.
+"""What type checkers say of programs on ours: mypy --strict and pyright accept what programs do, and refuse the lines
+of `types/` that end in `# error`; of greenlet, both say what they say with the stubs for stock's.
 
 Stock's are asked where GREENLOOM_STOCK_PYTHON names an interpreter that has types-greenlet (python/tools/test.sh).
 """

@@ -1,5 +1,4 @@
-"""
-Runs modules of CPython's `test` package under `eventlet.monkey_patch()`, and compares with the same tests unpatched.
+"""Runs modules of CPython's `test` package under `eventlet.monkey_patch()`, and compares with the same tests unpatched.
 
     cpython_tests.py run --python PYTHON --results FOLDER [--patch] [--jobs N] [--only TEXT] [--stacks] [MODULE...]
     cpython_tests.py check --python PYTHON --results FOLDER [--jobs N] [--quick] [MODULE...]

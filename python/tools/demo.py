@@ -1,5 +1,4 @@
-"""
-demo.py OURS_PYTHON [STOCK_PYTHON] [-- ARGUMENTS]: runs the router agent on our eventlet, and on stock's where there
+"""demo.py OURS_PYTHON [STOCK_PYTHON] [-- ARGUMENTS]: runs the router agent on our eventlet, and on stock's where there
 is one.
 
 With one, its usual summary; with both, one table.

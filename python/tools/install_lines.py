@@ -1,5 +1,4 @@
-"""
-Runs the lines of docs/install.md that are marked `sh`, each block in a folder of its own, against an index.
+"""Runs the lines of docs/install.md that are marked `sh`, each block in a folder of its own, against an index.
 
     install_lines.py PYTHON DIST
 

@@ -1,5 +1,4 @@
-"""
-Writes a package index that any static host serves: the folder `simple` beside wheels and sdists (PEP 503).
+"""Writes a package index that any static host serves: the folder `simple` beside wheels and sdists (PEP 503).
 
     simple_index.py FOLDER
 

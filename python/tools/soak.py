@@ -1,5 +1,4 @@
-"""
-soak.py [MINUTES [WORK...]]: everything at once on eventlet, or some of it; memory must stay flat, and nothing may be
+"""soak.py [MINUTES [WORK...]]: everything at once on eventlet, or some of it; memory must stay flat, and nothing may be
 lost.
 
 Each kind of work runs in rounds, over and over, several green threads of it at a time, and checks its own result. It

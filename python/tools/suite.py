@@ -1,5 +1,4 @@
-"""
-Runs test files with pytest, each in a process of its own, with a limit of time for every test; compares with stock.
+"""Runs test files with pytest, each in a process of its own, with a limit of time for every test; compares with stock.
 
     suite.py PYTHON FOLDER [--baseline FILE --name 3.11/epolls [--on-purpose FILE]] [--only TEXT] [--log FILE]
     suite.py PYTHON FOLDER --baseline FILE --name 3.11/epolls --record

@@ -32,6 +32,8 @@ def check(root):
             found += text.too_wide(path, content)
         if path.endswith((".rs", ".py")):
             found += text.too_long(path, content)
+        if path.endswith(".py"):
+            found += text.empty_first_line(path, content)
         if path.endswith(".rs"):
             found += text.unsafe_outside(path, content)
             found += text.unsafe_too_long(path, content)

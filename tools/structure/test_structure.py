@@ -262,6 +262,10 @@ class Text(unittest.TestCase):
                 self.assertEqual(self.wide(path, "x " * 60), [])
                 self.assertEqual(self.wide(path, "x " * 61), [2])
 
+    def test_a_docstring_that_does_not_begin_on_its_first_line_is_found(self):
+        source = '"""Good.\n\nMore.\n"""\n\n\ndef f():\n    """\n    Bad.\n    """\n\n\ndef g():\n    return "\\n"\n'
+        self.assertEqual([finding.line for finding in text.empty_first_line("a.py", source)], [8])
+
     def test_tables_and_verbatim_blocks_of_markdown_and_a_url_at_the_end_are_left(self):
         long = "word " * 30
         self.assertEqual(self.wide("a.md", f"| {long} |"), [])

@@ -1,5 +1,6 @@
-"""What a single file must keep to: the width of its lines, its length, and where `unsafe` may be."""
+"""What a single file must keep to: the width of its lines, its length, where `unsafe` may be, how docstrings begin."""
 
+import ast
 import re
 
 from . import rules
@@ -25,6 +26,15 @@ def too_wide(path, text):
         if ("://" in last or markdown and "](" in last) and len(line.rstrip()) - len(last) <= rules.WIDTH:
             continue
         yield Finding("width", path, number, f"{len(line)} columns; {rules.WIDTH} are allowed")
+
+
+def empty_first_line(path, text):
+    """Docstrings of a Python file that do not begin on their first line."""
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if (ast.get_docstring(node, clean=False) or "").startswith("\n"):
+            yield Finding("docs", path, node.body[0].lineno, "a docstring begins on its first line")
 
 
 def too_long(path, text):

@@ -1,5 +1,4 @@
-"""
-Our eventlet beside stock eventlet, gevent, asyncio and uvloop.
+"""Our eventlet beside stock eventlet, gevent, asyncio and uvloop.
 
     compare.py OURS_PYTHON STOCK_PYTHON LOAD RESULTS.json [FIGURE...]
 

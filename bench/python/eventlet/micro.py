@@ -1,5 +1,4 @@
-"""
-micro.py CONTENDER FIGURE: nanoseconds for one operation, the median of some batches, as JSON.
+"""micro.py CONTENDER FIGURE: nanoseconds for one operation, the median of some batches, as JSON.
 
 The contenders are eventlet (whichever this interpreter has), gevent, asyncio and uvloop. Each does the same work in its
 own words; what an operation is stands with the first of them.

@@ -1,5 +1,4 @@
-"""
-servers.py CONTENDER KIND: a server on one core; prints its port, and serves until its input ends.
+"""servers.py CONTENDER KIND: a server on one core; prints its port, and serves until its input ends.
 
 KIND is `raw`, a loop that receives a request and sends a fixed response, or `wsgi`, the contender's own WSGI server
 with an application of one line. asyncio and uvloop have a protocol for `raw`, the fastest they offer, and no WSGI

@@ -1,5 +1,4 @@
-"""
-Runs gunicorn with two eventlet workers: requests that wait, keep-alive, streams, a reload, a graceful stop.
+"""Runs gunicorn with two eventlet workers: requests that wait, keep-alive, streams, a reload, a graceful stop.
 
     check.py [WORKER]       our worker; `eventlet` is gunicorn's own, which its releases up to 25 have
 """

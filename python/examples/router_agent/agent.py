@@ -1,5 +1,4 @@
-"""
-The agent: takes updates in, keeps each router's in order, and works through them with a pool.
+"""The agent: takes updates in, keeps each router's in order, and works through them with a pool.
 
 A router that has updates waiting has one place in the queue, at the priority of its most urgent update. A worker that
 takes a router applies its updates one after the other, most urgent first, so no router is ever worked on twice at a

@@ -1,5 +1,4 @@
-"""
-The device: a TCP server that applies updates, slowly, and refuses some.
+"""The device: a TCP server that applies updates, slowly, and refuses some.
 
 One line a request, ``apply ID ROUTER FAILS CHANGE``; one line an answer, ``ok`` or ``error REASON``. An update with
 FAILS of 2 is refused twice before it goes through; the device remembers by ID how often it was asked.

@@ -46,8 +46,7 @@ def parse(text):
 
 
 def parse_line(line):
-    """
-    The update that a line tells.
+    """The update that a line tells.
 
     >>> parse_line("r1 high set-gateway 10.0.0.1 fails=2")
     Update(router='r1', priority=0, change='set-gateway 10.0.0.1', fails=2)

@@ -1,5 +1,4 @@
-"""
-What `inspect.signature` says of the public callables of greenlet and eventlet.
+"""What `inspect.signature` says of the public callables of greenlet and eventlet.
 
     listing.py            lists them: a JSON object of dotted names, each with its parameters or null
     listing.py NAMES      says the same of the names in the JSON file NAMES; "missing" where there is no such name

@@ -1,5 +1,4 @@
-"""
-Runs one module of CPython's `test` package in this process, patched or not, and notes each outcome as soon as it is
+"""Runs one module of CPython's `test` package in this process, patched or not, and notes each outcome as soon as it is
 known. tools/cpython_tests.py starts it, watches the notes, and starts it again after a test that hung or crashed.
 
     runner.py MODULE NOTES --done FILE [--patch] [--only TEXT] [--stacks FILE]

@@ -1,6 +1,5 @@
-"""
-Tools that look into a program, each on one that runs green threads: coverage, memray, py-spy, loguru and, from CPython
-3.14 on, `pdb -p`. What each was seen to do is in docs/python.md.
+"""Tools that look into a program, each on one that runs green threads: coverage, memray, py-spy, loguru and, from
+CPython 3.14 on, `pdb -p`. What each was seen to do is in docs/python.md.
 """
 
 import json

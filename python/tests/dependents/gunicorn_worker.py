@@ -1,6 +1,5 @@
-"""
-Drives `gunicorn -k greenloom.gunicorn.EventletWorker`: stops, reloads and restarts under load lose no request; a stuck
-worker is killed; keep-alive, limits, TLS, logs, websockets and files.
+"""Drives `gunicorn -k greenloom.gunicorn.EventletWorker`: stops, reloads and restarts under load lose no request; a
+stuck worker is killed; keep-alive, limits, TLS, logs, websockets and files.
 
     gunicorn_worker.py [NAME...]      runs those of its checks
 """

@@ -1,5 +1,4 @@
-"""
-Runs one program: `conductor.py native|green GRACE`, the program as JSON on its standard input.
+"""Runs one program: `conductor.py native|green GRACE`, the program as JSON on its standard input.
 
 A step is done by one of the program's threads. Before the next step the conductor waits until the step is over, or has
 not ended for GRACE seconds and so waits for a later step. So the outcome does not depend on the schedule: after each

@@ -1,5 +1,4 @@
-"""
-Small random programs, on OS threads and under monkey_patch(): their outcomes have to be the same.
+"""Small random programs, on OS threads and under monkey_patch(): their outcomes have to be the same.
 
     differential.py check                                  the kept programs, and a few seeds
     differential.py search --seeds 100 --seconds 600       from seed 100 on, for ten minutes

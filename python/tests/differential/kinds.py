@@ -1,5 +1,4 @@
-"""
-What a program of the differential test is made of: kinds of objects, and operations on them.
+"""What a program of the differential test is made of: kinds of objects, and operations on them.
 
 A kind is a class, an operation a method with `@operation`. The conductor calls one operation after the other, each in
 a thread that the program names, and writes down what it returned or raised. So an operation says what the conductor
@@ -34,9 +33,8 @@ def kind(name):
 
 
 def operation(*arguments, line=None, alone=False, owned=False, weight=1):
-    """
-    `arguments`: for each argument the values it is drawn from. `line`: the operation may wait; operations that wait in
-    one line of one object are told apart by nobody, so all of them have to be the same. With braces, arguments are
+    """`arguments`: for each argument the values it is drawn from. `line`: the operation may wait; operations that wait
+    in one line of one object are told apart by nobody, so all of them have to be the same. With braces, arguments are
     part of the line's name. `alone`: not while another operation of the object waits. `owned`: which thread does it
     makes a difference.
     """

@@ -1,5 +1,4 @@
-"""
-The Python frame below the hub's wait and at the base of each green thread: what looks at frames works as in an OS
+"""The Python frame below the hub's wait and at the base of each green thread: what looks at frames works as in an OS
 thread, also in a function that was spawned directly.
 """
 

@@ -1,6 +1,5 @@
-"""
-No memory for a stack: a green thread that cannot begin ends with that error, for itself. Whoever waits for it hears of
-it, its place in a pool is given back, its links are called, and nobody else is touched.
+"""No memory for a stack: a green thread that cannot begin ends with that error, for itself. Whoever waits for it hears
+of it, its place in a pool is given back, its links are called, and nobody else is touched.
 """
 
 import unittest

@@ -1,5 +1,4 @@
-"""
-Lets greenlet's own tests, from its published wheel, run against the greenlet that is installed here.
+"""Lets greenlet's own tests, from its published wheel, run against the greenlet that is installed here.
 
 ``greenlet.tests`` is looked for in the folder that GREENLOOM_STOCK_GREENLET names, where that wheel was unpacked. Being
 a ``sitecustomize`` on PYTHONPATH, this reaches the processes that the tests start.

@@ -1,5 +1,4 @@
-"""
-A pytest plugin for tools/suite.py: notes each test's outcome as soon as it is known, and ends a process that hangs.
+"""A pytest plugin for tools/suite.py: notes each test's outcome as soon as it is known, and ends a process that hangs.
 
 SUITE_OUTCOMES names the file for the outcomes, one JSON object a line. A test, the collection or the exit that takes
 longer than SUITE_SECONDS ends the process, with the stacks of all OS threads on standard error. The watch is a thread

@@ -1,5 +1,4 @@
-"""
-Greenloom for Python: green threads on stacks of their own.
+"""Greenloom for Python: green threads on stacks of their own.
 
 This package holds the native module and what is not part of the ``greenlet`` API: stack sizes, a list of all greenlets,
 what the hubs have done, and putting the drop-in packages first where stock ones are installed.

@@ -1,5 +1,4 @@
-"""
-Runs programs on Greenloom's greenlet and eventlet.
+"""Runs programs on Greenloom's greenlet and eventlet.
 
     greenloom run script.py args...     a script, an archive or a folder with a __main__.py
     greenloom run NAME args...          a command of this environment, such as celery or gunicorn

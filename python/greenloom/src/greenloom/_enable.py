@@ -1,5 +1,4 @@
-"""
-Making Greenloom's greenlet and eventlet those of an environment, for every program that runs in it: a file
+"""Making Greenloom's greenlet and eventlet those of an environment, for every program that runs in it: a file
 ``greenloom.pth`` beside this package, which Python reads when it starts.
 
 A path alone in such a file would be appended behind the folder that the file is in, and stock packages in that folder,
@@ -76,8 +75,7 @@ def _line(folder):
 
 
 def enable(user=False, break_system_packages=False):
-    """
-    Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's in every program of this environment, from its
+    """Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's in every program of this environment, from its
     next start on, whatever is installed there later. Doing it again changes nothing.
 
     :param user: only in the programs of this user, by a file in the user's own folder of packages.
@@ -117,8 +115,7 @@ def _instead(user):
 
 
 def disable(user=False):
-    """
-    Takes back what :func:`enable` did with the same *user*, for programs that start from now on.
+    """Takes back what :func:`enable` did with the same *user*, for programs that start from now on.
 
     :returns: the file that was removed, or None if there was none.
     :raises CannotEnable: when it cannot be removed.
@@ -134,8 +131,7 @@ def disable(user=False):
 
 
 def status():
-    """
-    Which greenlet and eventlet a program of this environment gets, and who asks for them.
+    """Which greenlet and eventlet a program of this environment gets, and who asks for them.
 
     :returns: text of several lines.
     """

@@ -4,8 +4,7 @@ from ._native import _hubs
 
 
 def hubs():
-    """
-    Statistics of the hub of each OS thread that has one, as a list of dicts:
+    """Statistics of the hub of each OS thread that has one, as a list of dicts:
 
     - ``thread``: the thread's number, as ``threading.get_ident()`` has it; ``hub``: the hub's class
     - ``switches``: how often a green thread was switched to; ``timers``: how many timers fired; ``polls``: how often

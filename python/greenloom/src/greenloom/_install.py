@@ -1,5 +1,4 @@
-"""
-Putting Greenloom's drop-in packages first, where stock ones are installed and must stay.
+"""Putting Greenloom's drop-in packages first, where stock ones are installed and must stay.
 
 The drop-ins lie in the folder ``drop_in`` of this package. With that folder first on the module search path they win
 over anything installed; with it in PYTHONPATH they do so in subprocesses too.
@@ -19,8 +18,7 @@ class InstalledTooLate(ImportError):
 
 
 def install(*, subprocesses=True):
-    """
-    Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's from now on, whatever is installed.
+    """Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's from now on, whatever is installed.
 
     Call it before anything imports them. *subprocesses* sets PYTHONPATH too, so that Python processes started from
     here do the same. Calling it again does nothing.

@@ -1,5 +1,4 @@
-"""
-An eventlet worker for gunicorn, which dropped its own in release 26::
+"""An eventlet worker for gunicorn, which dropped its own in release 26::
 
     gunicorn -k greenloom.gunicorn.EventletWorker app:application
 
@@ -47,8 +46,7 @@ class _Name:
 
 
 class EventletWorker(AsyncWorker):
-    """
-    Serves each connection in a green thread.
+    """Serves each connection in a green thread.
 
     At SIGTERM, at SIGHUP and after ``max_requests`` it takes the connections that wait in its listeners and no more,
     and ends when all that were asked are answered, after ``graceful_timeout`` seconds at most. One whose code keeps

@@ -1,5 +1,4 @@
-"""
-AMQP 0-9-1 for Python: Greenloom's drop-in for the ``amqp`` package, the client under kombu.
+"""AMQP 0-9-1 for Python: Greenloom's drop-in for the ``amqp`` package, the client under kombu.
 
 Frames, methods and messages are read and written in Rust; what waits is a plain socket, so that the same code runs on
 OS threads, and green where sockets are. The names and their meaning are those of py-amqp 5.4; see Greenloom's

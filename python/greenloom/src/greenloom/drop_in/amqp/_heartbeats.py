@@ -31,8 +31,8 @@ class Heartbeats:
         self.frame_writer(8, 0, None, None, None)
 
     def heartbeat_tick(self, rate=2):
-        """
-        Sends a heartbeat if one is due: *rate* of them in the time that was agreed. To be called about once a second.
+        """Sends a heartbeat if one is due: *rate* of them in the time that was agreed. To be called about once a
+        second.
 
         :raises ConnectionForced: when nothing came in for twice that time.
         """

@@ -72,9 +72,8 @@ class AbstractChannel:
         raise NotImplementedError("a subclass must define it")
 
     def send_method(self, sig, format=None, args=None, content=None, wait=None, callback=None, returns_tuple=False):
-        """
-        Sends a method. With *wait*, the numbers of the answer or a list of them, it waits for one and returns what that
-        carries: the first argument, or all of them; without, a promise, which is kept.
+        """Sends a method. With *wait*, the numbers of the answer or a list of them, it waits for one and returns what
+        that carries: the first argument, or all of them; without, a promise, which is kept.
         """
         connection = self.connection
         if connection is None:
@@ -94,9 +93,8 @@ class AbstractChannel:
         return sent
 
     def wait(self, method, callback=None, timeout=None, returns_tuple=False):
-        """
-        Waits for a method, or the first of a list of them; *timeout* is in seconds, for each step of the wait. Returns
-        what it carries, as :meth:`send_method`.
+        """Waits for a method, or the first of a list of them; *timeout* is in seconds, for each step of the wait.
+        Returns what it carries, as :meth:`send_method`.
         """
         arrived = ensure_promise(callback)
         methods = method if isinstance(method, list) else [method]

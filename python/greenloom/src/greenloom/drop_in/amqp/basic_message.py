@@ -7,8 +7,7 @@ __all__ = ("Message",)
 
 
 class Message(GenericContent):
-    """
-    A message: a body, and properties such as ``content_type`` or ``application_headers``, which are attributes too.
+    """A message: a body, and properties such as ``content_type`` or ``application_headers``, which are attributes too.
 
     One that was delivered has a ``channel`` and ``delivery_info``, a dict with the delivery tag and where it came from.
     A *body* that is a string is sent in the encoding that ``content_encoding`` says, or else in UTF-8, which is said

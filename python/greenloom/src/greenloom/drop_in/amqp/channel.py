@@ -27,10 +27,9 @@ class VDeprecationWarning(DeprecationWarning):
 
 
 class Channel(AbstractChannel):
-    """
-    A channel of a connection, with a free number or the one that is given. It is open after :meth:`open`; the promise
-    *on_open* is kept then. With *auto_decode* the body of a message that tells its encoding becomes a string, if that
-    works.
+    """A channel of a connection, with a free number or the one that is given. It is open after :meth:`open`; the
+    promise *on_open* is kept then. With *auto_decode* the body of a message that tells its encoding becomes a string,
+    if that works.
 
     A method that the broker answers waits for the answer, unless *nowait* says otherwise. What is wrong with a call
     closes the channel: it raises what the broker's code says, and the channel has been opened anew by then.
@@ -255,9 +254,8 @@ class Channel(AbstractChannel):
         arguments=None,
         argsig="BsbbbbbF",
     ):
-        """
-        Declares a queue, with a name of the broker's if it has none. Returns the name, the number of messages and that
-        of consumers, unless *nowait*.
+        """Declares a queue, with a name of the broker's if it has none. Returns the name, the number of messages and
+        that of consumers, unless *nowait*.
         """
         self.send_method(
             spec.Queue.Declare, argsig, (0, queue, passive, durable, exclusive, auto_delete, nowait, arguments)
@@ -299,8 +297,7 @@ class Channel(AbstractChannel):
         on_cancel=None,
         argsig="BssbbbbF",
     ):
-        """
-        Has a queue's messages delivered to *callback*, from ``drain_events``. With *no_ack* they are not to be
+        """Has a queue's messages delivered to *callback*, from ``drain_events``. With *no_ack* they are not to be
         acknowledged. *on_cancel* is called with the tag if the broker ends it. Returns the tag.
         """
         if nowait and not consumer_tag:
@@ -416,9 +413,8 @@ class Channel(AbstractChannel):
         confirm_timeout=None,
         argsig="Bssbb",
     ):
-        """
-        Publishes a message. With *mandatory* the broker gives it back if it reaches no queue: see ``basic_return`` of
-        ``events``. *timeout* bounds the writing, in seconds; when it has passed, part of the message may have been
+        """Publishes a message. With *mandatory* the broker gives it back if it reaches no queue: see ``basic_return``
+        of ``events``. *timeout* bounds the writing, in seconds; when it has passed, part of the message may have been
         written, so that the connection is of no use any more: RecoverableConnectionError.
 
         On a connection with ``confirm_publish`` it waits until the broker has the message, for *confirm_timeout* or

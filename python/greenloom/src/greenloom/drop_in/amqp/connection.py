@@ -73,8 +73,7 @@ def _authentication(userid, password, login_method, login_response):
 
 
 class Connection(Heartbeats, AbstractChannel):
-    """
-    A connection to the broker at *host*, ``name:port``; it is there after :meth:`connect`, or in a ``with``.
+    """A connection to the broker at *host*, ``name:port``; it is there after :meth:`connect`, or in a ``with``.
 
     *authentication* has one or more of :class:`amqp.sasl.SASL`; *login_method* names one instead; else it is the first
     that the broker knows. *ssl* is true, or a dict of options: see :class:`amqp.transport.SSLTransport`. *heartbeat* is
@@ -398,8 +397,7 @@ class Connection(Heartbeats, AbstractChannel):
     # What comes in.
 
     def drain_events(self, timeout=None):
-        """
-        Waits until something comes in, and does what is to be done about it: one method, which may be a delivery.
+        """Waits until something comes in, and does what is to be done about it: one method, which may be a delivery.
 
         :param timeout: in seconds, for each read; 0 does not wait.
         :raises socket.timeout: when nothing came in that time.

@@ -13,9 +13,8 @@ LIMIT = 128 * 1024
 
 
 def frame_handler(connection, callback):
-    """
-    A function that takes frames, each a tuple of kind, channel and payload, and calls *callback* with the channel, the
-    numbers, the arguments and the message, or None, of each method that is complete. It returns whether one was.
+    """A function that takes frames, each a tuple of kind, channel and payload, and calls *callback* with the channel,
+    the numbers, the arguments and the message, or None, of each method that is complete. It returns whether one was.
     """
     take = _native.AmqpStream(Message, LIMIT).frame
 

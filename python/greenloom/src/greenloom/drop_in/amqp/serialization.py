@@ -1,5 +1,4 @@
-"""
-Arguments, tables and properties, to bytes and back. The work is done in Rust.
+"""Arguments, tables and properties, to bytes and back. The work is done in Rust.
 
 The letters of a format: ``b`` a bit, ``o`` an octet, ``B``, ``l`` and ``L`` whole numbers of 16, 32 and 64 bits, ``f``
 a float, ``s`` and ``S`` a short and a long string, ``x`` bytes, ``F`` a table, ``A`` an array, ``T`` a timestamp.

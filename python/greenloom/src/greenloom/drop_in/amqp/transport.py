@@ -76,8 +76,7 @@ class _Timeout:
 
 
 class _AbstractTransport:
-    """
-    A connection to *host*, ``name:port``.
+    """A connection to *host*, ``name:port``.
 
     *connect_timeout* is in seconds, as are *read_timeout* and *write_timeout*, which become the socket's SO_RCVTIMEO
     and SO_SNDTIMEO. *socket_settings* has TCP's options by their numbers. With *raise_on_initial_eintr* a read that is
@@ -324,8 +323,7 @@ class _SocketTransport(_AbstractTransport):
 
 
 class SSLTransport(_SocketTransport):
-    """
-    A connection with TLS. *ssl* may have options: with ``context``, a dict of arguments for
+    """A connection with TLS. *ssl* may have options: with ``context``, a dict of arguments for
     ``ssl.create_default_context``, the others go to its ``wrap_socket``; without, see :meth:`_wrap_socket_sni`.
     """
 
@@ -370,8 +368,7 @@ class SSLTransport(_SocketTransport):
         tls_maximum_version=None,
         tls_minimum_version=None,
     ):
-        """
-        Wraps a socket. With *server_hostname* the peer is told which host is meant, and its certificate must be for
+        """Wraps a socket. With *server_hostname* the peer is told which host is meant, and its certificate must be for
         that one. *cert_reqs* is one of ``ssl.VerifyMode``, *ssl_version* one of ``ssl.PROTOCOL_*``; the others are
         those of ``ssl.SSLContext`` and its ``wrap_socket``.
         """

@@ -1,5 +1,4 @@
-"""
-Green threads for Python: Greenloom's drop-in for the ``eventlet`` package.
+"""Green threads for Python: Greenloom's drop-in for the ``eventlet`` package.
 
 A green thread is a function that runs beside others in one OS thread and gives way to them whenever it waits: for a
 socket, a queue, an event, some seconds. Code reads as if it blocked.

@@ -13,8 +13,7 @@ __all__ = ["spawn_for_awaitable"]
 
 
 def spawn_for_awaitable(coroutine):
-    """
-    Starts a coroutine, or takes a future or task, and returns a green thread that ends with its result or error.
+    """Starts a coroutine, or takes a future or task, and returns a green thread that ends with its result or error.
 
     The coroutine runs in the hub's event loop, so it must not call what parks a green thread: it awaits. Killing the
     green thread cancels it.

@@ -1,5 +1,4 @@
-"""
-Events: one value that is sent once, and that any number of green threads wait for.
+"""Events: one value that is sent once, and that any number of green threads wait for.
 
 >>> import eventlet
 >>> from eventlet import event

@@ -1,5 +1,4 @@
-"""
-Pools of green threads: work for many, some at a time.
+"""Pools of green threads: work for many, some at a time.
 
 >>> import eventlet
 >>> pool = eventlet.GreenPool(10)
@@ -25,8 +24,7 @@ def _report(*exc_info):
 
 
 class GreenPool(_native.GreenPool):
-    """
-    A limit to how many green threads run at a time.
+    """A limit to how many green threads run at a time.
 
     :param size: that many
     :ivar sem: a :class:`~eventlet.semaphore.Semaphore` of the free places
@@ -38,8 +36,7 @@ class GreenPool(_native.GreenPool):
         return self.starmap(function, zip(*iterables))
 
     def starmap(self, function, iterable):
-        """
-        Calls the function with each tuple of arguments, in a green thread of its own.
+        """Calls the function with each tuple of arguments, in a green thread of its own.
 
         Returns an iterator over the results, in the order of the arguments; an exception is raised in place of its
         result, and the iterator goes on after that. Arguments are taken as results are, so both may be endless.
@@ -72,8 +69,7 @@ def _raise(error):
 
 
 class GreenPile:
-    """
-    Green threads whose results are wanted in the order in which they were started: iterate over the pile for them.
+    """Green threads whose results are wanted in the order in which they were started: iterate over the pile for them.
 
     Spawn and iterate in the same green thread: iteration ends when all that was spawned so far has been returned.
 

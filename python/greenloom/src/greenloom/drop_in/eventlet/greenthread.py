@@ -1,5 +1,4 @@
-"""
-Green threads: starting, ending and waiting for them.
+"""Green threads: starting, ending and waiting for them.
 
 What is called often is native: see the functions' own documentation.
 """
@@ -16,9 +15,8 @@ __all__ = ["getcurrent", "sleep", "spawn", "spawn_n", "kill", "spawn_after", "sp
 
 
 def _mains():
-    """
-    What calls the function of a green thread: the frame at its base. For no argument, for one, two and three; for more;
-    for arguments by name. The small numbers have functions of their own because that is faster.
+    """What calls the function of a green thread: the frame at its base. For no argument, for one, two and three; for
+    more; for arguments by name. The small numbers have functions of their own because that is faster.
     """
     mains = []
 
@@ -53,8 +51,7 @@ _set_mains(*_mains())
 
 
 def spawn_after_local(seconds, func, *args, **kwargs):
-    """
-    As :func:`spawn_after`, but the function is not called if the green thread that called this has ended by then.
+    """As :func:`spawn_after`, but the function is not called if the green thread that called this has ended by then.
 
     :param seconds: how long to wait, a number
     :returns: the :class:`GreenThread`

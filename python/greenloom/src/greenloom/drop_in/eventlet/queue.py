@@ -1,5 +1,4 @@
-"""
-Queues between green threads, as in the standard library's ``queue``, also of different OS threads.
+"""Queues between green threads, as in the standard library's ``queue``, also of different OS threads.
 
 Unlike there, ``Queue(0)`` is a channel: ``put`` waits until somebody takes the item. ``Queue()`` and ``Queue(None)``
 have no limit. A subclass may override ``_init``, ``_put``, ``_get`` and ``qsize``.

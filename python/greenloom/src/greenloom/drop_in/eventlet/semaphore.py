@@ -1,5 +1,4 @@
-"""
-Semaphores: how many green threads may do something at a time.
+"""Semaphores: how many green threads may do something at a time.
 
 Waiters go on in the order in which they came. All of it may be used from any OS thread.
 """
@@ -10,9 +9,8 @@ __all__ = ["Semaphore", "BoundedSemaphore", "CappedSemaphore"]
 
 
 class CappedSemaphore:
-    """
-    A semaphore whose counter stays between 0 and *limit*: :meth:`release` waits at the limit as :meth:`acquire` does at
-    zero.
+    """A semaphore whose counter stays between 0 and *limit*: :meth:`release` waits at the limit as :meth:`acquire` does
+    at zero.
 
     :param count: what the counter begins with
     :param limit: the most it can be

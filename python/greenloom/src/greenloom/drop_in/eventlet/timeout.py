@@ -1,5 +1,4 @@
-"""
-Timeouts: an exception that is raised in a green thread if it takes too long.
+"""Timeouts: an exception that is raised in a green thread if it takes too long.
 
 >>> import eventlet
 >>> with eventlet.Timeout(0.01, False):
@@ -21,8 +20,7 @@ _MISSING = object()
 
 
 class Timeout(BaseException):
-    """
-    Raises an exception in the green thread that makes it, after *seconds*, unless it is cancelled before.
+    """Raises an exception in the green thread that makes it, after *seconds*, unless it is cancelled before.
 
     It is raised while the green thread waits for something, never in the middle of a computation. As a context manager
     it covers the block. It is a ``BaseException``, so that ``except Exception`` does not swallow it.
@@ -87,8 +85,7 @@ class Timeout(BaseException):
 
 
 def with_timeout(seconds, function, *args, timeout_value=_MISSING, **kwargs):
-    """
-    Calls the function with a timeout.
+    """Calls the function with a timeout.
 
     :param seconds: after how many seconds to give up
     :param timeout_value: what to return then; without it the :class:`Timeout` is raised

@@ -1,5 +1,4 @@
-"""
-Greenlets on stacks of their own: Greenloom's drop-in for the ``greenlet`` package.
+"""Greenlets on stacks of their own: Greenloom's drop-in for the ``greenlet`` package.
 
 The names, their meaning and the C API are those of greenlet 3.5; see Greenloom's documentation for what is different.
 """

@@ -1,5 +1,4 @@
-"""
-Stepping aside for stock packages in an interpreter for which there is no greenloom.
+"""Stepping aside for stock packages in an interpreter for which there is no greenloom.
 
 PYTHONPATH, which ``greenloom run`` sets for subprocesses, may bring the drop-ins to another interpreter. That one gets
 what it would have got without them.
@@ -13,8 +12,7 @@ DROP_IN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def step_aside(missing):
-    """
-    Puts the stock packages in place of ours, also of an eventlet whose import led here.
+    """Puts the stock packages in place of ours, also of an eventlet whose import led here.
 
     :raises ModuleNotFoundError: *missing*, where there is no stock greenlet, or if something else is missing.
     """

@@ -64,9 +64,8 @@ def closerange(fd_low, fd_high):
 
 
 def read(fd, n):
-    """
-    As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile. Does not
-    wait if the program has made the file descriptor non-blocking.
+    """As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile. Does
+    not wait if the program has made the file descriptor non-blocking.
     """
     while True:
         data = _read_now(fd, n)

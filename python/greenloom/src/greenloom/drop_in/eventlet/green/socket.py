@@ -38,8 +38,7 @@ def _socket_class():
 
 
 def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=None, *, all_errors=False):  # noqa: F821
-    """
-    Connects to a host and a port and returns the socket, having tried each address of the host in turn.
+    """Connects to a host and a port and returns the socket, having tried each address of the host in turn.
 
     :param timeout: for the socket, in seconds; without one it has the default timeout
     :param source_address: a host and a port to bind to

@@ -1,5 +1,4 @@
-"""
-The ``ssl`` module, green.
+"""The ``ssl`` module, green.
 
 The sockets are non-blocking for the operating system, always; an operation that OpenSSL cannot finish is tried again
 when the descriptor is ready. The contexts make such sockets, and are otherwise those of the standard library.
@@ -38,8 +37,7 @@ _plain_socket = _original_sslsocket.__bases__[0]
 
 
 class GreenSSLSocket(_original_sslsocket):
-    """
-    An ``ssl.SSLSocket`` whose operations suspend the green thread.
+    """An ``ssl.SSLSocket`` whose operations suspend the green thread.
 
     It takes over the descriptor of the socket it is made of. Each wait takes the timeout at most. One green thread may
     read and one may write at a time; closing it wakes those with an OSError. An accepted socket makes its handshake in
@@ -375,8 +373,7 @@ def _make_context(keyfile, certfile, server_side, cert_reqs, ssl_version, ca_cer
 
 
 def _independent_properties(original):
-    """
-    The properties of a class, which find it although its name in its module will mean another class.
+    """The properties of a class, which find it although its name in its module will mean another class.
 
     The setters of ``SSLContext`` are written ``super(SSLContext, SSLContext)``: once the module's SSLContext is a
     subclass, that is the class itself, and they would call themselves.
@@ -413,8 +410,7 @@ def _patch_in_place(module):
 
 
 def wrap_socket(sock, *a, **kw):
-    """
-    Makes a TLS socket of a socket, as ``ssl.wrap_socket`` did.
+    """Makes a TLS socket of a socket, as ``ssl.wrap_socket`` did.
 
     :param keyfile, certfile: files with the own key and certificate
     :param server_side: be the server

@@ -1,6 +1,4 @@
-"""
-Attempts to connect and to accept, on sockets that do not wait.
-"""
+"""Attempts to connect and to accept, on sockets that do not wait."""
 
 import errno
 import os
@@ -49,8 +47,7 @@ def socket_accept(descriptor):
 
 
 def connect_in_steps(connect_ex, wait, timeout):
-    """
-    Connects a non-blocking socket. Returns 0 or an error number.
+    """Connects a non-blocking socket. Returns 0 or an error number.
 
     :param connect_ex: tries, and returns an error number; asked again, it tells how an attempt in the background ended
     :param wait: waits until the socket can be written, for the given number of seconds or None; raises socket.timeout

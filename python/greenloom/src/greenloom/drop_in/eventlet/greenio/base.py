@@ -1,5 +1,4 @@
-"""
-The green socket.
+"""The green socket.
 
 Its hot operations are native (``greenloom._native.GreenSocket``): they make the system call themselves and wait only if
 that would block. The ``_slow_`` methods here do the same in Python for what is rare: sockets in non-blocking mode, and
@@ -80,8 +79,7 @@ def _asks_for_nothing(wanted):
 
 
 class GreenSocket(_native.GreenSocket):
-    """
-    A socket like ``socket.socket``, whose operations suspend the green thread where those would block the OS thread.
+    """A socket like ``socket.socket``, whose operations suspend the green thread where those would block the OS thread.
 
     It wraps a ``socket.socket``; attributes that it does not have itself are those of the wrapped one. It is no
     ``socket.socket`` itself. Accepted sockets have the default timeout, not the listener's. One green thread may read

@@ -19,8 +19,7 @@ _fileobject = _socket.SocketIO
 
 
 class GreenFileIO(io.RawIOBase):
-    """
-    A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never
+    """A raw file like ``io.FileIO``, which waits with the hub where reading or writing would block. Regular files never
     do, so they block the OS thread as always.
 
     Its descriptor is left as it is, since others may share it. If the program has made it non-blocking, the file waits
@@ -178,8 +177,7 @@ class GreenFileIO(io.RawIOBase):
 
 
 def _in_turn(base, names):
-    """
-    A class of buffers that wait for each other's operations: the lock in *base* knows OS threads only, and takes a
+    """A class of buffers that wait for each other's operations: the lock in *base* knows OS threads only, and takes a
     green thread that comes while another waits in the raw file for the same one.
     """
 
@@ -208,8 +206,7 @@ _BufferedRandom = _in_turn(
 
 
 def GreenPipe(name, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
-    """
-    Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is
+    """Opens a file as the built-in ``open`` does, green: reading and writing suspend the green thread while a pipe is
     empty or full.
 
     :param name: a file's name or number; or a file object, which is closed, and whose descriptor is used further

@@ -1,5 +1,4 @@
-"""
-Hubs: the loop that runs a thread's green threads and waits for I/O.
+"""Hubs: the loop that runs a thread's green threads and waits for I/O.
 
 Each OS thread has a hub of its own, made when it is first needed. Which class it is of can be chosen with
 :func:`use_hub` or the environment variable EVENTLET_HUB: ``epolls`` (the default, native), ``poll``, ``selects``,
@@ -51,8 +50,7 @@ _threadlocal = _ThreadLocal()
 
 
 class _EndsWithThread:
-    """
-    Ends a thread's hub when the thread ends and lets go of its locals: the last moment at which its greenlet can be
+    """Ends a thread's hub when the thread ends and lets go of its locals: the last moment at which its greenlet can be
     unwound. Otherwise that stack, and the hub with its file descriptors, would be lost.
     """
 
@@ -94,9 +92,8 @@ def get_default_hub():
 
 
 def use_hub(mod=None):
-    """
-    Chooses the hub of this thread. Call it before anything waits: a hub that exists is dropped, with all that waits in
-    it.
+    """Chooses the hub of this thread. Call it before anything waits: a hub that exists is dropped, with all that waits
+    in it.
 
     :param mod: a class; a module with a class ``Hub``; the name of one of eventlet's hubs; ``"package.module"`` or
         ``"package.module:Class"``; None for EVENTLET_HUB or else the default
@@ -124,8 +121,7 @@ from eventlet import timeout  # noqa: E402 - it needs get_hub
 
 
 def trampoline(fd, read=None, write=None, timeout=None, timeout_exc=timeout.Timeout, mark_as_closed=None):
-    """
-    Suspends the current green thread until a file descriptor is ready.
+    """Suspends the current green thread until a file descriptor is ready.
 
     :param fd: a number, or something with ``fileno()``
     :param read: wait until it can be read; or
@@ -159,9 +155,8 @@ def notify_close(fd):
 
 
 def notify_opened(fd):
-    """
-    A file descriptor was opened whose number may have been closed unnoticed: who still waits on the old file hears of
-    that.
+    """A file descriptor was opened whose number may have been closed unnoticed: who still waits on the old file hears
+    of that.
     """
     get_hub().mark_as_reopened(fd)
 

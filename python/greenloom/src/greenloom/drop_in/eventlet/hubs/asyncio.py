@@ -1,5 +1,4 @@
-"""
-A hub that waits in an asyncio event loop, so that coroutines and green threads of one OS thread share it.
+"""A hub that waits in an asyncio event loop, so that coroutines and green threads of one OS thread share it.
 
 The native loop runs green threads and timers as in every hub; whenever it has nothing to run, or after each turn, it
 lets the event loop run for a while. Whatever the event loop does that concerns green threads rings the hub's bell,

@@ -1,5 +1,4 @@
-"""
-The base of all hubs: the native loop, and the listeners for file descriptors.
+"""The base of all hubs: the native loop, and the listeners for file descriptors.
 
 A subclass says how to wait for file descriptors: it overrides :meth:`BaseHub.wait`. One that must know of each listener
 overrides :meth:`BaseHub.add` and :meth:`BaseHub.remove`; those of eventlet override what these call, ``_watch``.
@@ -28,8 +27,7 @@ def closed_callback(fileno):
 
 
 class FdListener:
-    """
-    A waiter on a file descriptor.
+    """A waiter on a file descriptor.
 
     :param evtype: READ or WRITE
     :param cb: called with *fileno* when it is ready
@@ -105,8 +103,7 @@ class BaseHub(_native.Hub):
     # Listeners
 
     def add(self, evtype, fileno, cb, tb, mark_as_closed):
-        """
-        Adds a listener.
+        """Adds a listener.
 
         :param evtype: READ or WRITE
         :param cb: called with *fileno* in the hub's greenlet, each time the file descriptor is ready
@@ -192,8 +189,7 @@ class BaseHub(_native.Hub):
         """A file descriptor has its first listener in a direction, or has lost one: for hubs that must know."""
 
     def _obsolete(self, fileno):
-        """
-        Takes the listeners of a closed file out; they are told in the next turn. Returns whether there were any.
+        """Takes the listeners of a closed file out; they are told in the next turn. Returns whether there were any.
 
         ``notify_close`` and ``mark_as_reopened`` of the native base call it.
         """
@@ -248,8 +244,7 @@ class BaseHub(_native.Hub):
     # Timers and the loop
 
     def run(self, *args, **kwargs):
-        """
-        The loop, until :meth:`abort` is called: what the hub's greenlet runs. Arguments are ignored.
+        """The loop, until :meth:`abort` is called: what the hub's greenlet runs. Arguments are ignored.
 
         Its frame lies below all that the loop calls, so that signal handlers and debuggers find one while the hub
         waits.
@@ -263,8 +258,7 @@ class BaseHub(_native.Hub):
         return local
 
     def abort(self, wait=False):
-        """
-        Ends the loop after this turn; timers and what is ready are dropped.
+        """Ends the loop after this turn; timers and what is ready are dropped.
 
         :param wait: switch to the loop now and return when it has ended; in the main greenlet only
         """

@@ -8,8 +8,7 @@ from eventlet.support import get_errno
 
 
 class GreenConnection(greenio.GreenSocket):
-    """
-    An ``SSL.Connection`` whose operations suspend the green thread.
+    """An ``SSL.Connection`` whose operations suspend the green thread.
 
     :param ctx: a context; or a connection to wrap
     :param sock: the connected socket
