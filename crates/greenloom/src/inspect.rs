@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use greenloom_fiber::{PoolStats, pool_stats};
+
+use greenloom_hub::Counts;
 
 use crate::runtime::counters::Counters;
 use crate::runtime::node::AnyGreenlet;
@@ -87,7 +89,9 @@ pub struct HubInfo {
     pub switches: u64,
     /// How often it has looked at timers and I/O.
     pub turns: u64,
-    /// How late the last timer was, or the first of those that were due together.
+    /// How many timers have fired.
+    pub timers: u64,
+    /// How late the last of them was.
     pub timer_lag: Duration,
     /// The most that one was.
     pub longest_timer_lag: Duration,
@@ -113,16 +117,20 @@ pub fn hubs() -> Vec<HubInfo> {
     if let Some(runtime) = try_here() {
         runtime.publish_counts();
     }
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let info = |(id, counters): (u32, Arc<Counters>)| HubInfo {
-        id,
-        os_thread: counters.os_thread.clone(),
-        green_threads: read(&counters.green_threads),
-        switches: read(&counters.switches),
-        turns: read(&counters.turns),
-        timer_lag: Duration::from_nanos(read(&counters.timer_lag)),
-        longest_timer_lag: Duration::from_nanos(read(&counters.longest_timer_lag)),
-        longest_block: Duration::from_nanos(read(&counters.longest_block)),
+    let info = |(id, counters): (u32, Arc<Counters>)| {
+        let Counts { switches, turns, timers, timer_lag, longest_timer_lag, longest_block } =
+            counters.statistics.counts();
+        HubInfo {
+            id,
+            os_thread: counters.os_thread.clone(),
+            green_threads: counters.green_threads.load(Ordering::Relaxed),
+            switches,
+            turns,
+            timers,
+            timer_lag,
+            longest_timer_lag,
+            longest_block,
+        }
     };
     registry::all().into_iter().map(info).collect()
 }

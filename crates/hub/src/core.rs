@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::poller::{Events, Poller};
-use crate::{Clock, Direction, Inbox, SourceKey, Sources, Time, TimerKey, Timers};
+use crate::{Clock, Direction, Inbox, SourceKey, Sources, Statistics, Time, TimerKey, Timers};
 
 /// The state of one OS thread's event loop but for its [`RunQueue`](crate::RunQueue). `W` is what it hands out, `M`
 /// what other OS threads may send.
@@ -19,6 +19,7 @@ pub struct Core<W, M> {
     pub(crate) events: Events,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) inbox: Arc<Inbox<M>>,
+    pub(crate) statistics: Arc<Statistics>,
 }
 
 impl<W, M: Send + 'static> Core<W, M> {
@@ -29,12 +30,19 @@ impl<W, M: Send + 'static> Core<W, M> {
     pub fn new(clock: Rc<dyn Clock>) -> io::Result<Core<W, M>> {
         let poller = Poller::new()?;
         let inbox = Arc::new(Inbox::new(poller.bell()));
-        Ok(Core { timers: Timers::new(), sources: Sources::new(), poller, events: Events::new(), clock, inbox })
+        let statistics = Arc::new(Statistics::new(clock.now()));
+        let (timers, sources, events) = (Timers::new(), Sources::new(), Events::new());
+        Ok(Core { timers, sources, poller, events, clock, inbox, statistics })
     }
 
     /// The inbox, for other OS threads to send to.
     pub fn inbox(&self) -> &Arc<Inbox<M>> {
         &self.inbox
+    }
+
+    /// What it has done, for any OS thread to read. Switches are for its owner to count.
+    pub fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
     }
 
     /// The clock.

@@ -15,7 +15,7 @@
 //! Two more things are the same wherever green threads wait, and stand here once: the [line](mod@line) of waiters, and
 //! the [attempt](mod@attempt) that is tried first and waits second. Both are generic over how a waiter is woken.
 //!
-//! [`blocking`] is the pool of OS threads for calls that have no other way than to block.
+//! [`Statistics`] count what a hub has done and how late it was. [`blocking`] is the pool of OS threads for calls that have no other way than to block.
 //!
 //! This crate must not know fibers, greenlets or Python.
 
@@ -35,6 +35,7 @@ pub mod line;
 pub mod poller;
 mod run_queue;
 mod sources;
+mod statistics;
 mod timers;
 mod turn;
 
@@ -43,5 +44,6 @@ pub use core::Core;
 pub use inbox::{Inbox, InboxClosed};
 pub use run_queue::{Choose, RunQueue};
 pub use sources::{Busy, Direction, SourceKey, Sources};
+pub use statistics::{Counts, Statistics};
 pub use timers::{TimerKey, Timers};
 pub use turn::{Budget, Cause, Due, Loop, Others, TURN_EVERY, run_turn};

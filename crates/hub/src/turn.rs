@@ -203,18 +203,23 @@ impl<W, M: Send + 'static> Core<W, M> {
     /// Those of the poller.
     pub fn turn(&mut self, busy: bool, others: Others, fired: &mut Vec<(W, Cause)>) -> io::Result<bool> {
         let before = fired.len();
-        if !self.timers.is_empty() {
-            let due = Due::at(self.clock.now(), &self.timers);
-            while let Some(work) = due.pop(&mut self.timers) {
-                fired.push((work, Cause::Timer));
-            }
+        let now = self.clock.now();
+        self.statistics.count_look(now);
+        let due = Due::at(now, &self.timers);
+        while let Some(at) = self.timers.next_at()
+            && let Some(work) = due.pop(&mut self.timers)
+        {
+            self.statistics.count_timer(now.since(at));
+            fired.push((work, Cause::Timer));
         }
-        if busy || fired.len() > before || !self.inbox.fall_asleep() {
-            self.poll(Some(Duration::ZERO), fired)?;
-            return Ok(true);
-        }
-        let result = self.wait(others, fired);
-        self.inbox.wake_up();
+        let result = if busy || fired.len() > before || !self.inbox.fall_asleep() {
+            self.poll(Some(Duration::ZERO), fired).map(|()| true)
+        } else {
+            let waited = self.wait(others, fired);
+            self.inbox.wake_up();
+            waited
+        };
+        self.statistics.looked(self.clock.now());
         result
     }
 

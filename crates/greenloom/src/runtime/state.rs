@@ -53,8 +53,6 @@ pub(crate) struct Runtime {
     pub(super) counters: Arc<Counters>,
     /// Not published yet.
     pub(super) switches: Cell<u64>,
-    /// When the loop last came back from its look at timers and I/O; at first, when it was made.
-    pub(super) looked_at: Cell<Time>,
     /// Greenlets whose last handle was dropped where they could not be unwound.
     abandoned: RefCell<Vec<AnyGreenlet>>,
     has_abandoned: Cell<bool>,
@@ -76,7 +74,7 @@ impl Runtime {
         let root = AnyGreenlet::from_node(Node::new(Fiber::root(), Kind::Root, None));
         let clock: Rc<dyn Clock> = Rc::new(MonotonicClock::new());
         let core = Core::new(clock)?;
-        let (counters, looked_at) = (Arc::new(Counters::new()), core.clock().now());
+        let counters = Arc::new(Counters::new(Arc::clone(core.statistics())));
         let id = registry::add(Arc::clone(core.inbox()), Arc::clone(&counters));
         Ok(Runtime {
             id: Cell::new(id),
@@ -96,7 +94,6 @@ impl Runtime {
             watch: Watch::default(),
             counters,
             switches: Cell::new(0),
-            looked_at: Cell::new(looked_at),
             abandoned: RefCell::new(Vec::new()),
             has_abandoned: Cell::new(false),
             unusual: Cell::new(false),

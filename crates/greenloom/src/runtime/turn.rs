@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use greenloom_hub::{Budget, Cause, Loop, Others};
 
@@ -78,9 +77,8 @@ impl Runtime {
         let others = if self.outstanding.get() > 0 { Others::Working } else { self.others.get() };
         let mut fired = self.fired.take();
         let busy = !self.ready.borrow().is_empty();
-        self.count_look();
+        self.publish_counts();
         let result = self.with_core(|core| core.turn(busy, others, &mut fired));
-        self.count_looked();
         if self.watch.is_on() {
             self.watch.tell(&Event::Turn { fired: fired.len() });
         }
@@ -150,32 +148,10 @@ impl Runtime {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl Runtime {
-    /// The loop comes to look at timers and I/O.
-    pub(super) fn count_look(&self) {
-        let counters = &self.counters;
-        let Some((now, next)) = self.with_core(|core| (core.clock().now(), core.timers.next_at())) else { return };
-        counters.longest_block.fetch_max(nanos(now.since(self.looked_at.get())), Ordering::Relaxed);
-        if let Some(due) = next.filter(|due| *due <= now) {
-            let lag = nanos(now.since(due));
-            counters.timer_lag.store(lag, Ordering::Relaxed);
-            counters.longest_timer_lag.fetch_max(lag, Ordering::Relaxed);
-        }
-        counters.turns.fetch_add(1, Ordering::Relaxed);
-        self.publish_counts();
-    }
-
-    /// It has looked, and waited if nothing was ready.
-    pub(super) fn count_looked(&self) {
-        self.looked_at.set(self.now());
-    }
-
+    /// Lets other OS threads read what is counted here.
     pub fn publish_counts(&self) {
         self.counters.green_threads.store(self.enrolled_count() as u64, Ordering::Relaxed);
-        self.counters.switches.store(self.switches.get(), Ordering::Relaxed);
+        self.counters.statistics.set_switches(self.switches.get());
     }
 }

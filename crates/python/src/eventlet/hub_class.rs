@@ -2,7 +2,6 @@
 //!
 //! Over 500 lines: a quarter of it is the table of methods with their docstrings.
 
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
@@ -122,7 +121,7 @@ pub fn class() -> Class<Hub> {
         .method(
             c"statistics",
             statistics,
-            c"statistics($self)\n--\n\nWhat the hub has done and how late it was: switches, timers fired, polls; \
+            c"statistics($self)\n--\n\nWhat the hub has done and how late it was: switches, timers fired, turns; \
               timer_lag and longest_timer_lag, longest_block in seconds; ready, timers_pending, readers_and_writers.",
         )
         .property(c"greenlet", get_greenlet, set_greenlet, c"The greenlet that the loop runs in.")
@@ -381,7 +380,7 @@ pub fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
 }
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    this.statistics.looked_at.set(this.time()?);
+    this.statistics.looked(this.time()?);
     Ok(Owned::none(this.gil()))
 }
 
@@ -394,25 +393,24 @@ fn note_closed(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn statistics(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
-    let told = &this.statistics;
-    let in_seconds = |nanos: &Cell<u64>| nanos.get() as f64 / 1e9;
+    let told = this.statistics.counts();
     // SAFETY: called by the interpreter; numbers as the format says.
     unsafe {
         let waiters = this.polling_if_any().map_or(0, Polling::waiters);
         Owned::new(ffi::Py_BuildValue(
             c"{s:K,s:K,s:K,s:d,s:d,s:d,s:n,s:n,s:n}".as_ptr(),
             c"switches".as_ptr(),
-            told.switches.get(),
+            told.switches,
             c"timers".as_ptr(),
-            told.timers.get(),
-            c"polls".as_ptr(),
-            told.polls.get(),
+            told.timers,
+            c"turns".as_ptr(),
+            told.turns,
             c"timer_lag".as_ptr(),
-            in_seconds(&told.lag),
+            told.timer_lag.as_secs_f64(),
             c"longest_timer_lag".as_ptr(),
-            in_seconds(&told.longest_lag),
+            told.longest_timer_lag.as_secs_f64(),
             c"longest_block".as_ptr(),
-            in_seconds(&told.longest_block),
+            told.longest_block.as_secs_f64(),
             c"ready".as_ptr(),
             this.ready.borrow().len(),
             c"timers_pending".as_ptr(),

@@ -7,10 +7,10 @@ def hubs():
     """Statistics of the hub of each OS thread that has one, as a list of dicts:
 
     - ``thread``: the thread's number, as ``threading.get_ident()`` has it; ``hub``: the hub's class
-    - ``switches``: how often a green thread was switched to; ``timers``: how many timers fired; ``polls``: how often
-      the hub looked at I/O
+    - ``switches``: how often a green thread was switched to; ``timers``: how many timers fired; ``turns``: how often
+      the hub looked at timers and I/O
     - ``timer_lag``, ``longest_timer_lag``: by how many seconds the last timer was late, and the most that one was
-    - ``longest_block``: the longest time, in seconds, in which the hub did not come to look at I/O because green
+    - ``longest_block``: the longest time, in seconds, in which the hub did not come to look at them because green
       threads ran
     - ``ready``, ``timers_pending``, ``readers_and_writers``: how much waits now
 

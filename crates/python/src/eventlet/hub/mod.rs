@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ptr;
 
-use greenloom_hub::{Budget, Due, Time, TimerKey, Timers};
+use greenloom_hub::{Budget, Due, Statistics, Time, TimerKey, Timers};
 
 pub use self::run::Runner;
 use self::time_slice::TimeSlice;
@@ -94,21 +94,6 @@ pub struct Hub {
     pub(super) statistics: Statistics,
     /// What the running greenlet has done since it was switched to.
     pub(super) time_slice: TimeSlice,
-}
-
-/// What [`statistics`](Hub::statistics) tells.
-#[derive(Default)]
-pub struct Statistics {
-    pub(super) switches: Cell<u64>,
-    pub(super) timers: Cell<u64>,
-    pub(super) polls: Cell<u64>,
-    /// Nanoseconds that the last timer was late, and the most that one was.
-    pub(super) lag: Cell<u64>,
-    pub(super) longest_lag: Cell<u64>,
-    /// When the loop last came back from its look at I/O.
-    pub(super) looked_at: Cell<Time>,
-    /// Nanoseconds from there to the next look, the most.
-    pub(super) longest_block: Cell<u64>,
 }
 
 static HUB: ClassCell = ClassCell::unbuilt();
@@ -192,7 +177,7 @@ impl Hub {
     #[inline]
     pub fn count_switch(&self) {
         self.time_slice.renew();
-        self.statistics.switches.set(self.statistics.switches.get() + 1);
+        self.statistics.count_switch();
     }
 
     /// Makes sure that the loop's greenlet can be switched to: a new one takes the place of one that has ended.
@@ -350,10 +335,7 @@ impl Hub {
     }
 
     pub(super) fn count_timer(&self, at: Time) {
-        let (lag, told) = (self.due.get().now().since(at).as_nanos() as u64, &self.statistics);
-        told.timers.set(told.timers.get() + 1);
-        told.lag.set(lag);
-        told.longest_lag.set(told.longest_lag.get().max(lag));
+        self.statistics.count_timer(self.due.get().now().since(at));
     }
 
     /// The poller, made when it is first needed, and made anew in the child of a fork.

@@ -87,12 +87,12 @@ impl Loop for Turns<'_> {
             self.runner.end_watch()?;
         }
         let now = hub.time()?;
-        hub.count_block(now);
+        hub.statistics.count_look(now);
         self.runner.look_at_io(now)?;
         hub.stage.set(Stage::Io);
         if hub.own_wait.get() && hub.io.borrow().is_empty() && !hub.debug_blocking.get() {
             // Nothing has run since it looked.
-            self.ended.set(hub.statistics.looked_at.get());
+            self.ended.set(hub.statistics.looked_at());
             return Ok(());
         }
         self.runner.drain_watched()?;
@@ -110,7 +110,7 @@ impl<'a> Runner<'a> {
     /// Runs the loop until it is stopped.
     pub(in crate::eventlet) fn run_loop(self) -> Result<()> {
         let now = self.hub.time()?;
-        self.hub.statistics.looked_at.set(now);
+        self.hub.statistics.looked(now);
         let turns = Turns { runner: self, ended: Cell::new(now), is_watched: Cell::new(false) };
         while !self.hub.stopping.get() {
             run_turn(&turns)?;
@@ -249,7 +249,7 @@ impl<'a> Runner<'a> {
         unsafe {
             if looked.is_err() && ffi::PyErr_ExceptionMatches(ffi::PyExc_InterruptedError) != 0 {
                 ffi::PyErr_Clear();
-                self.hub.statistics.looked_at.set(self.hub.time()?);
+                self.hub.statistics.looked(self.hub.time()?);
                 return Ok(());
             }
         }
@@ -285,9 +285,9 @@ impl<'a> Runner<'a> {
         };
         hub.asleep.set(false);
         waited?;
-        if hub.statistics.looked_at.get() == now {
+        if hub.statistics.looked_at() == now {
             // It has not told when it looked, and so ran nobody since.
-            hub.statistics.looked_at.set(hub.time()?);
+            hub.statistics.looked(hub.time()?);
         }
         Ok(())
     }
@@ -312,7 +312,6 @@ impl<'a> Runner<'a> {
         if wait.is_zero() && hub.own_wait.get() && !polling.has_waiters() {
             return Ok(());
         }
-        hub.statistics.polls.set(hub.statistics.polls.get() + 1);
         // What the renewed poller woke.
         let wait = if hub.ready.borrow().is_empty() { wait } else { Duration::ZERO };
         let waited = if wait.is_zero() {
@@ -338,7 +337,7 @@ impl<'a> Runner<'a> {
         if !wait.is_zero() && unsafe { ffi::PyErr_CheckSignals() } < 0 {
             return Err(Raised);
         }
-        hub.statistics.looked_at.set(hub.time()?);
+        hub.statistics.looked(hub.time()?);
         // SAFETY: asked for anew, as signal handlers may have run; the hub's thread.
         unsafe {
             if let Some(polling) = hub.polling_if_any().filter(|polling| polling.is_current()) {
@@ -371,14 +370,6 @@ impl Hub {
         let Some(clock) = self.clock.object() else { return Ok(monotonic()) };
         // SAFETY: live objects.
         unsafe { Ok(from_seconds(py::float(py::call(clock.as_ptr(), [])?.as_ptr())?)) }
-    }
-
-    /// The loop comes to look at I/O: what ran since it last did has kept it so long.
-    fn count_block(&self, now: Time) {
-        let told = &self.statistics;
-        let took = now.since(told.looked_at.get()).as_nanos() as u64;
-        told.longest_block.set(told.longest_block.get().max(took));
-        told.looked_at.set(now);
     }
 }
 
