@@ -15,7 +15,8 @@
 //! Two more things are the same wherever green threads wait, and stand here once: the [line](mod@line) of waiters, and
 //! the [attempt](mod@attempt) that is tried first and waits second. Both are generic over how a waiter is woken.
 //!
-//! [`Statistics`] count what a hub has done and how late it was. [`blocking`] is the pool of OS threads for calls that have no other way than to block.
+//! [`Statistics`] count what a hub has done and how late it was. [`blocking`] is the pool of OS threads for calls that
+//! have no other way than to block.
 //!
 //! This crate must not know fibers, greenlets or Python.
 
