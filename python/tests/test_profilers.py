@@ -58,8 +58,7 @@ def may_be_read():
 class RemoteDebugging(unittest.TestCase):
     def assertSeen(self, count):
         still = sys.version_info >= (3, 15)
-        taken, lost, wrong, failures = profilers.sample(count, 1.0, still)
-        self.assertGreater(taken, 100)
+        taken, lost, wrong, failures = profilers.sample(count, 1.0, still, least=500)
         self.assertLess((lost + wrong) / taken, 0.01, (taken, lost, wrong, failures))
 
     def test_samples_are_not_lost_while_a_greenlet_switches(self):

@@ -61,8 +61,9 @@ def is_possible(frames):
     return set(inner) <= {"work", "turn"} and not {"work", "turn"} <= set(inner)
 
 
-def sample(count, seconds, still=False):
-    """Runs the program for a while; the numbers of samples, of those lost, of those wrong, and the failures' names."""
+def sample(count, seconds, still=False, least=0):
+    """Runs the program for a while, and until so many samples were taken; the numbers of samples, of those lost, of
+    those wrong, and the failures' names."""
     child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(count)], stdout=subprocess.PIPE, text=True)
     try:
         child.stdout.readline()
@@ -70,7 +71,7 @@ def sample(count, seconds, still=False):
         taken = lost = wrong = 0
         failures = {}
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or taken < least:
             taken += 1
             try:
                 if still:
