@@ -16,7 +16,7 @@ demo: ## the router agent: a few thousand updates for a few hundred routers, thr
 # One after another, so that the first failure is the last thing shown.
 test: ## every test
 	@for part in test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-rpc-cluster \
-		test-python test-cpython-quick; do \
+		test-python test-install test-cpython-quick; do \
 		echo "== make $$part"; \
 		$(MAKE) --no-print-directory $$part || { echo "make $$part failed" >&2; exit 1; }; \
 	done

@@ -19,9 +19,10 @@ test-wheels: ## installs what is in dist/ in clean roots of Debian without a com
 	@python/tools/test-wheels.sh
 
 INSTALL_DIST := target/install/dist
-test-install: ## each line of docs/install.md, against an index of wheels that are made for it; needs PYTHON=3.13
-	@PYTHON="$(or $(PYTHON),3.13)" MACHINES=$$(uname -m) LIBC=gnu DIST=$(INSTALL_DIST) python/tools/wheels.sh
-	@set -e; found=$$(PYTHON="$(or $(PYTHON),3.13)" python/tools/find-pythons.sh); \
+test-install: ## each line of docs/install.md, against an index of wheels that are made for it
+	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
+	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found" >&2; exit 1; }; \
+	PYTHON="$${found%% *}" MACHINES=$$(uname -m) LIBC=gnu DIST=$(INSTALL_DIST) python/tools/wheels.sh; \
 	python3 python/tools/install_lines.py "$${found#* }" $(INSTALL_DIST)
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
