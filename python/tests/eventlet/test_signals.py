@@ -37,6 +37,52 @@ class Signals(Scenario):
             """
         )
 
+    def test_what_a_thread_blocks_reaches_the_others(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import os, signal, threading
+            SET, BLOCK, UNBLOCK = signal.SIG_SETMASK, signal.SIG_BLOCK, signal.SIG_UNBLOCK
+            handled, masks = [], []
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, lambda number, frame: handled.append(number))
+            signal.pthread_sigmask(BLOCK, [signal.SIGUSR1])
+            begun, go_on = threading.Event(), threading.Event()
+
+            def serve():
+                masks.append(signal.pthread_sigmask(BLOCK, signal.valid_signals()))
+                masks.append(signal.pthread_sigmask(BLOCK, ()))
+                begun.set()
+                go_on.wait()
+                for how, mask in (7, ()), (BLOCK, [10**6]), (BLOCK, 1):
+                    try:
+                        signal.pthread_sigmask(how, mask)
+                    except (OSError, ValueError, TypeError) as error:
+                        masks.append(type(error))
+                masks.append(signal.pthread_sigmask(SET, [signal.SIGUSR2]))
+                masks.append(signal.pthread_sigmask(UNBLOCK, [signal.SIGUSR2]))
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            begun.wait()
+            assert masks[0] == {signal.SIGUSR1} and signal.SIGTERM in masks[1], masks
+            assert all(isinstance(each, signal.Signals) for each in masks[0])
+            assert signal.pthread_sigmask(BLOCK, ()) == {signal.SIGUSR1}
+            os.kill(os.getpid(), signal.SIGTERM)
+            eventlet.sleep(0)
+            assert handled == [signal.SIGTERM], handled
+            os.kill(os.getpid(), signal.SIGUSR1)
+            eventlet.sleep(0)
+            assert handled == [signal.SIGTERM], handled
+            go_on.set()
+            thread.join()
+            # It has unblocked it.
+            assert handled == [signal.SIGTERM, signal.SIGUSR1], handled
+            assert masks[2:] == [OSError, ValueError, TypeError, masks[1], {signal.SIGUSR2}], masks[2:]
+            """
+        )
+
     def test_pause_lets_others_run_until_a_signal_was_handled(self):
         self.check(
             """

@@ -1,16 +1,21 @@
-"""`signal` whose waits let other green threads run. The mask of blocked signals stays the OS thread's: all of its green
-threads share it."""
+"""`signal` whose waits let other green threads run, and whose mask of blocked signals is each thread's own.
+
+The system has one mask for all green threads of an OS thread: the main greenlet and eventlet's own green threads set
+that. A thread of `threading` has one that is kept here. So a signal that it blocks still reaches the others, as with OS
+threads, and one that it unblocks comes. The processes that it starts have the system's mask.
+"""
 
 import signal as signal_orig
 
 from greenloom._native import _timeout
 
 from eventlet import hubs, patcher
+from eventlet.green import thread as _thread
 from eventlet.green.os import _wait_until
 from eventlet.support import functions as _functions
 
-_WAITS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause")
-__patched__ = [name for name in _WAITS if hasattr(signal_orig, name)]
+_CALLS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask")
+__patched__ = [name for name in _CALLS if hasattr(signal_orig, name)]
 
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
 
@@ -39,6 +44,23 @@ def sigwaitinfo(sigset, /):
 def sigwait(sigset, /):
     """As signal.sigwait; other green threads run meanwhile."""
     return signal_orig.Signals(sigwaitinfo(sigset).si_signo)
+
+
+def pthread_sigmask(how, mask, /):
+    """As signal.pthread_sigmask: changes which signals the thread that calls blocks, and returns which it blocked."""
+    set_mask = _originals["pthread_sigmask"]
+    running = _thread._running.get(_thread.get_ident())
+    if running is None:
+        return set_mask(how, mask)
+    of_all = set_mask(signal_orig.SIG_BLOCK, ())
+    before = after = of_all if running.blocks is None else running.blocks
+    try:
+        set_mask(signal_orig.SIG_SETMASK, before)
+        set_mask(how, mask)
+        running.blocks = after = set_mask(signal_orig.SIG_BLOCK, ())
+    finally:
+        set_mask(signal_orig.SIG_SETMASK, of_all - (before - after))
+    return before
 
 
 def pause():

@@ -39,13 +39,14 @@ _running = {}
 
 
 class _Running:
-    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, and a function
-    that is called then."""
+    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, a function that
+    is called then, and the signals that it blocks, if it has set them."""
 
     def __init__(self):
         self.os_thread = _native_ident()
         self.sentinel = None
         self.at_end = None
+        self.blocks = None
 
 
 def get_ident(gr=None):
