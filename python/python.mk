@@ -1,7 +1,7 @@
 # The Python packages. Included by the Makefile of the root; everything is run from there. PYTHON=3.12 chooses one
 # CPython where a target would otherwise take the newest or all.
 
-.PHONY: venv wheels test-wheels test-install test-python test-debian test-differential \
+.PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
@@ -27,6 +27,10 @@ test-install: ## each line of docs/install.md, against an index of wheels that a
 
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
+
+# Not part of `make test`: emulation takes its time, and it wants the wheel.
+test-python-aarch64: ## greenlet's tests and ours on 64-bit ARM, under qemu, with the wheel in dist/
+	@PYTHON="$(PYTHON)" python/tools/test-aarch64.sh
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
 DEBIAN_TESTS ?= test-python test-rpc

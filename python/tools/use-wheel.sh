@@ -12,7 +12,7 @@ fails() {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for compiler in cc gcc clang rustc; do fails command -v "$compiler"; done
-export HOME="$work/home" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_WARN_SCRIPT_LOCATION=1
+export HOME="$work/home" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_WARN_SCRIPT_LOCATION=0
 index=file:///src/dist/simple
 program='
 import sys, greenlet, eventlet
@@ -41,7 +41,8 @@ fails "$work/env/bin/python" -c 'import greenlet'
 
 echo "the system's Python:"
 system="$work/env/bin/pip --python $(command -v "$python")"
-$system install --quiet --index-url "$index" --break-system-packages greenloom
+# A run that was cut off may have left one.
+$system install --quiet --index-url "$index" --break-system-packages --force-reinstall greenloom
 $system install --quiet --break-system-packages dnspython
 fails "$python" -m greenloom enable
 "$python" -m greenloom enable --user

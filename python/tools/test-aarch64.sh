@@ -1,0 +1,42 @@
+#!/bin/sh
+# test-aarch64.sh: our tests of greenlets, and greenlet's own, for 64-bit ARM, on the CPython of Debian unstable under
+# qemu's emulation of a process, with the wheel in WHEELS, or else in dist/ (make wheels MACHINES=aarch64 PYTHON=3.14).
+# PYTHON=3.15 takes that one.
+set -eu
+tools=$(cd "$(dirname "$0")" && pwd)
+cd "$(dirname "$(dirname "$tools")")"
+version=${PYTHON:-3.14}
+wheels=${WHEELS:-dist}
+work=target/test-aarch64/$version
+rm -rf "$work"
+mkdir -p "$work"
+
+# pip takes minutes under emulation, so this machine's installs.
+into() {
+    folder=$1
+    shift
+    python3 -m pip install --quiet --root-user-action ignore --disable-pip-version-check --no-compile \
+        --platform manylinux_2_17_aarch64 --platform manylinux_2_28_aarch64 --python-version "$version" \
+        --implementation cp --only-binary :all: --target "$folder" "$@"
+}
+into "$work/packages" --no-index --no-deps --find-links "$wheels" greenloom
+into "$work/packages" dnspython objgraph psutil
+into "$work/stock" --no-deps greenlet==3.5.6
+
+# Not test_layout, which needs a compiler, nor test_profilers: who reads another process under qemu reads qemu's memory.
+ours="test_deep test_enable test_garbage test_greenlets test_install test_pins test_stacks test_step_aside test_stress"
+in_root() {
+    "$tools/clean-root.sh" unstable arm64 "3.14 3.15" env GREENLET_SKIP_LEAKCHECKS=1 \
+        GREENLOOM_STOCK_GREENLET="/src/$work/stock" "$@"
+}
+packages=/src/$work/packages
+drop_in=$packages/greenloom/drop_in
+failed=
+echo "the tests of greenlet 3.5.6, CPython $version:"
+modules=$(cd "$work/stock/greenlet/tests" && ls test_*.py | sed 's/\.py$//; s/^/greenlet.tests./' | tr '\n' ' ')
+in_root PYTHONPATH="/src/python/tests/stock:$drop_in:$packages" sh -c \
+    "cd /tmp && python$version -m unittest --buffer $modules" || failed="$failed greenlet's"
+echo "our tests, CPython $version:"
+in_root PYTHONPATH="$drop_in:$packages" sh -c \
+    "cd /src/python/tests && python$version -m unittest --buffer $ours" || failed="$failed ours"
+[ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
