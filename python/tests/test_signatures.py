@@ -31,7 +31,8 @@ ABSENT = re.compile(
 # Where ours is called as CPython's function or method is, and not as stock's, and where a parameter is the inside's.
 OTHERWISE = re.compile(
     r"eventlet\.(green\.os\.(open|write)|green\.select\.select|green\.ssl\.\w+\.(recvfrom|sendto)"
-    r"|green\.subprocess\.Popen(\.wait)?|green\.thread(ing)?\.stack_size|(lock|green\.threading)\.Lock"
+    r"|green\.subprocess\.Popen(\.wait)?|green\.thread(ing)?\.stack_size|green\.thread\.allocate(_lock)?"
+    r"|(lock|green\.threading)\.Lock"
     r"|greenio\.py3\.GreenFileIO\.(readinto|truncate)|green(io(\.base)?|\.socket)\.(Green)?[sS]ocket"
     r"|hubs\.(epolls|poll)\.Hub\.(add|register))$"
 )
