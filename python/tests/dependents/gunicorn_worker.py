@@ -241,6 +241,12 @@ def keep_alive():
         assert used.recv(1) == b""
         assert 0.5 < time.monotonic() - began < 3
         connection.close()
+        # The first request of a slow client may take its time.
+        with socket.create_connection(("127.0.0.1", master.port), timeout=10) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\n")
+            time.sleep(2)
+            slow.sendall(b"Host: x\r\n\r\n")
+            assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def many_connections():

@@ -60,6 +60,8 @@ class EventletWorker(AsyncWorker):
         self._stopping = eventlet.Event()
         self._places = eventlet.Semaphore(self.worker_connections)
         self._connections = set()
+        # Those of them that have not asked for anything yet.
+        self._new = set()
         self._tls = sock.ssl_context(self.cfg) if self.cfg.is_ssl else None
         super().init_process()
 
@@ -106,6 +108,7 @@ class EventletWorker(AsyncWorker):
                 eventlet.sleep(REFUSED_PAUSE)
             return False
         self._connections.add(green_thread)
+        self._new.add(green_thread)
         return True
 
     def _serve(self, listener, client, address):
@@ -113,6 +116,7 @@ class EventletWorker(AsyncWorker):
             self.handle(listener, client, address)
         finally:
             self._connections.discard(eventlet.getcurrent())
+            self._new.discard(eventlet.getcurrent())
             self._places.release()
 
     def _finish(self, listeners):
@@ -176,8 +180,12 @@ class EventletWorker(AsyncWorker):
             super().handle_error(req, client, addr, exc)
 
     def timeout_ctx(self):
-        """Limits how long a connection may be without a request: ``keepalive`` seconds."""
-        return eventlet.Timeout(self.cfg.keepalive or None, False)
+        """Limits the wait for the next request to ``keepalive`` seconds; a connection's first may take ``timeout``."""
+        limit = self.cfg.keepalive
+        if eventlet.getcurrent() in self._new:
+            self._new.discard(eventlet.getcurrent())
+            limit = self.cfg.timeout
+        return eventlet.Timeout(limit or None, False)
 
     def is_already_handled(self, respiter):
         """Whether the application has answered by itself, as :class:`eventlet.websocket.WebSocketWSGI` does."""
