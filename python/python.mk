@@ -4,7 +4,7 @@
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
 
-venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet and eventlet from this tree
+venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
 	[ -n "$$found" ] || { echo "no supported CPython (3.10 to 3.15) with headers was found" >&2; exit 1; }; \
 	folder="$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"; \

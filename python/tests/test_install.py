@@ -12,7 +12,7 @@ class Install(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        for package in ("greenlet", "eventlet"):
+        for package in ("greenlet", "eventlet", "amqp"):
             os.mkdir(os.path.join(self.folder.name, package))
             with open(os.path.join(self.folder.name, package, "__init__.py"), "w") as file:
                 file.write("stock = True\n")
@@ -57,12 +57,19 @@ class Install(unittest.TestCase):
         status, output = self.run_python("-c", "import eventlet, greenloom; greenloom.install()")
         self.assertIn("InstalledTooLate", output)
 
+    def test_amqp_is_replaced_too(self):
+        self.assertEqual(self.run_python("-c", "import amqp; print(amqp.stock)"), (0, "True\n"))
+        code = "import amqp; assert not hasattr(amqp, 'stock'); print(amqp.__version__)"
+        self.assertEqual(self.run_python("-m", "greenloom", "run", "-c", code), (0, "5.4.2\n"))
+        status, output = self.run_python("-c", "import amqp, greenloom; greenloom.install()")
+        self.assertIn("InstalledTooLate", output)
+
     def test_each_drop_in_is_the_version_that_it_stands_in_for(self):
-        for package, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3")):
+        for package, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3"), ("amqp", "5.4.2")):
             self.assertEqual(importlib.metadata.version(package), f"{version}+greenloom.0.1.0")
 
     def test_metadata_says_licence_and_addresses_as_the_standards_have_it(self):
-        for package in ("greenloom", "greenlet", "eventlet"):
+        for package in ("greenloom", "greenlet", "eventlet", "amqp"):
             distribution = importlib.metadata.distribution(package)
             self.assertEqual(distribution.metadata["License-Expression"], "MIT OR Apache-2.0")
             files = distribution.metadata.get_all("License-File")

@@ -12,7 +12,7 @@ from greenloom._install import DROP_IN
 
 #: A stock package with any name that is looked for in it.
 STOCK_PACKAGE = "from unittest.mock import MagicMock\nstock = True\n__getattr__ = lambda name: MagicMock()\n"
-WHOSE = "import greenlet, eventlet; print('stock' in vars(greenlet), 'stock' in vars(eventlet))"
+WHOSE = "import greenlet, eventlet, amqp; print(*('stock' in vars(one) for one in (greenlet, eventlet, amqp)))"
 
 
 class StepAside(unittest.TestCase):
@@ -24,7 +24,7 @@ class StepAside(unittest.TestCase):
         self.python = os.path.join(self.folder, "bin", "python")
         version = "python%d.%d" % sys.version_info[:2]
         self.packages = os.path.join(self.folder, "lib", version, "site-packages")
-        for package in ("greenlet", "eventlet"):
+        for package in ("greenlet", "eventlet", "amqp"):
             self.write(f"{package}/__init__.py", "stock = True\n")
 
     def write(self, name, text):
@@ -42,18 +42,23 @@ class StepAside(unittest.TestCase):
         self.write("eventlet/_version.py", "__version__ = '0'\n")
         self.write("eventlet/green/__init__.py", "")
         self.write("eventlet/green/socket.py", "stock = True\n")
-        for first in ("greenlet", "eventlet", "eventlet.green.socket"):
+        self.write("amqp/__init__.py", STOCK_PACKAGE)
+        for module in ("basic_message", "channel", "connection", "exceptions", "utils"):
+            self.write(f"amqp/{module}.py", STOCK_PACKAGE)
+        for first in ("greenlet", "eventlet", "eventlet.green.socket", "amqp", "amqp.connection"):
             with self.subTest(first=first):
                 code = f"import {first}; print({first}.stock is True); {WHOSE}"
-                self.assertEqual(self.run_python("-c", code, PYTHONPATH=DROP_IN), (0, "True\nTrue True\n"))
+                self.assertEqual(self.run_python("-c", code, PYTHONPATH=DROP_IN), (0, "True\nTrue True True\n"))
 
     def test_what_is_missing_is_told_where_there_is_no_stock_either(self):
-        for package in ("greenlet", "eventlet"):
+        for package in ("greenlet", "eventlet", "amqp"):
             os.remove(os.path.join(self.packages, package, "__init__.py"))
             os.rmdir(os.path.join(self.packages, package))
-        status, output = self.run_python("-c", "import eventlet", PYTHONPATH=DROP_IN)
-        self.assertEqual(status, 1)
-        self.assertTrue(output.endswith("No module named 'greenloom'\n"), output)
+        for package in ("eventlet", "amqp"):
+            with self.subTest(package=package):
+                status, output = self.run_python("-c", f"import {package}", PYTHONPATH=DROP_IN)
+                self.assertEqual(status, 1)
+                self.assertTrue(output.endswith("No module named 'greenloom'\n"), output)
 
 
 if __name__ == "__main__":

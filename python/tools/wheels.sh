@@ -1,7 +1,7 @@
 #!/bin/sh
-# wheels.sh: dist/ with greenloom's wheels for every CPython that is supported, the wheels of greenlet and eventlet, the
-# sdists, and an index of them (dist/simple). PYTHON=3.13 makes greenloom's wheel for that one only, LIBC=gnu for glibc
-# only, DIST names another folder than dist/.
+# wheels.sh: dist/ with greenloom's wheels for every CPython that is supported, the wheels of greenlet, eventlet and
+# amqp, the sdists, and an index of them (dist/simple). PYTHON=3.13 makes greenloom's wheel for that one only, LIBC=gnu
+# for glibc only, DIST names another folder than dist/.
 #
 # No interpreter is needed but the one that runs maturin: a wheel links to nothing of CPython. zig's C library makes
 # them fit for every glibc since 2.17 (2012). MACHINES names the processors; for another one than this machine's its
@@ -36,7 +36,7 @@ for machine in ${MACHINES:-x86_64 aarch64}; do
     done
 done
 (cd "$here/greenloom" && maturin sdist --out "$dist" >/dev/null)
-for package in greenlet eventlet; do
+for package in greenlet eventlet amqp; do
     (cd "$here/$package" && python -m build --no-isolation --outdir "$dist" >/dev/null)
     rm -rf "$here/$package/build" "$here/$package/$package.egg-info"
 done

@@ -36,6 +36,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     unsafe {
         let gil = Gil::assume();
         content::intern(gil)?;
+        frames::intern(gil)?;
         stream::fill(gil, Object::new(module))?;
         *FUNCTIONS.get() = functions();
         if ffi::PyModule_AddFunctions(module, FUNCTIONS.get().cast()) < 0 { Err(Raised) } else { Ok(()) }
@@ -76,9 +77,9 @@ fn functions() -> [PyMethodDef; 8] {
         function(
             c"amqp_frames",
             frames::frames,
-            c"amqp_frames(kind, channel, method, arguments, properties, body, limit) -> bytes | list\n\nThe frames of \
+            c"amqp_frames(kind, channel, method, arguments, content, limit) -> bytes | list\n\nThe frames of \
               a method and its content, in one piece if they fit a frame's limit; else each in a piece of its own. \
-              properties and body are None if there is no content, method is a pair of numbers.",
+              method is a pair of numbers; content is a message, or something false.",
         ),
         PyMethodDef::zeroed(),
     ]

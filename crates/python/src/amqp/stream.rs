@@ -129,31 +129,35 @@ pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
     ] {
         crate::py::object::intern(gil, place, name)?;
     }
-    // SAFETY: called at import, once.
-    unsafe {
-        Class::<Stream>::new()
-            .init(init)
-            .method(
-                c"receive",
-                receive,
-                c"receive(fd) -> int\n\nTakes what is there to read, without waiting. Returns how many bytes came: 0 \
+    let class = Class::<Stream>::new()
+        .init(init)
+        .method(
+            c"receive",
+            receive,
+            c"receive(fd) -> int\n\nTakes what is there to read, without waiting. Returns how many bytes came: 0 \
                   at the end, -1 if there is nothing yet.",
-            )
-            .method(c"feed", feed, c"feed(data)\n\nTakes bytes that were read.")
-            .method(
-                c"next",
-                next,
-                c"next() -> tuple | None\n\nThe next event: channel, method, arguments, message or None. None if more \
+        )
+        .method(
+            c"idle",
+            idle,
+            c"idle(fd) -> bool\n\nTakes what is there to read, without waiting. Returns whether there was nothing, \
+                  and nothing is left of before either.",
+        )
+        .method(c"feed", feed, c"feed(data)\n\nTakes bytes that were read.")
+        .method(
+            c"next",
+            next,
+            c"next() -> tuple | None\n\nThe next event: channel, method, arguments, message or None. None if more \
                   has to come.",
-            )
-            .method(
-                c"frame",
-                frame,
-                c"frame(kind, channel, payload) -> tuple | None\n\nTakes a frame that was read; returns as next.",
-            )
-            .method(c"set_limit", set_limit, c"set_limit(bytes)\n\nThe largest frame that is taken from now on.")
-            .build(module.as_ptr())
-    }
+        )
+        .method(
+            c"frame",
+            frame,
+            c"frame(kind, channel, payload) -> tuple | None\n\nTakes a frame that was read; returns as next.",
+        )
+        .method(c"set_limit", set_limit, c"set_limit(bytes)\n\nThe largest frame that is taken from now on.");
+    // SAFETY: called at import, once.
+    unsafe { class.build(module.as_ptr()) }
 }
 
 fn init(this: This<'_, Stream>, args: Args<'_>) -> Result<()> {
@@ -194,6 +198,16 @@ fn receive(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
             Err(Raised)
         }
     }
+}
+
+fn idle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = arguments(args)?;
+    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
+    let mut input = this.input.borrow_mut();
+    let nothing = |error: io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+    // What failed, or is at its end, is for the one who reads next.
+    let idle = !input.has_frame() && input.receive(fd).err().is_some_and(nothing);
+    Ok(Owned::bool(args.gil(), idle))
 }
 
 fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
@@ -296,6 +310,11 @@ impl Input {
             self.start = 0;
         }
         self.buffer.reserve(more);
+    }
+
+    /// Whether [`next`](Self::next) has something to do.
+    fn has_frame(&self) -> bool {
+        self.broken.is_some() || !matches!(split(&self.buffer[self.start..], self.limit), Ok(None))
     }
 
     fn receive(&mut self, fd: RawFd) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-"""Runs programs on Greenloom's greenlet and eventlet.
+"""Runs programs on Greenloom's greenlet, eventlet and amqp.
 
     greenloom run script.py args...     a script, an archive or a folder with a __main__.py
     greenloom run NAME args...          a command of this environment, such as celery or gunicorn
@@ -8,7 +8,7 @@
     greenloom enable                    for all programs of this environment, with no change in how they are started
     greenloom enable --user             for all programs of this user that the same Python runs
     greenloom disable [--user]
-    greenloom status                    which greenlet and eventlet they get, from where, and who uses them
+    greenloom status                    which greenlet, eventlet and amqp they get, and who uses them
 
     greenloom --version
 

@@ -1,4 +1,4 @@
-"""Making Greenloom's greenlet and eventlet those of an environment, for every program that runs in it: a file
+"""Making Greenloom's greenlet, eventlet and amqp those of an environment, for every program that runs in it: a file
 ``greenloom.pth`` beside this package, which Python reads when it starts.
 
 A path alone in such a file would be appended behind the folder that the file is in, and stock packages in that folder,
@@ -75,8 +75,8 @@ def _line(folder):
 
 
 def enable(user=False, break_system_packages=False):
-    """Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's in every program of this environment, from its
-    next start on, whatever is installed there later. Doing it again changes nothing.
+    """Makes ``import greenlet``, ``import eventlet`` and ``import amqp`` mean Greenloom's in every program of this
+    environment, from its next start on, whatever is installed there later. Doing it again changes nothing.
 
     :param user: only in the programs of this user, by a file in the user's own folder of packages.
     :param break_system_packages: also where the system's package manager owns the environment.
@@ -131,7 +131,7 @@ def disable(user=False):
 
 
 def status():
-    """Which greenlet and eventlet a program of this environment gets, and who asks for them.
+    """Which greenlet, eventlet and amqp a program of this environment gets, and who asks for them.
 
     :returns: text of several lines.
     """

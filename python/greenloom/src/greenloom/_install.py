@@ -10,7 +10,7 @@ import sys
 DROP_IN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drop_in")
 
 #: The packages that are replaced.
-REPLACED = ("greenlet", "eventlet")
+REPLACED = ("greenlet", "eventlet", "amqp")
 
 
 class InstalledTooLate(ImportError):
@@ -18,7 +18,8 @@ class InstalledTooLate(ImportError):
 
 
 def install(*, subprocesses=True):
-    """Makes ``import greenlet`` and ``import eventlet`` mean Greenloom's from now on, whatever is installed.
+    """Makes ``import greenlet``, ``import eventlet`` and ``import amqp`` mean Greenloom's from now on, whatever is
+    installed.
 
     Call it before anything imports them. *subprocesses* sets PYTHONPATH too, so that Python processes started from
     here do the same. Calling it again does nothing.

@@ -12,6 +12,14 @@ documentation for what is different.
 
 from collections import namedtuple
 
+try:
+    from greenloom import _native  # noqa: F401
+except ModuleNotFoundError as missing:
+    # What follows is then bound in a module that nobody sees: stock's has taken its place.
+    from ._aside import step_aside
+
+    step_aside(missing)
+
 __version__ = "5.4.2"
 #: Tells that this is not the stock package.
 __greenloom__ = True

@@ -426,10 +426,11 @@ class Channel(AbstractChannel):
         capabilities = connection.client_properties.get("capabilities", {})
         if capabilities.get("connection.blocked", False):
             # The broker may have said that it is blocked, or that something is wrong.
-            try:
-                connection.drain_events(timeout=0)
-            except socket.timeout:
-                pass
+            if connection._idle() is not True:
+                try:
+                    connection.drain_events(timeout=0)
+                except socket.timeout:
+                    pass
         args = (0, exchange, routing_key, mandatory, immediate)
         try:
             if timeout is None:

@@ -37,18 +37,8 @@ def frame_writer(connection, transport):
     lock = threading.Lock()
 
     def write_frame(type_, channel, method_sig, args, content):
-        if isinstance(args, str):
-            args = args.encode("utf-8", "surrogatepass")
-        properties = body = None
-        if content:
-            body = content.body
-            if isinstance(body, str):
-                body = body.encode(content.properties.setdefault("content_encoding", "utf-8"))
-            elif not isinstance(body, bytes):
-                body = bytes(body)
-            properties = content._serialize_properties()
+        frames = frames_of(type_, channel, method_sig, args, content, connection.frame_max)
         with lock:
-            frames = frames_of(type_, channel, method_sig, args, properties, body, connection.frame_max)
             if type(frames) is list:
                 for frame in frames:
                     write(frame)

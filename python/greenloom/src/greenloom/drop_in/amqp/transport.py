@@ -276,6 +276,10 @@ class _AbstractTransport:
             self._end()
         stream.feed(data)
 
+    def is_idle(self, stream):
+        """Whether it is known, without waiting, that nothing has come; or somebody waits who will take it."""
+        return False
+
     def _end(self):
         self.connected = False
         raise OSError("Server unexpectedly closed connection")
@@ -424,6 +428,9 @@ class TCPTransport(_SocketTransport):
         self._write = self.sock.sendall
         self._read_buffer = EMPTY_BUFFER
         self._quick_recv = self.sock.recv
+
+    def is_idle(self, stream):
+        return self._reading or self.sock is not None and stream.idle(self.sock.fileno())
 
     def fill(self, stream, timeout):
         sock = self.sock
