@@ -1,12 +1,18 @@
 //! What comes from a broker: bytes or frames in, events out. An event is a method, with its message if it has one.
 //!
 //! ```text
-//!   receive(fd), feed(bytes) -> buffer -> frames -> frame(kind, channel, payload) -> event
+//!   receive(fd), feed(bytes) -> buffer -> frames -> events -> next()
+//!                       frame(kind, channel, payload) -> event
 //! ```
 //!
-//! Nothing waits here: [`receive`](Stream::receive) takes what is there. Whoever calls waits as its sockets do.
+//! Nothing waits here: `receive` takes what is there. Whoever calls waits as its sockets do.
+//!
+//! One read brings many events, and they are given out one by one. An event loop that polls the socket must not sleep
+//! meanwhile. So what is there is looked at first (`MSG_PEEK`); if it makes more than one event, the last byte is left
+//! with the system until the next `receive`, and the socket stays readable.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
@@ -57,6 +63,10 @@ struct Input {
     buffer: Vec<u8>,
     /// How much of the buffer is used up.
     start: usize,
+    /// What is to be given out.
+    events: VecDeque<Step>,
+    /// How many bytes of the buffer's end are still with the system.
+    owed: usize,
     /// The largest frame that is taken.
     limit: u32,
     /// Bytes came that are no frames: there is no way on.
@@ -82,13 +92,11 @@ struct Event {
     content: Option<(Owned, Owned)>,
 }
 
-/// What a frame led to.
+/// What frames led to.
 enum Step {
     /// An event.
     Event(Event),
-    /// More has to come.
-    More,
-    /// It comes out of order.
+    /// They came out of order, or are none.
     Unexpected(String),
 }
 
@@ -184,11 +192,10 @@ fn clamped(limit: Object<'_>) -> Result<u32> {
 fn receive(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [fd] = arguments(args)?;
     let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
-    match this.input.borrow_mut().receive(fd) {
+    let received = this.input.borrow_mut().receive(args.gil(), fd)?;
+    match received {
         Ok(count) => int(args.gil(), count as i64),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-            int(args.gil(), -1)
-        }
+        Err(error) if is_nothing(&error) => int(args.gil(), -1),
         Err(error) => {
             // SAFETY: the lock is held; the interpreter makes the exception from errno.
             unsafe {
@@ -204,10 +211,13 @@ fn idle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [fd] = arguments(args)?;
     let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
     let mut input = this.input.borrow_mut();
-    let nothing = |error: io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     // What failed, or is at its end, is for the one who reads next.
-    let idle = !input.has_frame() && input.receive(fd).err().is_some_and(nothing);
+    let idle = input.events.is_empty() && input.receive(args.gil(), fd)?.err().is_some_and(|error| is_nothing(&error));
     Ok(Owned::bool(args.gil(), idle))
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
@@ -216,21 +226,19 @@ fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let mut input = this.input.borrow_mut();
     input.make_room(data.len());
     input.buffer.extend_from_slice(data);
+    input.parse(args.gil())?;
     Ok(Owned::none(args.gil()))
 }
 
 fn next(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let gil = args.gil();
-    loop {
-        // No object that the collector knows is made while the input is borrowed, so no code runs meanwhile.
-        let step = this.input.borrow_mut().next(gil)?;
-        match step {
-            None => return Ok(Owned::none(gil)),
-            Some(Ok(Step::More)) => {}
-            Some(Ok(step)) => return give(this, step),
-            Some(Err(problem)) => return shell::unexpected(gil, &problem.to_string()),
-        }
+    let mut input = this.input.borrow_mut();
+    let step = input.events.pop_front();
+    if let (None, Some(problem)) = (&step, input.broken) {
+        return shell::unexpected(args.gil(), &problem.to_string());
     }
+    // What follows may run code that comes here again.
+    drop(input);
+    give(this, step)
 }
 
 fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
@@ -245,13 +253,13 @@ fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     give(this, step)
 }
 
-/// An event as a tuple.
-fn give(this: This<'_, Stream>, step: Step) -> Result<Owned> {
+/// An event as a tuple; None if there is none.
+fn give(this: This<'_, Stream>, step: Option<Step>) -> Result<Owned> {
     let gil = this.gil();
     let Event { channel, name, arguments, content } = match step {
-        Step::Event(event) => event,
-        Step::More => return Ok(Owned::none(gil)),
-        Step::Unexpected(problem) => return shell::unexpected(gil, &problem),
+        None => return Ok(Owned::none(gil)),
+        Some(Step::Event(event)) => event,
+        Some(Step::Unexpected(problem)) => return shell::unexpected(gil, &problem),
     };
     let name = name_object(this, name)?;
     let message = match content {
@@ -312,50 +320,73 @@ impl Input {
         self.buffer.reserve(more);
     }
 
-    /// Whether [`next`](Self::next) has something to do.
-    fn has_frame(&self) -> bool {
-        self.broken.is_some() || !matches!(split(&self.buffer[self.start..], self.limit), Ok(None))
+    /// Takes what is there; see the top of this file.
+    fn receive(&mut self, gil: Gil<'_>, fd: RawFd) -> Result<io::Result<usize>> {
+        self.make_room(READ);
+        let seen = self.buffer.len();
+        while self.owed > 0 {
+            // The same bytes once more, in a place where nobody looks.
+            match self.recv(fd, self.owed, 0) {
+                Ok(0) => self.owed = 0,
+                Ok(count) => self.owed -= count,
+                Err(error) => return Ok(Err(error)),
+            }
+            self.buffer.truncate(seen);
+        }
+        let count = match self.recv(fd, READ, libc::MSG_PEEK) {
+            Ok(count) => count,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.parse(gil)?;
+        self.owed = count;
+        let kept = usize::from(self.events.len() > 1);
+        let parsed = self.buffer.len();
+        while self.owed > kept {
+            match self.recv(fd, self.owed - kept, 0) {
+                Ok(taken) if taken > 0 => self.owed -= taken,
+                // Somebody else has read them. What follows can be no frame.
+                _ => break,
+            }
+            self.buffer.truncate(parsed);
+        }
+        Ok(Ok(count))
     }
 
-    fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
-        self.make_room(READ);
+    /// Appends at most so many bytes that are there.
+    fn recv(&mut self, fd: RawFd, most: usize, flags: libc::c_int) -> io::Result<usize> {
+        self.buffer.reserve(most);
         let room = self.buffer.spare_capacity_mut();
         // SAFETY: so much room lies behind the buffer's content; any number is fine as a descriptor.
-        let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+        let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), most, flags | libc::MSG_DONTWAIT) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: the system has written so many bytes there.
         unsafe { self.buffer.set_len(self.buffer.len() + count) };
         Ok(count)
     }
 
-    /// What the next frame in the buffer leads to; `None` if there is no whole one.
-    fn next(&mut self, gil: Gil<'_>) -> Result<Option<std::result::Result<Step, Malformed>>> {
-        if let Some(problem) = self.broken {
-            return Ok(Some(Err(problem)));
-        }
-        // Taken out for the while, so that the frame can be looked at while the rest changes.
+    /// Makes events of all whole frames in the buffer. No object that the collector knows is made, so no code runs.
+    fn parse(&mut self, gil: Gil<'_>) -> Result<()> {
+        // Taken out for the while, so that frames can be looked at while the rest changes.
         let buffer = std::mem::take(&mut self.buffer);
-        let step = match split(&buffer[self.start..], self.limit) {
-            Ok(None) => Ok(None),
-            Err(problem) => {
-                self.broken = Some(problem);
-                Ok(Some(Err(problem)))
-            }
-            Ok(Some((raw, length))) => {
-                self.start += length;
-                if raw.kind == HEARTBEAT {
-                    Ok(Some(Ok(Step::More)))
-                } else {
-                    self.take(gil, raw, None).map(|step| Some(Ok(step)))
+        let mut result = Ok(());
+        while self.broken.is_none() && result.is_ok() {
+            match split(&buffer[self.start..], self.limit) {
+                Ok(None) => break,
+                Err(problem) => self.broken = Some(problem),
+                Ok(Some((raw, length))) => {
+                    self.start += length;
+                    if raw.kind != HEARTBEAT {
+                        result = self.take(gil, raw, None).map(|step| self.events.extend(step));
+                    }
                 }
             }
-        };
+        }
         self.buffer = buffer;
-        step
+        result
     }
 
     /// Takes a frame, and its payload as an object if there is one already.
-    fn take(&mut self, gil: Gil<'_>, raw: Raw<'_>, payload: Option<Object<'_>>) -> Result<Step> {
+    fn take(&mut self, gil: Gil<'_>, raw: Raw<'_>, payload: Option<Object<'_>>) -> Result<Option<Step>> {
         let Raw { kind, channel, payload: octets } = raw;
         let object = || payload.map_or_else(|| bytes(gil, octets), |payload| Ok(payload.owned()));
         let place = self.partial.iter().position(|(other, _)| *other == channel);
@@ -366,23 +397,25 @@ impl Input {
         };
         let place = match place {
             _ if kind != expected => {
-                return Ok(Step::Unexpected(format!("Received frame {kind} while expecting type: {expected}")));
+                return Ok(Some(Step::Unexpected(format!("Received frame {kind} while expecting type: {expected}"))));
             }
             None => return self.method(channel, octets, object()?),
             Some(place) => place,
         };
         let partial = &mut self.partial[place].1;
         let whole = if kind == HEADER {
-            let Ok(size) = size_in(octets) else { return Ok(Step::Unexpected("a content header is cut off".into())) };
+            let Ok(size) = size_in(octets) else {
+                return Ok(Some(Step::Unexpected("a content header is cut off".into())));
+            };
             partial.missing = size;
             partial.header = Some(object()?);
             if size > 0 {
-                return Ok(Step::More);
+                return Ok(None);
             }
             bytes(gil, b"")?
         } else {
             let Some(left) = partial.missing.checked_sub(octets.len() as u64) else {
-                return Ok(Step::Unexpected("a body is longer than its header says".into()));
+                return Ok(Some(Step::Unexpected("a body is longer than its header says".into())));
             };
             if left == 0 && partial.body.is_empty() {
                 // It came in one piece, as most do, and is copied once.
@@ -394,26 +427,26 @@ impl Input {
                 partial.body.extend_from_slice(octets);
                 partial.missing = left;
                 if left > 0 {
-                    return Ok(Step::More);
+                    return Ok(None);
                 }
                 bytes(gil, &partial.body)?
             }
         };
         let (_, Partial { name, arguments, header, .. }) = self.partial.swap_remove(place);
-        Ok(Step::Event(Event { channel, name, arguments, content: header.map(|header| (header, whole)) }))
+        Ok(Some(Step::Event(Event { channel, name, arguments, content: header.map(|header| (header, whole)) })))
     }
 
-    fn method(&mut self, channel: u16, octets: &[u8], arguments: Owned) -> Result<Step> {
+    fn method(&mut self, channel: u16, octets: &[u8], arguments: Owned) -> Result<Option<Step>> {
         let mut reader = Reader::new(octets);
         let (Ok(class), Ok(number)) = (u16::read(&mut reader), u16::read(&mut reader)) else {
-            return Ok(Step::Unexpected("a method frame is cut off".into()));
+            return Ok(Some(Step::Unexpected("a method frame is cut off".into())));
         };
         let name = (class, number);
         if matches!(name, RETURN | DELIVER | GET_OK) {
             self.partial.push((channel, Partial { name, arguments, header: None, missing: 0, body: Vec::new() }));
-            return Ok(Step::More);
+            return Ok(None);
         }
-        Ok(Step::Event(Event { channel, name, arguments, content: None }))
+        Ok(Some(Step::Event(Event { channel, name, arguments, content: None })))
     }
 }
 

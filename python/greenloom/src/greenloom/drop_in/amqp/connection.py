@@ -5,7 +5,6 @@ import socket
 import uuid
 import warnings
 from array import array
-from ssl import SSLError  # noqa: F401 (part of what py-amqp has here)
 
 from greenloom import _native
 from vine import ensure_promise
@@ -28,6 +27,14 @@ from .exceptions import (
 )
 from .method_framing import LIMIT, frame_handler, frame_writer
 from .transport import SSLTransport, TCPTransport, Transport
+
+try:
+    from ssl import SSLError
+except ImportError:
+
+    class SSLError(OSError):
+        """Stands in where Python was built without TLS."""
+
 
 __all__ = ("Connection",)
 
@@ -233,7 +240,7 @@ class Connection(Heartbeats, AbstractChannel):
                 self._stream = _native.AmqpStream(Message, max(self.frame_max, LIMIT))
             while not self._handshake_complete:
                 self.drain_events(timeout=self.connect_timeout)
-        except OSError:
+        except (OSError, SSLError):
             self.collect()
             raise
 

@@ -19,8 +19,6 @@ AMQP_PORT = 5672
 EMPTY_BUFFER = b""
 SIGNED_INT_MAX = 0x7FFFFFFF
 AMQP_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
-#: How much is read at once.
-CHUNK = 64 * 1024
 
 IPV6_LITERAL = re.compile(r"\[([.0-9a-f:]+)\](?::(\d+))?")
 
@@ -260,11 +258,14 @@ class _AbstractTransport:
             self.connected = False
         return error
 
+    #: How much is read when it was waited for.
+    _CHUNK = 64 * 1024
+
     def fill(self, stream, timeout):
         """Reads what there is, at most once, into a stream; waits for it no longer than *timeout* says."""
         try:
             with self.having_timeout(timeout):
-                data = self._quick_recv(CHUNK)
+                data = self._quick_recv(self._CHUNK)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOENT) and not isinstance(error, socket.timeout):
                 if self.raise_on_initial_eintr:
@@ -424,6 +425,9 @@ class TCPTransport(_SocketTransport):
 
     __slots__ = ()
 
+    # Waits, and no more: the rest is read by the stream, which sees to it that the socket stays readable.
+    _CHUNK = 1
+
     def _setup_transport(self):
         self._write = self.sock.sendall
         self._read_buffer = EMPTY_BUFFER
@@ -454,6 +458,11 @@ class TCPTransport(_SocketTransport):
             super().fill(stream, timeout)
         finally:
             self._reading = False
+        try:
+            stream.receive(sock.fileno())
+        except OSError:
+            # What has come is dealt with first.
+            pass
 
 
 def Transport(host, connect_timeout=None, ssl=False, **kwargs):
