@@ -8,7 +8,7 @@ use super::read::{short, table, take, with_rest};
 use super::texts::short_text;
 use super::write::Fields;
 use crate::py::ffi;
-use crate::py::object::{self, Object, arguments, bytes, int, put, unsigned};
+use crate::py::object::{self, Object, bytes, int, put, unsigned};
 use crate::py::{Args, Gil, GlobalObject, Owned, Raised, Result};
 
 /// The names, from the highest flag down, and the letters of their fields.
@@ -41,7 +41,7 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
 
 /// `amqp_load_properties(buffer, offset)`
 pub fn load(args: Args<'_>) -> Result<Owned> {
-    let [buffer, offset] = arguments(args)?;
+    let [buffer, offset] = args.exactly()?;
     let gil = args.gil();
     with_rest(buffer, offset, |reader| {
         // SAFETY: the token says that the lock is held.
@@ -65,7 +65,7 @@ pub fn load(args: Args<'_>) -> Result<Owned> {
 
 /// `amqp_dump_properties(properties)`
 pub fn dump(args: Args<'_>) -> Result<Owned> {
-    let [properties] = arguments(args)?;
+    let [properties] = args.exactly()?;
     let mut out = Vec::with_capacity(128);
     let mut flags = 0u16;
     flags.put(&mut out);

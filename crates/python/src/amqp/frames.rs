@@ -5,7 +5,7 @@ use greenloom_amqp::wire::Field;
 
 use super::read::letters;
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{self, Object, arguments, bytes};
+use crate::py::object::{self, Object, bytes};
 use crate::py::{self, Args, Gil, GlobalObject, Owned, Raised, Result, type_error, value_error};
 
 static BODY_NAME: GlobalObject = GlobalObject::null();
@@ -33,7 +33,7 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
 
 /// `amqp_frames(kind, channel, method, arguments, content, limit)`
 pub fn frames(args: Args<'_>) -> Result<Owned> {
-    let [kind, channel, method, arguments, content, limit] = arguments(args)?;
+    let [kind, channel, method, arguments, content, limit] = args.exactly()?;
     let gil = args.gil();
     let limit = limit.size()?;
     if limit <= OVERHEAD {

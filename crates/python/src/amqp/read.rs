@@ -11,7 +11,7 @@ use greenloom_amqp::wire::{Field, Reader};
 use super::shell;
 use super::texts::{short_text, text, text_or_bytes};
 use crate::py::ffi;
-use crate::py::object::{Object, arguments, bytes, int, put, size, tuple, unsigned};
+use crate::py::object::{Object, bytes, int, put, size, tuple, unsigned};
 use crate::py::{Args, Gil, Owned, Raised, Result};
 
 /// What is nested deeper is refused: a frame could otherwise nest tens of thousands of times and overflow the stack.
@@ -21,7 +21,7 @@ const LETTERS: &[u8] = b"boBlLfsSxFAT";
 
 /// `amqp_loads(format, buffer, offset)`
 pub fn loads(args: Args<'_>) -> Result<Owned> {
-    let [format, buffer, offset] = arguments(args)?;
+    let [format, buffer, offset] = args.exactly()?;
     let gil = args.gil();
     let format = letters(format)?;
     if let Some(letter) = format.iter().find(|letter| !LETTERS.contains(letter)) {
@@ -51,7 +51,7 @@ pub fn loads(args: Args<'_>) -> Result<Owned> {
 
 /// `amqp_item(buffer, offset)`
 pub fn item(args: Args<'_>) -> Result<Owned> {
-    let [buffer, offset] = arguments(args)?;
+    let [buffer, offset] = args.exactly()?;
     with_rest(buffer, offset, |reader| value(args.gil(), reader, 0))
 }
 

@@ -3,7 +3,7 @@
 use greenloom_amqp::Malformed;
 
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{Object, arguments};
+use crate::py::object::Object;
 use crate::py::{self, Args, Gil, GlobalObject, Owned, Raised, Result, runtime_error};
 
 static FRAME_SYNTAX_ERROR: GlobalObject = GlobalObject::null();
@@ -13,7 +13,7 @@ static RARE: GlobalObject = GlobalObject::null();
 
 /// `amqp_shell(frame_syntax_error, unexpected_frame, struct_error, rare)`
 pub fn set(args: Args<'_>) -> Result<Owned> {
-    let given: [Object<'_>; 4] = arguments(args)?;
+    let given: [Object<'_>; 4] = args.exactly()?;
     for (place, object) in [&FRAME_SYNTAX_ERROR, &UNEXPECTED_FRAME, &STRUCT_ERROR, &RARE].into_iter().zip(given) {
         // A former one, of a second copy of the package, is left alive: somebody may be about to raise it.
         place.set(object.owned().into_raw());

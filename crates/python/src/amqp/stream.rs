@@ -24,7 +24,7 @@ use greenloom_amqp::wire::{Field, Reader};
 use super::content::HAS_ENCODING;
 use super::shell;
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{Object, arguments, bytes, int, tuple};
+use crate::py::object::{Object, bytes, int, tuple};
 use crate::py::{Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, type_error};
 
 /// How much is asked of the system at once.
@@ -169,7 +169,7 @@ pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
 }
 
 fn init(this: This<'_, Stream>, args: Args<'_>) -> Result<()> {
-    let [message, limit] = arguments(args)?;
+    let [message, limit] = args.exactly()?;
     // SAFETY: reads the type of a live object.
     if unsafe { ffi::PyType_Check(message.as_ptr()) } == 0 {
         return type_error(args.gil(), "a class for messages is needed");
@@ -180,7 +180,7 @@ fn init(this: This<'_, Stream>, args: Args<'_>) -> Result<()> {
 }
 
 fn set_limit(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let [limit] = arguments(args)?;
+    let [limit] = args.exactly()?;
     this.input.borrow_mut().limit = clamped(limit)?;
     Ok(Owned::none(args.gil()))
 }
@@ -190,7 +190,7 @@ fn clamped(limit: Object<'_>) -> Result<u32> {
 }
 
 fn receive(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let [fd] = arguments(args)?;
+    let [fd] = args.exactly()?;
     let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
     let received = this.input.borrow_mut().receive(args.gil(), fd)?;
     match received {
@@ -208,7 +208,7 @@ fn receive(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn idle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let [fd] = arguments(args)?;
+    let [fd] = args.exactly()?;
     let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
     let mut input = this.input.borrow_mut();
     // What failed, or is at its end, is for the one who reads next.
@@ -221,7 +221,7 @@ fn is_nothing(error: &io::Error) -> bool {
 }
 
 fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let [data] = arguments(args)?;
+    let [data] = args.exactly()?;
     let data = data.content()?;
     let mut input = this.input.borrow_mut();
     input.make_room(data.len());
@@ -242,7 +242,7 @@ fn next(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let [kind, channel, payload] = arguments(args)?;
+    let [kind, channel, payload] = args.exactly()?;
     let kind = u8::try_from(kind.number()?).unwrap_or(0);
     if kind == HEARTBEAT {
         return Ok(Owned::none(args.gil()));

@@ -8,7 +8,7 @@ use greenloom_amqp::wire::Field;
 use super::read::letters;
 use super::shell;
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{Object, arguments, bytes};
+use crate::py::object::{Object, bytes};
 use crate::py::{Args, Gil, Owned, Result, float, type_error};
 
 /// Deeper nesting is refused, so that a table that holds itself does not overflow the stack.
@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// `amqp_dumps(format, values)`
 pub fn dumps(args: Args<'_>) -> Result<Owned> {
-    let [format, values] = arguments(args)?;
+    let [format, values] = args.exactly()?;
     let gil = args.gil();
     let mut out = Vec::with_capacity(128);
     let mut fields = Fields { out: &mut out, bits: 0 };

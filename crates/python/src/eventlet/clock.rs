@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use greenloom_hub::Time;
 
-use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::{self, Args, Gil, Owned, Result};
+use crate::py::ffi::{self, PyMethodDef};
+use crate::py::object::Object;
+use crate::py::{self, Args, Owned, Result};
 
 /// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
 #[inline]
@@ -41,17 +42,13 @@ const MOST_SECONDS: f64 = i64::MAX as f64 / 1e9;
 /// # Errors
 /// TypeError for what is no number, ValueError for NaN, OverflowError beyond `threading.TIMEOUT_MAX` in either
 /// direction.
-///
-/// # Safety
-/// A live object.
-pub unsafe fn timeout(gil: Gil<'_>, object: *mut PyObject) -> Result<f64> {
-    // SAFETY: a live object, and the token says that the lock is held.
-    let seconds = unsafe { py::float(object)? };
+pub fn timeout(object: Object<'_>) -> Result<f64> {
+    let seconds = object.float()?;
     if seconds.is_nan() {
-        return py::value_error(gil, "Invalid value NaN (not a number)");
+        return py::value_error(object.gil(), "Invalid value NaN (not a number)");
     }
     if seconds.abs() >= MOST_SECONDS {
-        return py::overflow_error(gil, "timeout value is too large");
+        return py::overflow_error(object.gil(), "timeout value is too large");
     }
     Ok(seconds)
 }
@@ -67,26 +64,18 @@ pub fn functions() -> Vec<PyMethodDef> {
 }
 
 fn timeout_from_python(args: Args<'_>) -> Result<Owned> {
-    let [seconds] = args.parse("_timeout", ["seconds"], 1)?;
-    // SAFETY: a live argument, and the interpreter that calls holds the lock. Plus zero, as C's zero has no sign.
-    unsafe { Owned::new(ffi::PyFloat_FromDouble(timeout(args.gil(), seconds)? + 0.0)) }
+    let ([seconds], []) = args.parse("_timeout", ["seconds"], [])?;
+    // SAFETY: the lock is held during the call. Plus zero, as C's zero has no sign.
+    unsafe { Owned::new(ffi::PyFloat_FromDouble(timeout(seconds)? + 0.0)) }
 }
 
-/// When a timeout, which starts now, is over; None for None. Negative ones are over.
+/// When a timeout, which starts now, is over; none without one, or for None. Negative ones are over.
 ///
 /// # Errors
 /// Those of [`timeout`].
-///
-/// # Safety
-/// A live object or null, which is as None.
-pub unsafe fn deadline(gil: Gil<'_>, seconds: *mut PyObject) -> Result<Option<Time>> {
-    // SAFETY: None lives for ever.
-    if seconds.is_null() || seconds == unsafe { ffi::Py_None() } {
-        return Ok(None);
-    }
-    // SAFETY: a live object.
-    let seconds = unsafe { timeout(gil, seconds)? };
-    Ok(Some(monotonic() + duration(seconds)))
+pub fn deadline(seconds: Option<Object<'_>>) -> Result<Option<Time>> {
+    let Some(seconds) = seconds.and_then(Object::unless_none) else { return Ok(None) };
+    Ok(Some(monotonic() + duration(timeout(seconds)?)))
 }
 
 /// The point that many seconds after `now`, or before it if they are negative.

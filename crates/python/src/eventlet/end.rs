@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use super::line::Line;
 use super::ticket::Outcome;
-use crate::greenlet::PyGreenlet;
+use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::object::Object;
 use crate::py::table::zeroed_type;
 use crate::py::{Gil, Global, Owned, Slot};
 
@@ -87,6 +88,35 @@ pub unsafe fn is_exact(greenlet: *mut PyGreenlet) -> bool {
 pub unsafe fn end<'a>(green_thread: *mut PyObject) -> &'a End {
     // SAFETY: a live green thread, whose end was written before anybody saw it.
     unsafe { &(*green_thread.cast::<PyGreenThread>()).end }
+}
+
+/// A live green thread, borrowed for `'a`.
+#[derive(Clone, Copy)]
+pub struct GreenThread<'a>(Object<'a>);
+
+impl<'a> GreenThread<'a> {
+    /// # Safety
+    /// The object is a green thread.
+    pub unsafe fn of(object: Object<'a>) -> GreenThread<'a> {
+        GreenThread(object)
+    }
+
+    /// The object.
+    pub fn object(self) -> Object<'a> {
+        self.0
+    }
+
+    /// Its end.
+    pub fn end(self) -> &'a End {
+        // SAFETY: a live green thread, which something keeps for `'a`.
+        unsafe { end(self.0.as_ptr()) }
+    }
+
+    /// Whether it has begun.
+    pub fn is_started(self) -> bool {
+        // SAFETY: a live green thread, which is a greenlet.
+        unsafe { body(self.0.as_ptr().cast()) }.is_started()
+    }
 }
 
 /// Whether the object is a green thread, of the type itself or of a subclass.

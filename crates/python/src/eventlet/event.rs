@@ -14,6 +14,7 @@ use super::park::park_until;
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::{here, throw};
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::{Object, tuple};
 use crate::py::{
     self, Args, Class, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This, exception_info,
 };
@@ -93,14 +94,13 @@ impl Event {
         Ok(Owned::none(gil))
     }
 
-    /// Waits, at most for the seconds in `timeout`, a live object or null.
-    fn wait(&self, gil: Gil<'_>, timeout: *mut PyObject) -> Result<Owned> {
+    /// Waits, at most for the seconds in `timeout`.
+    fn wait(&self, gil: Gil<'_>, timeout: Option<Object<'_>>) -> Result<Owned> {
         spend_one(gil)?;
         if self.sent.get() {
             return self.received(gil);
         }
-        // SAFETY: a live object or null.
-        let deadline = unsafe { deadline(gil, timeout)? };
+        let deadline = deadline(timeout)?;
         let thread = here(gil)?;
         hub_ref::ensure(thread)?;
         if self.sent.get() {
@@ -122,13 +122,12 @@ impl Event {
     }
 
     fn poll(&self, name: &str, args: Args<'_>, is_there: impl Fn() -> bool) -> Result<Owned> {
-        let [otherwise] = args.parse(name, ["notready"], 0)?;
+        let ([], [otherwise]) = args.parse(name, [], ["notready"])?;
         spend_one(args.gil())?;
         if is_there() {
             return self.received(args.gil());
         }
-        // SAFETY: a live argument.
-        Ok(if otherwise.is_null() { Owned::none(args.gil()) } else { unsafe { Owned::borrow(otherwise) } })
+        Ok(otherwise.map_or_else(|| Owned::none(args.gil()), Object::owned))
     }
 }
 
@@ -141,25 +140,18 @@ fn make_pending(exception: &Owned) {
         for index in 0..count {
             items[index as usize] = ffi::PyTuple_GET_ITEM(exception.as_ptr(), index);
         }
-        let [kind, value, traceback] = throw::arguments(&items[..count as usize]);
+        let [kind, value, traceback] = throw::arguments(items);
         throw::make_pending(exception.gil(), kind, value, traceback);
     }
 }
 
 fn send(this: This<'_, Event>, args: Args<'_>) -> Result<Owned> {
-    let [result, exception] = args.parse("send", ["result", "exc"], 0)?;
-    // SAFETY: live arguments or null; None lives for ever.
-    unsafe {
-        let result = if result.is_null() { Owned::none(args.gil()) } else { Owned::borrow(result) };
-        let exception = if exception.is_null() || exception == ffi::Py_None() {
-            None
-        } else if ffi::PyTuple_Check(exception) != 0 {
-            Some(Owned::borrow(exception))
-        } else {
-            Some(Owned::new(ffi::PyTuple_Pack(1, exception))?)
-        };
-        this.send(args.gil(), result, exception)
-    }
+    let ([], [result, exception]) = args.parse("send", [], ["result", "exc"])?;
+    let result = result.map_or_else(|| Owned::none(args.gil()), Object::owned);
+    let triple = |exception: Object<'_>| {
+        if exception.is_tuple() { Ok(exception.owned()) } else { tuple(args.gil(), [exception.owned()]) }
+    };
+    this.send(args.gil(), result, exception.and_then(Object::unless_none).map(triple).transpose()?)
 }
 
 fn reset(this: This<'_, Event>, args: Args<'_>) -> Result<Owned> {
@@ -174,7 +166,7 @@ fn reset(this: This<'_, Event>, args: Args<'_>) -> Result<Owned> {
 pub fn class() -> Class<Event> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::<Event>::new()
-        .init(|_, args| args.parse::<0>("Event", [], 0).map(drop))
+        .init(|_, args| args.parse("Event", [], []).map(|([], [])| ()))
         .slot(ffi::Py_tp_repr, repr as *mut c_void)
         .method(
             c"send",
@@ -191,7 +183,7 @@ pub fn class() -> Class<Event> {
         .method(
             c"wait",
             |this, args| {
-                let [timeout] = args.parse("wait", ["timeout"], 0)?;
+                let ([], [timeout]) = args.parse("wait", [], ["timeout"])?;
                 this.wait(args.gil(), timeout)
             },
             c"wait($self, timeout=None)\n--\n\nWaits until something is sent, and returns or raises it. Returns None \

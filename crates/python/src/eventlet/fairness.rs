@@ -5,6 +5,7 @@ use super::hub_ref::{self, HubRef};
 use super::park::park;
 use crate::greenlet::{Here, here};
 use crate::py::ffi::{self, PyMethodDef};
+use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Global, Owned, Raised, Result, This, is_finalizing};
 
 /// What a call to the system costs of a time slice, as a multiple of taking a free lock.
@@ -88,10 +89,9 @@ pub fn functions() -> Vec<PyMethodDef> {
 }
 
 fn spend_from_python(args: Args<'_>) -> Result<Owned> {
-    let [cost] = args.parse("_spend", ["cost"], 0)?;
+    let ([], [cost]) = args.parse("_spend", [], ["cost"])?;
     let gil = args.gil();
-    // SAFETY: a live argument.
-    let cost = if cost.is_null() { 1 } else { unsafe { py::integer(cost)? } };
+    let cost = cost.map_or(Ok(1), Object::number)?;
     spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
     Ok(Owned::none(gil))
 }

@@ -26,11 +26,10 @@ pub fn set_mains(args: Args<'_>) -> Result<Owned> {
         return py::type_error(args.gil(), "_set_mains() needs a function for each number of arguments");
     }
     for (main, function) in MAINS.iter().zip(args.positional) {
-        // SAFETY: a live object, which gets a reference that lives for ever.
-        main.set(unsafe { ffi::incref(*function) });
+        main.set(function.owned().into_raw());
     }
     // SAFETY: a live object; the lock is held, so that nobody calls one of them meanwhile.
-    unsafe { *VECTORCALL.get() = ffi::unwinding_vectorcall(args.positional[0]) };
+    unsafe { *VECTORCALL.get() = ffi::unwinding_vectorcall(args.positional[0].as_ptr()) };
     Ok(Owned::none(args.gil()))
 }
 

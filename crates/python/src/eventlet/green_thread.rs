@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
-use super::end::{End, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::end::{End, GreenThread, Link, PyGreenThread, end, green_thread_type, is_green_thread};
 use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
 use super::hub_ref::{self, HubRef, refuse_in_loop};
@@ -17,6 +17,7 @@ use super::park::park;
 use super::ticket::{Outcome, Ticket, restore};
 use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result};
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -66,10 +67,8 @@ pub fn functions() -> Vec<PyMethodDef> {
 }
 
 fn sleep(args: Args<'_>) -> Result<Owned> {
-    let [delay] = args.parse("sleep", ["seconds"], 0)?;
-    // SAFETY: a live argument.
-    let delay = if delay.is_null() { 0.0 } else { unsafe { py::float(delay)? } };
-    sleep_for(args.gil(), delay)
+    let ([], [delay]) = args.parse("sleep", [], ["seconds"])?;
+    sleep_for(args.gil(), delay.map_or(Ok(0.0), Object::float)?)
 }
 
 /// Suspends the current green thread for that many seconds; returns None.
@@ -90,8 +89,8 @@ pub(super) fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
 /// A green thread or plain greenlet that calls the function, a child of this thread's hub, not scheduled.
 ///
 /// # Safety
-/// The `GreenThread` type or that of greenlets; a live object.
-unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, function: *mut PyObject) -> Result<Owned> {
+/// The `GreenThread` type or that of greenlets.
+unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, function: Object<'_>) -> Result<Owned> {
     let loop_greenlet = hub.loop_greenlet()?;
     // SAFETY: a fresh object, whose end is written before anybody sees it.
     unsafe {
@@ -103,7 +102,7 @@ unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, func
         } else {
             runner.set(Some(run_plain));
         }
-        if greenlet::set_up(greenlet.as_ptr().cast(), function, loop_greenlet.as_ptr()) < 0 {
+        if greenlet::set_up(greenlet.as_ptr().cast(), function.as_ptr(), loop_greenlet.as_ptr()) < 0 {
             return Err(Raised);
         }
         Ok(greenlet)
@@ -115,9 +114,9 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
     let first = usize::from(after);
     args.led_by(name, &parameters[1 - first..], |args| {
         let (rest, kwargs) = args.rest(first + 1)?;
-        // SAFETY: live arguments, a tuple and a dict; one of the two types.
+        // SAFETY: a tuple and a dict; one of the two types.
         unsafe {
-            let seconds = if after { py::float(args.positional[0])? } else { 0.0 };
+            let seconds = if after { args.positional[0].float()? } else { 0.0 };
             let thread = here(args.gil())?;
             let greenlet = make(thread, &HubRef::of(thread)?, kind, args.positional[first])?;
             HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
@@ -129,17 +128,17 @@ fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -
 /// Starts a green thread, or a plain greenlet for a result that nobody wants. `prepare` sees it before it is scheduled.
 ///
 /// # Safety
-/// Live objects, a tuple and a dict.
+/// A tuple and a dict.
 pub unsafe fn spawn_prepared(
     thread: Here<'_>,
     wants_result: bool,
-    function: *mut PyObject,
+    function: Object<'_>,
     args: Owned,
     kwargs: Option<Owned>,
     prepare: impl FnOnce(&Owned),
 ) -> Result<Owned> {
     let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
-    // SAFETY: live objects, a tuple and a dict; one of the two types.
+    // SAFETY: a tuple and a dict; one of the two types.
     unsafe {
         let greenlet = make(thread, &HubRef::of(thread)?, kind, function)?;
         prepare(&greenlet);
@@ -154,10 +153,10 @@ pub unsafe fn spawn_prepared(
 /// What the function raises.
 ///
 /// # Safety
-/// A live object, a tuple and a dict.
+/// A tuple and a dict.
 pub unsafe fn call_in_place(
     thread: Here<'_>,
-    function: *mut PyObject,
+    function: Object<'_>,
     args: &Owned,
     kwargs: Option<&Owned>,
 ) -> Result<Owned> {
@@ -165,7 +164,7 @@ pub unsafe fn call_in_place(
     unsafe {
         let green_thread = py::call(green_thread_type().cast(), [thread.current().cast()])?;
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
-        let result = ffi::PyObject_Call(function, args.as_ptr(), kwargs);
+        let result = ffi::PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs);
         Owned::new(on_end(thread, green_thread.as_ptr(), result))?;
         Ok(green_thread)
     }
@@ -185,22 +184,21 @@ fn spawn_after(args: Args<'_>) -> Result<Owned> {
 
 fn kill(args: Args<'_>) -> Result<Owned> {
     args.led_by("kill", &[c"g"], |args| {
-        // SAFETY: live arguments.
-        unsafe { kill_greenlet(args.gil(), args.positional[0], &args.positional[1..]) }
+        let [target, throw_args @ ..] = args.positional else { unreachable!("what leads is there") };
+        kill_greenlet(*target, throw_args)
     })
 }
 
-/// # Safety
-/// Live objects.
-unsafe fn kill_greenlet(gil: Gil<'_>, target: *mut PyObject, throw_args: &[*mut PyObject]) -> Result<Owned> {
+fn kill_greenlet(target: Object<'_>, throw_args: &[Object<'_>]) -> Result<Owned> {
+    let gil = target.gil();
     let thread = here(gil)?;
-    let thrown = throw::arguments(throw_args);
+    let thrown = throw::arguments(throw_args.iter().map(|argument| argument.as_ptr()));
     // SAFETY: live objects; the target is kept, whatever runs meanwhile.
     unsafe {
-        if !greenlet::is_greenlet(target) {
+        if !greenlet::is_greenlet(target.as_ptr()) {
             return py::type_error(gil, "kill() needs a greenlet");
         }
-        let target = Owned::borrow(target);
+        let target = target.owned();
         let greenlet = body(target.as_ptr().cast());
         if greenlet.is_dead() {
             return Ok(Owned::none(gil));
@@ -262,32 +260,36 @@ and begun with switch(function, args, kwargs).";
 
 static METHODS: Global<Vec<PyMethodDef>> = Global::new(Vec::new());
 
+fn method<F>(name: &'static CStr, function: F, doc: &'static CStr) -> PyMethodDef
+where
+    F: Fn(GreenThread<'_>, Args<'_>) -> Result<Owned> + Copy,
+{
+    // SAFETY: the interpreter calls the methods of the type with its instances.
+    py::bare_method(name, move |this, args| function(unsafe { GreenThread::of(this) }, args), doc)
+}
+
 fn methods() -> Vec<PyMethodDef> {
     vec![
-        py::bare_method(
+        method(
             c"wait",
             wait,
             c"wait($self)\n--\n\nWaits for the end. Returns what the function returned, or raises what ended it.",
         ),
-        py::bare_method(
+        method(
             c"link",
             link,
             c"link($self, func, *curried_args, **curried_kwargs)\n--\n\nCalls func(green_thread, *curried_args, \
               **curried_kwargs) when it ends, in the green thread itself; at once if it has ended.",
         ),
-        py::bare_method(
+        method(
             c"unlink",
             unlink,
             c"unlink($self, func, *curried_args, **curried_kwargs)\n--\n\nTakes back a link; tells whether there was \
               one.",
         ),
-        py::bare_method(c"kill", kill_method, c"kill($self, *throw_args)\n--\n\nAs the function kill()."),
-        py::bare_method(
-            c"cancel",
-            cancel,
-            c"cancel($self, *throw_args)\n--\n\nAs kill(), but only if it has not begun.",
-        ),
-        py::bare_method(
+        method(c"kill", kill_method, c"kill($self, *throw_args)\n--\n\nAs the function kill()."),
+        method(c"cancel", cancel, c"cancel($self, *throw_args)\n--\n\nAs kill(), but only if it has not begun."),
+        method(
             c"main",
             main,
             c"main($self, function, args, kwargs)\n--\n\nWhat runs in a green thread that was not made by spawn(): \
@@ -358,8 +360,9 @@ unsafe extern "C" fn new(kind: *mut PyTypeObject, _: *mut PyObject, _: *mut PyOb
 unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
     // SAFETY: called by the interpreter.
     unsafe {
-        let set = Args::from_tuple(args, kwargs).parse("GreenThread", ["parent"], 0).and_then(|[parent]| {
+        let set = Args::from_tuple(args, kwargs).parse("GreenThread", [], ["parent"]).and_then(|([], [parent])| {
             let main = Owned::new(ffi::PyObject_GetAttr(this, MAIN.object()))?;
+            let parent = parent.map_or(ptr::null_mut(), Object::as_ptr);
             if greenlet::set_up(this.cast(), main.as_ptr(), parent) < 0 { Err(Raised) } else { Ok(()) }
         });
         if set.is_ok() { 0 } else { -1 }
@@ -421,9 +424,8 @@ unsafe extern "C" fn await_(this: *mut PyObject) -> *mut PyObject {
     }
 }
 
-fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: the interpreter passes a green thread.
-    let end = unsafe { end(this) };
+fn wait(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
+    let end = this.end();
     let thread = here(args.gil())?;
     if !end.done.get() {
         hub_ref::ensure(thread)?;
@@ -438,7 +440,7 @@ fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
             }
         };
     }
-    if thread.current() == this.cast() {
+    if thread.current() == this.object().as_ptr().cast() {
         return py::assertion_error(args.gil(), "a green thread cannot wait for its own end");
     }
     let place = end.waiters.join(Ticket::take(thread), ());
@@ -453,27 +455,23 @@ fn wait(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
 fn make_link(method: &str, args: Args<'_>) -> Result<Link> {
     args.led_by(method, &[c"func"], |args| {
         let (rest, kwargs) = args.rest(1)?;
-        // SAFETY: a live argument.
-        Ok(Link { function: unsafe { Owned::borrow(args.positional[0]) }, args: rest, kwargs })
+        Ok(Link { function: args.positional[0].owned(), args: rest, kwargs })
     })
 }
 
-fn link(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+fn link(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
     let link = make_link("link", args)?;
-    // SAFETY: the interpreter passes a green thread.
-    unsafe {
-        end(this).links.borrow_mut().push_back(link);
-        if end(this).done.get() {
-            resolve_links(here(args.gil())?, this);
-        }
+    this.end().links.borrow_mut().push_back(link);
+    if this.end().done.get() {
+        // SAFETY: a live green thread.
+        unsafe { resolve_links(here(args.gil())?, this.object().as_ptr()) };
     }
     Ok(Owned::none(args.gil()))
 }
 
-fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+fn unlink(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
     let (gil, wanted) = (args.gil(), make_link("unlink", args)?);
-    // SAFETY: called by the interpreter.
-    let end = unsafe { end(this) };
+    let end = this.end();
     // Comparing runs code, so it is done on a copy of the list.
     let links: Vec<_> =
         end.links.borrow().iter().map(|link| (link.function.clone(), link.args.clone(), link.kwargs.clone())).collect();
@@ -493,28 +491,24 @@ fn unlink(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
     Ok(Owned::bool(gil, false))
 }
 
-fn kill_method(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe { kill_greenlet(args.gil(), this, args.positional) }
+fn kill_method(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
+    kill_greenlet(this.object(), args.positional)
 }
 
-fn cancel(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if !body(this.cast()).is_started() {
-            return kill_greenlet(args.gil(), this, args.positional);
-        }
+fn cancel(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
+    if !this.is_started() {
+        return kill_greenlet(this.object(), args.positional);
     }
     Ok(Owned::none(args.gil()))
 }
 
-fn main(this: *mut PyObject, args: Args<'_>) -> Result<Owned> {
-    let [function, positional, keywords] = args.parse("main", ["function", "args", "kwargs"], 3)?;
-    // SAFETY: called by the interpreter.
+fn main(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
+    let ([function, positional, keywords], []) = args.parse("main", ["function", "args", "kwargs"], [])?;
+    // SAFETY: live objects, a green thread among them, which `frame::call` gets as it asks for.
     unsafe {
-        let positional = Owned::new(ffi::PySequence_Tuple(positional))?;
-        let keywords = if keywords == ffi::Py_None() { ptr::null_mut() } else { keywords };
-        let result = frame::call(function, positional.as_ptr(), keywords);
-        Owned::new(on_end(here(args.gil())?, this, result))
+        let positional = Owned::new(ffi::PySequence_Tuple(positional.as_ptr()))?;
+        let keywords = keywords.unless_none().map_or(ptr::null_mut(), Object::as_ptr);
+        let result = frame::call(function.as_ptr(), positional.as_ptr(), keywords);
+        Owned::new(on_end(here(args.gil())?, this.object().as_ptr(), result))
     }
 }

@@ -17,6 +17,7 @@ use super::ticket::Outcome;
 use super::work::Work;
 use crate::greenlet::{self, here};
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, Gil, GlobalObject, Owned, Raised, Result, This, text};
 
 /// The type.
@@ -154,13 +155,13 @@ fn empty_list(_: Gil<'_>) -> Result<Owned> {
 }
 
 fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
-    let [clock] = args.parse("Hub", ["clock"], 0)?;
+    let ([], [clock]) = args.parse("Hub", [], ["clock"])?;
     let gil = this.gil();
+    if let Some(clock) = clock {
+        set_clock(this, Some(clock.owned()))?;
+    }
     // SAFETY: live objects.
     unsafe {
-        if !clock.is_null() {
-            set_clock(this, Some(Owned::borrow(clock)))?;
-        }
         let run = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), c_name(gil, c"run")?.as_ptr()))?;
         let greenlet = Owned::new(greenlet::construct(gil, run.as_ptr(), ptr::null_mut()))?;
         // A greenlet forgets its function when it begins; the one that follows it needs it.
@@ -228,7 +229,7 @@ fn schedule(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
     let (rest, kwargs) = args.rest(2)?;
     // SAFETY: live objects.
     unsafe {
-        let [delay, callback] = [args.positional[0], args.positional[1]].map(|each| Owned::borrow(each));
+        let [delay, callback] = [args.positional[0], args.positional[1]].map(Object::owned);
         let timer = Timer::make(args.gil(), delay, callback, rest, kwargs)?;
         // A plain hub's is its own; what of another one is overridden may have changed.
         let plain = is_plain(here(this.gil())?.record(), &this);
@@ -262,18 +263,15 @@ fn start_timer(this: This<'_, Hub>, timer: &Owned) -> Result<Time> {
 }
 
 fn add_timer(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [timer] = args.parse("add_timer", ["timer"], 1)?;
-    // SAFETY: live objects.
-    unsafe {
-        let at = start_timer(this, &Owned::borrow(timer))?;
-        Owned::new(ffi::PyFloat_FromDouble(seconds(at)))
-    }
+    let ([timer], []) = args.parse("add_timer", ["timer"], [])?;
+    let at = start_timer(this, &timer.owned())?;
+    // SAFETY: the lock is held during the call.
+    unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds(at))) }
 }
 
 fn timer_canceled(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [timer] = args.parse("timer_canceled", ["timer"], 1)?;
-    // SAFETY: a live object.
-    let key = unsafe { This::<Timer>::try_of(timer) }.and_then(|timer| timer.stop());
+    let ([timer], []) = args.parse("timer_canceled", ["timer"], [])?;
+    let key = timer.instance::<Timer>().and_then(|timer| timer.stop());
     if key.is_none_or(|key| !this.existed(key)) {
         this.canceled_young.set(this.canceled_young.get() + 1);
     } else {
@@ -300,10 +298,8 @@ fn prepare_timers(_: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
 }
 
 fn fire_timers(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [when] = args.parse("fire_timers", ["when"], 1)?;
-    // SAFETY: a live argument.
-    let when = unsafe { py::float(when)? };
-    this.begin_turn(Some(from_seconds(when)));
+    let ([when], []) = args.parse("fire_timers", ["when"], [])?;
+    this.begin_turn(Some(from_seconds(when.float()?)));
     Runner::new(this, here(this.gil())?).drain()?;
     Ok(Owned::none(this.gil()))
 }
@@ -323,12 +319,8 @@ fn default_sleep(_: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [timeout] = args.parse("wait", ["seconds"], 0)?;
-    // SAFETY: a live argument, if it was given; None lives for ever.
-    let seconds = unsafe {
-        let none = timeout.is_null() || timeout == ffi::Py_None();
-        if none { DEFAULT_SLEEP } else { py::float(timeout)? }
-    };
+    let ([], [timeout]) = args.parse("wait", [], ["seconds"])?;
+    let seconds = timeout.and_then(Object::unless_none).map_or(Ok(DEFAULT_SLEEP), Object::float)?;
     let runner = Runner::new(this, here(this.gil())?);
     runner.poll(seconds)?;
     if !this.own_wait.get() {
@@ -346,9 +338,8 @@ fn poller_fileno(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn forget(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
-    let [number] = args.parse("mark_as_reopened", ["fileno"], 1)?;
-    // SAFETY: a live argument.
-    let fd = c_int::try_from(unsafe { py::integer(number)? }).unwrap_or(-1);
+    let ([number], []) = args.parse("mark_as_reopened", ["fileno"], [])?;
+    let fd = c_int::try_from(number.number()?).unwrap_or(-1);
     forget_file(this, fd)?;
     Ok(Owned::none(this.gil()))
 }

@@ -9,6 +9,7 @@ use super::hub_ref::{self, MAKE_HUB};
 use super::polling::{Wanted, checked, may_be_closed};
 use crate::greenlet::{Here, here, of_all_threads};
 use crate::py::ffi::{self, PyMethodDef};
+use crate::py::object::Object;
 use crate::py::{self, Args, Owned, Raised, Result, This};
 
 /// The functions of the module about hubs.
@@ -95,38 +96,34 @@ fn hubs(args: Args<'_>) -> Result<Owned> {
 }
 
 fn set_hub(args: Args<'_>) -> Result<Owned> {
-    let [hub] = args.parse("_set_hub", ["hub"], 1)?;
+    let ([hub], []) = args.parse("_set_hub", ["hub"], [])?;
     let thread = here(args.gil())?;
-    // SAFETY: a live argument; None lives for ever.
-    let hub = unsafe { (hub != ffi::Py_None()).then(|| Owned::borrow(hub)) };
-    hub_ref::set(&thread, hub);
+    hub_ref::set(&thread, hub.unless_none().map(Object::owned));
     Ok(Owned::none(args.gil()))
 }
 
 fn set_base_hub(args: Args<'_>) -> Result<Owned> {
-    let [class] = args.parse("_set_base_hub", ["class"], 1)?;
-    // SAFETY: a live object, which gets a reference that lives for ever.
-    BASE.set(unsafe { ffi::incref(class) });
+    let ([class], []) = args.parse("_set_base_hub", ["class"], [])?;
+    BASE.set(class.owned().into_raw());
     Ok(Owned::none(args.gil()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
-    let [factory] = args.parse("_set_hub_factory", ["function"], 1)?;
-    // SAFETY: a live object, which gets a reference that lives for ever.
-    unsafe { MAKE_HUB.set(ffi::incref(factory)) };
+    let ([factory], []) = args.parse("_set_hub_factory", ["function"], [])?;
+    MAKE_HUB.set(factory.owned().into_raw());
     Ok(Owned::none(args.gil()))
 }
 
 fn listen(args: Args<'_>) -> Result<Owned> {
-    let [hub, fd, read, write] = args.parse("_listen", ["hub", "fileno", "read", "write"], 4)?;
+    let ([hub, fd, read, write], []) = args.parse("_listen", ["hub", "fileno", "read", "write"], [])?;
     let thread = here(args.gil())?;
-    // SAFETY: live arguments; the poller is looked up anew after it was renewed.
+    let Some(hub) = hub.instance::<Hub>() else {
+        return py::type_error(args.gil(), "_listen() needs a native hub");
+    };
+    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
+    let wanted = Wanted { read: read.truth()?, write: write.truth()? };
+    // SAFETY: the poller is looked up anew after it was renewed.
     unsafe {
-        let Some(hub) = This::<Hub>::try_of(hub) else {
-            return py::type_error(args.gil(), "_listen() needs a native hub");
-        };
-        let fd = RawFd::try_from(py::integer(fd)?).unwrap_or(-1);
-        let wanted = Wanted { read: py::truth(read)?, write: py::truth(write)? };
         match hub.polling(thread)?.listen(fd, wanted) {
             Err(error) if may_be_closed(&error) && hub.renew_if_closed(thread)? => {
                 checked(args.gil(), hub.polling(thread)?.listen(fd, wanted))?

@@ -4,6 +4,7 @@
 use std::ptr;
 
 use crate::py::ffi::{self, PyMethodDef, PyTypeObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Owned, Raised, Result};
 
 /// Functions of the native module.
@@ -17,7 +18,8 @@ pub fn functions() -> Vec<PyMethodDef> {
 }
 
 fn replace_methods(args: Args<'_>) -> Result<Owned> {
-    let [cls, methods] = args.parse("_replace_methods", ["cls", "methods"], 2)?;
+    let (arguments, []) = args.parse("_replace_methods", ["cls", "methods"], [])?;
+    let [cls, methods] = arguments.map(Object::as_ptr);
     // SAFETY: called by the interpreter; the arguments are checked, and live as long as the call. Types that modules of
     // C make at import, as all of these are, have their dict in the type.
     unsafe {

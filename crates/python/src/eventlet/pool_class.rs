@@ -11,6 +11,7 @@ use super::semaphore::{Semaphore, count, to_number};
 use super::ticket::Ticket;
 use crate::greenlet::{self, Here, PyGreenlet, body, here};
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, Gil, Owned, Pending, Raised, Result, This, exception_info, number};
 
 /// Runs a function whose result nobody wants.
@@ -70,7 +71,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
     let function = args.positional[0];
     let (rest, kwargs) = args.rest(1)?;
     let thread = here(gil)?;
-    // SAFETY: live arguments; greenlets go into the set of those that run.
+    // SAFETY: a tuple and a dict; greenlets go into the set of those that run.
     unsafe {
         if this.with_free(gil, Semaphore::counter)? <= 0 && this.is_member(gil, thread.current())? {
             // It would wait for a place that only its own end makes free.
@@ -98,22 +99,22 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
 }
 
 /// # Safety
-/// Live objects, a tuple and a dict among them.
+/// A tuple and a dict.
 #[cold]
 unsafe fn run_in_place(
     thread: Here<'_>,
-    function: *mut PyObject,
+    function: Object<'_>,
     args: &Owned,
     kwargs: Option<&Owned>,
     wants_result: bool,
 ) -> Result<Owned> {
-    // SAFETY: live objects, a tuple and a dict among them; what could not be called has raised.
+    // SAFETY: a tuple and a dict; what could not be called has raised.
     unsafe {
         if wants_result {
             return green_thread::call_in_place(thread, function, args, kwargs);
         }
         let kwargs = kwargs.map_or(ptr::null_mut(), Owned::as_ptr);
-        Owned::new(ffi::PyObject_Call(function, args.as_ptr(), kwargs)).or_else(|Raised| report(thread.gil()))
+        Owned::new(ffi::PyObject_Call(function.as_ptr(), args.as_ptr(), kwargs)).or_else(|Raised| report(thread.gil()))
     }
 }
 
@@ -134,12 +135,10 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
-    let [size] = args.parse("GreenPool", ["size"], 0)?;
-    // SAFETY: a live argument; null makes an empty set.
-    let (size, running) = unsafe {
-        let size = if size.is_null() { 1000 } else { count(args.gil(), size, "GreenPool")? };
-        (size, Owned::new(ffi::PySet_New(ptr::null_mut()))?)
-    };
+    let ([], [size]) = args.parse("GreenPool", [], ["size"])?;
+    let size = size.map_or(Ok(1000), |size| count(size, "GreenPool"))?;
+    // SAFETY: null makes an empty set; the lock is held during the call.
+    let running = unsafe { Owned::new(ffi::PySet_New(ptr::null_mut()))? };
     this.size.set(size);
     this.free.set(Some(Semaphore::make(args.gil(), size)?));
     this.running.set(Some(running));
@@ -147,9 +146,8 @@ fn init(this: This<'_, Pool>, args: Args<'_>) -> Result<()> {
 }
 
 fn resize(this: This<'_, Pool>, args: Args<'_>) -> Result<Owned> {
-    let [size] = args.parse("resize", ["new_size"], 1)?;
-    // SAFETY: a live argument.
-    let size = unsafe { py::integer(size)? };
+    let ([size], []) = args.parse("resize", ["new_size"], [])?;
+    let size = size.number()?;
     let more = size - this.size.replace(size);
     this.with_free(args.gil(), |free| free.set_counter(args.gil(), free.counter() + more))?;
     Ok(Owned::none(args.gil()))

@@ -16,6 +16,7 @@ use super::park::park_until;
 use super::ticket::Ticket;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::object::Object;
 use crate::py::{
     self, Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, number,
 };
@@ -156,13 +157,9 @@ impl Semaphore {
             self.acquire(gil)?;
             return Ok(true);
         }
-        let [blocking, timeout] = args.parse("acquire", ["blocking", "timeout"], 0)?;
-        // SAFETY: a live argument, if it was given.
-        let blocking = blocking.is_null() || unsafe { py::truth(blocking)? };
-        // SAFETY: None lives for ever.
-        let is_none = timeout.is_null() || timeout == unsafe { ffi::Py_None() };
-        // SAFETY: a live argument.
-        let seconds = if is_none { -1.0 } else { unsafe { clock::timeout(gil, timeout)? } };
+        let ([], [blocking, timeout]) = args.parse("acquire", [], ["blocking", "timeout"])?;
+        let blocking = blocking.map_or(Ok(true), Object::truth)?;
+        let seconds = timeout.and_then(Object::unless_none).map_or(Ok(-1.0), clock::timeout)?;
         let is_timed = seconds != -1.0;
         if !blocking && is_timed {
             return py::value_error(gil, "can't specify a timeout for a non-blocking call");
@@ -183,17 +180,15 @@ impl Semaphore {
 }
 
 /// The number in an argument for which floats and strings of digits will do. A string without a number is a TypeError.
-///
-/// # Safety
-/// A live object.
-pub unsafe fn count(gil: Gil<'_>, object: *mut PyObject, function: &str) -> Result<i64> {
-    // SAFETY: a live object, and the token says that the lock is held.
+pub fn count(object: Object<'_>, function: &str) -> Result<i64> {
+    let gil = object.gil();
+    // SAFETY: live objects, with the lock held.
     unsafe {
         let integer = (&raw mut ffi::PyLong_Type).cast();
-        let number = if ffi::PyLong_Check(object) != 0 {
-            Owned::borrow(object)
+        let number = if ffi::PyLong_Check(object.as_ptr()) != 0 {
+            object.owned()
         } else {
-            match py::call(integer, [object]) {
+            match py::call(integer, [object.as_ptr()]) {
                 Ok(number) => number,
                 Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_ValueError) != 0 => {
                     ffi::PyErr_Clear();
@@ -202,7 +197,7 @@ pub unsafe fn count(gil: Gil<'_>, object: *mut PyObject, function: &str) -> Resu
                 Err(Raised) => return Err(Raised),
             }
         };
-        match py::integer(number.as_ptr())? {
+        match Object::of(&number).number()? {
             number if number >= 0 => Ok(number),
             number => py::value_error(gil, &format!("{function}() needs a number of zero or more, not {number}")),
         }
@@ -210,9 +205,8 @@ pub unsafe fn count(gil: Gil<'_>, object: *mut PyObject, function: &str) -> Resu
 }
 
 fn init(this: This<'_, Semaphore>, args: Args<'_>) -> Result<()> {
-    let [value] = args.parse("Semaphore", ["value"], 0)?;
-    // SAFETY: a live argument.
-    let value = if value.is_null() { 1 } else { unsafe { count(args.gil(), value, "Semaphore")? } };
+    let ([], [value]) = args.parse("Semaphore", [], ["value"])?;
+    let value = value.map_or(Ok(1), |value| count(value, "Semaphore"))?;
     this.original.set(value);
     this.set_counter(this.gil(), value);
     Ok(())
@@ -278,8 +272,7 @@ fn exit(this: This<'_, Semaphore>, args: Args<'_>) -> Result<Owned> {
 /// What an attribute that must be a number is set to.
 pub fn to_number(gil: Gil<'_>, value: Option<Owned>) -> Result<i64> {
     match value {
-        // SAFETY: a live object, and the token says that the lock is held.
-        Some(value) => unsafe { py::integer(value.as_ptr()) },
+        Some(value) => Object::of(&value).number(),
         None => py::attribute_error(gil, "this attribute cannot be deleted"),
     }
 }
@@ -369,7 +362,7 @@ fn bounded_class() -> Class<Semaphore> {
 fn lock_class() -> Class<Semaphore> {
     let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = lock_repr;
     Class::new()
-        .init(|_, args| args.parse::<0>("Lock", [], 0).map(drop))
+        .init(|_, args| args.parse("Lock", [], []).map(|([], [])| ()))
         .slot(ffi::Py_tp_repr, repr as *mut c_void)
         .method(
             c"release",

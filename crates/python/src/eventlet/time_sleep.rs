@@ -39,12 +39,9 @@ fn time_sleep(args: Args<'_>) -> Result<Owned> {
         let count = args.positional.len();
         return py::type_error(gil, &format!("time.sleep() takes exactly one argument ({count} given)"));
     };
-    // SAFETY: called by the interpreter; an argument is alive.
-    unsafe {
-        let seconds = timeout(gil, given)?;
-        if seconds < 0.0 {
-            return py::value_error(gil, "sleep length must be non-negative");
-        }
-        sleep_for(gil, seconds)
+    let seconds = timeout(given)?;
+    if seconds < 0.0 {
+        return py::value_error(gil, "sleep length must be non-negative");
     }
+    sleep_for(gil, seconds)
 }

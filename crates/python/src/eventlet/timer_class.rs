@@ -59,8 +59,7 @@ fn attribute(gil: Gil<'_>, value: Option<Owned>, name: &str) -> Result<Owned> {
 fn init(this: This<'_, Timer>, args: Args<'_>) -> Result<()> {
     args.led_by("Timer", &[c"seconds", c"cb"], |args| {
         let (rest, kwargs) = args.rest(2)?;
-        // SAFETY: live objects.
-        unsafe { this.set(Owned::borrow(args.positional[0]), Owned::borrow(args.positional[1]), rest, kwargs) };
+        this.set(args.positional[0].owned(), args.positional[1].owned(), rest, kwargs);
         Ok(())
     })
 }

@@ -84,7 +84,7 @@ unsafe extern "C-unwind" fn throw_into(
         if !check(greenlet) {
             return ptr::null_mut();
         }
-        let [kind, value, traceback] = throw::arguments(&[kind, value, traceback]);
+        let [kind, value, traceback] = throw::arguments([kind, value, traceback]);
         throw::throw(Gil::assume(), greenlet, kind, value, traceback)
     }
 }

@@ -222,7 +222,7 @@ unsafe extern "C-unwind" fn throw_method(
             return py::raise(ffi::PyExc_TypeError, &message);
         }
         let given = if count == 0 { &[][..] } else { slice::from_raw_parts(args, count as usize) };
-        let [kind, value, traceback] = throw::arguments(given);
+        let [kind, value, traceback] = throw::arguments(given.iter().copied());
         throw::throw(Gil::assume(), this.cast(), kind, value, traceback)
     }
 }

@@ -15,10 +15,10 @@ use crate::py::{self, Gil, Pending, Result};
 
 /// What the arguments of a `throw` say: a kind, `GreenletExit` by default, a value and a traceback, or null. C code may
 /// give null for each.
-pub fn arguments(given: &[*mut PyObject]) -> [*mut PyObject; 3] {
-    let argument = |index: usize| given.get(index).copied().unwrap_or(ptr::null_mut());
-    let kind = argument(0);
-    [if kind.is_null() { names::greenlet_exit() } else { kind }, argument(1), argument(2)]
+pub fn arguments(given: impl IntoIterator<Item = *mut PyObject>) -> [*mut PyObject; 3] {
+    let mut given = given.into_iter();
+    let [kind, value, traceback] = [(); 3].map(|()| given.next().unwrap_or(ptr::null_mut()));
+    [if kind.is_null() { names::greenlet_exit() } else { kind }, value, traceback]
 }
 
 /// Throws an exception into a greenlet. Value and traceback may be null or None.

@@ -5,12 +5,12 @@ use std::ptr;
 use greenloom_http::{Chunks, Step, websocket};
 
 use crate::py::ffi::{self, Py_ssize_t};
-use crate::py::object::{Object, arguments, bytes, int, size, tuple, unsigned};
+use crate::py::object::{Object, bytes, int, size, tuple, unsigned};
 use crate::py::{Args, Gil, Owned, Result, value_error};
 
 /// `http_chunks(buffer, state, limit)`
 pub fn chunks(args: Args<'_>) -> Result<Owned> {
-    let [buffer, state, limit] = arguments(args)?;
+    let [buffer, state, limit] = args.exactly()?;
     let gil = args.gil();
     let whole = buffer.content()?;
     let limit = limit.size()?;
@@ -27,7 +27,7 @@ pub fn chunks(args: Args<'_>) -> Result<Owned> {
 
 /// `websocket_frame(buffer)`
 pub fn frame(args: Args<'_>) -> Result<Owned> {
-    let [buffer] = arguments(args)?;
+    let [buffer] = args.exactly()?;
     let gil = args.gil();
     let Some(frame) = websocket::frame(buffer.content()?) else {
         return Ok(Owned::none(gil));
@@ -62,13 +62,13 @@ fn masked(_: Gil<'_>, head: &[u8], payload: &[u8], mask: Option<[u8; 4]>, offset
 
 /// `websocket_mask(data, mask, offset)`
 pub fn mask(args: Args<'_>) -> Result<Owned> {
-    let [data, mask, offset] = arguments(args)?;
+    let [data, mask, offset] = args.exactly()?;
     masked(args.gil(), b"", data.content()?, Some(mask_of(mask)?), offset.size()?)
 }
 
 /// `websocket_pack(first, payload, mask)`
 pub fn pack(args: Args<'_>) -> Result<Owned> {
-    let [first, payload, mask] = arguments(args)?;
+    let [first, payload, mask] = args.exactly()?;
     let Ok(first) = u8::try_from(first.size()?) else {
         return value_error(args.gil(), "the first octet of a frame is one octet");
     };

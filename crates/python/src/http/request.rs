@@ -6,7 +6,7 @@ use greenloom_http::{Body, Framing, Head, Limits, Refusal};
 
 use super::pairs::for_each_pair;
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
-use crate::py::object::{Object, arguments, int, intern, latin1, put, size, tuple, unsigned};
+use crate::py::object::{Object, int, intern, latin1, put, size, tuple, unsigned};
 use crate::py::{Args, Gil, Global, GlobalObject, Owned, Raised, Result, type_error};
 
 /// The client speaks HTTP/1.1.
@@ -305,7 +305,7 @@ fn length_object(gil: Gil<'_>, framing: &Framing) -> Result<Owned> {
 
 /// `http_request(buffer, base, limits, connection)`
 pub fn request(args: Args<'_>) -> Result<Owned> {
-    let [buffer, base, limit, connection] = arguments(args)?;
+    let [buffer, base, limit, connection] = args.exactly()?;
     let gil = args.gil();
     // SAFETY: reads the type of a live object.
     let is_dict = unsafe { ffi::PyDict_Check(base.as_ptr()) != 0 };
@@ -331,7 +331,7 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
 
 /// `http_head(buffer, limits)`
 pub fn head(args: Args<'_>) -> Result<Owned> {
-    let [buffer, limit] = arguments(args)?;
+    let [buffer, limit] = args.exactly()?;
     let gil = args.gil();
     let read = greenloom_http::with_head(buffer.content()?, &limits(limit)?, |head| {
         // SAFETY: a list with a place for each field; if one fails, the interpreter skips empty places. The lock is
@@ -360,7 +360,7 @@ pub fn head(args: Args<'_>) -> Result<Owned> {
 
 /// `http_framing(headers, minor, limits)`
 pub fn framing(args: Args<'_>) -> Result<Owned> {
-    let [headers, minor, limit] = arguments(args)?;
+    let [headers, minor, limit] = args.exactly()?;
     let gil = args.gil();
     let (minor, limits) = (u8::try_from(minor.size()?).unwrap_or(1), limits(limit)?);
     let (mut fields, mut named) = (Vec::new(), true);

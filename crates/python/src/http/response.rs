@@ -7,7 +7,7 @@ use greenloom_http::response::{self, Date, Ending, NameOctets, Spelling};
 
 use super::pairs::for_each_pair;
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{Object, arguments, bytes, int, intern};
+use crate::py::object::{Object, bytes, int, intern};
 use crate::py::{
     Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, text,
     type_error, value_error,
@@ -99,7 +99,7 @@ impl Payload for Response {
     }
 
     fn made(this: This<'_, Response>, args: Args<'_>) -> Result<()> {
-        let [handler, input, protocol, method, capitalize, strict] = arguments(args)?;
+        let [handler, input, protocol, method, capitalize, strict] = args.exactly()?;
         if !protocol.is_str() || !method.is_str() {
             return type_error(args.gil(), "protocol and method must be strings");
         }
@@ -127,11 +127,8 @@ impl Payload for Response {
 
 /// `start_response` of PEP 3333.
 fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
-    let [status, headers, exc_info] = args.parse("start_response", ["status", "response_headers", "exc_info"], 2)?;
-    // SAFETY: arguments outlive their call, for which the lock is held; the first two are there.
-    let (status, headers) = unsafe { (Object::new(status), Object::new(headers)) };
-    // SAFETY: an argument, if it was given.
-    let exc_info = (!exc_info.is_null()).then(|| unsafe { Object::new(exc_info) });
+    let required = ["status", "response_headers"];
+    let ([status, headers], [exc_info]) = args.parse("start_response", required, ["exc_info"])?;
     if let Some(exc_info) = exc_info
         && exc_info.truth()?
         && this.sent.get()
@@ -198,7 +195,7 @@ unsafe fn pieces<'a>(result: Object<'a>) -> Option<(Vec<&'a [u8]>, usize)> {
 
 /// `whole(result, lines)`
 fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
-    let [result, lines] = arguments(args)?;
+    let [result, lines] = args.exactly()?;
     let (code, flags) = (this.code.get(), this.flags.get());
     let ordinary = this.started.get()
         && !this.sent.get()
@@ -230,7 +227,7 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
 
 /// `finish(ending, lines, body)`
 fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
-    let [ending, lines, body] = arguments(args)?;
+    let [ending, lines, body] = args.exactly()?;
     let ending = match ending.number()? {
         NO_ENDING => Ending::AsSaid,
         CHUNKED_ENDING => Ending::Chunked,
@@ -383,7 +380,7 @@ fn write_field(
 
 /// `http_field(name, value)`
 pub fn field(args: Args<'_>) -> Result<Owned> {
-    let [name, value] = arguments(args)?;
+    let [name, value] = args.exactly()?;
     let (name, value) = (name.to_str()?, value.to_str()?);
     let mut out = Vec::new();
     write_field(Object::of(&name), Object::of(&value), (Spelling::AsGiven, NameOctets::Latin1), &mut out)?;

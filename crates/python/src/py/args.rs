@@ -3,24 +3,24 @@
 use std::ffi::CStr;
 use std::{ptr, slice};
 
-use super::call::text;
 use super::error::{Raised, Result, type_error};
 use super::ffi::{self, Py_ssize_t, PyObject};
 use super::lock::Gil;
+use super::object::Object;
 use super::owned::Owned;
 
 /// What a function was called with, borrowed.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
     /// The positional arguments.
-    pub positional: &'a [*mut PyObject],
+    pub positional: &'a [Object<'a>],
     keywords: Keywords<'a>,
 }
 
 #[derive(Clone, Copy)]
 enum Keywords<'a> {
     /// A tuple of names and their values.
-    Array(*mut PyObject, &'a [*mut PyObject]),
+    Array(*mut PyObject, &'a [Object<'a>]),
     /// A dict, or null for none.
     Dict(*mut PyObject),
 }
@@ -33,13 +33,13 @@ impl<'a> Args<'a> {
         let count = count as usize;
         if names.is_null() {
             // SAFETY: as many arguments as the interpreter says; without any the pointer may be null.
-            let positional = if count == 0 { &[][..] } else { unsafe { slice::from_raw_parts(args, count) } };
+            let positional = if count == 0 { &[][..] } else { unsafe { slice::from_raw_parts(args.cast(), count) } };
             return Args { positional, keywords: Keywords::Dict(ptr::null_mut()) };
         }
         // SAFETY: a tuple of names, and after the positional arguments a value for each.
         unsafe {
             let more = ffi::PyTuple_GET_SIZE(names) as usize;
-            let all = slice::from_raw_parts(args, count + more);
+            let all = slice::from_raw_parts(args.cast(), count + more);
             Args { positional: &all[..count], keywords: Keywords::Array(names, &all[count..]) }
         }
     }
@@ -75,31 +75,64 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The arguments of a function whose parameters are `names`, the first `required` of them without a default. Those
-    /// that were not given are null.
+    /// The arguments of a function whose parameters are `required` and then `optional`, of which there is none where
+    /// none was given.
     ///
     /// # Errors
     /// A TypeError, as for a function written in Python.
-    pub fn parse<const N: usize>(
+    #[inline]
+    pub fn parse<const R: usize, const O: usize>(
         &self,
         function: &str,
-        names: [&str; N],
-        required: usize,
-    ) -> Result<[*mut PyObject; N]> {
-        let mut found = [ptr::null_mut(); N];
-        if self.positional.len() > N {
-            let given = self.positional.len();
-            return type_error(self.gil(), &format!("{function}() takes at most {N} arguments ({given} given)"));
+        required: [&str; R],
+        optional: [&str; O],
+    ) -> Result<([Object<'a>; R], [Option<Object<'a>>; O])> {
+        let given = self.positional.len();
+        if given > R + O {
+            let most = R + O;
+            return type_error(self.gil(), &format!("{function}() takes at most {most} arguments ({given} given)"));
         }
-        found[..self.positional.len()].copy_from_slice(self.positional);
+        let (mut needed, mut extra) = ([None; R], [None; O]);
+        for (place, argument) in needed.iter_mut().chain(&mut extra).zip(self.positional) {
+            *place = Some(*argument);
+        }
         if self.has_keywords() {
-            self.parse_keywords(function, &names, &mut found)?;
+            self.parse_keywords(function, (&required, &mut needed), (&optional, &mut extra))?;
         }
-        match found[..required].iter().position(|argument| argument.is_null()) {
+        match needed.iter().position(Option::is_none) {
             Some(missing) => {
-                type_error(self.gil(), &format!("{function}() missing a required argument: '{}'", names[missing]))
+                type_error(self.gil(), &format!("{function}() missing a required argument: '{}'", required[missing]))
             }
-            None => Ok(found),
+            None => Ok((needed.map(|argument| argument.expect("none is missing")), extra)),
+        }
+    }
+
+    #[cold]
+    fn parse_keywords(
+        &self,
+        function: &str,
+        (required, needed): (&[&str], &mut [Option<Object<'a>>]),
+        (optional, extra): (&[&str], &mut [Option<Object<'a>>]),
+    ) -> Result<()> {
+        let names = || required.iter().chain(optional);
+        self.each_keyword(|name, value| {
+            let text = name.text()?;
+            let place = names().position(|known| *known == text);
+            let Some(place) = place.and_then(|index| needed.iter_mut().chain(&mut *extra).nth(index)) else {
+                return type_error(self.gil(), &format!("{function}() got an unexpected keyword argument '{text}'"));
+            };
+            match place.replace(value) {
+                None => Ok(()),
+                Some(_) => type_error(self.gil(), &format!("{function}() got multiple values for argument '{text}'")),
+            }
+        })
+    }
+
+    /// The arguments of a function that takes exactly `N`, none by name.
+    pub fn exactly<const N: usize>(&self) -> Result<[Object<'a>; N]> {
+        match self.positional.try_into() {
+            Ok(arguments) if !self.has_keywords() => Ok(arguments),
+            _ => type_error(self.gil(), &format!("{N} arguments are needed, and none by name")),
         }
     }
 
@@ -145,38 +178,21 @@ impl<'a> Args<'a> {
         }
     }
 
-    #[cold]
-    fn parse_keywords(&self, function: &str, names: &[&str], found: &mut [*mut PyObject]) -> Result<()> {
-        self.each_keyword(|name, value| {
-            // SAFETY: keywords are strings.
-            let text = unsafe { text(name)? };
-            match names.iter().position(|known| *known == text) {
-                None => type_error(self.gil(), &format!("{function}() got an unexpected keyword argument '{text}'")),
-                Some(index) if !found[index].is_null() => {
-                    type_error(self.gil(), &format!("{function}() got multiple values for argument '{text}'"))
-                }
-                Some(index) => {
-                    found[index] = value;
-                    Ok(())
-                }
-            }
-        })
-    }
-
-    fn each_keyword(&self, mut f: impl FnMut(*mut PyObject, *mut PyObject) -> Result<()>) -> Result<()> {
-        // SAFETY: a tuple with as many names as there are values, or a dict that nobody changes meanwhile.
+    fn each_keyword(&self, mut f: impl FnMut(Object<'a>, Object<'a>) -> Result<()>) -> Result<()> {
+        // SAFETY: a tuple with as many names as there are values, or a dict that nobody changes meanwhile; both keep
+        // what is in them for `'a`.
         unsafe {
             match self.keywords {
                 Keywords::Array(names, values) => {
                     for (index, value) in values.iter().enumerate() {
-                        f(ffi::PyTuple_GET_ITEM(names, index as Py_ssize_t), *value)?;
+                        f(Object::new(ffi::PyTuple_GET_ITEM(names, index as Py_ssize_t)), *value)?;
                     }
                 }
                 Keywords::Dict(dict) if dict.is_null() => {}
                 Keywords::Dict(dict) => {
                     let (mut position, mut name, mut value) = (0, ptr::null_mut(), ptr::null_mut());
                     while ffi::PyDict_Next(dict, &mut position, &mut name, &mut value) != 0 {
-                        f(name, value)?;
+                        f(Object::new(name), Object::new(value))?;
                     }
                 }
             }
@@ -192,15 +208,15 @@ impl<'a> Args<'a> {
             let rest = self.positional.get(from..).unwrap_or(&[]);
             let tuple = Owned::new(ffi::PyTuple_New(rest.len() as Py_ssize_t))?;
             for (index, argument) in rest.iter().enumerate() {
-                ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as Py_ssize_t, ffi::incref(*argument));
+                ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as Py_ssize_t, argument.owned().into_raw());
             }
             if !self.has_keywords() {
                 return Ok((tuple, None));
             }
             let dict = Owned::new(ffi::PyDict_New())?;
-            self.each_keyword(|name, value| match ffi::PyDict_SetItem(dict.as_ptr(), name, value) {
-                0 => Ok(()),
-                _ => Err(Raised),
+            self.each_keyword(|name, value| {
+                let put = ffi::PyDict_SetItem(dict.as_ptr(), name.as_ptr(), value.as_ptr());
+                if put == 0 { Ok(()) } else { Err(Raised) }
             })?;
             Ok((tuple, Some(dict)))
         }

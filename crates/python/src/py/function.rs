@@ -9,6 +9,7 @@ use std::ptr;
 use super::args::Args;
 use super::error::Result;
 use super::ffi::{self, FastMethod, Py_ssize_t, PyObject};
+use super::object::Object;
 use super::owned::Owned;
 use super::table::fast_method;
 
@@ -27,18 +28,18 @@ pub(super) fn give(result: Result<Owned>) -> *mut PyObject {
 /// A method of a type that is not a `Class`, whose function gets the object as it is.
 pub fn bare_method<F>(name: &'static CStr, _function: F, doc: &'static CStr) -> ffi::PyMethodDef
 where
-    F: Fn(*mut PyObject, Args<'_>) -> Result<Owned> + Copy,
+    F: Fn(Object<'_>, Args<'_>) -> Result<Owned> + Copy,
 {
     /// # Safety
     /// Called by the interpreter.
-    unsafe extern "C-unwind" fn trampoline<F: Fn(*mut PyObject, Args<'_>) -> Result<Owned> + Copy>(
+    unsafe extern "C-unwind" fn trampoline<F: Fn(Object<'_>, Args<'_>) -> Result<Owned> + Copy>(
         this: *mut PyObject,
         args: *const *mut PyObject,
         count: Py_ssize_t,
         names: *mut PyObject,
     ) -> *mut PyObject {
         // SAFETY: called by the interpreter.
-        give(unsafe { item::<F>()(this, Args::from_array(args, count, names)) })
+        give(unsafe { item::<F>()(Object::new(this), Args::from_array(args, count, names)) })
     }
     fast_method(name, trampoline::<F> as FastMethod, doc)
 }

@@ -12,6 +12,7 @@ use super::args::Args;
 use super::error::Result;
 use super::ffi::{self, PyObject, PyTypeObject};
 use super::lock::Gil;
+use super::object::Object;
 use super::owned::{Global, Owned};
 
 /// The Rust value in each instance of a type.
@@ -125,6 +126,13 @@ impl<'a, T: Payload> This<'a, T> {
         self.object
     }
 
+    /// The object, for the call.
+    #[inline]
+    pub fn as_object(self) -> Object<'a> {
+        // SAFETY: a live instance, which outlives `'a`, with the lock held.
+        unsafe { Object::new(self.object) }
+    }
+
     /// One more reference to the object.
     pub fn owned(self) -> Owned {
         // SAFETY: a live instance, with the lock held.
@@ -150,6 +158,14 @@ impl<'a, T: Payload> This<'a, T> {
     pub fn dict(self) -> *mut PyObject {
         // SAFETY: a live instance, with the lock held.
         unsafe { (*self.object.cast::<Instance<T>>()).dict }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Its payload, if it is an instance of the payload's type or of a subclass.
+    pub fn instance<T: Payload>(self) -> Option<This<'a, T>> {
+        // SAFETY: alive for `'a`, with the lock held.
+        unsafe { This::try_of(self.as_ptr()) }
     }
 }
 

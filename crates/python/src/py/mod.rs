@@ -8,8 +8,8 @@
 //! - `owned`: owned references, and the places that keep them;
 //! - `pending`: the pending exception, taken out;
 //! - `call`, [`names`], `table`: calls, names of attributes, the tables that modules and types are made of;
-//! - `args`, `function`: what a function was called with, and Rust functions as Python's;
 //! - [`object`]: live objects, read without `unsafe`, and bytes, numbers and tuples made;
+//! - `args`, `function`: what a function was called with, and Rust functions as Python's;
 //! - `instance`, `class`: types with a Rust value inside.
 //!
 //! # Why not PyO3
@@ -48,7 +48,7 @@ mod pending;
 pub mod table;
 
 pub use args::Args;
-pub use call::{call, call_method, equal, float, integer, number, string, text, truth};
+pub use call::{call, call_method, equal, float, number, string, text, truth};
 pub use class::Class;
 pub use error::{
     Raised, Result, assertion_error, attribute_error, error, import_error, memory_error, overflow_error, raise,

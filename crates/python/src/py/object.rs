@@ -6,8 +6,7 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-use super::args::Args;
-use super::call::{integer, truth};
+use super::call::{float, integer, text, truth};
 use super::error::{Raised, Result, type_error, value_error};
 use super::ffi::{self, Py_ssize_t, PyObject};
 use super::lock::Gil;
@@ -15,27 +14,35 @@ use super::owned::{GlobalObject, Owned};
 
 /// A live object, borrowed for `'a` from whatever keeps it, with the lock held.
 #[derive(Clone, Copy)]
-pub struct Object<'a>(*mut PyObject, PhantomData<&'a Owned>);
+#[repr(transparent)]
+pub struct Object<'a>(ptr::NonNull<PyObject>, PhantomData<&'a Owned>);
 
 impl<'a> Object<'a> {
     /// # Safety
     /// A live object, which something keeps for `'a`; the lock is held as [`Gil::assume`] asks for.
+    #[inline(always)]
     pub unsafe fn new(object: *mut PyObject) -> Object<'a> {
-        Object(object, PhantomData)
+        // SAFETY: a live object, which is not null.
+        Object(unsafe { ptr::NonNull::new_unchecked(object) }, PhantomData)
     }
 
     /// What an owned reference keeps.
     pub fn of(owned: &'a Owned) -> Object<'a> {
-        Object(owned.as_ptr(), PhantomData)
+        // SAFETY: the reference keeps it for as long as it is borrowed, and exists only under the lock.
+        unsafe { Object::new(owned.as_ptr()) }
     }
 
     /// What was made at import and lives for ever.
+    ///
+    /// # Panics
+    /// If it was not made.
     pub fn word(global: &'a GlobalObject) -> Object<'a> {
-        Object(global.object(), PhantomData)
+        Object(ptr::NonNull::new(global.object()).expect("words are made at import"), PhantomData)
     }
 
+    #[inline(always)]
     pub fn as_ptr(self) -> *mut PyObject {
-        self.0
+        self.0.as_ptr()
     }
 
     /// The lock is held while there is one.
@@ -47,34 +54,51 @@ impl<'a> Object<'a> {
     /// One more reference.
     pub fn owned(self) -> Owned {
         // SAFETY: alive, with the lock held.
-        unsafe { Owned::borrow(self.0) }
+        unsafe { Owned::borrow(self.as_ptr()) }
     }
 
     pub fn is_none(self) -> bool {
         // SAFETY: compares addresses.
-        self.0 == unsafe { ffi::Py_None() }
+        self.as_ptr() == unsafe { ffi::Py_None() }
+    }
+
+    /// The object, unless it is None.
+    pub fn unless_none(self) -> Option<Object<'a>> {
+        (!self.is_none()).then_some(self)
     }
 
     /// Whether it is a string.
     pub fn is_str(self) -> bool {
         // SAFETY: reads the type of a live object.
-        unsafe { ffi::PyUnicode_Check(self.0) != 0 }
+        unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a tuple.
+    pub fn is_tuple(self) -> bool {
+        // SAFETY: reads the type of a live object.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Its attribute of this name.
+    pub fn attribute(self, name: Object<'_>) -> Result<Owned> {
+        // SAFETY: live objects, with the lock held.
+        unsafe { Owned::new(ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
     }
 
     /// `str(object)`
     pub fn to_str(self) -> Result<Owned> {
         // SAFETY: alive, with the lock held.
-        unsafe { Owned::new(ffi::PyObject_Str(self.0)) }
+        unsafe { Owned::new(ffi::PyObject_Str(self.as_ptr())) }
     }
 
     /// The content of a bytes object.
     pub fn content(self) -> Result<&'a [u8]> {
         // SAFETY: alive for `'a`, and checked to be bytes, which do not change.
         unsafe {
-            if ffi::PyBytes_Check(self.0) == 0 {
+            if ffi::PyBytes_Check(self.as_ptr()) == 0 {
                 return type_error(self.gil(), "bytes are needed");
             }
-            let (data, size) = (ffi::PyBytes_AS_STRING(self.0), ffi::PyBytes_Size(self.0));
+            let (data, size) = (ffi::PyBytes_AS_STRING(self.as_ptr()), ffi::PyBytes_Size(self.as_ptr()));
             Ok(std::slice::from_raw_parts(data.cast(), size as usize))
         }
     }
@@ -88,22 +112,37 @@ impl<'a> Object<'a> {
         // octet a character is what the kind says.
         unsafe {
             #[cfg(not(Py_3_12))]
-            if ffi::PyUnicode_READY(self.0) < 0 {
+            if ffi::PyUnicode_READY(self.as_ptr()) < 0 {
                 ffi::PyErr_Clear();
                 return None;
             }
-            if ffi::PyUnicode_KIND(self.0) != ffi::PyUnicode_1BYTE_KIND {
+            if ffi::PyUnicode_KIND(self.as_ptr()) != ffi::PyUnicode_1BYTE_KIND {
                 return None;
             }
-            let (data, length) = (ffi::PyUnicode_1BYTE_DATA(self.0), ffi::PyUnicode_GET_LENGTH(self.0));
+            let (data, length) = (ffi::PyUnicode_1BYTE_DATA(self.as_ptr()), ffi::PyUnicode_GET_LENGTH(self.as_ptr()));
             Some(std::slice::from_raw_parts(data, length as usize))
         }
+    }
+
+    /// The text of a string.
+    ///
+    /// # Errors
+    /// A TypeError for what is no string.
+    pub fn text(self) -> Result<&'a str> {
+        // SAFETY: alive for `'a`.
+        unsafe { text(self.as_ptr()) }
+    }
+
+    /// The number in an object that is one, whole or not.
+    pub fn float(self) -> Result<f64> {
+        // SAFETY: alive, with the lock held.
+        unsafe { float(self.as_ptr()) }
     }
 
     /// The number in an object that is one.
     pub fn number(self) -> Result<i64> {
         // SAFETY: alive, with the lock held.
-        unsafe { integer(self.0) }
+        unsafe { integer(self.as_ptr()) }
     }
 
     /// The number in an object that is one, and not negative.
@@ -114,17 +153,17 @@ impl<'a> Object<'a> {
     /// Whether it counts as true.
     pub fn truth(self) -> Result<bool> {
         // SAFETY: alive, with the lock held.
-        unsafe { truth(self.0) }
+        unsafe { truth(self.as_ptr()) }
     }
 
     /// The items of a tuple that has `N` of them, kept by it.
     pub fn tuple_items<const N: usize>(self) -> Option<[Object<'a>; N]> {
         // SAFETY: alive for `'a`, and checked to be a tuple with so many items; it does not change, and keeps them.
         unsafe {
-            if ffi::PyTuple_Check(self.0) == 0 || ffi::PyTuple_Size(self.0) != N as Py_ssize_t {
+            if ffi::PyTuple_Check(self.as_ptr()) == 0 || ffi::PyTuple_Size(self.as_ptr()) != N as Py_ssize_t {
                 return None;
             }
-            Some(std::array::from_fn(|place| Object::new(ffi::PyTuple_GET_ITEM(self.0, place as Py_ssize_t))))
+            Some(std::array::from_fn(|place| Object::new(ffi::PyTuple_GET_ITEM(self.as_ptr(), place as Py_ssize_t))))
         }
     }
 }
@@ -176,15 +215,6 @@ pub fn intern(_: Gil<'_>, place: &GlobalObject, name: &'static std::ffi::CStr) -
     // SAFETY: the name ends in a zero, and the token says that the lock is held.
     place.set(unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }?.into_raw());
     Ok(())
-}
-
-/// The arguments of a call that takes exactly `N`, none by name.
-pub fn arguments<const N: usize>(args: Args<'_>) -> Result<[Object<'_>; N]> {
-    match <[*mut PyObject; N]>::try_from(args.positional) {
-        // SAFETY: arguments outlive their call, for which the lock is held.
-        Ok(arguments) if !args.has_keywords() => Ok(arguments.map(|argument| unsafe { Object::new(argument) })),
-        _ => type_error(args.gil(), &format!("{N} arguments are needed, and none by name")),
-    }
 }
 
 /// Puts an item into a dict.

@@ -8,35 +8,31 @@ use super::wait::{self, get, put, room, settle};
 use super::{LIGHT_QUEUE, Queue};
 use crate::eventlet::semaphore::to_number;
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Result, This, number};
 
 static QUEUE: ClassCell = ClassCell::unbuilt();
 static PRIORITY_QUEUE: ClassCell = ClassCell::unbuilt();
 static LIFO_QUEUE: ClassCell = ClassCell::unbuilt();
 
-/// The argument `block`, a live object or null.
-fn whether_to_block(block: *mut PyObject) -> Result<bool> {
-    // SAFETY: a live argument of a method, which is called with the lock held.
-    if block.is_null() { Ok(true) } else { unsafe { py::truth(block) } }
+/// The argument `block`.
+fn whether_to_block(block: Option<Object<'_>>) -> Result<bool> {
+    block.map_or(Ok(true), Object::truth)
 }
 
 /// A limit: none for None. A fraction counts as room for one more.
-fn to_limit(value: *mut PyObject) -> Result<Option<i64>> {
-    // SAFETY: a live object or null, of a method or an attribute, which are called with the lock held.
-    unsafe {
-        if value.is_null() || value == ffi::Py_None() {
-            return Ok(None);
-        }
-        if ffi::PyFloat_Check(value) != 0 {
-            let limit = py::float(value)?.ceil();
-            return Ok((limit < i64::MAX as f64).then_some(limit as i64));
-        }
-        py::integer(value).map(Some)
+fn to_limit(value: Option<Object<'_>>) -> Result<Option<i64>> {
+    let Some(value) = value.and_then(Object::unless_none) else { return Ok(None) };
+    // SAFETY: reads the type of a live object.
+    if unsafe { ffi::PyFloat_Check(value.as_ptr()) } != 0 {
+        let limit = value.float()?.ceil();
+        return Ok((limit < i64::MAX as f64).then_some(limit as i64));
     }
+    value.number().map(Some)
 }
 
 fn init(this: This<'_, Queue>, args: Args<'_>) -> Result<()> {
-    let [maxsize] = args.parse("Queue", ["maxsize"], 0)?;
+    let ([], [maxsize]) = args.parse("Queue", [], ["maxsize"])?;
     this.limit.set(to_limit(maxsize)?.filter(|limit| *limit >= 0));
     // SAFETY: a live object; types live for ever.
     let kind = unsafe { ffi::Py_TYPE(this.as_ptr()) };
@@ -50,19 +46,20 @@ fn init(this: This<'_, Queue>, args: Args<'_>) -> Result<()> {
     });
     let native = [&LIGHT_QUEUE, &QUEUE, &PRIORITY_QUEUE, &LIFO_QUEUE].map(ClassCell::kind);
     let is_native = native.contains(&kind);
-    let overrides = if is_native { Overrides::default() } else { Overrides::of(kind, LIGHT_QUEUE.kind())? };
+    // SAFETY: the type of a live object, and one that lives for ever; `This` says that the lock is held.
+    let overrides = if is_native { Overrides::default() } else { unsafe { Overrides::of(kind, LIGHT_QUEUE.kind())? } };
     this.overrides.set(overrides);
     if !overrides.init {
         return container::init_container(this);
     }
     // SAFETY: live objects, and `This` says that the lock is held.
     unsafe {
-        let maxsize = if maxsize.is_null() { ffi::Py_None() } else { maxsize };
+        let maxsize = maxsize.map_or(ffi::Py_None(), Object::as_ptr);
         py::call_method(this.as_ptr(), INIT.object(), [maxsize]).map(drop)
     }
 }
 
-fn set_limit(this: This<'_, Queue>, limit: *mut PyObject) -> Result<()> {
+fn set_limit(this: This<'_, Queue>, limit: Option<Object<'_>>) -> Result<()> {
     this.limit.set(to_limit(limit)?);
     settle(this)
 }
@@ -89,7 +86,7 @@ fn class() -> Class<Queue> {
         .method(
             c"put",
             |this, args| {
-                let [item, block, timeout] = args.parse("put", ["item", "block", "timeout"], 1)?;
+                let ([item], [block, timeout]) = args.parse("put", ["item"], ["block", "timeout"])?;
                 put(this, item, whether_to_block(block)?, timeout)?;
                 Ok(Owned::none(this.gil()))
             },
@@ -98,7 +95,7 @@ fn class() -> Class<Queue> {
         .method(
             c"get",
             |this, args| {
-                let [block, timeout] = args.parse("get", ["block", "timeout"], 0)?;
+                let ([], [block, timeout]) = args.parse("get", [], ["block", "timeout"])?;
                 get(this, whether_to_block(block)?, timeout)
             },
             GET_DOC,
@@ -106,15 +103,15 @@ fn class() -> Class<Queue> {
         .method(
             c"put_nowait",
             |this, args| {
-                let [item] = args.parse("put_nowait", ["item"], 1)?;
-                put(this, item, false, ptr::null_mut())?;
+                let ([item], []) = args.parse("put_nowait", ["item"], [])?;
+                put(this, item, false, None)?;
                 Ok(Owned::none(this.gil()))
             },
             c"put_nowait($self, item)\n--\n\nThe same as put(item, block=False).",
         )
         .method(
             c"get_nowait",
-            |this, _| get(this, false, ptr::null_mut()),
+            |this, _| get(this, false, None),
             c"get_nowait($self)\n--\n\nThe same as get(block=False).",
         )
         .method(
@@ -135,8 +132,8 @@ fn class() -> Class<Queue> {
         .method(
             c"resize",
             |this, args| {
-                let [size] = args.parse("resize", ["size"], 1)?;
-                set_limit(this, size)?;
+                let ([size], []) = args.parse("resize", ["size"], [])?;
+                set_limit(this, Some(size))?;
                 Ok(Owned::none(this.gil()))
             },
             c"resize($self, size)\n--\n\nSets how many items it may hold, None for no limit. Those that wait for room \
@@ -163,7 +160,7 @@ fn class() -> Class<Queue> {
         .method(
             c"_put",
             |this, args| {
-                let [item] = args.parse("_put", ["item"], 1)?;
+                let ([item], []) = args.parse("_put", ["item"], [])?;
                 container::add(this, item)?;
                 Ok(Owned::none(this.gil()))
             },
@@ -186,7 +183,7 @@ fn class() -> Class<Queue> {
         .property(
             c"maxsize",
             |this| limit(this.gil(), &this),
-            |this, value| set_limit(this, value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)),
+            |this, value| set_limit(this, value.as_ref().map(Object::of)),
             c"How many items it may hold; None for no limit.",
         )
 }

@@ -4,8 +4,9 @@
 use std::ffi::CStr;
 
 use super::Queue;
-use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::ffi::{self, PyTypeObject};
 use crate::py::names::{Name, intern};
+use crate::py::object::Object;
 use crate::py::{self, GlobalObject, Owned, Raised, Result, This};
 
 /// In which order items come out.
@@ -49,8 +50,11 @@ static QSIZE: Name = Name::new(c"qsize");
 
 impl Overrides {
     /// Those of a type derived from `base`.
-    pub fn of(kind: *mut PyTypeObject, base: *mut PyTypeObject) -> Result<Overrides> {
-        // SAFETY: types that are alive, as an instance is.
+    ///
+    /// # Safety
+    /// Live types; the interpreter's lock is held.
+    pub unsafe fn of(kind: *mut PyTypeObject, base: *mut PyTypeObject) -> Result<Overrides> {
+        // SAFETY: live types, with the lock held.
         let differs = |name: &Name| unsafe {
             let own = Owned::new(ffi::PyObject_GetAttr(kind.cast(), name.object()))?;
             let ours = Owned::new(ffi::PyObject_GetAttr(base.cast(), name.object()))?;
@@ -98,14 +102,14 @@ fn method(order: &Order, items: &Owned, index: usize) -> Result<Owned> {
 }
 
 /// Adds an item to the container and counts it.
-pub fn add(this: This<'_, Queue>, item: *mut PyObject) -> Result<()> {
+pub fn add(this: This<'_, Queue>, item: Object<'_>) -> Result<()> {
     let (items, order) = (items(this)?, this.order.get());
     // SAFETY: live objects, and `This` says that the lock is held.
     unsafe {
         if is_ordinary(order, &items) {
-            py::call(order.put.object(), [items.as_ptr(), item])?;
+            py::call(order.put.object(), [items.as_ptr(), item.as_ptr()])?;
         } else {
-            py::call(method(order, &items, 0)?.as_ptr(), [item])?;
+            py::call(method(order, &items, 0)?.as_ptr(), [item.as_ptr()])?;
         }
     }
     this.count_task();
@@ -138,7 +142,7 @@ pub fn count_items(this: This<'_, Queue>) -> Result<i64> {
 /// The container by way of what a subclass overrides.
 pub trait Container {
     fn size(self) -> Result<i64>;
-    fn store(self, item: *mut PyObject) -> Result<()>;
+    fn store(self, item: Object<'_>) -> Result<()>;
     fn fetch(self) -> Result<Owned>;
 }
 
@@ -149,16 +153,17 @@ impl Container for This<'_, Queue> {
             return count_items(self);
         }
         // SAFETY: a live object, and `This` says that the lock is held.
-        unsafe { py::integer(py::call_method(self.as_ptr(), QSIZE.object(), [])?.as_ptr()) }
+        let size = unsafe { py::call_method(self.as_ptr(), QSIZE.object(), [])? };
+        Object::of(&size).number()
     }
 
     #[inline]
-    fn store(self, item: *mut PyObject) -> Result<()> {
+    fn store(self, item: Object<'_>) -> Result<()> {
         if !self.overrides.get().put {
             return add(self, item);
         }
         // SAFETY: live objects, and `This` says that the lock is held.
-        unsafe { py::call_method(self.as_ptr(), PUT.object(), [item]).map(drop) }
+        unsafe { py::call_method(self.as_ptr(), PUT.object(), [item.as_ptr()]).map(drop) }
     }
 
     #[inline]

@@ -9,7 +9,8 @@ use crate::eventlet::line::{Left, Waiter};
 use crate::eventlet::park::{park, park_until};
 use crate::eventlet::ticket::{Outcome, Ticket};
 use crate::greenlet::{Here, body, here, is_here};
-use crate::py::ffi::{self, PyObject};
+use crate::py::ffi;
+use crate::py::object::Object;
 use crate::py::{self, Gil, GlobalObject, Owned, Pending, Raised, Result, This};
 
 static FULL: GlobalObject = GlobalObject::null();
@@ -84,7 +85,7 @@ fn pass(this: This<'_, Queue>, putter: &Waiter<Offer>) -> Result<Owned> {
         this.count_task();
         return Ok(putter.brings.item.clone());
     }
-    this.store(putter.brings.item.as_ptr())?;
+    this.store(Object::of(&putter.brings.item))?;
     this.fetch()
 }
 
@@ -121,8 +122,8 @@ fn refuse<T>(_: Gil<'_>, exception: &GlobalObject) -> Result<T> {
     Err(Raised)
 }
 
-/// Puts an item in, both as live objects; the timeout may be null.
-pub fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mut PyObject) -> Result<()> {
+/// Puts an item in.
+pub fn put(this: This<'_, Queue>, item: Object<'_>, block: bool, timeout: Option<Object<'_>>) -> Result<()> {
     spend_one(this.gil())?;
     if room(this, this.size()?) > 0 {
         this.store(item)?;
@@ -140,7 +141,7 @@ pub fn put(this: This<'_, Queue>, item: *mut PyObject, block: bool, timeout: *mu
 
 /// Gives the item to a getter, which runs at once.
 #[cold]
-fn put_from_loop(this: This<'_, Queue>, thread: Here<'_>, item: *mut PyObject) -> Result<()> {
+fn put_from_loop(this: This<'_, Queue>, thread: Here<'_>, item: Object<'_>) -> Result<()> {
     let Some(ticket) = this.getters.call_by_ticket() else { return refuse(this.gil(), &FULL) };
     this.store(item)?;
     resume(thread, ticket)
@@ -149,15 +150,13 @@ fn put_from_loop(this: This<'_, Queue>, thread: Here<'_>, item: *mut PyObject) -
 fn put_slowly(
     this: This<'_, Queue>,
     thread: Here<'_>,
-    item: *mut PyObject,
+    item: Object<'_>,
     impatient: bool,
-    timeout: *mut PyObject,
+    timeout: Option<Object<'_>>,
 ) -> Result<()> {
-    // SAFETY: a live object or null.
-    let deadline = if impatient { None } else { unsafe { deadline(this.gil(), timeout)? } };
+    let deadline = if impatient { None } else { deadline(timeout)? };
     hub_ref::ensure(thread)?;
-    // SAFETY: a live object.
-    let offer = Offer { item: unsafe { Owned::borrow(item) }, impatient };
+    let offer = Offer { item: item.owned(), impatient };
     let mut ticket = Ticket::take(thread);
     let mut place = this.putters.join(ticket.clone(), offer);
     this.impatient.set(this.impatient.get() + usize::from(impatient));
@@ -189,8 +188,8 @@ fn put_slowly(
     result
 }
 
-/// Takes an item out; the timeout is a live object or null.
-pub fn get(this: This<'_, Queue>, block: bool, timeout: *mut PyObject) -> Result<Owned> {
+/// Takes an item out.
+pub fn get(this: This<'_, Queue>, block: bool, timeout: Option<Object<'_>>) -> Result<Owned> {
     spend_one(this.gil())?;
     if this.size()? > 0 {
         let item = this.fetch()?;
@@ -220,9 +219,8 @@ fn get_from_loop(this: This<'_, Queue>, thread: Here<'_>) -> Result<Owned> {
     Ok(item)
 }
 
-fn get_slowly(this: This<'_, Queue>, thread: Here<'_>, timeout: *mut PyObject) -> Result<Owned> {
-    // SAFETY: a live object or null.
-    let deadline = unsafe { deadline(this.gil(), timeout)? };
+fn get_slowly(this: This<'_, Queue>, thread: Here<'_>, timeout: Option<Object<'_>>) -> Result<Owned> {
+    let deadline = deadline(timeout)?;
     hub_ref::ensure(thread)?;
     let mut ticket = Ticket::take(thread);
     let mut place = this.getters.join(ticket.clone(), ());

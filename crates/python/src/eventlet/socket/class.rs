@@ -15,11 +15,12 @@ use super::wait::{seconds_object, seconds_or_none};
 use super::{Socket, follow_timeout, small_integer};
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, Gil, Owned, Payload, Pending, Raised, Result, This};
 
 fn opened(_: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [fd] = args.parse("_note_opened", ["fileno"], 1)?;
-    note_opened(here(args.gil())?, small_integer(args.gil(), fd)?)?;
+    let ([fd], []) = args.parse("_note_opened", ["fileno"], [])?;
+    note_opened(here(args.gil())?, small_integer(fd)?)?;
     Ok(Owned::none(args.gil()))
 }
 
@@ -65,10 +66,10 @@ fn attribute_of_wrapped(this: This<'_, Socket>, name: &CStr) -> Result<Owned> {
 }
 
 /// Calls a method of the wrapped object.
-fn call_wrapped(this: This<'_, Socket>, name: *mut PyObject) -> Result<Owned> {
+fn call_wrapped(this: This<'_, Socket>, name: Object<'_>) -> Result<Owned> {
     let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::none(this.gil())) };
     // SAFETY: live objects.
-    unsafe { py::call_method(wrapped.as_ptr(), name, []) }
+    unsafe { py::call_method(wrapped.as_ptr(), name.as_ptr(), []) }
 }
 
 fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
@@ -82,12 +83,10 @@ fn fileno(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
 
 fn close(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     if let Some(plain) = this.plain() {
-        // SAFETY: called by the interpreter.
-        unsafe {
-            let files = Owned::new(ffi::PyObject_GetAttr(this.wrapped.get(), names().io_refs))?;
-            if plain.fd >= 0 && py::integer(files.as_ptr())? <= 0 {
-                forget_file(this.gil(), &this.source, plain.fd)?;
-            }
+        // SAFETY: a live object, which the slot keeps at least until its attribute is looked up.
+        let files = unsafe { Object::new(this.wrapped.get()) }.attribute(names().io_refs)?;
+        if plain.fd >= 0 && Object::of(&files).number()? <= 0 {
+            forget_file(this.gil(), &this.source, plain.fd)?;
         }
     }
     call_wrapped(this, names().close)
@@ -128,7 +127,7 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
             // Not for a warning that was made an error, which nobody could catch.
             ffi::PyErr_WriteUnraisable(object);
         }
-        if py::call_method(object, names().close, []).is_err() {
+        if py::call_method(object, names().close.as_ptr(), []).is_err() {
             ffi::PyErr_WriteUnraisable(object);
         }
         pending.put_back();
@@ -136,9 +135,9 @@ unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
 }
 
 fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let parameters = ["fd", "read", "write", "timeout", "timeout_exc"];
-    let given = args.parse("_trampoline", parameters, 1)?;
-    // SAFETY: called by the interpreter.
+    let optional = ["read", "write", "timeout", "timeout_exc"];
+    let ([fd], [read, write, timeout, error]) = args.parse("_trampoline", ["fd"], optional)?;
+    // SAFETY: live objects, with the lock held.
     unsafe {
         if this.closed.get() {
             restore(&closed_error(this.gil())?, None);
@@ -147,10 +146,9 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         let hubs = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs".as_ptr()))?;
         let function = Owned::new(ffi::PyObject_GetAttrString(hubs.as_ptr(), c"trampoline".as_ptr()))?;
         let mark = Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"_mark_as_closed".as_ptr()))?;
-        let or_none = |object: *mut PyObject| if object.is_null() { ffi::Py_None() } else { object };
-        let [fd, read, write, timeout, error] = given;
-        let error = if error.is_null() { ffi::PyExc_TimeoutError } else { error };
-        let args = [fd, or_none(read), or_none(write), or_none(timeout), error, mark.as_ptr()];
+        let [read, write, timeout] = [read, write, timeout].map(|each| each.map_or(ffi::Py_None(), Object::as_ptr));
+        let error = error.map_or(ffi::PyExc_TimeoutError, Object::as_ptr);
+        let args = [fd.as_ptr(), read, write, timeout, error, mark.as_ptr()];
         let waited = py::call(function.as_ptr(), args);
         if waited.is_err() && this.is_closed_error(this.gil()) {
             this.closed.set(true);
@@ -161,13 +159,11 @@ fn trampoline(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
     let Some(wrapped) = this.wrapped.object() else { return Ok(Owned::bool(this.gil(), true)) };
-    // SAFETY: live objects.
-    unsafe {
-        Owned::new(ffi::PyObject_GetAttr(wrapped.as_ptr(), names().shut)).or_else(|_| {
-            ffi::PyErr_Clear();
-            Ok(Owned::bool(this.gil(), this.closed.get()))
-        })
-    }
+    Object::of(&wrapped).attribute(names().shut).or_else(|_| {
+        // SAFETY: `This` says that the lock is held.
+        unsafe { ffi::PyErr_Clear() };
+        Ok(Owned::bool(this.gil(), this.closed.get()))
+    })
 }
 
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
@@ -180,8 +176,7 @@ fn gettimeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
 }
 
 fn set_timeout(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
-    let value = value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
-    this.timeout.set(seconds_or_none(value)?);
+    this.timeout.set(seconds_or_none(value.as_ref().map(Object::of))?);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::ptr;
 
 use super::Socket;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Global, GlobalObject, Owned, Result, This};
 
 /// How an object of `_socket` begins, in all versions.
@@ -34,26 +35,26 @@ pub(super) static OWN_METHODS: [GlobalObject; 3] = [const { GlobalObject::null()
 /// `socket.getdefaulttimeout`.
 pub(super) static DEFAULT_TIMEOUT: GlobalObject = GlobalObject::null();
 
-/// Names, interned.
+/// Names, interned; they live for ever.
 pub(super) struct Names {
-    pub(super) recv: *mut PyObject,
-    pub(super) recv_into: *mut PyObject,
-    pub(super) recvfrom: *mut PyObject,
-    pub(super) send: *mut PyObject,
-    pub(super) sendall: *mut PyObject,
-    pub(super) accept: *mut PyObject,
-    pub(super) connect: *mut PyObject,
-    pub(super) connect_ex: *mut PyObject,
-    pub(super) trampoline: *mut PyObject,
-    pub(super) init: *mut PyObject,
-    pub(super) plain_connect_ex: *mut PyObject,
-    pub(super) fileno: *mut PyObject,
-    pub(super) close: *mut PyObject,
-    pub(super) detach: *mut PyObject,
-    pub(super) io_refs: *mut PyObject,
-    pub(super) plain_send: *mut PyObject,
-    pub(super) setblocking: *mut PyObject,
-    pub(super) shut: *mut PyObject,
+    pub(super) recv: Object<'static>,
+    pub(super) recv_into: Object<'static>,
+    pub(super) recvfrom: Object<'static>,
+    pub(super) send: Object<'static>,
+    pub(super) sendall: Object<'static>,
+    pub(super) accept: Object<'static>,
+    pub(super) connect: Object<'static>,
+    pub(super) connect_ex: Object<'static>,
+    pub(super) trampoline: Object<'static>,
+    pub(super) init: Object<'static>,
+    pub(super) plain_connect_ex: Object<'static>,
+    pub(super) fileno: Object<'static>,
+    pub(super) close: Object<'static>,
+    pub(super) detach: Object<'static>,
+    pub(super) io_refs: Object<'static>,
+    pub(super) plain_send: Object<'static>,
+    pub(super) setblocking: Object<'static>,
+    pub(super) shut: Object<'static>,
 }
 
 static NAMES: Global<Option<Names>> = Global::new(None);
@@ -71,9 +72,12 @@ const SAMPLE_TIMEOUT: i64 = 5_000_000_000;
 /// # Safety
 /// The interpreter's lock is held.
 pub(super) unsafe fn fill_names() -> Result<()> {
-    // SAFETY: the lock is held; the strings live for ever.
+    let intern = |name: &CStr| -> Result<Object<'static>> {
+        // SAFETY: the lock is held; the strings live for ever.
+        unsafe { Ok(Object::new(Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr()))?.into_raw())) }
+    };
+    // SAFETY: at import, when nobody has names yet.
     unsafe {
-        let intern = |name: &CStr| Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())).map(Owned::into_raw);
         *NAMES.get() = Some(Names {
             recv: intern(c"_slow_recv")?,
             recv_into: intern(c"_slow_recv_into")?,
@@ -100,24 +104,24 @@ pub(super) unsafe fn fill_names() -> Result<()> {
 
 pub(super) fn set_classes(args: Args<'_>) -> Result<Owned> {
     let parameters = ["plain", "original", "sample", "green", "getdefaulttimeout"];
-    let [plain, original, sample, green, default_timeout] = args.parse("_set_socket_classes", parameters, 5)?;
+    let ([plain, original, sample, green, default_timeout], []) = args.parse("_set_socket_classes", parameters, [])?;
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
-        let fd = Owned::new(ffi::PyObject_GetAttr(sample, names().fileno))?;
-        let fd = py::integer(py::call(fd.as_ptr(), [])?.as_ptr())?;
-        let layout = sample.cast::<PySocket>();
-        let fits = (*ffi::Py_TYPE(sample)).tp_basicsize as usize >= mem::size_of::<PySocket>()
+        let fd = py::call(sample.attribute(names().fileno)?.as_ptr(), [])?;
+        let fd = Object::of(&fd).number()?;
+        let layout = sample.as_ptr().cast::<PySocket>();
+        let fits = (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize as usize >= mem::size_of::<PySocket>()
             && i64::from((*layout).fd) == fd
             && (*layout).family == libc::AF_INET
             && (*layout).kind == libc::SOCK_STREAM
             && (*layout).timeout == SAMPLE_TIMEOUT;
         for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
-            kept.set(if fits { ffi::incref(class) } else { ptr::null_mut() });
+            kept.set(if fits { class.owned().into_raw() } else { ptr::null_mut() });
         }
         for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
-            own.set(Owned::new(ffi::PyObject_GetAttr(green, name))?.into_raw());
+            own.set(green.attribute(name)?.into_raw());
         }
-        DEFAULT_TIMEOUT.set(ffi::incref(default_timeout));
+        DEFAULT_TIMEOUT.set(default_timeout.owned().into_raw());
     }
     Ok(Owned::none(args.gil()))
 }
@@ -149,8 +153,8 @@ pub(super) fn overrides(this: This<'_, Socket>) -> Result<Overrides> {
         };
         let own = this.dict();
         if !own.is_null() && ffi::PyDict_Size(own) > 0 {
-            found.trampoline |= ffi::PyDict_Contains(own, names().trampoline) > 0;
-            found.send |= ffi::PyDict_Contains(own, names().plain_send) > 0;
+            found.trampoline |= ffi::PyDict_Contains(own, names().trampoline.as_ptr()) > 0;
+            found.send |= ffi::PyDict_Contains(own, names().plain_send.as_ptr()) > 0;
         }
         Ok(found)
     }
@@ -160,9 +164,9 @@ pub(super) fn overrides(this: This<'_, Socket>) -> Result<Overrides> {
 unsafe fn overrides_of_class(kind: *mut PyTypeObject) -> Result<Overrides> {
     // SAFETY: a live class; what is looked up is compared only.
     unsafe {
-        let differs = |name: *mut PyObject, own: &GlobalObject| -> Result<bool> {
-            let found = Owned::new(ffi::PyObject_GetAttr(kind.cast(), name))?;
-            Ok(found.as_ptr() != own.object())
+        let kind = Object::new(kind.cast());
+        let differs = |name: Object<'_>, own: &GlobalObject| -> Result<bool> {
+            Ok(kind.attribute(name)?.as_ptr() != own.object())
         };
         let [trampoline, send, init] = &OWN_METHODS;
         Ok(Overrides {

@@ -11,7 +11,8 @@ use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
 use crate::greenlet::here;
-use crate::py::ffi::{self, PyObject};
+use crate::py::ffi;
+use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Owned, Payload, Raised, Result, This};
 
 unsafe extern "C" {
@@ -22,7 +23,7 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     if !this.is_native() {
         return slowly(this, names().accept, args);
     }
-    let [] = args.parse("accept", [], 0)?;
+    let ([], []) = args.parse("accept", [], [])?;
     // Whether the descriptor was non-blocking before says nothing: another process, or a copy, may accept there, too.
     if this.is_blocking() {
         this.set_our_flag()?;
@@ -101,7 +102,8 @@ unsafe fn plain_socket(this: This<'_, Socket>, fd: RawFd, flag: c_int) -> Result
 
 fn default_timeout() -> Result<f64> {
     // SAFETY: set when the classes were.
-    unsafe { seconds_or_none(py::call(DEFAULT_TIMEOUT.object(), [])?.as_ptr()) }
+    let seconds = unsafe { py::call(DEFAULT_TIMEOUT.object(), [])? };
+    seconds_or_none(Some(Object::of(&seconds)))
 }
 
 /// How connecting ended.
@@ -114,13 +116,12 @@ enum Connected {
     Poll,
 }
 
-fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Result<Connected, Failure> {
+fn connect_to(this: This<'_, Socket>, address: Object<'_>) -> std::result::Result<Connected, Failure> {
     let thread = here(this.gil())?;
     let deadline = deadline_after(this.timeout.get());
     let mut has_begun = false;
     loop {
-        // SAFETY: an integer, in the thread that called.
-        let code = unsafe { py::integer(try_to_connect(this, address)?.as_ptr())? };
+        let code = Object::of(&try_to_connect(this, address)?).number()?;
         // Asked again after the wait, it tells how the attempt ended, and leaves a socket that can be used for another.
         match c_int::try_from(code).unwrap_or(libc::EINVAL) {
             0 => return Ok(Connected::Done(0)),
@@ -145,16 +146,16 @@ fn connect_to(this: This<'_, Socket>, address: *mut PyObject) -> std::result::Re
 }
 
 /// Lets the wrapped socket connect, without waiting. Returns the error number, as it does.
-fn try_to_connect(this: This<'_, Socket>, address: *mut PyObject) -> Result<Owned> {
+fn try_to_connect(this: This<'_, Socket>, address: Object<'_>) -> Result<Owned> {
     let wrapped = this.wrapped.object().ok_or(Raised)?;
     let _moment = if this.is_blocking() { NonBlocking::of(this.fd()) } else { None };
     // SAFETY: live objects.
-    unsafe { py::call_method(wrapped.as_ptr(), names().plain_connect_ex, [address]) }
+    unsafe { py::call_method(wrapped.as_ptr(), names().plain_connect_ex.as_ptr(), [address.as_ptr()]) }
 }
 
 /// For Python: [`try_to_connect`].
 pub fn connect_now(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [address] = args.parse("_connect_now", ["address"], 1)?;
+    let ([address], []) = args.parse("_connect_now", ["address"], [])?;
     try_to_connect(this, address)
 }
 
@@ -196,7 +197,7 @@ unsafe fn is_time_up(deadline: Option<Time>) -> bool {
 }
 
 pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [address] = args.parse("connect", ["address"], 1)?;
+    let ([address], []) = args.parse("connect", ["address"], [])?;
     if !this.is_native() {
         return slowly(this, names().connect, args);
     }
@@ -210,7 +211,7 @@ pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 }
 
 pub fn connect_ex(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [address] = args.parse("connect_ex", ["address"], 1)?;
+    let ([address], []) = args.parse("connect_ex", ["address"], [])?;
     if !this.is_native() {
         return slowly(this, names().connect_ex, args);
     }

@@ -12,6 +12,7 @@ use super::wait::{deadline_after, os_error, seconds_object, seconds_or_none, tim
 use crate::eventlet::source::{Ready, Source};
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Payload, Result, This};
 
 /// A descriptor to wait for.
@@ -46,7 +47,7 @@ impl Payload for Descriptor {
 
 /// Waits after an operation would have blocked.
 fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) -> Result<Owned> {
-    let [timeout] = args.parse("wait", ["timeout"], 0)?;
+    let ([], [timeout]) = args.parse("wait", [], ["timeout"])?;
     let deadline = deadline_after(seconds_or_none(timeout)?);
     let (fd, gil) = (this.fd.get(), args.gil());
     if fd < 0 {
@@ -66,7 +67,7 @@ fn wait_through_python(
     this: This<'_, Descriptor>,
     fd: RawFd,
     direction: Direction,
-    timeout: *mut PyObject,
+    timeout: Option<Object<'_>>,
 ) -> Result<()> {
     let gil = this.gil();
     let read = Owned::bool(gil, direction == Direction::Read);
@@ -93,8 +94,8 @@ fn wait_through_python(
 pub fn descriptor_class() -> Class<Descriptor> {
     Class::new()
         .init(|this: This<'_, Descriptor>, args: Args<'_>| {
-            let [fd] = args.parse("Descriptor", ["fileno"], 1)?;
-            this.fd.set(small_integer(args.gil(), fd)?);
+            let ([fd], []) = args.parse("Descriptor", ["fileno"], [])?;
+            this.fd.set(small_integer(fd)?);
             Ok(())
         })
         .method(

@@ -14,6 +14,7 @@ use super::{resize, small_integer};
 use crate::eventlet::fairness::{SYSTEM_CALL, spend};
 use crate::greenlet::here;
 use crate::py::ffi::{self, Py_ssize_t, PyMethodDef};
+use crate::py::object::{Object, size};
 use crate::py::{self, Args, Gil, Owned, Raised, Result};
 
 /// The functions of the module about them.
@@ -209,23 +210,20 @@ fn is_ready(fd: RawFd, writes: bool) -> bool {
     unsafe { libc::poll(&mut asked, 1, 0) != 0 }
 }
 
-fn obeys(object: *mut ffi::PyObject) -> Result<bool> {
-    // SAFETY: a live object or null.
-    if object.is_null() { Ok(true) } else { unsafe { py::truth(object) } }
+fn obeys(may_raise: Option<Object<'_>>) -> Result<bool> {
+    may_raise.map_or(Ok(true), Object::truth)
 }
 
 fn count(gil: Gil<'_>, done: Option<usize>) -> Result<Owned> {
-    let Some(done) = done else { return Ok(Owned::none(gil)) };
-    // SAFETY: the token says that the lock is held.
-    unsafe { Owned::new(ffi::PyLong_FromSize_t(done)) }
+    done.map_or_else(|| Ok(Owned::none(gil)), |done| size(gil, done))
 }
 
 fn read(args: Args<'_>) -> Result<Owned> {
-    let [fd, size, may_raise] = args.parse("_read_now", ["fd", "size", "obeys"], 2)?;
-    // SAFETY: called by the interpreter; the bytes have that size, and are filled before anybody sees them.
+    let ([fd, size], [may_raise]) = args.parse("_read_now", ["fd", "size"], ["obeys"])?;
+    let (fd, obeys) = (small_integer(fd)?, obeys(may_raise)?);
+    let Ok(size) = usize::try_from(size.number()?) else { return os_error(args.gil(), libc::EINVAL) };
+    // SAFETY: the lock is held; the bytes have that size, and are filled before anybody sees them.
     unsafe {
-        let (fd, obeys) = (small_integer(args.gil(), fd)?, obeys(may_raise)?);
-        let Ok(size) = usize::try_from(py::integer(size)?) else { return os_error(args.gil(), libc::EINVAL) };
         let bytes = Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t))?;
         let start = ffi::PyBytes_AsString(bytes.as_ptr()).cast();
         match transfer(args.gil(), fd, Memory::Into(start), size, obeys)? {
@@ -236,24 +234,17 @@ fn read(args: Args<'_>) -> Result<Owned> {
 }
 
 fn read_into(args: Args<'_>) -> Result<Owned> {
-    let [fd, buffer, may_raise] = args.parse("_readinto_now", ["fd", "buffer", "obeys"], 2)?;
-    // SAFETY: called by the interpreter; the buffer is held while it is written to.
-    unsafe {
-        let buffer = Buffer::of(buffer, ffi::PyBUF_WRITABLE)?;
-        let memory = Memory::Into(buffer.start());
-        count(
-            args.gil(),
-            transfer(args.gil(), small_integer(args.gil(), fd)?, memory, buffer.size(), obeys(may_raise)?)?,
-        )
-    }
+    let ([fd, buffer], [may_raise]) = args.parse("_readinto_now", ["fd", "buffer"], ["obeys"])?;
+    let buffer = Buffer::of(buffer, ffi::PyBUF_WRITABLE)?;
+    let (fd, memory, obeys) = (small_integer(fd)?, Memory::Into(buffer.start()), obeys(may_raise)?);
+    // SAFETY: the buffer is held while it is written to.
+    count(args.gil(), unsafe { transfer(args.gil(), fd, memory, buffer.size(), obeys)? })
 }
 
 fn write(args: Args<'_>) -> Result<Owned> {
-    let [fd, data, may_raise] = args.parse("_write_now", ["fd", "data", "obeys"], 2)?;
-    // SAFETY: called by the interpreter; the buffer is held while it is read.
-    unsafe {
-        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let memory = Memory::From(data.start());
-        count(args.gil(), transfer(args.gil(), small_integer(args.gil(), fd)?, memory, data.size(), obeys(may_raise)?)?)
-    }
+    let ([fd, data], [may_raise]) = args.parse("_write_now", ["fd", "data"], ["obeys"])?;
+    let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+    let (fd, memory, obeys) = (small_integer(fd)?, Memory::From(data.start()), obeys(may_raise)?);
+    // SAFETY: the buffer is held while it is read.
+    count(args.gil(), unsafe { transfer(args.gil(), fd, memory, data.size(), obeys)? })
 }

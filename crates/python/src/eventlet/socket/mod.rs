@@ -42,6 +42,7 @@ use super::polling::{closed_class, closed_error};
 use super::source::{Ready, Source};
 use crate::greenlet::{Here, here, this_thread};
 use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, Args, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
 use class::socket_class;
 use classes::{DEFAULT_TIMEOUT, PLAIN_SOCKETS, PySocket, fill_names, names, overrides, set_classes};
@@ -330,7 +331,7 @@ impl Socket {
                 c"timeout_exc".as_ptr(),
                 error.as_ptr(),
             ))?;
-            let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), names().trampoline))?;
+            let method = this.as_object().attribute(names().trampoline)?;
             Owned::new(ffi::PyObject_Call(method.as_ptr(), args.as_ptr(), keywords.as_ptr())).map(drop)
         }
     }
@@ -350,22 +351,23 @@ impl Socket {
         }
     }
 
-    /// In place of the pending exception, if that says that the file is closed: another one, a live class.
+    /// In place of the pending exception, if that says that the file is closed: another one, of this class.
     #[cold]
-    fn replace_closed_error<T>(&self, gil: Gil<'_>, exception: *mut PyObject, code: c_int, message: &str) -> Result<T> {
+    fn replace_closed_error<T>(&self, exception: Object<'_>, code: c_int, message: &str) -> Result<T> {
+        let gil = exception.gil();
         if !self.is_closed_error(gil) {
             return Err(Raised);
         }
-        // SAFETY: a live class, and the token says that the lock is held.
+        // SAFETY: live objects, with the lock held.
         unsafe {
             ffi::PyErr_Clear();
             if code == 0 {
-                ffi::PyErr_SetNone(exception);
+                ffi::PyErr_SetNone(exception.as_ptr());
                 return Err(Raised);
             }
             let message = py::string(gil, message)?;
             let args = Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))?;
-            ffi::PyErr_SetObject(exception, args.as_ptr());
+            ffi::PyErr_SetObject(exception.as_ptr(), args.as_ptr());
         }
         Err(Raised)
     }
@@ -418,7 +420,7 @@ fn set_blocking(socket: &Socket, blocking: bool) -> Result<()> {
     let Some(wrapped) = socket.wrapped.object() else { return Ok(()) };
     let flag = Owned::bool(wrapped.gil(), blocking);
     // SAFETY: live objects.
-    unsafe { py::call_method(wrapped.as_ptr(), names().setblocking, [flag.as_ptr()]).map(drop) }
+    unsafe { py::call_method(wrapped.as_ptr(), names().setblocking.as_ptr(), [flag.as_ptr()]).map(drop) }
 }
 
 /// After the timeout was set: the descriptor is as CPython would have it. One that was closed is left alone.
@@ -433,14 +435,12 @@ fn follow_timeout(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
 
 /// Calls the Python method that does what is rare.
 #[cold]
-fn slowly(this: This<'_, Socket>, name: *mut PyObject, args: Args<'_>) -> Result<Owned> {
+fn slowly(this: This<'_, Socket>, name: Object<'_>, args: Args<'_>) -> Result<Owned> {
     let (positional, keywords) = args.rest(0)?;
     let keywords = keywords.as_ref().map_or(ptr::null_mut(), Owned::as_ptr);
-    // SAFETY: live objects.
-    unsafe {
-        let method = Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), name))?;
-        Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords))
-    }
+    let method = this.as_object().attribute(name)?;
+    // SAFETY: live objects, a tuple and a dict or null.
+    unsafe { Owned::new(ffi::PyObject_Call(method.as_ptr(), positional.as_ptr(), keywords)) }
 }
 
 unsafe extern "C" {
@@ -462,12 +462,13 @@ unsafe fn resize(bytes: Owned, size: usize) -> Result<Owned> {
     }
 }
 
-/// The number in an argument; 0 for null.
-fn small_integer(gil: Gil<'_>, object: *mut PyObject) -> Result<c_int> {
-    if object.is_null() {
-        return Ok(0);
-    }
-    // SAFETY: a live argument.
-    let value = unsafe { py::integer(object)? };
-    c_int::try_from(value).or_else(|_| py::overflow_error(gil, "signed integer is greater than maximum"))
+/// The number in an argument, as C's functions take it.
+fn small_integer(object: Object<'_>) -> Result<c_int> {
+    let value = object.number()?;
+    c_int::try_from(value).or_else(|_| py::overflow_error(object.gil(), "signed integer is greater than maximum"))
+}
+
+/// The flags of a call; 0 where none are given.
+fn flags_or_zero(flags: Option<Object<'_>>) -> Result<c_int> {
+    flags.map_or(Ok(0), small_integer)
 }

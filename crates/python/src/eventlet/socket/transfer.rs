@@ -10,8 +10,9 @@ use greenloom_hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Socket, names, overrides, resize, slowly, small_integer};
-use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use super::{Failure, Socket, flags_or_zero, names, overrides, resize, slowly};
+use crate::py::ffi::{self, Py_ssize_t};
+use crate::py::object::{Object, size};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This};
 
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
@@ -31,8 +32,8 @@ const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
 fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, Socket>) -> Result<Owned> {
     match failure {
         Failure::Os(libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE) => end(),
-        // SAFETY: reads where the class is, which lives for ever.
-        Failure::Raised => this.replace_closed_error(this.gil(), unsafe { ffi::PyExc_EOFError }, 0, ""),
+        // SAFETY: a class that lives for ever; `This` says that the lock is held.
+        Failure::Raised => this.replace_closed_error(unsafe { Object::new(ffi::PyExc_EOFError) }, 0, ""),
         other => other.raise(this.gil()),
     }
 }
@@ -63,15 +64,24 @@ unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stop
 
 /// Reads into a buffer of that size: what there is, or, with MSG_WAITALL on a stream without a timeout, all that was
 /// asked for, unless the stream ends or fails before.
-fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
-    let mut got = read_some(this, into, size, flags)?;
+///
+/// # Safety
+/// The buffer has room for that much, and something keeps it, also while others run.
+unsafe fn read(
+    this: This<'_, Socket>,
+    into: *mut u8,
+    size: usize,
+    flags: c_int,
+) -> std::result::Result<usize, Failure> {
+    // SAFETY: as this function's.
+    let mut got = unsafe { read_some(this, into, size, flags)? };
     let looks = flags & (libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0;
     if flags & libc::MSG_WAITALL == 0 || looks || this.timeout.get() >= 0.0 || !this.is_stream() {
         return Ok(got);
     }
     while 0 < got && got < size {
-        // The pointer stays within the buffer.
-        match read_some(this, into.wrapping_add(got), size - got, flags) {
+        // SAFETY: the rest of the buffer.
+        match unsafe { read_some(this, into.add(got), size - got, flags) } {
             Ok(0) | Err(Failure::Os(_)) => break,
             Ok(more) => got += more,
             Err(raised) => return Err(raised),
@@ -81,7 +91,15 @@ fn read(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std
 }
 
 /// Reads what there is.
-fn read_some(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -> std::result::Result<usize, Failure> {
+///
+/// # Safety
+/// As [`read`].
+unsafe fn read_some(
+    this: This<'_, Socket>,
+    into: *mut u8,
+    size: usize,
+    flags: c_int,
+) -> std::result::Result<usize, Failure> {
     let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
     let mut stopped = false;
     let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
@@ -105,14 +123,13 @@ fn read_some(this: This<'_, Socket>, into: *mut u8, size: usize, flags: c_int) -
 const TELLS_MORE: c_int = libc::MSG_TRUNC;
 
 pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [size, flags] = args.parse("recv", ["bufsize", "flags"], 1)?;
-    // SAFETY: called by the interpreter: live objects.
-    let (size, flags) = unsafe { (py::integer(size)?, small_integer(args.gil(), flags)?) };
+    let ([size], [flags]) = args.parse("recv", ["bufsize"], ["flags"])?;
+    let (size, flags) = (size.number()?, flags_or_zero(flags)?);
     if !this.is_native() || size <= 0 || flags & TELLS_MORE != 0 {
         return slowly(this, names().recv, args);
     }
     let size = size as usize;
-    // SAFETY: as above; buffers are as large as they are said to be.
+    // SAFETY: the lock is held during the call; buffers are as large as they are said to be, and kept meanwhile.
     unsafe {
         let empty = || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0));
         // What waits in the middle must not share its buffer.
@@ -138,13 +155,15 @@ pub fn recv(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 pub struct Buffer(ffi::Py_buffer);
 
 impl Buffer {
-    /// # Safety
-    /// A live object; the interpreter's lock is held.
-    pub unsafe fn of(object: *mut PyObject, flags: c_int) -> Result<Buffer> {
+    pub fn of(object: Object<'_>, flags: c_int) -> Result<Buffer> {
         // SAFETY: a live object, with the lock held; filled by the call.
         unsafe {
             let mut buffer = mem::zeroed();
-            if ffi::PyObject_GetBuffer(object, &mut buffer, flags) < 0 { Err(Raised) } else { Ok(Buffer(buffer)) }
+            if ffi::PyObject_GetBuffer(object.as_ptr(), &mut buffer, flags) < 0 {
+                Err(Raised)
+            } else {
+                Ok(Buffer(buffer))
+            }
         }
     }
 
@@ -167,17 +186,13 @@ impl Drop for Buffer {
 }
 
 pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [object, count, flags] = args.parse("recv_into", ["buffer", "nbytes", "flags"], 1)?;
+    let ([object], [count, flags]) = args.parse("recv_into", ["buffer"], ["nbytes", "flags"])?;
     if !this.is_native() {
         return slowly(this, names().recv_into, args);
     }
-    // SAFETY: called by the interpreter: a live object; the buffer is held while it is written to.
-    let (buffer, flags, count) = unsafe {
-        let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
-        let flags = small_integer(args.gil(), flags)?;
-        (buffer, flags, if count.is_null() { 0 } else { py::integer(count)? })
-    };
-    let wanted = match usize::try_from(count) {
+    let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
+    let flags = flags_or_zero(flags)?;
+    let wanted = match usize::try_from(count.map_or(Ok(0), Object::number)?) {
         Ok(0) => buffer.size(),
         Ok(count) if count <= buffer.size() => count,
         Ok(_) => return py::value_error(args.gil(), "buffer too small for requested bytes"),
@@ -188,7 +203,8 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     // SAFETY: `args` says that the lock is held.
     let number = |got: usize| unsafe { Owned::new(ffi::PyLong_FromSize_t(got)) };
-    match read(this, buffer.start(), wanted, flags) {
+    // SAFETY: it is held, and has room for that much.
+    match unsafe { read(this, buffer.start(), wanted, flags) } {
         Ok(got) => number(got),
         Err(Failure::Os(libc::ENOTCONN)) => {
             drop(buffer);
@@ -199,9 +215,8 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 }
 
 pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [size, flags] = args.parse("recvfrom", ["bufsize", "flags"], 1)?;
-    // SAFETY: called by the interpreter: live objects.
-    let (size, flags) = unsafe { (py::integer(size)?, small_integer(args.gil(), flags)?) };
+    let ([size], [flags]) = args.parse("recvfrom", ["bufsize"], ["flags"])?;
+    let (size, flags) = (size.number()?, flags_or_zero(flags)?);
     let family = this.plain().map(|plain| plain.family);
     let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
     if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
@@ -242,69 +257,67 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 // ---------------------------------------------------------------------------------------------------------------------
 // Writing
 
-/// Sends part of the bytes; returns how many. It `goes_on` when the one before was of a part, too.
-fn write(this: This<'_, Socket>, bytes: *const u8, size: usize, flags: c_int, goes_on: bool) -> Result<usize> {
-    let sent = Socket::attempt(this, Direction::Write, flags, goes_on, |fd| {
+/// Sends part of the bytes, of which that many were `sent` before; returns how many.
+fn write(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int) -> Result<usize> {
+    let goes_on = sent > 0;
+    let rest = data.size() - sent;
+    let more = Socket::attempt(this, Direction::Write, flags, goes_on, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
-        // SAFETY: the buffer is held by the caller.
-        let send = || unsafe { libc::send(fd, bytes.cast(), size, flags) };
+        // SAFETY: the buffer is held, and what was sent is a part of it.
+        let send = || unsafe { libc::send(fd, data.start().add(sent).cast(), rest, flags) };
         // SAFETY: it touches that buffer only, which is held.
-        if size < LARGE_WRITE { send() } else { unsafe { without_the_lock(this.gil(), send) } }
+        if rest < LARGE_WRITE { send() } else { unsafe { without_the_lock(this.gil(), send) } }
     });
-    match sent {
-        Ok(sent) => {
-            if this.is_stream() && Transfer::of(size).proves_blocking(sent) {
+    match more {
+        Ok(more) => {
+            if this.is_stream() && Transfer::of(rest).proves_blocking(more) {
                 this.exhausted(Direction::Write);
             }
-            Ok(sent)
+            Ok(more)
         }
         Err(Failure::Raised) => {
-            // SAFETY: reads where the class is, which lives for ever.
-            let class = unsafe { ffi::PyExc_OSError };
-            this.replace_closed_error(this.gil(), class, libc::ECONNRESET, CLOSED_BY_ANOTHER)
+            // SAFETY: a class that lives for ever; `This` says that the lock is held.
+            let class = unsafe { Object::new(ffi::PyExc_OSError) };
+            this.replace_closed_error(class, libc::ECONNRESET, CLOSED_BY_ANOTHER)
         }
         Err(failure) => failure.raise(this.gil()),
     }
 }
 
 pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [data, flags] = args.parse("send", ["data", "flags"], 1)?;
+    let ([data], [flags]) = args.parse("send", ["data"], ["flags"])?;
     if !this.is_native() {
         return slowly(this, names().send, args);
     }
-    // SAFETY: called by the interpreter; the buffer is held while it is read.
-    unsafe {
-        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let flags = small_integer(args.gil(), flags)?;
-        let mut sent = write(this, data.start(), data.size(), flags, false)?;
-        // Without a timeout the system's own call returns when all is sent, or, when that fails later, how much was.
-        while sent < data.size() && this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream() {
-            match write(this, data.start().add(sent), data.size() - sent, flags, true) {
-                Ok(more) => sent += more,
-                Err(Raised) if ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) != 0 => {
-                    ffi::PyErr_Clear();
-                    break;
-                }
-                Err(Raised) => return Err(Raised),
+    let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+    let flags = flags_or_zero(flags)?;
+    let mut sent = write(this, &data, 0, flags)?;
+    // Without a timeout the system's own call returns when all is sent, or, when that fails later, how much was.
+    while sent < data.size() && this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream() {
+        match write(this, &data, sent, flags) {
+            Ok(more) => sent += more,
+            // SAFETY: an exception is pending, and the lock is held.
+            Err(Raised) if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) } != 0 => {
+                // SAFETY: the lock is held.
+                unsafe { ffi::PyErr_Clear() };
+                break;
             }
+            Err(Raised) => return Err(Raised),
         }
-        Owned::new(ffi::PyLong_FromSize_t(sent))
     }
+    size(args.gil(), sent)
 }
 
 pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
-    let [data, flags] = args.parse("sendall", ["data", "flags"], 1)?;
+    let ([data], [flags]) = args.parse("sendall", ["data"], ["flags"])?;
     if !this.is_native() || overrides(this)?.send {
         return slowly(this, names().sendall, args);
     }
-    // SAFETY: called by the interpreter; the buffer is held while it is read.
-    unsafe {
-        let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
-        let flags = small_integer(args.gil(), flags)?;
-        let mut sent = write(this, data.start(), data.size(), flags, false)?;
-        while sent < data.size() {
-            sent += write(this, data.start().add(sent), data.size() - sent, flags, true)?;
-        }
+    let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
+    let flags = flags_or_zero(flags)?;
+    let mut sent = write(this, &data, 0, flags)?;
+    while sent < data.size() {
+        sent += write(this, &data, sent, flags)?;
     }
     Ok(Owned::none(args.gil()))
 }

@@ -10,7 +10,8 @@ use crate::eventlet::hub_ref;
 use crate::eventlet::polling::checked;
 use crate::eventlet::source::{Ready, Source};
 use crate::greenlet::Here;
-use crate::py::ffi::{self, PyObject};
+use crate::py::ffi;
+use crate::py::object::Object;
 use crate::py::{self, Gil, Owned, Result};
 
 /// Waits for a descriptor, always the same number, without Python's help. None: that cannot be, and `_trampoline` is to
@@ -39,12 +40,12 @@ pub fn wait_natively(
 /// Whether `debug.hub_prevent_multiple_readers` was turned off.
 #[cold]
 pub fn may_share(_: Gil<'_>) -> Result<bool> {
-    // SAFETY: live objects, and the token says that the lock is held.
-    unsafe {
+    // SAFETY: a live object, and the token says that the lock is held.
+    let prevent = unsafe {
         let module = Owned::new(ffi::PyImport_ImportModule(c"eventlet.hubs.hub".as_ptr()))?;
-        let prevent = Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"g_prevent_multiple_readers".as_ptr()))?;
-        Ok(!py::truth(prevent.as_ptr())?)
-    }
+        Owned::new(ffi::PyObject_GetAttrString(module.as_ptr(), c"g_prevent_multiple_readers".as_ptr()))?
+    };
+    Ok(!Object::of(&prevent).truth()?)
 }
 
 #[cold]
@@ -93,10 +94,9 @@ pub fn seconds_object(gil: Gil<'_>, seconds: f64) -> Result<Owned> {
     unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds)) }
 }
 
-/// Seconds, or -1 for None.
-pub fn seconds_or_none(value: *mut PyObject) -> Result<f64> {
-    // SAFETY: a live argument or null.
-    unsafe { if value.is_null() || value == ffi::Py_None() { Ok(-1.0) } else { py::float(value) } }
+/// Seconds, or -1 for None, or without a value.
+pub fn seconds_or_none(value: Option<Object<'_>>) -> Result<f64> {
+    value.and_then(Object::unless_none).map_or(Ok(-1.0), Object::float)
 }
 
 /// Lets other OS threads run Python code meanwhile. Keeps the error number.
