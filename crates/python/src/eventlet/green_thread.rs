@@ -86,17 +86,16 @@ pub(super) fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
     slept.map(|_| Owned::none(gil))
 }
 
-/// A green thread or plain greenlet that calls the function, a child of this thread's hub, not scheduled.
-///
-/// # Safety
-/// The `GreenThread` type or that of greenlets.
-unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, function: Object<'_>) -> Result<Owned> {
+/// A green thread, or a plain greenlet for a result that nobody wants, that calls the function: a child of this
+/// thread's hub, not scheduled.
+fn make(thread: Here<'_>, hub: &HubRef<'_>, wants_result: bool, function: Object<'_>) -> Result<Owned> {
+    let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
     let loop_greenlet = hub.loop_greenlet()?;
     // SAFETY: a fresh object, whose end is written before anybody sees it.
     unsafe {
         let greenlet = Owned::new(greenlet::make(thread.gil(), kind))?;
         let runner = &body(greenlet.as_ptr().cast()).runner;
-        if kind == green_thread_type() {
+        if wants_result {
             (&raw mut (*greenlet.as_ptr().cast::<PyGreenThread>()).end).write(End::new());
             runner.set(Some(run));
         } else {
@@ -109,16 +108,16 @@ unsafe fn make(thread: Here<'_>, hub: &HubRef<'_>, kind: *mut PyTypeObject, func
     }
 }
 
-fn spawn_one(args: Args<'_>, after: bool, kind: *mut PyTypeObject, name: &str) -> Result<Owned> {
+fn spawn_one(args: Args<'_>, after: bool, wants_result: bool, name: &str) -> Result<Owned> {
     let parameters = [c"seconds", c"func"];
     let first = usize::from(after);
     args.led_by(name, &parameters[1 - first..], |args| {
         let (rest, kwargs) = args.rest(first + 1)?;
-        // SAFETY: a tuple and a dict; one of the two types.
+        // SAFETY: a tuple and a dict.
         unsafe {
             let seconds = if after { args.positional[0].float()? } else { 0.0 };
             let thread = here(args.gil())?;
-            let greenlet = make(thread, &HubRef::of(thread)?, kind, args.positional[first])?;
+            let greenlet = make(thread, &HubRef::of(thread)?, wants_result, args.positional[first])?;
             HubRef::of(thread)?.start(seconds, &greenlet, rest, kwargs)?;
             Ok(greenlet)
         }
@@ -137,10 +136,9 @@ pub unsafe fn spawn_prepared(
     kwargs: Option<Owned>,
     prepare: impl FnOnce(&Owned),
 ) -> Result<Owned> {
-    let kind = if wants_result { green_thread_type() } else { greenlet::greenlet_type() };
-    // SAFETY: a tuple and a dict; one of the two types.
+    // SAFETY: a tuple and a dict.
     unsafe {
-        let greenlet = make(thread, &HubRef::of(thread)?, kind, function)?;
+        let greenlet = make(thread, &HubRef::of(thread)?, wants_result, function)?;
         prepare(&greenlet);
         HubRef::of(thread)?.start(0.0, &greenlet, args, kwargs)?;
         Ok(greenlet)
@@ -171,15 +169,15 @@ pub unsafe fn call_in_place(
 }
 
 fn spawn(args: Args<'_>) -> Result<Owned> {
-    spawn_one(args, false, green_thread_type(), "spawn")
+    spawn_one(args, false, true, "spawn")
 }
 
 fn spawn_n(args: Args<'_>) -> Result<Owned> {
-    spawn_one(args, false, greenlet::greenlet_type(), "spawn_n")
+    spawn_one(args, false, false, "spawn_n")
 }
 
 fn spawn_after(args: Args<'_>) -> Result<Owned> {
-    spawn_one(args, true, green_thread_type(), "spawn_after")
+    spawn_one(args, true, true, "spawn_after")
 }
 
 fn kill(args: Args<'_>) -> Result<Owned> {

@@ -60,7 +60,7 @@ unsafe fn close(hub: *mut PyObject) {
 /// Looks anew whether the hub is plain, if it is the thread's, after something of it was overridden.
 pub fn look_again(thread: &Thread, hub: *mut PyObject) {
     if thread.extension.object() == hub {
-        // SAFETY: as in `set`.
+        // SAFETY: the object that the extension keeps.
         let plain = unsafe { Hub::if_plain(hub) };
         thread.extension.set_known(plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast()));
     }

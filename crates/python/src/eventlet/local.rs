@@ -7,11 +7,11 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::rc::Rc;
 
-use crate::greenlet::here;
 use crate::greenlet::locals::Dicts;
-use crate::greenlet::{PyGreenlet, body};
+use crate::greenlet::{Here, body, here};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::names::{Name, intern};
+use crate::py::object::Object;
 use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a local.
@@ -49,7 +49,7 @@ impl Payload for Local {
             return py::type_error(this.gil(), "Initialization arguments are not supported");
         }
         // In this greenlet `__init__` is about to be called as for any object.
-        add_dict(this, here(this.gil())?.current())?;
+        add_dict(this, here(this.gil())?)?;
         if !plain {
             let (args, kwargs) = args.rest(0)?;
             this.args.set(Some(args));
@@ -74,7 +74,8 @@ impl Payload for Local {
 }
 
 /// Gives the object a new dict for the running greenlet.
-fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
+fn add_dict(this: This<'_, Local>, thread: Here<'_>) -> Result<()> {
+    let greenlet = thread.current();
     // SAFETY: `This` says that the lock is held.
     let dict = unsafe { Owned::new(ffi::PyDict_New())? };
     this.dicts.all.borrow_mut().insert(greenlet.cast(), dict.clone());
@@ -88,22 +89,23 @@ fn add_dict(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
 /// Makes it the running greenlet's.
 #[inline]
 fn enter(this: This<'_, Local>) -> Result<()> {
-    let greenlet = here(this.gil())?.current();
+    let thread = here(this.gil())?;
     // Letting go of the former dict may run code, in which others use the local.
-    while this.dicts.present.get() != greenlet.cast() {
-        change(this, greenlet)?;
+    while this.dicts.present.get() != thread.current().cast() {
+        change(this, thread)?;
     }
     Ok(())
 }
 
-fn change(this: This<'_, Local>, greenlet: *mut PyGreenlet) -> Result<()> {
+fn change(this: This<'_, Local>, thread: Here<'_>) -> Result<()> {
+    let greenlet = thread.current();
     let dict = this.dicts.all.borrow().get(&greenlet.cast()).cloned();
     if let Some(dict) = dict {
         this.dicts.present.set(greenlet.cast());
         drop(this.replace_attributes(Some(dict)));
         return Ok(());
     }
-    add_dict(this, greenlet)?;
+    add_dict(this, thread)?;
     let Some(args) = this.args.object() else { return Ok(()) };
     // SAFETY: live objects, and `This` says that the lock is held.
     let initialized = unsafe {
@@ -168,7 +170,7 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
     // SAFETY: as in `get_attribute`.
     unsafe {
         let this = This::of(this);
-        match refuse_dict(this, name).and_then(|()| enter(this)) {
+        match refuse_dict(this, Object::new(name)).and_then(|()| enter(this)) {
             Ok(()) => ffi::PyObject_GenericSetAttr(this.as_ptr(), name, value),
             Err(Raised) => -1,
         }
@@ -176,9 +178,9 @@ unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObje
 }
 
 /// The greenlet's dict is its own as long as it lives: `__dict__` cannot be set, nor deleted.
-fn refuse_dict(this: This<'_, Local>, name: *mut PyObject) -> Result<()> {
+fn refuse_dict(this: This<'_, Local>, name: Object<'_>) -> Result<()> {
     // SAFETY: live objects, and `This` says that the lock is held.
-    match unsafe { ffi::PyObject_RichCompareBool(name, DICT.object(), ffi::Py_EQ) } {
+    match unsafe { ffi::PyObject_RichCompareBool(name.as_ptr(), DICT.object(), ffi::Py_EQ) } {
         0 => Ok(()),
         -1 => Err(Raised),
         // SAFETY: the type of a live object, whose name is text.

@@ -9,8 +9,9 @@ use std::ffi::CStr;
 use super::line::Line;
 use super::semaphore::Semaphore;
 use super::ticket::Outcome;
-use crate::greenlet::{PyGreenlet, body};
+use crate::greenlet::{Here, PyGreenlet, body};
 use crate::py::ffi::{self, PyObject};
+use crate::py::object::Object;
 use crate::py::{self, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a pool.
@@ -68,9 +69,11 @@ impl Pool {
         Ok(unsafe { ffi::PySet_Size(Pool::object(gil, &self.running)?.as_ptr()) } as i64)
     }
 
-    pub fn is_member(&self, gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<bool> {
-        // SAFETY: a set, and a live greenlet.
-        match unsafe { ffi::PySet_Contains(Pool::object(gil, &self.running)?.as_ptr(), greenlet.cast()) } {
+    /// Whether the running greenlet is one of its green threads.
+    pub fn has_current(&self, thread: Here<'_>) -> Result<bool> {
+        let running = Pool::object(thread.gil(), &self.running)?;
+        // SAFETY: a set, and the greenlet that runs, which is alive.
+        match unsafe { ffi::PySet_Contains(running.as_ptr(), thread.current().cast()) } {
             -1 => Err(Raised),
             found => Ok(found != 0),
         }
@@ -87,10 +90,11 @@ impl Pool {
     }
 
     /// A greenlet's function has ended.
-    fn left(&self, gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<()> {
+    fn left(&self, greenlet: Object<'_>) -> Result<()> {
+        let gil = greenlet.gil();
         self.with_free(gil, |free| free.release(gil))?;
-        // SAFETY: a set, and a live greenlet.
-        if unsafe { ffi::PySet_Discard(Pool::object(gil, &self.running)?.as_ptr(), greenlet.cast()) } < 0 {
+        // SAFETY: a set, and a live object, with the lock held.
+        if unsafe { ffi::PySet_Discard(Pool::object(gil, &self.running)?.as_ptr(), greenlet.as_ptr()) } < 0 {
             return Err(Raised);
         }
         self.look_whether_idle(gil)
@@ -120,7 +124,7 @@ pub unsafe fn leave(greenlet: *mut PyGreenlet) {
     // SAFETY: a live greenlet, whose extension is a pool.
     unsafe {
         if let Some(pool) = body(greenlet).extension.take()
-            && This::<Pool>::of(pool.as_ptr()).left(pool.gil(), greenlet).is_err()
+            && This::<Pool>::of(pool.as_ptr()).left(Object::new(greenlet.cast())).is_err()
         {
             ffi::PyErr_WriteUnraisable(pool.as_ptr());
         }

@@ -73,7 +73,7 @@ fn start(this: This<'_, Pool>, args: Args<'_>, wants_result: bool) -> Result<Own
     let thread = here(gil)?;
     // SAFETY: a tuple and a dict; greenlets go into the set of those that run.
     unsafe {
-        if this.with_free(gil, Semaphore::counter)? <= 0 && this.is_member(gil, thread.current())? {
+        if this.with_free(gil, Semaphore::counter)? <= 0 && this.has_current(thread)? {
             // It would wait for a place that only its own end makes free.
             return run_in_place(thread, function, &rest, kwargs.as_ref(), wants_result);
         }
@@ -121,7 +121,7 @@ unsafe fn run_in_place(
 fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     let gil = this.gil();
     let thread = here(gil)?;
-    if this.is_member(gil, thread.current())? {
+    if this.has_current(thread)? {
         return py::assertion_error(gil, "waitall() in a green thread of the same pool would wait for its own end");
     }
     hub_ref::ensure(thread)?;
