@@ -16,7 +16,7 @@ pub fn set(args: Args<'_>) -> Result<Owned> {
     let given: [Object<'_>; 4] = args.exactly()?;
     for (place, object) in [&FRAME_SYNTAX_ERROR, &UNEXPECTED_FRAME, &STRUCT_ERROR, &RARE].into_iter().zip(given) {
         // A former one, of a second copy of the package, is left alive: somebody may be about to raise it.
-        place.set(object.owned().into_raw());
+        place.set(object.owned());
     }
     Ok(Owned::none(args.gil()))
 }

@@ -26,7 +26,7 @@ pub fn set_mains(args: Args<'_>) -> Result<Owned> {
         return py::type_error(args.gil(), "_set_mains() needs a function for each number of arguments");
     }
     for (main, function) in MAINS.iter().zip(args.positional) {
-        main.set(function.owned().into_raw());
+        main.set(function.owned());
     }
     // SAFETY: a live object; the lock is held, so that nobody calls one of them meanwhile.
     unsafe { *VECTORCALL.get() = ffi::unwinding_vectorcall(args.positional[0].as_ptr()) };

@@ -329,7 +329,7 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
         if ffi::PyModule_AddObjectRef(module, c"GreenThread".as_ptr(), green_thread_type().cast()) < 0 {
             return Err(Raised);
         }
-        MAIN.set(Owned::new(ffi::PyUnicode_InternFromString(c"main".as_ptr()))?.into_raw());
+        MAIN.set(Owned::new(ffi::PyUnicode_InternFromString(c"main".as_ptr()))?);
     }
     Ok(())
 }

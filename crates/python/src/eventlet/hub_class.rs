@@ -447,7 +447,7 @@ fn default_clock(_: Gil<'_>) -> Result<Owned> {
     unsafe {
         if MONOTONIC.object().is_null() {
             let time = Owned::new(ffi::PyImport_ImportModule(c"time".as_ptr()))?;
-            MONOTONIC.set(Owned::new(ffi::PyObject_GetAttrString(time.as_ptr(), c"monotonic".as_ptr()))?.into_raw());
+            MONOTONIC.set(Owned::new(ffi::PyObject_GetAttrString(time.as_ptr(), c"monotonic".as_ptr()))?);
         }
         Ok(Owned::borrow(MONOTONIC.object()))
     }

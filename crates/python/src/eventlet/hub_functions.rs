@@ -104,13 +104,13 @@ fn set_hub(args: Args<'_>) -> Result<Owned> {
 
 fn set_base_hub(args: Args<'_>) -> Result<Owned> {
     let ([class], []) = args.parse("_set_base_hub", ["class"], [])?;
-    BASE.set(class.owned().into_raw());
+    BASE.set(class.owned());
     Ok(Owned::none(args.gil()))
 }
 
 fn set_hub_factory(args: Args<'_>) -> Result<Owned> {
     let ([factory], []) = args.parse("_set_hub_factory", ["function"], [])?;
-    MAKE_HUB.set(factory.owned().into_raw());
+    MAKE_HUB.set(factory.owned());
     Ok(Owned::none(args.gil()))
 }
 

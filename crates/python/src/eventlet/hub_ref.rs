@@ -43,7 +43,9 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 pub fn set(thread: &Thread, hub: Option<Owned>) {
     // SAFETY: the object lives as long as the extension has it.
     let plain = hub.as_ref().and_then(|hub| unsafe { Hub::if_plain(hub.as_ptr()) });
-    thread.extension.set(hub, plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast()), close);
+    let known = plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast());
+    // SAFETY: null, or the payload of the hub, which lives as long as that does.
+    unsafe { thread.extension.set(hub, known, close) };
 }
 
 /// The thread has ended: lets go of the hub. What is left on the stack of its loop keeps it, but not what it has open.
@@ -62,7 +64,9 @@ pub fn look_again(thread: &Thread, hub: *mut PyObject) {
     if thread.extension.object() == hub {
         // SAFETY: the object that the extension keeps.
         let plain = unsafe { Hub::if_plain(hub) };
-        thread.extension.set_known(plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast()));
+        let known = plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast());
+        // SAFETY: null, or the payload of the hub, which lives as long as that does.
+        unsafe { thread.extension.set_known(known) };
     }
 }
 

@@ -41,7 +41,7 @@ static SWITCH_OUT: Name = Name::new(c"switch_out");
 pub unsafe fn fill() -> Result<()> {
     // SAFETY: called at import with the lock held; the object lives for ever.
     unsafe {
-        TIMED_OUT.set(py::call(ptr::addr_of_mut!(ffi::PyBaseObject_Type).cast(), [])?.into_raw());
+        TIMED_OUT.set(py::call(ptr::addr_of_mut!(ffi::PyBaseObject_Type).cast(), [])?);
         intern(&[&SWITCH_OUT])
     }
 }

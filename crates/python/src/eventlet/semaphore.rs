@@ -386,8 +386,8 @@ fn lock_class() -> Class<Semaphore> {
 pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: called at import, once, with the lock held.
     unsafe {
-        ACQUIRE.set(Owned::new(ffi::PyUnicode_InternFromString(c"acquire".as_ptr()))?.into_raw());
-        RELEASE.set(Owned::new(ffi::PyUnicode_InternFromString(c"release".as_ptr()))?.into_raw());
+        ACQUIRE.set(Owned::new(ffi::PyUnicode_InternFromString(c"acquire".as_ptr()))?);
+        RELEASE.set(Owned::new(ffi::PyUnicode_InternFromString(c"release".as_ptr()))?);
         class().build(module)?;
         *BOUNDED.get() = bounded_class().derive(
             module,

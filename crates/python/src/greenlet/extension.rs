@@ -25,15 +25,22 @@ impl Extension {
         Extension { object: Slot::empty(), known: Cell::new(ptr::null()), at_end: Cell::new(None) }
     }
 
-    /// Sets or removes the object. What `known` points to must live as long as the object does.
-    pub fn set(&self, object: Option<Owned>, known: *const (), at_end: AtEnd) {
+    /// Sets or removes the object, and what is known of it.
+    ///
+    /// # Safety
+    /// Whoever follows `known` may rely on it for as long as the object is there: what it points to lives so long.
+    /// `at_end` may be called with the object.
+    pub unsafe fn set(&self, object: Option<Owned>, known: *const (), at_end: AtEnd) {
         self.known.set(known);
         self.at_end.set(Some(at_end));
         self.object.set(object);
     }
 
     /// Changes what is known of the object.
-    pub fn set_known(&self, known: *const ()) {
+    ///
+    /// # Safety
+    /// As of [`set`](Self::set).
+    pub unsafe fn set_known(&self, known: *const ()) {
         self.known.set(known);
     }
 

@@ -43,9 +43,9 @@ pub unsafe fn ready() -> Result<()> {
         intern(&[&RUN, &SWITCH, &THROW])?;
         let base = ffi::PyExc_BaseException;
         let error = ffi::PyErr_NewException(c"greenlet.error".as_ptr(), ptr::null_mut(), ptr::null_mut());
-        ERROR.set(Owned::new(error)?.into_raw());
+        ERROR.set(Owned::new(error)?);
         let exit = ffi::PyErr_NewException(c"greenlet.GreenletExit".as_ptr(), base, ptr::null_mut());
-        EXIT.set(Owned::new(exit)?.into_raw());
+        EXIT.set(Owned::new(exit)?);
     }
     Ok(())
 }

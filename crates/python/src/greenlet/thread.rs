@@ -193,8 +193,11 @@ impl Thread {
     }
 
     /// Makes another greenlet the running one; the reference to it is taken over, and that to the former handed back.
+    ///
+    /// # Safety
+    /// An owned reference to a greenlet of this thread, which runs from now on.
     #[inline]
-    pub fn set_current(&self, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
+    pub unsafe fn set_current(&self, greenlet: *mut PyGreenlet) -> *mut PyGreenlet {
         self.handle.set_running(greenlet.cast());
         self.current.replace(greenlet)
     }
@@ -238,7 +241,10 @@ impl Thread {
 
     /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is
     /// another thread.
-    pub fn leave(&self, greenlet: *mut PyGreenlet, let_go: LetGo) {
+    ///
+    /// # Safety
+    /// An owned reference to a greenlet of this thread, which `let_go` may be called with.
+    pub unsafe fn leave(&self, greenlet: *mut PyGreenlet, let_go: LetGo) {
         self.left.borrow_mut().push((greenlet, let_go));
     }
 

@@ -49,7 +49,7 @@ pub fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
     // held.
     unsafe {
         let (name, base) = (c"greenloom.HttpError".as_ptr(), ffi::PyExc_ValueError);
-        HTTP_ERROR.set(Owned::new(ffi::PyErr_NewException(name, base, ptr::null_mut()))?.into_raw());
+        HTTP_ERROR.set(Owned::new(ffi::PyErr_NewException(name, base, ptr::null_mut()))?);
         match ffi::PyModule_AddObjectRef(module.as_ptr(), c"HttpError".as_ptr(), HTTP_ERROR.object()) {
             0 => Ok(()),
             _ => Err(Raised),

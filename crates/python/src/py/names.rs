@@ -32,7 +32,7 @@ impl Name {
 pub unsafe fn intern(names: &[&Name]) -> Result<()> {
     for name in names {
         // SAFETY: the text is a literal; the interpreter's lock is held at import.
-        name.object.set(unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.text.as_ptr()))? }.into_raw());
+        name.object.set(unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.text.as_ptr()))? });
     }
     Ok(())
 }

@@ -213,7 +213,7 @@ pub fn tuple<const N: usize>(_: Gil<'_>, items: [Owned; N]) -> Result<Owned> {
 /// A string that lives for ever, for `name`, a literal.
 pub fn intern(_: Gil<'_>, place: &GlobalObject, name: &'static std::ffi::CStr) -> Result<()> {
     // SAFETY: the name ends in a zero, and the token says that the lock is held.
-    place.set(unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }?.into_raw());
+    place.set(unsafe { Owned::new(ffi::PyUnicode_InternFromString(name.as_ptr())) }?);
     Ok(())
 }
 

@@ -184,9 +184,9 @@ impl GlobalObject {
         unsafe { *self.0.get() }
     }
 
-    /// Sets the object, whose reference is taken over.
-    pub fn set(&self, object: *mut PyObject) {
+    /// Sets the object, which lives for ever from then on.
+    pub fn set(&self, object: Owned) {
         // SAFETY: a plain write under the interpreter's lock.
-        unsafe { *self.0.get() = object };
+        unsafe { *self.0.get() = object.into_raw() };
     }
 }

@@ -195,7 +195,7 @@ pub unsafe fn fill() -> Result<()> {
             (&PRIORITY.put, c"heapq", &[c"heappush"]),
             (&PRIORITY.get, c"heapq", &[c"heappop"]),
         ] {
-            slot.set(attribute(module, path)?.into_raw());
+            slot.set(attribute(module, path)?);
         }
     }
     Ok(())

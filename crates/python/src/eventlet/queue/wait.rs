@@ -23,7 +23,7 @@ static EMPTY: GlobalObject = GlobalObject::null();
 pub unsafe fn fill() -> Result<()> {
     for (slot, name) in [(&FULL, c"Full"), (&EMPTY, c"Empty")] {
         // SAFETY: called at import with the lock held.
-        slot.set(unsafe { attribute(c"queue", &[name])? }.into_raw());
+        slot.set(unsafe { attribute(c"queue", &[name])? });
     }
     Ok(())
 }

@@ -115,13 +115,15 @@ pub(super) fn set_classes(args: Args<'_>) -> Result<Owned> {
             && (*layout).family == libc::AF_INET
             && (*layout).kind == libc::SOCK_STREAM
             && (*layout).timeout == SAMPLE_TIMEOUT;
-        for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
-            kept.set(if fits { class.owned().into_raw() } else { ptr::null_mut() });
+        if fits {
+            for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
+                kept.set(class.owned());
+            }
         }
         for (own, name) in OWN_METHODS.iter().zip([names().trampoline, names().plain_send, names().init]) {
-            own.set(green.attribute(name)?.into_raw());
+            own.set(green.attribute(name)?);
         }
-        DEFAULT_TIMEOUT.set(default_timeout.owned().into_raw());
+        DEFAULT_TIMEOUT.set(default_timeout.owned());
     }
     Ok(Owned::none(args.gil()))
 }
