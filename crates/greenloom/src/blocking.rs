@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use greenloom_hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
+use crate::runtime::chain::Chain;
 use crate::runtime::error::{Panic, Refused, is_interrupt};
 use crate::runtime::park::prepare;
 use crate::runtime::{here, try_here};
@@ -117,7 +118,7 @@ impl Error {
     pub fn resume(self) -> ! {
         match self {
             Error::Panicked(panic) => panic.resume(),
-            error => panic!("{error}"),
+            error => panic!("{}", Chain(&error)),
         }
     }
 }
@@ -125,9 +126,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Panicked(panic) => write!(f, "the blocking call panicked: {panic}"),
+            Error::Panicked(_) => f.write_str("the blocking call panicked"),
             Error::Refused(refused) => refused.fmt(f),
-            Error::NoThread(error) => write!(f, "no OS thread for a blocking call: {error}"),
+            Error::NoThread(_) => f.write_str("no OS thread for a blocking call"),
         }
     }
 }
@@ -136,7 +137,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Panicked(panic) => Some(panic),
-            Error::Refused(refused) => Some(refused),
+            Error::Refused(refused) => refused.source(),
             Error::NoThread(error) => Some(error),
         }
     }

@@ -67,7 +67,7 @@ pub fn spawn_n(f: impl FnOnce() + 'static) {
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
 pub fn spawn_after<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
-    let thread = GreenThread::make(default_stack_size(), None, f).unwrap_or_else(|error| panic!("{error}"));
+    let thread = GreenThread::make(default_stack_size(), None, f).unwrap_or_else(|error| error.raise());
     thread.begin_after(delay);
     thread
 }
@@ -95,9 +95,9 @@ fn make(runtime: &'static Runtime, body: impl FnOnce() + 'static) -> AnyGreenlet
     let size = default_stack_size();
     let stack = match Stack::new_from_cache(size) {
         Some(stack) => stack,
-        None => Stack::new(size).unwrap_or_else(|error| panic!("{}", SpawnError::Stack(error))),
+        None => Stack::new(size).unwrap_or_else(|error| SpawnError::Stack(error).raise()),
     };
-    make_on(runtime, stack, None, body).unwrap_or_else(|error| panic!("{error}"))
+    make_on(runtime, stack, None, body).unwrap_or_else(|error| error.raise())
 }
 
 /// Makes a green thread that is in the hub's table and not ready yet. `body` must not unwind.

@@ -47,6 +47,7 @@ use std::rc::Rc;
 
 use greenloom_fiber::{Fiber, Stack};
 
+use crate::runtime::chain::Chain;
 use crate::runtime::error::{Panic, Refused};
 use crate::runtime::here;
 use crate::runtime::node::{ANYTHING, Kind, Mail, Node};
@@ -483,9 +484,9 @@ fn pass_up(runtime: &'static Runtime, mut parent: Option<AnyGreenlet>, error: Er
     }
     match error {
         Error::Exit => {}
-        error => {
-            runtime.watch.warn(format_args!("a greenlet ended, and nobody up its parents takes the error: {error}"))
-        }
+        error => runtime
+            .watch
+            .warn(format_args!("a greenlet ended, and nobody up its parents takes the error: {}", Chain(&error))),
     }
     runtime.loop_greenlet().clone()
 }

@@ -85,6 +85,7 @@ pub use hub::{Hub, HubHandle, get_hub};
 pub use hubs::{Hubs, Remote};
 pub use interval::{Interval, MissedTickBehavior, interval, interval_after};
 pub use join_set::JoinSet;
+pub use runtime::chain::Chain;
 pub use runtime::error::{JoinError, Panic, Refused, SpawnError, StackError};
 pub use runtime::stack_size::default_stack_size;
 pub use scope::{Scope, ScopedThread, scope};

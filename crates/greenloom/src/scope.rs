@@ -125,7 +125,7 @@ impl<'scope> Scope<'scope, '_> {
     /// # Panics
     /// As [`spawn`](crate::spawn).
     pub fn spawn<T: 'scope>(&self, f: impl FnOnce() -> T + 'scope) -> ScopedThread<'scope, T> {
-        self.spawn_with(Builder::new(), f).unwrap_or_else(|error| panic!("{error}"))
+        self.spawn_with(Builder::new(), f).unwrap_or_else(|error| error.raise())
     }
 
     /// Starts a green thread with options.

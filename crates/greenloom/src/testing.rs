@@ -209,7 +209,7 @@ impl Simulation {
             }
         })));
         let result = crate::scope(|scope| {
-            let main = scope.spawn_with(Builder::new().name("main"), body).unwrap_or_else(|error| panic!("{error}"));
+            let main = scope.spawn_with(Builder::new().name("main"), body).unwrap_or_else(|error| error.raise());
             loop {
                 if main.is_dead() {
                     return main.wait().map(Ok);

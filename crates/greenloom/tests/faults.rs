@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use greenloom::{Builder, SpawnError, get_hub, sleep, spawn, yield_now};
+use greenloom::{Builder, Chain, SpawnError, get_hub, sleep, spawn, yield_now};
 
 /// Runs a test of this file, `name`, as a child that goes into its `in_child` branch.
 fn child(name: &str) -> Output {
@@ -101,7 +101,7 @@ fn the_message_of_a_panic_names_the_green_thread() {
 fn a_stack_too_small_is_an_error_with_the_number() {
     let error = Builder::new().stack_size(100).spawn(|| ()).unwrap_err();
     assert!(matches!(error, SpawnError::Stack(_)));
-    assert!(error.to_string().contains("100 bytes is too small"), "{error}");
+    assert!(Chain(&error).to_string().contains("100 bytes is too small"), "{error}");
 }
 
 fn limit(resource: libc::__rlimit_resource_t, to: u64) {
@@ -119,7 +119,7 @@ fn no_memory_for_stacks_is_an_error_with_the_numbers() {
         let error = loop {
             match Builder::new().stack_size(1 << 20).spawn(|| sleep(Duration::from_secs(1))) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => break error.to_string(),
+                Err(error) => break Chain(&error).to_string(),
             }
         };
         assert!(threads.len() > 100, "{} fit", threads.len());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use greenloom::hub::now;
 use greenloom::testing::Simulation;
 use greenloom::{
-    Builder, JoinError, get_hub, getcurrent, scope, sleep, spawn, spawn_after, spawn_after_local, spawn_n, timeout,
-    yield_now,
+    Builder, Chain, JoinError, get_hub, getcurrent, scope, sleep, spawn, spawn_after, spawn_after_local, spawn_n,
+    timeout, yield_now,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ fn wait_returns_the_value_the_panic_or_the_kill() {
     simulate(|| {
         assert_eq!(spawn(|| 5).wait().unwrap(), 5);
         let error = spawn(|| -> u32 { panic!("boom {}", 1) }).wait().unwrap_err();
-        assert_eq!(error.to_string(), "the green thread panicked: boom 1");
+        assert_eq!(Chain(&error).to_string(), "the green thread panicked: boom 1");
         let sleeper = spawn(|| sleep(SECOND));
         yield_now();
         sleeper.kill();

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use greenloom::{Hubs, JoinError, get_hub, sleep, spawn, yield_now};
+use greenloom::{Chain, Hubs, JoinError, get_hub, sleep, spawn, yield_now};
 
 #[test]
 fn work_is_handed_to_hubs_in_turn() {
@@ -56,7 +56,7 @@ fn a_busy_hub_takes_messages_too() {
 fn a_panic_in_another_hub_is_an_error_here() {
     let hubs = Hubs::new(1).unwrap();
     let outcome = hubs.spawn(|| -> u32 { panic!("far away") }).wait();
-    assert_eq!(outcome.unwrap_err().to_string(), "the green thread panicked: far away");
+    assert_eq!(Chain(&outcome.unwrap_err()).to_string(), "the green thread panicked: far away");
     assert_eq!(hubs.spawn(|| 1).wait().unwrap(), 1);
 }
 

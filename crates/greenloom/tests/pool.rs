@@ -11,7 +11,7 @@ use greenloom::hub::now;
 use greenloom::local::Local;
 use greenloom::pool::{GreenPile, GreenPool};
 use greenloom::testing::explore;
-use greenloom::{GreenThread, JoinError, getcurrent, sleep, spawn, timeout, yield_now};
+use greenloom::{Chain, GreenThread, JoinError, getcurrent, sleep, spawn, timeout, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -192,7 +192,7 @@ fn waitall_waits_for_all_and_panics_from_inside() {
         assert_eq!(now(), 3 * SECOND);
         let inner = pool.clone();
         let error = pool.spawn(move || inner.waitall()).wait().unwrap_err();
-        assert!(error.to_string().contains("from a green thread of the pool"), "{error}");
+        assert!(Chain(&error).to_string().contains("from a green thread of the pool"), "{error}");
     });
 }
 
@@ -214,7 +214,7 @@ fn imap_gives_results_and_errors_in_the_order_of_the_items() {
             )
             .collect();
         assert_eq!(most.get(), 4);
-        let text = results[3].as_ref().unwrap_err().to_string();
+        let text = Chain(results[3].as_ref().unwrap_err()).to_string();
         assert!(text.contains("three"), "{text}");
         let values: Vec<_> = results.into_iter().filter_map(Result::ok).collect();
         assert_eq!(values, [0, 1, 4, 16, 25]);

@@ -53,7 +53,8 @@ impl fmt::Display for StackError {
 impl std::error::Error for StackError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StackError::OutOfMemory { source, .. } => Some(source),
+            // What the system said stands in the text, with what to do about it after it.
+            StackError::OutOfMemory { source, .. } => source.source(),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{TcpListener, TcpStream};
 use crate::builder::Builder;
+use crate::runtime::chain::Chain;
 use crate::runtime::error::SpawnError;
 use crate::runtime::here;
 use crate::sleep::sleep;
@@ -162,7 +163,7 @@ impl Pause {
     fn after(&mut self, error: &dyn std::error::Error) {
         if !self.told {
             self.told = true;
-            here().watch.warn(format_args!("cannot accept connections for now: {error}; trying again"));
+            here().watch.warn(format_args!("cannot accept connections for now: {}; trying again", Chain(error)));
         }
         let next = self.last.map_or(Duration::from_millis(10), |last| (last * 2).min(Duration::from_secs(1)));
         self.last = Some(next);

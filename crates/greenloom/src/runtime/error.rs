@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 pub use greenloom_fiber::StackError;
 
+use super::chain::Chain;
+
 /// Why something cannot wait here and now.
 ///
 /// A word wide, so that the errors that hold it are moved in whole words (a byte at an odd place makes the compiler
@@ -103,7 +105,7 @@ impl fmt::Display for Error {
         match self {
             Error::Exit => f.write_str("the greenlet ended by GreenletExit"),
             Error::Thrown(error) => error.fmt(f),
-            Error::Panicked(panic) => write!(f, "the greenlet panicked: {panic}"),
+            Error::Panicked(_) => f.write_str("the greenlet panicked"),
             Error::Unreceived => f.write_str("a greenlet ended, and its parent does not wait for its value"),
             Error::Dead => f.write_str("the greenlet is dead"),
             Error::NotReceiving => {
@@ -121,7 +123,7 @@ impl error::Error for Error {
         match self {
             Error::Thrown(error) => error.source(),
             Error::Panicked(panic) => Some(panic),
-            Error::Refused(refused) => Some(refused),
+            Error::Refused(refused) => refused.source(),
             _ => None,
         }
     }
@@ -220,12 +222,20 @@ pub enum SpawnError {
     ThreadEnding,
 }
 
+impl SpawnError {
+    /// For calls that have no error to return.
+    #[cold]
+    pub(crate) fn raise(self) -> ! {
+        panic!("{}", Chain(&self))
+    }
+}
+
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SpawnError::Stack(error) => write!(f, "no green thread: {error}"),
-            SpawnError::Hub(error) => write!(f, "no green thread, because this OS thread has no hub: {error}"),
-            SpawnError::ThreadEnding => write!(f, "no green thread: {}", Refused::ThreadEnding),
+            SpawnError::Stack(_) => f.write_str("no stack for a green thread"),
+            SpawnError::Hub(_) => f.write_str("no green thread, because this OS thread has no hub"),
+            SpawnError::ThreadEnding => f.write_str("no green thread while the OS thread ends"),
         }
     }
 }
@@ -235,7 +245,7 @@ impl error::Error for SpawnError {
         match self {
             SpawnError::Stack(error) => Some(error),
             SpawnError::Hub(error) => Some(error),
-            SpawnError::ThreadEnding => None,
+            SpawnError::ThreadEnding => Some(&Refused::ThreadEnding),
         }
     }
 }
@@ -287,7 +297,7 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JoinError::Panicked(panic) => write!(f, "the green thread panicked: {panic}"),
+            JoinError::Panicked(_) => f.write_str("the green thread panicked"),
             JoinError::Killed => f.write_str("the green thread was killed"),
             JoinError::Refused(refused) => refused.fmt(f),
         }
@@ -299,7 +309,7 @@ impl error::Error for JoinError {
         match self {
             JoinError::Panicked(panic) => Some(panic),
             JoinError::Killed => None,
-            JoinError::Refused(refused) => Some(refused),
+            JoinError::Refused(refused) => refused.source(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `chain` | an error and its causes in one line |
 //! | `error` | why something is not possible, how something ended, what unwinds |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
@@ -20,6 +21,7 @@
 //! | `stack_size` | how large stacks are by default |
 //! | `panic_note` | which green thread a panic message is about |
 
+pub(crate) mod chain;
 pub(crate) mod counters;
 pub(crate) mod error;
 pub(crate) mod fd;
@@ -58,7 +60,7 @@ thread_local! {
 pub(crate) fn here() -> &'static Runtime {
     match HERE.get() {
         Some(runtime) => runtime,
-        None => made().unwrap_or_else(|error| panic!("no hub for this OS thread: {error}")),
+        None => made().unwrap_or_else(|error| panic!("no hub for this OS thread: {}", chain::Chain(&error))),
     }
 }
 

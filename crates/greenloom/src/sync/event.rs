@@ -85,9 +85,9 @@ impl fmt::Display for EventError {
 impl Error for EventError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            EventError::Failed(error) => Some(error.as_ref()),
+            EventError::Failed(error) => error.source(),
             EventError::TimedOut => None,
-            EventError::Refused(refused) => Some(refused),
+            EventError::Refused(refused) => refused.source(),
         }
     }
 }
