@@ -47,7 +47,7 @@ impl Update {
 
 /// A server on a bus of this thread, and a client of it; both stay as long as the connection.
 pub fn served() -> Result<(Connection, Client), Skip> {
-    let failed = |error: greenloom_rpc::Error| Skip::failed(error.to_string());
+    let failed = |error: greenloom_rpc::Error| Skip::failed(greenloom::Chain(&error).to_string());
     let connection = Options::default().connect("memory://").map_err(failed)?;
     let endpoint = Endpoint::builder().method("update", |_, _, Update { number, .. }| Ok(number)).build();
     connection.create_consumer("bench", [endpoint], Fanout::Ignore).map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::Consumer;
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::flight::{Flights, Missed};
 use crate::open::open_transport;
 use crate::options::Options;
+use crate::reason::Awaited;
 use crate::replies::Replies;
 use crate::stats::{ClientCounts, ClientStats, Stats};
 use crate::transport::{Address, State, Transport, TransportError};
@@ -102,8 +104,8 @@ impl Inner {
         };
         self.opening.join((), deadline, open).map_err(|missed| match missed {
             Missed::Failed(error) => error,
-            Missed::TimedOut => TransportError::TimedOut("a queue for answers".to_owned()),
-            Missed::NotBegun(error) => TransportError::Failed(error.to_string()),
+            Missed::TimedOut => TransportError::TimedOut(Awaited::ReplyQueue),
+            Missed::NotBegun(error) => TransportError::Failed(Arc::new(error)),
         })
     }
 }

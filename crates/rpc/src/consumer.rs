@@ -17,7 +17,7 @@ use std::time::Duration;
 use greenloom::greenlet::GreenletExit;
 use greenloom::hub::now;
 use greenloom::pool::GreenPool;
-use greenloom::{GreenThread, sleep, spawn};
+use greenloom::{Chain, GreenThread, sleep, spawn};
 
 use crate::deadline::Deadline;
 use crate::endpoint::{self, Endpoint};
@@ -129,12 +129,15 @@ impl Consumer {
                 Err(TransportError::Disconnected(reason)) => {
                     tracing::warn!(
                         topic = self.topic,
-                        reason,
+                        reason = %Chain(&*reason),
                         "the connection was lost; what is unsettled comes again"
                     );
                 }
                 Err(error) => {
-                    tracing::error!(topic = self.topic, %error, "cannot take requests for now; trying again");
+                    tracing::error!(
+                        topic = self.topic, error = %Chain(&error),
+                        "cannot take requests for now; trying again"
+                    );
                     sleep(Duration::from_secs(1));
                 }
             }
@@ -277,7 +280,8 @@ impl Consumer {
         let mut body = written(self.form(request), msg_id, &answer);
         if let Err(refused) = self.send_answer(to, Arc::clone(&body)) {
             // Too large, perhaps. The caller would wait for it in vain.
-            let failure = Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {refused}"));
+            let failure =
+                Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {}", Chain(&refused)));
             body = written(self.form(request), msg_id, &Answer::Failure(&failure));
             let _ = self.send_answer(to, Arc::clone(&body));
         }
@@ -299,7 +303,10 @@ impl Consumer {
 
     fn acknowledge(&self, incoming: Incoming) {
         if let Err(error) = incoming.settle.ack() {
-            tracing::debug!(topic = self.topic, %error, "could not acknowledge; it comes again and will be known");
+            tracing::debug!(
+                topic = self.topic, error = %Chain(&error),
+                "could not acknowledge; it comes again and will be known"
+            );
         }
     }
 
@@ -313,7 +320,7 @@ impl Consumer {
         count(&self.counts.retried);
         let Deliveries { latest, earlier } = deliveries;
         if let Err(error) = latest.settle.retry() {
-            tracing::debug!(topic = self.topic, %error, "it comes again by itself");
+            tracing::debug!(topic = self.topic, error = %Chain(&error), "it comes again by itself");
         }
         earlier.into_iter().for_each(|incoming| self.acknowledge(incoming));
     }
@@ -334,7 +341,10 @@ impl Consumer {
                 tracing::error!(topic, %queue, method, request_id, reason, "gave up a message; see {topic}.dead");
             }
             Err(error) => {
-                tracing::warn!(topic, %queue, method, request_id, reason, %error, "could not give up a message");
+                tracing::warn!(
+                    topic, %queue, method, request_id, reason, error = %Chain(&error),
+                    "could not give up a message"
+                );
                 // It comes again, and not in a loop that leaves no time for anything else.
                 sleep(Duration::from_secs(1));
             }
@@ -352,7 +362,7 @@ impl Consumer {
                 Err(error) => error,
             };
             if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(deadline.left()) {
-                tracing::warn!(topic = self.topic, queue = to, %error, "an answer could not be sent");
+                tracing::warn!(topic = self.topic, queue = to, error = %Chain(&error), "an answer could not be sent");
                 return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }
             left = deadline.left();

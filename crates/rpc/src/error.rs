@@ -94,9 +94,9 @@ impl fmt::Display for Error {
                 write!(f, "version {version} is asked for, and servers are only known to have {cap}")
             }
             Error::NothingToConsume => f.write_str("a consumer takes a topic and an endpoint"),
-            Error::Hook { name, error } => write!(f, "{name}: {error}"),
-            Error::Signals(error) => write!(f, "cannot wait for signals: {error}"),
-            Error::CannotWait(reason) => write!(f, "cannot wait: {reason}"),
+            Error::Hook { name, .. } => write!(f, "the hook {name} failed"),
+            Error::Signals(_) => f.write_str("cannot wait for signals"),
+            Error::CannotWait(_) => f.write_str("cannot wait"),
         }
     }
 }
@@ -104,9 +104,9 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Error::Remote(error) => Some(error),
-            Error::Transport(error) => Some(error),
-            Error::Json(error) => Some(error),
+            Error::Remote(error) => error.source(),
+            Error::Transport(error) => error.source(),
+            Error::Json(error) => error.source(),
             Error::Hook { error, .. } => Some(&**error),
             Error::Signals(error) => Some(error),
             Error::CannotWait(reason) => Some(reason),

@@ -69,6 +69,7 @@ mod open;
 mod options;
 mod packed;
 mod random;
+mod reason;
 mod replies;
 mod service;
 mod stats;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::reason::UrlError;
 use crate::transport::{Transport, TransportError};
 
 /// Connects to the bus that a URL names.
@@ -18,12 +19,12 @@ use crate::transport::{Transport, TransportError};
 /// ```
 pub fn open_transport(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(TransportError::Url(format!("{url:?} does not begin with a transport, such as memory://")));
+        return Err(TransportError::Url(UrlError::NoScheme(url.to_owned())));
     };
     // In a URL they are the same in upper case.
     match scheme.to_ascii_lowercase().as_str() {
         "memory" => crate::memory::open(rest),
         "amqp" | "amqps" | "rabbit" => crate::amqp::open(url),
-        other => Err(TransportError::Url(format!("{other:?} is no transport"))),
+        other => Err(TransportError::Url(UrlError::UnknownScheme(other.to_owned()))),
     }
 }

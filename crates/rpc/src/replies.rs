@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greenloom::queue::Queue;
-use greenloom::{sleep, spawn};
+use greenloom::{Chain, sleep, spawn};
 
 use crate::envelope::{self, Answered, Malformed};
 use crate::hash::HashMap;
 use crate::id;
 use crate::packed;
+use crate::reason::Cause;
 use crate::stats::{ClientCounts, count};
 use crate::transport::{Address, Listener, Transport, TransportError};
 
@@ -24,7 +25,7 @@ pub(crate) enum Heard {
         ending: bool,
     },
     /// The connection was lost, and with it perhaps the request or the answer.
-    Lost(String),
+    Lost(Cause),
 }
 
 /// The waiting callers, by the id of their message.
@@ -59,11 +60,14 @@ impl Replies {
                     let _ = incoming.settle.ack();
                 }
                 Err(TransportError::Closed) => {
-                    return self.tell_all(|| Heard::Lost("the connection was closed".into()));
+                    return self.tell_all(|| Heard::Lost(Arc::new(TransportError::Closed)));
                 }
-                Err(TransportError::Disconnected(reason)) => self.tell_all(|| Heard::Lost(reason.clone())),
+                Err(TransportError::Disconnected(reason)) => self.tell_all(|| Heard::Lost(Arc::clone(&reason))),
                 Err(error) => {
-                    tracing::error!(queue = self.queue, %error, "cannot take answers for now; trying again");
+                    tracing::error!(
+                        queue = self.queue, error = %Chain(&error),
+                        "cannot take answers for now; trying again"
+                    );
                     sleep(Duration::from_secs(1));
                 }
             }

@@ -21,6 +21,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::reason::{Awaited, Cause, Lost, UrlError};
+
 /// Its traits are implemented here only, so that they can grow.
 pub(crate) mod sealed {
     pub trait Sealed {}
@@ -221,34 +223,42 @@ pub trait Transport: sealed::Sealed {
 }
 
 /// Why a transport did not do something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransportError {
     /// It was closed, by this side.
     Closed,
-    /// The connection was lost.
-    Disconnected(String),
+    /// The connection was lost, or there is none: how.
+    Disconnected(Cause),
     /// It was not done in time: what was waited for last.
-    TimedOut(String),
+    TimedOut(Awaited),
     /// Nobody has a queue there.
-    Unroutable(String),
-    /// The bus refuses: the reason, in its words.
-    Failed(String),
+    Unroutable(Address),
+    /// It is refused, and would be again: by whom and why.
+    Failed(Cause),
     /// The URL makes no sense.
-    Url(String),
+    Url(UrlError),
 }
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TransportError::Closed => f.write_str("the connection was closed"),
-            TransportError::Disconnected(reason) => write!(f, "the connection was lost: {reason}"),
+            TransportError::Disconnected(_) => f.write_str("the connection was lost"),
             TransportError::TimedOut(what) => write!(f, "timed out waiting for {what}"),
             TransportError::Unroutable(address) => write!(f, "nobody has listened on {address}"),
-            TransportError::Failed(reason) => write!(f, "the message bus refuses: {reason}"),
-            TransportError::Url(problem) => write!(f, "bad transport URL: {problem}"),
+            TransportError::Failed(_) => f.write_str("the message bus refuses"),
+            TransportError::Url(problem) => problem.fmt(f),
         }
     }
 }
 
-impl std::error::Error for TransportError {}
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TransportError::Disconnected(cause) | TransportError::Failed(cause) => Some(&**cause),
+            TransportError::Url(problem) => problem.source(),
+            TransportError::Closed | TransportError::TimedOut(_) | TransportError::Unroutable(_) => None,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{in_a_process_of_its_own, passes, simulate};
 use greenloom::signal::Signal;
-use greenloom::{hub::now, sleep, spawn};
+use greenloom::{Chain, hub::now, sleep, spawn};
 use greenloom_rpc::{Client, Endpoint, Error, Failure, Hook, Manager, Report, Service, Target, create_connection};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ fn a_hook_that_fails_keeps_it_from_starting() {
         let agent = Agent { refuses: true, ..Agent::default() };
         let service = Service::builder("agent", "topic", Rc::new(agent.clone())).report_interval(SECOND).build();
         let error = service.start().unwrap_err();
-        assert_eq!(error.to_string(), "initialize_service_hook: not today");
+        assert_eq!(Chain(&error).to_string(), "the hook initialize_service_hook failed: not today");
         sleep(5 * SECOND);
         assert_eq!(agent.log(), ["init_host", "initialize_service_hook"]);
         assert!(service.connection().is_none());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use greenloom::hub::now;
 use greenloom::signal::{Signal, Signals};
 use greenloom::sync::Event;
-use greenloom::{blocking, sleep, spawn, timeout};
+use greenloom::{Chain, blocking, sleep, spawn, timeout};
 
 use greenloom_rpc::Service;
 use router_agent::agent::Agent;
@@ -177,7 +177,7 @@ fn serve(options: &Options) -> Result<(), String> {
     let Working { agent, service, _device } = Working::start(options)?;
     let shown = agent.clone();
     let progress = spawn(move || progress::show(|| shown.counts(), None));
-    let stopped = service.run().map_err(|error| format!("{}: {error}", options.transport));
+    let stopped = service.run().map_err(|error| format!("{}: {}", options.transport, Chain(&error)));
     progress.kill();
     progress::clear();
     stopped?;
@@ -190,7 +190,7 @@ fn run(options: &Options, interrupts: &Rc<Signals>) -> Result<Summary, String> {
     let (updates, bad_lines) = read_feed(options)?;
     let routers: HashSet<&str> = updates.iter().map(|(_, update)| update.router.as_str()).collect();
     let (expected, routers) = (updates.len(), routers.len());
-    let of_bus = |error: greenloom_rpc::Error| format!("{}: {error}", options.transport);
+    let of_bus = |error: greenloom_rpc::Error| format!("{}: {}", options.transport, Chain(&error));
 
     let server = Rc::new(Server::start(&options.transport, &updates).map_err(of_bus)?);
     let working = if options.role == Role::Both { Some(Working::start(options)?) } else { None };
@@ -206,7 +206,7 @@ fn run(options: &Options, interrupts: &Rc<Signals>) -> Result<Summary, String> {
     let (done, stopped, feeding) = (over.clone(), over.clone(), Rc::clone(&server));
     let feeding = spawn(move || {
         let outcome =
-            feeding.feed(updates, |reason| complain(&format!("router-agent: waiting for an agent: {reason}")));
+            feeding.feed(updates, |reason| complain(&format!("router-agent: waiting for an agent: {}", Chain(reason))));
         match outcome {
             Ok(()) => {
                 feeding.wait_until_done();
@@ -221,7 +221,7 @@ fn run(options: &Options, interrupts: &Rc<Signals>) -> Result<Summary, String> {
             let _ = stopped.send(false);
         }
     });
-    let whole = over.wait().map_err(|error| format!("{}: {error}", options.transport))?;
+    let whole = over.wait().map_err(|error| format!("{}: {}", options.transport, Chain(&error)))?;
     feeding.kill();
     if let Some(working) = &working {
         working.service.stop();
@@ -247,7 +247,7 @@ fn run(options: &Options, interrupts: &Rc<Signals>) -> Result<Summary, String> {
 fn read_feed(options: &Options) -> Result<(Vec<(usize, Update)>, usize), String> {
     let path = options.feed.clone();
     // File I/O has no other way than to block, so an OS thread of the pool does it.
-    let bytes = blocking::run(move || std::fs::read(path)).map_err(|error| error.to_string())?;
+    let bytes = blocking::run(move || std::fs::read(path)).map_err(|error| Chain(&error).to_string())?;
     let bytes = bytes.map_err(|error| format!("cannot read the feed {}: {error}", options.feed.display()))?;
     // What is not UTF-8 spoils its own line only: no name, action or argument has a replacement character.
     let text = String::from_utf8_lossy(&bytes);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use greenloom::sync::{Event, EventError};
 
 use super::error::Error;
+use crate::reason::Awaited;
 
 /// The broker's word for a message.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Confirm {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         match waiting.outcome.wait_timeout(timeout) {
             Ok(outcome) => outcome,
-            Err(EventError::TimedOut) => Err(Error::TimedOut("the broker to confirm a message")),
+            Err(EventError::TimedOut) => Err(Error::TimedOut(Awaited::Confirm)),
             Err(error) => Err(std::io::Error::other(error).into()),
         }
     }

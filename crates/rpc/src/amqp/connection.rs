@@ -18,7 +18,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::{Builder, timeout};
+use greenloom::{Builder, Chain, timeout};
 
 use greenloom_amqp::{
     Malformed, Method,
@@ -30,6 +30,7 @@ use super::core::{Core, Handle};
 use super::error::Error;
 use super::handshake::{Buffer, hung_up, shake_hands};
 use super::url::{Host, Options};
+use crate::reason::Awaited;
 
 /// A buffer that a burst has made larger is given back.
 const KEPT_BUFFER: usize = 1024 * 1024;
@@ -47,7 +48,7 @@ impl Connection {
     /// [`Error::Io`]; [`Error::TimedOut`]; [`Error::Connection`] for a wrong password (403) or virtual host (530).
     pub fn open(host: &Host, options: &Options) -> Result<Connection, Error> {
         let shaken = timeout(options.connection_timeout, || shake_hands(host, options));
-        let (stream, limits, buffer) = shaken.map_err(|_| Error::TimedOut("the connection"))??;
+        let (stream, limits, buffer) = shaken.map_err(|_| Error::TimedOut(Awaited::Connection))??;
         let core = Rc::new(Core::new(stream, limits));
         let connection = Connection(Rc::new(Handle { core: Rc::clone(&core) }));
         let reader = Rc::clone(&core);
@@ -154,7 +155,7 @@ fn read(core: &Core, mut buffer: Buffer) {
         core.heard.set(true);
     };
     if core.ended.borrow().is_none() {
-        tracing::debug!(reason = %ended, "the connection to the broker ended");
+        tracing::debug!(reason = %Chain(&ended), "the connection to the broker ended");
     }
     core.end(ended);
 }

@@ -11,6 +11,7 @@ use greenloom::queue::{Queue, Reason};
 use greenloom_amqp::Properties;
 
 use super::error::Error;
+use crate::reason::Awaited;
 
 /// Where deliveries come from: a channel, which is open as long as somebody holds it.
 pub(super) trait Source {
@@ -46,7 +47,7 @@ impl Consumer {
     pub fn next(&self, timeout: Duration) -> Result<Delivery, Error> {
         self.deliveries.get_timeout(timeout).map_err(|reason| match reason {
             Reason::Closed => self.channel.ended().unwrap_or(Error::Closed),
-            _ => Error::TimedOut("a message"),
+            _ => Error::TimedOut(Awaited::Message),
         })
     }
 

@@ -16,7 +16,9 @@ use greenloom_amqp::{
 
 use super::error::Error;
 use super::stream::Stream;
+use super::unsupported::Unsupported;
 use crate::deadline::Deadline;
+use crate::reason::Awaited;
 
 /// How many bytes may wait for the socket before publishers do.
 const HIGH_WATER: usize = 256 * 1024;
@@ -123,7 +125,7 @@ impl Core {
         while !self.is_passable() {
             self.passable.reset();
             if deadline.is_over() || self.passable.wait_timeout(deadline.left()).is_err() {
-                return Err(Error::TimedOut("the broker to take messages"));
+                return Err(Error::TimedOut(Awaited::Passage));
             }
         }
         self.check()
@@ -143,7 +145,7 @@ impl Core {
     pub fn free_number(&self) -> Result<u16, Error> {
         match self.numbers.acquire_timeout(self.limits.answer_timeout) {
             Some(permit) => permit.forget(),
-            None => return Err(Error::Unsupported(format!("more than {} channels", self.limits.channel_max))),
+            None => return Err(Unsupported::Channels { channel_max: self.limits.channel_max }.into()),
         }
         self.check()?;
         let ports = self.ports.borrow();

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use greenloom_amqp::Malformed;
 
+use super::unsupported::Unsupported;
+use crate::reason::{Awaited, UrlError};
+
 /// Why an operation failed. Cloned to all waiters of the connection or channel that ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,11 +45,11 @@ pub enum Error {
     /// The broker could not take the message over.
     Nacked,
     /// What it waited for.
-    TimedOut(&'static str),
+    TimedOut(Awaited),
     /// It cannot be sent, or not to this peer.
-    Unsupported(String),
+    Unsupported(Unsupported),
     /// The URL makes no sense.
-    Url(String),
+    Url(UrlError),
 }
 
 impl Error {
@@ -73,7 +76,8 @@ impl fmt::Display for Error {
             Error::Unroutable { code, text } => write!(f, "no queue for the message: {code} {text}"),
             Error::Nacked => f.write_str("the broker could not take the message"),
             Error::TimedOut(what) => write!(f, "timed out waiting for {what}"),
-            Error::Unsupported(what) | Error::Url(what) => f.write_str(what),
+            Error::Unsupported(what) => what.fmt(f),
+            Error::Url(problem) => problem.fmt(f),
         }
     }
 }
@@ -81,8 +85,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io(error) => Some(error),
-            Error::Malformed(malformed) => Some(malformed),
+            Error::Io(error) => error.source(),
+            Error::Malformed(malformed) => malformed.source(),
+            Error::Unsupported(what) => what.source(),
+            Error::Url(problem) => problem.source(),
             _ => None,
         }
     }
@@ -91,6 +97,18 @@ impl std::error::Error for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
         Error::Io(Arc::new(error))
+    }
+}
+
+impl From<Unsupported> for Error {
+    fn from(what: Unsupported) -> Error {
+        Error::Unsupported(what)
+    }
+}
+
+impl From<UrlError> for Error {
+    fn from(problem: UrlError) -> Error {
+        Error::Url(problem)
     }
 }
 

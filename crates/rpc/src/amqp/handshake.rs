@@ -11,6 +11,7 @@ use greenloom_amqp::{
 use super::core::Limits;
 use super::error::Error;
 use super::stream::Stream;
+use super::unsupported::Unsupported;
 use super::url::{Host, Options};
 
 /// The protocol has 16 bits for it.
@@ -27,7 +28,7 @@ pub(super) fn shake_hands(host: &Host, options: &Options) -> Result<(Stream, Lim
         {
             Ok(takes_transient(&properties))
         }
-        Method::ConnectionStart { .. } => Err(Error::Unsupported("the broker does not offer SASL PLAIN".to_owned())),
+        Method::ConnectionStart { .. } => Err(Unsupported::Login.into()),
         _ => Err(out_of_order()),
     })?;
     let login = format!("\0{}\0{}", host.user, host.password);

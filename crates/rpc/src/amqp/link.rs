@@ -10,13 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use greenloom::sync::Event;
-use greenloom::{Builder, hub};
+use greenloom::{Builder, Chain, hub};
 
 use super::connection::Connection;
 use super::error::Error;
 use super::url::Options;
 use crate::deadline::Deadline;
 use crate::random::Random;
+use crate::reason::Awaited;
 
 /// The pause after all hosts were tried once in vain; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -84,7 +85,7 @@ impl Link {
             };
             self.inner.changed.reset();
             if deadline.is_over() || self.inner.changed.wait_timeout(deadline.left()).is_err() {
-                return Err(failure.unwrap_or(Error::TimedOut("a connection to the broker")));
+                return Err(failure.unwrap_or(Error::TimedOut(Awaited::Connection)));
             }
         }
     }
@@ -176,7 +177,7 @@ impl Inner {
             if self.close.ready() {
                 return;
             }
-            tracing::warn!(host = ?hosts[host], reason = %failure, "no connection to the broker; trying again");
+            tracing::warn!(host = ?hosts[host], reason = %Chain(&failure), "no connection to the broker; trying again");
             self.enter(Phase::Connecting(Some(failure)));
             failures += 1;
             host = (host + 1) % hosts.len();

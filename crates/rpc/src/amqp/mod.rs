@@ -53,6 +53,7 @@ mod handshake;
 mod link;
 mod stream;
 mod transport;
+mod unsupported;
 mod url;
 
 use std::rc::Rc;
@@ -70,9 +71,10 @@ pub use greenloom_amqp::{
 };
 pub use link::Link;
 pub use transport::AmqpTransport;
+pub use unsupported::Unsupported;
 pub use url::{Host, Options, Topology};
 
 pub(crate) fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
-    let options: Options = url.parse().map_err(|error: Error| TransportError::Url(error.to_string()))?;
+    let options: Options = url.parse().map_err(TransportError::Url)?;
     Ok(Rc::new(AmqpTransport::new(options)?))
 }

@@ -31,7 +31,7 @@ impl Stream {
         #[cfg(not(feature = "tls"))]
         {
             if options.tls {
-                return Err(Error::Unsupported("this build has no TLS: the feature \"tls\" is off".to_owned()));
+                return Err(super::unsupported::Unsupported::Tls.into());
             }
             Ok(Stream { socket })
         }
@@ -78,6 +78,7 @@ mod tls {
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     use super::super::error::Error;
+    use super::super::unsupported::Unsupported;
     use super::super::url::{Host, Options};
 
     /// Where systems keep the certificates that they trust.
@@ -142,7 +143,7 @@ mod tls {
 
     fn config(options: &Options) -> Result<Arc<ClientConfig>, Error> {
         let file = options.ca_file.as_deref().unwrap_or(SYSTEM_CAS);
-        let unreadable = |error| Error::Unsupported(format!("the certificates in {file}: {error}"));
+        let unreadable = |error| Unsupported::Certificates { file: file.to_owned(), source: Arc::new(error) };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
             // One that rustls does not like is no reason to distrust the others.

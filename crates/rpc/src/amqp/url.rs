@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use super::error::Error;
+use crate::reason::UrlError;
 
 /// A broker, or several that stand for one another.
 ///
@@ -14,7 +14,7 @@ use super::error::Error;
 /// assert_eq!(options.hosts[1].port, 5672);
 /// assert_eq!(options.hosts[1].user, "user");
 /// assert_eq!(options.virtual_host, "/vhost");
-/// # Ok::<(), greenloom_rpc::amqp::Error>(())
+/// # Ok::<(), greenloom_rpc::transport::UrlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -106,24 +106,24 @@ impl std::fmt::Debug for Host {
 }
 
 impl std::str::FromStr for Options {
-    type Err = Error;
+    type Err = UrlError;
 
     /// Reads `amqp://user:password@host:port,host:port/vhost?name=value&...`; `amqps` and oslo.messaging's `rabbit` are
     /// schemes too. A host without a user has that of the host before.
-    fn from_str(url: &str) -> Result<Options, Error> {
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
+    fn from_str(url: &str) -> Result<Options, UrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| UrlError::NoScheme(url.to_owned()))?;
         if rest.contains('#') {
-            return Err(bad("it has a fragment; a # in a password is written as %23"));
+            return Err(UrlError::Fragment);
         }
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "amqp" | "rabbit" => false,
             "amqps" => true,
-            _ => return Err(bad(&format!("{scheme:?} is none of amqp, amqps, rabbit"))),
+            _ => return Err(UrlError::UnknownScheme(scheme.to_owned())),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let tls = match query.split('&').filter_map(|pair| pair.strip_prefix("ssl=")).next_back() {
             Some(value) => match (tls, boolean("ssl", &decoded(value)?)?) {
-                (true, false) => return Err(bad("amqps with ssl=0: one asks for TLS, the other for none")),
+                (true, false) => return Err(UrlError::TlsAndNone),
                 (_, ssl) => ssl,
             },
             None => tls,
@@ -143,7 +143,7 @@ impl std::str::FromStr for Options {
         };
         let mut unused = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or_else(|| bad(&format!("{pair:?} is not name=value")))?;
+            let (name, value) = pair.split_once('=').ok_or_else(|| UrlError::NoValue(pair.to_owned()))?;
             if UNUSED.contains(&name) {
                 unused.push(name);
             } else {
@@ -158,7 +158,7 @@ impl std::str::FromStr for Options {
 }
 
 impl Options {
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
         match name {
             "heartbeat" | "heartbeat_timeout_threshold" => self.heartbeat = seconds(name, value)?,
             "connection_timeout" => self.connection_timeout = seconds(name, value)?,
@@ -173,7 +173,7 @@ impl Options {
             "rabbit_quorum_max_memory_bytes" => self.topology.max_memory_bytes = number(name, value)?,
             "rabbit_transient_quorum_queue" => self.topology.transient_quorum = boolean(name, value)?,
             "rabbit_transient_queues_ttl" => self.topology.transient_ttl = seconds(name, value)?,
-            _ => return Err(bad(&format!("{name:?} is no option"))),
+            _ => return Err(UrlError::UnknownOption(name.to_owned())),
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ const UNUSED: &[&str] = &[
 const PORT: u16 = 5672;
 const TLS_PORT: u16 = 5671;
 
-fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, Error> {
+fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, UrlError> {
     let (mut user, mut password) = ("guest".to_owned(), "guest".to_owned());
     let (mut parsed, several) = (Vec::new(), hosts.contains(','));
     for part in hosts.split(',') {
@@ -230,7 +230,7 @@ fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, Error> {
         let (name, port) = parse_address(address, if tls { TLS_PORT } else { PORT })?;
         let name = match name {
             // One without a name is this machine, as RabbitMQ's own clients have it; in a list it is a slip.
-            name if name.is_empty() && several => return Err(bad("a host without a name among several")),
+            name if name.is_empty() && several => return Err(UrlError::Nameless),
             name if name.is_empty() => "localhost".to_owned(),
             name => name,
         };
@@ -240,25 +240,25 @@ fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, Error> {
 }
 
 /// The name, which may be empty, and the port of `name`, `name:port`, `[IPv6]` or `[IPv6]:port`.
-fn parse_address(address: &str, default: u16) -> Result<(String, u16), Error> {
+fn parse_address(address: &str, default: u16) -> Result<(String, u16), UrlError> {
     let (name, port) = match address.strip_prefix('[') {
         Some(rest) => {
-            let (name, rest) = rest.split_once(']').ok_or_else(|| bad("an address in [ without ]"))?;
+            let (name, rest) = rest.split_once(']').ok_or(UrlError::Unclosed)?;
             let name = decoded(name)?;
             let (digits, _zone) = name.split_once('%').unwrap_or((&name, ""));
             if digits.parse::<Ipv6Addr>().is_err() {
-                return Err(bad(&format!("{name:?} is no IPv6 address")));
+                return Err(UrlError::NoIpv6(name));
             }
             let port = rest.strip_prefix(':');
             let port = if rest.is_empty() { Some("") } else { port };
-            (name, port.ok_or_else(|| bad(&format!("{rest:?} follows the address in {address:?}")))?)
+            (name, port.ok_or_else(|| UrlError::AfterBrackets(address.to_owned()))?)
         }
         None => {
             let (name, port) = address.split_once(':').unwrap_or((address, ""));
-            if let Some(wrong) =
+            if let Some(character) =
                 name.chars().find(|&it| !(it.is_ascii_alphanumeric() || "-._~%!$&'()*+;=".contains(it)))
             {
-                return Err(bad(&format!("{wrong:?} cannot be in a host's name: {name:?}")));
+                return Err(UrlError::BadCharacter { character, name: name.to_owned() });
             }
             (decoded(name)?, port)
         }
@@ -269,11 +269,11 @@ fn parse_address(address: &str, default: u16) -> Result<(String, u16), Error> {
         _ => Err(()),
     };
     let port = port.ok().filter(|port| *port != 0);
-    Ok((name, port.ok_or_else(|| bad(&format!("{address:?} has no port that is a number up to 65535")))?))
+    Ok((name, port.ok_or_else(|| UrlError::BadPort(address.to_owned()))?))
 }
 
 /// With `%41` as `A`.
-fn decoded(text: &str) -> Result<String, Error> {
+fn decoded(text: &str) -> Result<String, UrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -285,31 +285,31 @@ fn decoded(text: &str) -> Result<String, Error> {
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let byte =
             digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or_else(|| bad(&format!("a % without two hexadecimal digits in {text:?}")))?);
+        bytes.push(byte.ok_or_else(|| UrlError::BadPercent(text.to_owned()))?);
         rest = &after[2..];
     }
-    String::from_utf8(bytes).map_err(|_| bad(&format!("{text:?} is not UTF-8")))
+    String::from_utf8(bytes).map_err(|_| UrlError::NotUtf8(text.to_owned()))
 }
 
-fn seconds(name: &str, value: &str) -> Result<Duration, Error> {
+fn seconds(name: &str, value: &str) -> Result<Duration, UrlError> {
     let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| bad(&format!("{name}={value} is not a number of seconds")))
+    seconds.ok_or_else(|| bad_value(name, value, "a number of seconds"))
 }
 
-fn number(name: &str, value: &str) -> Result<u32, Error> {
-    value.parse().map_err(|_| bad(&format!("{name}={value} is no number up to 4294967295")))
+fn number(name: &str, value: &str) -> Result<u32, UrlError> {
+    value.parse().map_err(|_| bad_value(name, value, "a number up to 4294967295"))
 }
 
-fn boolean(name: &str, value: &str) -> Result<bool, Error> {
+fn boolean(name: &str, value: &str) -> Result<bool, UrlError> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(bad(&format!("{name}={value} is neither true nor false"))),
+        _ => Err(bad_value(name, value, "true or false")),
     }
 }
 
-fn bad(problem: &str) -> Error {
-    Error::Url(format!("bad AMQP URL: {problem}"))
+fn bad_value(name: &str, value: &str, takes: &'static str) -> UrlError {
+    UrlError::BadValue { name: name.to_owned(), value: value.to_owned(), takes }
 }
 
 #[cfg(test)]
@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<Options, String> {
-        url.parse().map_err(|error: Error| error.to_string())
+        url.parse().map_err(|error: UrlError| error.to_string())
     }
 
     #[test]
@@ -366,13 +366,13 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() {
         for (url, problem) in [
-            ("localhost", "no scheme"),
+            ("localhost", "does not begin with a transport"),
             ("kafka://h", "\"kafka\" is none of"),
             ("amqp://h:99999", "no port"),
             ("amqp://h/?heartbeet=1", "\"heartbeet\" is no option"),
             ("amqp://h/?heartbeat=-1", "not a number of seconds"),
             ("amqp://h/%4", "two hexadecimal digits"),
-            ("amqp://h/?ssl=maybe", "neither true nor false"),
+            ("amqp://h/?ssl=maybe", "not true or false"),
             ("amqps://h/?ssl=0", "one asks for TLS"),
             ("amqp://h/#top", "a fragment"),
             ("amqp://a,,b/", "without a name among several"),
@@ -380,7 +380,7 @@ mod tests {
             ("amqp://[::1/", "without ]"),
             ("amqp://[::g]/", "no IPv6 address"),
             ("amqp://[]/", "no IPv6 address"),
-            ("amqp://[::1]5672/", "follows the address"),
+            ("amqp://[::1]5672/", "follows the brackets"),
             ("amqp://::1/", "no port"),
             ("amqp://h:+5/", "no port"),
             ("amqp://h:0/", "no port"),

@@ -9,6 +9,7 @@ use greenloom::queue::{Queue as GreenQueue, Reason};
 
 use super::state::{BusState, Consumer, Delivered, Queue, Shared, Unsettled};
 use crate::deadline::Deadline;
+use crate::reason::{Awaited, Lost};
 use crate::transport::{
     Address, Depth, Incoming, Listener, Outgoing, Settle, State, Transport, TransportError, sealed,
 };
@@ -55,7 +56,7 @@ impl MemoryTransport {
                     Some(limit) => room.acquire_timeout(limit),
                     None => Some(room.acquire()),
                 };
-                place.ok_or_else(|| TransportError::TimedOut("room in the queue".to_owned()))?.forget();
+                place.ok_or_else(|| TransportError::TimedOut(Awaited::Room))?.forget();
                 state = self.shared.lock();
             }
         }
@@ -115,7 +116,7 @@ impl Transport for MemoryTransport {
                     }
                 }
                 None if message.mandatory || matches!(to, Address::Reply { .. }) => {
-                    return Err(TransportError::Unroutable(to.to_string()));
+                    return Err(TransportError::Unroutable(to.clone()));
                 }
                 None => {}
             }
@@ -177,7 +178,7 @@ impl Drop for MemoryTransport {
 }
 
 fn lost() -> TransportError {
-    TransportError::Disconnected("the bus cut it".into())
+    TransportError::Disconnected(Arc::new(Lost::Cut))
 }
 
 struct MemoryListener {
@@ -195,7 +196,7 @@ impl Listener for MemoryListener {
                 Ok(Delivered::Message(delivery)) => delivery,
                 Ok(Delivered::Lost) => return Err(lost()),
                 Err(Reason::Closed) => return Err(TransportError::Closed),
-                Err(refused) => return Err(TransportError::Failed(refused.to_string())),
+                Err(refused) => return Err(TransportError::Failed(Arc::new(refused))),
             };
             let mut state = self.shared.lock();
             let BusState { consumers, queues, .. } = &mut *state;

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use greenloom::spawn_after;
 use greenloom::sync::Event;
 
+use crate::reason::UrlError;
 use crate::transport::{Transport, TransportError};
 pub use faults::Faults;
 use link::MemoryTransport;
@@ -161,9 +162,12 @@ fn parse_options(options: &str) -> Result<usize, TransportError> {
         match option.split_once('=') {
             Some(("limit", number)) => {
                 let parsed = number.parse().ok().filter(|limit| *limit > 0);
-                limit = parsed.ok_or_else(|| TransportError::Url(format!("limit={number:?} is no positive number")))?;
+                limit = parsed.ok_or_else(|| {
+                    let (name, value) = ("limit".to_owned(), number.to_owned());
+                    TransportError::Url(UrlError::BadValue { name, value, takes: "a positive number" })
+                })?;
             }
-            _ => return Err(TransportError::Url(format!("memory:// has no option {option:?}"))),
+            _ => return Err(TransportError::Url(UrlError::UnknownOption(option.to_owned()))),
         }
     }
     Ok(limit)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use greenloom::{GreenThread, spawn};
 use greenloom_rpc::amqp::{Bit, Connection, Error as AmqpError, Message, Method, NackBits, Options, Properties};
-use greenloom_rpc::transport::TransportError;
+use greenloom_rpc::transport::{Cause, TransportError};
 use greenloom_rpc::{Client, Error, Target, create_connection};
 use serde_json::json;
 
@@ -55,7 +55,10 @@ fn a_refused_message_fails_alone_and_is_not_sent_again_and_again() {
                 small.wait().unwrap().unwrap_or_else(|error| panic!("{code}, round {round}: {error}"));
             }
             let error = large.wait().unwrap().unwrap_err();
-            let said = |reason: &String| reason.contains(&code.to_string()) && reason.contains(text);
+            let said = |cause: &Cause| match cause.downcast_ref() {
+                Some(AmqpError::Channel { code: its, text: words }) => *its == code && words.contains(text),
+                _ => false,
+            };
             assert!(
                 matches!(&error, Error::Transport(TransportError::Failed(reason)) if said(reason)),
                 "{code}: {error:?}"

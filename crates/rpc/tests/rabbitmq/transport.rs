@@ -167,7 +167,7 @@ fn a_quorum_queue_counts_tries_by_itself() {
 fn what_nobody_can_get_is_unroutable() {
     let bus = transport("");
     let nowhere = topic_of(&name("topic"));
-    assert_eq!(send(&bus, &nowhere, "x"), Err(TransportError::Unroutable(nowhere.to_string())));
+    assert!(matches!(send(&bus, &nowhere, "x"), Err(TransportError::Unroutable(at)) if at == nowhere));
     let optional = Outgoing { body: b"x".as_slice().into(), ..Outgoing::default() };
     bus.send(&nowhere, optional.clone()).unwrap();
     bus.send(&fanout_of(&name("topic")), optional.clone()).unwrap();
@@ -300,11 +300,11 @@ fn a_closed_transport_says_so_to_all_who_use_it() {
         .collect();
     yield_now();
     bus.close();
-    waits.into_iter().for_each(|waits| assert_eq!(waits.wait().unwrap(), Err(TransportError::Closed)));
+    waits.into_iter().for_each(|waits| assert!(matches!(waits.wait().unwrap(), Err(TransportError::Closed))));
     assert_eq!(bus.state(), State::Closed);
-    assert_eq!(send(&bus, &topic, "x"), Err(TransportError::Closed));
+    assert!(matches!(send(&bus, &topic, "x"), Err(TransportError::Closed)));
     assert!(matches!(bus.listen(&[topic], 1), Err(TransportError::Closed)));
-    assert_eq!(held.settle.ack(), Err(TransportError::Closed));
+    assert!(matches!(held.settle.ack(), Err(TransportError::Closed)));
 }
 
 #[test]
@@ -312,7 +312,10 @@ fn a_closed_transport_says_so_to_all_who_use_it() {
 fn without_a_broker_there_is_an_error_in_time() {
     let bus = open_transport("amqp://127.0.0.1:1/?connection_timeout=0.3").unwrap();
     let error = send(&bus, &topic_of("topic"), "x").unwrap_err();
-    assert!(matches!(&error, TransportError::Disconnected(reason) if reason.contains("refused")), "{error}");
+    assert!(
+        matches!(&error, TransportError::Disconnected(reason) if reason.to_string().contains("refused")),
+        "{error}"
+    );
     assert!(bus.listen(&[topic_of("topic")], 1).is_err());
     assert!(!bus.wait_connected(SECOND / 10));
     assert_eq!(bus.state(), State::Reconnecting);

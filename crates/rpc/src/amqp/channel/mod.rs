@@ -19,6 +19,8 @@ use super::confirm::{Confirm, mark};
 use super::consumer::{Consumer, Delivery, Source};
 use super::core::{self, Core, Port};
 use super::error::Error;
+use super::unsupported::Unsupported;
+use crate::reason::Awaited;
 use state::{Answer, ChannelState, MAX_ACKS};
 
 pub use state::Declared;
@@ -129,7 +131,7 @@ impl Channel {
                 std::mem::forget(unanswered);
                 answer
             }
-            Err(_) => Err(Error::TimedOut("the broker's answer")),
+            Err(_) => Err(Error::TimedOut(Awaited::Answer)),
         }
     }
 
@@ -241,7 +243,7 @@ impl Channel {
         check_name(exchange)?;
         check_name(routing_key)?;
         if let Some(name) = properties.too_long() {
-            return Err(Error::Unsupported(format!("the property {name} is longer than 255 bytes")));
+            return Err(Unsupported::LongProperty(name).into());
         }
         if properties.headers.as_ref().is_some_and(|headers| !headers.is_readable()) {
             return Err(nested_too_deeply());
@@ -277,7 +279,7 @@ impl Channel {
             }
         });
         if !header_fits {
-            return Err(Error::Unsupported(format!("properties of more than the {frame_max} bytes of a frame")));
+            return Err(Unsupported::Properties { frame_max }.into());
         }
         if !on {
             return Ok(Confirm::none());
@@ -389,11 +391,11 @@ impl fmt::Debug for Channel {
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
-    if is_short(name) { Ok(()) } else { Err(Error::Unsupported(format!("a name of more than 255 bytes: {name:?}"))) }
+    if is_short(name) { Ok(()) } else { Err(Unsupported::LongName(name.to_owned()).into()) }
 }
 
 fn nested_too_deeply() -> Error {
-    Error::Unsupported("a table is nested too deeply".to_owned())
+    Unsupported::Nesting.into()
 }
 
 /// A call that has no answer. If it never gets one, because its caller was killed or had no more time, nobody could

@@ -1,12 +1,13 @@
 //! What an error of the broker's is for those above.
 
-use std::fmt;
+use std::error;
+use std::sync::Arc;
 
 use super::super::error::Error;
 use crate::transport::TransportError;
 
-pub(super) fn failed(error: impl fmt::Display) -> TransportError {
-    TransportError::Failed(error.to_string())
+pub(super) fn failed(error: impl error::Error + Send + Sync + 'static) -> TransportError {
+    TransportError::Failed(Arc::new(error))
 }
 
 pub(super) fn disconnected(error: Error) -> TransportError {
@@ -14,7 +15,7 @@ pub(super) fn disconnected(error: Error) -> TransportError {
         Error::Closed => TransportError::Closed,
         // It was never connected, and will not be.
         Error::Connection { code: 403 | 530, .. } | Error::Unsupported(_) => failed(error),
-        _ => TransportError::Disconnected(error.to_string()),
+        _ => TransportError::Disconnected(Arc::new(error)),
     }
 }
 

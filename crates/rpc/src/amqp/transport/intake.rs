@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use greenloom::queue::Queue;
 use greenloom::select::Select;
-use greenloom::sleep;
 use greenloom::sync::{Event, Semaphore};
+use greenloom::{Chain, sleep};
 
 use super::super::channel::Channel;
 use super::super::connection::Connection;
@@ -21,6 +21,7 @@ use super::standing::Standing;
 use super::topology::Source;
 use super::unsettled::{REASON, Unsettled, tries};
 use crate::deadline::FOREVER;
+use crate::reason::Lost;
 use crate::transport::{Incoming, Listener, TransportError, sealed};
 
 /// The pause before a listener tries again what the broker refused.
@@ -119,7 +120,7 @@ impl Intake {
             // The link is at it already.
             Err(error) if error.is_loss() => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot listen; trying again");
+                tracing::warn!(error = %Chain(&error), "cannot listen; trying again");
                 let _ = self.first.send(Err(failed(error)));
                 sleep(PAUSE);
             }
@@ -167,7 +168,7 @@ impl Intake {
     fn wait_changed(&self, lost: u64) -> Result<(), TransportError> {
         if lost > self.told.get() && !self.stopped.ready() {
             self.told.set(lost);
-            return Err(TransportError::Disconnected("messages that were not settled come again".to_owned()));
+            return Err(TransportError::Disconnected(Arc::new(Lost::Renewed)));
         }
         while self.channels.get() == lost && !self.stopped.ready() {
             self.changed.reset();

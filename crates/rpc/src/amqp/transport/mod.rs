@@ -30,6 +30,7 @@ use super::error::Error;
 use super::link::Link;
 use super::url::Options;
 use crate::deadline::{Deadline, FOREVER};
+use crate::reason::Awaited;
 use crate::transport::{Address, Depth, Listener, Outgoing, State, Transport, TransportError, sealed};
 use failure::{disconnected, failed, lost_or_failed};
 use intake::{AmqpListener, Intake};
@@ -98,7 +99,7 @@ impl Transport for AmqpTransport {
         let patience = self.options.connection_timeout.saturating_add(self.options.answer_timeout);
         match intake.first.wait_timeout(patience) {
             Ok(outcome) => outcome?,
-            Err(_) => return Err(TransportError::Disconnected("no answer from the broker".to_owned())),
+            Err(_) => return Err(disconnected(Error::TimedOut(Awaited::Answer))),
         }
         let mut listeners = self.listeners.borrow_mut();
         listeners.retain(|listener| listener.strong_count() > 0);

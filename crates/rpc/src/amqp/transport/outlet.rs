@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use greenloom::Chain;
 use greenloom::sync::Semaphore;
 
 use super::super::channel::Channel;
@@ -17,6 +18,7 @@ use super::super::link::Link;
 use super::topology::{Target, is_other};
 use crate::deadline::Deadline;
 use crate::flight::{Flights, Missed};
+use crate::reason::Awaited;
 
 /// How many channels there are for declarations at a time. Each has one of its own: if the broker refuses, no message
 /// must suffer.
@@ -81,7 +83,7 @@ impl Outlet {
         // Each waits by itself for the connection, for that has its own limit.
         let connection = self.link.connection(patience.min(deadline).left()).map_err(|error| {
             let late = deadline.is_over() && matches!(error, Error::Io(_) | Error::TimedOut(_));
-            if late { Error::TimedOut("a connection to the broker") } else { error }
+            if late { Error::TimedOut(Awaited::Connection) } else { error }
         })?;
         let present = Rc::clone(&self.present);
         let open = move || {
@@ -108,7 +110,7 @@ impl Outlet {
             let _turn = turns.acquire();
             match target.declare(&connection) {
                 Err(error) if is_other(&error) => {
-                    tracing::warn!(name, %error, "used as it is");
+                    tracing::warn!(name, error = %Chain(&error), "used as it is");
                     foreign.borrow_mut().insert(name);
                 }
                 outcome => {
@@ -125,7 +127,7 @@ impl Outlet {
 fn missed(missed: Missed<Error>) -> Error {
     match missed {
         Missed::Failed(error) => error,
-        Missed::TimedOut => Error::TimedOut("the broker's answer"),
+        Missed::TimedOut => Error::TimedOut(Awaited::Answer),
         Missed::NotBegun(error) => std::io::Error::other(error).into(),
     }
 }

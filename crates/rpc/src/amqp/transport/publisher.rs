@@ -28,6 +28,7 @@ use super::failure::{disconnected, failed};
 use super::outlet::Outlet;
 use super::topology::Target;
 use crate::deadline::Deadline;
+use crate::reason::Awaited;
 use crate::transport::{Address, TransportError};
 
 /// How often a message may be on the common channel when that ends, before it is its turn to be sent alone in any case.
@@ -126,8 +127,8 @@ impl Publisher {
             Message { exchange: target.exchange(), routing_key: &target.routing_key, mandatory, properties, body };
         let outlet = if matches!(to, Address::Fanout { .. }) { &self.fanout } else { &self.direct };
         self.send_somehow(outlet, &target, message, deadline).map_err(|error| match error {
-            Error::Unroutable { .. } => TransportError::Unroutable(to.to_string()),
-            Error::TimedOut(what) => TransportError::TimedOut(what.to_owned()),
+            Error::Unroutable { .. } => TransportError::Unroutable(to.clone()),
+            Error::TimedOut(what) => TransportError::TimedOut(what),
             Error::Nacked | Error::Unsupported(_) | Error::Channel { .. } => failed(error),
             _ => disconnected(error),
         })
@@ -150,14 +151,14 @@ impl Publisher {
                 Err(Unsent::Published(error) | Unsent::NotReady(error)) => return Err(error),
                 Ok(()) => return Ok(()),
             }
-            let turn = self.turn.lock_timeout(deadline.left()).ok_or(Error::TimedOut("its turn to be sent alone"))?;
+            let turn = self.turn.lock_timeout(deadline.left()).ok_or(Error::TimedOut(Awaited::Turn))?;
             if self.doubts.found.get() == found {
                 return self.publish_alone(target, message, deadline);
             }
             // Somebody was found meanwhile, and it was not this message.
             drop(turn);
         }
-        let _turn = self.turn.lock_timeout(deadline.left()).ok_or(Error::TimedOut("its turn to be sent alone"))?;
+        let _turn = self.turn.lock_timeout(deadline.left()).ok_or(Error::TimedOut(Awaited::Turn))?;
         self.publish_alone(target, message, deadline)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use greenloom::Chain;
 use greenloom_amqp::Table;
 
 use super::super::channel::{ExchangeFlags, QueueFlags};
@@ -178,7 +179,7 @@ fn quorum(topology: &Topology) -> Table {
 fn tolerated(declared: Result<(), Error>) -> Result<(), Error> {
     match declared {
         Err(error) if is_other(&error) => {
-            tracing::warn!(%error, "used as it is");
+            tracing::warn!(error = %Chain(&error), "used as it is");
             Ok(())
         }
         declared => declared,
