@@ -89,19 +89,13 @@ pub enum Ending {
 }
 
 /// Whether a head has a Date already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Date {
     /// It has one.
     Given,
     /// It gets that of now.
+    #[default]
     Now,
-}
-
-impl Date {
-    /// As a head says that was looked through for one.
-    pub fn of(has_date: bool) -> Date {
-        if has_date { Date::Given } else { Date::Now }
-    }
 }
 
 /// Appends what a head lacks to `out`: a Date, how the body ends, `more` lines, and the empty line.

@@ -194,14 +194,15 @@ impl Due {
 }
 
 impl<W, M: Send + 'static> Core<W, M> {
-    /// One turn: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing due, an empty inbox and
-    /// no other work (`busy` is false) it waits first, for the next timer, event or message.
+    /// One turn: appends to `fired` what is due at one `now`, then what I/O wakes. With nothing due and an empty inbox
+    /// it waits first, for the next timer, event or message, as `idle` says; `None` is for a hub that has ready work,
+    /// so it does not wait.
     ///
     /// Returns `false` when nothing can happen any more (see [`Others::Silent`]).
     ///
     /// # Errors
     /// Those of the poller.
-    pub fn turn(&mut self, busy: bool, others: Others, fired: &mut Vec<(W, Cause)>) -> io::Result<bool> {
+    pub fn turn(&mut self, idle: Option<Others>, fired: &mut Vec<(W, Cause)>) -> io::Result<bool> {
         let before = fired.len();
         let now = self.clock.now();
         self.statistics.count_look(now);
@@ -212,12 +213,14 @@ impl<W, M: Send + 'static> Core<W, M> {
             self.statistics.count_timer(now.since(at));
             fired.push((work, Cause::Timer));
         }
-        let result = if busy || fired.len() > before || !self.inbox.fall_asleep() {
-            self.poll(Some(Duration::ZERO), fired).map(|()| true)
-        } else {
-            let waited = self.wait(others, fired);
-            self.inbox.wake_up();
-            waited
+        let idle = idle.filter(|_| fired.len() == before);
+        let result = match idle.filter(|_| self.inbox.fall_asleep()) {
+            None => self.poll(Some(Duration::ZERO), fired).map(|()| true),
+            Some(others) => {
+                let waited = self.wait(others, fired);
+                self.inbox.wake_up();
+                waited
+            }
         };
         self.statistics.looked(self.clock.now());
         result

@@ -35,7 +35,7 @@ fn core() -> (TestCore, Rc<Virtual>) {
 
 fn turn(core: &mut TestCore) -> Vec<(&'static str, Cause)> {
     let mut fired = Vec::new();
-    core.turn(false, Others::MaySend, &mut fired).unwrap();
+    core.turn(Some(Others::MaySend), &mut fired).unwrap();
     fired
 }
 
@@ -79,12 +79,12 @@ fn a_virtual_clock_jumps_only_when_nothing_else_can_happen() {
 fn a_core_with_nothing_to_wait_for_says_so_if_others_are_silent() {
     let (mut core, _) = core();
     let mut fired = Vec::new();
-    assert!(!core.turn(false, Others::Silent, &mut fired).unwrap());
+    assert!(!core.turn(Some(Others::Silent), &mut fired).unwrap());
     let (_reader, mut writer, _) = waiting_pipe(&mut core, "io");
     writer.write_all(b"x").unwrap();
-    assert!(core.turn(false, Others::Silent, &mut fired).unwrap());
+    assert!(core.turn(Some(Others::Silent), &mut fired).unwrap());
     assert_eq!(fired, [("io", Cause::Io)]);
-    assert!(!core.turn(false, Others::Silent, &mut fired).unwrap());
+    assert!(!core.turn(Some(Others::Silent), &mut fired).unwrap());
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_listener_is_told_as_long_as_there_is_something() {
     core.listen(key, reader.as_fd(), Direction::Read, None).unwrap();
     writer.write_all(b"x").unwrap();
     let mut fired = Vec::new();
-    core.turn(true, Others::MaySend, &mut fired).unwrap();
+    core.turn(None, &mut fired).unwrap();
     assert_eq!(fired, []);
 }
 

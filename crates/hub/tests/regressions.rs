@@ -28,7 +28,7 @@ fn a_reused_fd_number_does_not_wake_an_old_waiter_nor_lose_the_new() {
     assert_eq!(told, ["old"]);
     writer.write_all(b"x").unwrap();
     let mut fired = Vec::new();
-    core.turn(false, Others::MaySend, &mut fired).unwrap();
+    core.turn(Some(Others::MaySend), &mut fired).unwrap();
     assert_eq!(fired, [("new", Cause::Io)]);
     other.read_exact(&mut [0]).unwrap();
 }

@@ -31,7 +31,7 @@ pub(crate) enum After {
 #[derive(Default)]
 struct Fields {
     length: Option<u64>,
-    dated: bool,
+    date: Date,
     close: bool,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn respond(
         (true, 0) => b"Connection: keep-alive\r\n",
         (true, _) => b"",
     };
-    write_end(out, Date::of(fields.dated), ending, more);
+    write_end(out, fields.date, ending, more);
     let connection = &receiving.connection;
     match body {
         Kind::Upgrade(then) => {
@@ -179,7 +179,9 @@ fn write_fields(headers: &HeaderMap, out: &mut Vec<u8>) -> Fields {
                 continue;
             }
         }
-        fields.dated |= name == header::DATE;
+        if name == header::DATE {
+            fields.date = Date::Given;
+        }
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());

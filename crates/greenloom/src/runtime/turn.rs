@@ -76,9 +76,9 @@ impl Runtime {
     fn look(&self) {
         let others = if self.outstanding.get() > 0 { Others::Working } else { self.others.get() };
         let mut fired = self.fired.take();
-        let busy = !self.ready.borrow().is_empty();
+        let idle = self.ready.borrow().is_empty().then_some(others);
         self.publish_counts();
-        let result = self.with_core(|core| core.turn(busy, others, &mut fired));
+        let result = self.with_core(|core| core.turn(idle, &mut fired));
         if self.watch.is_on() {
             self.watch.tell(&Event::Turn { fired: fired.len() });
         }

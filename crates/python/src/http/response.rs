@@ -214,7 +214,7 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let ending = if flags & HAS_LENGTH != 0 { Ending::AsSaid } else { Ending::Length(length) };
     let lines = if flags & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
-    response::write_end(&mut out, Date::of(flags & HAS_DATE != 0), ending, lines);
+    response::write_end(&mut out, date(flags), ending, lines);
     for piece in pieces {
         out.extend_from_slice(piece);
     }
@@ -223,6 +223,10 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     this.written.set(length_now);
     this.length.set(i64::try_from(out.len()).unwrap_or(i64::MAX));
     bytes(this.gil(), &out)
+}
+
+fn date(flags: i64) -> Date {
+    if flags & HAS_DATE != 0 { Date::Given } else { Date::Now }
 }
 
 /// `finish(ending, lines, body)`
@@ -235,7 +239,7 @@ fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     };
     let lines = if this.flags.get() & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
     let mut out = this.head.take();
-    response::write_end(&mut out, Date::of(this.flags.get() & HAS_DATE != 0), ending, lines);
+    response::write_end(&mut out, date(this.flags.get()), ending, lines);
     out.extend_from_slice(body.content()?);
     bytes(this.gil(), &out)
 }
