@@ -20,7 +20,8 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 } >"$target/crates/Cargo.toml"
 cp Cargo.lock "$target/crates/Cargo.lock"
 for crate in $crates; do
-    tar -xzf "$target/package/$crate-$version.crate" -C "$target/crates"
+    # A package's files all have one date, by which cargo would take changed ones for those it has built.
+    tar -xzmf "$target/package/$crate-$version.crate" -C "$target/crates"
     mv "$target/crates/$crate-$version" "$target/crates/$crate"
     for file in README.md LICENSE-MIT LICENSE-APACHE; do
         [ -s "$target/crates/$crate/$file" ] || { echo "the package of $crate has no $file" >&2; exit 1; }
