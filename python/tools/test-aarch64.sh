@@ -34,7 +34,7 @@ drop_in=$packages/greenloom/drop_in
 failed=
 echo "the tests of greenlet 3.5.6, CPython $version:"
 modules=$(cd "$work/stock/greenlet/tests" && ls test_*.py | sed 's/\.py$//; s/^/greenlet.tests./' | tr '\n' ' ')
-in_root PYTHONPATH="/src/python/tests/stock:$drop_in:$packages" sh -c \
+in_root GREENLOOM_PATIENCE=10 PYTHONPATH="/src/python/tests/stock:$drop_in:$packages" sh -c \
     "cd /tmp && python$version -m unittest --buffer $modules" || failed="$failed greenlet's"
 echo "our tests, CPython $version:"
 in_root PYTHONPATH="$drop_in:$packages" sh -c \

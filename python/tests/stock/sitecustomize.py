@@ -7,6 +7,7 @@ a ``sitecustomize`` on PYTHONPATH, this reaches the processes that the tests sta
 import importlib.machinery
 import importlib.util
 import os
+import subprocess
 import sys
 
 # Stock leaks in these on every version, and the tests insist on it. From 3.15 on ours does not, and must not.
@@ -46,3 +47,17 @@ class LeakChecks(importlib.machinery.SourceFileLoader):
 
 if "GREENLOOM_STOCK_GREENLET" in os.environ:
     sys.meta_path.insert(0, StockTests(os.path.join(os.environ["GREENLOOM_STOCK_GREENLET"], "greenlet", "tests")))
+
+
+def patient(run, factor):
+    """`subprocess.run` with limits that are so many times longer."""
+
+    def run_patiently(*arguments, timeout=None, **keywords):
+        return run(*arguments, timeout=None if timeout is None else timeout * factor, **keywords)
+
+    return run_patiently
+
+
+# Emulated, a child of the tests may take longer than they give it.
+if "GREENLOOM_PATIENCE" in os.environ:
+    subprocess.run = patient(subprocess.run, float(os.environ["GREENLOOM_PATIENCE"]))
