@@ -2,7 +2,8 @@
 # CPython where a target would otherwise take the newest or all.
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
-	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python
+	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python \
+	test-amqp
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -28,9 +29,15 @@ test-install: ## each line of docs/install.md, against an index of wheels that a
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
 
+<<<<<<< HEAD
 # Not part of `make test`: emulation takes its time, and it wants the wheel.
 test-python-aarch64: ## greenlet's tests and ours on 64-bit ARM, under qemu, with the wheel in dist/
 	@PYTHON="$(PYTHON)" python/tools/test-aarch64.sh
+=======
+test-amqp: venv ## our tests of amqp, py-amqp's and kombu's, with a RabbitMQ of its own
+	crates/rpc/tests/rabbitmq/broker.sh run python/tools/amqp-tests.sh \
+		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
+>>>>>>> 6e583b1 (amqp: tests of what goes wrong, random values, and a runner for py-amqp's and kombu's own)
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
 DEBIAN_TESTS ?= test-python test-rpc

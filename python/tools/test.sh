@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs our tests, greenlet's own and eventlet's own on every supported CPython of this machine, or on the one that
-# PYTHON names; the first two once more with the JIT, where a CPython has one. greenlet's leak checks take minutes, and
-# are for the newest. What a hub does hardly depends on the CPython, so each hub is tried on one or two of them:
+# Runs our tests, greenlet's own, py-amqp's own and eventlet's own on every supported CPython of this machine, or on the
+# one that PYTHON names; the first two once more with the JIT, where a CPython has one. greenlet's leak checks take
+# minutes, and are for the newest. What a hub does hardly depends on the CPython, so each hub is tried on one or two of them:
 # the older ones get one hub each, the newest the rest. All hubs on all of them is `make test-matrix`.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -46,6 +46,7 @@ echo "$found" | while read -r version python; do
             GREENLET_SKIP_LEAKCHECKS=1 "$venv/bin/python" -m unittest --buffer $modules)
     fi
     unset GREENLET_SKIP_LEAKCHECKS
+    "$here/tools/amqp-tests.sh" "$venv" </dev/null
 
     if [ "$version" = "$newest" ]; then
         hubs="epolls asyncio $rest"
