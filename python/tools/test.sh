@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs our tests, greenlet's own, py-amqp's own and eventlet's own on every supported CPython of this machine, or on the
 # one that PYTHON names; the first two once more with the JIT, where a CPython has one. greenlet's leak checks take
-# minutes, and are for the newest. What a hub does hardly depends on the CPython, so each hub is tried on one or two of them:
-# the older ones get one hub each, the newest the rest. All hubs on all of them is `make test-matrix`.
+# minutes, and are for the newest. What a hub does hardly depends on the CPython, so each hub is tried on one or two of
+# them: the older ones get one hub each, the newest the rest. All hubs on all of them is `make test-matrix`.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")

@@ -1,0 +1,60 @@
+"""On our eventlet a connection's waits are green, and what interrupts one loses nothing of what comes."""
+
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+from support import run_python  # noqa: E402
+
+PROGRAM = """
+import sys
+sys.path.insert(0, %r)
+import eventlet
+eventlet.monkey_patch()
+import amqp
+from fake_broker import Broker, message
+
+broker = Broker()
+connection = amqp.Connection(broker.address)
+connection.connect()
+got = []
+connection.channel().basic_consume("q", callback=lambda one: got.append(one.body))
+whole = message(1, b"one")
+for part in (whole[:5], whole[5:-1]):
+    broker.send(part)
+    try:
+        with eventlet.Timeout(0.05):
+            connection.drain_events()
+    except eventlet.Timeout:
+        print("interrupted")
+reader = eventlet.spawn(connection.drain_events)
+others = 0
+while not connection.transport._reading:
+    eventlet.sleep()
+    others += 1
+print("others run:", others > 0)
+broker.send(whole[-1:])
+reader.wait()
+reader = eventlet.spawn(connection.drain_events)
+eventlet.sleep()
+reader.kill()
+broker.send(message(1, b"two") + message(1, b"three"))
+connection.drain_events()
+connection.drain_events()
+print(got)
+connection.close()
+"""
+
+
+class Green(unittest.TestCase):
+    def test_waits_are_green_and_an_interrupted_one_loses_nothing(self):
+        status, output = run_python(sys.executable, "-W", "ignore", "-c", PROGRAM % HERE)
+        expected = "interrupted\ninterrupted\nothers run: True\n[b'one', b'two', b'three']\n"
+        self.assertEqual((status, output), (0, expected))
+
+
+if __name__ == "__main__":
+    unittest.main()
