@@ -29,15 +29,13 @@ test-install: ## each line of docs/install.md, against an index of wheels that a
 test-python: ## our tests, greenlet's and eventlet's, on every supported CPython here or on one
 	@PYTHON="$(PYTHON)" python/tools/test.sh
 
-<<<<<<< HEAD
 # Not part of `make test`: emulation takes its time, and it wants the wheel.
 test-python-aarch64: ## greenlet's tests and ours on 64-bit ARM, under qemu, with the wheel in dist/
 	@PYTHON="$(PYTHON)" python/tools/test-aarch64.sh
-=======
+
 test-amqp: venv ## our tests of amqp, py-amqp's and kombu's, with a RabbitMQ of its own
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/amqp-tests.sh \
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
->>>>>>> 6e583b1 (amqp: tests of what goes wrong, random values, and a runner for py-amqp's and kombu's own)
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
 DEBIAN_TESTS ?= test-python test-rpc

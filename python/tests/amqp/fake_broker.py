@@ -25,8 +25,7 @@ def message(channel, body, tag=1, consumer="t", properties=b"\0\0"):
 
 
 class Broker:
-    """
-    Serves one connection. What comes in is in ``methods``, numbers with payloads; ``answers`` says what is sent for
+    """Serves one connection. What comes in is in ``methods``, numbers with payloads; ``answers`` says what is sent for
     which.
     """
 

@@ -3,7 +3,7 @@
 //! What is sent goes to those that wait at that time, so a reset before they run takes nothing from them.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr;
 
 use super::clock::deadline;
@@ -164,10 +164,9 @@ fn reset(this: This<'_, Event>, args: Args<'_>) -> Result<Owned> {
 
 /// The type.
 pub fn class() -> Class<Event> {
-    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::<Event>::new()
         .init(|_, args| args.parse("Event", [], []).map(|([], [])| ()))
-        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .repr(repr)
         .method(
             c"send",
             send,
@@ -227,11 +226,7 @@ pub fn class() -> Class<Event> {
         )
 }
 
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the interpreter passes an instance of the type.
-    let event = unsafe { This::<Event>::of(this) };
+fn repr(event: This<'_, Event>) -> Result<Owned> {
     let state = match (event.sent.get(), event.exception.object()) {
         (false, _) => None,
         (true, Some(exception)) => Some((c" exc=%R", exception)),
@@ -240,14 +235,14 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: live objects, as the formats say; null and a string for `%V`, of which one is there.
     unsafe {
         let state = state.map(|(form, object)| Owned::new(ffi::PyUnicode_FromFormat(form.as_ptr(), object.as_ptr())));
-        let Ok(state) = state.transpose() else { return ptr::null_mut() };
-        ffi::PyUnicode_FromFormat(
+        let state = state.transpose()?;
+        Owned::new(ffi::PyUnicode_FromFormat(
             c"<%s at %p%V waiters[%zd]>".as_ptr(),
-            (*ffi::Py_TYPE(this)).tp_name,
-            this,
+            (*ffi::Py_TYPE(event.as_ptr())).tp_name,
+            event.as_ptr(),
             state.as_ref().map_or(ptr::null_mut(), Owned::as_ptr),
             c"".as_ptr(),
             event.waiters.len() as ffi::Py_ssize_t,
-        )
+        ))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Over 500 lines: a quarter of it is the table of methods with their docstrings.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr;
 
 use greenloom_hub::Time;
@@ -16,17 +16,15 @@ use super::polling::{Polling, closed_error};
 use super::ticket::Outcome;
 use super::work::Work;
 use crate::greenlet::{self, here};
-use crate::py::ffi::{self, PyObject};
+use crate::py::ffi;
 use crate::py::object::Object;
-use crate::py::{self, Args, Class, Gil, GlobalObject, Owned, Raised, Result, This, text};
+use crate::py::{self, Args, Class, Gil, GlobalObject, Owned, Raised, Result, This};
 
 /// The type.
 pub fn class() -> Class<Hub> {
-    let set_attribute: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int =
-        set_attribute;
     Class::new()
         .init(init)
-        .slot(ffi::Py_tp_setattro, set_attribute as *mut c_void)
+        .set_attribute(set_attribute)
         .method(
             c"_run",
             run_loop,
@@ -174,24 +172,12 @@ fn init(this: This<'_, Hub>, args: Args<'_>) -> Result<()> {
 }
 
 /// `hub.name = value`: what concerns the fast path is looked at anew.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObject, value: *mut PyObject) -> c_int {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        let result = ffi::PyObject_GenericSetAttr(this, name, value);
-        if result == 0
-            && let Ok(name) = text(name)
-            && FAST.iter().chain(&ASKED).any(|method| method.to_bytes() == name.as_bytes())
-        {
-            match here(Gil::assume()) {
-                Ok(thread) => hub_ref::look_again(&thread, this),
-                Err(Raised) => return -1,
-            }
-        }
-        result
+fn set_attribute(this: This<'_, Hub>, name: Object<'_>, value: Option<Object<'_>>) -> Result<()> {
+    this.as_object().set_own_attribute(name, value)?;
+    if FAST.iter().chain(&ASKED).any(|method| Some(method.to_bytes()) == name.latin1_octets()) {
+        hub_ref::look_again(here(this.gil())?.record(), this);
     }
+    Ok(())
 }
 
 fn run_loop(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
@@ -437,7 +423,7 @@ fn set_clock(this: This<'_, Hub>, clock: Option<Owned>) -> Result<()> {
     let monotonic = default_clock(this.gil())?;
     let clock = clock.filter(|clock| !clock.is_none() && clock.as_ptr() != monotonic.as_ptr());
     this.clock.set(clock);
-    hub_ref::look_again(here(this.gil())?.record(), this.as_ptr());
+    hub_ref::look_again(here(this.gil())?.record(), this);
     Ok(())
 }
 

@@ -60,10 +60,10 @@ unsafe fn close(hub: *mut PyObject) {
 }
 
 /// Looks anew whether the hub is plain, if it is the thread's, after something of it was overridden.
-pub fn look_again(thread: &Thread, hub: *mut PyObject) {
-    if thread.extension.object() == hub {
+pub fn look_again(thread: &Thread, hub: This<'_, Hub>) {
+    if thread.extension.object() == hub.as_ptr() {
         // SAFETY: the object that the extension keeps.
-        let plain = unsafe { Hub::if_plain(hub) };
+        let plain = unsafe { Hub::if_plain(hub.as_ptr()) };
         let known = plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast());
         // SAFETY: null, or the payload of the hub, which lives as long as that does.
         unsafe { thread.extension.set_known(known) };

@@ -3,7 +3,7 @@
 //! It has a dict for each greenlet that used it, and becomes an ordinary object with the running greenlet's dict at
 //! each access. A greenlet that goes takes its dicts along: it knows, weakly, who has one for it.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
 use std::ptr;
 use std::rc::Rc;
 
@@ -134,9 +134,17 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 }
 
 fn class() -> Class<Local> {
-    let get: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = get_attribute;
-    let set: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int = set_attribute;
-    Class::new().slot(ffi::Py_tp_getattro, get as *mut c_void).slot(ffi::Py_tp_setattro, set as *mut c_void)
+    // Between `enter` and the look-up in the dict no other greenlet can run.
+    Class::new()
+        .get_attribute(|this, name| {
+            enter(this)?;
+            this.as_object().own_attribute(name)
+        })
+        .set_attribute(|this, name, value| {
+            refuse_dict(this, name)?;
+            enter(this)?;
+            this.as_object().set_own_attribute(name, value)
+        })
 }
 
 /// The functions of the module.
@@ -150,31 +158,6 @@ pub fn functions() -> Vec<PyMethodDef> {
         },
         c"get_ident()\n--\n\nThe id() of the current greenlet.",
     )]
-}
-
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn get_attribute(this: *mut PyObject, name: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter. Between here and the look-up in the dict no other greenlet can run.
-    unsafe {
-        match enter(This::of(this)) {
-            Ok(()) => ffi::PyObject_GenericGetAttr(this, name),
-            Err(Raised) => ptr::null_mut(),
-        }
-    }
-}
-
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn set_attribute(this: *mut PyObject, name: *mut PyObject, value: *mut PyObject) -> c_int {
-    // SAFETY: as in `get_attribute`.
-    unsafe {
-        let this = This::of(this);
-        match refuse_dict(this, Object::new(name)).and_then(|()| enter(this)) {
-            Ok(()) => ffi::PyObject_GenericSetAttr(this.as_ptr(), name, value),
-            Err(Raised) => -1,
-        }
-    }
 }
 
 /// The greenlet's dict is its own as long as it lives: `__dict__` cannot be set, nor deleted.

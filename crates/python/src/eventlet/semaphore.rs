@@ -4,7 +4,7 @@
 //! the way: a garbage collection or a signal, which come only there, find the state whole.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 
 use greenloom_hub::Time;
 
@@ -296,10 +296,9 @@ if others wait, and returns False if there is nothing, within that time. A timeo
 it: ValueError if it is negative or NaN, OverflowError above threading.TIMEOUT_MAX; None and -1 stand for none.";
 
 fn class() -> Class<Semaphore> {
-    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::new()
         .init(init)
-        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .repr(repr)
         .method(
             c"acquire",
             |this, args| this.acquire_with(args).map(|taken| Owned::bool(args.gil(), taken)),
@@ -360,10 +359,9 @@ fn bounded_class() -> Class<Semaphore> {
 }
 
 fn lock_class() -> Class<Semaphore> {
-    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = lock_repr;
     Class::new()
         .init(|_, args| args.parse("Lock", [], []).map(|([], [])| ()))
-        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .repr(lock_repr)
         .method(
             c"release",
             release_lock,
@@ -405,30 +403,26 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     Ok(())
 }
 
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the interpreter passes an instance of the type; arguments as the format says.
+fn repr(this: This<'_, Semaphore>) -> Result<Owned> {
+    // SAFETY: a live object; arguments as the format says.
     unsafe {
-        let semaphore = This::<Semaphore>::of(this);
-        ffi::PyUnicode_FromFormat(
+        Owned::new(ffi::PyUnicode_FromFormat(
             c"<%s at %p counter=%lld waiters[%zd]>".as_ptr(),
-            (*ffi::Py_TYPE(this)).tp_name,
-            this,
-            semaphore.counter.get(),
-            semaphore.line.len() as ffi::Py_ssize_t,
-        )
+            (*ffi::Py_TYPE(this.as_ptr())).tp_name,
+            this.as_ptr(),
+            this.counter.get(),
+            this.line.len() as ffi::Py_ssize_t,
+        ))
     }
 }
 
 /// As that of CPython's locks.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn lock_repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the interpreter passes an instance of the type; arguments as the format says.
+fn lock_repr(this: This<'_, Semaphore>) -> Result<Owned> {
+    let state = if this.counter.get() > 0 { c"unlocked" } else { c"locked" };
+    // SAFETY: a live object; arguments as the format says.
     unsafe {
-        let state = if This::<Semaphore>::of(this).counter.get() > 0 { c"unlocked" } else { c"locked" };
-        ffi::PyUnicode_FromFormat(c"<%s %s object at %p>".as_ptr(), state.as_ptr(), (*ffi::Py_TYPE(this)).tp_name, this)
+        let kind = (*ffi::Py_TYPE(this.as_ptr())).tp_name;
+        let form = c"<%s %s object at %p>".as_ptr();
+        Owned::new(ffi::PyUnicode_FromFormat(form, state.as_ptr(), kind, this.as_ptr()))
     }
 }

@@ -8,11 +8,10 @@ use crate::py::{self, Args, Class, Gil, Owned, Raised, Result, This};
 
 /// The type.
 pub fn class() -> Class<Timer> {
-    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::new()
         .init(init)
         .call(|this: This<'_, Timer>, _: Args<'_>| Timer::run(this))
-        .slot(ffi::Py_tp_repr, repr as *mut std::ffi::c_void)
+        .repr(repr)
         .method(
             c"schedule",
             schedule,
@@ -134,20 +133,17 @@ fn cancel(this: This<'_, Timer>, _: Args<'_>) -> Result<Owned> {
     Ok(Owned::none(this.gil()))
 }
 
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: called by the interpreter; %R takes objects.
+fn repr(this: This<'_, Timer>) -> Result<Owned> {
+    // SAFETY: %R takes objects; the lock is held during the call.
     unsafe {
-        let this = This::<Timer>::of(this);
         let none = ffi::Py_None();
         let or_none = |object: *mut PyObject| if object.is_null() { none } else { object };
-        ffi::PyUnicode_FromFormat(
+        Owned::new(ffi::PyUnicode_FromFormat(
             c"Timer(%R, %R, *%R, **%R)".as_ptr(),
             or_none(this.seconds.get()),
             or_none(this.callback.get()),
             or_none(this.args.get()),
             or_none(this.kwargs.get()),
-        )
+        ))
     }
 }

@@ -10,11 +10,11 @@ use std::mem::{offset_of, size_of};
 use std::ptr;
 
 use super::args::Args;
-use super::call::truth;
 use super::error::{Raised, Result};
 use super::ffi::{self, FastMethod, Py_ssize_t, PyObject, PyTypeObject};
 use super::function::{give, item};
 use super::instance::{self, Instance, Payload, This};
+use super::object::Object;
 use super::owned::Owned;
 use super::table::{NO_ATTRIBUTE, attribute, fast_method};
 
@@ -116,8 +116,7 @@ impl<T: Payload> Class<T> {
             name,
             |this| Ok(Owned::bool(this.gil(), item::<F>()(&this).get())),
             |this, value| {
-                // SAFETY: setters are called with the interpreter's lock.
-                let truth = value.map_or(Ok(false), |value| unsafe { truth(value.as_ptr()) })?;
+                let truth = value.map_or(Ok(false), |value| Object::of(&value).truth())?;
                 item::<F>()(&this).set(truth);
                 Ok(())
             },
@@ -125,8 +124,85 @@ impl<T: Payload> Class<T> {
         )
     }
 
-    /// Adds one of the interpreter's slots, such as `Py_tp_repr`; the function must have its form.
-    pub fn slot(mut self, slot: c_int, function: *mut c_void) -> Class<T> {
+    /// Adds `__repr__`.
+    pub fn repr<F>(self, _function: F) -> Class<T>
+    where
+        F: Fn(This<'_, T>) -> Result<Owned> + Copy,
+    {
+        /// # Safety
+        /// Called by the interpreter.
+        unsafe extern "C-unwind" fn trampoline<T: Payload, F: Fn(This<'_, T>) -> Result<Owned> + Copy>(
+            this: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: called by the interpreter.
+            give(unsafe { item::<F>()(This::of(this)) })
+        }
+        let trampoline: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = trampoline::<T, F>;
+        self.slot(ffi::Py_tp_repr, trampoline as *mut c_void)
+    }
+
+    /// Adds what runs when nobody refers to an instance any more. Nobody is there to raise to.
+    pub fn finalize<F>(self, _function: F) -> Class<T>
+    where
+        F: Fn(This<'_, T>) + Copy,
+    {
+        /// # Safety
+        /// Called by the interpreter.
+        unsafe extern "C-unwind" fn trampoline<T: Payload, F: Fn(This<'_, T>) + Copy>(this: *mut PyObject) {
+            // SAFETY: called by the interpreter.
+            unsafe { item::<F>()(This::of(this)) }
+        }
+        let trampoline: unsafe extern "C-unwind" fn(*mut PyObject) = trampoline::<T, F>;
+        self.slot(ffi::Py_tp_finalize, trampoline as *mut c_void)
+    }
+
+    /// Adds `__getattribute__`, which gets a name.
+    pub fn get_attribute<F>(self, _function: F) -> Class<T>
+    where
+        F: Fn(This<'_, T>, Object<'_>) -> Result<Owned> + Copy,
+    {
+        /// # Safety
+        /// Called by the interpreter.
+        unsafe extern "C-unwind" fn trampoline<T: Payload, F: Fn(This<'_, T>, Object<'_>) -> Result<Owned> + Copy>(
+            this: *mut PyObject,
+            name: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: called by the interpreter.
+            give(unsafe { item::<F>()(This::of(this), Object::new(name)) })
+        }
+        let trampoline: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject) -> *mut PyObject = trampoline::<T, F>;
+        self.slot(ffi::Py_tp_getattro, trampoline as *mut c_void)
+    }
+
+    /// Adds `__setattr__` and `__delattr__`, which get a name and a value, or none to delete the attribute.
+    pub fn set_attribute<F>(self, _function: F) -> Class<T>
+    where
+        F: Fn(This<'_, T>, Object<'_>, Option<Object<'_>>) -> Result<()> + Copy,
+    {
+        /// # Safety
+        /// Called by the interpreter.
+        unsafe extern "C-unwind" fn trampoline<T, F>(
+            this: *mut PyObject,
+            name: *mut PyObject,
+            value: *mut PyObject,
+        ) -> c_int
+        where
+            T: Payload,
+            F: Fn(This<'_, T>, Object<'_>, Option<Object<'_>>) -> Result<()> + Copy,
+        {
+            // SAFETY: called by the interpreter.
+            match unsafe { item::<F>()(This::of(this), Object::new(name), Object::new_or_none(value)) } {
+                Ok(()) => 0,
+                Err(Raised) => -1,
+            }
+        }
+        let trampoline: unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> c_int =
+            trampoline::<T, F>;
+        self.slot(ffi::Py_tp_setattro, trampoline as *mut c_void)
+    }
+
+    /// Adds one of the interpreter's slots; the function has its form.
+    fn slot(mut self, slot: c_int, function: *mut c_void) -> Class<T> {
         self.slots.push(ffi::PyType_Slot { slot, pfunc: function });
         self
     }

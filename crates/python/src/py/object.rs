@@ -26,6 +26,15 @@ impl<'a> Object<'a> {
         Object(unsafe { ptr::NonNull::new_unchecked(object) }, PhantomData)
     }
 
+    /// The same, or none for null.
+    ///
+    /// # Safety
+    /// As of [`new`](Self::new), but that it may be null.
+    #[inline(always)]
+    pub unsafe fn new_or_none(object: *mut PyObject) -> Option<Object<'a>> {
+        ptr::NonNull::new(object).map(|object| Object(object, PhantomData))
+    }
+
     /// What an owned reference keeps.
     pub fn of(owned: &'a Owned) -> Object<'a> {
         // SAFETY: the reference keeps it for as long as it is borrowed, and exists only under the lock.
@@ -83,6 +92,24 @@ impl<'a> Object<'a> {
     pub fn attribute(self, name: Object<'_>) -> Result<Owned> {
         // SAFETY: live objects, with the lock held.
         unsafe { Owned::new(ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
+    }
+
+    /// Its attribute of this name, as `object.__getattribute__` finds it.
+    #[inline]
+    pub fn own_attribute(self, name: Object<'_>) -> Result<Owned> {
+        // SAFETY: live objects, with the lock held.
+        unsafe { Owned::new(ffi::PyObject_GenericGetAttr(self.as_ptr(), name.as_ptr())) }
+    }
+
+    /// Sets its attribute of this name, or deletes it, as `object.__setattr__` does.
+    #[inline]
+    pub fn set_own_attribute(self, name: Object<'_>, value: Option<Object<'_>>) -> Result<()> {
+        let value = value.map_or(ptr::null_mut(), Object::as_ptr);
+        // SAFETY: live objects, or null to delete it, with the lock held.
+        match unsafe { ffi::PyObject_GenericSetAttr(self.as_ptr(), name.as_ptr(), value) } {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
     }
 
     /// `str(object)`

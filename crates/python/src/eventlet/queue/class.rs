@@ -1,7 +1,6 @@
 //! The types of queues, as Python sees them.
 
-use std::ffi::{CStr, c_void};
-use std::ptr;
+use std::ffi::CStr;
 
 use super::container::{self, Container, FIFO, INIT, LIFO, Overrides, PRIORITY};
 use super::wait::{self, get, put, room, settle};
@@ -78,11 +77,10 @@ const GET_DOC: &CStr =
       seconds, and raises Empty then. With block=False it raises Empty at once.";
 
 fn class() -> Class<Queue> {
-    let repr: unsafe extern "C-unwind" fn(*mut PyObject) -> *mut PyObject = repr;
     Class::new()
         .init(init)
         .generic()
-        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .repr(repr)
         .method(
             c"put",
             |this, args| {
@@ -220,11 +218,7 @@ fn queue_class() -> Class<Queue> {
         )
 }
 
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the interpreter passes an instance of the type.
-    let queue = unsafe { This::<Queue>::of(this) };
+fn repr(queue: This<'_, Queue>) -> Result<Owned> {
     let counts = [
         ("getters", queue.getters.len() as i64),
         ("putters", queue.putters.len() as i64),
@@ -232,20 +226,18 @@ unsafe extern "C-unwind" fn repr(this: *mut PyObject) -> *mut PyObject {
     ];
     let rest: String =
         counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!(" {what}[{count}]")).collect();
-    let (Ok(limit), Ok(rest)) = (limit(queue.gil(), &queue), py::string(queue.gil(), &rest)) else {
-        return ptr::null_mut();
-    };
+    let (limit, rest) = (limit(queue.gil(), &queue)?, py::string(queue.gil(), &rest)?);
     let items = queue.items.object().unwrap_or_else(|| Owned::none(queue.gil()));
     // SAFETY: live objects, as the format says.
     unsafe {
-        ffi::PyUnicode_FromFormat(
+        Owned::new(ffi::PyUnicode_FromFormat(
             c"<%s at %p maxsize=%S queue=%R%U>".as_ptr(),
-            (*ffi::Py_TYPE(this)).tp_name,
-            this,
+            (*ffi::Py_TYPE(queue.as_ptr())).tp_name,
+            queue.as_ptr(),
             limit.as_ptr(),
             items.as_ptr(),
             rest.as_ptr(),
-        )
+        ))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The type `GreenSocket`: the life of a socket, its attributes, and the table of its methods.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -14,7 +14,7 @@ use super::transfer::{recv, recv_into, recvfrom, send, sendall};
 use super::wait::{seconds_object, seconds_or_none};
 use super::{Socket, follow_timeout, small_integer};
 use crate::greenlet::here;
-use crate::py::ffi::{self, PyObject};
+use crate::py::ffi;
 use crate::py::object::Object;
 use crate::py::{self, Args, Class, Gil, Owned, Payload, Pending, Raised, Result, This};
 
@@ -110,15 +110,12 @@ pub(super) fn forget_file(gil: Gil<'_>, source: &Source, fd: RawFd) -> Result<()
 }
 
 /// Closes a socket that nobody refers to any more, neither to this object nor to the one that it wraps.
-///
-/// # Safety
-/// Called by the interpreter.
-unsafe extern "C-unwind" fn finalize(object: *mut PyObject) {
-    // SAFETY: called by the interpreter; a pending exception is kept.
+fn finalize(this: This<'_, Socket>) {
+    // Another kind of object closes itself; one that others refer to is theirs to close.
+    let Some(plain) = this.plain() else { return };
+    let object = this.as_ptr();
+    // SAFETY: live objects, with the lock held; a pending exception is kept.
     unsafe {
-        let this = This::<Socket>::of(object);
-        // Another kind of object closes itself; one that others refer to is theirs to close.
-        let Some(plain) = this.plain() else { return };
         if plain.fd < 0 || ffi::Py_REFCNT(this.wrapped.get()) > 1 {
             return;
         }
@@ -192,9 +189,8 @@ macro_rules! handed_on {
 }
 
 pub(super) fn socket_class() -> Class<Socket> {
-    let finalize: unsafe extern "C-unwind" fn(*mut PyObject) = finalize;
     let class = Class::new()
-        .slot(ffi::Py_tp_finalize, finalize as *mut c_void)
+        .finalize(finalize)
         .method(c"recv", recv, c"recv($self, bufsize, flags=0)\n--\n\nReceives up to *bufsize* bytes; waits for the \
           first. Empty at the end of the connection.")
         .method(c"recv_into", recv_into, c"recv_into($self, buffer, nbytes=0, flags=0)\n--\n\nReceives into a buffer, \
