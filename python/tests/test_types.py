@@ -32,7 +32,8 @@ class Stubs(unittest.TestCase):
                 inside = module.relative_to(folder)
                 private = any(part.startswith("_") and part != "__init__.py" for part in inside.parts)
                 if not private and "drop_in" not in inside.parts:
-                    self.assertTrue(module.with_suffix(".pyi").exists(), module)
+                    said = f"{module} needs a stub, or a name that begins with _"
+                    self.assertTrue(module.with_suffix(".pyi").exists(), said)
 
 
 @unittest.skipUnless(CHECKERS, "mypy and pyright are not installed")
