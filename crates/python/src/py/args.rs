@@ -141,7 +141,7 @@ impl<'a> Args<'a> {
     ///
     /// # Errors
     /// A TypeError where one of them is missing, or what `go` returns.
-    #[inline]
+    #[inline(always)]
     pub fn led_by<R>(
         &self,
         function: &str,
