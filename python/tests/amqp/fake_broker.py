@@ -77,10 +77,8 @@ class Broker:
             if not self.heard.wait_for(lambda: any(one == numbers for one, _ in self.methods), 10):
                 raise AssertionError(f"{numbers} did not come: {self.methods}")
 
-    def die(self, reset=False):
-        """Closes the connection; with *reset*, as a broker that is killed with input unread."""
-        if reset:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    def die(self):
+        """Ends the connection without a word."""
         self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self):
