@@ -497,6 +497,15 @@ class Hubs(Guarded):
         )
         self.assertEqual((code, printed), (0, "woken\nwoken\n"))
 
+    def test_an_attribute_may_have_any_name_that_a_string_can_have(self):
+        hub = hubs.get_hub()
+        for name in ("note", "n\xf6te", "\u2603", "\udc80"):
+            with self.subTest(name=ascii(name)):
+                setattr(hub, name, 1)
+                self.assertEqual(getattr(hub, name), 1)
+                delattr(hub, name)
+                self.assertFalse(hasattr(hub, name))
+
     def test_a_class_of_ones_own_that_overrides_wait_and_switch(self):
         code, printed = run_script(
             """
