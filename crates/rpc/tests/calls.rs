@@ -318,37 +318,3 @@ fn a_version_cap_holds_back_what_not_all_have() {
         assert!(matches!(client.prepare().version("five").call::<()>("f", &()), Err(Error::NoVersion(_))));
     });
 }
-
-#[test]
-fn a_full_queue_costs_a_caller_no_more_than_its_limit() {
-    simulate(|| {
-        let bus = Bus::with_limit(1);
-        let server = Options::new().connect_over(bus.connect());
-        server.create_consumer("t", [adder()], Fanout::Ignore).unwrap();
-        server.consume_in_threads().unwrap();
-        assert!(server.stop_consuming(Duration::from_secs(1)));
-        let client = client(&bus, Target::topic("t")).timeout(Duration::from_secs(1));
-        client.cast("add", &()).unwrap();
-        let began = now();
-        assert!(matches!(client.cast("add", &()), Err(Error::Timeout { .. })));
-        assert_eq!(now() - began, Duration::from_secs(1));
-        assert!(matches!(client.call::<()>("add", &()), Err(Error::Timeout { .. })));
-        assert_eq!(now() - began, Duration::from_secs(2));
-    });
-}
-
-#[test]
-fn limits_longer_than_any_clock_are_none() {
-    simulate(|| {
-        // At the very beginning of time even those can be added.
-        sleep(Duration::from_secs(1));
-        for limit in [Duration::MAX, Duration::from_millis(u64::MAX)] {
-            let bus = Bus::new();
-            let server = server(&bus, "a", "math", vec![adder()]);
-            let client = client(&bus, Target::topic("math")).timeout(limit).monitor(limit);
-            assert_eq!(client.call::<i64>("add", &Add { left: 2, right: 3 }).unwrap(), 5);
-            client.cast("add", &Add { left: 2, right: 3 }).unwrap();
-            assert!(server.stop_consuming(limit));
-        }
-    });
-}
