@@ -52,7 +52,7 @@ pub fn client(callers: usize, warm_up: Duration, window: Duration) -> Result<Sam
 
 fn open(url: &str, queue: &str) -> Result<Channel, Error> {
     let options: Options = url.parse()?;
-    let channel = Connection::open(&options.hosts[0], &options)?.open_channel()?;
+    let channel = Connection::open(&options.brokers[0], &options)?.open_channel()?;
     channel.confirm_select()?;
     channel.set_prefetch(PREFETCH)?;
     channel.declare_queue(queue, QueueFlags { auto_delete: true, ..QueueFlags::default() }, &Table::new())?;

@@ -39,13 +39,13 @@ pub struct Frame<'a> {
     /// 0 is the connection itself.
     pub channel: u16,
     /// What is in it.
-    pub payload: Payload<'a>,
+    pub payload: FramePayload<'a>,
 }
 
 /// What is in a frame.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "a frame lives for the length of a function call")]
-pub enum Payload<'a> {
+pub enum FramePayload<'a> {
     /// A method.
     Method(Method<'a>),
     /// The beginning of a message: its size and properties.
@@ -104,14 +104,14 @@ pub fn decode(bytes: &[u8], max: u32) -> Result<Option<(Frame<'_>, usize)>, Malf
     Ok(Some((Frame { channel, payload: decode_payload(kind, payload)? }, length)))
 }
 
-fn decode_payload(kind: u8, bytes: &[u8]) -> Result<Payload<'_>, Malformed> {
+fn decode_payload(kind: u8, bytes: &[u8]) -> Result<FramePayload<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     let payload = match kind {
-        METHOD => Payload::Method(Method::read(&mut reader)?),
-        HEADER => Payload::Header(Header::read(&mut reader)?),
-        BODY => return Ok(Payload::Body(bytes)),
+        METHOD => FramePayload::Method(Method::read(&mut reader)?),
+        HEADER => FramePayload::Header(Header::read(&mut reader)?),
+        BODY => return Ok(FramePayload::Body(bytes)),
         // What a heartbeat carries is of no interest.
-        _ => return Ok(Payload::Heartbeat),
+        _ => return Ok(FramePayload::Heartbeat),
     };
     reader.finish()?;
     Ok(payload)
@@ -121,12 +121,12 @@ impl Frame<'_> {
     /// Appends it.
     pub fn encode(&self, to: &mut Vec<u8>) {
         match &self.payload {
-            Payload::Method(method) => put_method(to, self.channel, method),
-            Payload::Header(header) => {
+            FramePayload::Method(method) => put_method(to, self.channel, method),
+            FramePayload::Header(header) => {
                 put_frame(to, HEADER, self.channel, |to| Header::put(to, header.body_size, &header.properties));
             }
-            Payload::Body(bytes) => put_frame(to, BODY, self.channel, |to| to.extend_from_slice(bytes)),
-            Payload::Heartbeat => put_frame(to, HEARTBEAT, self.channel, |_| {}),
+            FramePayload::Body(bytes) => put_frame(to, BODY, self.channel, |to| to.extend_from_slice(bytes)),
+            FramePayload::Heartbeat => put_frame(to, HEARTBEAT, self.channel, |_| {}),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use greenloom_amqp::frame::{Frame, MIN_FRAME, Payload, decode};
+use greenloom_amqp::frame::{Frame, FramePayload, MIN_FRAME, decode};
 use greenloom_amqp::{
     Bit, ConsumeBits, ExchangeBits, Header, Malformed, Method, NackBits, Properties, PublishBits, QueueBits, Table,
     Value,
@@ -152,7 +152,7 @@ proptest! {
         texts in [short(), short(), short()],
         table in table_of(value()),
     ) {
-        round_trip(&Frame { channel, payload: Payload::Method(method(which, number, flags, &texts, &table)) })?;
+        round_trip(&Frame { channel, payload: FramePayload::Method(method(which, number, flags, &texts, &table)) })?;
     }
 
     #[test]
@@ -162,8 +162,8 @@ proptest! {
         properties in properties(),
         body in vec(any::<u8>(), 0..3_000),
     ) {
-        round_trip(&Frame { channel, payload: Payload::Header(Header { body_size, properties }) })?;
-        round_trip(&Frame { channel, payload: Payload::Body(&body) })?;
+        round_trip(&Frame { channel, payload: FramePayload::Header(Header { body_size, properties }) })?;
+        round_trip(&Frame { channel, payload: FramePayload::Body(&body) })?;
     }
 
     #[test]
@@ -175,8 +175,8 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let method = Payload::Method(method(which, 1, [true; 4], &texts, &table));
-        for payload in [method, Payload::Header(Header { body_size: 1, properties: properties.clone() })] {
+        let method = FramePayload::Method(method(which, 1, [true; 4], &texts, &table));
+        for payload in [method, FramePayload::Header(Header { body_size: 1, properties: properties.clone() })] {
             let mut bytes = encoded(&Frame { channel: 1, payload });
             let at = at.index(bytes.len());
             bytes[at] = byte;

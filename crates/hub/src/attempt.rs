@@ -113,7 +113,7 @@ impl Transfer {
 }
 
 /// Where sources are kept: the hub of the waiter.
-pub trait Host<W> {
+pub trait HasSources<W> {
     /// Calls `f` with the sources; `None` if the hub is gone.
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<W>) -> R) -> Option<R>;
 }
@@ -126,7 +126,7 @@ pub trait Host<W> {
 /// [`Busy`] when somebody waits there already.
 #[inline]
 pub fn park_at<W, R>(
-    host: &impl Host<W>,
+    host: &impl HasSources<W>,
     (key, direction): (SourceKey, Direction),
     work: W,
     mine: impl Fn(&W) -> bool,
@@ -146,7 +146,7 @@ pub fn park_at<W, R>(
     Ok(Some(parked))
 }
 
-struct TakeBack<'a, W, H: Host<W>, F: Fn(&W) -> bool> {
+struct TakeBack<'a, W, H: HasSources<W>, F: Fn(&W) -> bool> {
     host: &'a H,
     key: SourceKey,
     direction: Direction,
@@ -154,7 +154,7 @@ struct TakeBack<'a, W, H: Host<W>, F: Fn(&W) -> bool> {
     work: PhantomData<fn() -> W>,
 }
 
-impl<W, H: Host<W>, F: Fn(&W) -> bool> Drop for TakeBack<'_, W, H, F> {
+impl<W, H: HasSources<W>, F: Fn(&W) -> bool> Drop for TakeBack<'_, W, H, F> {
     #[inline]
     fn drop(&mut self) {
         let work = self.host.with_sources(|sources| sources.stop_waiting(self.key, self.direction, &self.mine));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use greenloom_hub::attempt::{Endpoint, Host, Transfer, Tried, attempt, park_at};
+use greenloom_hub::attempt::{Endpoint, HasSources, Transfer, Tried, attempt, park_at};
 use greenloom_hub::poller::Poller;
 use greenloom_hub::{Busy, Direction, SourceKey, Sources, Time};
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ fn a_transfer_beyond_two_gigabytes_proves_nothing() {
 #[derive(Default)]
 struct OneHub(RefCell<Sources<u32>>);
 
-impl Host<u32> for OneHub {
+impl HasSources<u32> for OneHub {
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<u32>) -> R) -> Option<R> {
         Some(f(&mut self.0.borrow_mut()))
     }

@@ -65,7 +65,7 @@ fn certificates_that_cannot_be_read_are_told_with_the_file_and_why() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let options: amqp::Options = format!("amqps://127.0.0.1:{port}/?ssl_ca_file=nowhere.pem").parse().unwrap();
-    let error = Connection::open(&options.hosts[0], &options).unwrap_err();
+    let error = Connection::open(&options.brokers[0], &options).unwrap_err();
     let amqp::Error::Unsupported(Unsupported::Certificates { file, .. }) = &error else { panic!("{error:?}") };
     assert_eq!(file, "nowhere.pem");
     let said = texts(&error);

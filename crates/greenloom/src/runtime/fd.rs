@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use greenloom_hub::attempt::{Host, park_at};
+use greenloom_hub::attempt::{HasSources, park_at};
 use greenloom_hub::{Direction, SourceKey, Sources, Time};
 
 use super::here;
@@ -12,7 +12,7 @@ use super::park::{Ticket, Waker, prepare, prepare_shielded};
 use super::state::Runtime;
 use super::work::Work;
 
-impl Host<Work> for Runtime {
+impl HasSources<Work> for Runtime {
     #[inline]
     fn with_sources<R>(&self, f: impl FnOnce(&mut Sources<Work>) -> R) -> Option<R> {
         self.with_core(|core| f(core.sources()))

@@ -22,14 +22,14 @@ use greenloom::{Builder, Chain, timeout};
 
 use greenloom_amqp::{
     Malformed, Method,
-    frame::{self, Frame, Payload},
+    frame::{self, Frame, FramePayload},
 };
 
 use super::channel::Channel;
 use super::core::{Core, Handle};
 use super::error::Error;
 use super::handshake::{Buffer, hung_up, shake_hands};
-use super::url::{Host, Options};
+use super::url::{Broker, Options};
 use crate::reason::Awaited;
 
 /// A buffer that a burst has made larger is given back.
@@ -46,7 +46,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::TimedOut`]; [`Error::Connection`] for a wrong password (403) or virtual host (530).
-    pub fn open(host: &Host, options: &Options) -> Result<Connection, Error> {
+    pub fn open(host: &Broker, options: &Options) -> Result<Connection, Error> {
         let shaken = timeout(options.connection_timeout, || shake_hands(host, options));
         let (stream, limits, buffer) = shaken.map_err(|_| Error::TimedOut(Awaited::Connection))??;
         let core = Rc::new(Core::new(stream, limits));
@@ -174,8 +174,8 @@ fn handle(core: &Core, Frame { channel, payload }: Frame<'_>) -> Result<(), Erro
         return Ok(core.port(channel)?.handle(core, payload)?);
     }
     let method = match payload {
-        Payload::Heartbeat => return Ok(()),
-        Payload::Method(method) => method,
+        FramePayload::Heartbeat => return Ok(()),
+        FramePayload::Method(method) => method,
         _ => return Err(Malformed("content on channel 0").into()),
     };
     match method {

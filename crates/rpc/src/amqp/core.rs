@@ -11,7 +11,7 @@ use greenloom::sync::{Event, Semaphore};
 
 use greenloom_amqp::{
     Malformed, Method,
-    frame::{self, Payload},
+    frame::{self, FramePayload},
 };
 
 use super::error::Error;
@@ -26,7 +26,7 @@ const HIGH_WATER: usize = 256 * 1024;
 /// What takes in the frames of one channel number.
 pub(super) trait Port {
     /// Handles what has come in. Never parks.
-    fn handle(&self, core: &Core, payload: Payload<'_>) -> Result<(), Malformed>;
+    fn handle(&self, core: &Core, payload: FramePayload<'_>) -> Result<(), Malformed>;
 
     /// The end of the connection, with what all waiters get.
     fn end(&self, error: &Error);

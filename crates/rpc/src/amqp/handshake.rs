@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use greenloom_amqp::{
     Bit, Malformed, Method, Table, Value,
-    frame::{self, MIN_FRAME, PROTOCOL_HEADER, Payload},
+    frame::{self, FramePayload, MIN_FRAME, PROTOCOL_HEADER},
 };
 
 use super::core::Limits;
 use super::error::Error;
 use super::stream::Stream;
 use super::unsupported::Unsupported;
-use super::url::{Host, Options};
+use super::url::{Broker, Options};
 
 /// The protocol has 16 bits for it.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// Connects and logs in. Parks meanwhile.
-pub(super) fn shake_hands(host: &Host, options: &Options) -> Result<(Stream, Limits, Buffer), Error> {
+pub(super) fn shake_hands(host: &Broker, options: &Options) -> Result<(Stream, Limits, Buffer), Error> {
     let stream = Stream::connect(host, options)?;
     let mut talk = Handshake { stream, buffer: Buffer::new(options.frame_max.max(MIN_FRAME)) };
     talk.stream.write_all(PROTOCOL_HEADER)?;
@@ -90,10 +90,10 @@ impl Handshake {
         }
         let (frame, length) = frame::decode(self.buffer.bytes(), frame_max)?.ok_or_else(out_of_order)?;
         let result = match frame.payload {
-            Payload::Method(Method::ConnectionClose { code, text, .. }) => {
+            FramePayload::Method(Method::ConnectionClose { code, text, .. }) => {
                 Err(Error::Connection { code, text: text.into_owned() })
             }
-            Payload::Method(method) => take(method),
+            FramePayload::Method(method) => take(method),
             _ => Err(out_of_order()),
         };
         self.buffer.consume(length);

@@ -111,7 +111,7 @@ impl Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
-            .field("hosts", &self.inner.options.hosts)
+            .field("brokers", &self.inner.options.brokers)
             .field("connected", &self.is_connected())
             .finish()
     }
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     fn keep(&self) {
-        let hosts = &self.options.hosts;
+        let hosts = &self.options.brokers;
         // Many clients with the same list spread over it.
         let mut random = Random::new();
         let mut host = random.below(hosts.len());

@@ -27,7 +27,7 @@
 //! use std::time::Duration;
 //!
 //! let options: Options = "amqp://guest:guest@localhost:5672/".parse()?;
-//! let connection = Connection::open(&options.hosts[0], &options)?;
+//! let connection = Connection::open(&options.brokers[0], &options)?;
 //! let channel = connection.open_channel()?;
 //! channel.confirm_select()?;
 //! channel.set_prefetch(10)?;
@@ -72,7 +72,7 @@ pub use greenloom_amqp::{
 pub use link::Link;
 pub use transport::AmqpTransport;
 pub use unsupported::Unsupported;
-pub use url::{Host, Options, Topology};
+pub use url::{Broker, Options, Topology};
 
 pub(crate) fn open(url: &str) -> Result<Rc<dyn Transport>, TransportError> {
     let options: Options = url.parse().map_err(TransportError::Url)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use greenloom::net::TcpStream;
 
 use super::error::Error;
-use super::url::{Host, Options};
+use super::url::{Broker, Options};
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -20,7 +20,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Connects to one host, with TLS if `options` say so. Parks meanwhile.
-    pub fn connect(host: &Host, options: &Options) -> Result<Stream, Error> {
+    pub fn connect(host: &Broker, options: &Options) -> Result<Stream, Error> {
         let socket = TcpStream::connect((host.name.as_str(), host.port))?;
         socket.set_nodelay(true)?;
         #[cfg(feature = "tls")]
@@ -79,7 +79,7 @@ mod tls {
 
     use super::super::error::Error;
     use super::super::unsupported::Unsupported;
-    use super::super::url::{Host, Options};
+    use super::super::url::{Broker, Options};
 
     /// Where systems keep the certificates that they trust.
     const SYSTEM_CAS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -92,7 +92,7 @@ mod tls {
     }
 
     impl Session {
-        pub fn shake_hands(socket: &TcpStream, host: &Host, options: &Options) -> Result<Session, Error> {
+        pub fn shake_hands(socket: &TcpStream, host: &Broker, options: &Options) -> Result<Session, Error> {
             let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
             let mut connection = ClientConnection::new(config(options)?, name).map_err(io::Error::other)?;
             // What a caller may write at once is bounded by the connection's buffer.

@@ -11,8 +11,8 @@ use crate::reason::UrlError;
 /// use greenloom_rpc::amqp::Options;
 ///
 /// let options: Options = "amqp://user:secret@first:5672,second/%2Fvhost?heartbeat=10".parse()?;
-/// assert_eq!(options.hosts[1].port, 5672);
-/// assert_eq!(options.hosts[1].user, "user");
+/// assert_eq!(options.brokers[1].port, 5672);
+/// assert_eq!(options.brokers[1].user, "user");
 /// assert_eq!(options.virtual_host, "/vhost");
 /// # Ok::<(), greenloom_rpc::transport::UrlError>(())
 /// ```
@@ -20,7 +20,7 @@ use crate::reason::UrlError;
 #[non_exhaustive]
 pub struct Options {
     /// Tried one after another, beginning with any of them.
-    pub hosts: Vec<Host>,
+    pub brokers: Vec<Broker>,
     /// `/` by default.
     pub virtual_host: String,
     /// Whether to speak TLS (`amqps://`).
@@ -87,7 +87,7 @@ impl Default for Topology {
 
 /// One broker.
 #[derive(Clone, PartialEq)]
-pub struct Host {
+pub struct Broker {
     /// A name or an address; IPv6 without the brackets.
     pub name: String,
     /// 5672 by default, with TLS 5671.
@@ -98,7 +98,7 @@ pub struct Host {
     pub password: String,
 }
 
-impl std::fmt::Debug for Host {
+impl std::fmt::Debug for Broker {
     /// Without the password: it ends in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{}:{}", self.user, self.name, self.port)
@@ -131,7 +131,7 @@ impl std::str::FromStr for Options {
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let virtual_host = if path.is_empty() { "/".to_owned() } else { decoded(path)? };
         let mut options = Options {
-            hosts: parse_hosts(hosts, tls)?,
+            brokers: parse_brokers(hosts, tls)?,
             virtual_host,
             tls,
             ca_file: None,
@@ -215,7 +215,7 @@ const UNUSED: &[&str] = &[
 const PORT: u16 = 5672;
 const TLS_PORT: u16 = 5671;
 
-fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, UrlError> {
+fn parse_brokers(hosts: &str, tls: bool) -> Result<Vec<Broker>, UrlError> {
     let (mut user, mut password) = ("guest".to_owned(), "guest".to_owned());
     let (mut parsed, several) = (Vec::new(), hosts.contains(','));
     for part in hosts.split(',') {
@@ -234,7 +234,7 @@ fn parse_hosts(hosts: &str, tls: bool) -> Result<Vec<Host>, UrlError> {
             name if name.is_empty() => "localhost".to_owned(),
             name => name,
         };
-        parsed.push(Host { name, port, user: user.clone(), password: password.clone() });
+        parsed.push(Broker { name, port, user: user.clone(), password: password.clone() });
     }
     Ok(parsed)
 }
@@ -324,7 +324,7 @@ mod tests {
     fn hosts_ports_users_and_virtual_hosts() {
         let options =
             parse("amqps://a:p%40ss@one,b:q@[::1]:7,three:8//x?heartbeat=2.5&amqp_durable_queues=True").unwrap();
-        let hosts: Vec<_> = options.hosts.iter().map(|host| format!("{host:?} {}", host.password)).collect();
+        let hosts: Vec<_> = options.brokers.iter().map(|host| format!("{host:?} {}", host.password)).collect();
         assert_eq!(hosts, ["a@one:5671 p@ss", "b@::1:7 q", "b@three:8 q"]);
         assert_eq!(options.virtual_host, "/x");
         assert_eq!(options.heartbeat, Duration::from_millis(2500));
@@ -332,7 +332,7 @@ mod tests {
         for default in ["amqp://", "amqp:///", "rabbit://localhost/%2F", "amqp://guest:guest@localhost:5672//"] {
             let options = parse(default).unwrap();
             assert_eq!(
-                (options.hosts[0].name.as_str(), options.virtual_host.as_str()),
+                (options.brokers[0].name.as_str(), options.virtual_host.as_str()),
                 ("localhost", "/"),
                 "{default}"
             );
@@ -342,12 +342,12 @@ mod tests {
     #[test]
     fn schemes_are_the_same_in_upper_case_and_ssl_changes_the_port() {
         assert!(parse("AMQPS://h").unwrap().tls);
-        assert_eq!(parse("Rabbit://h").unwrap().hosts[0].port, 5672);
+        assert_eq!(parse("Rabbit://h").unwrap().brokers[0].port, 5672);
         let options = parse("rabbit://h,i:7/?ssl=1").unwrap();
-        assert_eq!((options.tls, options.hosts[0].port, options.hosts[1].port), (true, 5671, 7));
+        assert_eq!((options.tls, options.brokers[0].port, options.brokers[1].port), (true, 5671, 7));
         assert!(parse("amqps://h/?ssl=1").unwrap().tls);
-        assert_eq!(parse("amqp://[fe80::1%25eth0]").unwrap().hosts[0].name, "fe80::1%eth0");
-        assert_eq!(parse("amqp://:7/").unwrap().hosts[0].name, "localhost");
+        assert_eq!(parse("amqp://[fe80::1%25eth0]").unwrap().brokers[0].name, "fe80::1%eth0");
+        assert_eq!(parse("amqp://:7/").unwrap().brokers[0].name, "localhost");
     }
 
     #[test]

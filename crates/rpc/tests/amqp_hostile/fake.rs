@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use greenloom_rpc::amqp::frame::{Frame, Payload, decode};
+use greenloom_rpc::amqp::frame::{Frame, FramePayload, decode};
 use greenloom_rpc::amqp::{Bit, Method, Properties, Table};
 
 /// What a client has published.
@@ -150,7 +150,7 @@ impl Broker {
 
 /// A method's frame.
 pub fn method(channel: u16, method: Method<'_>) -> Vec<u8> {
-    bytes(Frame { channel, payload: Payload::Method(method) })
+    bytes(Frame { channel, payload: FramePayload::Method(method) })
 }
 
 pub fn bytes(frame: Frame<'_>) -> Vec<u8> {
@@ -273,21 +273,21 @@ impl Peer {
         while let Some(bytes) = input.next() {
             let (Frame { channel, payload }, _) = decode(&bytes, u32::MAX).unwrap().unwrap();
             match payload {
-                Payload::Method(Method::BasicPublish { exchange, routing_key, .. }) => {
+                FramePayload::Method(Method::BasicPublish { exchange, routing_key, .. }) => {
                     let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
                     let (properties, body) = (Properties::default(), Vec::new());
                     content = Some(Published { channel, tag: 0, exchange, routing_key, properties, body });
                 }
-                Payload::Method(said) => self.method(channel, &said, script),
-                Payload::Header(header) => {
+                FramePayload::Method(said) => self.method(channel, &said, script),
+                FramePayload::Header(header) => {
                     let content = content.as_mut().unwrap();
                     (content.properties, missing) = (header.properties, header.body_size as usize);
                 }
-                Payload::Body(piece) => {
+                FramePayload::Body(piece) => {
                     missing -= piece.len();
                     content.as_mut().unwrap().body.extend_from_slice(piece);
                 }
-                Payload::Heartbeat => {}
+                FramePayload::Heartbeat => {}
             }
             let is_whole = missing == 0 && !matches!(bytes[0], 1 | 8);
             if let Some(mut published) = content.take_if(|_| is_whole)

@@ -102,7 +102,7 @@ fn a_limit_longer_than_any_clock_is_no_limit() {
 fn heartbeat_zero_turns_heartbeats_off() {
     let broker = Broker::start(Script { heartbeat: 1, ..Script::default() });
     let options: Options = broker.url("heartbeat=0").parse().unwrap();
-    let connection = Connection::open(&options.hosts[0], &options).unwrap();
+    let connection = Connection::open(&options.brokers[0], &options).unwrap();
     assert_eq!(*broker.seen.tuned.lock().unwrap(), [0]);
     // The broker says nothing for longer than its own heartbeat would allow.
     greenloom::sleep(Duration::from_secs(4));

@@ -7,13 +7,13 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use greenloom::spawn;
-use greenloom_rpc::amqp::frame::{Frame, Payload, decode};
+use greenloom_rpc::amqp::frame::{Frame, FramePayload, decode};
 use greenloom_rpc::amqp::{Bit, Connection, Error, Header, Method, Options, Properties, QueueFlags, Table};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn method(channel: u16, method: Method<'_>) -> Vec<u8> {
-    bytes(Frame { channel, payload: Payload::Method(method) })
+    bytes(Frame { channel, payload: FramePayload::Method(method) })
 }
 
 fn bytes(frame: Frame<'_>) -> Vec<u8> {
@@ -73,7 +73,7 @@ fn broker(answer: Vec<u8>) -> Options {
 /// The error that a declaration ends with when it is answered so.
 fn declare(answer: Vec<u8>) -> Error {
     let options = broker(answer);
-    let connection = Connection::open(&options.hosts[0], &options).unwrap();
+    let connection = Connection::open(&options.brokers[0], &options).unwrap();
     let channel = connection.open_channel().unwrap();
     let declared = spawn(move || channel.declare_queue("q", QueueFlags::default(), &Table::new()));
     let ended = greenloom::timeout(PATIENCE, || connection.wait_ended()).expect("the connection ends");
@@ -88,11 +88,11 @@ fn deliver() -> Vec<u8> {
 }
 
 fn header(body_size: u64) -> Vec<u8> {
-    bytes(Frame { channel: 1, payload: Payload::Header(Header { body_size, properties: Properties::default() }) })
+    bytes(Frame { channel: 1, payload: FramePayload::Header(Header { body_size, properties: Properties::default() }) })
 }
 
 fn body(channel: u16, piece: &[u8]) -> Vec<u8> {
-    bytes(Frame { channel, payload: Payload::Body(piece) })
+    bytes(Frame { channel, payload: FramePayload::Body(piece) })
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn confirms_for_what_was_never_sent_and_deliveries_for_nobody_do_no_harm() {
     ]
     .concat();
     let options = broker(answer);
-    let connection = Connection::open(&options.hosts[0], &options).unwrap();
+    let connection = Connection::open(&options.brokers[0], &options).unwrap();
     let channel = connection.open_channel().unwrap();
     assert_eq!(channel.declare_queue("q", QueueFlags::default(), &Table::new()).unwrap().messages, 3);
 }

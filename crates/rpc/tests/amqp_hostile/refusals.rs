@@ -203,7 +203,7 @@ fn a_message_that_comes_back_is_told_by_its_confirm_whatever_its_id() {
             };
             peer.say(&method(published.channel, returned));
             let header = greenloom_rpc::amqp::Header { body_size: 0, properties: published.properties.clone() };
-            let payload = greenloom_rpc::amqp::frame::Payload::Header(header);
+            let payload = greenloom_rpc::amqp::frame::FramePayload::Header(header);
             peer.say(&crate::fake::bytes(greenloom_rpc::amqp::frame::Frame { channel: published.channel, payload }));
             let ack = |delivery| method(published.channel, Method::BasicAck { delivery, multiple: Bit::default() });
             peer.say(&[ack(2), ack(1)].concat());
@@ -212,7 +212,7 @@ fn a_message_that_comes_back_is_told_by_its_confirm_whatever_its_id() {
     };
     let broker = Broker::start(Script { publish: Box::new(publish), ..Script::default() });
     let options: Options = broker.url("").parse().unwrap();
-    let channel = Connection::open(&options.hosts[0], &options).unwrap().open_channel().unwrap();
+    let channel = Connection::open(&options.brokers[0], &options).unwrap().open_channel().unwrap();
     channel.confirm_select().unwrap();
     let properties = Properties { message_id: Some("the same".into()), ..Properties::default() };
     let message = Message { exchange: "", routing_key: "q", mandatory: true, properties: &properties, body: b"" };

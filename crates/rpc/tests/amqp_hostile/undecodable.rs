@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom_rpc::amqp::frame::{Frame, Payload};
+use greenloom_rpc::amqp::frame::{Frame, FramePayload};
 use greenloom_rpc::amqp::{
     Connection, Error as AmqpError, Header, Message, Method, Options, Properties, QueueFlags, Table, Value,
 };
@@ -95,7 +95,7 @@ fn a_message_that_cannot_be_decoded_is_buried_and_the_connection_lives() {
 fn names_of_the_broker_s_that_are_no_text_end_no_connection() {
     let broker = Broker::start(Script::default());
     let options: Options = broker.url("").parse().unwrap();
-    let connection = Connection::open(&options.hosts[0], &options).unwrap();
+    let connection = Connection::open(&options.brokers[0], &options).unwrap();
     let channel = connection.open_channel().unwrap();
     let consumer = channel.consume("q").unwrap();
     // A delivery with an exchange and a key that are not UTF-8.
@@ -114,7 +114,7 @@ fn names_of_the_broker_s_that_are_no_text_end_no_connection() {
 fn what_is_published_is_what_the_own_reader_takes() {
     let broker = Broker::start(Script::default());
     let options: Options = broker.url("").parse().unwrap();
-    let connection = Connection::open(&options.hosts[0], &options).unwrap();
+    let connection = Connection::open(&options.brokers[0], &options).unwrap();
     let channel = connection.open_channel().unwrap();
     channel.confirm_select().unwrap();
     let nested = |depth: usize| (0..depth).fold(Table::new(), |inner, _| Table::new().with("a", inner));
@@ -168,12 +168,12 @@ fn properties_that_could_not_be_read_are_sent_on_as_they_came() {
         let returned = Method::BasicReturn { code: 312, text: "NO_ROUTE".into(), exchange, routing_key };
         peer.say(&method(published.channel, returned));
         let header = Header { body_size: 0, properties: published.properties.clone() };
-        peer.say(&bytes(Frame { channel: published.channel, payload: Payload::Header(header) }));
+        peer.say(&bytes(Frame { channel: published.channel, payload: FramePayload::Header(header) }));
         Then::Usual
     };
     let broker = Broker::start(Script { publish: Box::new(publish), ..Script::default() });
     let options: Options = broker.url("").parse().unwrap();
-    let channel = Connection::open(&options.hosts[0], &options).unwrap().open_channel().unwrap();
+    let channel = Connection::open(&options.brokers[0], &options).unwrap().open_channel().unwrap();
     channel.confirm_select().unwrap();
     let consumer = channel.consume("q").unwrap();
     let damaged = b"\x00\x80\x01\xff";

@@ -36,7 +36,7 @@ pub fn connect() -> Connection {
 }
 
 pub fn connect_to(options: &Options) -> Connection {
-    Connection::open(&options.hosts[0], options).unwrap()
+    Connection::open(&options.brokers[0], options).unwrap()
 }
 
 pub fn channel() -> Channel {

@@ -231,7 +231,7 @@ fn a_caller_that_is_killed_leaves_no_answer_behind_for_the_next() {
 fn a_wrong_password_and_a_wrong_virtual_host_are_told() {
     let open = |url: String| {
         let options: Options = url.parse().unwrap();
-        Connection::open(&options.hosts[0], &options).unwrap_err()
+        Connection::open(&options.brokers[0], &options).unwrap_err()
     };
     let port = port("AMQP");
     let error = open(format!("amqp://guest:wrong@127.0.0.1:{port}"));
@@ -246,7 +246,7 @@ fn a_broker_that_does_not_speak_is_given_up_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let options: Options = format!("amqp://127.0.0.1:{port}/?connection_timeout=0.2").parse().unwrap();
-    let error = Connection::open(&options.hosts[0], &options).unwrap_err();
+    let error = Connection::open(&options.brokers[0], &options).unwrap_err();
     assert!(matches!(error, Error::TimedOut(_)), "{error}");
 }
 
@@ -384,10 +384,10 @@ fn tls_carries_large_messages_both_ways_and_checks_the_certificate() {
 
     // Another authority, and another name than the certificate's.
     let other: Options = format!("amqps://localhost:{}/", port("AMQPS")).parse().unwrap();
-    let error = Connection::open(&other.hosts[0], &other).unwrap_err();
+    let error = Connection::open(&other.brokers[0], &other).unwrap_err();
     let said = Chain(&error).to_string();
     assert!(said.contains("UnknownIssuer") || said.contains("No such file"), "{said}");
     let other: Options = url.replace("localhost", "0.0.0.0").parse().unwrap();
-    let error = Connection::open(&other.hosts[0], &other).unwrap_err();
+    let error = Connection::open(&other.brokers[0], &other).unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");
 }

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use greenloom::queue::Queue;
 use greenloom::sync::{Event, Mutex};
 
-use greenloom_amqp::{Bit, Malformed, Method, frame::Payload};
+use greenloom_amqp::{Bit, Malformed, Method, frame::FramePayload};
 
 use super::super::acks::Acks;
 use super::super::confirm::{Confirms, mark};
@@ -92,12 +92,12 @@ impl Port for ChannelState {
         });
     }
 
-    fn handle(&self, core: &Core, payload: Payload<'_>) -> Result<(), Malformed> {
+    fn handle(&self, core: &Core, payload: FramePayload<'_>) -> Result<(), Malformed> {
         let whole = match payload {
-            Payload::Method(method) => return self.handle_method(core, method),
-            Payload::Header(header) => self.content.borrow_mut().header(header)?,
-            Payload::Body(piece) => self.content.borrow_mut().piece(piece)?,
-            Payload::Heartbeat => return Err(Malformed("a heartbeat on a channel")),
+            FramePayload::Method(method) => return self.handle_method(core, method),
+            FramePayload::Header(header) => self.content.borrow_mut().header(header)?,
+            FramePayload::Body(piece) => self.content.borrow_mut().piece(piece)?,
+            FramePayload::Heartbeat => return Err(Malformed("a heartbeat on a channel")),
         };
         if let Some(whole) = whole {
             self.hand_over(whole);

@@ -172,7 +172,7 @@ impl Transport for AmqpTransport {
 
 impl fmt::Debug for AmqpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AmqpTransport").field("hosts", &self.options.hosts).field("state", &self.state()).finish()
+        f.debug_struct("AmqpTransport").field("brokers", &self.options.brokers).field("state", &self.state()).finish()
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 
 use greenloom::net::TcpStream;
 use greenloom::timeout;
-use greenloom_rpc::amqp::frame::{Frame, Payload, decode};
+use greenloom_rpc::amqp::frame::{Frame, FramePayload, decode};
 use greenloom_rpc::amqp::{Bit, Header, Method, NackBits, Properties, Table};
 
 use super::{ASIDE, PATIENCE};
@@ -14,7 +14,7 @@ pub fn frame(what: u8, channel: u16, number: u64, tag: u64, returned: Option<u64
     let multiple = Bit { set: what.is_ascii_uppercase() };
     let consumer = number.to_string();
     let piece = vec![filler; number as usize];
-    let payload = Payload::Method(match what {
+    let payload = FramePayload::Method(match what {
         b'd' | b'D' => Method::BasicDeliver {
             tag: if what == b'd' { &consumer } else { "1" },
             delivery: if what == b'd' { tag } else { number },
@@ -41,9 +41,9 @@ pub fn frame(what: u8, channel: u16, number: u64, tag: u64, returned: Option<u64
             let message_id = returned.map(|number| number.to_string());
             let header = Header { body_size: number, properties: Properties { message_id, ..Properties::default() } };
             let payload = match what {
-                b'h' => Payload::Header(header),
-                b'b' => Payload::Body(&piece),
-                b'p' => Payload::Heartbeat,
+                b'h' => FramePayload::Header(header),
+                b'b' => FramePayload::Body(&piece),
+                b'p' => FramePayload::Heartbeat,
                 _ => {
                     let [high, low] = channel.to_be_bytes();
                     return Some(vec![1, high, low, 0, 0, 0, 4, 0, 99, 0, number as u8, 0xCE]);
@@ -90,7 +90,7 @@ impl Broker {
         let start = Method::ConnectionStart { major: 0, minor: 9, properties, mechanisms: b"PLAIN", locales: b"en_US" };
         let tune = Method::ConnectionTune { channel_max: 10, frame_max: 4096, heartbeat: 0 };
         for method in [start, tune, Method::ConnectionOpenOk { reserved: "" }] {
-            self.stream.write_all(&bytes(Frame { channel: 0, payload: Payload::Method(method) })).unwrap();
+            self.stream.write_all(&bytes(Frame { channel: 0, payload: FramePayload::Method(method) })).unwrap();
         }
     }
 
@@ -110,7 +110,7 @@ impl Broker {
 
     pub fn answer_aside(&mut self) {
         let method = Method::QueueDeclareOk { queue: "q", messages: 0, consumers: 0 };
-        let answer = bytes(Frame { channel: ASIDE, payload: Payload::Method(method) });
+        let answer = bytes(Frame { channel: ASIDE, payload: FramePayload::Method(method) });
         // A client that has heard enough has hung up.
         let _ = self.stream.write_all(&answer);
     }
@@ -134,7 +134,7 @@ impl Broker {
 pub fn understand(frame: &Frame<'_>) -> Said {
     let channel = frame.channel;
     let (mut what, mut answer, mut asks) = (What::Other, None, false);
-    if let Payload::Method(method) = &frame.payload {
+    if let FramePayload::Method(method) = &frame.payload {
         match method {
             Method::ChannelOpen { .. } => answer = Some(Method::ChannelOpenOk { reserved: b"" }),
             Method::ConfirmSelect { .. } => answer = Some(Method::ConfirmSelectOk {}),
@@ -150,6 +150,6 @@ pub fn understand(frame: &Frame<'_>) -> Said {
             _ => {}
         }
     }
-    let answer = answer.map(|method| bytes(Frame { channel, payload: Payload::Method(method) }));
+    let answer = answer.map(|method| bytes(Frame { channel, payload: FramePayload::Method(method) }));
     Said { channel, what, answer, asks }
 }

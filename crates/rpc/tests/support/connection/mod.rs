@@ -85,7 +85,7 @@ impl Session {
         let url = format!("amqp://127.0.0.1:{}/?heartbeat=0", listener.local_addr().unwrap().port());
         let client = spawn(move || {
             let options: Options = url.parse().unwrap();
-            let connection = Connection::open(&options.hosts[0], &options).unwrap();
+            let connection = Connection::open(&options.brokers[0], &options).unwrap();
             let held = [1, 2].map(|_| {
                 let channel = connection.open_channel().unwrap();
                 channel.confirm_select().unwrap();
