@@ -148,6 +148,19 @@ fn end(runtime: &'static Runtime) -> Rc<Node> {
 }
 
 /// A green thread that was spawned. Dropping the handle lets it run on.
+///
+/// ```
+/// use greenloom::{JoinError, sleep, spawn, yield_now};
+/// use std::time::Duration;
+///
+/// let sum = spawn(|| 2 + 3);
+/// let sleeper = spawn(|| sleep(Duration::from_secs(3600)));
+/// yield_now(); // both begin
+/// sleeper.kill();
+/// assert!(matches!(sleeper.wait(), Err(JoinError::Killed)));
+/// assert_eq!(sum.wait()?, 5);
+/// # Ok::<(), JoinError>(())
+/// ```
 pub struct GreenThread<T> {
     greenlet: AnyGreenlet,
     packet: Rc<Packet<T>>,

@@ -87,6 +87,23 @@ pub fn now() -> Duration {
 }
 
 /// The hub of the OS thread it was got on; see [`current`]. Clones are the same hub.
+///
+/// ```
+/// use greenloom::{get_hub, sleep};
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// let (hub, rings) = (get_hub(), Rc::new(Cell::new(0)));
+/// let ring = || {
+///     let rings = Rc::clone(&rings);
+///     move || rings.set(rings.get() + 1)
+/// };
+/// hub.schedule_call_global(Duration::from_millis(1), ring());
+/// let late = hub.schedule_call_global(Duration::from_secs(3600), ring());
+/// assert_eq!(hub.timers_count(), 2);
+/// assert!(hub.cancel(&late));
+/// sleep(Duration::from_millis(10));
+/// assert_eq!(rings.get(), 1);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Hub {
     runtime: &'static Runtime,
@@ -266,6 +283,21 @@ impl fmt::Debug for Hub {
 }
 
 /// Reaches a hub from any OS thread; see [`Hub::handle`].
+///
+/// ```
+/// use greenloom::{get_hub, sync::Event};
+/// use std::{sync::Arc, thread};
+///
+/// let (hub, told) = (get_hub().handle(), Arc::new(Event::new()));
+/// let tell = Arc::clone(&told);
+/// thread::spawn(move || {
+///     assert!(!hub.is_here());
+///     // Runs on the OS thread of the hub, which is this example's.
+///     hub.schedule(move || tell.send(thread::current().id()).expect("it is sent once"))
+/// });
+/// assert_eq!(told.wait()?, thread::current().id());
+/// # Ok::<(), greenloom::sync::EventError>(())
+/// ```
 #[derive(Clone)]
 pub struct HubHandle {
     id: u32,

@@ -67,6 +67,18 @@ pub fn connections() -> Vec<Connection> {
 
 /// A connection to a message bus. Clones are the same connection, and a [`Client`](crate::Client) has one. It ends with
 /// [`Connection::close`], or without a wait when the last of them is dropped, its consumers included.
+///
+/// ```
+/// use greenloom_rpc::{Client, Endpoint, Fanout, Target, create_connection};
+///
+/// let connection = create_connection("memory://")?;
+/// let ports = Endpoint::builder().method("port", |_, _, ()| Ok(9696)).build();
+/// connection.create_consumer("agent", [ports], Fanout::Listen)?;
+/// connection.consume_in_threads()?;
+/// assert_eq!(Client::new(&connection, Target::topic("agent")).call::<u16>("port", &())?, 9696);
+/// connection.close();
+/// # Ok::<(), greenloom_rpc::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Connection {
     pub(crate) inner: Rc<Inner>,

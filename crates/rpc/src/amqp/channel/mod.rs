@@ -34,6 +34,20 @@ const ACK_DELAY: Duration = Duration::from_millis(2);
 ///
 /// An error of the broker's ends a channel ([`Error::Channel`]) and not its connection. Its calls that wait for an
 /// answer are served one after another.
+///
+/// ```no_run
+/// use greenloom_rpc::amqp::{Connection, Error, Options, QueueFlags, Table};
+///
+/// let options: Options = "amqp://localhost/".parse()?;
+/// let connection = Connection::open(&options.brokers[0], &options)?;
+/// let channel = connection.open_channel()?;
+/// let jobs = channel.declare_queue("jobs", QueueFlags::default(), &Table::new())?;
+/// println!("{} jobs wait", jobs.messages);
+/// // There is no such queue, which ends the channel; the connection has others.
+/// assert!(matches!(channel.inspect_queue("nowhere"), Err(Error::Channel { code: 404, .. })));
+/// assert!(channel.ended().is_some() && connection.open_channel().is_ok());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Channel(Rc<Handle>);
 
