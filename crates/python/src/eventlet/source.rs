@@ -16,6 +16,16 @@ use crate::greenlet::{Here, Thread};
 use crate::py::ffi::PyObject;
 use crate::py::{Gil, Owned, Result, Slot, This};
 
+/// What came of the last try before a wait.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum LastTry {
+    /// There was none, so what the poller has said counts.
+    #[default]
+    NotMade,
+    /// It would have blocked, whatever the poller has said before.
+    WouldBlock,
+}
+
 /// How a wait for a descriptor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -91,8 +101,8 @@ impl Source {
         }
     }
 
-    /// Parks the running greenlet until the descriptor is ready; does not park if it is, but for what was `refused`: an
-    /// operation has just said that it would block. `hub` is the thread's, and plain; `fd` is always the same number.
+    /// Parks the running greenlet until the descriptor is ready; does not park if it is, unless the last try says
+    /// otherwise. `hub` is the thread's, and plain; `fd` is always the same number.
     ///
     /// # Errors
     /// What is thrown in; OSError if it cannot be registered.
@@ -102,7 +112,7 @@ impl Source {
         hub: &Hub,
         fd: RawFd,
         direction: Direction,
-        refused: bool,
+        last_try: LastTry,
         deadline: Option<Time>,
     ) -> Result<Ready> {
         let Some(key) = self.register(thread, hub, fd)? else { return Ok(Ready::Yes) };
@@ -110,7 +120,7 @@ impl Source {
         let waits = {
             // SAFETY: used at once; no code of others runs while the sources are borrowed.
             let mut sources = unsafe { hub.polling(thread)? }.sources().borrow_mut();
-            if refused {
+            if last_try == LastTry::WouldBlock {
                 sources.would_block(key, direction);
             }
             sources.wait(key, direction, Work::Wake(ticket.clone(), Outcome::none(thread.gil())))

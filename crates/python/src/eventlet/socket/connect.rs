@@ -7,9 +7,10 @@ use std::os::fd::RawFd;
 use greenloom_hub::{Direction, Time};
 
 use super::wait::{deadline_after, errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
-use super::{DEFAULT_TIMEOUT, Failure, Socket, names, overrides, slowly};
+use super::{DEFAULT_TIMEOUT, Failure, Part, Socket, names, overrides, slowly};
 use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
+use crate::eventlet::source::LastTry;
 use crate::greenlet::here;
 use crate::py::ffi;
 use crate::py::object::Object;
@@ -32,7 +33,7 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
     let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX);
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, 0, false, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, 0, Part::First, |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size, which is this function's own; no object is touched.
         let accepted = unsafe {
@@ -131,7 +132,7 @@ fn connect_to(this: This<'_, Socket>, address: Object<'_>) -> std::result::Resul
             libc::EINPROGRESS | libc::EALREADY => has_begun = true,
             code => return Ok(Connected::Done(code)),
         }
-        match Socket::wait(this, thread, Direction::Write, true, deadline) {
+        match Socket::wait(this, thread, Direction::Write, LastTry::WouldBlock, deadline) {
             Ok(()) => {}
             // SAFETY: an exception is pending.
             Err(Raised) if unsafe { is_time_up(deadline) } => return Ok(Connected::TimedOut),

@@ -9,7 +9,7 @@ use greenloom_hub::Direction;
 use super::class::forget_file;
 use super::small_integer;
 use super::wait::{deadline_after, os_error, seconds_object, seconds_or_none, timed_out, wait_natively};
-use crate::eventlet::source::{Ready, Source};
+use crate::eventlet::source::{LastTry, Ready, Source};
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::Object;
@@ -53,7 +53,7 @@ fn wait_for(this: This<'_, Descriptor>, args: Args<'_>, direction: Direction) ->
     if fd < 0 {
         return os_error(gil, libc::EBADF);
     }
-    match wait_natively(&this.source, here(gil)?, fd, direction, true, deadline)? {
+    match wait_natively(&this.source, here(gil)?, fd, direction, LastTry::WouldBlock, deadline)? {
         Some(Ready::TimedOut) => return timed_out(gil),
         Some(_) => {}
         None => wait_through_python(this, fd, direction, timeout)?,

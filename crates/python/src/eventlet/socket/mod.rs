@@ -39,7 +39,7 @@ use super::clock::monotonic;
 use super::fairness::{SYSTEM_CALL, spend};
 use super::hub_ref;
 use super::polling::{closed_class, closed_error};
-use super::source::{Ready, Source};
+use super::source::{LastTry, Ready, Source};
 use crate::greenlet::{Here, here, this_thread};
 use crate::py::ffi::{self, Py_ssize_t, PyMethodDef, PyObject};
 use crate::py::object::Object;
@@ -229,20 +229,20 @@ impl Socket {
 
     /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
     /// returns a negative number for an error. `flags` are those that the program gave: they may say not to wait.
-    /// Writing begins with a try whatever is known, since room for a few bytes makes no edge, unless it `goes_on`.
+    /// Writing a first `part` begins with a try whatever is known, since room for a few bytes makes no edge.
     #[inline(always)]
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
         flags: c_int,
-        goes_on: bool,
+        part: Part,
         mut call: impl FnMut(RawFd) -> isize,
     ) -> std::result::Result<usize, Failure> {
         let thread = here(this.gil())?;
         spend(thread, SYSTEM_CALL)?;
         let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
-        let tries = !waits || direction == Direction::Write && !goes_on;
-        let side = Side { this, thread, direction, waits, tries: Cell::new(tries), refused: Cell::new(false) };
+        let tries = !waits || direction == Direction::Write && part == Part::First;
+        let side = Side { this, thread, direction, waits, tries: Cell::new(tries), last_try: Cell::default() };
         attempt(&side, || {
             let result = call(this.fd());
             if result >= 0 {
@@ -273,7 +273,7 @@ impl Socket {
         this: This<'_, Socket>,
         thread: Here<'_>,
         direction: Direction,
-        refused: bool,
+        last_try: LastTry,
         deadline: Option<Time>,
     ) -> Result<()> {
         let gil = this.gil();
@@ -289,7 +289,7 @@ impl Socket {
         let waited = if overrides(this)?.trampoline {
             Ok(None)
         } else {
-            wait_natively(&this.source, thread, this.fd(), direction, refused, deadline)
+            wait_natively(&this.source, thread, this.fd(), direction, last_try, deadline)
         };
         let result = match waited {
             Ok(Some(Ready::TimedOut)) => return timed_out(gil),
@@ -373,6 +373,15 @@ impl Socket {
     }
 }
 
+/// Which part of a whole is transferred.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The first, or all of it.
+    First,
+    /// One after a part that the system took.
+    Further,
+}
+
 /// One direction of a socket, in which an operation is attempted.
 struct Side<'a> {
     this: This<'a, Socket>,
@@ -382,8 +391,7 @@ struct Side<'a> {
     waits: bool,
     /// The first try is made whatever is known.
     tries: Cell<bool>,
-    /// The last try would have blocked.
-    refused: Cell<bool>,
+    last_try: Cell<LastTry>,
 }
 
 impl Endpoint for Side<'_> {
@@ -398,7 +406,7 @@ impl Endpoint for Side<'_> {
 
     #[inline]
     fn would_block(&self) {
-        self.refused.set(true);
+        self.last_try.set(LastTry::WouldBlock);
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -409,8 +417,7 @@ impl Endpoint for Side<'_> {
         if !self.waits {
             return Err(Failure::Os(libc::EAGAIN));
         }
-        let refused = self.refused.replace(false);
-        Ok(Socket::wait(self.this, self.thread, self.direction, refused, deadline)?)
+        Ok(Socket::wait(self.this, self.thread, self.direction, self.last_try.take(), deadline)?)
     }
 }
 

@@ -10,7 +10,7 @@ use greenloom_hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Socket, flags_or_zero, names, overrides, resize, slowly};
+use super::{Failure, Part, Socket, flags_or_zero, names, overrides, resize, slowly};
 use crate::py::ffi::{self, Py_ssize_t};
 use crate::py::object::{Object, size};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This};
@@ -102,7 +102,7 @@ unsafe fn read_some(
 ) -> std::result::Result<usize, Failure> {
     let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
     let mut stopped = false;
-    let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
+    let got = Socket::attempt(this, Direction::Read, flags, Part::First, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer has room for that much.
         unsafe {
@@ -230,7 +230,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         (bytes, into)
     };
     let mut from = Address::empty();
-    let got = Socket::attempt(this, Direction::Read, flags, false, |fd| {
+    let got = Socket::attempt(this, Direction::Read, flags, Part::First, |fd| {
         from = Address::empty();
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the bytes have this size, and the address says how much room it has.
@@ -259,9 +259,9 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 /// Sends part of the bytes, of which that many were `sent` before; returns how many.
 fn write(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int) -> Result<usize> {
-    let goes_on = sent > 0;
+    let part = if sent > 0 { Part::Further } else { Part::First };
     let rest = data.size() - sent;
-    let more = Socket::attempt(this, Direction::Write, flags, goes_on, |fd| {
+    let more = Socket::attempt(this, Direction::Write, flags, part, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer is held, and what was sent is a part of it.
         let send = || unsafe { libc::send(fd, data.start().add(sent).cast(), rest, flags) };

@@ -8,7 +8,7 @@ use greenloom_hub::{Direction, Time};
 use crate::eventlet::clock::{duration, monotonic};
 use crate::eventlet::hub_ref;
 use crate::eventlet::polling::checked;
-use crate::eventlet::source::{Ready, Source};
+use crate::eventlet::source::{LastTry, Ready, Source};
 use crate::greenlet::Here;
 use crate::py::ffi;
 use crate::py::object::Object;
@@ -25,12 +25,12 @@ pub fn wait_natively(
     thread: Here<'_>,
     fd: RawFd,
     direction: Direction,
-    refused: bool,
+    last_try: LastTry,
     deadline: Option<Time>,
 ) -> Result<Option<Ready>> {
     hub_ref::ensure(thread)?;
     let Some(hub) = hub_ref::native(&thread) else { return Ok(None) };
-    match source.wait(thread, hub, fd, direction, refused, deadline)? {
+    match source.wait(thread, hub, fd, direction, last_try, deadline)? {
         Ready::Busy if may_share(thread.gil())? => Ok(None),
         Ready::Busy => refuse_second(thread.gil(), fd, direction),
         ready => Ok(Some(ready)),
