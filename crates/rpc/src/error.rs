@@ -11,6 +11,20 @@ use crate::failure::RemoteError;
 use crate::transport::TransportError;
 
 /// Why a call, a cast or a connection did not work.
+///
+/// ```
+/// use greenloom_rpc::{Client, Error, Target, create_connection, transport::TransportError};
+///
+/// let connection = create_connection("memory://")?;
+/// let client = Client::new(&connection, Target::topic("agent"));
+/// match client.call::<()>("sync", &()) {
+///     Err(Error::Remote(error)) => println!("the agent has failed: {}", error.message()),
+///     Err(Error::Timeout { after, .. }) => println!("no answer in {after:?}"),
+///     Err(Error::Transport(TransportError::Unroutable(at))) => assert_eq!(at.to_string(), "agent"),
+///     other => other?,
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

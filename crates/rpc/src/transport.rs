@@ -222,7 +222,20 @@ pub trait Transport: sealed::Sealed {
     fn close(&self);
 }
 
-/// Why a transport did not do something.
+/// Why a transport did not do something. What lies behind it is its source, and keeps its type:
+///
+/// ```
+/// use greenloom_rpc::{amqp, open_transport, transport::{Address, Outgoing, TransportError}};
+/// use std::io::ErrorKind;
+///
+/// # let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+/// let transport = open_transport(&format!("amqp://127.0.0.1:{port}/?connection_timeout=0.1"))?;
+/// let to = Address::Reply { queue: "nobody_is_there".into() };
+/// let Err(TransportError::Disconnected(cause)) = transport.send(&to, Outgoing::default()) else { panic!() };
+/// let Some(amqp::Error::Io(error)) = cause.downcast_ref() else { panic!() };
+/// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+/// # Ok::<(), TransportError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransportError {

@@ -185,6 +185,21 @@ fn socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// A TCP socket that accepts connections. Mirrors [`std::net::TcpListener`].
+///
+/// ```
+/// use greenloom::{net::{TcpListener, TcpStream}, spawn};
+/// use std::io::{Read, Write};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let client = spawn(move || TcpStream::connect(address)?.write_all(b"hello"));
+/// let (mut stream, _) = listener.accept()?; // parks
+/// let mut said = String::new();
+/// stream.read_to_string(&mut said)?;
+/// assert_eq!(said, "hello");
+/// client.wait().expect("it does not panic")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct TcpListener {
     source: Source<net::TcpListener>,
 }
