@@ -93,7 +93,10 @@ impl<'a> Args<'a> {
             return type_error(self.gil(), &format!("{function}() takes at most {most} arguments ({given} given)"));
         }
         let (mut needed, mut extra) = ([None; R], [None; O]);
-        for (place, argument) in needed.iter_mut().chain(&mut extra).zip(self.positional) {
+        for (place, argument) in needed.iter_mut().zip(self.positional) {
+            *place = Some(*argument);
+        }
+        for (place, argument) in extra.iter_mut().zip(self.positional.iter().skip(R)) {
             *place = Some(*argument);
         }
         if self.has_keywords() {
@@ -114,12 +117,16 @@ impl<'a> Args<'a> {
         (required, needed): (&[&str], &mut [Option<Object<'a>>]),
         (optional, extra): (&[&str], &mut [Option<Object<'a>>]),
     ) -> Result<()> {
-        let names = || required.iter().chain(optional);
         self.each_keyword(|name, value| {
             let text = name.text()?;
-            let place = names().position(|known| *known == text);
-            let Some(place) = place.and_then(|index| needed.iter_mut().chain(&mut *extra).nth(index)) else {
-                return type_error(self.gil(), &format!("{function}() got an unexpected keyword argument '{text}'"));
+            let index_in = |names: &[&str]| names.iter().position(|known| *known == text);
+            let place = match (index_in(required), index_in(optional)) {
+                (Some(index), _) => &mut needed[index],
+                (None, Some(index)) => &mut extra[index],
+                (None, None) => {
+                    let message = format!("{function}() got an unexpected keyword argument '{text}'");
+                    return type_error(self.gil(), &message);
+                }
             };
             match place.replace(value) {
                 None => Ok(()),
