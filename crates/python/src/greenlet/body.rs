@@ -3,6 +3,7 @@
 //! The object itself has the layout that greenlet's C header promises, with one opaque pointer, to a [`Body`]. What it
 //! means to switch is in [`switch`](super::switch); what Python sees of it in [`class`](super::class).
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::Arc;
@@ -194,8 +195,19 @@ pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
 /// # Safety
 /// The object is zeroed behind its head.
 pub unsafe fn attach_body(gil: Gil<'_>, greenlet: *mut PyGreenlet, main: bool) {
-    // SAFETY: a fresh object of the type, which nobody else has seen.
-    unsafe { (*greenlet).body = Box::into_raw(Box::new(Body::new(gil, main))) };
+    const LAYOUT: Layout = Layout::new::<Body>();
+    // The interpreter's blocks are aligned to 16 bytes.
+    const { assert!(LAYOUT.align() <= 16) };
+    // SAFETY: a fresh object of the type, which nobody else has seen; memory for a body, under the interpreter's lock.
+    unsafe {
+        // Its allocator has one at hand where that of the system has given its few away: many are spawned at once.
+        let memory = ffi::PyObject_Malloc(LAYOUT.size()).cast::<Body>();
+        if memory.is_null() {
+            handle_alloc_error(LAYOUT);
+        }
+        memory.write(Body::new(gil, main));
+        (*greenlet).body = memory;
+    }
 }
 
 /// Takes the body away, with what it owns.
@@ -203,19 +215,21 @@ pub unsafe fn attach_body(gil: Gil<'_>, greenlet: *mut PyGreenlet, main: bool) {
 /// # Safety
 /// The greenlet is not active, and nobody uses it any more.
 pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
-    // SAFETY: nobody uses the body any more, and it came from a box.
+    // SAFETY: nobody uses the body any more, and its memory is the interpreter's.
     unsafe {
-        let body = std::mem::replace(&mut (*greenlet).body, ptr::null_mut());
-        if body.is_null() {
+        let memory = std::mem::replace(&mut (*greenlet).body, ptr::null_mut());
+        if memory.is_null() {
             return;
         }
-        let body = Box::from_raw(body);
+        let body = &*memory;
         body.locals.forget(greenlet.cast());
         ffi::clear(&body.parent);
         ffi::clear(&body.run);
         for held in (*body.saved.get()).held() {
             ffi::decref(held);
         }
+        ptr::drop_in_place(memory);
+        ffi::PyObject_Free(memory.cast());
     }
 }
 
