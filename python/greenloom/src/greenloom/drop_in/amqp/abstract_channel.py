@@ -67,6 +67,10 @@ class AbstractChannel:
     def __exit__(self, *exc_info):
         self.close()
 
+    def then(self, on_success, on_error=None):
+        """What happens when it is open; see ``vine.promise.then``."""
+        return self.on_open.then(on_success, on_error)
+
     def close(self):
         """Closes it."""
         raise NotImplementedError("a subclass must define it")

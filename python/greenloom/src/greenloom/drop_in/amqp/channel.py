@@ -95,10 +95,6 @@ class Channel(AbstractChannel):
         if self.connection.confirm_publish:
             self.basic_publish = self.basic_publish_confirm
 
-    def then(self, on_success, on_error=None):
-        """What happens when it is open; see ``vine.promise.then``."""
-        return self.on_open.then(on_success, on_error)
-
     def _setup_listeners(self):
         self._callbacks.update(
             {

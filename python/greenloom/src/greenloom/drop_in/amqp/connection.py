@@ -197,13 +197,6 @@ class Connection(Heartbeats, AbstractChannel):
         self.connect()
         return self
 
-    def __exit__(self, *eargs):
-        self.close()
-
-    def then(self, on_success, on_error=None):
-        """What happens when it is open; see ``vine.promise.then``."""
-        return self.on_open.then(on_success, on_error)
-
     def _setup_listeners(self):
         self._callbacks.update(
             {

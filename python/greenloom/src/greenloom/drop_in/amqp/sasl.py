@@ -19,33 +19,35 @@ class SASL:
         raise NotImplementedError
 
 
-class PLAIN(SASL):
+class _NameAndPassword(SASL):
+    __slots__ = ("username", "password")
+
+    def __init__(self, username, password):
+        self.username, self.password = username, password
+
+    def start(self, connection):
+        if self.username is None or self.password is None:
+            return NotImplemented
+        return self._response()
+
+
+class PLAIN(_NameAndPassword):
     """Name and password, as in RFC 4616."""
 
     mechanism = b"PLAIN"
-    __slots__ = ("username", "password")
+    __slots__ = ()
 
-    def __init__(self, username, password):
-        self.username, self.password = username, password
-
-    def start(self, connection):
-        if self.username is None or self.password is None:
-            return NotImplemented
+    def _response(self):
         return b"\0".join((b"", self.username.encode("utf-8"), self.password.encode("utf-8")))
 
 
-class AMQPLAIN(SASL):
+class AMQPLAIN(_NameAndPassword):
     """Name and password in a table, as only AMQP has it."""
 
     mechanism = b"AMQPLAIN"
-    __slots__ = ("username", "password")
+    __slots__ = ()
 
-    def __init__(self, username, password):
-        self.username, self.password = username, password
-
-    def start(self, connection):
-        if self.username is None or self.password is None:
-            return NotImplemented
+    def _response(self):
         # Without the table's length.
         return dumps("F", ({b"LOGIN": self.username, b"PASSWORD": self.password},))[4:]
 
