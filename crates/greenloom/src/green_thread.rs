@@ -9,7 +9,7 @@ use std::time::Duration;
 use greenloom_fiber::{Fiber, Stack};
 use greenloom_hub::TimerKey;
 
-use crate::packet::{Packet, run_into};
+use crate::packet::{PacketRef, run_into};
 use crate::runtime::error::{GreenletExit, JoinError, SpawnError};
 use crate::runtime::node::{AnyGreenlet, Kind, Node, Wake};
 use crate::runtime::park::prepare;
@@ -32,8 +32,8 @@ use crate::runtime::{here, here_or_error};
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
-    let packet = Rc::<Packet<T>>::default();
-    let body = run_into(Rc::clone(&packet), f);
+    let packet = PacketRef::<T>::new();
+    let body = run_into(packet.clone(), f);
     let runtime = here();
     let greenlet = make(runtime, body);
     runtime.make_ready(greenlet.node().slot.get());
@@ -111,8 +111,7 @@ fn make_on(
     if runtime.is_ending() {
         return Err(SpawnError::ThreadEnding);
     }
-    let node = Rc::<Node>::default();
-    *node.parent.borrow_mut() = Some(runtime.loop_greenlet().clone());
+    let node = Node::for_green_thread(runtime.loop_greenlet());
     node.fiber.restart(stack, move || -> Rc<Node> {
         let runtime = here();
         if runtime.is_unusual() {
@@ -163,7 +162,7 @@ fn end(runtime: &'static Runtime) -> Rc<Node> {
 /// ```
 pub struct GreenThread<T> {
     greenlet: AnyGreenlet,
-    packet: Rc<Packet<T>>,
+    packet: PacketRef<T>,
     /// The timer that will start it.
     timer: Cell<Option<TimerKey>>,
 }
@@ -177,7 +176,7 @@ impl<T: 'static> GreenThread<T> {
     pub(crate) fn finished(result: Result<T, JoinError>) -> GreenThread<T> {
         let parent = here().loop_greenlet().clone();
         let greenlet = AnyGreenlet::from_node(Node::new(Fiber::finished(), Kind::GreenThread, Some(parent)));
-        let packet = Rc::<Packet<T>>::default();
+        let packet = PacketRef::<T>::new();
         packet.finish(result);
         GreenThread { greenlet, packet, timer: Cell::new(None) }
     }
@@ -188,8 +187,8 @@ impl<T: 'static> GreenThread<T> {
         name: Option<String>,
         f: impl FnOnce() -> T + 'static,
     ) -> Result<GreenThread<T>, SpawnError> {
-        let packet = Rc::<Packet<T>>::default();
-        let body = run_into(Rc::clone(&packet), f);
+        let packet = PacketRef::<T>::new();
+        let body = run_into(packet.clone(), f);
         let runtime = here_or_error().map_err(SpawnError::Hub)?;
         let stack = Stack::new(stack_size).map_err(SpawnError::Stack)?;
         let greenlet = make_on(runtime, stack, name, body)?;

@@ -1,11 +1,14 @@
 //! What a green thread leaves behind, and who is to be told.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::runtime::error::JoinError;
 use crate::runtime::park::{Waker, park};
+use crate::runtime::spare::Spare;
 
 /// What a green thread leaves behind, and who is to be told.
 pub(crate) struct Packet<T> {
@@ -14,6 +17,8 @@ pub(crate) struct Packet<T> {
     pub waiter: Cell<Option<Waker>>,
     pub has_links: Cell<bool>,
     pub links: RefCell<Vec<(u64, Link<T>)>>,
+    /// Keeps the packet for others, if it can be kept: `T` may borrow.
+    keep: Option<fn(Rc<Packet<T>>)>,
 }
 
 type Link<T> = Box<dyn FnOnce(&Result<T, JoinError>)>;
@@ -26,6 +31,7 @@ impl<T> Default for Packet<T> {
             waiter: Cell::new(None),
             has_links: Cell::new(false),
             links: RefCell::new(Vec::new()),
+            keep: None,
         }
     }
 }
@@ -61,6 +67,17 @@ impl<T> Packet<T> {
         }
     }
 
+    /// Makes it as a new one. Its value is dropped here.
+    #[inline]
+    fn clear(&self) {
+        self.result.set(None);
+        self.finished.set(false);
+        self.waiter.set(None);
+        if self.has_links.replace(false) {
+            self.links.take();
+        }
+    }
+
     #[cold]
     fn call_links(&self, result: &Result<T, JoinError>) {
         for (_, link) in self.links.take() {
@@ -70,10 +87,72 @@ impl<T> Packet<T> {
     }
 }
 
+thread_local! {
+    /// Empty packets of whatever type: mostly of the one that is asked for.
+    static SPARE: Spare<dyn Any> = const { Spare::new() };
+}
+
+/// A packet of more bytes than this is not kept.
+const LARGEST_KEPT: usize = 256;
+
+/// A packet, shared by the green thread and its handle. When the last of them lets it go, it is kept for others.
+pub(crate) struct PacketRef<T>(Rc<Packet<T>>);
+
+impl<T> PacketRef<T> {
+    /// One that is new for every green thread.
+    pub fn unkept() -> PacketRef<T> {
+        PacketRef(Rc::default())
+    }
+}
+
+impl<T: 'static> PacketRef<T> {
+    /// One that another green thread may have had.
+    #[inline]
+    pub fn new() -> PacketRef<T> {
+        let spare = SPARE.try_with(Spare::take).ok().flatten();
+        PacketRef(spare.and_then(|spare| spare.downcast().ok()).unwrap_or_else(|| {
+            let keep: fn(Rc<Packet<T>>) = |packet| {
+                // When the OS thread is ending it is freed.
+                let _ = SPARE.try_with(|spare| spare.keep(packet));
+            };
+            let keep = (size_of::<Packet<T>>() <= LARGEST_KEPT).then_some(keep);
+            Rc::new(Packet { keep, ..Packet::default() })
+        }))
+    }
+}
+
+impl<T> Clone for PacketRef<T> {
+    #[inline]
+    fn clone(&self) -> PacketRef<T> {
+        PacketRef(Rc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for PacketRef<T> {
+    type Target = Packet<T>;
+
+    #[inline]
+    fn deref(&self) -> &Packet<T> {
+        &self.0
+    }
+}
+
+impl<T> Drop for PacketRef<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(keep) = self.0.keep
+            && Rc::strong_count(&self.0) == 1
+        {
+            self.0.clear();
+            keep(Rc::clone(&self.0));
+        }
+    }
+}
+
 /// A function that runs `f` and leaves in `packet` what it came to; also if it is dropped unrun.
 #[inline]
-pub(crate) fn run_into<T, F: FnOnce() -> T>(packet: Rc<Packet<T>>, f: F) -> impl FnOnce() + use<T, F> {
-    struct Outcome<T>(Rc<Packet<T>>);
+pub(crate) fn run_into<T, F: FnOnce() -> T>(packet: PacketRef<T>, f: F) -> impl FnOnce() + use<T, F> {
+    struct Outcome<T>(PacketRef<T>);
     impl<T> Drop for Outcome<T> {
         fn drop(&mut self) {
             if !self.0.finished.get() {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::builder::Builder;
 use crate::green_thread::GreenThread;
-use crate::packet::{Packet, run_into};
+use crate::packet::{PacketRef, run_into};
 use crate::runtime::error::{JoinError, SpawnError};
 use crate::runtime::here;
 use crate::runtime::node::AnyGreenlet;
@@ -137,8 +137,8 @@ impl<'scope> Scope<'scope, '_> {
         builder: Builder,
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedThread<'scope, T>, SpawnError> {
-        let packet = Rc::new(Packet::default());
-        let closure = self.inner.erase(run_into(Rc::clone(&packet), f));
+        let packet = PacketRef::unkept();
+        let closure = self.inner.erase(run_into(packet.clone(), f));
         let job = Job { closure, ended: Ended(Rc::clone(&self.shared)) };
         let thread = builder.spawn(move || {
             let Job { closure, ended } = job;
@@ -160,7 +160,7 @@ impl fmt::Debug for Scope<'_, '_> {
 /// A green thread of a [`scope`].
 pub struct ScopedThread<'scope, T> {
     thread: GreenThread<()>,
-    packet: Rc<Packet<T>>,
+    packet: PacketRef<T>,
     scope: std::marker::PhantomData<&'scope mut &'scope ()>,
 }
 

@@ -413,3 +413,49 @@ fn a_hundred_thousand_sleepers_wake_in_order_and_give_everything_back() {
         assert_eq!((greenloom_fiber::pool_stats().in_use, get_hub().timers_count()), (before, 0));
     });
 }
+
+#[test]
+fn a_record_that_is_used_again_has_nothing_of_the_one_before() {
+    simulate(|| {
+        let first = spawn(|| sleep(SECOND));
+        let (id, weak) = (first.greenlet().id(), first.greenlet().downgrade());
+        yield_now();
+        first.kill();
+        drop(first);
+        let named = Builder::new().name("named").spawn(|| ()).unwrap();
+        named.wait().unwrap();
+        // Whoever gets their records was neither killed nor named, waits for nothing, and is nobody's old greenlet.
+        for _ in 0..4 {
+            let next = spawn(|| sleep(SECOND));
+            assert!(next.greenlet().id() > id && next.greenlet().name().is_none() && !next.is_started());
+            assert!(weak.upgrade().is_none());
+            yield_now();
+            assert_eq!(next.greenlet().waits_for(), Some("sleep"));
+            next.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_value_is_dropped_with_its_last_handle_or_with_its_green_thread() {
+    simulate(|| {
+        let value = Rc::new(());
+        let counted = |value: &Rc<()>| {
+            let value = Rc::clone(value);
+            spawn(move || value)
+        };
+        let (kept, unheld) = (counted(&value), counted(&value));
+        drop(unheld);
+        yield_now();
+        assert_eq!(Rc::strong_count(&value), 2, "the one that is still held");
+        drop(kept);
+        assert_eq!(Rc::strong_count(&value), 1);
+        let linked = Rc::clone(&value);
+        let cancelled = spawn(|| ());
+        cancelled.link(move |_| drop(linked));
+        cancelled.cancel();
+        drop(cancelled);
+        yield_now();
+        assert_eq!(Rc::strong_count(&value), 1);
+    });
+}

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::start::{Next, Start};
 use super::{Fiber, Resume, State, die};
 use crate::overflow::Running;
-use crate::stack::Stack;
+use crate::stack::{self, Stack};
 use crate::switch::switch;
 
 /// What an OS thread knows of its fibers. Nothing here has a destructor, so that it can be used until the very end.
@@ -19,10 +19,9 @@ pub(super) struct Thread {
     next_id: Cell<u64>,
     /// Whether the OS thread is ready to report an overflow.
     pub(super) is_guarded: Cell<bool>,
-    /// Whether `dead` or `released` holds something to be dropped by whatever runs after a switch.
+    /// Whether there is something to be dropped by whatever runs after a switch: `released`, or the stack of a fiber that
+    /// ended in an OS thread that is ending.
     unclean: Cell<bool>,
-    /// The stack of the fiber that ended last, until nobody runs on it any more.
-    dead: Cell<Option<ManuallyDrop<Stack>>>,
     /// What keeps the running fiber alive, if it went on because another one ended.
     pub(super) kept: Cell<Option<NonNull<dyn Resume>>>,
     /// What kept the fiber alive that was just suspended.
@@ -37,7 +36,6 @@ thread_local! {
             next_id: Cell::new(1),
             is_guarded: Cell::new(false),
             unclean: Cell::new(false),
-            dead: Cell::new(None),
             kept: Cell::new(None),
             released: Cell::new(None),
         })
@@ -115,10 +113,8 @@ impl Thread {
     #[inline(never)]
     fn clean_up_now(&self) {
         self.unclean.set(false);
-        if let Some(stack) = self.dead.take() {
-            // The fiber it belonged to has ended and has been left for good.
-            drop(ManuallyDrop::into_inner(stack));
-        }
+        // Nobody runs on it any more, and it is kept for the next fiber unless there will be none.
+        stack::drop_last_of_the_ending();
         if let Some(released) = self.released.take() {
             // SAFETY: made by `Rc::into_raw` in `Fiber::restart`; it went from there to `kept` and here, and taking it
             // leaves no second copy.
@@ -142,11 +138,12 @@ impl Thread {
             die("a fiber ended, and the one it returned cannot go on");
         }
         me.state.set(State::Finished);
-        // SAFETY: `me` runs on this stack to its last switch below, and `dead` keeps the stack until after that; other
-        // readers of the slot are on this OS thread and run later.
+        // SAFETY: `me` runs on this stack to its last switch below, and nothing takes or drops what is given back like
+        // this before that; other readers of the slot are on this OS thread and run later.
         let stack = unsafe { (*me.stack.get()).take() };
-        self.dead.set(stack.map(ManuallyDrop::new));
-        self.unclean.set(true);
+        if stack.is_some_and(Stack::give_back_running) {
+            self.unclean.set(true);
+        }
         target.state.set(State::Running);
         self.current.set(target);
         // SAFETY: `target` was just seen to be suspended or new, so its context is good and its stack intact. The

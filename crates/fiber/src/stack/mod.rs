@@ -24,7 +24,8 @@ mod error;
 mod guard;
 mod pool;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use self::pool::{Pool, Slot, pool_of};
@@ -75,6 +76,20 @@ impl Stack {
     /// As [`Stack::new`], if this OS thread keeps a free stack of exactly that size; takes a few nanoseconds.
     #[inline]
     pub fn new_from_cache(size: usize) -> Option<Stack> {
+        match LAST.take().map(ManuallyDrop::into_inner) {
+            Some(mut last) if last.pool.size == size => {
+                last.reserved = 0;
+                last.count_use();
+                return Some(last);
+            }
+            // One of another size goes back to those like it.
+            other => drop(other),
+        }
+        Stack::new_from_list(size)
+    }
+
+    #[inline(never)]
+    fn new_from_list(size: usize) -> Option<Stack> {
         let take = |caches: &Caches| {
             let mut caches = caches.0.borrow_mut();
             let cache = caches.iter_mut().find(|cache| cache.size_asked == size)?;
@@ -83,6 +98,24 @@ impl Stack {
             Some(Stack { slot, reserved: 0, pool: cache.pool })
         };
         CACHES.try_with(take).ok().flatten()
+    }
+
+    /// Gives back a stack that its OS thread still runs on and is about to leave for good: it is taken again, or dropped,
+    /// after that. Returns whether the caller has to see to that by [`drop_last_of_the_ending`].
+    #[inline]
+    pub(crate) fn give_back_running(self) -> bool {
+        let before = LAST.replace(Some(ManuallyDrop::new(self)));
+        drop(before.map(ManuallyDrop::into_inner));
+        ENDING.get()
+    }
+
+    /// Gives back the deep pages of a stack that is used again and again, now and then.
+    #[inline]
+    fn count_use(&mut self) {
+        self.slot.uses = self.slot.uses.wrapping_add(1);
+        if self.slot.uses.is_multiple_of(LOOK_EVERY) {
+            self.pool.trim(self.slot);
+        }
     }
 
     /// The lowest usable address; the guard lies below it.
@@ -130,10 +163,7 @@ impl Drop for Stack {
                 return false;
             };
             cache.in_use -= 1;
-            self.slot.uses = self.slot.uses.wrapping_add(1);
-            if self.slot.uses.is_multiple_of(LOOK_EVERY) {
-                self.pool.trim(self.slot);
-            }
+            self.count_use();
             cache.free.push(self.slot);
             if cache.free.len() > KEEP {
                 // The coldest go, half of them at once, so that a pool at its limit does not pay for every stack.
@@ -160,6 +190,10 @@ struct Cache {
 
 impl Drop for Caches {
     fn drop(&mut self) {
+        ENDING.set(true);
+        if let Some(last) = LAST.take() {
+            last.pool.give_back(std::iter::once(last.slot));
+        }
         for mut cache in self.0.get_mut().drain(..) {
             cache.pool.give_back(cache.free.drain(..));
         }
@@ -168,6 +202,24 @@ impl Drop for Caches {
 
 thread_local! {
     static CACHES: Caches = const { Caches(RefCell::new(Vec::new())) };
+
+    /// The stack of the fiber that ended last, for the next that begins. Without a destructor: that of `CACHES` sees to
+    /// it.
+    static LAST: Cell<Option<ManuallyDrop<Stack>>> = const { Cell::new(None) };
+    /// Whether `CACHES` are gone.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has this OS thread return its stacks when it ends.
+pub(crate) fn keep_until_the_end() {
+    let _ = CACHES.try_with(|_| ());
+}
+
+/// Drops the stack that was given back by [`Stack::give_back_running`], if the OS thread is ending and keeps none.
+pub(crate) fn drop_last_of_the_ending() {
+    if ENDING.get() {
+        drop(LAST.take().map(ManuallyDrop::into_inner));
+    }
 }
 
 /// How many stacks there are, over all sizes.
@@ -192,7 +244,10 @@ pub struct PoolStats {
 pub fn pool_stats() -> PoolStats {
     let mut stats = PoolStats::default();
     let _ = CACHES.try_with(|caches| {
-        stats.in_use = caches.0.borrow().iter().map(|cache| cache.in_use).sum::<isize>().max(0) as usize;
+        let last = LAST.take();
+        let out: isize = caches.0.borrow().iter().map(|cache| cache.in_use).sum();
+        stats.in_use = (out - isize::from(last.is_some())).max(0) as usize;
+        LAST.set(last);
     });
     pool::count(|slot, stacks| {
         stats.stacks += stacks;

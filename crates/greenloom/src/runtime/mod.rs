@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `chain` | an error and its causes in one line |
 //! | `error` | why something is not possible, how something ended, what unwinds |
+//! | `spare` | records that are kept for the next who needs one |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `watch` | who is told of what happens |
 //! | `spans` | the spans of `tracing` that a greenlet is in |
@@ -33,6 +34,7 @@ pub(crate) mod park;
 pub(crate) mod registry;
 mod schedule;
 mod spans;
+pub(crate) mod spare;
 pub(crate) mod stack_size;
 pub(crate) mod state;
 mod turn;
