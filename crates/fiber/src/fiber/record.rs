@@ -19,8 +19,8 @@ pub(super) struct Thread {
     next_id: Cell<u64>,
     /// Whether the OS thread is ready to report an overflow.
     pub(super) is_guarded: Cell<bool>,
-    /// Whether there is something to be dropped by whatever runs after a switch: `released`, or the stack of a fiber that
-    /// ended in an OS thread that is ending.
+    /// Whether there is something to be dropped by whatever runs after a switch: `released`, or the stack of a fiber
+    /// that ended in an OS thread that is ending.
     unclean: Cell<bool>,
     /// What keeps the running fiber alive, if it went on because another one ended.
     pub(super) kept: Cell<Option<NonNull<dyn Resume>>>,

@@ -100,8 +100,8 @@ impl Stack {
         CACHES.try_with(take).ok().flatten()
     }
 
-    /// Gives back a stack that its OS thread still runs on and is about to leave for good: it is taken again, or dropped,
-    /// after that. Returns whether the caller has to see to that by [`drop_last_of_the_ending`].
+    /// Gives back a stack that its OS thread still runs on and is about to leave for good: it is taken again, or
+    /// dropped, after that. Returns whether the caller has to see to that by [`drop_last_of_the_ending`].
     #[inline]
     pub(crate) fn give_back_running(self) -> bool {
         let before = LAST.replace(Some(ManuallyDrop::new(self)));
