@@ -1,7 +1,7 @@
 //! Bounded concurrency: a pool runs at most so many green threads at a time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -41,7 +41,7 @@ struct Inner {
     owed: Cell<usize>,
     group: WaitGroup,
     /// The numbers of the green threads that run in it.
-    members: RefCell<HashSet<u64>>,
+    members: RefCell<BTreeSet<u64>>,
 }
 
 /// Runs `f` in the calling green thread. A kill or a timeout is meant for that, not for what would have been one of its

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::context::Context;
-use crate::envelope::{Answered, NewRequest, Request, Sent, WantsAnswer, open, seal};
+use crate::envelope::{Answered, NewRequest, Request, WantsAnswer, open, seal};
 use crate::json;
 use crate::version::serves;
 
@@ -88,10 +88,10 @@ fn check_that_it_comes_again(request: &Request<'_>) {
     let context: &Context = &request.context;
     let new = NewRequest {
         method: &request.method,
-        args: request.args.unwrap_or("null").as_bytes(),
+        args: request.args.unwrap_or("null"),
         namespace: request.namespace.as_deref(),
         version: request.version.as_deref(),
-        context: Sent::Given(context),
+        context,
         unique_id: request.unique_id.as_deref().unwrap_or_default(),
         answer: answer.map(|(msg_id, reply_q)| WantsAnswer { msg_id, reply_q, monitor: None }),
     };

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::connection::{Connection, Inner};
 use crate::context::Context;
 use crate::deadline::Deadline;
-use crate::envelope::{self, NewRequest, Sent, WantsAnswer};
+use crate::envelope::{self, NewRequest, WantsAnswer};
 use crate::error::Error;
 use crate::failure::RemoteError;
 use crate::id;
@@ -271,9 +271,8 @@ impl Client {
     fn wait_for(&self, expected: &Expected, method: &str, deadline: Deadline) -> Result<Option<Box<str>>, Error> {
         let mut last = None;
         loop {
-            let left = deadline.left();
-            let left = self.monitor.map_or(left, |within| left.min(within));
-            match expected.heard.get_timeout(left) {
+            let until = self.monitor.map_or(deadline, |within| deadline.min(Deadline::after(within)));
+            match expected.heard.get_deadline(until.at()) {
                 Ok(Heard::Answer { failure: Some(failure), .. }) => {
                     return Err(Error::Remote(RemoteError::from_json(&failure)));
                 }
@@ -300,26 +299,34 @@ impl Client {
     ) -> Result<Arc<[u8]>, Error> {
         let Target { namespace, version, .. } = &self.target;
         self.check_version(version.as_deref())?;
-        let args = match json::to_vec(args)? {
-            args if args.first() == Some(&b'{') => args,
-            args if args == b"null" => b"{}".to_vec(),
+        let args = json::to_string(args)?;
+        let args = match &*args {
+            "null" => "{}",
+            args if args.starts_with('{') => args,
             _ => return Err(Error::Arguments { method: method.to_owned() }),
         };
-        let fresh = if self.context.is_none() { id::request_id() } else { String::new() };
-        let request_id = self.context.as_ref().map_or(&*fresh, Context::request_id);
-        tracing::debug!(request_id, method, address = %self.address, "asking");
+        let fresh;
+        let context = match &self.context {
+            Some(given) => given,
+            None => {
+                fresh = Context::new();
+                &fresh
+            }
+        };
+        tracing::debug!(request_id = context.request_id(), method, address = %self.address, "asking");
+        let unique_id = &*id::unique();
         let request = NewRequest {
             method,
-            args: &args,
+            args,
             namespace: namespace.as_deref(),
             version: version.as_deref(),
-            context: self.context.as_ref().map_or(Sent::Fresh(&fresh), Sent::Given),
-            unique_id: &id::unique(),
+            context,
+            unique_id,
             answer,
         };
         Ok(match self.connection.transport.is_wire() {
             true => envelope::seal(&request.encode()).into(),
-            false => packed::request(&request).into(),
+            false => packed::request(&request),
         })
     }
 

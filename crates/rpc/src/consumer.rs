@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::endpoint::{self, Endpoint};
 use crate::envelope::{self, Answer, Malformed, Request};
 use crate::failure::Failure;
 use crate::json;
-use crate::known::{Deliveries, Known, Stage};
+use crate::known::{Deliveries, Id, Known, Stage};
 use crate::options::Options;
 use crate::packed;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
@@ -55,7 +56,8 @@ pub(crate) struct Consumer {
 
 /// How a request ended.
 enum Outcome {
-    Done(Vec<u8>),
+    /// JSON.
+    Done(String),
     Failed(Failure),
     Panicked(Failure),
     GivenBack,
@@ -212,27 +214,29 @@ impl Consumer {
 
     /// Takes the work up, unless it is done or in work already.
     fn begin(&self, request: &Request<'_>, incoming: Incoming) -> Option<Work<'_>> {
-        let Some(id) = request.unique_id.as_deref() else {
+        let Some(unique_id) = request.unique_id.as_deref() else {
             return Some(Work { consumer: self, id: None, deliveries: Some(incoming.into()) });
         };
+        let id = Id::from(unique_id);
         let mut known = self.known.borrow_mut();
-        let answer = match known.requests.get_mut(id) {
-            None => {
-                let id: Rc<str> = id.into();
-                known.requests.insert(Rc::clone(&id), Stage::InWork(incoming.into()));
+        let answer = match known.requests.entry(id.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(Stage::InWork(incoming.into()));
                 return Some(Work { consumer: self, id: Some(id), deliveries: None });
             }
-            Some(Stage::InWork(deliveries)) => {
-                count(&self.counts.duplicates);
-                let before = std::mem::replace(&mut deliveries.latest, incoming);
-                deliveries.earlier.push(before);
-                return None;
-            }
-            Some(Stage::Finished(answer)) => answer.clone(),
+            Entry::Occupied(mut place) => match place.get_mut() {
+                Stage::InWork(deliveries) => {
+                    count(&self.counts.duplicates);
+                    let before = std::mem::replace(&mut deliveries.latest, incoming);
+                    deliveries.earlier.push(before);
+                    return None;
+                }
+                Stage::Finished(answer) => answer.clone(),
+            },
         };
         drop(known);
         count(&self.counts.duplicates);
-        tracing::debug!(unique_id = id, method = &*request.method, "a request that is done already came again");
+        tracing::debug!(unique_id, method = &*request.method, "a request that is done already came again");
         if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
             // It was taken before.
             let _ = self.send_answer(to, answer);
@@ -354,18 +358,18 @@ impl Consumer {
     /// Sends an answer, and waits for a bus that is gone for a while. It is an error if the bus refuses it.
     fn send_answer(&self, to: &str, body: Arc<[u8]>) -> Result<(), TransportError> {
         let address = Address::Reply { queue: to.to_string() };
-        let (deadline, mut left) = (Deadline::after(ANSWER_WAITS), ANSWER_WAITS);
+        let mut deadline = None;
         loop {
-            let (body, within) = (Arc::clone(&body), Some(left));
+            let (body, within) = (Arc::clone(&body), Some(deadline.map_or(ANSWER_WAITS, Deadline::left)));
             let error = match self.transport.send(&address, Outgoing { body, within, ..Outgoing::default() }) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(deadline.left()) {
+            let left = deadline.get_or_insert_with(|| Deadline::after(ANSWER_WAITS)).left();
+            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
                 tracing::warn!(topic = self.topic, queue = to, error = %Chain(&error), "an answer could not be sent");
                 return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }
-            left = deadline.left();
         }
     }
 
@@ -427,7 +431,7 @@ fn written(form: Form, msg_id: &str, answer: &Answer<'_>) -> Arc<[u8]> {
     match form {
         Form::Envelope => envelope::seal(&envelope::encode_answer(msg_id, answer)).into(),
         Form::Bare => envelope::encode_answer(msg_id, answer).into(),
-        Form::Packed => packed::answer(msg_id, answer).into(),
+        Form::Packed => packed::answer(msg_id, answer),
     }
 }
 
@@ -446,7 +450,7 @@ fn panicked(method: &str, payload: Box<dyn Any + Send>) -> Failure {
 /// A request in work. If its worker is killed, the request goes back.
 struct Work<'a> {
     consumer: &'a Consumer,
-    id: Option<Rc<str>>,
+    id: Option<Id>,
     /// Of a request without an id.
     deliveries: Option<Deliveries>,
 }

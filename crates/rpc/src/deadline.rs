@@ -26,6 +26,11 @@ impl Deadline {
         self.0.saturating_sub(now())
     }
 
+    /// The moment itself.
+    pub fn at(self) -> Duration {
+        self.0
+    }
+
     pub fn is_over(self) -> bool {
         self.left().is_zero()
     }

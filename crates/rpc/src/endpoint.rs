@@ -14,7 +14,7 @@ use crate::json;
 use crate::version::serves;
 
 /// What a method makes of a context and arguments, as JSON.
-type Method = Box<dyn Fn(&Context, &str) -> Result<Vec<u8>, Failure>>;
+type Method = Box<dyn Fn(&Context, &str) -> Result<String, Failure>>;
 
 /// The version of what names none.
 const VERSION: &str = "1.0";
@@ -131,7 +131,7 @@ impl<T: 'static> EndpointBuilder<T> {
         let call = move |context: &Context, args: &str| {
             let args = arguments(args).map_err(|problem| Failure::bad_arguments(name, &problem))?;
             let result = method(&state, context, args)?;
-            json::to_vec(&result)
+            json::to_string(&result)
                 .map_err(|error| Failure::new("ValueError", format!("{name}() returns no JSON: {error}")))
         };
         self.endpoint.methods.insert(name, Box::new(call));
@@ -159,7 +159,7 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
-    pub fn call(&self, request: &Request<'_>) -> Result<Vec<u8>, Failure> {
+    pub fn call(&self, request: &Request<'_>) -> Result<String, Failure> {
         if let Some(problem) = &request.problem {
             return Err(Failure::new("ValueError", problem.clone()));
         }

@@ -87,18 +87,12 @@ pub(crate) fn open(body: &[u8]) -> Result<Cow<'_, str>, Malformed> {
 pub(crate) struct NewRequest<'a> {
     pub method: &'a str,
     /// JSON.
-    pub args: &'a [u8],
+    pub args: &'a str,
     pub namespace: Option<&'a str>,
     pub version: Option<&'a str>,
-    pub context: Sent<'a>,
+    pub context: &'a Context,
     pub unique_id: &'a str,
     pub answer: Option<WantsAnswer<'a>>,
-}
-
-/// The context that goes with a request: one that there is, or a fresh one, with nothing in it but an id.
-pub(crate) enum Sent<'a> {
-    Given(&'a Context),
-    Fresh(&'a str),
 }
 
 /// Where an answer goes.
@@ -115,7 +109,7 @@ impl NewRequest<'_> {
         out.extend_from_slice(b"{\"method\":");
         json::put_text(&mut out, self.method);
         out.extend_from_slice(b",\"args\":");
-        out.extend_from_slice(self.args);
+        out.extend_from_slice(self.args.as_bytes());
         let mut text = |name: &str, value: &str| {
             out.extend_from_slice(b",\"");
             out.extend_from_slice(name.as_bytes());
@@ -129,6 +123,9 @@ impl NewRequest<'_> {
             text("version", version);
         }
         text("_unique_id", self.unique_id);
+        if let Some(id) = self.context.plain_id() {
+            text("_context_request_id", id);
+        }
         if let Some(answer) = &self.answer {
             text("_msg_id", answer.msg_id);
             text("_reply_q", answer.reply_q);
@@ -137,18 +134,11 @@ impl NewRequest<'_> {
                 let _ = write!(out, ",\"_timeout\":{seconds}");
             }
         }
-        match self.context {
-            Sent::Given(context) => context.iter().for_each(|(name, value)| {
-                out.push(b',');
-                json::put_text(&mut out, &format!("{CONTEXT}{name}"));
-                out.push(b':');
-                serde_json::to_writer(&mut out, value).expect("a value is JSON, and a vector takes all");
-            }),
-            Sent::Fresh(request_id) => {
-                out.extend_from_slice(b",\"_context_request_id\":\"");
-                out.extend_from_slice(request_id.as_bytes());
-                out.push(b'"');
-            }
+        for (name, value) in self.context.others() {
+            out.push(b',');
+            json::put_text(&mut out, &format!("{CONTEXT}{name}"));
+            out.push(b':');
+            serde_json::to_writer(&mut out, value).expect("a value is JSON, and a vector takes all");
         }
         out.push(b'}');
         out
@@ -209,16 +199,16 @@ impl<'a> Request<'a> {
 
 /// The answer to a request: the result as JSON, or a failure. Neither says that the work goes on.
 pub(crate) enum Answer<'a> {
-    Result(&'a [u8]),
+    Result(&'a str),
     Failure(&'a Failure),
     StillWorking,
 }
 
 pub(crate) fn encode_answer(msg_id: &str, answer: &Answer<'_>) -> Vec<u8> {
-    let result = if let Answer::Result(json) = answer { json } else { &b"null"[..] };
+    let result = if let Answer::Result(json) = answer { json } else { "null" };
     let mut out = Vec::with_capacity(result.len() + 160);
     out.extend_from_slice(b"{\"result\":");
-    out.extend_from_slice(result);
+    out.extend_from_slice(result.as_bytes());
     out.extend_from_slice(b",\"failure\":");
     match answer {
         Answer::Failure(failure) => json::put_text(&mut out, &failure.to_json()),
@@ -268,13 +258,13 @@ mod tests {
 
     use super::*;
 
-    fn request<'a>(context: &'a Context, args: &'a [u8]) -> NewRequest<'a> {
+    fn request<'a>(context: &'a Context, args: &'a str) -> NewRequest<'a> {
         NewRequest {
             method: "sync",
             args,
             namespace: Some("l3"),
             version: Some("1.2"),
-            context: Sent::Given(context),
+            context,
             unique_id: "u1",
             answer: Some(WantsAnswer { msg_id: "m1", reply_q: "reply_1", monitor: Some(4) }),
         }
@@ -283,7 +273,7 @@ mod tests {
     #[test]
     fn a_request_is_the_json_that_oslo_messaging_writes() {
         let context = Context::empty().with("user", "me").with("roles", ["a", "b"]);
-        let sealed = seal(&request(&context, br#"{"router":"r \"1\""}"#).encode());
+        let sealed = seal(&request(&context, r#"{"router":"r \"1\""}"#).encode());
         let envelope: serde_json::Value = serde_json::from_slice(&sealed).unwrap();
         assert_eq!(envelope["oslo.version"], "2.0");
         let message: serde_json::Value = serde_json::from_str(envelope["oslo.message"].as_str().unwrap()).unwrap();
@@ -297,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let context = Context::new().with("user", "\u{e9}\n");
-        let sealed = seal(&request(&context, br#"{"n":[1,2]}"#).encode());
+        let sealed = seal(&request(&context, r#"{"n":[1,2]}"#).encode());
         let message = open(&sealed).unwrap();
         let read = Request::decode(&message).unwrap();
         assert_eq!((&*read.method, read.args.unwrap()), ("sync", r#"{"n":[1,2]}"#));
@@ -308,8 +298,8 @@ mod tests {
 
         let failure = Failure::new("ValueError", "no");
         for (answer, result, failed, ends) in [
-            (Answer::Result(b"[1]"), Some("[1]"), None, true),
-            (Answer::Result(b"null"), None, None, true),
+            (Answer::Result("[1]"), Some("[1]"), None, true),
+            (Answer::Result("null"), None, None, true),
             (Answer::Failure(&failure), None, Some(failure.to_json()), true),
             (Answer::StillWorking, None, None, false),
         ] {
@@ -370,14 +360,14 @@ mod tests {
         fn any_names_and_values_come_through(
             method in ".{1,20}", key in ".{1,20}", value in ".{0,40}", id in ".{0,40}", number in any::<i64>(),
         ) {
-            let args = serde_json::to_vec(&serde_json::json!({ &key: [&value], "n": number })).unwrap();
+            let args = serde_json::to_string(&serde_json::json!({ &key: [&value], "n": number })).unwrap();
             let context = Context::empty().with(key.clone(), &value);
             let new = NewRequest {
                 method: &method,
                 args: &args,
                 namespace: Some(&value),
                 version: None,
-                context: Sent::Given(&context),
+                context: &context,
                 unique_id: &id,
                 answer: None,
             };
@@ -385,7 +375,7 @@ mod tests {
             let message = open(&sealed).unwrap();
             let read = Request::decode(&message).unwrap();
             prop_assert_eq!(&*read.method, method);
-            prop_assert_eq!(read.args.unwrap().as_bytes(), args);
+            prop_assert_eq!(read.args.unwrap(), args);
             prop_assert_eq!(read.namespace.as_deref(), Some(&*value));
             prop_assert_eq!(read.unique_id.as_deref(), Some(&*id));
             prop_assert_eq!(read.context, context);

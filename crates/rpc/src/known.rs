@@ -5,17 +5,31 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::hash::HashMap;
+use crate::id::Unique;
 use crate::transport::Incoming;
 
 /// How many finished requests are remembered.
 const REMEMBERED: usize = 1024;
 
+/// A request's unique id. Most are as our own, and take no allocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Id {
+    Short(Unique),
+    Other(Rc<str>),
+}
+
+impl From<&str> for Id {
+    fn from(text: &str) -> Id {
+        text.try_into().map_or_else(|_| Id::Other(text.into()), Id::Short)
+    }
+}
+
 /// The requests that are in work, and the last that were finished, by unique id.
 #[derive(Default)]
 pub(crate) struct Known {
-    pub requests: HashMap<Rc<str>, Stage>,
+    pub requests: HashMap<Id, Stage>,
     /// Those that are finished, in that order.
-    finished: VecDeque<Rc<str>>,
+    finished: VecDeque<Id>,
 }
 
 pub(crate) enum Stage {
@@ -39,7 +53,7 @@ impl From<Incoming> for Deliveries {
 
 impl Known {
     /// Ends the work. Returns what is to be settled.
-    pub fn end(&mut self, id: &str) -> Option<Deliveries> {
+    pub fn end(&mut self, id: &Id) -> Option<Deliveries> {
         match self.requests.remove(id)? {
             Stage::InWork(deliveries) => Some(deliveries),
             Stage::Finished(_) => None,
@@ -47,7 +61,7 @@ impl Known {
     }
 
     /// Ends the work, and remembers it.
-    pub fn finish(&mut self, id: &Rc<str>, answer: Option<Arc<[u8]>>) -> Option<Deliveries> {
+    pub fn finish(&mut self, id: &Id, answer: Option<Arc<[u8]>>) -> Option<Deliveries> {
         let stage = self.requests.get_mut(id)?;
         let Stage::InWork(deliveries) = std::mem::replace(stage, Stage::Finished(answer)) else { return None };
         if self.finished.len() >= REMEMBERED
@@ -55,7 +69,7 @@ impl Known {
         {
             self.requests.remove(&oldest);
         }
-        self.finished.push_back(Rc::clone(id));
+        self.finished.push_back(id.clone());
         Some(deliveries)
     }
 }

@@ -11,7 +11,7 @@ use greenloom::{Chain, sleep, spawn};
 
 use crate::envelope::{self, Answered, Malformed};
 use crate::hash::HashMap;
-use crate::id;
+use crate::id::{self, Unique};
 use crate::packed;
 use crate::reason::Cause;
 use crate::stats::{ClientCounts, count};
@@ -32,7 +32,7 @@ pub(crate) enum Heard {
 pub(crate) struct Replies {
     pub queue: String,
     listener: Rc<dyn Listener>,
-    waiting: RefCell<HashMap<String, Rc<Queue<Heard>>>>,
+    waiting: RefCell<HashMap<Unique, Rc<Queue<Heard>>>>,
     counts: Rc<ClientCounts>,
 }
 
@@ -88,7 +88,8 @@ impl Replies {
     }
 
     fn hand_over(&self, Answered { msg_id, result, failure, ending }: Answered<'_>) {
-        match self.waiting.borrow().get(&*msg_id) {
+        let waiting = self.waiting.borrow();
+        match Unique::try_from(&*msg_id).ok().and_then(|id| waiting.get(&id)) {
             // A caller's queue has no limit and is never closed.
             Some(caller) => {
                 let (result, failure) = (result.map(Box::from), failure.map(Cow::into_owned));
@@ -120,7 +121,7 @@ impl Replies {
     /// Registers a caller.
     pub fn expect(self: &Rc<Self>) -> Expected {
         let (msg_id, heard) = (id::unique(), Rc::new(Queue::unbounded()));
-        self.waiting.borrow_mut().insert(msg_id.clone(), Rc::clone(&heard));
+        self.waiting.borrow_mut().insert(msg_id, Rc::clone(&heard));
         Expected { replies: Rc::clone(self), msg_id, heard }
     }
 }
@@ -128,7 +129,7 @@ impl Replies {
 /// A waiting caller, until it is dropped.
 pub(crate) struct Expected {
     replies: Rc<Replies>,
-    pub msg_id: String,
+    pub msg_id: Unique,
     pub heard: Rc<Queue<Heard>>,
 }
 

@@ -10,10 +10,19 @@ pub(crate) fn serves(has: &str, wants: &str) -> Option<bool> {
 }
 
 fn parse(version: &str) -> Option<(u32, u32, u32)> {
-    let mut numbers = version.split('.').map(|number| number.parse().ok());
-    let (major, minor) = (numbers.next()??, numbers.next()??);
-    let revision = numbers.next().unwrap_or(Some(0))?;
-    numbers.next().is_none().then_some((major, minor, revision))
+    // By hand: it is done several times a call.
+    let (mut numbers, mut count, mut has_digits) = ([0u32; 3], 0, false);
+    for byte in version.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                numbers[count] = numbers[count].checked_mul(10)?.checked_add(u32::from(byte - b'0'))?;
+                has_digits = true;
+            }
+            b'.' if has_digits && count < 2 => (count, has_digits) = (count + 1, false),
+            _ => return None,
+        }
+    }
+    (has_digits && count > 0).then_some(numbers.into())
 }
 
 #[cfg(test)]
@@ -39,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_told_apart() {
-        for bad in ["", "1", "1.", "one.two", "1.2.3.4", "1.-2"] {
+        for bad in ["", "1", "1.", ".1", "1..2", "1.2.", "one.two", "1.2.3.4", "1.-2", "1.+2", "1.4294967296", "1. 2"] {
             assert_eq!(serves("1.0", bad), None, "{bad:?}");
         }
     }

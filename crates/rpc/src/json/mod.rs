@@ -96,10 +96,10 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Writes a value.
-pub(crate) fn to_vec(value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
-    let json = serde_json::to_vec(value)?;
+pub(crate) fn to_string(value: &(impl Serialize + ?Sized)) -> Result<String> {
+    let json = serde_json::to_string(value)?;
     // serde_json writes what is not finite as `null`.
-    if json.windows(4).any(|window| window == b"null") {
+    if json.as_bytes().windows(4).any(|window| window == b"null") {
         finite::check(value)?;
     }
     Ok(json)
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_not_written() {
-        assert_eq!(to_vec(&Some(1.5)).unwrap(), b"1.5");
-        assert_eq!(to_vec(&(None::<f64>, "null")).unwrap(), br#"[null,"null"]"#);
+        assert_eq!(to_string(&Some(1.5)).unwrap(), "1.5");
+        assert_eq!(to_string(&(None::<f64>, "null")).unwrap(), r#"[null,"null"]"#);
         for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(to_vec(&wrong).is_err() && to_vec(&[1.0, wrong]).is_err() && to_value(Some(wrong)).is_err());
-            assert!(to_vec(&BTreeMap::from([("a", wrong as f32)])).is_err());
+            assert!(to_string(&wrong).is_err() && to_string(&[1.0, wrong]).is_err() && to_value(Some(wrong)).is_err());
+            assert!(to_string(&BTreeMap::from([("a", wrong as f32)])).is_err());
         }
     }
 }
