@@ -166,22 +166,20 @@ impl<O: Order> QueueOf<O> {
         self.get_until(|| deadline(timeout))
     }
 
-    /// As [`QueueOf::get`], at most until `deadline`, a moment on the hub's clock: for several waits that share a limit.
+    /// As [`QueueOf::get_timeout`], until `deadline` on the hub's clock: for waits that share a limit.
     ///
     /// Semantics: crossbeam's `recv_deadline`.
     ///
     /// # Errors
-    /// As there, and [`Reason::Empty`].
+    /// As there.
     ///
     /// ```
     /// use greenloom::{hub::now, queue::{Queue, Reason}};
     /// use std::time::Duration;
     ///
-    /// let queue: Queue<u32> = Queue::unbounded();
     /// let deadline = now() + Duration::from_millis(5);
-    /// assert_eq!(queue.get_deadline(deadline), Err(Reason::Empty));
+    /// assert_eq!(Queue::<u32>::unbounded().get_deadline(deadline), Err(Reason::Empty));
     /// assert!(now() >= deadline);
-    /// # Ok::<(), Reason>(())
     /// ```
     pub fn get_deadline(&self, deadline: Duration) -> Result<O::Item, Reason> {
         self.get_until(|| Some(Time::ZERO + deadline))
