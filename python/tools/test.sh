@@ -28,7 +28,7 @@ echo "$found" | while read -r version python; do
     if [ "$version" = "$newest" ]; then
         beside=$("$here/tools/stock-venv.sh" "$version" "$python")
         "$beside/bin/python" -m pip install --quiet --disable-pip-version-check types-greenlet==3.5.0.20260518
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check mypy==2.4.1 pyright==1.1.414 \
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check mypy==2.4.1 "pyright[nodejs]==1.1.414" \
             || echo "no type checkers for CPython $version; the tests of the stubs are skipped"
         export GREENLOOM_STOCK_PYTHON="$beside/bin/python"
     fi
