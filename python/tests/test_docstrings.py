@@ -11,6 +11,7 @@ import types
 import unittest
 import warnings
 
+import amqp
 import eventlet
 import greenlet
 import greenloom
@@ -40,7 +41,7 @@ class Docstrings(unittest.TestCase):
 
 def public():
     """Dotted names and values."""
-    for package in (greenlet, eventlet, greenloom):
+    for package in (greenlet, eventlet, amqp, greenloom):
         for name in modules(package):
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -84,7 +85,7 @@ def is_ours(name, value):
 
 
 def is_named_by_us(value):
-    return (getattr(value, "__module__", None) or "").partition(".")[0] in ("greenlet", "eventlet", "greenloom")
+    return (getattr(value, "__module__", None) or "").partition(".")[0] in ("greenlet", "eventlet", "amqp", "greenloom")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from support import run_python
 from greenloom._install import DROP_IN
 
 #: A stock package with any name that is looked for in it.
-STOCK_PACKAGE = "from unittest.mock import MagicMock\nstock = True\n__getattr__ = lambda name: MagicMock()\n"
+STOCK_PACKAGE = (
+    "from unittest.mock import MagicMock\nstock = True\n__all__ = ()\n__getattr__ = lambda name: MagicMock()\n"
+)
 WHOSE = "import greenlet, eventlet, amqp; print(*('stock' in vars(one) for one in (greenlet, eventlet, amqp)))"
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import unittest
 
+import amqp
 import eventlet
 import greenlet
 import greenloom
@@ -25,7 +26,7 @@ CHECKERS = all(importlib.util.find_spec(name) for name in ("mypy", "pyright"))
 
 class Stubs(unittest.TestCase):
     def test_every_public_module_has_one(self):
-        for package in (greenlet, eventlet, greenloom):
+        for package in (greenlet, eventlet, amqp, greenloom):
             folder = pathlib.Path(package.__file__).parent
             self.assertTrue((folder / "py.typed").exists(), folder)
             for module in folder.rglob("*.py"):
@@ -42,7 +43,7 @@ class Checked(unittest.TestCase):
 
     def test_stubs_say_what_is_there(self):
         done = run(
-            "mypy.stubtest", "greenlet", "eventlet", "greenloom", "--concise", "--ignore-missing-stub",
+            "mypy.stubtest", "greenlet", "eventlet", "amqp", "greenloom", "--concise", "--ignore-missing-stub",
             "--ignore-disjoint-bases", "--ignore-unused-allowlist", "--allowlist", TYPES / "allowlist.txt",
             "--mypy-config-file", TYPES / "mypy.ini",
         )  # fmt: skip

@@ -47,6 +47,12 @@ class Values(unittest.TestCase):
                 written = dumps("F", [given])
                 self.assertEqual(loads("F", written, 0), ([given], len(written)))
 
+    def test_arguments_may_be_given_by_name(self):
+        written = dumps(format="sl", values=["a", 1])
+        self.assertEqual(loads(format="sl", buf=written, offset=0), (["a", 1], len(written)))
+        self.assertEqual(decode_properties_basic(buf=b"\0\0", offset=0), ({}, 2))
+        self.assertRaisesRegex(TypeError, "missing a required argument: 'values'", dumps, format="s")
+
     def test_random_bytes_and_changed_ones_are_values_or_refused(self):
         rng = random.Random(1)
         formats = ["F", "A", "oBlLfsSxFATbb", "sLbss", "BsBB", "ooFSS"]

@@ -1,4 +1,4 @@
-"""What `inspect.signature` says of the public callables of greenlet and eventlet.
+"""What `inspect.signature` says of the public callables of greenlet, eventlet and amqp.
 
     listing.py            lists them: a JSON object of dotted names, each with its parameters or null
     listing.py NAMES      says the same of the names in the JSON file NAMES; "missing" where there is no such name
@@ -22,6 +22,7 @@ SKIPPED = re.compile(
     r"eventlet\.(green\.(http|httplib|Queue|profile|zmq|MySQLdb|OpenSSL)|zipkin|hubs\.(kqueue|pyevent))\b"
 )
 
+PACKAGES = ("greenlet", "eventlet", "amqp")
 MISSING = object()
 
 
@@ -37,7 +38,7 @@ def main():
 
 def public():
     """Dotted names and values: what the modules define, and the methods of classes among them."""
-    for module_name in sorted(modules("greenlet") | modules("eventlet")):
+    for module_name in sorted(set().union(*map(modules, PACKAGES))):
         try:
             module = quietly_imported(module_name)
         except ImportError:
@@ -75,7 +76,7 @@ def is_public(module, name, value):
 
 
 def is_theirs(value):
-    return (getattr(value, "__module__", None) or "").partition(".")[0] in ("greenlet", "eventlet", "greenloom")
+    return (getattr(value, "__module__", None) or "").partition(".")[0] in (*PACKAGES, "greenloom")
 
 
 def methods(cls):

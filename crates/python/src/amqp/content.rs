@@ -39,9 +39,9 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
     PROPERTIES.iter().zip(&NAMES).try_for_each(|((text, _), name)| object::intern(gil, name, text))
 }
 
-/// `amqp_load_properties(buffer, offset)`
+/// `amqp_load_properties(buf, offset)`
 pub fn load(args: Args<'_>) -> Result<Owned> {
-    let [buffer, offset] = args.exactly()?;
+    let ([buffer, offset], []) = args.parse("decode_properties_basic", ["buf", "offset"], [])?;
     let gil = args.gil();
     with_rest(buffer, offset, |reader| {
         // SAFETY: the token says that the lock is held.

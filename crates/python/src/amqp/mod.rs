@@ -10,7 +10,7 @@
 //! - [`stream`]: frames to events.
 //! - [`frames`]: a method and its content to frames.
 //!
-//! The functions take positional arguments only.
+//! What py-amqp has too takes arguments by name, as there; the other functions take them by position only.
 
 mod content;
 mod frames;
@@ -48,38 +48,39 @@ fn functions() -> [PyMethodDef; 8] {
         function(
             c"amqp_shell",
             shell::set,
-            c"amqp_shell(frame_syntax_error, unexpected_frame, struct_error, rare)\n\nThe exceptions to raise, and a \
-              function that makes the bytes of a value of a rare type, or None; given a type's letter and numbers it \
-              makes the value of them.",
+            c"amqp_shell(frame_syntax_error, unexpected_frame, struct_error, rare, /)\n--\n\nThe exceptions to raise, \
+              and a function that makes the bytes of a value of a rare type, or None; given a type's letter and \
+              numbers it makes the value of them.",
         ),
         function(
             c"amqp_loads",
             read::loads,
-            c"amqp_loads(format, buffer, offset) -> tuple\n\nThe values of fields, a list, and the offset behind them.",
+            c"amqp_loads(format, buf, offset)\n--\n\nThe values of fields, a list, and the offset behind them.",
         ),
         function(
             c"amqp_item",
             read::item,
-            c"amqp_item(buffer, offset) -> tuple\n\nA table's value, and the offset behind it.",
+            c"amqp_item(buf, offset, /)\n--\n\nA table's value, and the offset behind it.",
         ),
-        function(c"amqp_dumps", write::dumps, c"amqp_dumps(format, values) -> bytes\n\nFields of values."),
+        function(c"amqp_dumps", write::dumps, c"amqp_dumps(format, values)\n--\n\nFields of values, as bytes."),
         function(
             c"amqp_load_properties",
             content::load,
-            c"amqp_load_properties(buffer, offset) -> tuple\n\nThe properties of a message, a dict, and the offset \
+            c"amqp_load_properties(buf, offset)\n--\n\nThe properties of a message, a dict, and the offset \
               behind them.",
         ),
         function(
             c"amqp_dump_properties",
             content::dump,
-            c"amqp_dump_properties(properties) -> bytes\n\nThe flags and fields of a dict of a message's properties.",
+            c"amqp_dump_properties(properties, /)\n--\n\nThe flags and fields of a dict of a message's \
+              properties, as bytes.",
         ),
         function(
             c"amqp_frames",
             frames::frames,
-            c"amqp_frames(kind, channel, method, arguments, content, limit) -> bytes | list\n\nThe frames of \
-              a method and its content, in one piece if they fit a frame's limit; else each in a piece of its own. \
-              method is a pair of numbers; content is a message, or something false.",
+            c"amqp_frames(kind, channel, method, arguments, content, limit, /)\n--\n\nThe frames of a \
+              method and its content: bytes, in one piece if they fit a frame's limit; else a list, each in a piece \
+              of its own. method is a pair of numbers; content is a message, or something false.",
         ),
         PyMethodDef::zeroed(),
     ]

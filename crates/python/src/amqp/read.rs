@@ -19,9 +19,9 @@ const MAX_DEPTH: usize = 64;
 
 const LETTERS: &[u8] = b"boBlLfsSxFAT";
 
-/// `amqp_loads(format, buffer, offset)`
+/// `amqp_loads(format, buf, offset)`
 pub fn loads(args: Args<'_>) -> Result<Owned> {
-    let [format, buffer, offset] = args.exactly()?;
+    let ([format, buffer, offset], []) = args.parse("loads", ["format", "buf", "offset"], [])?;
     let gil = args.gil();
     let format = letters(format)?;
     if let Some(letter) = format.iter().find(|letter| !LETTERS.contains(letter)) {

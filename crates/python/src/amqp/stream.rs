@@ -103,8 +103,8 @@ enum Step {
 impl Payload for Stream {
     const NAME: &'static CStr = c"greenloom._native.AmqpStream";
     const DOC: &'static CStr =
-        c"AmqpStream(message, limit)\n\nA connection's input. Its messages are of the class message; a frame of more \
-          than limit bytes is refused.";
+        c"AmqpStream(message, limit, /)\n--\n\nA connection's input. Its messages are of the class message; \
+          a frame of more than limit bytes is refused.";
 
     fn cell() -> &'static ClassCell {
         &CLASS
@@ -142,28 +142,32 @@ pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
         .method(
             c"receive",
             receive,
-            c"receive(fd) -> int\n\nTakes what is there to read, without waiting. Returns how many bytes came: 0 \
-                  at the end, -1 if there is nothing yet.",
+            c"receive($self, fd, /)\n--\n\nTakes what is there to read, without waiting. Returns how many bytes \
+                  came: 0 at the end, -1 if there is nothing yet.",
         )
         .method(
             c"idle",
             idle,
-            c"idle(fd) -> bool\n\nTakes what is there to read, without waiting. Returns whether there was nothing, \
-                  and nothing is left of before either.",
+            c"idle($self, fd, /)\n--\n\nTakes what is there to read, without waiting. Returns whether there \
+                  was nothing, and nothing is left of before either.",
         )
-        .method(c"feed", feed, c"feed(data)\n\nTakes bytes that were read.")
+        .method(c"feed", feed, c"feed($self, data, /)\n--\n\nTakes bytes that were read.")
         .method(
             c"next",
             next,
-            c"next() -> tuple | None\n\nThe next event: channel, method, arguments, message or None. None if more \
+            c"next($self, /)\n--\n\nThe next event: channel, method, arguments, message or None. None if more \
                   has to come.",
         )
         .method(
             c"frame",
             frame,
-            c"frame(kind, channel, payload) -> tuple | None\n\nTakes a frame that was read; returns as next.",
+            c"frame($self, kind, channel, payload, /)\n--\n\nTakes a frame that was read; returns as next.",
         )
-        .method(c"set_limit", set_limit, c"set_limit(bytes)\n\nThe largest frame that is taken from now on.");
+        .method(
+            c"set_limit",
+            set_limit,
+            c"set_limit($self, bytes, /)\n--\n\nThe largest frame that is taken from now on.",
+        );
     // SAFETY: called at import, once.
     unsafe { class.build(module.as_ptr()) }
 }

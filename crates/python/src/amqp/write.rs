@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// `amqp_dumps(format, values)`
 pub fn dumps(args: Args<'_>) -> Result<Owned> {
-    let [format, values] = args.exactly()?;
+    let ([format, values], []) = args.parse("dumps", ["format", "values"], [])?;
     let gil = args.gil();
     let mut out = Vec::with_capacity(128);
     let mut fields = Fields { out: &mut out, bits: 0 };

@@ -30,65 +30,9 @@ VERSION = version_info = version_info_t(5, 4, 2, "", "")
 from .basic_message import Message
 from .channel import Channel
 from .connection import Connection
-from .exceptions import (
-    AccessRefused,
-    AMQPError,
-    AMQPNotImplementedError,
-    ChannelError,
-    ChannelNotOpen,
-    ConnectionError,
-    ConnectionForced,
-    ConsumerCancelled,
-    ContentTooLarge,
-    FrameError,
-    FrameSyntaxError,
-    InternalError,
-    InvalidCommand,
-    InvalidPath,
-    IrrecoverableChannelError,
-    IrrecoverableConnectionError,
-    NoConsumers,
-    NotAllowed,
-    NotFound,
-    PreconditionFailed,
-    RecoverableChannelError,
-    RecoverableConnectionError,
-    ResourceError,
-    ResourceLocked,
-    UnexpectedFrame,
-    error_for_code,
-)
+from .exceptions import *  # noqa: F403
+from .exceptions import __all__ as _exceptions
+from .exceptions import error_for_code
 from .utils import promise
 
-__all__ = (
-    "Connection",
-    "Channel",
-    "Message",
-    "promise",
-    "AMQPError",
-    "ConnectionError",
-    "RecoverableConnectionError",
-    "IrrecoverableConnectionError",
-    "ChannelError",
-    "RecoverableChannelError",
-    "IrrecoverableChannelError",
-    "ConsumerCancelled",
-    "ContentTooLarge",
-    "NoConsumers",
-    "ConnectionForced",
-    "InvalidPath",
-    "AccessRefused",
-    "NotFound",
-    "ResourceLocked",
-    "PreconditionFailed",
-    "FrameError",
-    "FrameSyntaxError",
-    "InvalidCommand",
-    "ChannelNotOpen",
-    "UnexpectedFrame",
-    "ResourceError",
-    "NotAllowed",
-    "AMQPNotImplementedError",
-    "InternalError",
-    "error_for_code",
-)
+__all__ = ("Connection", "Channel", "Message", "promise", *_exceptions, "error_for_code")

@@ -247,6 +247,7 @@ class Connection(Heartbeats, AbstractChannel):
         socket_settings=None,
         **kwargs,
     ):
+        """Makes :attr:`transport`: see :func:`amqp.transport.Transport`."""
         return Transport(
             host,
             connect_timeout=connect_timeout,
@@ -440,6 +441,7 @@ class Connection(Heartbeats, AbstractChannel):
         return channel.dispatch_method(method_sig, payload, content)
 
     def is_alive(self):
+        """Not to be had, as on py-amqp: NotImplementedError."""
         raise NotImplementedError("heartbeats tell whether a connection is alive")
 
     # Closing.
