@@ -13,10 +13,10 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run_script(script, *arguments, env=None, timeout=120):
+def run_script(script, *arguments, argv=(), env=None, timeout=120):
     """Runs a program in a fresh interpreter. Returns its exit code, and its output with errors."""
     done = subprocess.run(
-        [sys.executable, *arguments, "-c", textwrap.dedent(script)],
+        [sys.executable, *arguments, "-c", textwrap.dedent(script), *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

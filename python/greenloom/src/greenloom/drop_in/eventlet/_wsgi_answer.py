@@ -6,7 +6,6 @@ import traceback
 import eventlet
 from eventlet import greenio
 from eventlet import support
-from eventlet import wsgi
 from eventlet._wsgi_base import DEFAULT_LOG_FORMAT, STATE_CLOSE, WSGI_LOCAL, addr_to_host_port
 from eventlet._wsgi_input import ChunkReadError
 from eventlet._wsgi_response import Response
@@ -25,7 +24,7 @@ class Answering:
         try:
             self.handle_one_response()
         except OSError as error:
-            if support.get_errno(error) not in wsgi.BROKEN_SOCK:
+            if support.get_errno(error) not in eventlet.wsgi.BROKEN_SOCK:
                 raise
             self.close_connection = True
         finally:

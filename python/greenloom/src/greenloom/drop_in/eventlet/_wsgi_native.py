@@ -1,7 +1,7 @@
 """Requests read natively: the short way, for a protocol that overrides nothing of the long one."""
 
+import eventlet
 from eventlet import greenio
-from eventlet import wsgi
 from eventlet._wsgi_base import CONTINUE_LINE, STATE_CLOSE, ssl
 from eventlet._wsgi_input import RECEIVE_SIZE
 from greenloom import _native
@@ -76,9 +76,9 @@ class NativeRequests:
         self._asked_keep_alive = flags & _ASKED_KEEP_ALIVE
         self.close_connection = not flags & _PERSISTENT or self.protocol_version < "HTTP/1.1"
         if flags & _EXPECTS_CONTINUE:
-            body = wsgi.Input(reader, length, conn, self.wfile, CONTINUE_LINE, flags & _CHUNKED)
+            body = eventlet.wsgi.Input(reader, length, conn, self.wfile, CONTINUE_LINE, flags & _CHUNKED)
         else:
-            body = wsgi.Input(reader, length, conn, None, None, flags & _CHUNKED)
+            body = eventlet.wsgi.Input(reader, length, conn, None, None, flags & _CHUNKED)
             if not flags & _VERSION_1_1:
                 body.is_http_1_0 = True
         environ["wsgi.input"] = environ["eventlet.input"] = body

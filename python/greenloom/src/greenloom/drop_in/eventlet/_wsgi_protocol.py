@@ -9,7 +9,6 @@ import urllib.parse
 import eventlet
 from eventlet import greenio
 from eventlet import support
-from eventlet import wsgi
 from eventlet._wsgi_answer import Answering
 from eventlet._wsgi_base import (
     BAD_SOCK, CONNECTION_CONSTANTS, CONNECTION_KEYS, CONTINUE_LINE, MINIMUM_CHUNK_SIZE, STATE_CLOSE, STATE_IDLE,
@@ -33,11 +32,11 @@ class FileObjectForHeaders:
 
     def readline(self, size=-1):
         """The next line of the head. HeaderLineTooLong, HeadersTooLarge if it is larger than it may be."""
-        line = self.fp.readline(wsgi.MAX_HEADER_LINE if size < 0 else size)
-        if len(line) >= wsgi.MAX_HEADER_LINE:
+        line = self.fp.readline(eventlet.wsgi.MAX_HEADER_LINE if size < 0 else size)
+        if len(line) >= eventlet.wsgi.MAX_HEADER_LINE:
             raise HeaderLineTooLong
         self.total_header_size += len(line)
-        if self.total_header_size > wsgi.MAX_TOTAL_HEADER_SIZE:
+        if self.total_header_size > eventlet.wsgi.MAX_TOTAL_HEADER_SIZE:
             raise HeadersTooLarge
         return line
 
@@ -125,7 +124,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
             if self._refused:
                 self._linger()
         except OSError as error:
-            if support.get_errno(error) not in wsgi.BROKEN_SOCK:
+            if support.get_errno(error) not in eventlet.wsgi.BROKEN_SOCK:
                 raise
         greenio.shutdown_safe(self.connection)
         self.connection.close()
@@ -137,7 +136,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
             return
         try:
             self.connection.shutdown(socket.SHUT_WR)
-            with eventlet.Timeout(wsgi.LINGER_SECONDS, False):
+            with eventlet.Timeout(eventlet.wsgi.LINGER_SECONDS, False):
                 while self.connection.recv(RECEIVE_SIZE):
                     pass
         except OSError:
@@ -239,7 +238,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
 
     def _limits(self):
         # Swift makes the number of headers a float.
-        return (self.server.url_length_limit, wsgi.MAX_HEADER_LINE, wsgi.MAX_TOTAL_HEADER_SIZE,
+        return (self.server.url_length_limit, eventlet.wsgi.MAX_HEADER_LINE, eventlet.wsgi.MAX_TOTAL_HEADER_SIZE,
                 int(http_client._MAXHEADERS), not self.reject_bad_requests, self.strict)
 
     def _message(self, fields):
@@ -322,7 +321,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
         is_http_1_0 = self.request_version == "HTTP/1.0"
         expects = not is_http_1_0 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
-        body = environ["wsgi.input"] = environ["eventlet.input"] = wsgi.Input(
+        body = environ["wsgi.input"] = environ["eventlet.input"] = eventlet.wsgi.Input(
             self.rfile, length or 0, self.connection, wfile=self.wfile if expects else None,
             wfile_line=CONTINUE_LINE if expects else None, chunked_input=chunked)
         body.is_http_1_0 = is_http_1_0
@@ -387,7 +386,7 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
             # A TLS socket says so when a server that stops has shut it down.
             return
         number = support.get_errno(error)
-        if number in wsgi.BROKEN_SOCK or number == errno.ENOTCONN:
+        if number in eventlet.wsgi.BROKEN_SOCK or number == errno.ENOTCONN:
             self.server.log.debug("({}) connection reset by peer {!r}".format(self.server.pid, self.client_address))
         elif number not in BAD_SOCK:
             raise error

@@ -8,7 +8,6 @@ import warnings
 import eventlet
 from eventlet import greenio
 from eventlet import support
-from eventlet import wsgi
 from eventlet._wsgi_base import (
     CONNECTION_CONSTANTS, CONNECTION_KEYS, DEFAULT_LOG_FORMAT, DEFAULT_MAX_HTTP_VERSION, MAX_REQUEST_LINE, STATE_CLOSE,
     STATE_IDLE, ssl)
@@ -35,7 +34,7 @@ class Server(BaseHTTPServer.HTTPServer):
         self.outstanding_requests = 0
         self.socket = socket
         self.address = address
-        self.log = wsgi.get_logger(log, debug) if log_output else LoggerNull()
+        self.log = eventlet.wsgi.get_logger(log, debug) if log_output else LoggerNull()
         self.app = app
         self.keepalive = keepalive
         self.environ = environ
@@ -142,7 +141,7 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
     :param socket_timeout: seconds that a client may keep us waiting in one operation; None is for ever
     :param capitalize_response_headers: whether x-header-name becomes X-Header-Name
     """
-    serv = wsgi.Server(
+    serv = eventlet.wsgi.Server(
         sock, sock.getsockname(), site, log, environ=environ, max_http_version=max_http_version, protocol=protocol,
         minimum_chunk_size=minimum_chunk_size, log_x_forwarded_for=log_x_forwarded_for, keepalive=keepalive,
         log_output=log_output, log_format=log_format, url_length_limit=url_length_limit, debug=debug,
@@ -151,7 +150,7 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
         server_event.send(serv)
     pool = custom_pool
     if pool is None:
-        pool = eventlet.GreenPool(wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS if max_size is None else max_size)
+        pool = eventlet.GreenPool(eventlet.wsgi.DEFAULT_MAX_SIMULTANEOUS_REQUESTS if max_size is None else max_size)
     if not (hasattr(pool, "spawn") and hasattr(pool, "waitall")):
         raise AttributeError("eventlet.wsgi.server needs a pool with the methods spawn and waitall, like GreenPool")
 
@@ -166,7 +165,7 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
 
     try:
         serv.log.info("({}) wsgi starting up on {}".format(serv.pid, socket_repr(sock)))
-        while wsgi.is_accepting:
+        while eventlet.wsgi.is_accepting:
             try:
                 accepted = _accept(sock, serv)
                 if accepted is None:
@@ -187,11 +186,11 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
             if was_idle:
                 greenio.shutdown_safe(connection[1])
         pool.waitall()
-        serv.log.info("({}) wsgi exited, is_accepting={}".format(serv.pid, wsgi.is_accepting))
+        serv.log.info("({}) wsgi exited, is_accepting={}".format(serv.pid, eventlet.wsgi.is_accepting))
         try:
             sock.close()
         except OSError as error:
-            if support.get_errno(error) not in wsgi.BROKEN_SOCK:
+            if support.get_errno(error) not in eventlet.wsgi.BROKEN_SOCK:
                 traceback.print_exc()
 
 
@@ -199,12 +198,12 @@ def _accept(sock, serv):
     """The next connection, or None if that one failed and the listening socket is still good."""
     try:
         return sock.accept()
-    except wsgi.ACCEPT_EXCEPTIONS as error:
+    except eventlet.wsgi.ACCEPT_EXCEPTIONS as error:
         number = support.get_errno(error)
-        if number in wsgi.EXHAUSTED_ERRNO:
+        if number in eventlet.wsgi.EXHAUSTED_ERRNO:
             serv.log.error("({}) cannot accept for now: {}".format(serv.pid, error))
-            eventlet.sleep(wsgi.EXHAUSTED_PAUSE)
-        elif number in wsgi.ACCEPT_ERRNO and sock.fileno() >= 0:
+            eventlet.sleep(eventlet.wsgi.EXHAUSTED_PAUSE)
+        elif number in eventlet.wsgi.ACCEPT_ERRNO and sock.fileno() >= 0:
             serv.log.debug("({}) a connection failed before it was accepted: {}".format(serv.pid, error))
             eventlet.sleep(0)
         else:

@@ -13,6 +13,7 @@ application's headers that are not ASCII.
 # Where what is: _wsgi_server has the options of `server` and the loop that accepts; _wsgi_protocol reads requests in
 # the way that may be overridden, _wsgi_native in the short way; _wsgi_input is the request's body; _wsgi_answer calls
 # the application, _wsgi_response is what it writes; _wsgi_log, and _wsgi_base with what all of them share.
+# What a program may set here they read as `eventlet.wsgi.NAME` when they need it; none of them imports this module.
 from eventlet._wsgi_base import (
     ACCEPT_ERRNO,
     ACCEPT_EXCEPTIONS,
