@@ -86,6 +86,12 @@ class Enable(Environment):
         self.assertEqual(status, 1)
         self.assertIn("which is not installed: pip install dnspython", output)
 
+    def test_without_vine_amqp_says_what_to_install(self):
+        self.greenloom("enable")
+        status, output = self.run_python("-c", "import amqp")
+        self.assertEqual(status, 1)
+        self.assertIn("which is not installed: pip install vine", output)
+
     def test_it_wins_over_stock_that_is_installed_later(self):
         self.greenloom("enable")
         self.put_stock()
@@ -145,16 +151,26 @@ class Enable(Environment):
         self.assertIn("cannot be written", output)
         self.assertNotIn("Traceback", output)
 
-    def test_where_the_labelled_distributions_are_there_is_nothing_to_enable(self):
+    def put_labelled(self, name, version):
+        info = os.path.join(self.packages, f"{name}-{version}+greenloom.0.1.0.dist-info")
+        os.mkdir(info)
+        with open(os.path.join(info, "METADATA"), "w") as file:
+            file.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}+greenloom.0.1.0\n")
+
+    def test_where_all_are_labelled_distributions_there_is_nothing_to_enable(self):
         self.put_stock()
-        for name, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3")):
-            info = os.path.join(self.packages, f"{name}-{version}+greenloom.0.1.0.dist-info")
-            os.mkdir(info)
-            with open(os.path.join(info, "METADATA"), "w") as file:
-                file.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}+greenloom.0.1.0\n")
+        for name, version in (("greenlet", "3.5.6"), ("eventlet", "0.41.3"), ("amqp", "5.4.2")):
+            self.put_labelled(name, version)
         status, output = self.greenloom("enable")
         self.assertEqual(status, 1)
         self.assertIn("nothing to enable", output)
+
+    def test_where_one_is_a_labelled_distribution_the_others_are_enabled(self):
+        self.put_stock()
+        self.put_labelled("amqp", "5.4.2")
+        status, output = self.greenloom("enable")
+        self.assertEqual(status, 0, output)
+        self.assert_ours()
 
     def test_from_a_folder_of_no_environment_it_is_refused(self):
         elsewhere = os.path.join(self.prefix, "elsewhere")

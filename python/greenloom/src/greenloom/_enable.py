@@ -84,11 +84,10 @@ def enable(user=False, break_system_packages=False):
     :raises CannotEnable: when it cannot be written.
     """
     path = _file(user)
-    labelled = [name for name in REPLACED if _is_labelled(name)]
-    if labelled:
+    if all(map(_is_labelled, REPLACED)):
         raise CannotEnable(
-            f"{' and '.join(labelled)} of this environment {'are' if len(labelled) > 1 else 'is'} Greenloom's already, "
-            "as a distribution of that name; there is nothing to enable"
+            f"{', '.join(REPLACED[:-1])} and {REPLACED[-1]} of this environment are Greenloom's already, as "
+            "distributions of those names; there is nothing to enable"
         )
     if not break_system_packages:
         _refuse_managed(path)

@@ -19,6 +19,12 @@ except ModuleNotFoundError as missing:
     from ._aside import step_aside
 
     step_aside(missing)
+else:
+    try:
+        import vine  # noqa: F401
+    except ModuleNotFoundError as missing:
+        message = "amqp's promises are those of vine, which is not installed: pip install vine"
+        raise ModuleNotFoundError(message, name="vine") from missing
 
 __version__ = "5.4.2"
 #: Tells that this is not the stock package.
