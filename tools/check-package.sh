@@ -3,8 +3,8 @@
 # built from nothing else. Their documentation's examples and their guides run, the rest of their targets is checked.
 set -eu
 cd "$(dirname "$0")/.."
-crates="greenloom-fiber greenloom-hub greenloom-http greenloom greenloom-amqp greenloom-rpc greenloom-web"
-crates="$crates greenloom-hooks"
+crates="greenloom-fiber greenloom-hub greenloom-inspect greenloom-http greenloom greenloom-amqp greenloom-rpc"
+crates="$crates greenloom-web greenloom-hooks greenloom-cli"
 target=$PWD/target/package-check
 rm -rf "$target/crates"
 mkdir -p "$target/crates"

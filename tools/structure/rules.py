@@ -8,13 +8,15 @@ This is the one table. `docs/design.md` shows it to people, and `drift` compares
 CRATES = {
     "crates/fiber": (),
     "crates/hub": (),
-    "crates/greenloom": ("crates/fiber", "crates/hub"),
+    "crates/inspect": (),
+    "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect"),
     "crates/amqp": (),
     "crates/rpc": ("crates/greenloom", "crates/amqp"),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
     "crates/hooks": ("crates/greenloom",),
-    "crates/python": ("crates/fiber", "crates/hub", "crates/http", "crates/amqp"),
+    "crates/cli": ("crates/inspect",),
+    "crates/python": ("crates/fiber", "crates/hub", "crates/inspect", "crates/http", "crates/amqp", "crates/cli"),
 }
 
 # The floors inside a crate, from the ground up. A module may use those on the floors below it; not those above it, not

@@ -1,0 +1,150 @@
+//! The end of whoever asks.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::place;
+use crate::protocol::{Answer, Ask, Greeting, Request, VERSION};
+
+/// How long an answer may take. A program that walks through many green threads needs a while, one that hangs answers
+/// too: its socket has an OS thread of its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that is asked.
+#[derive(Debug)]
+pub struct Client {
+    greeting: Greeting,
+    pid: u32,
+    stream: BufReader<UnixStream>,
+    asked: u64,
+}
+
+/// Why there is no answer. It says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// There is no such process.
+    NoProcess(u32),
+    /// The process has no socket.
+    NotServed(u32),
+    /// The socket is another user's.
+    Refused(u32),
+    /// It speaks another version of the protocol.
+    OtherVersion(u32, u32),
+    /// It ended while it was asked, or before.
+    Ended(u32),
+    /// It says that it cannot.
+    Problem(String),
+    /// Anything else that happened at the socket.
+    Io(u32, io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NoProcess(pid) => write!(f, "there is no process {pid}"),
+            Failure::NotServed(pid) => write!(
+                f,
+                "process {pid} cannot be looked into: start it with GREENLOOM_INSPECT=1, or call \
+                 greenloom.inspect.start() in it (Rust: greenloom::inspect::serve())"
+            ),
+            Failure::Refused(pid) => write!(f, "process {pid} is another user's: ask as that user"),
+            Failure::OtherVersion(pid, theirs) => write!(
+                f,
+                "process {pid} speaks version {theirs} of the protocol, this program version {VERSION}: use the \
+                 `greenloom` of that program's environment"
+            ),
+            Failure::Ended(pid) => write!(f, "process {pid} has ended"),
+            Failure::Problem(problem) => f.write_str(problem),
+            Failure::Io(pid, _) => write!(f, "process {pid} does not answer"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Connects to a process.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn connect(pid: u32) -> Result<Client, Failure> {
+        if !place::exists(pid) {
+            return Err(Failure::NoProcess(pid));
+        }
+        let mut refused = false;
+        for path in place::candidates(pid) {
+            match UnixStream::connect(&path) {
+                Ok(stream) => return Client::greeted(pid, stream),
+                Err(error) => refused |= error.kind() == io::ErrorKind::PermissionDenied,
+            }
+        }
+        Err(if refused { Failure::Refused(pid) } else { Failure::NotServed(pid) })
+    }
+
+    fn greeted(pid: u32, stream: UnixStream) -> Result<Client, Failure> {
+        let fail = |error| Failure::Io(pid, error);
+        stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(fail)?;
+        let mut stream = BufReader::new(stream);
+        let line = read_line(pid, &mut stream)?;
+        let greeting = match serde_json::from_str::<Greeting>(&line) {
+            Ok(greeting) if greeting.greenloom == VERSION => greeting,
+            Ok(greeting) => return Err(Failure::OtherVersion(pid, greeting.greenloom)),
+            Err(_) => match serde_json::from_str::<Answer>(&line) {
+                Ok(Answer { problem: Some(problem), .. }) => return Err(Failure::Problem(problem)),
+                _ => return Err(Failure::NotServed(pid)),
+            },
+        };
+        Ok(Client { greeting, pid, stream, asked: 0 })
+    }
+
+    /// What the program says of itself.
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Failure`], an answer that names a problem included.
+    pub fn ask(&mut self, ask: Ask) -> Result<Answer, Failure> {
+        self.asked += 1;
+        let request = Request { id: self.asked, ask };
+        let mut line = serde_json::to_string(&request).expect("a request has keys that are strings");
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| failure(self.pid, error))?;
+        let line = read_line(self.pid, &mut self.stream)?;
+        let answer: Answer =
+            serde_json::from_str(&line).map_err(|error| Failure::Io(self.pid, io::Error::other(error)))?;
+        match answer.problem {
+            Some(problem) => Err(Failure::Problem(problem)),
+            None => Ok(answer),
+        }
+    }
+}
+
+fn failure(pid: u32, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Failure::Ended(pid),
+        _ => Failure::Io(pid, error),
+    }
+}
+
+fn read_line(pid: u32, stream: &mut BufReader<UnixStream>) -> Result<String, Failure> {
+    let mut line = String::new();
+    match stream.read_line(&mut line) {
+        Ok(_) if line.ends_with('\n') => Ok(line),
+        Ok(_) => Err(Failure::Ended(pid)),
+        Err(error) => Err(failure(pid, error)),
+    }
+}

@@ -1,0 +1,32 @@
+//! How a program on green threads tells of itself, and how others ask.
+//!
+//! A program that wants to be looked into makes a [`Program`] of what it knows and [serves](Server::start) it: an OS
+//! thread of its own waits on a Unix socket, so that a hub which is blocked is told of too. Whoever looks makes a
+//! [`Client`] of the process's number. Both speak [lines of JSON](mod@protocol).
+//!
+//! Each file may use those above it:
+//!
+//! - [`mod@protocol`]: what is asked and answered;
+//! - [`groups`]: green threads grouped by where they wait;
+//! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
+//! - [`place`]: where the sockets are;
+//! - [`server`], [`client`]: the two ends.
+//!
+//! This crate must not know hubs, greenlets or Python: what there is to tell comes through
+//! [`Program`].
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![warn(missing_debug_implementations)]
+#![forbid(unsafe_code)]
+
+mod client;
+pub mod groups;
+pub mod metrics;
+pub mod place;
+pub mod protocol;
+mod server;
+pub mod text;
+
+pub use client::{Client, Failure};
+pub use protocol::{Frame, Group, Hub, Stacks, State, Thread};
+pub use server::{Program, Server};

@@ -1,0 +1,394 @@
+//! The program's end: an OS thread that waits on the socket.
+//!
+//! Nobody else in the program ever waits for whoever asks. An answer that is not taken stays in a buffer, of which each
+//! connection has one, for one answer; a connection that takes nothing for [`STALL`] is closed.
+//!
+//! What the OS thread has open lies in a shared [`Sockets`], so that the child of a fork, where the OS thread does not
+//! exist, can close its copies.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use serde::Serialize;
+
+use crate::protocol::{Answer, Ask, Greeting, Hub, LONGEST_REQUEST, Request, Stacks, Thread, VERSION};
+use crate::{metrics, place, text};
+
+/// What there is to tell of a program. The OS thread of the [`Server`] asks, one question after another.
+///
+/// An answer must not wait for a hub without a limit: it is for seeing that a hub is blocked, too.
+pub trait Program: Send + 'static {
+    /// `rust` or `python`.
+    fn language(&self) -> &'static str;
+
+    /// Called first in the OS thread.
+    fn begin(&mut self) {}
+
+    /// What each hub has done.
+    fn hubs(&mut self) -> Vec<Hub>;
+
+    /// All green threads, grouped by where they wait.
+    fn stacks(&mut self) -> Stacks;
+
+    /// Ends a green thread. Says in a sentence what was done.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn kill(&mut self, thread: Thread) -> Result<String, String>;
+}
+
+/// How long a connection may leave an answer lying.
+pub const STALL: Duration = Duration::from_secs(10);
+
+/// How many connections there may be at once.
+const MOST_PEERS: usize = 16;
+
+/// How large an answer may be, in bytes.
+const LARGEST_ANSWER: usize = 8 << 20;
+
+const LISTENER: u64 = 0;
+const BELL: u64 = 1;
+const DUMP: u64 = 2;
+const FIRST_PEER: u64 = 3;
+
+/// A socket that is served. Dropping it closes and removes it.
+pub struct Server {
+    path: PathBuf,
+    /// The process that made it: in the child of a fork it is not ours to remove.
+    pid: u32,
+    sockets: Arc<Mutex<Option<Sockets>>>,
+    /// Ends the OS thread's wait when it is dropped.
+    bell: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is open.
+struct Sockets {
+    listener: UnixListener,
+    _bell: UnixStream,
+    dump: Option<UnixStream>,
+    peers: HashMap<u64, Peer>,
+    next: u64,
+}
+
+/// Whoever asks.
+struct Peer {
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Since when the output waits to be taken.
+    stalled: Option<Instant>,
+}
+
+fn lock(sockets: &Mutex<Option<Sockets>>) -> MutexGuard<'_, Option<Sockets>> {
+    sockets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// Opens the socket and starts the OS thread. With `dump` a signal of that number makes the program write all
+    /// stacks to its standard error.
+    ///
+    /// # Errors
+    /// Those of [`place::folder`], of the socket, of the OS thread, and of a signal that cannot be handled.
+    pub fn start(program: impl Program, dump: Option<i32>) -> io::Result<Server> {
+        let folder = place::folder()?;
+        place::sweep(&folder);
+        let pid = std::process::id();
+        let path = folder.join(pid.to_string());
+        // Another process had the number; or this one has a socket already, which is then out of reach.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let (bell, rung) = UnixStream::pair()?;
+        let dump = dump.map(dump_on).transpose()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let watch = |stream: &UnixStream, data| {
+            epoll::add(&epoll, stream, epoll::EventData::new_u64(data), epoll::EventFlags::IN)
+        };
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        watch(&rung, BELL)?;
+        if let Some(dump) = &dump {
+            watch(dump, DUMP)?;
+        }
+        let sockets = Sockets { listener, _bell: rung, dump, peers: HashMap::new(), next: FIRST_PEER };
+        let sockets = Arc::new(Mutex::new(Some(sockets)));
+        let service = Service { program, epoll, sockets: Arc::clone(&sockets) };
+        let thread = std::thread::Builder::new().name("greenloom-inspect".into()).spawn(|| service.run())?;
+        Ok(Server { path, pid, sockets, bell: Some(bell), thread: Some(thread) })
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// In the child of a fork, where there is no OS thread to serve it: closes the child's copies, and leaves the
+    /// socket to the parent.
+    pub fn leave_to_parent(mut self) {
+        // If the OS thread had it in that moment nobody ever unlocks it here, and the copies stay open.
+        if let Ok(mut sockets) = self.sockets.try_lock() {
+            sockets.take();
+        }
+        // To detach from it would be to write where it has been.
+        if let Some(thread) = self.thread.take() {
+            std::mem::forget(thread);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            return;
+        }
+        let _ = fs::remove_file(&self.path);
+        self.bell.take();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A stream that has something to read when the signal has come.
+fn dump_on(signal: i32) -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal, writer)?;
+    Ok(reader)
+}
+
+/// What the OS thread does.
+struct Service<P> {
+    program: P,
+    epoll: OwnedFd,
+    sockets: Arc<Mutex<Option<Sockets>>>,
+}
+
+impl<P: Program> Service<P> {
+    fn run(mut self) {
+        self.program.begin();
+        let mut events = Vec::with_capacity(MOST_PEERS);
+        loop {
+            let Some(stalled) = self.close_stalled() else { return };
+            let timeout = stalled.then_some(Timespec { tv_sec: 1, tv_nsec: 0 });
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.accept(),
+                    BELL => return,
+                    DUMP => self.dump(),
+                    peer => self.serve(peer),
+                }
+            }
+        }
+    }
+
+    /// Closes connections that take nothing. Whether there are others whose output waits; `None` when nothing is open.
+    fn close_stalled(&self) -> Option<bool> {
+        let mut sockets = lock(&self.sockets);
+        let peers = &mut sockets.as_mut()?.peers;
+        peers.retain(|_, peer| peer.stalled.is_none_or(|since| since.elapsed() < STALL));
+        Some(peers.values().any(|peer| peer.stalled.is_some()))
+    }
+
+    fn accept(&mut self) {
+        let mut sockets = lock(&self.sockets);
+        let Some(sockets) = sockets.as_mut() else { return };
+        while let Ok((stream, _)) = sockets.listener.accept() {
+            let first = match admit(&stream, sockets.peers.len()) {
+                Ok(()) => line(&self.greeting()),
+                Err(problem) => {
+                    // It has room for one line.
+                    let _ = stream.set_nonblocking(true);
+                    let _ = (&stream).write(&line(&Answer { problem: Some(problem), ..Answer::default() }));
+                    continue;
+                }
+            };
+            let number = sockets.next;
+            sockets.next += 1;
+            let data = epoll::EventData::new_u64(number);
+            if stream.set_nonblocking(true).is_ok()
+                && epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN).is_ok()
+            {
+                let mut peer = Peer { stream, input: Vec::new(), output: first, stalled: None };
+                if peer.flush().is_ok() {
+                    sockets.peers.insert(number, peer);
+                }
+            }
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        Greeting {
+            greenloom: VERSION,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            language: self.program.language().into(),
+            program: command_line(),
+        }
+    }
+
+    /// Reads what a connection asks, answers, and writes what it has room for.
+    fn serve(&mut self, number: u64) {
+        if self.exchange(number).is_err()
+            && let Some(sockets) = lock(&self.sockets).as_mut()
+        {
+            sockets.peers.remove(&number);
+        }
+    }
+
+    fn exchange(&mut self, number: u64) -> io::Result<()> {
+        loop {
+            // The answer is made without the lock.
+            let request = {
+                let mut sockets = lock(&self.sockets);
+                let Some(peer) = sockets.as_mut().and_then(|sockets| sockets.peers.get_mut(&number)) else {
+                    return Ok(());
+                };
+                peer.flush()?;
+                let request = if peer.output.is_empty() { peer.next_request()? } else { None };
+                // Whoever does not take its answers is not read from.
+                let wanted = if peer.output.is_empty() { epoll::EventFlags::IN } else { epoll::EventFlags::OUT };
+                epoll::modify(&self.epoll, &peer.stream, epoll::EventData::new_u64(number), wanted)?;
+                request
+            };
+            let Some(request) = request else { return Ok(()) };
+            let answer = self.answer(&request);
+            if let Some(peer) = lock(&self.sockets).as_mut().and_then(|sockets| sockets.peers.get_mut(&number)) {
+                peer.output = answer;
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &[u8]) -> Vec<u8> {
+        let answer = match serde_json::from_slice::<Request>(request) {
+            Ok(Request { id, ask }) => Answer { id, ..self.tell(ask) },
+            Err(error) => Answer { problem: Some(format!("not a request: {error}")), ..Answer::default() },
+        };
+        let id = answer.id;
+        let told = line(&answer);
+        if told.len() <= LARGEST_ANSWER {
+            return told;
+        }
+        let problem = format!("the answer has {} bytes, more than the {LARGEST_ANSWER} that are sent", told.len());
+        line(&Answer { id, problem: Some(problem), ..Answer::default() })
+    }
+
+    fn tell(&mut self, ask: Ask) -> Answer {
+        let program = &mut self.program;
+        let mut answer = Answer::default();
+        match ask {
+            Ask::Hubs => answer.hubs = Some(program.hubs()),
+            Ask::Stacks => answer.stacks = Some(program.stacks()),
+            Ask::Metrics => answer.metrics = Some(metrics::text(&program.hubs())),
+            Ask::Kill { thread } => match program.kill(thread) {
+                Ok(done) => answer.done = Some(done),
+                Err(problem) => answer.problem = Some(problem),
+            },
+        }
+        answer
+    }
+
+    /// Writes all stacks to standard error.
+    fn dump(&mut self) {
+        if let Some(Sockets { dump: Some(dump), .. }) = lock(&self.sockets).as_mut() {
+            let mut signals = [0; 64];
+            while matches!(dump.read(&mut signals), Ok(1..)) {}
+        }
+        let hubs = text::hubs(&self.program.hubs());
+        let stacks = text::stacks(&self.program.stacks());
+        let _ = write!(io::stderr().lock(), "greenloom: process {}\n{hubs}{stacks}", std::process::id());
+    }
+}
+
+/// Whether whoever has connected may ask.
+fn admit(stream: &UnixStream, peers: usize) -> Result<(), String> {
+    let own = rustix::process::geteuid();
+    match rustix::net::sockopt::socket_peercred(stream) {
+        Ok(peer) if peer.uid == own || peer.uid.is_root() => {}
+        _ => return Err("only the program's own user may look into it".into()),
+    }
+    if peers >= MOST_PEERS {
+        return Err(format!("{MOST_PEERS} others look already; end one of them"));
+    }
+    Ok(())
+}
+
+impl Peer {
+    /// The next whole line, read if need be. An error: the connection has ended, or its line is too long.
+    fn next_request(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let rest = self.input.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.input, rest)));
+            }
+            if self.input.len() > LONGEST_REQUEST {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.input.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes what there is room for.
+    fn flush(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        let mut result = Ok(());
+        while written < self.output.len() && result.is_ok() {
+            match self.stream.write(&self.output[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        self.output.drain(..written);
+        self.stalled = match self.stalled {
+            _ if self.output.is_empty() => None,
+            Some(since) if written == 0 => Some(since),
+            _ => Some(Instant::now()),
+        };
+        result
+    }
+}
+
+fn line(what: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(what).expect("all keys are strings");
+    line.push(b'\n');
+    line
+}
+
+/// What was started, with its arguments, as the system has it.
+fn command_line() -> String {
+    let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words: Vec<_> =
+        bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+    words.join(" ")
+}

@@ -1,0 +1,108 @@
+//! Hubs and stacks for people to read.
+
+use std::fmt::{self, Write};
+
+use crate::protocol::{Frame, Group, Hub, Stacks};
+
+/// Hubs, a line each.
+pub fn hubs(hubs: &[Hub]) -> String {
+    let mut text = String::new();
+    for hub in hubs {
+        hub_line(&mut text, hub).expect("a string takes what it is given");
+    }
+    text
+}
+
+fn hub_line(text: &mut String, hub: &Hub) -> fmt::Result {
+    let name = if hub.os_thread.is_empty() { String::new() } else { format!(" ({})", hub.os_thread) };
+    let state = if hub.waits { "waits" } else { "runs" };
+    write!(text, "hub {}{name} {state}", hub.number)?;
+    if let Some(count) = hub.green_threads {
+        write!(text, ", {count} green threads")?;
+    }
+    let Hub { switches, turns, longest_block, longest_timer_lag, .. } = hub;
+    let (block, lag) = (longest_block * 1e3, longest_timer_lag * 1e3);
+    writeln!(text, ", {switches} switches, {turns} turns, longest block {block:.1} ms, longest timer lag {lag:.1} ms")
+}
+
+/// Groups of green threads, the largest first, each with its stack.
+///
+/// ```text
+/// 50002 green threads at 3 places
+///
+/// 50000 waiting, such as 0:139632 0:139824
+///     sleep.py:12 nap
+///     worker.py:40 serve
+/// ```
+pub fn stacks(stacks: &Stacks) -> String {
+    let mut text = String::new();
+    write_stacks(&mut text, stacks).expect("a string takes what it is given");
+    text
+}
+
+fn write_stacks(text: &mut String, stacks: &Stacks) -> fmt::Result {
+    let (total, places) = (stacks.total, stacks.groups.len());
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    writeln!(text, "{total} green thread{} at {places} place{}", plural(total), plural(places as u64))?;
+    for problem in &stacks.problems {
+        writeln!(text, "{problem}")?;
+    }
+    if stacks.left_out > 0 {
+        writeln!(text, "{} more are at other places, too many to tell them apart", stacks.left_out)?;
+    }
+    for group in &stacks.groups {
+        writeln!(text)?;
+        group_head(text, group)?;
+        for Frame { file, line, function } in &group.stack {
+            writeln!(text, "    {file}:{line} {function}")?;
+        }
+    }
+    Ok(())
+}
+
+fn group_head(text: &mut String, group: &Group) -> fmt::Result {
+    write!(text, "{} {}", group.count, group.state)?;
+    if let Some(what) = &group.waits_for {
+        write!(text, " for: {what}")?;
+    }
+    if let Some(name) = &group.name {
+        write!(text, ", {name}")?;
+    }
+    let word = if group.count > group.examples.len() as u64 { ", such as" } else { ":" };
+    write!(text, "{word}")?;
+    for example in &group.examples {
+        write!(text, " {example}")?;
+    }
+    writeln!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{State, Thread};
+
+    #[test]
+    fn a_group_shows_how_many_where_and_who() {
+        let frame = |file: &str, line, function: &str| Frame { file: file.into(), line, function: function.into() };
+        let group = Group {
+            count: 2,
+            stack: vec![frame("sleep.py", 12, "nap"), frame("worker.py", 40, "serve")],
+            examples: vec![Thread { hub: 0, number: 7 }, Thread { hub: 1, number: 9 }],
+            ..Group::default()
+        };
+        let named = Group {
+            state: State::Waits,
+            waits_for: Some("sleep".into()),
+            name: Some("spawned at src/main.rs:7:5".into()),
+            count: 100,
+            examples: vec![Thread { hub: 0, number: 1 }],
+            ..Group::default()
+        };
+        let seen = Stacks { total: 102, groups: vec![named, group], left_out: 3, ..Stacks::default() };
+        let expected = "102 green threads at 2 places\n\
+                        3 more are at other places, too many to tell them apart\n\n\
+                        100 waiting for: sleep, spawned at src/main.rs:7:5, such as 0:1\n\n\
+                        2 waiting: 0:7 1:9\n    sleep.py:12 nap\n    worker.py:40 serve\n";
+        assert_eq!(stacks(&seen), expected);
+    }
+}

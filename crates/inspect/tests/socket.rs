@@ -1,0 +1,168 @@
+//! The socket, with a program that knows what a test tells it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use greenloom_inspect::protocol::Ask;
+use greenloom_inspect::{Client, Failure, Frame, Group, Hub, Program, Server, Stacks, Thread, place};
+
+/// Has as many groups as it is told.
+struct Told(usize);
+
+impl Program for Told {
+    fn language(&self) -> &'static str {
+        "rust"
+    }
+
+    fn hubs(&mut self) -> Vec<Hub> {
+        vec![Hub { os_thread: "main".into(), turns: 12, ..Hub::default() }]
+    }
+
+    fn stacks(&mut self) -> Stacks {
+        let frame = Frame { file: "file.rs".repeat(10), line: 1, function: "function".into() };
+        let group = Group { stack: vec![frame; 20], count: 1, ..Group::default() };
+        Stacks { total: self.0 as u64, groups: vec![group; self.0], ..Stacks::default() }
+    }
+
+    fn kill(&mut self, thread: Thread) -> Result<String, String> {
+        if thread.number == 7 { Ok(format!("{thread} was killed")) } else { Err(format!("there is no {thread}")) }
+    }
+}
+
+/// A process has one socket, so one test after another has it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn whoever_asks_is_answered() {
+    let _alone = alone();
+    let _server = Server::start(Told(2), None).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    assert_eq!((client.greeting().pid, client.greeting().language.as_str()), (std::process::id(), "rust"));
+    assert_eq!(client.ask(Ask::Hubs).unwrap().hubs.unwrap()[0].turns, 12);
+    assert_eq!(client.ask(Ask::Stacks).unwrap().stacks.unwrap().groups.len(), 2);
+    assert!(client.ask(Ask::Metrics).unwrap().metrics.unwrap().ends_with("# EOF\n"));
+    let kill = |number| Ask::Kill { thread: Thread { hub: 0, number } };
+    assert_eq!(client.ask(kill(7)).unwrap().done.unwrap(), "0:7 was killed");
+    assert!(matches!(client.ask(kill(8)), Err(Failure::Problem(problem)) if problem == "there is no 0:8"));
+}
+
+#[test]
+fn a_line_that_is_no_request_is_answered_and_the_connection_goes_on() {
+    let _alone = alone();
+    let server = Server::start(Told(0), None).unwrap();
+    let mut stream = UnixStream::connect(server.path()).unwrap();
+    // In pieces, and two at once.
+    stream.write_all(b"{\"id\":1,").unwrap();
+    stream.write_all(b"\"ask\":\"tea\"}\n{\"id\":2,\"ask\":\"hubs\"}\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("{\"greenloom\":1,"));
+    assert!(lines.next().unwrap().contains("not a request: unknown variant `tea`"));
+    assert!(lines.next().unwrap().starts_with("{\"id\":2,\"hubs\":"));
+}
+
+#[test]
+fn a_line_without_an_end_closes_the_connection() {
+    let _alone = alone();
+    let server = Server::start(Told(0), None).unwrap();
+    let mut stream = UnixStream::connect(server.path()).unwrap();
+    // The connection may be closed before all is written.
+    let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+    let mut told = String::new();
+    let _ = stream.read_to_string(&mut told);
+    assert!(told.lines().count() <= 1, "{told}");
+    Client::connect(std::process::id()).unwrap().ask(Ask::Hubs).unwrap();
+}
+
+#[test]
+fn one_that_does_not_take_its_answers_keeps_nobody_else_waiting() {
+    let _alone = alone();
+    let server = Server::start(Told(400), None).unwrap();
+    let mut lazy = UnixStream::connect(server.path()).unwrap();
+    lazy.write_all("{\"id\":1,\"ask\":\"stacks\"}\n".repeat(30).as_bytes()).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    for _ in 0..20 {
+        client.ask(Ask::Hubs).unwrap();
+    }
+    // It finds all of them, once it reads.
+    let answers = BufReader::new(lazy).lines().skip(1).take(30).filter(|line| line.as_ref().unwrap().len() > 500_000);
+    assert_eq!(answers.count(), 30);
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_a_problem_with_the_number() {
+    let _alone = alone();
+    let _server = Server::start(Told(5000), None).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    let problem = client.ask(Ask::Stacks).unwrap_err().to_string();
+    assert!(problem.contains("bytes, more than the 8388608"), "{problem}");
+    client.ask(Ask::Hubs).unwrap();
+}
+
+#[test]
+fn more_than_a_few_are_refused_with_the_reason() {
+    let _alone = alone();
+    let _server = Server::start(Told(0), None).unwrap();
+    let connect = || Client::connect(std::process::id());
+    let clients: Vec<_> = (0..16).map(|_| connect().unwrap()).collect();
+    assert!(connect().unwrap_err().to_string().starts_with("16 others look already"));
+    drop(clients);
+    // The server learns of their end by and by.
+    while connect().is_err() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_socket_is_its_user_s_alone_and_goes_with_the_server() {
+    let _alone = alone();
+    let server = Server::start(Told(0), None).unwrap();
+    let path = server.path().to_owned();
+    let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    drop(server);
+    assert!(!path.exists());
+    let failure = Client::connect(std::process::id()).unwrap_err();
+    assert!(failure.to_string().contains("start it with GREENLOOM_INSPECT=1"), "{failure}");
+}
+
+#[test]
+fn what_a_process_that_is_gone_has_left_is_removed() {
+    let _alone = alone();
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let stale = place::folder().unwrap().join(child.id().to_string());
+    drop(UnixListener::bind(&stale).unwrap());
+    assert!(matches!(Client::connect(child.id()), Err(Failure::NoProcess(pid)) if pid == child.id()));
+    let _server = Server::start(Told(0), None).unwrap();
+    assert!(!stale.exists());
+}
+
+#[test]
+fn another_version_and_the_end_of_the_program_are_told() {
+    let _alone = alone();
+    let path = place::folder().unwrap().join(std::process::id().to_string());
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let greets = |version: u32| {
+        format!("{{\"greenloom\":{version},\"version\":\"9\",\"pid\":1,\"language\":\"rust\",\"program\":\"\"}}\n")
+    };
+    let connect = || std::thread::spawn(|| Client::connect(std::process::id()));
+    let client = connect();
+    listener.accept().unwrap().0.write_all(greets(2).as_bytes()).unwrap();
+    let failure = client.join().unwrap().unwrap_err().to_string();
+    assert!(failure.contains("speaks version 2 of the protocol, this program version 1"), "{failure}");
+
+    let client = connect();
+    let mut stream = listener.accept().unwrap().0;
+    stream.write_all(greets(1).as_bytes()).unwrap();
+    let mut client = client.join().unwrap().unwrap();
+    drop(stream);
+    assert!(matches!(client.ask(Ask::Hubs), Err(Failure::Ended(_))));
+    std::fs::remove_file(&path).unwrap();
+}
