@@ -3,8 +3,8 @@
 # built from nothing else. Their documentation's examples and their guides run, the rest of their targets is checked.
 set -eu
 cd "$(dirname "$0")/.."
-crates="greenloom-fiber greenloom-hub greenloom-inspect greenloom-http greenloom greenloom-amqp greenloom-rpc"
-crates="$crates greenloom-web greenloom-hooks greenloom-cli"
+crates="greenloom-fiber greenloom-hub greenloom-inspect greenloom-trace greenloom-http greenloom greenloom-amqp"
+crates="$crates greenloom-rpc greenloom-web greenloom-hooks greenloom-cli"
 target=$PWD/target/package-check
 rm -rf "$target/crates"
 mkdir -p "$target/crates"

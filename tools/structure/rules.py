@@ -9,14 +9,17 @@ CRATES = {
     "crates/fiber": (),
     "crates/hub": (),
     "crates/inspect": (),
-    "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect"),
+    "crates/trace": (),
+    "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect", "crates/trace"),
     "crates/amqp": (),
     "crates/rpc": ("crates/greenloom", "crates/amqp"),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
     "crates/hooks": ("crates/greenloom",),
     "crates/cli": ("crates/inspect",),
-    "crates/python": ("crates/fiber", "crates/hub", "crates/inspect", "crates/http", "crates/amqp", "crates/cli"),
+    "crates/python": (
+        "crates/fiber", "crates/hub", "crates/inspect", "crates/trace", "crates/http", "crates/amqp", "crates/cli",
+    ),
 }
 
 # The floors inside a crate, from the ground up. A module may use those on the floors below it; not those above it, not

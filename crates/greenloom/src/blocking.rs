@@ -11,13 +11,15 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use greenloom_hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
 use crate::runtime::chain::Chain;
 use crate::runtime::error::{Panic, Refused, is_interrupt};
 use crate::runtime::park::prepare;
+use crate::runtime::watch::Event;
 use crate::runtime::{here, try_here};
 
 /// Runs `job` on an OS thread of the pool, parks meanwhile, and returns its value.
@@ -57,11 +59,31 @@ pub fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Resul
         waker.wake();
     };
     let _outstanding = Outstanding::new();
+    let watch = &here().watch;
+    let watched = watch.is_on().then(|| Arc::new(Watched { made: Instant::now(), times: OnceLock::new() }));
+    let timed = watched.clone();
+    let job = move || {
+        let begun = timed.is_some().then(Instant::now);
+        let value = job();
+        if let (Some(watched), Some(begun)) = (timed, begun) {
+            let _ = watched.times.set((begun - watched.made, begun.elapsed()));
+        }
+        value
+    };
     pool().run(in_pool(job), done).map_err(Error::NoThread)?;
     ticket.park("blocking call", None);
+    if let Some((queued, ran)) = watched.and_then(|watched| watched.times.get().copied()) {
+        watch.tell(&Event::Blocking { greenlet: &here().current(), queued, ran });
+    }
     let outcome = lock(&outcome).take();
     // The ticket was shown to nobody else, and a kill or a timeout would have unwound.
     outcome.expect("the park was ended by the job").map_err(|payload| Error::Panicked(Panic::new(payload)))
+}
+
+/// When a call was made, and what the OS thread that ran it says: how long it was in line, and how long it ran.
+struct Watched {
+    made: Instant,
+    times: OnceLock<(Duration, Duration)>,
 }
 
 /// `job`, as it runs on an OS thread of the pool.

@@ -122,7 +122,13 @@ impl Instrument for Tracing {
                 tracing::trace!(target: TARGET, origin = origin.id(), id = target.id(), name = target.name(), throw,
                     "switch");
             }
-            Event::Turn { fired } => tracing::trace!(target: TARGET, fired, "turn"),
+            Event::Look => tracing::trace!(target: TARGET, "look"),
+            Event::Turn { fired, timer_lag } => tracing::trace!(target: TARGET, fired, ?timer_lag, "turn"),
+            Event::Messages { count } => tracing::trace!(target: TARGET, count, "messages"),
+            Event::Call => tracing::trace!(target: TARGET, "call"),
+            Event::Blocking { greenlet, queued, ran } => {
+                tracing::trace!(target: TARGET, id = greenlet.id(), name = greenlet.name(), ?queued, ?ran, "blocking");
+            }
             Event::Warning { message } => tracing::warn!(target: TARGET, "{message}"),
         }
     }

@@ -41,7 +41,7 @@
 //! | [`hub`], [`Hubs`] | timers, file descriptors, other OS threads |
 //! | [`foreign`] | waiting beneath C functions |
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
-//! | [`inspect`], [`instrument`] | what runs, what waits for what |
+//! | [`inspect`], [`instrument`], [`trace`] | what runs, what waits for what; a timeline of it |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
@@ -66,6 +66,7 @@ pub mod select;
 pub mod signal;
 pub mod sync;
 pub mod testing;
+pub mod trace;
 
 mod builder;
 mod green_thread;

@@ -53,6 +53,9 @@ impl Loop for Turns {
         let Some(work) = runtime.ready.borrow_mut().pop() else { return Ok(false) };
         let Some(slot) = work.as_thread() else {
             let call = runtime.calls.borrow_mut().remove(work.as_call());
+            if runtime.watch.is_on() {
+                runtime.watch.tell(&Event::Call);
+            }
             call_safely(call);
             return Ok(true);
         };
@@ -78,9 +81,14 @@ impl Runtime {
         let mut fired = self.fired.take();
         let idle = self.ready.borrow().is_empty().then_some(others);
         self.publish_counts();
+        if self.watch.is_on() {
+            self.watch.tell(&Event::Look);
+        }
         let result = self.with_core(|core| core.turn(idle, &mut fired));
         if self.watch.is_on() {
-            self.watch.tell(&Event::Turn { fired: fired.len() });
+            let timer = fired.iter().any(|(_, cause)| *cause == Cause::Timer);
+            let timer_lag = timer.then(|| self.counters.statistics.counts().timer_lag);
+            self.watch.tell(&Event::Turn { fired: fired.len(), timer_lag });
         }
         for (work, cause) in fired.drain(..) {
             let cause = match cause {
@@ -107,8 +115,11 @@ impl Runtime {
 
     #[cold]
     fn receive(&self) {
-        let messages = self.with_core(|core| core.inbox().take());
-        for message in messages.into_iter().flatten() {
+        let messages = self.with_core(|core| core.inbox().take()).unwrap_or_default();
+        if self.watch.is_on() {
+            self.watch.tell(&Event::Messages { count: messages.len() });
+        }
+        for message in messages {
             match message {
                 Message::Wake { slot, ticket, cause } => {
                     self.wake(slot, ticket, cause);

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::node::AnyGreenlet;
 
@@ -43,10 +44,30 @@ pub enum Event<'a> {
         /// Whether an error or an exit was thrown into it.
         throw: bool,
     },
-    /// The hub looked at its timers and at I/O.
+    /// The hub is about to look at its timers and at I/O, and to wait for them if nothing is ready.
+    Look,
+    /// The hub looked at its timers and at I/O. What they wake is told of next.
     Turn {
         /// How many timers and I/O events there were.
         fired: usize,
+        /// How late the last of the timers was, if there was one.
+        timer_lag: Option<Duration>,
+    },
+    /// The hub has messages of other OS threads. What they wake is told of next.
+    Messages {
+        /// How many.
+        count: usize,
+    },
+    /// The hub is about to call a function.
+    Call,
+    /// A call of [`blocking::run`](crate::blocking::run) has returned.
+    Blocking {
+        /// Who made it.
+        greenlet: &'a AnyGreenlet,
+        /// How long it was in line for an OS thread.
+        queued: Duration,
+        /// How long it ran.
+        ran: Duration,
     },
     /// Something went wrong that no caller can be told of. While no instrument is installed it is printed on standard
     /// error.

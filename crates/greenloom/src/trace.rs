@@ -1,0 +1,341 @@
+//! A timeline of what green threads do: recorded while the program runs, and written for people to look at.
+//!
+//! [`record`] records one hub while a function runs; [`Recording`] all hubs of the process, from a start to a finish.
+//! Both give a [`Timeline`], which [saves itself](Timeline::save) for [Perfetto's UI](https://ui.perfetto.dev) or as one
+//! page of HTML that works offline. In a [`Simulation`](crate::testing::Simulation) it shows virtual time.
+//!
+//! It has the life of each green thread (when it ran, was ready, waited, and for what), who woke whom, how late timers
+//! were, and how long blocking calls were in line and ran. Green threads are called by the names that
+//! [`Builder::name`](crate::Builder::name) gave them.
+//!
+//! A hub writes its events, 16 bytes each, into a ring of fixed size. It waits for nobody, and the newest events take
+//! the place of the oldest: what is lost so is counted and [said](Timeline::dropped).
+//!
+//! ```
+//! use greenloom::{Builder, sleep, trace};
+//! use std::time::Duration;
+//!
+//! let ((), timeline) = trace::record(|| {
+//!     let worker = Builder::new().name("worker").spawn(|| sleep(Duration::from_millis(2))).unwrap();
+//!     worker.wait().unwrap();
+//! });
+//! # let folder = std::env::temp_dir().join(format!("greenloom-trace-example-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("out.html");
+//! timeline.save(&path)?; // a name that does not end in .html: for Perfetto's UI
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use greenloom_hub::{Clock, Time};
+use greenloom_trace::{ENDED, READY, Reader, Text, Writer, ring};
+
+pub use greenloom_trace::{Format, Timeline, timeline};
+
+use crate::instrument::{Event, Instrument, install};
+use crate::runtime::here;
+use crate::runtime::node::{AnyGreenlet, Kind, Wake};
+use crate::runtime::registry::{self, Message};
+
+/// How many events of a hub are kept: the newest ones, in 16 MB of memory.
+pub const CAPACITY: usize = 1 << 20;
+
+/// Records what this OS thread's hub does while `f` runs, and returns the timeline beside `f`'s value. At most the
+/// newest [`CAPACITY`] events are kept.
+///
+/// An [`Instrument`] that is installed goes on to be told of everything.
+///
+/// ```
+/// use greenloom::{sleep, testing::Simulation, trace};
+/// use std::time::Duration;
+///
+/// let hour = Duration::from_secs(3600);
+/// let ((), timeline) = Simulation::new().seed(3).run(move || trace::record(|| sleep(hour))).unwrap();
+/// assert_eq!(timeline.end(), 3_600_000_000_000);
+/// ```
+pub fn record<R>(f: impl FnOnce() -> R) -> (R, Timeline) {
+    let (installed, mut reader) = Installed::new(CAPACITY, Instant::now());
+    let value = f();
+    drop(installed);
+    let mut timeline = Timeline::new(program());
+    timeline.add(&reader.take());
+    (value, timeline)
+}
+
+/// A recording of all hubs of the process, until it is [finished](Recording::finish). There is one at a time.
+///
+/// A hub begins to record when it next comes to its messages: one that is blocked does so late, and a hub that is made
+/// after the start does not take part.
+///
+/// ```
+/// use greenloom::{Hubs, trace::Recording};
+///
+/// let hubs = Hubs::new(2)?;
+/// let recording = Recording::start()?;
+/// assert!(Recording::start().is_err());
+/// hubs.spawn(|| greenloom::yield_now()).wait().unwrap();
+/// let timeline = recording.finish();
+/// assert!(timeline.events() > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a recording that is dropped records nothing"]
+pub struct Recording {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    began: Instant,
+    capacity: usize,
+    finished: AtomicBool,
+    readers: Mutex<Vec<Reader>>,
+}
+
+static RECORDING: AtomicBool = AtomicBool::new(false);
+
+impl Recording {
+    /// Begins to record, at most the newest [`CAPACITY`] events of each hub.
+    ///
+    /// # Errors
+    /// `AlreadyExists` while there is another recording.
+    pub fn start() -> io::Result<Recording> {
+        Recording::with_capacity(CAPACITY)
+    }
+
+    /// As [`Recording::start`], with room for this many events of each hub, of 16 bytes each.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_capacity(capacity: usize) -> io::Result<Recording> {
+        if RECORDING.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a trace of this process is being recorded already; finish that one first",
+            ));
+        }
+        let finished = AtomicBool::new(false);
+        let shared = Arc::new(Shared { began: Instant::now(), capacity, finished, readers: Mutex::default() });
+        let own = crate::runtime::try_here().map(|runtime| runtime.id());
+        for (hub, _) in registry::all() {
+            let shared = Arc::clone(&shared);
+            if own == Some(hub) {
+                begin(&shared);
+            } else {
+                // One that has ended meanwhile has nothing to record.
+                let _ = registry::send(hub, Message::Call(Box::new(move || begin(&shared))));
+            }
+        }
+        Ok(Recording { shared })
+    }
+
+    /// What has been recorded since the last call, added to `timeline`: for a reader that follows the program. It waits
+    /// for no hub. What was overwritten meanwhile is counted as [dropped](Timeline::dropped). Such a recording ends when
+    /// it is dropped; the timeline is the reader's.
+    pub fn read_into(&self, timeline: &mut Timeline) {
+        for reader in self.shared.readers().iter_mut() {
+            timeline.add(&reader.take());
+        }
+    }
+
+    /// Ends the recording and returns what was recorded.
+    pub fn finish(self) -> Timeline {
+        let mut timeline = Timeline::new(program());
+        self.read_into(&mut timeline);
+        timeline
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.shared.finished.store(true, Ordering::Release);
+        let own = crate::runtime::try_here().map(|runtime| runtime.id());
+        for (hub, _) in registry::all() {
+            if own == Some(hub) {
+                INSTALLED.take();
+            } else {
+                let _ = registry::send(hub, Message::Call(Box::new(|| drop(INSTALLED.take()))));
+            }
+        }
+        RECORDING.store(false, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        // Readers are only appended.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+thread_local! {
+    /// The recorder of the process's recording, in this hub.
+    static INSTALLED: Cell<Option<Installed>> = const { Cell::new(None) };
+}
+
+/// On the OS thread of a hub: takes part in a recording.
+fn begin(shared: &Shared) {
+    if !shared.finished.load(Ordering::Acquire) {
+        let (installed, reader) = Installed::new(shared.capacity, shared.began);
+        shared.readers().push(reader);
+        INSTALLED.set(Some(installed));
+    }
+}
+
+/// What the timeline of this process is called.
+fn program() -> String {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
+    format!("{name} ({})", std::process::id())
+}
+
+/// A recorder that is told of this OS thread's events, until this is dropped.
+struct Installed(Rc<Recorder>);
+
+impl Installed {
+    fn new(capacity: usize, began: Instant) -> (Installed, Reader) {
+        let runtime = here();
+        let (writer, reader) = ring(capacity, hub_name(runtime.id()));
+        let virtual_clock = runtime.with_core(|core| Rc::clone(core.clock())).filter(|clock| clock.is_virtual());
+        let clock = match virtual_clock {
+            Some(clock) => Source::Virtual { began: clock.now(), clock },
+            None => Source::System { began },
+        };
+        let before = install(None);
+        let recorder = Rc::new(Recorder {
+            writer,
+            clock,
+            waits: Cell::new(None),
+            waker: Cell::new(greenloom_trace::Wake::Thread),
+            before,
+        });
+        recorder.tell_who_is_there();
+        install(Some(recorder.clone()));
+        (Installed(recorder), reader)
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let installed = install(None);
+        let is_ours = installed.as_ref().is_some_and(|installed| std::ptr::addr_eq(&**installed, &*self.0));
+        // Whoever was installed above this one stays; it keeps this one if it tells it of events.
+        install(if is_ours { self.0.before.clone() } else { installed });
+    }
+}
+
+fn hub_name(id: u32) -> String {
+    match std::thread::current().name() {
+        Some(name) => format!("hub {id} ({name})"),
+        None => format!("hub {id}"),
+    }
+}
+
+/// Where times come from, in nanoseconds since recording began.
+enum Source {
+    System { began: Instant },
+    Virtual { clock: Rc<dyn Clock>, began: Time },
+}
+
+/// Writes events into a hub's ring.
+struct Recorder {
+    writer: Writer,
+    clock: Source,
+    /// What the one that runs has just said that it waits for.
+    waits: Cell<Option<Text>>,
+    /// On whose behalf the hub's loop wakes others.
+    waker: Cell<greenloom_trace::Wake>,
+    before: Option<Rc<dyn Instrument>>,
+}
+
+impl Recorder {
+    #[inline]
+    fn now(&self) -> u64 {
+        match &self.clock {
+            Source::System { began } => began.elapsed().as_nanos() as u64,
+            Source::Virtual { clock, began } => clock.now().since(*began).as_nanos() as u64,
+        }
+    }
+
+    fn tell_who_is_there(&self) {
+        let (runtime, now) = (here(), self.now());
+        let current = runtime.current();
+        for greenlet in runtime.enrolled().iter().chain([runtime.loop_greenlet(), &current]) {
+            let waits_for = greenlet.waits_for().map(|what| self.writer.static_text(what));
+            self.writer.exists(now, greenlet.id(), self.name(greenlet), waits_for);
+        }
+        self.writer.run(now, current.id(), READY);
+    }
+
+    fn name(&self, greenlet: &AnyGreenlet) -> Text {
+        match (greenlet.name(), greenlet.node().kind.get()) {
+            (Some(name), _) => self.writer.text(name),
+            (None, Kind::Root) => self.writer.static_text("root"),
+            (None, Kind::Greenlet) => self.writer.static_text("greenlet"),
+            (None, _) => self.writer.static_text("green thread"),
+        }
+    }
+
+    /// Why `origin` no longer runs.
+    #[inline]
+    fn why(&self, origin: &AnyGreenlet) -> Text {
+        match self.waits.take() {
+            Some(text) => text,
+            None if origin.is_dead() => ENDED,
+            None if origin.node().kind.get() == Kind::Hub => READY,
+            None => self.writer.static_text("switch by hand"),
+        }
+    }
+
+    fn waker(&self, woken: &AnyGreenlet) -> greenloom_trace::Wake {
+        if here().try_with_current(|me| me.node().kind.get()) != Some(Kind::Hub) {
+            return greenloom_trace::Wake::Thread;
+        }
+        match woken.node().cause.get() {
+            Wake::TimedOut => greenloom_trace::Wake::Timer,
+            _ => self.waker.get(),
+        }
+    }
+}
+
+impl Instrument for Recorder {
+    fn event(&self, event: &Event<'_>) {
+        match *event {
+            Event::Switch { origin, target, .. } => self.writer.run(self.now(), target.id(), self.why(origin)),
+            Event::Park { waits_for: "", .. } => self.waits.set(Some(READY)),
+            Event::Park { waits_for, .. } => self.waits.set(Some(self.writer.static_text(waits_for))),
+            Event::Wake { greenlet } => self.writer.wake(self.now(), greenlet.id(), self.waker(greenlet)),
+            Event::Spawn { greenlet } => self.writer.spawn(self.now(), greenlet.id(), self.name(greenlet)),
+            Event::Look => self.writer.idle(self.now()),
+            Event::Turn { timer_lag, .. } => {
+                let now = self.now();
+                self.writer.busy(now);
+                self.waker.set(greenloom_trace::Wake::Io);
+                if let Some(lag) = timer_lag.filter(|lag| lag.as_micros() > 0) {
+                    self.writer.timer_lag(now, lag.as_nanos() as u64);
+                }
+            }
+            Event::Messages { .. } => self.waker.set(greenloom_trace::Wake::Elsewhere),
+            Event::Call => self.waker.set(greenloom_trace::Wake::Thread),
+            Event::Blocking { greenlet, queued, ran } => {
+                let nanoseconds = |time: std::time::Duration| time.as_nanos() as u64;
+                self.writer.blocking(self.now(), greenlet.id(), nanoseconds(queued), nanoseconds(ran));
+            }
+            Event::Warning { message } => {
+                if self.before.is_none() {
+                    eprintln!("greenloom: {message}");
+                }
+            }
+        }
+        if let Some(before) = &self.before {
+            before.event(event);
+        }
+    }
+}
