@@ -32,10 +32,11 @@ use crate::runtime::{here, here_or_error};
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
-    let packet = PacketRef::<T>::new();
-    let body = run_into(packet.clone(), f);
     let runtime = here();
-    let greenlet = make(runtime, body);
+    let stack = default_stack();
+    let greenlet = new_greenlet(runtime).unwrap_or_else(|error| error.raise());
+    let packet = PacketRef::kept_by(greenlet.node());
+    give_body(runtime, &greenlet, stack, None, run_into(packet.clone(), f));
     runtime.make_ready(greenlet.node().slot.get());
     GreenThread { greenlet, packet, timer: Cell::new(None) }
 }
@@ -54,7 +55,9 @@ pub fn spawn_n(f: impl FnOnce() + 'static) {
         let _ = catch_unwind(AssertUnwindSafe(f));
     };
     let runtime = here();
-    let greenlet = make(runtime, body);
+    let stack = default_stack();
+    let greenlet = new_greenlet(runtime).unwrap_or_else(|error| error.raise());
+    give_body(runtime, &greenlet, stack, None, body);
     runtime.make_ready(greenlet.node().slot.get());
 }
 
@@ -89,30 +92,32 @@ pub fn spawn_after_local<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 's
     })
 }
 
-/// Makes a green thread on a stack of the default size, often one that was just given back. Panics when there is none.
+/// A stack of the default size, often one that was just given back. Panics when there is none.
 #[inline]
-fn make(runtime: &'static Runtime, body: impl FnOnce() + 'static) -> AnyGreenlet {
+fn default_stack() -> Stack {
     let size = default_stack_size();
-    let stack = match Stack::new_from_cache(size) {
+    match Stack::new_from_cache(size) {
         Some(stack) => stack,
         None => Stack::new(size).unwrap_or_else(|error| SpawnError::Stack(error).raise()),
-    };
-    make_on(runtime, stack, None, body).unwrap_or_else(|error| error.raise())
+    }
 }
 
-/// Makes a green thread that is in the hub's table and not ready yet. `body` must not unwind.
+/// A greenlet for a green thread, which is to be given a body at once.
 #[inline]
-fn make_on(
+fn new_greenlet(runtime: &'static Runtime) -> Result<AnyGreenlet, SpawnError> {
+    if runtime.is_ending() { Err(SpawnError::ThreadEnding) } else { Ok(runtime.new_green_thread()) }
+}
+
+/// Makes it a green thread that is in the hub's table and not ready yet. `body` must not unwind.
+#[inline]
+fn give_body(
     runtime: &'static Runtime,
+    greenlet: &AnyGreenlet,
     stack: Stack,
     name: Option<String>,
     body: impl FnOnce() + 'static,
-) -> Result<AnyGreenlet, SpawnError> {
-    if runtime.is_ending() {
-        return Err(SpawnError::ThreadEnding);
-    }
-    let node = Node::for_green_thread(runtime.loop_greenlet());
-    node.fiber.restart(stack, move || -> Rc<Node> {
+) {
+    greenlet.node().fiber.restart(stack, move || -> Rc<Node> {
         let runtime = here();
         if runtime.is_unusual() {
             runtime.see_to_unusual();
@@ -121,14 +126,12 @@ fn make_on(
         end(here())
     });
     if let Some(name) = name {
-        let _ = node.fiber.set_name(name.into_boxed_str());
+        let _ = greenlet.node().fiber.set_name(name.into_boxed_str());
     }
-    let greenlet = AnyGreenlet::from_node(node);
-    runtime.enroll(&greenlet);
+    runtime.enroll(greenlet);
     if runtime.watch.is_on() {
-        runtime.watch.tell(&Event::Spawn { greenlet: &greenlet });
+        runtime.watch.tell(&Event::Spawn { greenlet });
     }
-    Ok(greenlet)
 }
 
 /// Ends the running green thread and returns the one that goes on.
@@ -176,7 +179,7 @@ impl<T: 'static> GreenThread<T> {
     pub(crate) fn finished(result: Result<T, JoinError>) -> GreenThread<T> {
         let parent = here().loop_greenlet().clone();
         let greenlet = AnyGreenlet::from_node(Node::new(Fiber::finished(), Kind::GreenThread, Some(parent)));
-        let packet = PacketRef::<T>::new();
+        let packet = PacketRef::new();
         packet.finish(result);
         GreenThread { greenlet, packet, timer: Cell::new(None) }
     }
@@ -187,11 +190,11 @@ impl<T: 'static> GreenThread<T> {
         name: Option<String>,
         f: impl FnOnce() -> T + 'static,
     ) -> Result<GreenThread<T>, SpawnError> {
-        let packet = PacketRef::<T>::new();
-        let body = run_into(packet.clone(), f);
         let runtime = here_or_error().map_err(SpawnError::Hub)?;
         let stack = Stack::new(stack_size).map_err(SpawnError::Stack)?;
-        let greenlet = make_on(runtime, stack, name, body)?;
+        let greenlet = new_greenlet(runtime)?;
+        let packet = PacketRef::kept_by(greenlet.node());
+        give_body(runtime, &greenlet, stack, name, run_into(packet.clone(), f));
         Ok(GreenThread { greenlet, packet, timer: Cell::new(None) })
     }
 

@@ -1,14 +1,13 @@
 //! What a green thread leaves behind, and who is to be told.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::runtime::error::JoinError;
+use crate::runtime::node::Node;
 use crate::runtime::park::{Waker, park};
-use crate::runtime::spare::Spare;
 
 /// What a green thread leaves behind, and who is to be told.
 pub(crate) struct Packet<T> {
@@ -17,8 +16,8 @@ pub(crate) struct Packet<T> {
     pub waiter: Cell<Option<Waker>>,
     pub has_links: Cell<bool>,
     pub links: RefCell<Vec<(u64, Link<T>)>>,
-    /// Keeps the packet for others, if it can be kept: `T` may borrow.
-    keep: Option<fn(Rc<Packet<T>>)>,
+    /// Whether a record has it, for the green thread that comes next.
+    is_kept: Cell<bool>,
 }
 
 type Link<T> = Box<dyn FnOnce(&Result<T, JoinError>)>;
@@ -31,7 +30,7 @@ impl<T> Default for Packet<T> {
             waiter: Cell::new(None),
             has_links: Cell::new(false),
             links: RefCell::new(Vec::new()),
-            keep: None,
+            is_kept: Cell::new(false),
         }
     }
 }
@@ -68,14 +67,13 @@ impl<T> Packet<T> {
     }
 
     /// Makes it as a new one. Its value is dropped here.
-    #[inline]
     fn clear(&self) {
-        self.result.set(None);
         self.finished.set(false);
         self.waiter.set(None);
         if self.has_links.replace(false) {
             self.links.take();
         }
+        self.result.set(None);
     }
 
     #[cold]
@@ -87,37 +85,30 @@ impl<T> Packet<T> {
     }
 }
 
-thread_local! {
-    /// Empty packets of whatever type: mostly of the one that is asked for.
-    static SPARE: Spare<dyn Any> = const { Spare::new() };
-}
-
 /// A packet of more bytes than this is not kept.
 const LARGEST_KEPT: usize = 256;
 
-/// A packet, shared by the green thread and its handle. When the last of them lets it go, it is kept for others.
+/// A packet, as the green thread and its handle share it. When both have let it go it is empty.
 pub(crate) struct PacketRef<T>(Rc<Packet<T>>);
 
 impl<T> PacketRef<T> {
-    /// One that is new for every green thread.
-    pub fn unkept() -> PacketRef<T> {
+    /// One that nobody had before.
+    pub fn new() -> PacketRef<T> {
         PacketRef(Rc::default())
     }
 }
 
 impl<T: 'static> PacketRef<T> {
-    /// One that another green thread may have had.
+    /// That of the one who had this record before, if it is of the same type and nobody else has it.
     #[inline]
-    pub fn new() -> PacketRef<T> {
-        let spare = SPARE.try_with(Spare::take).ok().flatten();
-        PacketRef(spare.and_then(|spare| spare.downcast().ok()).unwrap_or_else(|| {
-            let keep: fn(Rc<Packet<T>>) = |packet| {
-                // When the OS thread is ending it is freed.
-                let _ = SPARE.try_with(|spare| spare.keep(packet));
-            };
-            let keep = (size_of::<Packet<T>>() <= LARGEST_KEPT).then_some(keep);
-            Rc::new(Packet { keep, ..Packet::default() })
-        }))
+    pub fn kept_by(node: &Node) -> PacketRef<T> {
+        let kept = node.packet.take().filter(|kept| Rc::strong_count(kept) == 1);
+        let packet = kept.and_then(|kept| kept.downcast::<Packet<T>>().ok()).unwrap_or_default();
+        if size_of::<Packet<T>>() <= LARGEST_KEPT {
+            packet.is_kept.set(true);
+            node.packet.set(Some(packet.clone()));
+        }
+        PacketRef(packet)
     }
 }
 
@@ -140,11 +131,9 @@ impl<T> Deref for PacketRef<T> {
 impl<T> Drop for PacketRef<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(keep) = self.0.keep
-            && Rc::strong_count(&self.0) == 1
-        {
-            self.0.clear();
-            keep(Rc::clone(&self.0));
+        // This one and the record's. Where the record is gone already, what is left is dropped with the packet.
+        if Rc::strong_count(&self.0) == 2 && self.is_kept.get() {
+            self.clear();
         }
     }
 }

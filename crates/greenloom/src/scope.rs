@@ -137,7 +137,7 @@ impl<'scope> Scope<'scope, '_> {
         builder: Builder,
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedThread<'scope, T>, SpawnError> {
-        let packet = PacketRef::unkept();
+        let packet = PacketRef::new();
         let closure = self.inner.erase(run_into(packet.clone(), f));
         let job = Job { closure, ended: Ended(Rc::clone(&self.shared)) };
         let thread = builder.spawn(move || {

@@ -6,8 +6,8 @@
 //! |---|---|
 //! | `chain` | an error and its causes in one line |
 //! | `error` | why something is not possible, how something ended, what unwinds |
-//! | `spare` | records that are kept for the next who needs one |
 //! | `node` | what a greenlet is made of, and handles to it |
+//! | `table` | what can be parked, by slots |
 //! | `watch` | who is told of what happens |
 //! | `spans` | the spans of `tracing` that a greenlet is in |
 //! | `counters` | what a hub has done and how late it was |
@@ -34,9 +34,9 @@ pub(crate) mod park;
 pub(crate) mod registry;
 mod schedule;
 mod spans;
-pub(crate) mod spare;
 pub(crate) mod stack_size;
 pub(crate) mod state;
+mod table;
 mod turn;
 pub(crate) mod watch;
 pub(crate) mod watched;

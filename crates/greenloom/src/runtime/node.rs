@@ -13,7 +13,6 @@ use std::sync::OnceLock;
 use greenloom_fiber::{Fiber, Resume};
 
 use super::error::{Error, Refused};
-use super::spare::Spare;
 
 /// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
 pub(crate) const ANYTHING: usize = usize::MAX;
@@ -21,11 +20,6 @@ pub(crate) const ANYTHING: usize = usize::MAX;
 /// How a suspended greenlet is unwound whose last handle is dropped. The runtime says it, which this file must not
 /// know.
 pub(crate) static UNWIND_DROPPED: OnceLock<fn(AnyGreenlet)> = OnceLock::new();
-
-thread_local! {
-    /// Those of green threads that have ended.
-    static SPARE: Spare<Node> = const { Spare::new() };
-}
 
 /// No slot in the hub's table of what can be parked.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
@@ -49,6 +43,11 @@ pub(crate) struct Node {
 
     /// Switching by hand (see `greenlet`): made when it first does.
     pub mail: OnceCell<Rc<Mail>>,
+
+    /// What its results went through, for the next that has its record: whoever spawns knows the type.
+    pub packet: Cell<Option<Rc<dyn Any>>>,
+    /// Whether the table keeps it for the next, after it has ended.
+    pub is_kept: Cell<bool>,
 
     /// What few green threads have.
     pub extra: RefCell<Option<Box<Extra>>>,
@@ -140,33 +139,14 @@ impl Default for Node {
             interrupts: Cell::new(Interrupts::default()),
             waits_for: Cell::new(""),
             mail: OnceCell::new(),
+            packet: Cell::new(None),
+            is_kept: Cell::new(false),
             extra: RefCell::new(None),
         }
     }
 }
 
 impl Node {
-    /// One for a green thread to begin with, often that of one that has ended.
-    #[inline]
-    pub fn for_green_thread(parent: &AnyGreenlet) -> Rc<Node> {
-        let node = SPARE.try_with(Spare::take).ok().flatten().unwrap_or_default();
-        let has_it = node.parent.borrow().as_ref().is_some_and(|known| known.is(parent));
-        if !has_it {
-            node.parent.replace(Some(parent.clone()));
-        }
-        node
-    }
-
-    /// Whether nothing is left in it of the green thread that it was.
-    fn is_spare(&self) -> bool {
-        self.fiber.is_finished()
-            && self.kind.get() == Kind::GreenThread
-            && self.slot.get() == NO_SLOT
-            && self.fiber.name().is_none()
-            && self.mail.get().is_none()
-            && self.extra.borrow().is_none()
-    }
-
     pub fn new(fiber: Fiber, kind: Kind, parent: Option<AnyGreenlet>) -> Rc<Node> {
         Rc::new(Node { fiber, kind: Cell::new(kind), parent: RefCell::new(parent), ..Node::default() })
     }
@@ -216,6 +196,10 @@ impl AnyGreenlet {
 
     #[inline]
     pub(crate) fn node(&self) -> &Node {
+        &self.0
+    }
+
+    pub(super) fn rc(&self) -> &Rc<Node> {
         &self.0
     }
 
@@ -317,24 +301,9 @@ impl Eq for AnyGreenlet {}
 impl Drop for AnyGreenlet {
     #[inline]
     fn drop(&mut self) {
-        if Rc::strong_count(&self.0) == 1 {
-            drop_last(&self.0);
+        if Rc::strong_count(&self.0) == 1 && self.0.is_suspended() {
+            unwind_dropped(AnyGreenlet(Rc::clone(&self.0)));
         }
-    }
-}
-
-/// The last handle goes: unwinds what is suspended, and keeps the record of a green thread that has ended.
-#[inline(never)]
-fn drop_last(node: &Rc<Node>) {
-    if node.is_suspended() {
-        unwind_dropped(AnyGreenlet(Rc::clone(node)));
-    } else if node.is_spare() && Rc::weak_count(node) == 0 {
-        node.ticket.set(0);
-        node.parked.set(false);
-        node.interrupts.set(Interrupts::default());
-        node.waits_for.set("");
-        // When the OS thread is ending it is freed.
-        let _ = SPARE.try_with(|spare| spare.keep(Rc::clone(node)));
     }
 }
 
@@ -376,6 +345,9 @@ impl fmt::Debug for WeakGreenlet {
 impl WeakGreenlet {
     /// The greenlet, if it is still there.
     pub fn upgrade(&self) -> Option<AnyGreenlet> {
-        self.0.upgrade().map(AnyGreenlet)
+        let node = self.0.upgrade()?;
+        // The table's handle to a record that it keeps is nobody's, and the one just made does not count.
+        let held = Rc::strong_count(&node) > 1 + usize::from(node.is_kept.get());
+        held.then(|| AnyGreenlet(node))
     }
 }

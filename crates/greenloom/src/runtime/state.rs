@@ -22,6 +22,7 @@ use super::error::Refused;
 use super::node::{AnyGreenlet, Interrupts, Kind, NO_SLOT, Node, Wake};
 use super::registry::{self, Message};
 use super::spans;
+use super::table::Table;
 use super::watch::{Event, Watch};
 use super::work::{Ready, Work};
 
@@ -44,7 +45,7 @@ pub(crate) struct Runtime {
     /// Gone when the hub has ended.
     pub(super) core: RefCell<Option<Core<Work, Message>>>,
     /// All that are parked or may be: the root, green threads, and greenlets that have parked once.
-    pub(super) threads: RefCell<Slab<AnyGreenlet>>,
+    pub(super) threads: RefCell<Table>,
     last_ticket: Cell<u64>,
     /// How many pieces of ready work may run until the next look at timers and I/O.
     pub(super) budget: Budget,
@@ -87,7 +88,7 @@ impl Runtime {
             ready: RefCell::new(RunQueue::new()),
             calls: RefCell::new(Slab::new()),
             core: RefCell::new(Some(core)),
-            threads: RefCell::new(Slab::new()),
+            threads: RefCell::default(),
             last_ticket: Cell::new(0),
             budget: Budget::new(),
             fired: Cell::new(Vec::new()),
@@ -181,23 +182,35 @@ impl Runtime {
 
     /// Gives a greenlet a place in the table, which keeps it alive until it [retires](Runtime::retire).
     pub fn enroll(&self, greenlet: &AnyGreenlet) -> u32 {
-        let slot = self.threads.borrow_mut().insert(greenlet.clone());
-        let slot = u32::try_from(slot).expect("4 billion green threads do not fit the address space");
-        greenlet.node().slot.set(slot);
-        slot
+        let gone = self.threads.borrow_mut().insert(greenlet);
+        drop(gone);
+        greenlet.node().slot.get()
+    }
+
+    /// A green thread that has not begun, in the record of one that has ended if there is one. It has no slot yet.
+    #[inline]
+    pub fn new_green_thread(&'static self) -> AnyGreenlet {
+        let spare = self.threads.borrow().spare();
+        let greenlet = spare.unwrap_or_else(|| AnyGreenlet::from_node(Rc::default()));
+        let parent = self.loop_greenlet();
+        let has_it = greenlet.node().parent.borrow().as_ref().is_some_and(|known| known.is(parent));
+        if !has_it {
+            greenlet.node().parent.replace(Some(parent.clone()));
+        }
+        greenlet
     }
 
     pub fn retire(&self, greenlet: &AnyGreenlet) {
         let slot = greenlet.node().slot.replace(NO_SLOT);
         if slot != NO_SLOT {
-            let gone = self.threads.borrow_mut().remove(slot as usize);
+            let gone = self.threads.borrow_mut().remove(slot);
             drop(gone);
         }
     }
 
     /// All that have a place in the table.
     pub fn enrolled(&self) -> Vec<AnyGreenlet> {
-        self.threads.borrow().iter().map(|(_, thread)| thread.clone()).collect()
+        self.threads.borrow().iter().cloned().collect()
     }
 
     /// How many have a place in the table, the root left out.
@@ -217,7 +230,7 @@ impl Runtime {
     #[inline]
     pub fn wake(&self, slot: u32, ticket: u64, cause: Wake) -> bool {
         let threads = self.threads.borrow();
-        let Some(node) = threads.get(slot as usize).map(AnyGreenlet::node) else { return false };
+        let Some(node) = threads.get(slot).map(AnyGreenlet::node) else { return false };
         if node.ticket.get() != ticket {
             return false;
         }
@@ -226,14 +239,15 @@ impl Runtime {
         if node.parked.replace(false) {
             self.ready.borrow_mut().push(Ready::thread(slot));
             if self.watch.is_on() {
-                self.watch.tell(&Event::Wake { greenlet: &threads[slot as usize] });
+                let Some(greenlet) = threads.get(slot) else { return true };
+                self.watch.tell(&Event::Wake { greenlet });
             }
         }
         true
     }
 
     pub fn forget(&self, slot: u32, ticket: u64) {
-        if let Some(thread) = self.threads.borrow().get(slot as usize)
+        if let Some(thread) = self.threads.borrow().get(slot)
             && thread.node().ticket.get() == ticket
         {
             thread.node().ticket.set(0);
@@ -269,12 +283,12 @@ impl Runtime {
         if self.budget.is_left() {
             let mut ready = self.ready.borrow_mut();
             if let Some(first) = ready.pop() {
-                if let Some(slot) = first.as_thread() {
-                    let thread = self.threads.borrow()[slot as usize].clone();
-                    if !thread.is_dead() {
-                        self.budget.spend();
-                        return thread;
-                    }
+                if let Some(slot) = first.as_thread()
+                    && let Some(thread) = self.threads.borrow().get(slot)
+                    && !thread.is_dead()
+                {
+                    self.budget.spend();
+                    return thread.clone();
                 }
                 // For the loop to see to.
                 ready.push_front(first);
@@ -481,7 +495,7 @@ impl Runtime {
         self.root.node().kind.set(Kind::Ended);
         self.with_current(|me| me.node().kind.set(Kind::Ended));
         self.current_id.set(u64::MAX);
-        for (_, thread) in self.threads.take() {
+        for thread in self.threads.take().into_all() {
             if thread.node().is_suspended() {
                 std::mem::forget(thread);
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use greenloom_hub::{Budget, Cause, Loop, Others};
 
-use super::node::{AnyGreenlet, Wake};
+use super::node::Wake;
 use super::registry::{self, Message};
 use super::state::{Runtime, call_safely};
 use super::watch::Event;
@@ -59,7 +59,8 @@ impl Loop for Turns {
             call_safely(call);
             return Ok(true);
         };
-        let thread: AnyGreenlet = runtime.threads.borrow()[slot as usize].clone();
+        let thread = runtime.threads.borrow().get(slot).cloned();
+        let Some(thread) = thread else { return Ok(true) };
         if thread.is_dead() {
             // Cancelled before it began.
             runtime.retire(&thread);
