@@ -13,6 +13,7 @@
 //! | `counters` | what a hub has done and how late it was |
 //! | `registry`, `work` | hubs by their numbers, and what they are sent; what is ready, and what waits |
 //! | `state` | what an OS thread knows of its greenlets and its hub |
+//! | `slots` | who has a place in the table |
 //! | `schedule` | what timers and sources hold |
 //! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
@@ -33,6 +34,7 @@ mod panic_note;
 pub(crate) mod park;
 pub(crate) mod registry;
 mod schedule;
+mod slots;
 mod spans;
 pub(crate) mod stack_size;
 pub(crate) mod state;

@@ -67,8 +67,8 @@ impl Table {
         before.inspect(|before| before.node().is_kept.set(false))
     }
 
-    /// Frees a slot. Returns the greenlet that it kept alive, to be dropped when the table is at rest, unless its record
-    /// is kept.
+    /// Frees a slot. Returns the greenlet that it kept alive, to be dropped when the table is at rest, unless its
+    /// record is kept.
     #[inline]
     pub fn remove(&mut self, slot: u32) -> Option<AnyGreenlet> {
         self.free.push(slot);
