@@ -2,8 +2,8 @@
 # CPython where a target would otherwise take the newest or all.
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
-	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python demo-python soak-python \
-	test-amqp
+	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-programs bench-base \
+	demo-python soak-python test-amqp
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -61,6 +61,12 @@ eventlet-baseline: ## what stock eventlet passes of its own tests
 bench-python: ## figures beside stock greenlet's and stock eventlet's
 	@python/tools/bench.sh
 	@python/tools/bench-eventlet.sh $(FIGURES)
+
+bench-programs: ## CPU time of nameko, Celery and oslo.messaging over RabbitMQ, beside stock's: PROGRAMS=celery for one
+	crates/rpc/tests/rabbitmq/broker.sh run python/tools/bench-programs.sh $(PROGRAMS)
+
+bench-base: ## beside an earlier revision, which is built for it: BASE=main ROWS="spawn sleep"
+	@PYTHON="$(PYTHON)" python/tools/bench-base.sh $(BASE) $(ROWS)
 
 demo-python: ## the router agent on eventlet: on ours, and on stock's beside it
 	@PYTHON="$(PYTHON)" python/tools/demo.sh $(ARGS)

@@ -5,9 +5,9 @@ The interpreter must have ours installed; stock lies in a folder that goes first
 
 import json
 import os
-import platform
-import subprocess
 import sys
+
+from turns import in_turns, keep, output_of
 
 FLOORS = {
     "switch_pair_ns": 0.25,
@@ -23,17 +23,14 @@ def run(python, stock, *arguments, env=None):
     env = {**os.environ, **(env or {})}
     if stock:
         env["PYTHONPATH"] = stock
-    done = subprocess.run(
-        [python, os.path.join(HERE, "greenlets.py"), *arguments], env=env, check=True, capture_output=True, text=True
-    )
-    return json.loads(done.stdout)
+    return json.loads(output_of([python, os.path.join(HERE, "greenlets.py"), *arguments], timeout=600, env=env))
 
 
 def main(python, stock, results):
-    ours, theirs = [], []
-    for _ in range(TURNS):
-        ours.append(run(python, None))
-        theirs.append(run(python, stock))
+    turns, problems = in_turns(("ours", "stock"), lambda side: run(python, stock if side == "stock" else None), TURNS)
+    if problems:
+        sys.exit(str(problems))
+    ours, theirs = turns.values()
     memory = {"ours": run(python, None, "100000"), "stock": run(python, stock, "100000")}
     million = {
         "default stack size": run(python, None, "1000000"),
@@ -43,7 +40,7 @@ def main(python, stock, results):
         name: [min(turn[name] for turn in ours), min(turn[name] for turn in theirs)] for name in ours[0]
     }
     best["resident_bytes_each"] = [memory[side]["resident_bytes_each"] for side in ("ours", "stock")]
-    version = subprocess.run([python, "-V"], capture_output=True, text=True).stdout.strip()
+    version = output_of([python, "-V"]).strip()
     print(f"{version}: Greenloom beside greenlet 3.5.6")
     for name, (mine, stock_figure) in best.items():
         ratio = mine / stock_figure
@@ -51,21 +48,7 @@ def main(python, stock, results):
         print(f"  {name:22} {mine:10.1f} {stock_figure:10.1f}   {ratio:.3f}x   {verdict} {FLOORS[name]}x")
     for name, figures in million.items():
         print(f"  1,000,000 suspended, {name}: {figures['total_gigabytes']:.2f} GB with page tables")
-    with open(results, "w") as file:
-        json.dump(
-            {
-                "interpreter": version,
-                "machine": platform.platform(),
-                "processors": os.cpu_count(),
-                "best": best,
-                "turns": {"ours": ours, "stock": theirs},
-                "memory": memory,
-                "million": million,
-            },
-            file,
-            indent=1,
-        )
-        file.write("\n")
+    keep(results, python, best=best, turns=turns, memory=memory, million=million)
 
 
 if __name__ == "__main__":

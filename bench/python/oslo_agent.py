@@ -21,7 +21,7 @@ class Agent:
         self.left = casts
         self.done = eventlet.event.Event()
 
-    def update(self, context, number):
+    def update(self, context, number, ports=()):
         self.left -= 1
         if self.left == 0:
             self.done.send()

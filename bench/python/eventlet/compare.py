@@ -3,21 +3,21 @@
     compare.py OURS_PYTHON STOCK_PYTHON LOAD RESULTS.json [FIGURE...]
 
 OURS_PYTHON has our eventlet; STOCK_PYTHON is the same CPython with stock eventlet, stock greenlet, gevent and uvloop;
-LOAD is the client, compiled. Each measurement is a fresh process and the contenders take turns, so that a busy minute
-of the machine falls on all of them. A value is the median of the turns, a ratio the median of the ratios within each
-turn.
+LOAD is the client, compiled. A value is the median of the turns; the contenders take them as ../turns.py says.
 """
 
 import contextlib
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+from turns import Failed, in_turns, keep, median, output_of, ratio, shown  # noqa: E402
+
 TURNS = int(os.environ.get("TURNS", "5"))
 CONNECTIONS = 64
 IDLE = 9_900 if os.sysconf("SC_OPEN_MAX") < 10_200 else 10_000
@@ -40,10 +40,6 @@ class Figure:
     def verdict(self, ratio, floor, aim):
         good = (lambda bound: ratio >= bound) if self.more_is_better else (lambda bound: ratio <= bound)
         return "aim" if good(aim) else "floor" if good(floor) else "MISSES"
-
-
-class Failed(Exception):
-    pass
 
 
 class Programs:
@@ -119,16 +115,6 @@ class Programs:
                 process.wait()
 
 
-def output_of(command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failed(str(error)) from None
-    if done.returncode:
-        raise Failed(done.stderr[-2000:])
-    return done.stdout
-
-
 def resident(pid):
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Rss:"))
@@ -166,36 +152,6 @@ def figures(programs):
     }  # fmt: skip
 
 
-def run(figure):
-    """The values of each contender, turn by turn; None where it failed."""
-    turns = {contender: [] for contender in figure.contenders}
-    problems = {}
-    for _ in range(figure.turns):
-        for contender in figure.contenders:
-            try:
-                turns[contender].append(figure.measure(contender))
-            except Failed as failure:
-                turns[contender].append(None)
-                problems[contender] = str(failure)
-    return turns, problems
-
-
-def median(values):
-    values = [value for value in values if value is not None]
-    return statistics.median(values) if values else None
-
-
-def ratio(ours, theirs):
-    pairs = [(mine, other) for mine, other in zip(ours, theirs) if mine is not None and other]
-    return median([mine / other for mine, other in pairs])
-
-
-def shown(value):
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def row(figure, turns):
     cells = [f"{figure.title}, {figure.unit}"]
     cells += [shown(median(turns.get(contender, []))) for contender in CONTENDERS]
@@ -218,17 +174,14 @@ def main(ours, stock, load, results, *wanted):
     for name, figure in figures(programs).items():
         if wanted and name not in wanted:
             continue
-        turns, problems = run(figure)
+        turns, problems = in_turns(figure.contenders, figure.measure, figure.turns)
         line, missed = row(figure, turns)
         print(line, flush=True)
         for contender, problem in problems.items():
             print(f"    {contender} failed: {problem.strip().splitlines()[-1:]}", file=sys.stderr)
         raw[name] = {"unit": figure.unit, "turns": turns}
         all_missed += [name] if missed else []
-    machine = {"machine": platform.platform(), "processors": os.cpu_count(), "load": os.getloadavg()}
-    with open(results, "w") as file:
-        json.dump({"interpreter": version, **machine, "idle connections": IDLE, "figures": raw}, file, indent=1)
-        file.write("\n")
+    keep(results, ours, **{"idle connections": IDLE}, figures=raw)
     print("floors missed: " + (", ".join(all_missed) or "none"))
 
 
