@@ -41,7 +41,7 @@ OTHERWISE = re.compile(
 )
 
 
-@unittest.skipUnless(STOCK, "GREENLOOM_STOCK_PYTHON names no interpreter with stock greenlet and eventlet")
+@unittest.skipUnless(STOCK, "GREENLOOM_STOCK_PYTHON names no interpreter with stock greenlet, eventlet and amqp")
 class AsStock(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
