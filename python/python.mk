@@ -16,7 +16,7 @@ wheels: ## dist/ with wheels for all CPythons, sdists and an index of them; PYTH
 	@PYTHON="$(PYTHON)" MACHINES="$(MACHINES)" python/tools/wheels.sh
 
 # Not part of `make test`: it wants the wheels of all CPythons for this processor, and brings some roots of Debian.
-test-wheels: ## installs what is in dist/ in clean roots of Debian without a compiler; needs root and debootstrap
+test-wheels: ## what is in dist/, in clean roots of Debian without a compiler, and on musl; needs root, debootstrap
 	@python/tools/test-wheels.sh
 
 INSTALL_DIST := target/install/dist

@@ -1,6 +1,6 @@
 #!/bin/sh
 # clean-root.sh SUITE ARCHITECTURE VERSIONS COMMAND...: runs a command in a root of Debian that has the CPythons of
-# those VERSIONS, such as "3.14 3.15", and no compiler. This tree is /src there. The root is kept in
+# those VERSIONS, such as "3.14 3.15", musl, and no compiler. This tree is /src there. The root is kept in
 # target/clean-roots. It needs root and debootstrap, and qemu for another architecture than this machine's.
 set -eu
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +15,7 @@ if [ ! -e "$clean/ready" ]; then
     rm -rf "$clean"
     mkdir -p "$clean"
     packages=$(for version in $versions; do printf 'python%s-venv,' "$version"; done)
-    debootstrap --foreign --arch="$architecture" --variant=minbase --include="${packages}ca-certificates" \
+    debootstrap --foreign --arch="$architecture" --variant=minbase --include="${packages}ca-certificates,musl" \
         "$suite" "$clean" "$(mirror)" >"$clean.log" 2>&1 || { tail "$clean.log" >&2; exit 1; }
     # Unpacked and not configured, since that would run programs of the root's architecture.
     for package in "$clean"/var/cache/apt/archives/*.deb; do dpkg -x "$package" "$clean"; done
