@@ -8,6 +8,7 @@
 //! - `tstate`: the layout of the interpreter's thread state, and so the one place where that matters;
 //! - `greenlet`: the greenlet type and the switch;
 //! - `http`, `amqp`: the parsers of HTTP and AMQP, for which `py` is enough;
+//! - `bus`: the OS thread behind the driver for oslo.messaging;
 //! - `eventlet`: the hub and what waits on it.
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
@@ -15,6 +16,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod amqp;
+mod bus;
 mod eventlet;
 mod greenlet;
 mod http;
@@ -76,6 +78,7 @@ unsafe fn fill(module: *mut PyObject) -> Result<()> {
             return Err(Raised);
         }
         amqp::fill(module)?;
+        bus::fill(module)?;
         eventlet::fill(module)
     }
 }

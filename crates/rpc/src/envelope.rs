@@ -252,6 +252,51 @@ impl<'a> Answered<'a> {
     }
 }
 
+/// A message for a program that reads JSON itself: what concerns the bus is taken out, the rest put in order.
+#[cfg(feature = "bridge")]
+#[derive(Debug, Default)]
+pub(crate) struct Parted<'a> {
+    /// A list of two objects: the context, and the message without it.
+    pub json: String,
+    pub unique_id: Cow<'a, str>,
+    pub msg_id: Cow<'a, str>,
+    pub reply_q: Cow<'a, str>,
+    /// In seconds: the caller wants to hear twice in this time that the work goes on.
+    pub timeout: Option<f64>,
+}
+
+/// Takes a message apart. What it says is left as it is written, for its reader may hold what Rust cannot.
+#[cfg(feature = "bridge")]
+pub(crate) fn part(message: &str) -> Result<Parted<'_>, Malformed> {
+    let mut parted = Parted::default();
+    let (mut context, mut rest) = (b"[{".to_vec(), Vec::with_capacity(message.len()));
+    let put = |out: &mut Vec<u8>, name: &str, value: &str| {
+        if !matches!(out.last(), None | Some(b'{')) {
+            out.push(b',');
+        }
+        json::put_text(out, name);
+        out.push(b':');
+        out.extend_from_slice(value.as_bytes());
+    };
+    for (key, value) in json::entries(message)? {
+        match &*key {
+            "_unique_id" => parted.unique_id = json::text(value)?.unwrap_or_default(),
+            "_msg_id" => parted.msg_id = json::text(value)?.unwrap_or_default(),
+            "_reply_q" => parted.reply_q = json::text(value)?.unwrap_or_default(),
+            "_timeout" => parted.timeout = value.parse().ok(),
+            other => match other.strip_prefix(CONTEXT) {
+                Some(name) => put(&mut context, name, value),
+                None => put(&mut rest, other, value),
+            },
+        }
+    }
+    context.extend_from_slice(b"},{");
+    context.extend_from_slice(&rest);
+    context.extend_from_slice(b"}]");
+    parted.json = String::from_utf8(context).expect("it is made of text");
+    Ok(parted)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

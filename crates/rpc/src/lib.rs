@@ -46,6 +46,8 @@
 #![warn(missing_debug_implementations)]
 
 pub mod amqp;
+#[cfg(feature = "bridge")]
+pub mod bridge;
 pub mod memory;
 pub mod transport;
 

@@ -48,6 +48,15 @@ pub enum Address {
         /// The server.
         server: String,
     },
+    /// The queue `pool`, which gets a copy of each message to the topic: those who share it get each copy once.
+    Pool {
+        /// The exchange.
+        exchange: String,
+        /// The topic.
+        topic: String,
+        /// The queue.
+        pool: String,
+    },
     /// The exchange `topic_fanout`: each listener has a queue of its own, gone when the listener is, and gets each
     /// message.
     Fanout {
@@ -73,7 +82,7 @@ impl fmt::Display for Address {
             Address::Topic { topic, .. } => f.write_str(topic),
             Address::Server { topic, server, .. } => write!(f, "{topic}.{server}"),
             Address::Fanout { topic } => write!(f, "{topic}_fanout"),
-            Address::Reply { queue } => f.write_str(queue),
+            Address::Reply { queue } | Address::Pool { pool: queue, .. } => f.write_str(queue),
             Address::Dead { topic } => write!(f, "{topic}.dead"),
         }
     }
@@ -189,6 +198,12 @@ pub trait Transport: sealed::Sealed {
     /// [`TransportError::Closed`], [`TransportError::Failed`]; [`TransportError::Disconnected`] when there is no
     /// connection in a time that the transport sets.
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
+
+    /// Makes the queue of an address without listening on it, so that what is sent there is kept. A fanout has none.
+    ///
+    /// # Errors
+    /// Those of [`Transport::listen`].
+    fn declare(&self, address: &Address) -> Result<(), TransportError>;
 
     /// Sends a message and parks until the bus has taken it over.
     ///

@@ -95,6 +95,14 @@ impl Transport for MemoryTransport {
         Ok(Rc::new(MemoryListener { shared: Arc::clone(&self.shared), id, inbox }))
     }
 
+    fn declare(&self, address: &Address) -> Result<(), TransportError> {
+        self.check_open()?;
+        if !matches!(address, Address::Fanout { .. }) {
+            self.shared.lock().declare(address);
+        }
+        Ok(())
+    }
+
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {
         self.check_open()?;
         let mut state = self.shared.lock();

@@ -3,6 +3,7 @@
 //! | address | exchange | queue | flags |
 //! |---|---|---|---|
 //! | topic, server | the address's, of kind `topic` | `topic`, `topic.server`, bound by name | as [`Topology`] says |
+//! | pool | as a topic's | `pool`, bound by the topic's name | as a topic's |
 //! | fanout | `topic_fanout`, of kind `fanout`, auto-delete | `topic_fanout_<unique>` | expires; goes with listener |
 //! | reply | the one without a name | as given | expires when unused |
 //! | dead | the one without a name | `topic.dead` | durable |
@@ -105,6 +106,14 @@ impl Transport for AmqpTransport {
         listeners.retain(|listener| listener.strong_count() > 0);
         listeners.push(Rc::downgrade(&intake));
         Ok(listener)
+    }
+
+    fn declare(&self, address: &Address) -> Result<(), TransportError> {
+        if matches!(address, Address::Fanout { .. }) {
+            return Ok(());
+        }
+        let connection = self.publishing.connection(self.options.connection_timeout).map_err(disconnected)?;
+        Source::new(address, &self.options.topology).declare(&connection).map_err(lost_or_failed)
     }
 
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {

@@ -62,13 +62,17 @@ pub(super) struct Target {
 impl Target {
     pub fn new(to: &Address, topology: &Topology) -> Target {
         let exchange = match to {
-            Address::Topic { exchange, .. } | Address::Server { exchange, .. } => {
+            Address::Topic { exchange, .. } | Address::Server { exchange, .. } | Address::Pool { exchange, .. } => {
                 Some(Exchange::topic(exchange, topology))
             }
             Address::Fanout { topic } => Some(Exchange::fanout(topic)),
             Address::Reply { .. } | Address::Dead { .. } => None,
         };
-        let routing_key = if matches!(to, Address::Fanout { .. }) { String::new() } else { to.to_string() };
+        let routing_key = match to {
+            Address::Fanout { .. } => String::new(),
+            Address::Pool { topic, .. } => topic.clone(),
+            _ => to.to_string(),
+        };
         Target { exchange, routing_key, keeps: matches!(to, Address::Dead { .. }) }
     }
 
@@ -117,8 +121,11 @@ impl Source {
             own: false,
         };
         match address {
-            Address::Topic { exchange, .. } | Address::Server { exchange, .. } => {
+            Address::Topic { exchange, .. } | Address::Server { exchange, .. } | Address::Pool { exchange, .. } => {
                 source.exchange = Some(Exchange::topic(exchange, topology));
+                if let Address::Pool { topic, .. } = address {
+                    source.binding.clone_from(topic);
+                }
                 source.auto_delete = topology.auto_delete;
                 if topology.quorum {
                     source.arguments = quorum(topology);

@@ -1,0 +1,97 @@
+//! The OS thread that serves `greenloom.oslo`, the driver for oslo.messaging: `greenloom_rpc`'s bridge, which stands on
+//! the Rust runtime and knows no Python, as this binding knows nothing of that runtime. All they share is sockets, and
+//! that thread never takes the interpreter's lock.
+
+use std::io;
+use std::os::fd::{FromRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process;
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use greenloom_rpc::bridge::Bridge;
+
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::{Args, Global, Owned, Raised, Result, function, runtime_error};
+
+static FUNCTIONS: Global<[PyMethodDef; 2]> = Global::new([const { PyMethodDef::zeroed() }; 2]);
+
+/// The thread, and the process that has it: a child has none of its parent's.
+static THREAD: Mutex<Option<(u32, Bridge)>> = Mutex::new(None);
+
+/// Adds the function.
+///
+/// # Safety
+/// Called at import, once.
+pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
+    // SAFETY: the interpreter imports with the lock held; the table is written once and lives for ever.
+    unsafe {
+        *FUNCTIONS.get() = [
+            function(
+                c"serve_bus",
+                serve_bus,
+                c"serve_bus(fd)\n\nServes the other end of this Unix socket, which from now on is not the caller's. \
+                  What is said there is described in crates/rpc/src/bridge.",
+            ),
+            PyMethodDef::zeroed(),
+        ];
+        if ffi::PyModule_AddFunctions(module, FUNCTIONS.get().cast()) < 0 { Err(Raised) } else { Ok(()) }
+    }
+}
+
+fn serve_bus(args: Args<'_>) -> Result<Owned> {
+    let [fd] = args.exactly()?;
+    let gil = args.gil();
+    let fd = fd.number()? as RawFd;
+    // SAFETY: the caller gives it away.
+    let stream = unsafe { UnixStream::from_raw_fd(fd) };
+    attach(stream).map_or_else(|error| runtime_error(gil, &error.to_string()), |()| Ok(Owned::none(gil)))
+}
+
+fn attach(stream: UnixStream) -> io::Result<()> {
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let here = process::id();
+    let bridge = match &mut *thread {
+        Some((process, bridge)) if *process == here => bridge,
+        other => &mut other.insert((here, start()?)).1,
+    };
+    if bridge.attach(stream) { Ok(()) } else { Err(io::Error::other("the OS thread of the bus has ended")) }
+}
+
+fn start() -> io::Result<Bridge> {
+    let (give, made) = mpsc::channel();
+    let _blocked = Blocked::all()?;
+    std::thread::Builder::new().name("greenloom-bus".into()).spawn(move || {
+        // One who does not get it has given up.
+        let served = Bridge::serve(|bridge| drop(give.send(bridge)));
+        served.unwrap_or_else(|error| eprintln!("greenloom: no hub for the bus: {error}"));
+    })?;
+    made.recv().map_err(|_| io::Error::other("there is no hub for the bus"))
+}
+
+/// Signals are the matter of the interpreter's threads: a thread that is started meanwhile gets none but those of its
+/// own faults.
+struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    fn all() -> io::Result<Blocked> {
+        // SAFETY: plain data, which the calls fill in.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP] {
+                libc::sigdelset(&mut all, fault);
+            }
+            match libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before) {
+                0 => Ok(Blocked(before)),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: it is the mask that this thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
