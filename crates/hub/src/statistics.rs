@@ -2,7 +2,7 @@
 //!
 //! Only one OS thread writes, so that a count is a load and a store, and no operation locks the memory bus.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Time;
@@ -18,6 +18,7 @@ pub struct Statistics {
     longest_timer_lag: AtomicU64,
     longest_block: AtomicU64,
     looked_at: AtomicU64,
+    waits: AtomicBool,
 }
 
 /// What [`Statistics`] said at one moment.
@@ -84,6 +85,17 @@ impl Statistics {
     #[inline]
     pub fn looked_at(&self) -> Time {
         Time::from_nanos(self.looked_at.load(Ordering::Relaxed))
+    }
+
+    /// The loop begins or ends its wait for something to do.
+    #[inline]
+    pub fn set_waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether the loop waits for something to do, so that nothing keeps it from looking.
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// All of it.

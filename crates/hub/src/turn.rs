@@ -217,7 +217,9 @@ impl<W, M: Send + 'static> Core<W, M> {
         let result = match idle.filter(|_| self.inbox.fall_asleep()) {
             None => self.poll(Some(Duration::ZERO), fired).map(|()| true),
             Some(others) => {
+                self.statistics.set_waits(true);
                 let waited = self.wait(others, fired);
+                self.statistics.set_waits(false);
                 self.inbox.wake_up();
                 waited
             }

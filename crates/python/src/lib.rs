@@ -9,7 +9,8 @@
 //! - `greenlet`: the greenlet type and the switch;
 //! - `http`, `amqp`: the parsers of HTTP and AMQP, for which `py` is enough;
 //! - `bus`: the OS thread behind the driver for oslo.messaging;
-//! - `eventlet`: the hub and what waits on it.
+//! - `eventlet`: the hub and what waits on it;
+//! - `inspect`: what others may see of it all.
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
 
@@ -20,6 +21,7 @@ mod bus;
 mod eventlet;
 mod greenlet;
 mod http;
+mod inspect;
 mod py;
 mod tstate;
 
@@ -69,6 +71,7 @@ unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: called at import, once, with the lock held; the table of functions outlives the module.
     unsafe {
         let mut functions = eventlet::functions();
+        functions.extend(inspect::functions());
         functions.push(PyMethodDef::zeroed());
         if ffi::PyModule_AddFunctions(module, functions.leak().as_mut_ptr()) < 0 {
             return Err(Raised);

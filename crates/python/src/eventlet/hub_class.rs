@@ -358,6 +358,7 @@ pub fn forget_file(this: This<'_, Hub>, fd: c_int) -> Result<()> {
 
 fn note_looked(this: This<'_, Hub>, _: Args<'_>) -> Result<Owned> {
     this.statistics.looked(this.time()?);
+    this.statistics.set_waits(false);
     Ok(Owned::none(this.gil()))
 }
 

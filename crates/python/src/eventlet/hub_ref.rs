@@ -13,11 +13,13 @@ use greenloom_hub::{Time, TimerKey};
 
 use super::clock::{after, monotonic};
 use super::hub::{Hub, c_name, call_hub};
+use super::seen;
 use super::ticket::{Outcome, Ticket};
 use super::work::Work;
 use crate::greenlet::{Here, Thread, body, here, names, record_of};
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
+use crate::py::object::Object;
 use crate::py::{
     self, Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Pending, Raised, Result, This, exception_info,
 };
@@ -44,6 +46,8 @@ pub fn set(thread: &Thread, hub: Option<Owned>) {
     // SAFETY: the object lives as long as the extension has it.
     let plain = hub.as_ref().and_then(|hub| unsafe { Hub::if_plain(hub.as_ptr()) });
     let known = plain.map_or(ptr::null(), |plain| ptr::from_ref(plain).cast());
+    let statistics = hub.as_ref().and_then(|hub| Object::of(hub).instance::<Hub>()).map(|hub| hub.statistics.clone());
+    seen::note(thread, statistics);
     // SAFETY: null, or the payload of the hub, which lives as long as that does.
     unsafe { thread.extension.set(hub, known, close) };
 }

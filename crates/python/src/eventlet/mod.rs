@@ -5,6 +5,7 @@
 //! - [`clock`], [`ticket`], [`work`], [`polling`]: time, the name of a park, what a hub has to do, its file
 //!   descriptors.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
+//! - [`seen`]: what others may see of a hub, without the interpreter's lock too.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
 //! - [`frame`]: the Python frame at the base of each green thread.
 //! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
@@ -42,6 +43,7 @@ mod polling;
 mod pool;
 mod pool_class;
 mod queue;
+pub mod seen;
 mod semaphore;
 mod socket;
 mod source;

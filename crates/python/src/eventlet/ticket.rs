@@ -26,6 +26,15 @@ impl Ticket {
         }
     }
 
+    /// For the park that a greenlet is in.
+    ///
+    /// # Safety
+    /// A live greenlet.
+    pub unsafe fn of_present_park(greenlet: *mut PyGreenlet) -> Ticket {
+        // SAFETY: a live greenlet.
+        unsafe { Ticket { greenlet: Owned::borrow(greenlet), park: body(greenlet).parks.get() } }
+    }
+
     /// The greenlet, borrowed.
     #[inline]
     pub fn greenlet(&self) -> *mut PyGreenlet {

@@ -5,6 +5,7 @@
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
 //! - `locals`, `extension`, `handle`, `body`, `thread`: a greenlet's data and a thread's;
+//! - `walk`: a look at all greenlets, in steps;
 //! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
 //! - `construct`, `attributes`, [`class`], `unswitchable`: the type;
 //! - `capi`, `functions`: the way in for C code and for Python.
@@ -28,12 +29,15 @@ mod thread;
 pub mod throw;
 mod trace;
 mod unswitchable;
+mod walk;
 
 pub use body::{PyGreenlet, State, body, greenlet_type, is_exact, is_greenlet};
 pub use construct::{construct, make, set_parent, set_up};
 pub use functions::table as functions;
+pub use handle::Handle;
 pub use names::greenlet_exit;
 pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_thread};
+pub use walk::{Walk, find, places, suspended_frame};
 
 use std::ffi::CStr;
 

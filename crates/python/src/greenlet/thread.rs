@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type, running_interpreter};
@@ -22,7 +22,9 @@ use crate::py::{self, Gil, Pending, Raised, Result};
 pub struct Thread {
     pub handle: Arc<Handle>,
     /// Its number, as Python's `threading.get_ident` has it.
-    ident: std::ffi::c_ulong,
+    pub ident: std::ffi::c_ulong,
+    /// How many threads had a record before it.
+    pub number: u64,
     /// Owned.
     pub main: *mut PyGreenlet,
     /// Owned: which greenlet runs.
@@ -34,7 +36,9 @@ pub struct Thread {
     /// Owned: the trace function, or null.
     pub tracer: Cell<*mut PyObject>,
     /// The newest of the active greenlets but the main one.
-    active: Cell<*mut PyGreenlet>,
+    pub(super) active: Cell<*mut PyGreenlet>,
+    /// Where a walk over them goes on; null if there is none.
+    pub(super) walk: Cell<*mut PyGreenlet>,
     /// What a floor above keeps with the thread.
     pub extension: Extension,
     /// Owned: greenlets that other threads let go of, and what is to be done with them.
@@ -50,6 +54,9 @@ pub type LetGo = unsafe fn(Gil<'_>, *mut PyGreenlet);
 thread_local! {
     static EXIT: Exit = const { Exit };
 }
+
+/// How many records were made.
+static THREADS: AtomicU64 = AtomicU64::new(0);
 
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
 
@@ -156,6 +163,7 @@ impl Thread {
             handle: Arc::clone(&handle),
             // SAFETY: it asks the system only.
             ident: unsafe { ffi::PyThread_get_thread_ident() },
+            number: THREADS.fetch_add(1, Ordering::Relaxed),
             main,
             // SAFETY: a live greenlet.
             current: Cell::new(unsafe { ffi::incref(main) }),
@@ -163,6 +171,7 @@ impl Thread {
             mailbox: Cell::new(ptr::null_mut()),
             tracer: Cell::new(ptr::null_mut()),
             active: Cell::new(ptr::null_mut()),
+            walk: Cell::new(ptr::null_mut()),
             extension: Extension::empty(),
             left: RefCell::new(Vec::new()),
         }));
@@ -226,6 +235,9 @@ impl Thread {
         // SAFETY: listed greenlets are alive.
         unsafe {
             let [previous, next] = body(greenlet).links.replace([ptr::null_mut(); 2]);
+            if self.walk.get() == greenlet {
+                self.walk.set(next);
+            }
             if previous.is_null() {
                 self.active.set(next);
             } else {
@@ -405,6 +417,15 @@ pub fn active_greenlets(gil: Gil<'_>) -> Vec<*mut PyGreenlet> {
         }
     }
     found
+}
+
+/// Looks at the records of the threads that live until one answers. `look` must run no Python code.
+pub fn find_thread<T>(_: Gil<'_>, mut look: impl FnMut(&Thread) -> Option<T>) -> Option<T> {
+    lock(&ALL).iter().find_map(|Record(record)| {
+        // SAFETY: records are removed from the list before they go, under the interpreter's lock.
+        let thread = unsafe { &**record };
+        if thread.handle.is_alive() { look(thread) } else { None }
+    })
 }
 
 /// What `look` finds in the records of the threads that live, each with the thread's number.

@@ -155,6 +155,25 @@ impl Saved {
         false
     }
 
+    /// Adds the [places](super::version::Frame::place) of a suspended greenlet's frames, at most `most` of them, from
+    /// the innermost. No object is made for it.
+    ///
+    /// # Safety
+    /// The greenlet is suspended, and the caller holds the lock.
+    pub unsafe fn add_places(&self, places: &mut Vec<usize>, most: usize) {
+        let mut frame = self.own.frame();
+        for _ in 0..most {
+            if frame.is_null() {
+                return;
+            }
+            // SAFETY: a suspended greenlet's frames are intact.
+            unsafe {
+                places.push((*frame).place());
+                frame = (*frame).previous();
+            }
+        }
+    }
+
     /// Shows the garbage collector what the frames of a suspended greenlet hold.
     ///
     /// # Safety

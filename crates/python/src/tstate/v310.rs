@@ -62,12 +62,19 @@ pub struct Frame {
     trace_opcodes: u8,
     /// Borrowed: the generator that the frame belongs to.
     f_gen: *mut PyObject,
+    last_instruction: c_int,
 }
 
 impl Frame {
     /// The frame that called it; null for the outermost.
     pub fn previous(&self) -> *mut Frame {
         self.back
+    }
+
+    /// What tells this line of this function from any other, for as long as the function's code is there; 0 for what is
+    /// no function.
+    pub fn place(&self) -> usize {
+        (self.references[0] as usize).wrapping_mul(1 << 20).wrapping_add(self.last_instruction as usize)
     }
 
     /// The frame object whose content this is: none, since frames are objects that stay where they are.

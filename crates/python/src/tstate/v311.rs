@@ -65,12 +65,19 @@ pub struct Frame {
     references: [*mut c_void; 5],
     frame_obj: *mut PyObject,
     previous: *mut Frame,
+    instruction: *mut c_void,
 }
 
 impl Frame {
     /// The frame that called it; null for the outermost.
     pub fn previous(&self) -> *mut Frame {
         self.previous
+    }
+
+    /// What tells this line of this function from any other, for as long as the function's code is there; 0 for what is
+    /// no function.
+    pub fn place(&self) -> usize {
+        self.instruction as usize
     }
 
     /// The frame object whose content this is; null if there is none.

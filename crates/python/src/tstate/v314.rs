@@ -78,6 +78,12 @@ impl Frame {
         self.previous
     }
 
+    /// What tells this line of this function from any other, for as long as the function's code is there; 0 for what is
+    /// no function.
+    pub fn place(&self) -> usize {
+        if self.owner < NO_FUNCTION { self.instruction as usize } else { 0 }
+    }
+
     /// The frame object whose content this is; null if there is none.
     pub fn object(&self) -> *mut PyObject {
         if self.owner < NO_FUNCTION { self.frame_obj } else { ptr::null_mut() }

@@ -10,6 +10,10 @@
     greenloom disable [--user]
     greenloom status                    which greenlet, eventlet and amqp they get, and who uses them
 
+    greenloom stacks PID [--json]           all green threads of a running program, grouped by where they wait
+    greenloom metrics PID                   what its hubs have done, as OpenMetrics
+    greenloom kill PID HUB:NUMBER [--yes]   ends a green thread
+
     greenloom --version
 
 ``python -m greenloom`` does the same.
@@ -19,6 +23,7 @@ import importlib.metadata
 import os
 import pkgutil
 import runpy
+import signal
 import sys
 import sysconfig
 
@@ -27,8 +32,12 @@ from ._install import install
 
 USAGE = (
     "usage: greenloom run (script.py | NAME | -m module | -c code) [args...]\n"
-    "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help"
+    "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help\n"
+    "       greenloom stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]"
 )
+
+# Of the program in Rust, which looks into others.
+LOOKING = ("stacks", "metrics", "kill")
 
 FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 
@@ -41,6 +50,12 @@ def main():
         print("greenloom", importlib.metadata.version("greenloom"))
     elif command in FLAGS and set(rest) <= set(FLAGS[command]):
         _change(command, {flag.strip("-").replace("-", "_"): True for flag in rest})
+    elif command in LOOKING:
+        from ._native import _command_line
+
+        # It waits without Python, which would see to the signal afterwards.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.exit(_command_line([command, *rest]))
     elif command == "run" and rest and not (rest[0] in ("-m", "-c") and len(rest) < 2):
         run(rest)
     else:

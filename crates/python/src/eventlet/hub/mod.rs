@@ -21,6 +21,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ptr;
+use std::sync::Arc;
 
 use greenloom_hub::{Budget, Due, Statistics, Time, TimerKey, Timers};
 
@@ -91,7 +92,8 @@ pub struct Hub {
     pub asleep: Cell<bool>,
     /// The poller, of a hub that uses it.
     pub(super) polling: UnsafeCell<Option<Polling>>,
-    pub(super) statistics: Statistics,
+    /// Other OS threads read it without the interpreter's lock.
+    pub(super) statistics: Arc<Statistics>,
     /// What the running greenlet has done since it was switched to.
     pub(super) time_slice: TimeSlice,
 }
@@ -130,7 +132,7 @@ impl Payload for Hub {
             debug_blocking: Cell::new(false),
             asleep: Cell::new(false),
             polling: UnsafeCell::new(None),
-            statistics: Statistics::default(),
+            statistics: Arc::default(),
             time_slice: TimeSlice::default(),
         }
     }

@@ -278,12 +278,14 @@ impl<'a> Runner<'a> {
     fn wait_through_python(self, now: Time, seconds: f64) -> Result<()> {
         let hub = self.hub;
         hub.asleep.set(true);
+        hub.statistics.set_waits(true);
         // SAFETY: live objects.
         let waited = unsafe {
             Owned::new(ffi::PyFloat_FromDouble(seconds))
                 .and_then(|seconds| call_hub(hub.gil(), hub.as_ptr(), c"wait", [seconds.as_ptr()]))
         };
         hub.asleep.set(false);
+        hub.statistics.set_waits(false);
         waited?;
         if hub.statistics.looked_at() == now {
             // It has not told when it looked, and so ran nobody since.
@@ -322,7 +324,9 @@ impl<'a> Runner<'a> {
             // SAFETY: the hub's thread; no object is touched without the lock.
             let waited = unsafe {
                 let state = ffi::PyEval_SaveThread();
+                hub.statistics.set_waits(true);
                 let waited = polling.wait(wait);
+                hub.statistics.set_waits(false);
                 ffi::PyEval_RestoreThread(state);
                 waited
             };

@@ -20,6 +20,7 @@ try:
         settrace,
     )
 
+    from greenloom import _told
     from . import _greenlet
 except ModuleNotFoundError as missing:
     # The names below are then bound in a module that nobody sees: stock's has taken its place.

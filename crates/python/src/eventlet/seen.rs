@@ -1,0 +1,87 @@
+//! What others may see of a hub: an OS thread that has the interpreter's lock more, one that has not less.
+//!
+//! A hub's [`Statistics`] are counted by its OS thread and read by any, so that a hub is told of that is blocked with
+//! the lock in its hand.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use greenloom_hub::Statistics;
+
+use super::hub::Hub;
+use super::ticket::{Outcome, Ticket};
+use crate::greenlet::{Handle, PyGreenlet, Thread, body, greenlet_exit};
+use crate::py::object::Object;
+use crate::py::{self, Gil, Result};
+
+/// A hub, for OS threads that have not the lock.
+#[derive(Clone)]
+pub struct Seen {
+    /// The number of its thread among those that have greenlets.
+    pub number: u64,
+    /// The system's number of its OS thread.
+    pub os_thread: libc::pid_t,
+    pub statistics: Arc<Statistics>,
+    thread: Arc<Handle>,
+}
+
+static HUBS: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+
+/// The list. In the child of a fork it may be locked for ever, by an OS thread that is not there: then it stays as it
+/// is, and no hub is seen.
+fn hubs() -> Option<MutexGuard<'static, Vec<Seen>>> {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    let begun = Instant::now();
+    loop {
+        match HUBS.try_lock() {
+            Ok(hubs) => return Some(hubs),
+            Err(TryLockError::Poisoned(hubs)) => return Some(PoisonError::into_inner(hubs)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => return None,
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Notes the hub of the running thread, or that it has none.
+pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
+    let Some(mut hubs) = hubs() else { return };
+    hubs.retain(|hub| hub.number != thread.number && hub.thread.is_alive());
+    if let Some(statistics) = statistics {
+        // SAFETY: it asks the system only.
+        let os_thread = unsafe { libc::gettid() };
+        hubs.push(Seen { number: thread.number, os_thread, statistics, thread: Arc::clone(&thread.handle) });
+    }
+}
+
+/// The hubs of the threads that live.
+pub fn all() -> Vec<Seen> {
+    let Some(hubs) = hubs() else { return Vec::new() };
+    hubs.iter().filter(|hub| hub.thread.is_alive()).cloned().collect()
+}
+
+/// Whether the thread has a hub.
+pub fn has_hub(thread: &Thread) -> bool {
+    !thread.extension.object().is_null()
+}
+
+/// Whether the greenlet is that of the loop of its thread's hub. Runs no Python code.
+pub fn is_loop(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
+    let hub = thread.extension.owned();
+    let hub = hub.as_ref().and_then(|hub| Object::of(hub).instance::<Hub>());
+    hub.is_some_and(|hub| hub.greenlet() == greenlet)
+}
+
+/// Wakes a suspended greenlet, of any thread, with a `GreenletExit`. Returns whether it was suspended.
+///
+/// # Safety
+/// A live greenlet.
+pub unsafe fn kill(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<bool> {
+    // SAFETY: a live greenlet; the exception's class lives for ever.
+    unsafe {
+        if body(greenlet).is_current(greenlet) {
+            return Ok(false);
+        }
+        let exit = py::call(greenlet_exit(), [])?;
+        Ok(Ticket::of_present_park(greenlet).wake(gil, Outcome::Throw(exit, None)))
+    }
+}
