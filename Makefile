@@ -5,7 +5,8 @@ CARGO ?= cargo
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-rust test-synchronous test-fallbacks test-native test-loom test-rpc test-rpc-cluster \
-	test-aarch64 test-asan check check-rust check-structure check-package fuzz soak bench bench-rust bench-rpc
+	test-aarch64 test-page test-asan check check-rust check-structure check-package fuzz soak bench bench-rust \
+	bench-rpc
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -57,6 +58,10 @@ test-rpc: ## services over RabbitMQ, which is installed where it is missing, sta
 # Three brokers need more memory and time than one.
 test-rpc-cluster: ## a quorum queue on a cluster of three brokers of this machine, which loses its leader under load
 	$(RABBIT)/broker.sh cluster $(CARGO) test -p greenloom-rpc --test rabbitmq_cluster -- --ignored --test-threads=1
+
+# Not part of `make test`: it wants a browser, and Python's packages of Perfetto.
+test-page: ## the page of a timeline in headless Chromium, and the file for Perfetto by Perfetto's definitions
+	crates/trace/tests/page/run.sh
 
 # Not part of `make test`: the sanitizer does not know of our stacks, and says so ("False positive error reports may
 # follow"). The flag is still behind the nightly gate, but its runtime comes with every toolchain for this target.

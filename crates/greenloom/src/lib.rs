@@ -113,6 +113,7 @@ mod guides {
         testing "docs/testing.md";
         hubs "docs/hubs.md";
         service "docs/service.md";
+        trace "docs/trace.md";
         design "docs/design.md";
     }
 }

@@ -1,8 +1,8 @@
 //! A timeline of what green threads do: recorded while the program runs, and written for people to look at.
 //!
 //! [`record`] records one hub while a function runs; [`Recording`] all hubs of the process, from a start to a finish.
-//! Both give a [`Timeline`], which [saves itself](Timeline::save) for [Perfetto's UI](https://ui.perfetto.dev) or as one
-//! page of HTML that works offline. In a [`Simulation`](crate::testing::Simulation) it shows virtual time.
+//! Both give a [`Timeline`], which [saves itself](Timeline::save) for [Perfetto's UI](https://ui.perfetto.dev) or as
+//! one page of HTML that works offline. In a [`Simulation`](crate::testing::Simulation) it shows virtual time.
 //!
 //! It has the life of each green thread (when it ran, was ready, waited, and for what), who woke whom, how late timers
 //! were, and how long blocking calls were in line and ran. Green threads are called by the names that
@@ -61,7 +61,7 @@ pub const CAPACITY: usize = 1 << 20;
 /// assert_eq!(timeline.end(), 3_600_000_000_000);
 /// ```
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Timeline) {
-    let (installed, mut reader) = Installed::new(CAPACITY, Instant::now());
+    let (installed, mut reader) = Installed::new(CAPACITY, None);
     let value = f();
     drop(installed);
     let mut timeline = Timeline::new(program());
@@ -136,9 +136,9 @@ impl Recording {
         Ok(Recording { shared })
     }
 
-    /// What has been recorded since the last call, added to `timeline`: for a reader that follows the program. It waits
-    /// for no hub. What was overwritten meanwhile is counted as [dropped](Timeline::dropped). Such a recording ends when
-    /// it is dropped; the timeline is the reader's.
+    /// Adds what has been recorded since the last call to `timeline`: for a reader that follows the program. It waits
+    /// for no hub. What was overwritten meanwhile is counted as [dropped](Timeline::dropped). A recording that is read
+    /// so ends when it is dropped.
     pub fn read_into(&self, timeline: &mut Timeline) {
         for reader in self.shared.readers().iter_mut() {
             timeline.add(&reader.take());
@@ -183,7 +183,7 @@ thread_local! {
 /// On the OS thread of a hub: takes part in a recording.
 fn begin(shared: &Shared) {
     if !shared.finished.load(Ordering::Acquire) {
-        let (installed, reader) = Installed::new(shared.capacity, shared.began);
+        let (installed, reader) = Installed::new(shared.capacity, Some(shared.began));
         shared.readers().push(reader);
         INSTALLED.set(Some(installed));
     }
@@ -200,13 +200,14 @@ fn program() -> String {
 struct Installed(Rc<Recorder>);
 
 impl Installed {
-    fn new(capacity: usize, began: Instant) -> (Installed, Reader) {
+    /// With times since recording began, which is now if it is not said.
+    fn new(capacity: usize, began: Option<Instant>) -> (Installed, Reader) {
         let runtime = here();
         let (writer, reader) = ring(capacity, hub_name(runtime.id()));
         let virtual_clock = runtime.with_core(|core| Rc::clone(core.clock())).filter(|clock| clock.is_virtual());
         let clock = match virtual_clock {
             Some(clock) => Source::Virtual { began: clock.now(), clock },
-            None => Source::System { began },
+            None => Source::System { began: began.unwrap_or_else(Instant::now) },
         };
         let before = install(None);
         let recorder = Rc::new(Recorder {
