@@ -116,7 +116,10 @@ def main(ours, stock, address, results, *wanted):
         for side, problem in problems.items():
             print(f"{name} on {side} failed: {problem}", file=sys.stderr)
         found = ratio(turns["ours"], turns["stock"])
-        verdict = "not measured" if found is None else "aim" if found <= aim else "floor" if found <= floor else "MISSES"
+        if found is None:
+            verdict = "not measured"
+        else:
+            verdict = "aim" if found <= aim else "floor" if found <= floor else "MISSES"
         figures = [shown(median(turns[side])) for side in pythons]
         print(f"| {title} | {' | '.join(figures)} | {shown(found)}x | {verdict}: {floor}x, {aim}x |", flush=True)
         raw[name] = {"unit": "microseconds of CPU", "turns": turns}

@@ -48,7 +48,8 @@ def oslo(address, count, topic):
     messaging.set_transport_defaults("openstack")
     transport = messaging.get_rpc_transport(cfg.CONF, url=f"rabbit://guest:guest@{address}/")
     # So there is a queue.
-    server = messaging.get_rpc_server(transport, messaging.Target(topic=topic, server="agent"), [], executor="threading")
+    target = messaging.Target(topic=topic, server="agent")
+    server = messaging.get_rpc_server(transport, target, [], executor="threading")
     server.start()
     server.stop()
     server.wait()
