@@ -10,7 +10,7 @@
 //! - [`groups`]: green threads grouped by where they wait;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are;
-//! - [`server`], [`client`]: the two ends.
+//! - `server`, `client`: the two ends.
 //!
 //! This crate must not know hubs, greenlets or Python: what there is to tell comes through
 //! [`Program`].
