@@ -75,6 +75,7 @@ pub(super) fn serve(session: &Rc<Session>, inlet: &mut Inlet, outbox: &Rc<Outbox
             break;
         }
     }
+    outbox.leave();
     if let Some((_, listener)) = client.answers.take() {
         listener.stop();
     }
@@ -200,7 +201,7 @@ impl Client {
             match self.session.transport.send(&to, outgoing) {
                 Ok(()) => return,
                 Err(TransportError::Unroutable(_)) if hub::now() - began < patience => {}
-                Err(TransportError::Disconnected(_) | TransportError::TimedOut(_)) => {}
+                Err(TransportError::Disconnected(_) | TransportError::TimedOut(_)) if !self.outbox.is_gone() => {}
                 Err(error) => {
                     log::warn(&self.outbox, &format!("an answer is thrown away: {}", Chain(&error)));
                     if let TransportError::Unroutable(_) = error {

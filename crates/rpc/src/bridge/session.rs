@@ -12,6 +12,7 @@ thread_local! {
 }
 
 pub(super) struct Session {
+    number: u64,
     pub transport: Rc<dyn Transport>,
 }
 
@@ -23,7 +24,7 @@ impl Session {
             if let Some(session) = sessions.get(&number).and_then(Weak::upgrade) {
                 return Ok(session);
             }
-            let session = Rc::new(Session { transport: open_transport(url)? });
+            let session = Rc::new(Session { number, transport: open_transport(url)? });
             sessions.insert(number, Rc::downgrade(&session));
             Ok(session)
         })
@@ -32,6 +33,8 @@ impl Session {
     /// A socket is closed. After the last one the bus is left in order; parks until that is done.
     pub fn leave(self: Rc<Session>) {
         if Rc::strong_count(&self) == 1 {
+            // A socket that is opened meanwhile must not find what is being closed.
+            SESSIONS.with_borrow_mut(|sessions| sessions.remove(&self.number));
             self.transport.close();
         }
     }

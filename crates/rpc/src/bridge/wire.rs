@@ -228,6 +228,11 @@ impl Outbox {
         }
     }
 
+    /// Whether the program is known to have closed the socket.
+    pub fn is_gone(&self) -> bool {
+        self.gone.get() || self.closing.get()
+    }
+
     /// Parks while too much waits for the program. Returns whether it is still there.
     pub fn wait_passable(&self) -> bool {
         while !self.gone.get() && self.waiting.borrow().len() >= HIGH_WATER {
@@ -237,11 +242,16 @@ impl Outbox {
         !self.gone.get()
     }
 
+    /// The program has closed the socket.
+    pub fn leave(&self) {
+        self.closing.set(true);
+        let _ = self.filled.send(());
+    }
+
     /// Writes the last words and parks until they are written, or nobody reads them.
     pub fn close_after(&self, append: impl FnOnce(&mut Vec<u8>)) {
         self.put(append);
-        self.closing.set(true);
-        let _ = self.filled.send(());
+        self.leave();
         let _ = self.finished.wait_timeout(Duration::from_secs(5));
     }
 }

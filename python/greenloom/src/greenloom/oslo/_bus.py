@@ -3,7 +3,6 @@
 import _socket
 import itertools
 import json
-import os
 import queue
 import socket
 import struct
@@ -45,8 +44,6 @@ class Socket:
         self._socket = socket.socket(ours.family, ours.type, ours.proto, fileno=ours.detach())
         self._writing = threading.Lock()
         self._rest = b""
-        self._closed = False
-        self._owner = os.getpid()
         _native.serve_bus(theirs.detach())
         self.send(_OPEN, 0, json.dumps(opening).encode())
 
@@ -72,10 +69,6 @@ class Socket:
                 try:
                     data = self._socket.recv(_PIECE)
                 except ConnectionError:
-                    data = b""
-                except OSError:
-                    if not self._closed:
-                        raise
                     data = b""
                 if not data:
                     return []
@@ -108,16 +101,17 @@ class Socket:
                     log(number, body)
         raise Failed(CLOSED, "the bus is gone")
 
+    def shut(self):
+        """Lets both sides read the end, whoever has the socket open besides."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            # The bus was first.
+            pass
+
     def close(self):
-        if not self._closed:
-            self._closed = True
-            # A child may have the same socket open, and the parent's is not the child's to shut down.
-            if self._owner == os.getpid():
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-            self._socket.close()
+        """When nobody reads any more: not all kinds of green threads learn of it."""
+        self._socket.close()
 
 
 def failed(body):
@@ -231,10 +225,10 @@ class Client:
         self._ask(_FLUSH, timeout=timeout)
 
     def close(self):
+        self._socket.shut()
+        self._reader.join()
         self._socket.close()
-        if self._reader is not threading.current_thread():
-            self._reader.join()
 
     def abandon(self):
-        """In the child of a fork, where there is no reader."""
+        """In the child of a fork, where there is no reader; the socket is the parent's, too."""
         self._socket.close()

@@ -157,4 +157,7 @@ class Listener(base.Listener):
         super().stop()
 
     def cleanup(self):
+        self._socket.shut()
+        if self._thread is not None:
+            self._thread.join()
         self._socket.close()
