@@ -43,6 +43,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`SpawnError`], with the numbers.
+    #[track_caller]
     pub fn spawn<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<GreenThread<T>, SpawnError> {
         let (stack_size, name) = self.options();
         let thread = GreenThread::make(stack_size, name, f)?;
@@ -54,6 +55,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::spawn`].
+    #[track_caller]
     pub fn spawn_after<T: 'static>(
         self,
         delay: Duration,

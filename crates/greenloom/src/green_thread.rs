@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,10 +31,11 @@ use crate::runtime::{here, here_or_error};
 /// assert_eq!(answer.wait()?, 42);
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
+#[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
     let runtime = here();
     let stack = default_stack();
-    let greenlet = new_greenlet(runtime).unwrap_or_else(|error| error.raise());
+    let greenlet = new_greenlet(runtime, Location::caller()).unwrap_or_else(|error| error.raise());
     let packet = PacketRef::kept_by(greenlet.node());
     give_body(runtime, &greenlet, stack, None, run_into(packet.clone(), f));
     runtime.make_ready(greenlet.node().slot.get());
@@ -49,14 +50,21 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
 /// greenloom::spawn_n(|| println!("hello"));
 /// greenloom::yield_now();
 /// ```
+#[track_caller]
 pub fn spawn_n(f: impl FnOnce() + 'static) {
+    spawn_n_at(Location::caller(), f);
+}
+
+/// As [`spawn_n`], for who is said to have spawned it at `place`.
+#[inline]
+pub(crate) fn spawn_n_at(place: &'static Location<'static>, f: impl FnOnce() + 'static) {
     let body = move || {
         // The panic hook has reported a panic.
         let _ = catch_unwind(AssertUnwindSafe(f));
     };
     let runtime = here();
     let stack = default_stack();
-    let greenlet = new_greenlet(runtime).unwrap_or_else(|error| error.raise());
+    let greenlet = new_greenlet(runtime, place).unwrap_or_else(|error| error.raise());
     give_body(runtime, &greenlet, stack, None, body);
     runtime.make_ready(greenlet.node().slot.get());
 }
@@ -69,6 +77,7 @@ pub fn spawn_n(f: impl FnOnce() + 'static) {
 /// assert_eq!(later.wait()?, "later");
 /// # Ok::<(), greenloom::JoinError>(())
 /// ```
+#[track_caller]
 pub fn spawn_after<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
     let thread = GreenThread::make(default_stack_size(), None, f).unwrap_or_else(|error| error.raise());
     thread.begin_after(delay);
@@ -85,6 +94,7 @@ pub fn spawn_after<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static)
 /// assert!(matches!(reminder.wait(), Err(JoinError::Killed)));
 /// # Ok::<(), JoinError>(())
 /// ```
+#[track_caller]
 pub fn spawn_after_local<T: 'static>(delay: Duration, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
     let owner = here().current().downgrade();
     spawn_after(delay, move || {
@@ -104,8 +114,13 @@ fn default_stack() -> Stack {
 
 /// A greenlet for a green thread, which is to be given a body at once.
 #[inline]
-fn new_greenlet(runtime: &'static Runtime) -> Result<AnyGreenlet, SpawnError> {
-    if runtime.is_ending() { Err(SpawnError::ThreadEnding) } else { Ok(runtime.new_green_thread()) }
+fn new_greenlet(runtime: &'static Runtime, place: &'static Location<'static>) -> Result<AnyGreenlet, SpawnError> {
+    if runtime.is_ending() {
+        return Err(SpawnError::ThreadEnding);
+    }
+    let greenlet = runtime.new_green_thread();
+    greenlet.node().spawned_at.set(Some(place));
+    Ok(greenlet)
 }
 
 /// Makes it a green thread that is in the hub's table and not ready yet. `body` must not unwind.
@@ -185,6 +200,7 @@ impl<T: 'static> GreenThread<T> {
     }
 
     /// One that is not ready yet.
+    #[track_caller]
     pub(crate) fn make(
         stack_size: usize,
         name: Option<String>,
@@ -192,7 +208,7 @@ impl<T: 'static> GreenThread<T> {
     ) -> Result<GreenThread<T>, SpawnError> {
         let runtime = here_or_error().map_err(SpawnError::Hub)?;
         let stack = Stack::new(stack_size).map_err(SpawnError::Stack)?;
-        let greenlet = new_greenlet(runtime)?;
+        let greenlet = new_greenlet(runtime, Location::caller())?;
         let packet = PacketRef::kept_by(greenlet.node());
         give_body(runtime, &greenlet, stack, name, run_into(packet.clone(), f));
         Ok(GreenThread { greenlet, packet, timer: Cell::new(None) })

@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use crate::green_thread::spawn_n;
+use crate::green_thread::spawn_n_at;
 use crate::hub::{HubHandle, try_current};
 use crate::runtime::error::JoinError;
 use crate::runtime::here;
@@ -115,6 +115,7 @@ impl Hubs {
     ///
     /// # Panics
     /// When there are none.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Remote<T> {
         assert!(!self.is_empty(), "there is no hub to spawn in");
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.len();
@@ -202,12 +203,13 @@ impl<T> Drop for Reply<T> {
 impl HubHandle {
     /// Starts a green thread in that hub, from any OS thread. If the hub has ended, or ends before the green thread
     /// does, waiting for it says [`JoinError::Killed`].
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Remote<T> {
         let answer = Arc::new(Answer { state: Mutex::new(AnswerState { result: None, waiter: None }) });
-        let reply = Reply(Some(Arc::clone(&answer)));
+        let (reply, place) = (Reply(Some(Arc::clone(&answer))), Location::caller());
         // If the hub is gone the message is dropped, and with it the reply.
         let _ = self.schedule(move || {
-            spawn_n(move || reply.send(catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload)));
+            spawn_n_at(place, move || reply.send(catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload)));
         });
         Remote { answer }
     }

@@ -10,6 +10,8 @@ pub use greenloom_fiber::{PoolStats, pool_stats};
 use greenloom_hub::Counts;
 
 use crate::runtime::counters::Counters;
+#[cfg(feature = "inspect")]
+use crate::runtime::inspector;
 use crate::runtime::node::AnyGreenlet;
 use crate::runtime::{here, registry, try_here};
 
@@ -134,6 +136,43 @@ pub fn hubs() -> Vec<HubInfo> {
     };
     registry::all().into_iter().map(info).collect()
 }
+
+/// Lets the program be looked into by `greenloom stacks`, `metrics` and `kill`: opens a Unix socket that only this
+/// program's user can open, served by an OS thread of its own. Returns its path; the same path if it is open already.
+///
+/// The environment variable `GREENLOOM_INSPECT=1` does the same when the first hub is made, and
+/// `GREENLOOM_DUMP_SIGNAL=USR1` names a signal that writes all stacks to standard error. The child of a fork opens a
+/// socket of its own when its hub notices the fork. It needs the feature `inspect`.
+///
+/// # Errors
+/// `PermissionDenied` in a program with rights that its user has not (setuid), and where the folder for sockets is not
+/// this user's alone; those of the socket and of the OS thread.
+///
+/// ```
+/// let path = greenloom::inspect::serve()?;
+/// assert!(path.ends_with(std::process::id().to_string()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[cfg(feature = "inspect")]
+pub fn serve() -> std::io::Result<std::path::PathBuf> {
+    inspector::serve(None)
+}
+
+/// What the hubs have done, as OpenMetrics text, for a server of metrics: its media type is [`METRICS_TYPE`]. It needs
+/// the feature `inspect`.
+///
+/// ```
+/// greenloom::yield_now();
+/// let text = greenloom::inspect::metrics();
+/// assert!(text.contains("greenloom_switches_total{hub=\"0\"") && text.ends_with("# EOF\n"));
+/// ```
+#[cfg(feature = "inspect")]
+pub fn metrics() -> String {
+    greenloom_inspect::metrics::text(&inspector::hubs())
+}
+
+#[cfg(feature = "inspect")]
+pub use greenloom_inspect::metrics::CONTENT_TYPE as METRICS_TYPE;
 
 /// How many stacks were leaked in this process because a greenlet that was suspended could not be unwound: green
 /// threads left when their OS thread ended, and greenlets that refused to end.

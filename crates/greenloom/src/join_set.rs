@@ -48,6 +48,7 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`spawn`].
+    #[track_caller]
     pub fn spawn(&mut self, f: impl FnOnce() -> T + 'static) {
         self.insert(spawn(f));
     }

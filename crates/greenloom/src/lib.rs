@@ -114,6 +114,7 @@ mod guides {
         hubs "docs/hubs.md";
         service "docs/service.md";
         trace "docs/trace.md";
+        inspect "docs/inspect.md";
         design "docs/design.md";
     }
 }

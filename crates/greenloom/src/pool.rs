@@ -105,6 +105,7 @@ impl GreenPool {
     ///
     /// # Panics
     /// Where waiting is not possible, and as [`spawn`].
+    #[track_caller]
     pub fn spawn<T: 'static>(&self, f: impl FnOnce() -> T + 'static) -> GreenThread<T> {
         if self.must_run_inline() {
             return GreenThread::finished(run_inline(f));
@@ -120,6 +121,7 @@ impl GreenPool {
     ///
     /// # Panics
     /// As there.
+    #[track_caller]
     pub fn spawn_n(&self, f: impl FnOnce() + 'static) {
         if self.must_run_inline() {
             // The panic hook has reported a panic.
@@ -350,6 +352,7 @@ impl<R: 'static> GreenPile<R> {
     ///
     /// # Panics
     /// As [`GreenPool::spawn`].
+    #[track_caller]
     pub fn spawn(&mut self, f: impl FnOnce() -> R + 'static) {
         self.threads.push_back(self.pool.spawn(f));
     }

@@ -124,6 +124,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     /// As [`spawn`](crate::spawn).
+    #[track_caller]
     pub fn spawn<T: 'scope>(&self, f: impl FnOnce() -> T + 'scope) -> ScopedThread<'scope, T> {
         self.spawn_with(Builder::new(), f).unwrap_or_else(|error| error.raise())
     }
@@ -132,6 +133,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     /// As [`Builder::spawn`].
+    #[track_caller]
     pub fn spawn_with<T: 'scope>(
         &self,
         builder: Builder,

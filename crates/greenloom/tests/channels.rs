@@ -69,7 +69,7 @@ fn waiters_of_a_token_go_on_in_their_order() {
             });
         }
         settle();
-        assert_eq!(log.take(), []);
+        assert!(log.take().is_empty());
         assert!(!token.wait_timeout(millis(5)));
         token.cancel();
         token.cancel();

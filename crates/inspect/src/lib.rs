@@ -29,4 +29,4 @@ pub mod text;
 
 pub use client::{Client, Failure};
 pub use protocol::{Frame, Group, Hub, Stacks, State, Thread};
-pub use server::{Program, Server};
+pub use server::{Program, Server, signal_named};

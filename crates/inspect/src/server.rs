@@ -166,6 +166,29 @@ impl fmt::Debug for Server {
     }
 }
 
+/// The number of a signal by its name, such as `USR1`, or by its number.
+///
+/// # Errors
+/// A sentence, for a name that is none.
+///
+/// ```
+/// assert!(greenloom_inspect::signal_named("usr1").is_ok() && greenloom_inspect::signal_named("tea").is_err());
+/// ```
+pub fn signal_named(name: &str) -> Result<i32, String> {
+    use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+    let upper = name.to_ascii_uppercase();
+    match upper.strip_prefix("SIG").unwrap_or(&upper) {
+        "HUP" => Ok(SIGHUP),
+        "QUIT" => Ok(SIGQUIT),
+        "USR1" => Ok(SIGUSR1),
+        "USR2" => Ok(SIGUSR2),
+        "WINCH" => Ok(SIGWINCH),
+        other => {
+            other.parse().map_err(|_| format!("GREENLOOM_DUMP_SIGNAL must be a signal such as USR1, not {name:?}"))
+        }
+    }
+}
+
 /// A stream that has something to read when the signal has come.
 fn dump_on(signal: i32) -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;

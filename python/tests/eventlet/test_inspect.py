@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -207,6 +208,24 @@ class Kill(unittest.TestCase):
             self.assertEqual(process.stdout.readline(), "finally\n")
             self.assertEqual(process.stdout.readline(), "GreenletExit()\n")
             self.assertEqual(process.wait(30), 0)
+
+    def test_at_a_terminal_it_asks_first(self):
+        with program(self.KILLED) as process:
+            example = group_of(look(process.pid, all_wait), "victim")["examples"][0]
+            name = f"{example['hub']}:{example['number']}"
+            for answer, status in ((b"\n", 1), (b"no\n", 1), (b"y\n", 0)):
+                master, terminal = pty.openpty()
+                command = [sys.executable, "-m", "greenloom", "kill", str(process.pid), name]
+                asked = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+                os.close(terminal)
+                question = b""
+                while not question.endswith(b"[y/N] "):
+                    question += os.read(master, 1000)
+                self.assertIn(f"kill green thread {name} of process {process.pid}".encode(), question)
+                os.write(master, answer)
+                self.assertEqual(asked.wait(30), status)
+                os.close(master)
+            self.assertEqual(process.stdout.readline(), "finally\n")
 
     def test_what_is_no_green_thread_is_not_killed(self):
         with program(self.KILLED) as process:

@@ -15,8 +15,9 @@
 //! | `state` | what an OS thread knows of its greenlets and its hub |
 //! | `slots` | who has a place in the table |
 //! | `schedule` | what timers and sources hold |
-//! | `turn` | the loop |
 //! | `interrupt` | kill and timeout |
+//! | `inspector` | what the socket tells of the hubs |
+//! | `turn` | the loop |
 //! | `park` | how a green thread waits and is woken |
 //! | `line`, `fd` | waiting in line, and for file descriptors |
 //! | `watched` | waiting for a state to change |
@@ -27,6 +28,8 @@ pub(crate) mod chain;
 pub(crate) mod counters;
 pub(crate) mod error;
 pub(crate) mod fd;
+#[cfg(feature = "inspect")]
+pub(crate) mod inspector;
 mod interrupt;
 pub(crate) mod line;
 pub(crate) mod node;
@@ -96,6 +99,8 @@ fn made() -> io::Result<&'static Runtime> {
     HERE.set(Some(runtime));
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
     let _ = END.try_with(|end| end.set(Some(End(runtime))));
+    #[cfg(feature = "inspect")]
+    inspector::serve_as_told();
     Ok(runtime)
 }
 

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::OnceLock;
 
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub interrupts: Cell<Interrupts>,
     /// What it waits for, or waited for last, for people to read.
     pub waits_for: Cell<&'static str>,
+    /// Where it was spawned, if it was.
+    pub spawned_at: Cell<Option<&'static Location<'static>>>,
 
     /// Switching by hand (see `greenlet`): made when it first does.
     pub mail: OnceCell<Rc<Mail>>,
@@ -138,6 +141,7 @@ impl Default for Node {
             cause: Cell::new(Wake::Woken),
             interrupts: Cell::new(Interrupts::default()),
             waits_for: Cell::new(""),
+            spawned_at: Cell::new(None),
             mail: OnceCell::new(),
             packet: Cell::new(None),
             is_kept: Cell::new(false),

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use greenloom_fiber::fork_generation;
 use greenloom_hub::{Inbox, InboxClosed, SourceKey};
 
 use super::counters::Counters;
@@ -19,6 +20,8 @@ pub(crate) enum Message {
 struct Entry {
     inbox: Arc<Inbox<Message>>,
     counters: Arc<Counters>,
+    /// The process it lives in: of a fork's child only the hub is alive that has noticed the fork.
+    generation: u64,
 }
 
 static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
@@ -26,7 +29,7 @@ static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
 pub fn add(inbox: Arc<Inbox<Message>>, counters: Arc<Counters>) -> u32 {
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     // Numbers are not used again: an old waker must not reach a new hub.
-    hubs.push(Some(Entry { inbox, counters }));
+    hubs.push(Some(Entry { inbox, counters, generation: fork_generation() }));
     u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
 }
 
@@ -34,6 +37,7 @@ pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     if let Some(entry) = &mut hubs[id as usize] {
         entry.inbox = inbox;
+        entry.generation = fork_generation();
     }
 }
 
@@ -50,9 +54,10 @@ pub fn send(id: u32, message: Message) -> Result<(), InboxClosed<Message>> {
     }
 }
 
-/// The hubs that there are, by their numbers.
+/// The hubs that there are in this process, by their numbers.
 pub fn all() -> Vec<(u32, Arc<Counters>)> {
     let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
-    let entries = hubs.iter().zip(0..).filter_map(|(entry, id)| Some((id, Arc::clone(&entry.as_ref()?.counters))));
-    entries.collect()
+    let is_here = |entry: &&Entry| entry.generation == fork_generation();
+    let entry = |entry: &Option<Entry>| entry.as_ref().filter(is_here).map(|entry| Arc::clone(&entry.counters));
+    hubs.iter().zip(0..).filter_map(|(hub, id)| Some((id, entry(hub)?))).collect()
 }

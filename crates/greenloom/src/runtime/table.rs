@@ -32,6 +32,13 @@ impl Table {
         self.slots.len() - self.free.len()
     }
 
+    /// How many slots there are, taken or free.
+    #[cfg(feature = "inspect")]
+    pub fn slots(&self) -> u32 {
+        // Each was made by `insert`, which counts them so.
+        self.slots.len() as u32
+    }
+
     /// Those that have a slot.
     pub fn iter(&self) -> impl Iterator<Item = &AnyGreenlet> {
         self.slots.iter().flatten().filter(|greenlet| greenlet.node().slot.get() != NO_SLOT)

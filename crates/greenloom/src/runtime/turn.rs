@@ -151,6 +151,8 @@ impl Runtime {
         if let Some(inbox) = self.inbox() {
             registry::replace(self.id(), inbox);
         }
+        #[cfg(feature = "inspect")]
+        super::inspector::after_fork();
         for work in waiting {
             if !matches!(work, Work::Call(_)) {
                 // They try again and register anew.

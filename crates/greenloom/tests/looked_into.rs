@@ -1,0 +1,217 @@
+//! What `greenloom stacks`, `metrics` and `kill` see of a Rust program.
+//!
+//! The tests of a process share its socket and see each other's green threads, so each knows its own by a name.
+
+mod common;
+
+use std::cell::Cell;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{ChildStderr, Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use common::millis;
+use greenloom::sync::{Event, Semaphore};
+use greenloom::{Builder, Hubs, JoinError, inspect, sleep, spawn, spawn_n, yield_now};
+use greenloom_inspect::protocol::{Answer, Ask};
+use greenloom_inspect::{Client, Group, Stacks, State, Thread};
+
+/// Asks this process from an OS thread of its own, and parks until the answer has come.
+fn ask(ask: Ask) -> Result<Answer, String> {
+    let (answer, here) = (Arc::new(Event::new()), std::process::id());
+    let tell = Arc::clone(&answer);
+    inspect::serve().unwrap();
+    std::thread::spawn(move || {
+        let answer = Client::connect(here).and_then(|mut client| client.ask(ask));
+        tell.send(answer.map_err(|failure| failure.to_string())).unwrap();
+    });
+    answer.wait().unwrap()
+}
+
+fn stacks() -> Stacks {
+    ask(Ask::Stacks).unwrap().stacks.unwrap()
+}
+
+/// The groups whose name has that in it.
+fn groups_of(stacks: &Stacks, name: &str) -> Vec<Group> {
+    let is_it = |group: &&Group| group.name.as_ref().is_some_and(|of_group| of_group.contains(name));
+    stacks.groups.iter().filter(is_it).cloned().collect()
+}
+
+#[test]
+fn they_are_grouped_by_what_they_wait_for_and_where_they_were_spawned() {
+    let semaphore = Rc::new(Semaphore::new(0));
+    let waits = |semaphore: Rc<Semaphore>| move || drop(semaphore.acquire());
+    let waiters: Vec<_> = (0..30).map(|_| spawn(waits(Rc::clone(&semaphore)))).collect();
+    let place = format!("spawned at {}:{}:", file!(), line!() - 1);
+    let sleepers: Vec<_> = (0..20)
+        .map(|_| Builder::new().name("a sleeper of the first test").spawn(|| sleep(millis(1_000_000))).unwrap())
+        .collect();
+    yield_now();
+    let seen = stacks();
+    let [group] = &groups_of(&seen, &place)[..] else { panic!("{seen:?}") };
+    assert_eq!((group.count, group.state, group.waits_for.as_deref()), (30, State::Waits, Some("semaphore")));
+    assert!(group.examples[0].number < group.examples[1].number, "the oldest first: {group:?}");
+    let [group] = &groups_of(&seen, "a sleeper of the first test")[..] else { panic!("{seen:?}") };
+    assert_eq!((group.count, group.waits_for.as_deref()), (20, Some("sleep")));
+    sleepers.iter().for_each(|sleeper| {
+        sleeper.kill();
+    });
+    waiters.iter().for_each(|waiter| {
+        waiter.kill();
+    });
+}
+
+#[test]
+fn many_are_looked_at_while_others_run() {
+    let name = "one of very many";
+    let threads: Vec<_> =
+        (0..20_000).map(|_| Builder::new().name(name).spawn(|| sleep(millis(1_000_000))).unwrap()).collect();
+    let turns = Rc::new(Cell::new(0));
+    let counts = Rc::clone(&turns);
+    let busy = spawn(move || {
+        loop {
+            counts.set(counts.get() + 1);
+            yield_now();
+        }
+    });
+    yield_now();
+    let before = turns.get();
+    let seen = stacks();
+    let [group] = &groups_of(&seen, name)[..] else { panic!("{seen:?}") };
+    assert_eq!(group.count, 20_000);
+    assert!(turns.get() > before);
+    busy.kill();
+    threads.iter().for_each(|thread| {
+        thread.kill();
+    });
+}
+
+#[test]
+fn a_hub_that_is_blocked_is_named_and_the_others_answer() {
+    let hubs = Hubs::new(1).unwrap();
+    let (unblock, blocked) = channel::<()>();
+    let (begun, has_begun) = channel();
+    let remote = hubs.spawn(move || {
+        begun.send(()).unwrap();
+        let _ = blocked.recv();
+    });
+    has_begun.recv().unwrap();
+    let here = Builder::new().name("not blocked").spawn(|| sleep(millis(1_000_000))).unwrap();
+    yield_now();
+    let seen = stacks();
+    assert!(seen.problems.iter().any(|problem| problem.contains("(hub-0) has not answered")), "{:?}", seen.problems);
+    assert_eq!(groups_of(&seen, "not blocked").len(), 1);
+    let waits: Vec<_> = ask(Ask::Hubs).unwrap().hubs.unwrap();
+    assert!(waits.iter().any(|hub| hub.os_thread == "hub-0" && !hub.waits), "{waits:?}");
+    drop(unblock);
+    remote.wait().unwrap();
+    here.kill();
+}
+
+#[test]
+fn one_that_is_killed_from_outside_unwinds() {
+    struct Dropped(Rc<Cell<bool>>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let dropped = Rc::new(Cell::new(false));
+    let guard = Dropped(Rc::clone(&dropped));
+    let victim = Builder::new()
+        .name("the victim")
+        .spawn(move || {
+            let _guard = guard;
+            sleep(millis(1_000_000))
+        })
+        .unwrap();
+    yield_now();
+    let thread = groups_of(&stacks(), "the victim")[0].examples[0];
+    let said = ask(Ask::Kill { thread }).unwrap().done.unwrap();
+    assert_eq!(said, format!("green thread {thread} unwinds"));
+    assert!(matches!(victim.wait(), Err(JoinError::Killed)) && dropped.get());
+    let gone = ask(Ask::Kill { thread }).unwrap_err();
+    assert_eq!(gone, format!("there is no green thread {thread}: it may have ended"));
+    let root = Thread { hub: thread.hub, number: 0 };
+    assert!(ask(Ask::Kill { thread: root }).is_err());
+    assert!(ask(Ask::Kill { thread: Thread { hub: 4_000_000, number: 1 } }).is_err());
+}
+
+#[test]
+fn one_that_has_not_begun_is_shown_and_can_be_killed() {
+    let later = Builder::new().name("begins later").spawn_after(millis(1_000_000), || ()).unwrap();
+    let group = &groups_of(&stacks(), "begins later")[0];
+    assert_eq!(group.waits_for.as_deref(), Some("spawn_after"));
+    ask(Ask::Kill { thread: group.examples[0] }).unwrap();
+    assert!(matches!(later.wait(), Err(JoinError::Killed)));
+}
+
+#[test]
+fn metrics_have_each_hub() {
+    yield_now();
+    let text = ask(Ask::Metrics).unwrap().metrics.unwrap();
+    assert!(text.contains("# TYPE greenloom_switches counter\n") && text.contains("thread_name="), "{text}");
+}
+
+/// Not a test of its own: what the next ones look into.
+#[test]
+#[ignore = "a program that others look into"]
+fn a_program() {
+    if std::env::var_os("GREENLOOM_TEST_FORKS").is_some() {
+        greenloom::get_hub();
+        // SAFETY: the child goes on with the one OS thread that it has.
+        let child = unsafe { libc::fork() };
+        Builder::new()
+            .name(if child == 0 { "in the child" } else { "in the parent" })
+            .spawn(|| sleep(millis(1_000_000)))
+            .unwrap();
+        sleep(millis(1));
+        eprintln!("forked {child}");
+    }
+    spawn_n(|| eprintln!("ready"));
+    sleep(millis(1_000_000));
+}
+
+/// Runs it until `body` is done with it, which gets the lines of its standard error.
+fn with_program(variables: &[(&str, &str)], body: impl FnOnce(u32, Lines<BufReader<ChildStderr>>)) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_program", "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(variables.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    body(child.id(), BufReader::new(child.stderr.take().unwrap()).lines());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_environment_opens_the_socket_and_names_a_signal_that_dumps_all_stacks() {
+    with_program(&[("GREENLOOM_DUMP_SIGNAL", "USR1")], |pid, lines| {
+        let mut lines = lines.map(Result::unwrap);
+        lines.find(|line| line == "ready").unwrap();
+        // SAFETY: a signal to a child that waits to be told to end.
+        assert_eq!(unsafe { libc::kill(pid.cast_signed(), libc::SIGUSR1) }, 0);
+        assert_eq!(lines.next().unwrap(), format!("greenloom: process {pid}"));
+        assert!(lines.next().unwrap().starts_with("hub 0"));
+    });
+}
+
+#[test]
+fn the_child_of_a_fork_has_a_socket_of_its_own() {
+    with_program(&[("GREENLOOM_INSPECT", "1"), ("GREENLOOM_TEST_FORKS", "1")], |pid, lines| {
+        let forked: Vec<i32> =
+            lines.map(Result::unwrap).filter_map(|line| line.strip_prefix("forked ")?.parse().ok()).take(2).collect();
+        let child = *forked.iter().max().unwrap();
+        let stacks = |pid: u32| Client::connect(pid).unwrap().ask(Ask::Stacks).unwrap().stacks.unwrap();
+        let (in_child, in_parent) = (stacks(child.cast_unsigned()), stacks(pid));
+        // SAFETY: the signal ends the child of the child, which nobody waits for.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+        assert_eq!((groups_of(&in_child, "in the child").len(), in_child.problems.len()), (1, 0), "{in_child:?}");
+        assert_eq!((groups_of(&in_parent, "in the parent").len(), in_parent.problems.len()), (1, 0), "{in_parent:?}");
+        assert!(groups_of(&in_parent, "in the child").is_empty());
+    });
+}
