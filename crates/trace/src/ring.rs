@@ -9,10 +9,13 @@
 //!      v
 //! [ 8 ][ 9 ][ 2 ][ 3 ][ 4 ][ 5 ][ 6 ][ 7 ]        capacity 8, `written` is 10
 //! ```
+//!
+//! It is made of chunks, each of which gets its memory when the writer first comes to it: a large ring costs no pause
+//! when it is made, and a short recording little memory.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use crate::record::{Kind, Record, Text, Wake};
 use crate::texts::{Finder, Texts};
@@ -30,17 +33,25 @@ use crate::texts::{Finder, Texts};
 /// ```
 pub fn ring(capacity: usize, name: impl Into<String>) -> (Writer, Reader) {
     let capacity = capacity.max(1).next_power_of_two();
-    let words = (0..2 * capacity).map(|_| AtomicU64::new(0)).collect();
-    let shared = Arc::new(Shared { name: name.into(), words, written: AtomicU64::new(0), texts: Texts::default() });
-    let reader = Reader { shared: Arc::clone(&shared), read: 0, texts: 0 };
+    let chunk = capacity.min(CHUNK);
+    let chunks = (0..capacity / chunk).map(|_| OnceLock::new()).collect();
+    let (written, texts) = (AtomicU64::new(0), Texts::default());
+    let shared = Arc::new(Shared { name: name.into(), chunk, chunks, written, texts });
+    let reader = Reader { shared: Arc::clone(&shared), read: 0, texts: 0, are_addresses: false };
     let (finder, known) = (RefCell::default(), RefCell::default());
     (Writer { shared, written: Cell::new(0), finder, known, last_known: Cell::new((0, 0, Text(0))) }, reader)
 }
 
+/// Events of a chunk at most.
+const CHUNK: usize = 1 << 14;
+
 #[derive(Debug)]
 struct Shared {
     name: String,
-    words: Box<[AtomicU64]>,
+    /// Events of a chunk, a power of two.
+    chunk: usize,
+    /// As many as a power of two, each of two words an event.
+    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
     /// How many events were written.
     written: AtomicU64,
     texts: Texts,
@@ -48,13 +59,24 @@ struct Shared {
 
 impl Shared {
     fn capacity(&self) -> u64 {
-        self.words.len() as u64 / 2
+        (self.chunk * self.chunks.len()) as u64
     }
 
+    /// The two words of an event, of which there may be none yet.
     #[inline]
     fn place(&self, number: u64) -> &[AtomicU64] {
-        let first = (2 * number as usize) & (self.words.len() - 1);
-        &self.words[first..][..2]
+        let number = number as usize;
+        let chunk = &self.chunks[(number / self.chunk) & (self.chunks.len() - 1)];
+        let words = match chunk.get() {
+            Some(words) => words,
+            None => chunk.get_or_init(|| self.make_chunk()),
+        };
+        &words[2 * (number & (self.chunk - 1))..][..2]
+    }
+
+    #[cold]
+    fn make_chunk(&self) -> Box<[AtomicU64]> {
+        (0..2 * self.chunk).map(|_| AtomicU64::new(0)).collect()
     }
 }
 
@@ -180,6 +202,7 @@ pub struct Reader {
     shared: Arc<Shared>,
     read: u64,
     texts: usize,
+    are_addresses: bool,
 }
 
 /// What [`Reader::take`] found.
@@ -187,6 +210,8 @@ pub struct Reader {
 pub struct Taken {
     /// What the ring is called.
     pub name: String,
+    /// Whether green threads are known by their addresses, which are nothing to show.
+    pub are_addresses: bool,
     /// Texts that are new, each of which has the number after that of the one before.
     pub texts: Vec<Box<str>>,
     /// How many events came before these and were overwritten before they were read.
@@ -196,6 +221,13 @@ pub struct Taken {
 }
 
 impl Reader {
+    /// Of a writer that knows green threads by their addresses: the timeline gives them numbers, in the order in which
+    /// it meets them.
+    pub fn with_addresses(mut self) -> Reader {
+        self.are_addresses = true;
+        self
+    }
+
     /// What was written since the last call, or is left of it. It waits for nobody.
     pub fn take(&mut self) -> Taken {
         let shared = &*self.shared;
@@ -217,7 +249,7 @@ impl Reader {
         // After the events: whatever they name is there.
         let texts = shared.texts.since(self.texts);
         self.texts += texts.len();
-        Taken { name: shared.name.clone(), texts, dropped, records }
+        Taken { name: shared.name.clone(), are_addresses: self.are_addresses, texts, dropped, records }
     }
 }
 

@@ -54,13 +54,17 @@ impl Timeline {
     /// As [`Timeline::save`].
     pub fn can_save(path: impl AsRef<Path>) -> io::Result<()> {
         let (path, partial) = (path.as_ref(), partial(path.as_ref()));
-        File::create(&partial).and_then(|_| fs::remove_file(&partial)).map_err(|error| explain(path, 0, &error))
+        let tried = if is_special(path) {
+            File::options().write(true).open(path).map(drop)
+        } else {
+            File::create(&partial).and_then(|_| fs::remove_file(&partial))
+        };
+        tried.map_err(|error| explain(path, 0, &error))
     }
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A device or a pipe cannot be replaced.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+    if is_special(path) {
         return File::create(path)?.write_all(bytes);
     }
     let partial = partial(path);
@@ -70,6 +74,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Whether it is a device or a pipe, which cannot be replaced.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 fn partial(path: &Path) -> PathBuf {
@@ -87,7 +96,9 @@ fn explain(path: &Path, length: usize, error: &io::Error) -> io::Error {
         io::ErrorKind::NotFound => "; make its folder first".into(),
         _ => String::new(),
     };
-    io::Error::new(error.kind(), format!("cannot write the trace to {}: {error}{hint}", path.display()))
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    io::Error::new(error.kind(), format!("cannot write the trace to {}: {text}{hint}", path.display()))
 }
 
 #[cfg(test)]

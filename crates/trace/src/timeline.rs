@@ -39,7 +39,7 @@ pub struct Change {
 pub struct Track {
     /// The place of its hub among all.
     pub hub: u32,
-    /// Its number in its hub.
+    /// Its number in its hub: the hub's own, or by the order of appearance.
     pub id: u32,
     /// The number of the text of its name.
     pub name: u32,
@@ -113,6 +113,10 @@ pub(crate) struct Hub {
     /// The newest track of each green thread.
     tracks: HashMap<u32, u32>,
     running: Option<u32>,
+    /// What `running` is known by in the events.
+    running_key: u32,
+    /// How many tracks were given a number here, where that of the events is an address.
+    numbered: Option<u32>,
     pub last: u64,
     pub events: u64,
     pub dropped: u64,
@@ -139,6 +143,9 @@ impl Timeline {
             self.hubs.len() - 1
         });
         let mut hub = std::mem::take(&mut self.hubs[place]);
+        if taken.are_addresses {
+            hub.numbered.get_or_insert(0);
+        }
         hub.texts.extend(taken.texts.iter().map(|text| self.number(text)));
         let mut adding =
             Adding { idle: self.number(IDLE), unknown: self.number(UNKNOWN), place: place as u32, to: self };
@@ -222,13 +229,13 @@ impl Adding<'_> {
                         waits_for => (State::Waiting, text_of(hub, waits_for)),
                     };
                     if state == State::Ended {
-                        hub.tracks.remove(&self.to.tracks[before as usize].id);
+                        hub.tracks.remove(&hub.running_key);
                     }
                     self.change(before, time, state, text);
                 }
                 let track = self.track(hub, thread);
                 self.change(track, time, State::Running, 0);
-                hub.running = Some(track);
+                (hub.running, hub.running_key) = (Some(track), thread);
             }
             Kind::Spawn => {
                 let name = text_of(hub, Text(detail));
@@ -246,7 +253,10 @@ impl Adding<'_> {
             }
             Kind::Wake => {
                 let to = self.track(hub, thread);
-                self.change(to, time, State::Ready, 0);
+                // One that has yet to park finds that it need not wait.
+                if hub.running != Some(to) {
+                    self.change(to, time, State::Ready, 0);
+                }
                 let by = Wake::from_detail(detail);
                 self.to.arrows.push(Arrow { time, from: hub.running, to, by });
             }
@@ -300,8 +310,9 @@ impl Adding<'_> {
 
     fn begin(&mut self, hub: &mut Hub, id: u32, name: u32, made_by: Option<u32>) -> u32 {
         let track = self.to.tracks.len() as u32;
-        self.to.tracks.push(Track { hub: self.place, id, name, made_by, changes: Vec::new() });
         hub.tracks.insert(id, track);
+        let id = hub.numbered.as_mut().map_or(id, |next| std::mem::replace(next, *next + 1));
+        self.to.tracks.push(Track { hub: self.place, id, name, made_by, changes: Vec::new() });
         track
     }
 

@@ -108,7 +108,7 @@ impl Event {
         }
         let ticket = Ticket::take(thread);
         let place = self.waiters.join(ticket.clone(), ());
-        let woken = park_until(thread, &ticket, deadline);
+        let woken = park_until(thread, "event", &ticket, deadline);
         self.waiters.leave(place);
         Ok(woken?.unwrap_or_else(|| Owned::none(gil)))
     }

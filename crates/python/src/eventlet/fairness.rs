@@ -2,7 +2,7 @@
 
 use super::hub::Hub;
 use super::hub_ref::{self, HubRef};
-use super::park::park;
+use super::park::park_for;
 use crate::greenlet::{Here, here};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
@@ -71,7 +71,7 @@ fn give_turn(thread: Here<'_>) -> Result<()> {
         return Ok(());
     }
     let alarm = hub.wake_me(thread, 0.0)?;
-    let parked = park(thread);
+    let parked = park_for(thread, "");
     if let Some(alarm) = alarm {
         alarm.cancel(&thread);
     }

@@ -13,9 +13,9 @@ use super::end::{End, GreenThread, Link, PyGreenThread, end, green_thread_type, 
 use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
 use super::hub_ref::{self, HubRef, refuse_in_loop};
-use super::park::park;
+use super::park::park_for;
 use super::ticket::{Outcome, Ticket, restore};
-use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, throw};
+use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, recording, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result};
@@ -79,7 +79,7 @@ pub(super) fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
         return if delay <= 0.0 { Ok(Owned::none(gil)) } else { refuse_in_loop(gil) };
     }
     let alarm = hub.wake_me(thread, delay)?;
-    let slept = park(thread);
+    let slept = park_for(thread, if delay > 0.0 { "sleep" } else { "" });
     if let Some(alarm) = alarm {
         alarm.cancel(&thread);
     }
@@ -103,6 +103,9 @@ fn make(thread: Here<'_>, hub: &HubRef<'_>, wants_result: bool, function: Object
         }
         if greenlet::set_up(greenlet.as_ptr().cast(), function.as_ptr(), loop_greenlet.as_ptr()) < 0 {
             return Err(Raised);
+        }
+        if recording::is_on() {
+            recording::spawned(&thread, greenlet.as_ptr().cast(), function.as_ptr());
         }
         Ok(greenlet)
     }
@@ -442,7 +445,7 @@ fn wait(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
         return py::assertion_error(args.gil(), "a green thread cannot wait for its own end");
     }
     let place = end.waiters.join(Ticket::take(thread), ());
-    let value = park(thread);
+    let value = park_for(thread, "green thread");
     if !end.done.get() {
         // Woken by somebody else: nobody shall find the ticket.
         end.waiters.leave(place);

@@ -17,6 +17,7 @@
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn;
 //!   [`time_sleep`]: `time.sleep` of a patched program.
 //! - [`hub_class`], [`hub_functions`], [`timer_class`]: the hub and its timers as Python sees them.
+//! - [`timeline`]: recording what runs, waits and wakes.
 //! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
 //!
@@ -49,6 +50,7 @@ mod socket;
 mod source;
 mod ticket;
 mod time_sleep;
+mod timeline;
 mod timer_class;
 mod work;
 
@@ -63,6 +65,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.extend(clock::functions());
     functions.extend(local::functions());
     functions.extend(patch::functions());
+    functions.extend(timeline::functions());
     functions.extend(socket::functions());
     functions
 }

@@ -23,6 +23,7 @@ use super::hub_ref::{HubRef, refuse_in_loop, squelch};
 use super::ticket::{Outcome, Ticket};
 use super::work::{self, Work};
 use crate::greenlet::handover::Handover;
+use crate::greenlet::recording;
 use crate::greenlet::switch;
 use crate::greenlet::{self, Here, PyGreenlet, body};
 use crate::py::ffi;
@@ -63,16 +64,30 @@ pub fn park(thread: Here<'_>) -> Result<Owned> {
     value
 }
 
-/// As [`park`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for this
-/// park.
-pub fn park_until(thread: Here<'_>, ticket: &Ticket, deadline: Option<Time>) -> Result<Option<Owned>> {
+/// As [`park`], and says for a timeline what it waits for: empty for one that merely gives way.
+#[inline]
+pub fn park_for(thread: Here<'_>, what: &'static str) -> Result<Owned> {
+    if recording::is_on() {
+        recording::waits_for(&thread, what);
+    }
+    park(thread)
+}
+
+/// As [`park_for`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for
+/// this park.
+pub fn park_until(
+    thread: Here<'_>,
+    what: &'static str,
+    ticket: &Ticket,
+    deadline: Option<Time>,
+) -> Result<Option<Owned>> {
     let Some(deadline) = deadline else {
-        return park(thread).map(Some);
+        return park_for(thread, what).map(Some);
     };
     // SAFETY: the object lives for ever.
     let timed_out = Outcome::Value(unsafe { Owned::borrow(TIMED_OUT.object()) });
     let alarm = HubRef::of(thread)?.wake_at(deadline, ticket.clone(), timed_out)?;
-    let value = park(thread);
+    let value = park_for(thread, what);
     alarm.cancel(&thread);
     let value = value?;
     Ok((value.as_ptr() != TIMED_OUT.object()).then_some(value))
@@ -83,6 +98,9 @@ pub fn park_until(thread: Here<'_>, ticket: &Ticket, deadline: Option<Time>) -> 
 fn leave(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
     prepare_to_leave(thread, hub)?;
     hub.count_switch();
+    if recording::is_on() {
+        recording::leaves(&thread);
+    }
     match hub.next_switch() {
         Some(Work::Wake(ticket, outcome)) => ticket.resume(thread, outcome),
         Some(Work::Start { greenlet, args, kwargs }) => {
@@ -112,6 +130,9 @@ fn switch_to_loop(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
 pub fn leave_to_loop(thread: Here<'_>, hub: &Hub) -> Result<Owned> {
     prepare_to_leave(thread, hub)?;
     hub.count_switch();
+    if recording::is_on() {
+        recording::leaves(&thread);
+    }
     switch_to_loop(thread, hub)
 }
 

@@ -277,24 +277,27 @@ fn valid_fd<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {
 /// It.
 pub fn checked<T>(gil: Gil<'_>, result: io::Result<T>) -> Result<T> {
     result.map_err(|error| {
-        // SAFETY: live objects, as the format says, and the token says that the lock is held.
-        unsafe {
-            let message = error.to_string();
-            let message = message.split(" (os error").next().unwrap_or_default();
-            let args = py::string(gil, message).and_then(|message| {
-                let code = error.raw_os_error().unwrap_or(libc::EIO);
-                Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr()))
-            });
-            if let Ok(args) = args {
-                // The instance, whose class is that of its number: before 3.12 a class with arguments stays what it is.
-                let made = ffi::PyObject_Call(ffi::PyExc_OSError, args.as_ptr(), ptr::null_mut());
-                if let Ok(error) = Owned::new(made) {
-                    ffi::PyErr_SetObject(ffi::Py_TYPE(error.as_ptr()).cast(), error.as_ptr());
-                }
-            }
-            Raised
-        }
+        let message = error.to_string();
+        let message = message.split(" (os error").next().unwrap_or_default();
+        raise_os_error(gil, error.raw_os_error().unwrap_or(libc::EIO), message)
     })
+}
+
+/// Raises an OSError with this number.
+pub fn raise_os_error(gil: Gil<'_>, code: i32, message: &str) -> Raised {
+    // SAFETY: live objects, as the format says, and the token says that the lock is held.
+    unsafe {
+        let args = py::string(gil, message)
+            .and_then(|message| Owned::new(ffi::Py_BuildValue(c"iO".as_ptr(), code, message.as_ptr())));
+        if let Ok(args) = args {
+            // The instance, whose class is that of its number: before 3.12 a class with arguments stays what it is.
+            let made = ffi::PyObject_Call(ffi::PyExc_OSError, args.as_ptr(), ptr::null_mut());
+            if let Ok(error) = Owned::new(made) {
+                ffi::PyErr_SetObject(ffi::Py_TYPE(error.as_ptr()).cast(), error.as_ptr());
+            }
+        }
+        Raised
+    }
 }
 
 /// What green objects raise whose file was closed behind their back: an `IOClosed`.

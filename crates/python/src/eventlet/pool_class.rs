@@ -127,7 +127,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     hub_ref::ensure(thread)?;
     if this.count_running(gil)? > 0 {
         let place = this.waiting.join(Ticket::take(thread), ());
-        let woken = park::park(thread);
+        let woken = park::park_for(thread, "pool: all done");
         this.waiting.leave(place);
         woken?;
     }

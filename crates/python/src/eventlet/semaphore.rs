@@ -131,7 +131,7 @@ impl Semaphore {
         let mut place = self.line.join(ticket.clone(), ());
         self.settle(gil);
         loop {
-            let woken = park_until(thread, &ticket, deadline);
+            let woken = park_until(thread, "semaphore", &ticket, deadline);
             let was_called = self.line.leave_called(place);
             let Ok(woken) = woken else {
                 if was_called {

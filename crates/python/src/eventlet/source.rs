@@ -130,7 +130,7 @@ impl Source {
             Ok(false) => return Ok(Ready::Yes),
             Err(_) => return Ok(Ready::Busy),
         }
-        let value = park_until(thread, &ticket, deadline);
+        let value = park_until(thread, "I/O", &ticket, deadline);
         // SAFETY: looked up anew after the park, and used at once.
         if let Ok(polling) = unsafe { hub.polling(thread) } {
             let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));

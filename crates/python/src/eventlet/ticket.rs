@@ -35,6 +35,11 @@ impl Ticket {
         unsafe { Ticket { greenlet: Owned::borrow(greenlet), park: body(greenlet).parks.get() } }
     }
 
+    /// The token: a ticket holds a greenlet.
+    pub fn gil(&self) -> Gil<'_> {
+        self.greenlet.gil()
+    }
+
     /// The greenlet, borrowed.
     #[inline]
     pub fn greenlet(&self) -> *mut PyGreenlet {

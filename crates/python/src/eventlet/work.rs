@@ -2,11 +2,13 @@
 
 use std::os::fd::RawFd;
 use std::ptr;
+use std::time::Duration;
 
 use greenloom_hub::Direction;
 
 use super::ticket::{Outcome, Ticket};
 use crate::greenlet::handover::Handover;
+use crate::greenlet::recording::{self, Wake};
 use crate::greenlet::switch;
 use crate::greenlet::{Here, PyGreenlet, State, body};
 use crate::py::{self, Owned};
@@ -34,6 +36,27 @@ impl Work {
     /// Whether it is a switch and nothing else, so that a greenlet that parks can make it in the hub's place.
     pub fn is_switch(&self) -> bool {
         matches!(self, Work::Wake(..) | Work::Start { .. })
+    }
+
+    /// Tells the recorder whom this makes ready, and what did it if it was not the running greenlet.
+    #[cold]
+    pub fn tell_woken(&self, by: Option<Wake>) {
+        if let Work::Wake(ticket, _) = self
+            && ticket.is_valid()
+        {
+            // SAFETY: the ticket keeps the greenlet, under the interpreter's lock.
+            unsafe { recording::woken(ticket.gil(), ticket.greenlet(), by) };
+        }
+    }
+
+    /// Tells the recorder that this was a timer's, so late.
+    #[cold]
+    pub fn tell_fired(&self, lag: Duration) {
+        self.tell_woken(Some(Wake::Timer));
+        if let Work::Wake(ticket, _) = self {
+            // SAFETY: as above.
+            unsafe { recording::timer_lag(ticket.gil(), ticket.greenlet(), lag) };
+        }
     }
 
     /// Whether there is nothing left to do.

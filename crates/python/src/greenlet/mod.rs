@@ -4,8 +4,9 @@
 //! Each file may use those above it:
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
-//! - `locals`, `extension`, `handle`, `body`, `thread`: a greenlet's data and a thread's;
+//! - `locals`, `extension`, `handle`, `recorder`, `body`, `thread`: a greenlet's data and a thread's;
 //! - `walk`: a look at all greenlets, in steps;
+//! - [`recording`]: what greenlets do, for a timeline;
 //! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
 //! - `construct`, `attributes`, [`class`], `unswitchable`: the type;
 //! - `capi`, `functions`: the way in for C code and for Python.
@@ -23,6 +24,8 @@ mod handle;
 pub mod handover;
 pub mod locals;
 pub mod names;
+mod recorder;
+pub mod recording;
 mod stacks;
 pub mod switch;
 mod thread;

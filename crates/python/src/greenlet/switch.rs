@@ -19,7 +19,7 @@ use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
 use super::handover::Handover;
 use super::thread::{Here, Thread, current_thread, this_thread};
-use super::{names, stacks, trace};
+use super::{names, recording, stacks, trace};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending, Raised, Result};
 use crate::tstate::{self, Entry};
@@ -314,6 +314,10 @@ unsafe fn prepare_with(
     // SAFETY: nobody else looks at these before the greenlet is active. The closure is as small as can be: a
     // pointer-sized part of the new stack's first page each.
     unsafe {
+        if recording::is_on() && this.runner.get().is_none() {
+            // One that a floor above has made was told of when it was made.
+            recording::spawned(thread, greenlet, run);
+        }
         *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
         *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
         this.state.set(State::Active);
@@ -432,7 +436,7 @@ unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
     unsafe {
         let mut value = thread.mailbox.replace(ptr::null_mut());
         let origin = thread.origin.replace(ptr::null_mut());
-        if !thread.tracer.get().is_null() {
+        if thread.watched.get() {
             value = trace::tell(thread, origin, me, value);
         }
         ffi::decref(origin);

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type, running_interpreter};
 use super::extension::Extension;
 use super::handle::{Handle, record_here};
+use super::recorder;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Pending, Raised, Result};
+use crate::py::{self, Gil, Owned, Pending, Raised, Result};
 
 /// The record.
 pub struct Thread {
@@ -35,6 +36,9 @@ pub struct Thread {
     pub mailbox: Cell<*mut PyObject>,
     /// Owned: the trace function, or null.
     pub tracer: Cell<*mut PyObject>,
+    /// Whether a switch is told to anybody: the trace function, or the recorder.
+    pub watched: Cell<bool>,
+    pub recorder: recorder::Place,
     /// The newest of the active greenlets but the main one.
     pub(super) active: Cell<*mut PyGreenlet>,
     /// Where a walk over them goes on; null if there is none.
@@ -170,6 +174,8 @@ impl Thread {
             origin: Cell::new(ptr::null_mut()),
             mailbox: Cell::new(ptr::null_mut()),
             tracer: Cell::new(ptr::null_mut()),
+            watched: Cell::new(recorder::is_on()),
+            recorder: recorder::Place::default(),
             active: Cell::new(ptr::null_mut()),
             walk: Cell::new(ptr::null_mut()),
             extension: Extension::empty(),
@@ -249,6 +255,27 @@ impl Thread {
                 body(next).links.set([previous, after]);
             }
         }
+    }
+
+    /// After a change of who is told of switches.
+    pub fn update_watched(&self) {
+        self.watched.set(!self.tracer.get().is_null() || recorder::is_on());
+    }
+
+    /// Its active greenlets but the main one.
+    pub fn active(&self) -> Vec<Owned> {
+        let (mut found, mut greenlet) = (Vec::new(), self.active.get());
+        while !greenlet.is_null() {
+            // SAFETY: listed greenlets are alive. One that is being deallocated has no references left to add to.
+            unsafe {
+                if ffi::Py_REFCNT(greenlet.cast()) > 0 {
+                    found.push(Owned::borrow(greenlet));
+                }
+                let [_, next] = body(greenlet).links.get();
+                greenlet = next;
+            }
+        }
+        found
     }
 
     /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is

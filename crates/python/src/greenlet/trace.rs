@@ -1,16 +1,17 @@
-//! The trace function of a thread, which is told of every switch in it.
+//! Who is told of every switch of a thread: the recorder, and its trace function.
 
 use std::ptr;
 
 use super::body::PyGreenlet;
-use super::names;
 use super::thread::Thread;
+use super::{names, recording};
 use crate::py::Pending;
 use crate::py::ffi::{self, PyObject};
 use crate::tstate;
 
-/// Calls the trace function, in the greenlet that goes on, with tracing and profiling off. An exception of its own
-/// removes it, and is thrown in place of what was handed over. Returns the value that goes on.
+/// Tells the recorder, and calls the trace function, if there are any, in the greenlet that goes on. The function is
+/// called with tracing and profiling off. An exception of its own removes it, and is thrown in place of what was handed
+/// over. Returns the value that goes on.
 ///
 /// # Safety
 /// The caller holds the interpreter's lock and owns `value`, which is null for a pending exception.
@@ -21,6 +22,13 @@ pub unsafe fn tell(
     target: *mut PyGreenlet,
     value: *mut PyObject,
 ) -> *mut PyObject {
+    if recording::is_on() {
+        // SAFETY: live greenlets of this thread.
+        unsafe { recording::switched(thread, origin, target) };
+    }
+    if thread.tracer.get().is_null() {
+        return value;
+    }
     // SAFETY: live objects, and an owned value; the tracer is kept by a reference.
     unsafe {
         let pending = Pending::take(thread.gil());
@@ -31,6 +39,7 @@ pub unsafe fn tell(
             let own = Pending::take(thread.gil());
             if thread.tracer.get() == tracer {
                 ffi::clear(&thread.tracer);
+                thread.update_watched();
             }
             ffi::decref(tracer);
             pending.discard();
@@ -78,6 +87,7 @@ unsafe fn call(
 /// The caller holds the interpreter's lock.
 pub unsafe fn set(thread: &Thread, tracer: *mut PyObject) -> *mut PyObject {
     let former = thread.tracer.replace(tracer);
+    thread.update_watched();
     if former.is_null() {
         // SAFETY: None lives for ever.
         return unsafe { ffi::incref(ffi::Py_None()) };

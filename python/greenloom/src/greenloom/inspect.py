@@ -14,8 +14,9 @@ import os
 import signal
 
 from . import _native
+from ._trace import trace
 
-__all__ = ["CONTENT_TYPE", "metrics", "metrics_app", "stacks", "start", "stop"]
+__all__ = ["CONTENT_TYPE", "metrics", "metrics_app", "stacks", "start", "stop", "trace"]
 
 #: The media type of :func:`metrics`.
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -1,8 +1,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from greenloom._trace import trace as trace
+
 CONTENT_TYPE: Final[str]
-__all__ = ["CONTENT_TYPE", "metrics", "metrics_app", "stacks", "start", "stop"]
+__all__ = ["CONTENT_TYPE", "metrics", "metrics_app", "stacks", "start", "stop", "trace"]
 
 def start(dump_signal: int | None = ...) -> str: ...
 def stop() -> None: ...

@@ -30,7 +30,7 @@ use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
 use super::work::Work;
-use crate::greenlet::{self, Here, PyGreenlet, State, body};
+use crate::greenlet::{self, Here, PyGreenlet, State, body, recording};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This};
 
@@ -213,6 +213,9 @@ impl Hub {
     pub fn make_ready(&self, work: Work) {
         // Only timers are compared with it.
         let since = if self.timers.borrow().is_empty() { self.due.get().now() } else { monotonic() };
+        if recording::is_on() {
+            work.tell_woken(None);
+        }
         self.ready.borrow_mut().push_back((since, work));
         if self.asleep.get() {
             self.ring();
@@ -318,6 +321,9 @@ impl Hub {
         let ready = if self.budget.is_left() { self.ready.borrow().front().map(|(since, _)| *since) } else { None };
         let work = self.due.get().pop_before(&mut timers, ready)?;
         self.count_timer(at);
+        if recording::is_on() {
+            work.tell_fired(self.due.get().now().since(at));
+        }
         Some(work)
     }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloom_hub::{Budget, Direction, Loop, Time, run_turn};
 
@@ -13,6 +13,7 @@ use crate::eventlet::clock::{self, from_seconds, monotonic};
 use crate::eventlet::polling::{checked, may_be_closed};
 use crate::eventlet::work::{self, Work};
 use crate::greenlet::Here;
+use crate::greenlet::recording::{self, Wake};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Owned, Pending, Raised, Result, This, exception_info};
 
@@ -185,13 +186,11 @@ impl<'a> Runner<'a> {
         let result = unsafe {
             match work {
                 Work::Wake(ticket, outcome) => {
-                    self.hub.count_switch();
-                    self.hub.at_rest.set(true);
+                    self.note_leaving();
                     ticket.resume(self.thread, outcome)
                 }
                 Work::Start { greenlet, args, kwargs } => {
-                    self.hub.count_switch();
-                    self.hub.at_rest.set(true);
+                    self.note_leaving();
                     work::begin(self.thread, greenlet, args, kwargs)
                 }
                 Work::Timer(object) => {
@@ -209,6 +208,16 @@ impl<'a> Runner<'a> {
         match result {
             Ok(_) => Ok(()),
             Err(Raised) => self.report(timer, fd),
+        }
+    }
+
+    /// The loop's greenlet is left for one that is ready, and goes on after it.
+    #[inline]
+    fn note_leaving(self) {
+        self.hub.count_switch();
+        self.hub.at_rest.set(true);
+        if recording::is_on() {
+            recording::waits_for(&self.thread, "");
         }
     }
 
@@ -321,16 +330,24 @@ impl<'a> Runner<'a> {
             unsafe { polling.wait(wait) }
         } else {
             hub.asleep.set(true);
+            if recording::is_on() {
+                recording::idle(&self.thread);
+            }
+            let waited_until;
             // SAFETY: the hub's thread; no object is touched without the lock.
             let waited = unsafe {
                 let state = ffi::PyEval_SaveThread();
                 hub.statistics.set_waits(true);
                 let waited = polling.wait(wait);
                 hub.statistics.set_waits(false);
+                waited_until = recording::is_on().then(Instant::now);
                 ffi::PyEval_RestoreThread(state);
                 waited
             };
             hub.asleep.set(false);
+            if let Some(until) = waited_until {
+                recording::busy(&self.thread, until);
+            }
             waited
         };
         match waited {
@@ -345,7 +362,12 @@ impl<'a> Runner<'a> {
         // SAFETY: asked for anew, as signal handlers may have run; the hub's thread.
         unsafe {
             if let Some(polling) = hub.polling_if_any().filter(|polling| polling.is_current()) {
-                polling.report(|work| hub.io.borrow_mut().push_back(work));
+                polling.report(|work| {
+                    if recording::is_on() {
+                        work.tell_woken(Some(Wake::Io));
+                    }
+                    hub.io.borrow_mut().push_back(work);
+                });
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::eventlet::clock::deadline;
 use crate::eventlet::fairness::spend_one;
 use crate::eventlet::hub_ref::{self, HubRef, squelch};
 use crate::eventlet::line::{Left, Waiter};
-use crate::eventlet::park::{park, park_until};
+use crate::eventlet::park::{park_for, park_until};
 use crate::eventlet::ticket::{Outcome, Ticket};
 use crate::greenlet::{Here, body, here, is_here};
 use crate::py::ffi;
@@ -162,7 +162,7 @@ fn put_slowly(
     this.impatient.set(this.impatient.get() + usize::from(impatient));
     let result = settle(this).and_then(|()| {
         loop {
-            let woken = park_until(thread, &ticket, deadline)?;
+            let woken = park_until(thread, "queue: room", &ticket, deadline)?;
             let offer = match this.putters.leave(place) {
                 None => return Ok(()),
                 Some(Left::Waiting(offer) | Left::Called(offer)) => offer,
@@ -226,7 +226,7 @@ fn get_slowly(this: This<'_, Queue>, thread: Here<'_>, timeout: Option<Object<'_
     let mut place = this.getters.join(ticket.clone(), ());
     let result = settle(this).and_then(|()| {
         loop {
-            let woken = park_until(thread, &ticket, deadline)?;
+            let woken = park_until(thread, "queue: an item", &ticket, deadline)?;
             if this.getters.leave_called(place)
                 && let Some(item) = take(this)?
             {
@@ -272,7 +272,7 @@ pub fn join(this: This<'_, Queue>) -> Result<()> {
     hub_ref::ensure(thread)?;
     if this.unfinished.get() > 0 {
         let place = this.joining.join(Ticket::take(thread), ());
-        let woken = park(thread);
+        let woken = park_for(thread, "queue: all done");
         this.joining.leave(place);
         woken?;
     }
