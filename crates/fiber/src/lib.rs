@@ -7,7 +7,7 @@
 //! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (what keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
 //! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], fork
-//! detection, and the one system call that takes a descriptor's bare number.
+//! detection, the processor's clock, and the one system call that takes a descriptor's bare number.
 //!
 //! It must not know greenlets, hubs, I/O or Python.
 //!
@@ -58,9 +58,11 @@ mod scope;
 mod stack;
 mod switch;
 mod thread_pointer;
+mod ticks;
 
 pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::fork_generation;
 pub use scope::{Erased, Eraser, scope};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};
+pub use ticks::Ticks;

@@ -32,8 +32,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
+use greenloom_fiber::Ticks;
 use greenloom_hub::{Clock, Time};
 use greenloom_trace::{ENDED, READY, Reader, Text, Writer, ring};
 
@@ -63,9 +63,9 @@ pub const CAPACITY: usize = 1 << 20;
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Timeline) {
     let (installed, mut reader) = Installed::new(CAPACITY, None);
     let value = f();
-    drop(installed);
     let mut timeline = Timeline::new(program());
-    timeline.add(&reader.take());
+    timeline.add(&reader.take().with_ticks_of(installed.0.clock.tick()));
+    drop(installed);
     (value, timeline)
 }
 
@@ -93,7 +93,7 @@ pub struct Recording {
 
 #[derive(Debug)]
 struct Shared {
-    began: Instant,
+    clock: Ticks,
     capacity: usize,
     finished: AtomicBool,
     readers: Mutex<Vec<Reader>>,
@@ -122,7 +122,7 @@ impl Recording {
             ));
         }
         let finished = AtomicBool::new(false);
-        let shared = Arc::new(Shared { began: Instant::now(), capacity, finished, readers: Mutex::default() });
+        let shared = Arc::new(Shared { clock: Ticks::new(), capacity, finished, readers: Mutex::default() });
         let own = crate::runtime::try_here().map(|runtime| runtime.id());
         for (hub, _) in registry::all() {
             let shared = Arc::clone(&shared);
@@ -141,7 +141,7 @@ impl Recording {
     /// so ends when it is dropped.
     pub fn read_into(&self, timeline: &mut Timeline) {
         for reader in self.shared.readers().iter_mut() {
-            timeline.add(&reader.take());
+            timeline.add(&reader.take().with_ticks_of(self.shared.clock.length()));
         }
     }
 
@@ -183,7 +183,7 @@ thread_local! {
 /// On the OS thread of a hub: takes part in a recording.
 fn begin(shared: &Shared) {
     if !shared.finished.load(Ordering::Acquire) {
-        let (installed, reader) = Installed::new(shared.capacity, Some(shared.began));
+        let (installed, reader) = Installed::new(shared.capacity, Some(shared.clock));
         shared.readers().push(reader);
         INSTALLED.set(Some(installed));
     }
@@ -200,14 +200,14 @@ fn program() -> String {
 struct Installed(Rc<Recorder>);
 
 impl Installed {
-    /// With times since recording began, which is now if it is not said.
-    fn new(capacity: usize, began: Option<Instant>) -> (Installed, Reader) {
+    /// With times by the recording's clock, or by one that begins now.
+    fn new(capacity: usize, clock: Option<Ticks>) -> (Installed, Reader) {
         let runtime = here();
         let (writer, reader) = ring(capacity, hub_name(runtime.id()));
         let virtual_clock = runtime.with_core(|core| Rc::clone(core.clock())).filter(|clock| clock.is_virtual());
         let clock = match virtual_clock {
             Some(clock) => Source::Virtual { began: clock.now(), clock },
-            None => Source::System { began: began.unwrap_or_else(Instant::now) },
+            None => Source::System(clock.unwrap_or_default()),
         };
         let before = install(None);
         let recorder = Rc::new(Recorder {
@@ -239,10 +239,29 @@ fn hub_name(id: u32) -> String {
     }
 }
 
-/// Where times come from, in nanoseconds since recording began.
+/// Where times come from.
 enum Source {
-    System { began: Instant },
+    System(Ticks),
     Virtual { clock: Rc<dyn Clock>, began: Time },
+}
+
+impl Source {
+    /// Since recording began, in ticks.
+    #[inline]
+    fn now(&self) -> u64 {
+        match self {
+            Source::System(ticks) => ticks.now(),
+            Source::Virtual { clock, began } => clock.now().since(*began).as_nanos() as u64,
+        }
+    }
+
+    /// How many nanoseconds a tick takes.
+    fn tick(&self) -> f64 {
+        match self {
+            Source::System(ticks) => ticks.length(),
+            Source::Virtual { .. } => 1.0,
+        }
+    }
 }
 
 /// Writes events into a hub's ring.
@@ -259,10 +278,7 @@ struct Recorder {
 impl Recorder {
     #[inline]
     fn now(&self) -> u64 {
-        match &self.clock {
-            Source::System { began } => began.elapsed().as_nanos() as u64,
-            Source::Virtual { clock, began } => clock.now().since(*began).as_nanos() as u64,
-        }
+        self.clock.now()
     }
 
     fn tell_who_is_there(&self) {

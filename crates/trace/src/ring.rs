@@ -80,7 +80,8 @@ impl Shared {
     }
 }
 
-/// Writes the events of one hub. It stays on the hub's OS thread. Times are in nanoseconds since recording began.
+/// Writes the events of one hub. It stays on the hub's OS thread. Times are in nanoseconds since recording began,
+/// or in ticks, whose length is known to whoever reads ([`Taken::with_ticks_of`]).
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -206,7 +207,7 @@ pub struct Reader {
 }
 
 /// What [`Reader::take`] found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Taken {
     /// What the ring is called.
     pub name: String,
@@ -250,6 +251,16 @@ impl Reader {
         let texts = shared.texts.since(self.texts);
         self.texts += texts.len();
         Taken { name: shared.name.clone(), are_addresses: self.are_addresses, texts, dropped, records }
+    }
+}
+
+impl Taken {
+    /// The same, of a writer whose times are ticks of so many nanoseconds.
+    pub fn with_ticks_of(mut self, nanoseconds: f64) -> Taken {
+        for record in &mut self.records {
+            record.time = (record.time as f64 * nanoseconds) as u64;
+        }
+        self
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
+use greenloom_fiber::Ticks;
 use greenloom_trace::{Text, Writer};
 
 /// Whether somebody records.
@@ -18,7 +18,9 @@ pub fn is_on() -> bool {
 /// A thread's recorder.
 pub struct Recorder {
     pub writer: Writer,
-    pub began: Instant,
+    pub clock: Ticks,
+    /// How many nanoseconds one of its ticks takes, about.
+    pub tick: f64,
     /// Why the running greenlet is about to be left.
     pub why: Cell<Option<Text>>,
     /// Since when it runs.
@@ -32,8 +34,8 @@ pub type Place = RefCell<Option<Recorder>>;
 
 impl Recorder {
     #[inline]
-    /// Nanoseconds since recording began.
+    /// Ticks since recording began.
     pub fn now(&self) -> u64 {
-        self.began.elapsed().as_nanos() as u64
+        self.clock.now()
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use super::recorder::is_on;
+use greenloom_fiber::Ticks;
 pub use greenloom_trace::Wake;
 use greenloom_trace::{ENDED, READY, Reader, Timeline, ring};
 
@@ -28,12 +29,12 @@ static RECORDING: Mutex<Option<Recording>> = Mutex::new(None);
 
 /// What the process's recording has.
 struct Recording {
-    began: Instant,
+    clock: Ticks,
     readers: Vec<Reader>,
 }
 
-/// Of what ran for longer than this without giving way, in nanoseconds, the frames are told.
-const LONG: u64 = 100_000;
+/// Of what ran for longer than about this without giving way, in nanoseconds, the frames are told.
+const LONG: f64 = 100_000.0;
 
 /// Frames of a stack at most.
 const DEEPEST: usize = 64;
@@ -48,7 +49,7 @@ pub fn start(gil: Gil<'_>, capacity: usize) -> bool {
     if recording.is_some() {
         return false;
     }
-    *recording = Some(Recording { began: Instant::now(), readers: Vec::new() });
+    *recording = Some(Recording { clock: Ticks::new(), readers: Vec::new() });
     CAPACITY.store(capacity, Ordering::Relaxed);
     ON.store(true, Ordering::Relaxed);
     of_all_threads(gil, |thread| -> Option<()> {
@@ -68,10 +69,11 @@ pub fn stop(gil: Gil<'_>, title: String) -> Option<impl FnOnce() -> Timeline + S
         thread.recorder.take();
         None
     });
+    let tick = ended.clock.length();
     Some(move || {
         let mut timeline = Timeline::new(title);
         for mut reader in ended.readers {
-            timeline.add(&reader.take());
+            timeline.add(&reader.take().with_ticks_of(tick));
         }
         timeline
     })
@@ -103,8 +105,14 @@ fn join(thread: &Thread) {
     let Some(recording) = &mut *recording else { return };
     let (writer, reader) = ring(CAPACITY.load(Ordering::Relaxed), thread_name(thread, recording.readers.len()));
     recording.readers.push(reader.with_addresses());
-    let recorder =
-        Recorder { writer, began: recording.began, why: Cell::new(None), since: Cell::new(0), left: Cell::new(None) };
+    let recorder = Recorder {
+        writer,
+        clock: recording.clock,
+        tick: recording.clock.length(),
+        why: Cell::new(None),
+        since: Cell::new(0),
+        left: Cell::new(None),
+    };
     let now = recorder.now();
     let before = recorder.writer.static_text("(what it waited for before the trace)");
     for (number, name) in names {
@@ -169,7 +177,7 @@ pub fn leaves(thread: &Thread) {
     let long = with(thread, |recorder| {
         let now = recorder.now();
         recorder.left.set(Some(now));
-        now.saturating_sub(recorder.since.get()) >= LONG
+        now.saturating_sub(recorder.since.get()) as f64 * recorder.tick >= LONG
     });
     if long == Some(true) {
         let frames = frames(thread.gil());
@@ -238,7 +246,7 @@ pub fn busy(thread: &Thread, since: Instant) {
     with(thread, |recorder| {
         let waited = since.elapsed().as_nanos() as u64;
         let now = recorder.now();
-        recorder.writer.busy(now.saturating_sub(waited));
+        recorder.writer.busy(now.saturating_sub((waited as f64 / recorder.tick) as u64));
         if waited >= 1000 {
             recorder.writer.lock_wait(now, waited);
         }
