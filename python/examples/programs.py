@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +14,12 @@ import time
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def rabbitmq():
+    """Host and port of the RabbitMQ that crates/rpc/tests/rabbitmq/broker.sh has started; None without."""
+    folder = os.environ.get("GREENLOOM_RABBITMQ")
+    return folder and "127.0.0.1:" + re.search(r"^AMQP=(\d+)", pathlib.Path(folder, "ports").read_text(), re.M)[1]
 
 
 @contextlib.contextmanager

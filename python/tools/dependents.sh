@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows unmodified programs on ours: gevent, SQLAlchemy with aiosqlite and stock eventlet on our greenlet; a
-# Flask-SocketIO chat, a Celery worker, an oslo.messaging server, nameko's services, gunicorn and Swift on our eventlet;
-# and developers' tools that look into a program of ours. EXAMPLES names some of the programs on our eventlet.
+# Flask-SocketIO chat, Celery on Redis and on RabbitMQ, oslo.messaging, nameko, gunicorn and Swift on our eventlet and
+# amqp; and developers' tools that look into a program of ours. EXAMPLES names some of the programs on our eventlet.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -29,9 +29,13 @@ PYTHONPATH="$stock" timeout 120 "$venv/bin/python" "$here/tests/dependents/stock
 timeout 300 "$venv/bin/python" "$here/tests/dependents/gunicorn_worker.py"
 PYTHONPATH="$gunicorn" timeout 120 "$venv/bin/python" "$here/examples/gunicorn_app/check.py" eventlet
 failed=
+check() { timeout 300 "$@" "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"; }
+rabbitmq="$root/crates/rpc/tests/rabbitmq/broker.sh"
 for example in ${EXAMPLES:-agent chat celery_worker oslo_server nameko_services gunicorn_app swift_cluster}; do
-    with=
-    [ "$example" != nameko_services ] || with="$root/crates/rpc/tests/rabbitmq/broker.sh run"
-    timeout 300 $with "$venv/bin/python" "$here/examples/$example/check.py" || failed="$failed $example"
+    case $example in
+        celery_worker) check; check "$rabbitmq" run ;;
+        oslo_server | nameko_services) check "$rabbitmq" run ;;
+        *) check ;;
+    esac
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

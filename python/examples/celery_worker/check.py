@@ -1,4 +1,7 @@
-"""Runs a Celery worker with -P eventlet on Redis: many tasks that wait, chords, retries, errors, remote control."""
+"""Runs a Celery worker with -P eventlet: many tasks that wait, chords, retries, errors, remote control.
+
+Its broker is Redis; with a RabbitMQ (crates/rpc/tests/rabbitmq/broker.sh run ...) that, and Redis keeps the results.
+"""
 
 import os
 import pathlib
@@ -9,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from programs import free_port, running, until, whose  # noqa: E402
+from programs import free_port, rabbitmq, running, until, whose  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -21,14 +24,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder, running(
         "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, port=port
     ):
-        environment = {**os.environ, "REDIS_URL": f"redis://127.0.0.1:{port}/0", "PYTHONWARNINGS": "ignore"}
-        os.environ.update(environment)
+        os.environ.update(REDIS_URL=f"redis://127.0.0.1:{port}/0", PYTHONWARNINGS="ignore")
+        if broker := rabbitmq():
+            os.environ["BROKER_URL"] = f"pyamqp://guest:guest@{broker}/"
         worker = ["-m", "celery", "-A", "tasks", "worker", "-P", "eventlet", "-c", "50", "--loglevel", "INFO"]
-        with running(sys.executable, *worker, cwd=HERE, env=environment) as process:
+        with running(sys.executable, *worker, cwd=HERE) as process:
             use()
         # That of the task that fails on purpose.
         assert process.output.count("Traceback") == 1, process.output
-    print("the Celery worker works", whose())
+    print("the Celery worker works", "over RabbitMQ" if broker else "over Redis", whose())
 
 
 def use():

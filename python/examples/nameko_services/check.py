@@ -1,9 +1,7 @@
 """Runs nameko services on a RabbitMQ (crates/rpc/tests/rabbitmq/broker.sh run ...): calls, events, timers, HTTP."""
 
 import contextlib
-import os
 import pathlib
-import re
 import sys
 import tempfile
 import time
@@ -11,15 +9,15 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from programs import free_port, running, until, whose  # noqa: E402
+from programs import free_port, rabbitmq, running, until, whose  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 
 def main():
-    if not os.environ.get("GREENLOOM_RABBITMQ"):
+    if not rabbitmq():
         sys.exit("this example needs a RabbitMQ: crates/rpc/tests/rabbitmq/broker.sh run python check.py")
-    broker, port = f"amqp://guest:guest@127.0.0.1:{broker_port()}/", free_port()
+    broker, port = f"amqp://guest:guest@{rabbitmq()}/", free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as settings:
         settings.write(f"AMQP_URI: {broker}\nWEB_SERVER_ADDRESS: 127.0.0.1:{port}\nmax_workers: 50\n")
         settings.flush()
@@ -30,11 +28,6 @@ def main():
     # That of the call that fails on purpose.
     assert process.output.count("Traceback") == 1, process.output
     print("nameko's services work", whose())
-
-
-def broker_port():
-    ports = pathlib.Path(os.environ["GREENLOOM_RABBITMQ"], "ports").read_text()
-    return re.search(r"AMQP=(\d+)", ports)[1]
 
 
 def answered(services):

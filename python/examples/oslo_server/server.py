@@ -1,4 +1,7 @@
-"""An RPC server as OpenStack's services are: oslo.messaging's, with the eventlet executor, in oslo.service."""
+"""An RPC server as OpenStack's services are: oslo.messaging's, with the eventlet executor, in oslo.service.
+
+server.py WORKERS URL: with fake:// each worker answers itself, over a broker they answer each other.
+"""
 
 import eventlet
 
@@ -34,15 +37,17 @@ class Endpoint:
 
 
 class Server(service.Service):
-    """The RPC server, a heartbeat, and in this example its client too: the fake transport stays within the process."""
+    """The RPC server, a heartbeat, and in this example its client too."""
 
-    def __init__(self, configuration):
+    def __init__(self, configuration, url):
         super().__init__()
-        self.transport = oslo_messaging.get_rpc_transport(configuration, url="fake://")
+        self.configuration, self.url = configuration, url
         self.server = None
         self.beats = 0
 
     def start(self):
+        # Here, and not before the workers are forked: two of them cannot share a connection.
+        self.transport = oslo_messaging.get_rpc_transport(self.configuration, url=self.url)
         target = oslo_messaging.Target(topic="sums", server="one")
         self.server = oslo_messaging.get_rpc_server(self.transport, target, [Endpoint()], executor="eventlet")
         self.server.start()
@@ -86,5 +91,7 @@ class Server(service.Service):
 if __name__ == "__main__":
     configuration = cfg.CONF
     configuration([])
-    launcher = service.launch(configuration, Server(configuration), workers=int(sys.argv[1]), restart_method="mutate")
+    workers, url = sys.argv[1:]
+    server = Server(configuration, url)
+    launcher = service.launch(configuration, server, workers=int(workers), restart_method="mutate")
     launcher.wait()
