@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`record`] | one event, packed into two words |
 //! | `texts` | names and reasons by number, bounded in number |
-//! | [`ring`] | a hub's events, in a ring of fixed size with one writer and any number of readers |
+//! | [`mod@ring`] | a hub's events, in a ring of fixed size with one writer and any number of readers |
 //! | [`timeline`] | the life of each green thread, put together from events |
 //! | `wire`, `perfetto` | the timeline as Perfetto's protobuf |
 //! | `page` | the timeline as one page of HTML |
