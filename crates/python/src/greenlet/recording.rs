@@ -20,6 +20,7 @@ use greenloom_trace::{ENDED, READY, Reader, Timeline, ring};
 use super::body::{PyGreenlet, State, body};
 use super::recorder::{ON, Recorder};
 use super::thread::{Thread, of_all_threads, record_of};
+use super::walk::Walk;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{Gil, Owned, Pending, Result, text};
 
@@ -92,7 +93,7 @@ fn with<R>(thread: &Thread, f: impl FnOnce(&Recorder) -> R) -> Option<R> {
 #[cold]
 fn join(thread: &Thread) {
     let mut names = vec![(number(thread.main), String::from("main greenlet"))];
-    for greenlet in thread.active() {
+    for greenlet in greenlets(thread) {
         // SAFETY: a live greenlet, kept while code may run.
         let name = unsafe { name(thread.gil(), greenlet.as_ptr().cast(), std::ptr::null_mut()) };
         names.push((number(greenlet.as_ptr().cast()), name));
@@ -121,6 +122,19 @@ fn join(thread: &Thread) {
     recorder.writer.run(now, number(thread.current()), READY);
     recorder.since.set(now);
     thread.recorder.replace(Some(recorder));
+}
+
+/// Its active greenlets but the main one.
+fn greenlets(thread: &Thread) -> Vec<Owned> {
+    let mut found = Vec::new();
+    let keep = |other: &Thread, greenlet: *mut PyGreenlet| {
+        if std::ptr::eq(other, thread) && greenlet != thread.main {
+            // SAFETY: a live greenlet.
+            found.push(unsafe { Owned::borrow(greenlet) });
+        }
+    };
+    Walk::new().step(thread.gil(), || false, keep);
+    found
 }
 
 /// As the system calls it, where that is known.

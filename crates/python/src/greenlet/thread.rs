@@ -17,7 +17,7 @@ use super::extension::Extension;
 use super::handle::{Handle, record_here};
 use super::recorder;
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Owned, Pending, Raised, Result};
+use crate::py::{self, Gil, Pending, Raised, Result};
 
 /// The record.
 pub struct Thread {
@@ -260,22 +260,6 @@ impl Thread {
     /// After a change of who is told of switches.
     pub fn update_watched(&self) {
         self.watched.set(!self.tracer.get().is_null() || recorder::is_on());
-    }
-
-    /// Its active greenlets but the main one.
-    pub fn active(&self) -> Vec<Owned> {
-        let (mut found, mut greenlet) = (Vec::new(), self.active.get());
-        while !greenlet.is_null() {
-            // SAFETY: listed greenlets are alive. One that is being deallocated has no references left to add to.
-            unsafe {
-                if ffi::Py_REFCNT(greenlet.cast()) > 0 {
-                    found.push(Owned::borrow(greenlet));
-                }
-                let [_, next] = body(greenlet).links.get();
-                greenlet = next;
-            }
-        }
-        found
     }
 
     /// Leaves a greenlet of this thread, with the caller's reference, for the thread to let go of. The caller is
