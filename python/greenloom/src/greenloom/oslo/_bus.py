@@ -3,10 +3,12 @@
 import _socket
 import itertools
 import json
+import os
 import queue
 import socket
 import struct
 import threading
+import weakref
 
 from greenloom import _native
 
@@ -35,6 +37,18 @@ class Failed(Exception):
         self.kind = kind
 
 
+_sockets = weakref.WeakSet()
+
+
+def _abandon_all():
+    """In the child of a fork, where green threads go on and must not read what is their parent's."""
+    for each in list(_sockets):
+        each.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
+
+
 class Socket:
     """One socket to the bus, open for what `opening` says."""
 
@@ -44,6 +58,8 @@ class Socket:
         self._socket = socket.socket(ours.family, ours.type, ours.proto, fileno=ours.detach())
         self._writing = threading.Lock()
         self._rest = b""
+        self._abandoned = False
+        _sockets.add(self)
         _native.serve_bus(theirs.detach())
         self.send(_OPEN, 0, json.dumps(opening).encode())
 
@@ -69,6 +85,10 @@ class Socket:
                 try:
                     data = self._socket.recv(_PIECE)
                 except ConnectionError:
+                    data = b""
+                except OSError:
+                    if not self._abandoned:
+                        raise
                     data = b""
                 if not data:
                     return []
@@ -108,6 +128,11 @@ class Socket:
         except OSError:
             # The bus was first.
             pass
+
+    def abandon(self):
+        """Closes it here, while the process that has opened it goes on with it."""
+        self._abandoned = True
+        self._socket.close()
 
     def close(self):
         """When nobody reads any more: not all kinds of green threads learn of it."""
@@ -227,8 +252,4 @@ class Client:
     def close(self):
         self._socket.shut()
         self._reader.join()
-        self._socket.close()
-
-    def abandon(self):
-        """In the child of a fork, where there is no reader; the socket is the parent's, too."""
         self._socket.close()

@@ -233,11 +233,9 @@ class Driver(base.BaseDriver):
 
     def forget(self):
         """In the child of a fork: what the parent has is not for it."""
-        client, self._client = self._client, None
+        self._client = None
         self._opening = threading.Lock()
         self._session = next(_numbers)
-        if client is not None:
-            client.abandon()
 
 
 def _packed(message, ctxt):
