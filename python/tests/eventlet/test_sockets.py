@@ -208,14 +208,14 @@ class Operations(OnHub):
 
     def test_the_timeout_of_sendall_begins_anew_with_each_part(self):
         one, other = self.pair()
-        one.settimeout(0.2)
+        one.settimeout(0.6)
         thread = eventlet.spawn(one.sendall, b"x" * (1 << 20))
         begin, left = time.monotonic(), 1 << 20
         while left:
             left -= len(other.recv(1 << 15))
-            eventlet.sleep(0.02)
+            eventlet.sleep(0.03)
         thread.wait()
-        self.assertGreater(time.monotonic() - begin, 0.3)
+        self.assertGreater(time.monotonic() - begin, 0.9)
 
     def test_only_bytes_can_be_sent(self):
         one, _ = self.pair()
