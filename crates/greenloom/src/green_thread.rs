@@ -160,6 +160,9 @@ fn end(runtime: &'static Runtime) -> Rc<Node> {
     runtime.retire(&me);
     drop(me);
     let next = runtime.next();
+    if runtime.is_unusual() {
+        runtime.watch.will_end();
+    }
     let _ = runtime.set_current(&next);
     next.into_node()
 }

@@ -449,6 +449,9 @@ fn run<In: 'static, Out: 'static>(
         Err(payload) => pass_up(runtime, parent, Error::Panicked(Panic::new(payload))),
     };
     drop(me);
+    if runtime.is_unusual() {
+        runtime.watch.will_end();
+    }
     let _ = runtime.set_current(&next);
     next.into_node()
 }

@@ -39,10 +39,11 @@ use greenloom_trace::{ENDED, READY, Reader, Text, Writer, ring};
 
 pub use greenloom_trace::{Format, Timeline, timeline};
 
-use crate::instrument::{Event, Instrument, install};
+use crate::instrument::Event;
 use crate::runtime::here;
 use crate::runtime::node::{AnyGreenlet, Kind, Wake};
 use crate::runtime::registry::{self, Message};
+use crate::runtime::watch::Record;
 
 /// How many events of a hub are kept: the newest ones, in 16 MB of memory.
 pub const CAPACITY: usize = 1 << 20;
@@ -50,7 +51,7 @@ pub const CAPACITY: usize = 1 << 20;
 /// Records what this OS thread's hub does while `f` runs, and returns the timeline beside `f`'s value. At most the
 /// newest [`CAPACITY`] events are kept.
 ///
-/// An [`Instrument`] that is installed goes on to be told of everything.
+/// An [`Instrument`](crate::instrument::Instrument) that is installed goes on to be told of everything.
 ///
 /// ```
 /// use greenloom::{sleep, testing::Simulation, trace};
@@ -209,26 +210,32 @@ impl Installed {
             Some(clock) => Source::Virtual { began: clock.now(), clock },
             None => Source::System(clock.unwrap_or_default()),
         };
-        let before = install(None);
         let recorder = Rc::new(Recorder {
             writer,
             clock,
             waits: Cell::new(None),
             waker: Cell::new(greenloom_trace::Wake::Thread),
-            before,
+            before: runtime.watch.recorder.take(),
         });
         recorder.tell_who_is_there();
-        install(Some(recorder.clone()));
+        Installed::put(Some(recorder.clone()));
         (Installed(recorder), reader)
+    }
+
+    fn put(recorder: Option<Rc<dyn Record>>) {
+        let runtime = here();
+        drop(runtime.watch.recorder.replace(recorder));
+        runtime.watch.update();
+        runtime.update_unusual();
     }
 }
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let installed = install(None);
+        let installed = here().watch.recorder.take();
         let is_ours = installed.as_ref().is_some_and(|installed| std::ptr::addr_eq(&**installed, &*self.0));
-        // Whoever was installed above this one stays; it keeps this one if it tells it of events.
-        install(if is_ours { self.0.before.clone() } else { installed });
+        // One that began later stays, and keeps this one, which it tells of everything.
+        Installed::put(if is_ours { self.0.before.clone() } else { installed });
     }
 }
 
@@ -272,7 +279,8 @@ struct Recorder {
     waits: Cell<Option<Text>>,
     /// On whose behalf the hub's loop wakes others.
     waker: Cell<greenloom_trace::Wake>,
-    before: Option<Rc<dyn Instrument>>,
+    /// One that began before, and is told too.
+    before: Option<Rc<dyn Record>>,
 }
 
 impl Recorder {
@@ -302,10 +310,10 @@ impl Recorder {
 
     /// Why `origin` no longer runs.
     #[inline]
-    fn why(&self, origin: &AnyGreenlet) -> Text {
+    fn why(&self, origin: &AnyGreenlet, ends: bool) -> Text {
         match self.waits.take() {
+            _ if ends => ENDED,
             Some(text) => text,
-            None if origin.is_dead() => ENDED,
             None if origin.node().kind.get() == Kind::Hub => READY,
             None => self.writer.static_text("switch by hand"),
         }
@@ -322,10 +330,16 @@ impl Recorder {
     }
 }
 
-impl Instrument for Recorder {
+impl Record for Recorder {
+    fn switch(&self, origin: &AnyGreenlet, target: &AnyGreenlet, ends: bool) {
+        self.writer.run(self.now(), target.id(), self.why(origin, ends));
+        if let Some(before) = &self.before {
+            before.switch(origin, target, ends);
+        }
+    }
+
     fn event(&self, event: &Event<'_>) {
         match *event {
-            Event::Switch { origin, target, .. } => self.writer.run(self.now(), target.id(), self.why(origin)),
             Event::Park { waits_for: "", .. } => self.waits.set(Some(READY)),
             Event::Park { waits_for, .. } => self.waits.set(Some(self.writer.static_text(waits_for))),
             Event::Wake { greenlet } => self.writer.wake(self.now(), greenlet.id(), self.waker(greenlet)),
@@ -345,11 +359,7 @@ impl Instrument for Recorder {
                 let nanoseconds = |time: std::time::Duration| time.as_nanos() as u64;
                 self.writer.blocking(self.now(), greenlet.id(), nanoseconds(queued), nanoseconds(ran));
             }
-            Event::Warning { message } => {
-                if self.before.is_none() {
-                    eprintln!("greenloom: {message}");
-                }
-            }
+            Event::Switch { .. } | Event::Warning { .. } => {}
         }
         if let Some(before) = &self.before {
             before.event(event);

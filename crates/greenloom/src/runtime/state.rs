@@ -222,8 +222,7 @@ impl Runtime {
     #[inline(always)]
     pub fn switch_to_next(&'static self) {
         if self.watch.is_on() {
-            let me = self.current();
-            self.watch.tell(&Event::Park { greenlet: &me, waits_for: me.waits_for().unwrap_or("") });
+            self.watch.parks(&self.current());
         }
         let next = self.next();
         if !next.is_current() {
@@ -269,7 +268,7 @@ impl Runtime {
     #[cold]
     pub fn see_to_unusual(&self) {
         if self.watch.is_on() {
-            self.watch.switched(&self.current());
+            self.watch.switched(|| self.current());
         }
         if self.has_abandoned.get() {
             self.unwind_abandoned();
@@ -294,7 +293,7 @@ impl Runtime {
     pub fn set_current(&self, target: &AnyGreenlet) -> spans::Left {
         let spans = spans::leave();
         if self.unusual.get() && self.watch.is_on() {
-            self.watch.will_switch(self.current());
+            self.with_current(|me| self.watch.will_switch(me, target));
         }
         self.switches.set(self.switches.get() + 1);
         self.current_id.set(target.id());

@@ -77,6 +77,16 @@ pub enum Event<'a> {
     },
 }
 
+/// What records a trace: an instrument that is told of a switch before it happens, which needs no handle to anybody, and
+/// that installs nothing itself.
+pub(crate) trait Record {
+    /// An event, but for switches.
+    fn event(&self, event: &Event<'_>);
+
+    /// Control is about to pass; `ends` says that it does not come back.
+    fn switch(&self, origin: &AnyGreenlet, target: &AnyGreenlet, ends: bool);
+}
+
 /// What [`settrace`](crate::instrument::settrace) calls: with the event's origin and target.
 pub type Tracer = Rc<dyn Fn(TraceEvent, &AnyGreenlet, &AnyGreenlet)>;
 
@@ -94,11 +104,15 @@ pub enum TraceEvent {
 #[derive(Default)]
 pub(crate) struct Watch {
     on: Cell<bool>,
+    /// Whether somebody but a recorder watches.
+    told: Cell<bool>,
+    pub recorder: RefCell<Option<Rc<dyn Record>>>,
     pub instrument: RefCell<Option<Rc<dyn Instrument>>>,
     pub tracer: RefCell<Option<Tracer>>,
     /// Where the switch that is under way came from.
     origin: Cell<Option<AnyGreenlet>>,
     throw: Cell<bool>,
+    ends: Cell<bool>,
 }
 
 impl Watch {
@@ -109,12 +123,22 @@ impl Watch {
 
     /// After a change of who watches.
     pub fn update(&self) {
-        self.on.set(self.instrument.borrow().is_some() || self.tracer.borrow().is_some());
+        self.told.set(self.instrument.borrow().is_some() || self.tracer.borrow().is_some());
+        self.on.set(self.told.get() || self.recorder.borrow().is_some());
         self.origin.set(None);
+    }
+
+    /// Calls `f` with the recorder, if there is one.
+    #[inline]
+    fn with_recorder(&self, f: impl FnOnce(&dyn Record)) {
+        if let Some(recorder) = &*self.recorder.borrow() {
+            f(&**recorder);
+        }
     }
 
     #[cold]
     pub fn tell(&self, event: &Event<'_>) {
+        self.with_recorder(|recorder| recorder.event(event));
         let instrument = self.instrument.borrow().clone();
         if let Some(instrument) = instrument {
             instrument.event(event);
@@ -131,9 +155,26 @@ impl Watch {
         }
     }
 
+    /// The current greenlet is about to wait, or to give way.
     #[cold]
-    pub fn will_switch(&self, origin: AnyGreenlet) {
-        self.origin.set(Some(origin));
+    pub fn parks(&self, me: &AnyGreenlet) {
+        let event = Event::Park { greenlet: me, waits_for: me.waits_for().unwrap_or("") };
+        if self.told.get() { self.tell(&event) } else { self.with_recorder(|recorder| recorder.event(&event)) }
+    }
+
+    #[cold]
+    pub fn will_switch(&self, origin: &AnyGreenlet, target: &AnyGreenlet) {
+        let ends = self.ends.take();
+        self.with_recorder(|recorder| recorder.switch(origin, target, ends));
+        if self.told.get() {
+            self.origin.set(Some(origin.clone()));
+        }
+    }
+
+    /// The current greenlet's next switch is its last.
+    #[cold]
+    pub fn will_end(&self) {
+        self.ends.set(self.on.get());
     }
 
     pub fn will_throw(&self) {
@@ -142,9 +183,10 @@ impl Watch {
 
     /// Called by the target of a switch.
     #[cold]
-    pub fn switched(&self, target: &AnyGreenlet) {
+    pub fn switched(&self, target: impl FnOnce() -> AnyGreenlet) {
         let throw = self.throw.take();
         let Some(origin) = self.origin.take() else { return };
+        let target = &target();
         self.tell(&Event::Switch { origin: &origin, target, throw });
         let tracer = self.tracer.borrow().clone();
         if let Some(tracer) = tracer {
