@@ -77,8 +77,8 @@ pub enum Event<'a> {
     },
 }
 
-/// What records a trace: an instrument that is told of a switch before it happens, which needs no handle to anybody, and
-/// that installs nothing itself.
+/// What records a trace: an instrument that is told of a switch before it happens, which needs no handle to anybody,
+/// and that installs nothing itself.
 pub(crate) trait Record {
     /// An event, but for switches.
     fn event(&self, event: &Event<'_>);

@@ -25,5 +25,6 @@ GREENLOOM_TRACE_FOLDER=$(mktemp -d)
 export GREENLOOM_TRACE_FOLDER GREENLOOM_TRACE_EXAMPLE="$target/debug/examples/timeline"
 trap 'rm -rf "$GREENLOOM_TRACE_FOLDER"' EXIT
 "$venv/bin/python" "$here/test_page.py" "$@"
+[ -z "${BENCH:-}" ] || "$venv/bin/python" "$here/time_page.py"
 # For the documentation: PICTURE=docs/trace.png make test-page
 [ -z "${PICTURE:-}" ] || cp "$GREENLOOM_TRACE_FOLDER/page.png" "$PICTURE"
