@@ -9,12 +9,13 @@ and not a broker. With HOST:PORT, a RabbitMQ, both are measured on that too.
 
 import json
 import os
-import platform
 import socket
 import struct
 import subprocess
 import sys
 import time
+
+from turns import in_turns, keep, median, output_of
 
 MESSAGES = 30_000
 TURNS = 5
@@ -150,39 +151,41 @@ def client(address, kind, end="abort"):
 
 def run(python, stock, *arguments):
     env = {**os.environ, "PYTHONPATH": stock or ""}
-    done = subprocess.run([python, __file__, *arguments], env=env, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return json.loads(output_of([python, __file__, *arguments], env=env))
 
 
-def queue(address, python, purge):
+def queue(address, python, what):
     """Makes RabbitMQ's queue anew, or deletes it; returns when it is there."""
     code = (
         "import amqp, sys\nwith amqp.Connection(sys.argv[1]) as c:\n ch = c.channel()\n"
         " ch.queue_delete('greenloom-bench')\n"
         " if sys.argv[2] == 'new': ch.queue_declare('greenloom-bench', auto_delete=False, durable=True)\n"
     )
-    subprocess.run([python, "-c", code, address, "new" if purge else "gone"], check=True)
+    output_of([python, "-c", code, address, what])
 
 
 def compare(python, stock, address, broker):
-    kinds, end = ("publish", "consume", "consume and ack"), "close" if broker else "abort"
-    figures = {kind: {"ours": [], "stock": []} for kind in kinds}
-    for _ in range(TURNS):
-        for name, folder in (("ours", None), ("stock", stock)):
-            for kind in kinds:
-                if broker and kind != "consume and ack":
-                    queue(address, python, True) if kind == "publish" else None
-                elif broker:
-                    queue(address, python, True)
-                    run(python, folder, "client", address, "publish", end)
-                figures[kind][name].append(run(python, folder, "client", address, kind, end))
+    end, folders = "close" if broker else "abort", {"ours": None, "stock": stock}
+
+    def measure(kind, side):
+        if broker:
+            queue(address, python, "new")
+            if kind != "publish":
+                run(python, None, "client", address, "publish", end)
+        return run(python, folders[side], "client", address, kind, end)
+
+    figures = {}
+    for kind in ("publish", "consume", "consume and ack"):
+        figures[kind], problems = in_turns(folders, lambda side: measure(kind, side), TURNS)
+        if problems:
+            sys.exit(str(problems))
     if broker:
-        queue(address, python, False)
+        queue(address, python, "gone")
     return figures
 
 
-def median(turns, name):
-    return sorted(turn[name] for turn in turns)[len(turns) // 2]
+def median_of(turns, name):
+    return median([turn[name] for turn in turns])
 
 
 def main(python, stock, results, broker=None):
@@ -198,8 +201,8 @@ def main(python, stock, results, broker=None):
     for peer_name, figures in all_figures.items():
         print(f"{peer_name}: messages a second of ours and of py-amqp, and microseconds of CPU a message")
         for kind, sides in figures.items():
-            ours, theirs = (median(sides[side], "messages_a_second") for side in ("ours", "stock"))
-            cpu = [median(sides[side], "cpu_microseconds") for side in ("ours", "stock")]
+            ours, theirs = (median_of(sides[side], "messages_a_second") for side in ("ours", "stock"))
+            cpu = [median_of(sides[side], "cpu_microseconds") for side in ("ours", "stock")]
             verdict = "   within" if ours / theirs >= FLOOR else f"   MISSES {FLOOR}x"
             if peer_name == "RabbitMQ":
                 verdict = ""
@@ -207,10 +210,7 @@ def main(python, stock, results, broker=None):
                 f"  {kind:16} {ours:10,.0f} {theirs:10,.0f} {ours / theirs:6.2f}x"
                 f"   CPU {cpu[0]:6.2f} {cpu[1]:6.2f} {cpu[1] / cpu[0]:6.2f}x{verdict}"
             )
-    version = subprocess.run([python, "-V"], capture_output=True, text=True).stdout.strip()
-    with open(results, "w") as file:
-        machine = {"interpreter": version, "machine": platform.platform(), "processors": os.cpu_count()}
-        json.dump(machine | {"messages": MESSAGES, "figures": all_figures}, file, indent=1)
+    keep(results, python, messages=MESSAGES, figures=all_figures)
 
 
 if __name__ == "__main__":

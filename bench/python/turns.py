@@ -30,7 +30,7 @@ def in_turns(contenders, measure, turns):
     """The values of each contender, turn by turn, None where it failed; and what the last failure of each was."""
     values, problems = {contender: [] for contender in contenders}, {}
     for turn in range(turns):
-        for contender in contenders if turn % 2 == 0 else reversed(contenders):
+        for contender in contenders if turn % 2 == 0 else reversed(list(contenders)):
             try:
                 values[contender].append(measure(contender))
             except Failed as failure:
