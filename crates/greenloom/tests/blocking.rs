@@ -3,9 +3,9 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use common::{in_a_process_of_its_own, millis};
 use greenloom::blocking::{self, Error};
@@ -14,24 +14,28 @@ use greenloom::{Chain, Refused, get_hub, sleep, spawn, timeout, yield_now};
 
 #[test]
 fn its_value_comes_back_and_others_run_meanwhile() {
-    let started = Instant::now();
+    // All four are on OS threads at once, and none ends before green threads have run.
+    let (meeting, over) = (Arc::new(Barrier::new(4)), Arc::new(AtomicBool::new(false)));
     let threads: Vec<_> = (0..4)
         .map(|number| {
+            let (meeting, over) = (meeting.clone(), over.clone());
             spawn(move || {
                 blocking::run(move || {
-                    std::thread::sleep(millis(60));
+                    meeting.wait();
+                    while !over.load(Ordering::SeqCst) {
+                        std::thread::sleep(millis(1));
+                    }
                     number
                 })
                 .unwrap()
             })
         })
         .collect();
-    let mut ticks = 0;
-    while threads.iter().any(|thread| !thread.is_dead()) {
+    for _ in 0..5 {
         sleep(millis(2));
-        ticks += 1;
+        assert!(threads.iter().all(|thread| !thread.is_dead()));
     }
-    assert!(ticks > 5 && started.elapsed() < millis(200), "{ticks} {:?}", started.elapsed());
+    over.store(true, Ordering::SeqCst);
     let values: Vec<i32> = threads.into_iter().map(|thread| thread.wait().unwrap()).collect();
     assert_eq!(values, [0, 1, 2, 3]);
 }
@@ -54,9 +58,10 @@ fn killed_meanwhile_the_job_goes_on_and_its_value_is_dropped() {
         }
     }
     let value = Value(ends.clone());
+    let (end, ended) = std::sync::mpsc::channel();
     let thread = spawn(move || {
         blocking::run(move || {
-            std::thread::sleep(millis(20));
+            ended.recv().unwrap();
             value
         })
         .is_ok()
@@ -65,6 +70,7 @@ fn killed_meanwhile_the_job_goes_on_and_its_value_is_dropped() {
     thread.kill();
     assert!(thread.is_dead());
     assert_eq!(ends.load(Ordering::SeqCst), 0);
+    end.send(()).unwrap();
     while ends.load(Ordering::SeqCst) == 0 {
         sleep(millis(1));
     }
