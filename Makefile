@@ -24,6 +24,7 @@ test: ## every test
 
 test-rust: ## the Rust crates, their examples and documentation
 	$(CARGO) test
+	$(CARGO) test -p greenloom-rpc --features bridge --test bridge
 
 # A workspace of its own, whose dependencies stay out of the product's.
 SYNCHRONOUS := tests/synchronous_crates

@@ -37,6 +37,12 @@ test-amqp: venv ## our tests of amqp, py-amqp's and kombu's, with a RabbitMQ of 
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/amqp-tests.sh \
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
 
+# Not part of `make test`: it brings oslo.messaging, and its tests wait for timeouts. The Rust side of the driver is in
+# `test-rust`.
+test-oslo: venv ## the driver for oslo.messaging: our tests and its own, with a RabbitMQ of its own
+	crates/rpc/tests/rabbitmq/broker.sh run python/tools/oslo-tests.sh \
+		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
+
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
 DEBIAN_TESTS ?= test-python test-rpc
 test-debian: ## with the CPythons and the RabbitMQ of Debian unstable, which is brought; needs root and debootstrap

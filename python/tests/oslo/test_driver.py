@@ -1,7 +1,7 @@
 """`greenloom://` on a real RabbitMQ, among itself and with `rabbit://` at the other end.
 
-GREENLOOM_RABBITMQ is the folder of a broker (crates/rpc/tests/rabbitmq/broker.sh), GREENLOOM_OSLO_EXECUTOR is `threading`
-or `eventlet`; with the latter all is patched.
+GREENLOOM_RABBITMQ is the folder of a broker (crates/rpc/tests/rabbitmq/broker.sh), GREENLOOM_OSLO_EXECUTOR is
+`threading` or `eventlet`; with the latter all is patched.
 """
 
 import os

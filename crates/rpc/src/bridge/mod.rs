@@ -73,25 +73,37 @@ impl Bridge {
 fn serve(stream: UnixStream) {
     let Ok(stream) = net::UnixStream::from_std(stream).map(Rc::new) else { return };
     let mut inlet = Inlet::new(Rc::clone(&stream));
+    // Without memory for its green thread there is nobody to tell.
     let Ok(outbox) = Outbox::open(&stream) else { return };
-    let Ok(Some(Frame { kind: asked::OPEN, body, .. })) = inlet.next() else { return };
+    let session = serve_opened(&mut inlet, &outbox);
+    outbox.close();
+    if let Some(session) = session {
+        session.leave();
+    }
+}
+
+/// Serves a socket until its program closes it. Returns what it was a part of.
+fn serve_opened(inlet: &mut Inlet, outbox: &Rc<Outbox>) -> Option<Rc<Session>> {
+    let Ok(Some(Frame { kind: asked::OPEN, body, .. })) = inlet.next() else { return None };
     let opening = match serde_json::from_slice::<Opening>(body) {
         Ok(opening) => opening,
         Err(error) => {
-            let why = error.to_string();
-            return outbox.close_after(|out| wire::put(out, said::FAILED, 0, &[&[0], why.as_bytes()]));
+            outbox.put(|out| wire::put(out, said::FAILED, 0, &[&[0], error.to_string().as_bytes()]));
+            return None;
         }
     };
     let session = match Session::of(opening.session, &opening.url) {
         Ok(session) => session,
-        Err(error) => return outbox.close_after(|out| put_failure(out, 0, &error)),
+        Err(error) => {
+            outbox.put(|out| put_failure(out, 0, &error));
+            return None;
+        }
     };
     match opening.intake {
-        None => client::serve(&session, &mut inlet, &outbox),
-        Some(wanted) => intake::serve(&session, wanted, &mut inlet, &outbox),
+        None => client::serve(&session, inlet, outbox),
+        Some(wanted) => intake::serve(&session, wanted, inlet, outbox),
     }
-    outbox.close_after(|_| {});
-    session.leave();
+    Some(session)
 }
 
 /// Appends what has failed, and how.

@@ -248,9 +248,8 @@ impl Outbox {
         let _ = self.filled.send(());
     }
 
-    /// Writes the last words and parks until they are written, or nobody reads them.
-    pub fn close_after(&self, append: impl FnOnce(&mut Vec<u8>)) {
-        self.put(append);
+    /// Writes what is left and parks until that is done, or nobody reads it.
+    pub fn close(&self) {
         self.leave();
         let _ = self.finished.wait_timeout(Duration::from_secs(5));
     }
