@@ -6,11 +6,11 @@
 //! lock. What comes and goes is read and written by whatever the program waits with: OS threads or green ones of any
 //! kind, for all it has is a socket.
 //!
-//! - [`wire`]: the frames on a socket.
-//! - [`session`]: what the sockets of one driver share.
-//! - [`client`]: a socket that sends.
-//! - [`intake`]: a socket that takes requests and notifications in.
-//! - [`log`]: what is logged meanwhile goes to the program's log.
+//! - `wire`: the frames on a socket.
+//! - `session`: what the sockets of one driver share.
+//! - `client`: a socket that sends.
+//! - `intake`: a socket that takes requests and notifications in.
+//! - `log`: what is logged meanwhile goes to the program's log.
 //!
 //! The first frame on a socket says what it is, and is answered. It knows transports and envelopes, and nothing of
 //! whoever is at the other end.
