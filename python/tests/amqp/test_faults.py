@@ -5,6 +5,8 @@ import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -40,6 +42,23 @@ class Faults(unittest.TestCase):
                 with self.assertRaisesRegex(OSError, "Server unexpectedly closed connection"):
                     connection.drain_events(timeout=10)
                 self.assertFalse(connection.connected)
+
+    def test_a_broker_that_sends_a_byte_at_a_time_is_only_slow(self):
+        got = []
+        broker, connection, _channel = self.consume(lambda one: got.append(one.body))
+
+        def dribble():
+            for byte in message(1, b"one") + message(1, b"two"):
+                broker.send(bytes([byte]))
+                time.sleep(0.0005)
+
+        broker.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sender = threading.Thread(target=dribble)
+        sender.start()
+        while len(got) < 2:
+            connection.drain_events(timeout=10)
+        sender.join()
+        self.assertEqual(got, [b"one", b"two"])
 
     def test_what_came_whole_before_a_broker_died_is_delivered(self):
         got = []
@@ -233,6 +252,45 @@ class Faults(unittest.TestCase):
         with self.assertRaises(socket.timeout):
             connection.drain_events(timeout=0)
         connection.heartbeat_tick()
+
+    def test_threads_that_publish_on_one_channel_send_whole_frames(self):
+        broker, connection = self.connect()
+        channel = connection.channel()
+        bodies = [bytes([number]) * 70000 for number in range(4)]
+
+        def publish(body):
+            for _ in range(10):
+                channel.basic_publish(amqp.Message(body), routing_key="q")
+
+        threads = [threading.Thread(target=publish, args=(body,)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        broker.answers[20, 10] = method(2, (20, 11), "S", ("",))
+        # The broker understands what comes behind it, so nothing was torn.
+        self.assertEqual(connection.channel().channel_id, 2)
+        self.assertEqual(sum(one == (60, 40) for one, _ in broker.methods), 40)
+
+    def test_a_program_that_ends_with_an_open_connection_ends(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        for begin in ("", "import eventlet; eventlet.monkey_patch()"):
+            program = f"""
+import sys
+sys.path.insert(0, {here!r})
+{begin}
+import amqp
+from fake_broker import Broker
+broker = Broker()
+connection = amqp.Connection(broker.address)
+connection.connect()
+channel = connection.channel()
+channel.basic_consume("q", callback=print)
+"""
+            with self.subTest(begin=begin):
+                command = [sys.executable, "-W", "ignore", "-c", program]
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "", ""))
 
     def test_a_forked_child_that_ends_leaves_the_connection_to_its_parent(self):
         got = []
