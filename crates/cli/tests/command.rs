@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use greenloom_inspect::{Frame, Group, Hub, Program, Server, Stacks, State, Thread};
+use greenloom_inspect::{Frame, Group, Hub, Program, Server, Settings, Stacks, State, Thread};
 
 struct Told;
 
@@ -36,7 +36,7 @@ fn greenloom(words: &str) -> (Option<i32>, String, String) {
 
 #[test]
 fn each_command_prints_what_the_program_tells() {
-    let _server = Server::start(Told, None).unwrap();
+    let _server = Server::start(Told, Settings::new()).unwrap();
     let pid = std::process::id();
     let (status, said, _) = greenloom(&format!("stacks {pid}"));
     let rest = "hub 0 (main) waits, 7 switches, 0 turns, longest block 0.0 ms, longest timer lag 0.0 ms\n\

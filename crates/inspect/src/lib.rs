@@ -9,7 +9,7 @@
 //! - [`mod@protocol`]: what is asked and answered;
 //! - [`groups`]: green threads grouped by where they wait;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
-//! - [`place`]: where the sockets are;
+//! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
 //! - `server`, `client`: the two ends.
 //!
 //! This crate must not know hubs, greenlets or Python: what there is to tell comes through
@@ -26,7 +26,9 @@ pub mod place;
 pub mod protocol;
 mod server;
 pub mod text;
+pub mod watchdog;
 
 pub use client::{Client, Failure};
 pub use protocol::{Frame, Group, Hub, Stacks, State, Thread};
-pub use server::{Program, Server, signal_named};
+pub use server::{Program, Server, Settings, signal_named};
+pub use watchdog::Pulse;

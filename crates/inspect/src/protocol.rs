@@ -115,6 +115,9 @@ pub struct Hub {
     pub longest_timer_lag: f64,
     /// The longest that what runs has kept it from looking at timers and I/O, in seconds.
     pub longest_block: f64,
+    /// For how many seconds it has not moved, if the watchdog has found that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<f64>,
 }
 
 /// A green thread's name: the number of its hub, and its own in it. In text `HUB:NUMBER`.

@@ -22,6 +22,7 @@ use rustix::event::{Timespec, epoll};
 use serde::Serialize;
 
 use crate::protocol::{Answer, Ask, Greeting, Hub, LONGEST_REQUEST, Request, Stacks, Thread, VERSION};
+use crate::watchdog::{self, Found, Pulse, Watchdog};
 use crate::{metrics, place, text};
 
 /// What there is to tell of a program. The OS thread of the [`Server`] asks, one question after another.
@@ -45,6 +46,53 @@ pub trait Program: Send + 'static {
     /// # Errors
     /// A sentence.
     fn kill(&mut self, thread: Thread) -> Result<String, String>;
+
+    /// The hubs, for the watchdog. Called many times a second.
+    fn pulses(&mut self) -> Vec<Pulse> {
+        Vec::new()
+    }
+
+    /// What a hub is doing that does not move: which green thread runs, and where.
+    fn whereabouts(&mut self, hub: u64) -> Option<String> {
+        let _ = hub;
+        None
+    }
+}
+
+/// How a program is to be looked into.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The number of a signal that makes the program write all stacks to its standard error.
+    pub dump: Option<i32>,
+    /// How long a hub may not move until that is written to standard error; `None` for no watchdog.
+    pub watchdog: Option<Duration>,
+}
+
+impl Settings {
+    /// No signal, and no watchdog.
+    pub fn new() -> Settings {
+        Settings::default()
+    }
+
+    /// With a signal that dumps.
+    pub fn dump(mut self, signal: Option<i32>) -> Settings {
+        self.dump = signal;
+        self
+    }
+
+    /// With a watchdog.
+    pub fn watchdog(mut self, limit: Option<Duration>) -> Settings {
+        self.watchdog = limit;
+        self
+    }
+
+    /// With the watchdog of the environment: `GREENLOOM_WATCHDOG`, in milliseconds, 0 for none.
+    pub fn told_watchdog(self) -> Settings {
+        let told = std::env::var("GREENLOOM_WATCHDOG").ok().and_then(|told| told.trim().parse().ok());
+        let limit = told.map_or(watchdog::DEFAULT_LIMIT, Duration::from_millis);
+        self.watchdog(Some(limit).filter(|limit| !limit.is_zero()))
+    }
 }
 
 /// How long a connection may leave an answer lying.
@@ -95,12 +143,11 @@ fn lock(sockets: &Mutex<Option<Sockets>>) -> MutexGuard<'_, Option<Sockets>> {
 }
 
 impl Server {
-    /// Opens the socket and starts the OS thread. With `dump` a signal of that number makes the program write all
-    /// stacks to its standard error.
+    /// Opens the socket and starts the OS thread.
     ///
     /// # Errors
     /// Those of [`place::folder`], of the socket, of the OS thread, and of a signal that cannot be handled.
-    pub fn start(program: impl Program, dump: Option<i32>) -> io::Result<Server> {
+    pub fn start(program: impl Program, settings: Settings) -> io::Result<Server> {
         let folder = place::folder()?;
         place::sweep(&folder);
         let pid = std::process::id();
@@ -111,7 +158,7 @@ impl Server {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let (bell, rung) = UnixStream::pair()?;
-        let dump = dump.map(dump_on).transpose()?;
+        let dump = settings.dump.map(dump_on).transpose()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let watch = |stream: &UnixStream, data| {
             epoll::add(&epoll, stream, epoll::EventData::new_u64(data), epoll::EventFlags::IN)
@@ -123,7 +170,8 @@ impl Server {
         }
         let sockets = Sockets { listener, _bell: rung, dump, peers: HashMap::new(), next: FIRST_PEER };
         let sockets = Arc::new(Mutex::new(Some(sockets)));
-        let service = Service { program, epoll, sockets: Arc::clone(&sockets) };
+        let watch = settings.watchdog.map(Watchdog::new);
+        let service = Service { program, epoll, sockets: Arc::clone(&sockets), watch };
         let thread = std::thread::Builder::new().name("greenloom-inspect".into()).spawn(|| service.run())?;
         Ok(Server { path, pid, sockets, bell: Some(bell), thread: Some(thread) })
     }
@@ -202,6 +250,7 @@ struct Service<P> {
     program: P,
     epoll: OwnedFd,
     sockets: Arc<Mutex<Option<Sockets>>>,
+    watch: Option<Watchdog>,
 }
 
 impl<P: Program> Service<P> {
@@ -210,12 +259,15 @@ impl<P: Program> Service<P> {
         let mut events = Vec::with_capacity(MOST_PEERS);
         loop {
             let Some(stalled) = self.close_stalled() else { return };
-            let timeout = stalled.then_some(Timespec { tv_sec: 1, tv_nsec: 0 });
+            let interval = self.watch.as_ref().map(Watchdog::interval);
+            let timeout = interval.or_else(|| stalled.then_some(Duration::from_secs(1)));
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
+            self.watch_hubs();
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept(),
@@ -233,6 +285,35 @@ impl<P: Program> Service<P> {
         let peers = &mut sockets.as_mut()?.peers;
         peers.retain(|_, peer| peer.stalled.is_none_or(|since| since.elapsed() < STALL));
         Some(peers.values().any(|peer| peer.stalled.is_some()))
+    }
+
+    /// Looks which hubs do not move, and says so.
+    fn watch_hubs(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        for found in watch.look(Instant::now(), &self.program.pulses()) {
+            match found {
+                Found::Blocked(pulse, lasts) => {
+                    let known = [self.program.whereabouts(pulse.hub), pulse.os_thread.and_then(watchdog::activity)];
+                    let known: Vec<_> = known.into_iter().flatten().collect();
+                    let known =
+                        if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
+                    eprintln!("greenloom: hub {} has not moved for {} ms: {known}", pulse.hub, lasts.as_millis());
+                }
+                Found::Moves(pulse, lasts) => {
+                    eprintln!("greenloom: hub {} moves again, after {} ms", pulse.hub, lasts.as_millis());
+                }
+            }
+        }
+    }
+
+    /// What each hub has done, with what the watchdog knows.
+    fn hubs(&mut self) -> Vec<Hub> {
+        let mut hubs = self.program.hubs();
+        for hub in &mut hubs {
+            let blocked = self.watch.as_ref().and_then(|watch| watch.blocked(hub.number));
+            hub.blocked = blocked.map(|blocked| blocked.as_secs_f64());
+        }
+        hubs
     }
 
     fn accept(&mut self) {
@@ -319,13 +400,12 @@ impl<P: Program> Service<P> {
     }
 
     fn tell(&mut self, ask: Ask) -> Answer {
-        let program = &mut self.program;
         let mut answer = Answer::default();
         match ask {
-            Ask::Hubs => answer.hubs = Some(program.hubs()),
-            Ask::Stacks => answer.stacks = Some(program.stacks()),
-            Ask::Metrics => answer.metrics = Some(metrics::text(&program.hubs())),
-            Ask::Kill { thread } => match program.kill(thread) {
+            Ask::Hubs => answer.hubs = Some(self.hubs()),
+            Ask::Stacks => answer.stacks = Some(self.program.stacks()),
+            Ask::Metrics => answer.metrics = Some(metrics::text(&self.hubs())),
+            Ask::Kill { thread } => match self.program.kill(thread) {
                 Ok(done) => answer.done = Some(done),
                 Err(problem) => answer.problem = Some(problem),
             },
@@ -339,7 +419,7 @@ impl<P: Program> Service<P> {
             let mut signals = [0; 64];
             while matches!(dump.read(&mut signals), Ok(1..)) {}
         }
-        let hubs = text::hubs(&self.program.hubs());
+        let hubs = text::hubs(&self.hubs());
         let stacks = text::stacks(&self.program.stacks());
         let _ = write!(io::stderr().lock(), "greenloom: process {}\n{hubs}{stacks}", std::process::id());
     }

@@ -22,7 +22,13 @@ fn hub_line(text: &mut String, hub: &Hub) -> fmt::Result {
     }
     let Hub { switches, turns, longest_block, longest_timer_lag, .. } = hub;
     let (block, lag) = (longest_block * 1e3, longest_timer_lag * 1e3);
-    writeln!(text, ", {switches} switches, {turns} turns, longest block {block:.1} ms, longest timer lag {lag:.1} ms")
+    writeln!(text, ", {switches} switches, {turns} turns, longest block {block:.1} ms, longest timer lag {lag:.1} ms")?;
+    match hub.blocked {
+        Some(seconds) => {
+            writeln!(text, "hub {} has not moved for {seconds:.1} s: something blocks its OS thread", hub.number)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Groups of green threads, the largest first, each with its stack.

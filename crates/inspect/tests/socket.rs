@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greenloom_inspect::protocol::Ask;
-use greenloom_inspect::{Client, Failure, Frame, Group, Hub, Program, Server, Stacks, Thread, place};
+use greenloom_inspect::{Client, Failure, Frame, Group, Hub, Program, Server, Settings, Stacks, Thread, place};
 
 /// Has as many groups as it is told.
 struct Told(usize);
@@ -41,7 +41,7 @@ fn alone() -> MutexGuard<'static, ()> {
 #[test]
 fn whoever_asks_is_answered() {
     let _alone = alone();
-    let _server = Server::start(Told(2), None).unwrap();
+    let _server = Server::start(Told(2), Settings::new()).unwrap();
     let mut client = Client::connect(std::process::id()).unwrap();
     assert_eq!((client.greeting().pid, client.greeting().language.as_str()), (std::process::id(), "rust"));
     assert_eq!(client.ask(Ask::Hubs).unwrap().hubs.unwrap()[0].turns, 12);
@@ -55,7 +55,7 @@ fn whoever_asks_is_answered() {
 #[test]
 fn a_line_that_is_no_request_is_answered_and_the_connection_goes_on() {
     let _alone = alone();
-    let server = Server::start(Told(0), None).unwrap();
+    let server = Server::start(Told(0), Settings::new()).unwrap();
     let mut stream = UnixStream::connect(server.path()).unwrap();
     // In pieces, and two at once.
     stream.write_all(b"{\"id\":1,").unwrap();
@@ -69,7 +69,7 @@ fn a_line_that_is_no_request_is_answered_and_the_connection_goes_on() {
 #[test]
 fn a_line_without_an_end_closes_the_connection() {
     let _alone = alone();
-    let server = Server::start(Told(0), None).unwrap();
+    let server = Server::start(Told(0), Settings::new()).unwrap();
     let mut stream = UnixStream::connect(server.path()).unwrap();
     // The connection may be closed before all is written.
     let _ = stream.write_all(&vec![b'x'; 1 << 20]);
@@ -82,7 +82,7 @@ fn a_line_without_an_end_closes_the_connection() {
 #[test]
 fn one_that_does_not_take_its_answers_keeps_nobody_else_waiting() {
     let _alone = alone();
-    let server = Server::start(Told(400), None).unwrap();
+    let server = Server::start(Told(400), Settings::new()).unwrap();
     let mut lazy = UnixStream::connect(server.path()).unwrap();
     lazy.write_all("{\"id\":1,\"ask\":\"stacks\"}\n".repeat(30).as_bytes()).unwrap();
     let mut client = Client::connect(std::process::id()).unwrap();
@@ -97,7 +97,7 @@ fn one_that_does_not_take_its_answers_keeps_nobody_else_waiting() {
 #[test]
 fn an_answer_that_is_too_large_is_a_problem_with_the_number() {
     let _alone = alone();
-    let _server = Server::start(Told(5000), None).unwrap();
+    let _server = Server::start(Told(5000), Settings::new()).unwrap();
     let mut client = Client::connect(std::process::id()).unwrap();
     let problem = client.ask(Ask::Stacks).unwrap_err().to_string();
     assert!(problem.contains("bytes, more than the 8388608"), "{problem}");
@@ -107,7 +107,7 @@ fn an_answer_that_is_too_large_is_a_problem_with_the_number() {
 #[test]
 fn more_than_a_few_are_refused_with_the_reason() {
     let _alone = alone();
-    let _server = Server::start(Told(0), None).unwrap();
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
     let connect = || Client::connect(std::process::id());
     let clients: Vec<_> = (0..16).map(|_| connect().unwrap()).collect();
     assert!(connect().unwrap_err().to_string().starts_with("16 others look already"));
@@ -121,7 +121,7 @@ fn more_than_a_few_are_refused_with_the_reason() {
 #[test]
 fn the_socket_is_its_user_s_alone_and_goes_with_the_server() {
     let _alone = alone();
-    let server = Server::start(Told(0), None).unwrap();
+    let server = Server::start(Told(0), Settings::new()).unwrap();
     let path = server.path().to_owned();
     let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
@@ -139,7 +139,7 @@ fn what_a_process_that_is_gone_has_left_is_removed() {
     let stale = place::folder().unwrap().join(child.id().to_string());
     drop(UnixListener::bind(&stale).unwrap());
     assert!(matches!(Client::connect(child.id()), Err(Failure::NoProcess(pid)) if pid == child.id()));
-    let _server = Server::start(Told(0), None).unwrap();
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
     assert!(!stale.exists());
 }
 

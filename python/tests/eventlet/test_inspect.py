@@ -180,6 +180,63 @@ class Stacks(unittest.TestCase):
             self.assertIn("must be a signal such as USR1, not 'TEA'", process.stderr.readline())
 
 
+class Watchdog(unittest.TestCase):
+    def blocked_by(self, what, **environment):
+        """What is said of a program whose green thread blocks its hub, until it is blocked no more."""
+        script = f"""
+            import eventlet, threading, time, ctypes
+            lock = threading.Lock()
+            def culprit():
+                {what}
+            eventlet.sleep(0)
+            print("ready", flush=True)
+            eventlet.spawn(culprit).wait()
+            eventlet.sleep(1000)
+        """
+        lines = []
+        with program(script, GREENLOOM_WATCHDOG="50", **environment) as process:
+            while "moves again" not in "".join(lines):
+                lines.append(process.stderr.readline())
+        self.assertRegex(lines[0], r"^greenloom: hub 0 has not moved for \d+ ms: ")
+        return lines
+
+    def test_a_line_of_python_that_blocks_is_named(self):
+        blocked, *_ = self.blocked_by("time.sleep(0.3)")
+        self.assertIn("it runs <string>:5 culprit", blocked)
+        self.assertIn("it is in the system call clock_nanosleep", blocked)
+
+    def test_a_loop_that_does_not_end_is_named(self):
+        loop = "end = time.monotonic() + 0.3\n                while time.monotonic() < end: pass"
+        blocked, *_ = self.blocked_by(loop)
+        self.assertRegex(blocked, r"it runs <string>:6 culprit < ")
+
+    def test_a_lock_that_is_not_given_back_is_told_from_other_waits(self):
+        blocked, *_ = self.blocked_by("lock.acquire(); lock.acquire(timeout=0.3)")
+        self.assertIn("it runs <string>:5 culprit", blocked)
+        self.assertIn("it waits for a lock (futex 0x", blocked)
+
+    def test_c_code_that_holds_the_interpreter_s_lock_is_named_and_its_line_when_it_lets_go(self):
+        blocked, *later = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
+        self.assertIn("C code holds the interpreter's lock", blocked)
+        self.assertRegex("".join(later), r"hub 0: C code let go of the interpreter's lock; it runs <string>:5 culprit")
+
+    def test_what_waits_in_its_own_way_blocks_nobody(self):
+        fine = """
+            import eventlet
+            def busy():
+                while True:
+                    eventlet.sleep(0)
+            eventlet.spawn(eventlet.sleep, 1000)
+            print("ready", flush=True)
+            eventlet.sleep(0.5)
+            eventlet.spawn(busy)
+            eventlet.sleep(0.5)
+        """
+        with program(fine, GREENLOOM_WATCHDOG="200") as process:
+            self.assertEqual(process.wait(30), 0)
+            self.assertEqual(process.stderr.read(), "")
+
+
 class Kill(unittest.TestCase):
     KILLED = """
         import eventlet, sys

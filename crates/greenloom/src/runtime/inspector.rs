@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use greenloom_inspect::groups::Groups;
-use greenloom_inspect::{Group, Hub, Program, Server, Stacks, State, Thread, signal_named};
+use greenloom_inspect::{Group, Hub, Program, Pulse, Server, Settings, Stacks, State, Thread, signal_named};
 
 use super::node::{AnyGreenlet, Kind};
 use super::registry::{self, Message};
 use super::state::Runtime;
 use super::try_here;
+use super::watch::Event;
 
 /// How long a look may keep a hub at a time.
 const STEP: Duration = Duration::from_millis(1);
@@ -27,6 +28,9 @@ const BETWEEN_CLOCKS: u32 = 64;
 
 /// How long a hub may give no sign until that is told.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The number of an OS thread's own greenlet.
+const ROOT: u64 = 0;
 
 struct Open {
     server: Server,
@@ -44,7 +48,7 @@ pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     let mut open = open();
     let opened = match open.take() {
         Some(opened) => opened,
-        None => Open { server: Server::start(Rust, dump)?, dump },
+        None => Open { server: Server::start(Rust, Settings::new().dump(dump).told_watchdog())?, dump },
     };
     Ok(open.insert(opened).server.path().to_owned())
 }
@@ -95,6 +99,7 @@ pub fn hubs() -> Vec<Hub> {
             timer_lag: counts.timer_lag.as_secs_f64(),
             longest_timer_lag: counts.longest_timer_lag.as_secs_f64(),
             longest_block: counts.longest_block.as_secs_f64(),
+            blocked: None,
         }
     };
     registry::all().into_iter().map(describe).collect()
@@ -126,6 +131,38 @@ impl Program for Rust {
             }
         }
         std::mem::take(&mut *look.groups()).finish(begun.elapsed())
+    }
+
+    fn pulses(&mut self) -> Vec<Pulse> {
+        let pulse = |hub: registry::Watched| {
+            let statistics = &hub.counters.statistics;
+            // The OS thread's own code keeps nobody waiting where there are no green threads.
+            let is_alone = hub.running == ROOT && hub.counters.green_threads.load(Ordering::Relaxed) == 0;
+            Pulse {
+                hub: hub.id.into(),
+                os_thread: Some(hub.os_thread),
+                steps: statistics.counts().turns,
+                is_free: statistics.waits() || is_alone,
+            }
+        };
+        registry::watched().into_iter().map(pulse).collect()
+    }
+
+    /// Which one runs is known at once. What it is called the hub says itself, when it moves again.
+    fn whereabouts(&mut self, hub: u64) -> Option<String> {
+        let hub = registry::watched().into_iter().find(|watched| u64::from(watched.id) == hub)?;
+        let (id, running) = (hub.id, hub.running);
+        let tell = move || {
+            if let Some(runtime) = try_here() {
+                runtime.tell_what_blocked(running);
+            }
+        };
+        let _ = registry::send(id, Message::Call(Box::new(tell)));
+        let name = hub.counters.os_thread.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        Some(match running {
+            ROOT => format!("the OS thread's own code{name} runs"),
+            number => format!("green thread {id}:{number}{name} runs"),
+        })
     }
 
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
@@ -248,6 +285,22 @@ impl Runtime {
             },
             ..Group::default()
         });
+    }
+
+    /// Says which green thread had kept the hub from moving, to standard error and as a warning.
+    fn tell_what_blocked(&self, number: u64) {
+        let found = self.threads.borrow().iter().find(|greenlet| greenlet.id() == number).cloned();
+        let name = found.and_then(|greenlet| match (greenlet.name(), greenlet.node().spawned_at.get()) {
+            (Some(name), _) => Some(format!("{name:?}")),
+            (None, place) => place.map(|place| format!("spawned at {place}")),
+        });
+        let id = self.id();
+        let who =
+            if number == ROOT { "the OS thread's own code".into() } else { format!("green thread {id}:{number}") };
+        let message =
+            format!("hub {id} was blocked by {who}{}", name.map(|name| format!(", {name}")).unwrap_or_default());
+        eprintln!("greenloom: {message}");
+        self.watch.tell(&Event::Warning { message: format_args!("{message}") });
     }
 
     /// Kills a green thread from the hub's own greenlet. Returns whether there is one of that number.

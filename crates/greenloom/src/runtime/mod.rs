@@ -99,6 +99,7 @@ fn made() -> io::Result<&'static Runtime> {
     HERE.set(Some(runtime));
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
     let _ = END.try_with(|end| end.set(Some(End(runtime))));
+    registry::show_running(runtime.id(), runtime.seen_current_id());
     #[cfg(feature = "inspect")]
     inspector::serve_as_told();
     Ok(runtime)

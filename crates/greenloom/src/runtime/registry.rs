@@ -1,6 +1,9 @@
 //! Numbers for hubs, so that a waker is plain data and waking at home touches no reference count; and what hubs are
 //! sent.
 
+use std::sync::atomic::AtomicU64;
+#[cfg(feature = "inspect")]
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use greenloom_fiber::fork_generation;
@@ -22,6 +25,19 @@ struct Entry {
     counters: Arc<Counters>,
     /// The process it lives in: of a fork's child only the hub is alive that has noticed the fork.
     generation: u64,
+    /// Which greenlet runs, and the system's number of the OS thread.
+    running: Option<(&'static AtomicU64, i32)>,
+}
+
+/// A hub, as the watchdog sees it.
+#[cfg(feature = "inspect")]
+pub struct Watched {
+    pub id: u32,
+    pub counters: Arc<Counters>,
+    /// The number of the greenlet that runs.
+    pub running: u64,
+    /// The system's number of its OS thread.
+    pub os_thread: i32,
 }
 
 static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
@@ -29,7 +45,7 @@ static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
 pub fn add(inbox: Arc<Inbox<Message>>, counters: Arc<Counters>) -> u32 {
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     // Numbers are not used again: an old waker must not reach a new hub.
-    hubs.push(Some(Entry { inbox, counters, generation: fork_generation() }));
+    hubs.push(Some(Entry { inbox, counters, generation: fork_generation(), running: None }));
     u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
 }
 
@@ -38,7 +54,35 @@ pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
     if let Some(entry) = &mut hubs[id as usize] {
         entry.inbox = inbox;
         entry.generation = fork_generation();
+        // The forking OS thread has another number in the child.
+        entry.running = entry.running.map(|(running, _)| (running, os_thread()));
     }
+}
+
+/// Lets others read which greenlet runs in the hub of the running OS thread.
+pub fn show_running(id: u32, running: &'static AtomicU64) {
+    let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = &mut hubs[id as usize] {
+        entry.running = Some((running, os_thread()));
+    }
+}
+
+fn os_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// The hubs that there are in this process, for the watchdog.
+#[cfg(feature = "inspect")]
+pub fn watched() -> Vec<Watched> {
+    let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
+    let here = |entry: &&Entry| entry.generation == fork_generation();
+    let watched = |(entry, id): (&Option<Entry>, u32)| {
+        let entry = entry.as_ref().filter(here)?;
+        let (running, os_thread) = entry.running?;
+        let running = running.load(Ordering::Relaxed);
+        Some(Watched { id, counters: Arc::clone(&entry.counters), running, os_thread })
+    };
+    hubs.iter().zip(0..).filter_map(watched).collect()
 }
 
 pub fn remove(id: u32) {

@@ -12,6 +12,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use greenloom_fiber::{Fiber, Stack, SwitchError};
 use greenloom_hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
@@ -31,9 +32,10 @@ pub(crate) struct Runtime {
     /// The hub's number among those of the process; nobody's when it has ended.
     id: Cell<u32>,
     pub(super) current: RefCell<AnyGreenlet>,
-    /// The current one's number, and whether it is interrupted, beside it: they are asked for at every switch, and each
+    /// The current one's number, which other OS threads may read, and whether it is interrupted, beside it: they are
+    /// asked for at every switch, and each
     /// borrow of `current` has to wait for the stores of the one before.
-    current_id: Cell<u64>,
+    current_id: AtomicU64,
     current_interrupted: Cell<bool>,
     pub(super) root: AnyGreenlet,
     loop_greenlet: OnceCell<AnyGreenlet>,
@@ -80,7 +82,7 @@ impl Runtime {
         Ok(Runtime {
             id: Cell::new(id),
             current: RefCell::new(root.clone()),
-            current_id: Cell::new(root.id()),
+            current_id: AtomicU64::new(root.id()),
             current_interrupted: Cell::new(false),
             root,
             loop_greenlet: OnceCell::new(),
@@ -128,9 +130,14 @@ impl Runtime {
         self.current.try_borrow().ok().map(|current| f(&current))
     }
 
+    /// The current one's number, for other OS threads to read. The hub's record is never freed.
+    pub(super) fn seen_current_id(&'static self) -> &'static AtomicU64 {
+        &self.current_id
+    }
+
     #[inline]
     pub fn current_id(&self) -> u64 {
-        self.current_id.get()
+        self.current_id.load(Ordering::Relaxed)
     }
 
     /// Whether the current greenlet's next park has to unwind.
@@ -296,7 +303,7 @@ impl Runtime {
             self.with_current(|me| self.watch.will_switch(me, target));
         }
         self.switches.set(self.switches.get() + 1);
-        self.current_id.set(target.id());
+        self.current_id.store(target.id(), Ordering::Relaxed);
         let interrupted = target.node().interrupts.get().any();
         // A store that is mostly not needed costs more than the load that tells.
         if self.current_interrupted.get() != interrupted {
@@ -447,7 +454,7 @@ impl Runtime {
         // Whoever still runs here can no longer wait, nor switch by hand.
         self.root.node().kind.set(Kind::Ended);
         self.with_current(|me| me.node().kind.set(Kind::Ended));
-        self.current_id.set(u64::MAX);
+        self.current_id.store(u64::MAX, Ordering::Relaxed);
         for thread in self.threads.take().into_all() {
             if thread.node().is_suspended() {
                 std::mem::forget(thread);

@@ -22,7 +22,18 @@ pub struct Seen {
     /// The system's number of its OS thread.
     pub os_thread: libc::pid_t,
     pub statistics: Arc<Statistics>,
+    /// The number of its thread, as Python's `threading.get_ident` has it.
+    pub ident: std::ffi::c_ulong,
+    /// The address of its thread's main greenlet.
+    main: usize,
     thread: Arc<Handle>,
+}
+
+impl Seen {
+    /// Whether the OS thread's own code runs, and no green thread.
+    pub fn runs_main(&self) -> bool {
+        self.thread.runs(std::ptr::without_provenance_mut(self.main))
+    }
 }
 
 static HUBS: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
@@ -49,7 +60,8 @@ pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
     if let Some(statistics) = statistics {
         // SAFETY: it asks the system only.
         let os_thread = unsafe { libc::gettid() };
-        hubs.push(Seen { number: thread.number, os_thread, statistics, thread: Arc::clone(&thread.handle) });
+        let (number, ident, main) = (thread.number, thread.ident, thread.main as usize);
+        hubs.push(Seen { number, os_thread, statistics, ident, main, thread: Arc::clone(&thread.handle) });
     }
 }
 

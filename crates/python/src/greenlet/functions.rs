@@ -3,7 +3,7 @@
 use std::ptr;
 
 use super::thread::{self, current_thread};
-use super::{stacks, trace};
+use super::{stacks, trace, walk};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::table::{method, no_argument_method};
 use crate::py::{self, Gil, Global};
@@ -196,7 +196,7 @@ unsafe extern "C" fn greenlets(_: *mut PyObject, _: *mut PyObject) -> *mut PyObj
         if current_thread(Gil::assume()).is_null() {
             return ptr::null_mut();
         }
-        let found = thread::active_greenlets(Gil::assume());
+        let found = walk::active_greenlets(Gil::assume());
         let list = ffi::PyList_New(found.len() as ffi::Py_ssize_t);
         for (index, greenlet) in found.into_iter().enumerate() {
             if list.is_null() {

@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type, running_interpreter};
+use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::extension::Extension;
 use super::handle::{Handle, record_here};
 use super::recorder;
@@ -401,33 +401,6 @@ pub fn main_greenlets() -> usize {
 /// A main greenlet is gone.
 pub fn main_greenlet_is_gone() {
     MAIN_GREENLETS.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// New references to all active greenlets of the process, thread by thread, main greenlets first.
-pub fn active_greenlets(gil: Gil<'_>) -> Vec<*mut PyGreenlet> {
-    let mut found = Vec::new();
-    for Record(record) in lock(&ALL).iter() {
-        // SAFETY: records are removed from the list before they go, under the interpreter's lock.
-        let thread = unsafe { &**record };
-        if !thread.handle.is_alive() {
-            continue;
-        }
-        let interpreter = running_interpreter(gil);
-        // SAFETY: listed greenlets are alive. What is left of an interpreter that has ended is nobody's.
-        unsafe {
-            found.push(ffi::incref(thread.main));
-            let mut greenlet = thread.active.get();
-            while !greenlet.is_null() {
-                // One that is being deallocated has no references left to add to.
-                if ffi::Py_REFCNT(greenlet.cast()) > 0 && body(greenlet).interpreter == interpreter {
-                    found.push(ffi::incref(greenlet));
-                }
-                let [_, next] = body(greenlet).links.get();
-                greenlet = next;
-            }
-        }
-    }
-    found
 }
 
 /// Looks at the records of the threads that live until one answers. `look` must run no Python code.

@@ -86,6 +86,14 @@ impl Walk {
     }
 }
 
+/// New references to all active greenlets of the process, thread by thread, main greenlets first.
+pub fn active_greenlets(gil: Gil<'_>) -> Vec<*mut PyGreenlet> {
+    let mut found = Vec::new();
+    // SAFETY: a walk meets live greenlets.
+    Walk::new().step(gil, || false, |_, greenlet| found.push(unsafe { ffi::incref(greenlet) }));
+    found
+}
+
 /// The active greenlet at an address, if there is one, with its thread's number and what `look` says of both.
 pub fn find<T>(gil: Gil<'_>, address: usize, look: impl Fn(&Thread, *mut PyGreenlet) -> T) -> Option<(u64, Owned, T)> {
     let mut found = None;

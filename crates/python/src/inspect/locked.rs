@@ -103,19 +103,43 @@ impl Locked {
     /// Has it do a task, and waits as long as that goes on. `None`: the lock was not to be had for [`PATIENCE`], or
     /// there is no interpreter any more.
     pub fn ask<T: Task>(&self, begin: impl FnOnce() -> T + Send + 'static) -> Option<T::Found> {
+        self.ask_within(PATIENCE, begin)
+    }
+
+    /// As [`ask`](Self::ask), with another limit.
+    pub fn ask_within<T: Task>(
+        &self,
+        patience: Duration,
+        begin: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T::Found> {
         let (sender, receiver) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let is_given_up = Arc::clone(&given_up);
         self.hand(Next::Do(Box::new(move |locked: &Locked| locked.work(begin(), &is_given_up, &sender))));
-        let found = self.receive(&receiver);
+        let found = self.receive(&receiver, patience);
         given_up.store(true, Ordering::Relaxed);
         found
     }
 
-    fn receive<T>(&self, receiver: &Receiver<T>) -> Option<T> {
+    /// Has it do a task when the lock is to be had, unless something else is asked before.
+    pub fn ask_later<T: Task>(
+        &self,
+        begin: impl FnOnce() -> T + Send + 'static,
+        tell: impl FnOnce(T::Found) + Send + 'static,
+    ) {
+        self.hand(Next::Do(Box::new(move |locked: &Locked| {
+            let (sender, receiver) = sync_channel(1);
+            locked.work(begin(), &AtomicBool::new(false), &sender);
+            if let Ok(found) = receiver.try_recv() {
+                tell(found);
+            }
+        })));
+    }
+
+    fn receive<T>(&self, receiver: &Receiver<T>, patience: Duration) -> Option<T> {
         loop {
             let before = self.steps.load(Ordering::Relaxed);
-            match receiver.recv_timeout(PATIENCE) {
+            match receiver.recv_timeout(patience) {
                 Ok(found) => return Some(found),
                 Err(RecvTimeoutError::Timeout) if self.steps.load(Ordering::Relaxed) != before => {}
                 Err(_) => return None,

@@ -101,6 +101,33 @@ impl Met {
     }
 }
 
+/// A look at what one thread runs.
+pub struct Running {
+    ident: std::ffi::c_ulong,
+    lines: Vec<Frame>,
+}
+
+impl Running {
+    /// Of the thread with this number.
+    pub fn of(ident: std::ffi::c_ulong) -> Running {
+        Running { ident, lines: Vec::new() }
+    }
+}
+
+impl Task for Running {
+    type Found = Vec<Frame>;
+
+    fn step(&mut self, gil: Gil<'_>) -> bool {
+        let frame = running_frame(gil, self.ident);
+        self.lines = frame.map(|frame| stack(frame, &mut Vec::new())).unwrap_or_default();
+        false
+    }
+
+    fn finish(self, _: Option<Gil<'_>>) -> Vec<Frame> {
+        self.lines
+    }
+}
+
 fn suspended(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Option<Owned> {
     // SAFETY: a walk meets live greenlets.
     unsafe { suspended_frame(gil, greenlet) }.ok()

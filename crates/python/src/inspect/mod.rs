@@ -15,7 +15,7 @@ mod program;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use greenloom_inspect::{Server, metrics};
+use greenloom_inspect::{Server, Settings, metrics};
 
 use self::locked::Locked;
 use self::look::Look;
@@ -70,7 +70,7 @@ fn start(args: Args<'_>) -> Result<Owned> {
     let mut inspector = inspector();
     if inspector.is_none() {
         let opened = Locked::start().and_then(|locked| {
-            let server = Server::start(Python::new(Arc::clone(&locked)), dump)?;
+            let server = Server::start(Python::new(Arc::clone(&locked)), Settings::new().dump(dump).told_watchdog())?;
             Ok(Inspector { server, locked })
         });
         match opened {

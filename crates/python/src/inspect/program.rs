@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
-use greenloom_inspect::{Hub, Program, Stacks, Thread};
+use greenloom_inspect::{Frame, Hub, Program, Pulse, Stacks, Thread};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
-use super::look::Look;
+use super::look::{Look, Running};
 use crate::eventlet::seen;
 use crate::greenlet::find;
 use crate::py::Gil;
@@ -42,6 +43,34 @@ impl Program for Python {
         found.unwrap_or_else(|| Stacks { problems: vec![lock_is_held()], ..Stacks::default() })
     }
 
+    fn pulses(&mut self) -> Vec<Pulse> {
+        let pulse = |hub: seen::Seen| {
+            let counts = hub.statistics.counts();
+            // Before the first turn of its loop there is nothing that it keeps waiting.
+            let is_free = hub.statistics.waits() || hub.runs_main() && counts.turns == 0;
+            // Green threads that take turns begin those of the loop themselves, which counts no look.
+            let steps = counts.turns + counts.switches;
+            Pulse { hub: hub.number, os_thread: Some(hub.os_thread), steps, is_free }
+        };
+        seen::all().into_iter().map(pulse).collect()
+    }
+
+    /// The lines that it runs. While C code holds the interpreter's lock they cannot be read; what there is when it
+    /// lets go of that is said then.
+    fn whereabouts(&mut self, hub: u64) -> Option<String> {
+        let ident = seen::all().into_iter().find(|seen| seen.number == hub)?.ident;
+        if let Some(lines) = self.locked.ask_within(SOON, move || Running::of(ident)) {
+            return said(&lines);
+        }
+        let tell = move |lines: Vec<Frame>| {
+            if let Some(said) = said(&lines) {
+                eprintln!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}");
+            }
+        };
+        self.locked.ask_later(move || Running::of(ident), tell);
+        Some("C code holds the interpreter's lock".into())
+    }
+
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
         self.locked.ask(move || Kill { thread, outcome: None }).unwrap_or_else(|| Err(lock_is_held()))
     }
@@ -52,6 +81,17 @@ fn lock_is_held() -> String {
         "the interpreter's lock was not to be had for {} s: C code holds it, or other OS threads are before us",
         PATIENCE.as_secs()
     )
+}
+
+/// How long it may take to have the interpreter's lock if no C code holds it.
+const SOON: Duration = Duration::from_millis(200);
+
+/// The innermost lines of a stack, in one.
+fn said(lines: &[Frame]) -> Option<String> {
+    const LINES: usize = 3;
+    let line = |Frame { file, line, function }: &Frame| format!("{file}:{line} {function}");
+    let said: Vec<_> = lines.iter().take(LINES).map(line).collect();
+    (!said.is_empty()).then(|| format!("it runs {}", said.join(" < ")))
 }
 
 /// What the hubs have done. Needs no lock.
@@ -69,6 +109,7 @@ pub fn hubs() -> Vec<Hub> {
             timer_lag: counts.timer_lag.as_secs_f64(),
             longest_timer_lag: counts.longest_timer_lag.as_secs_f64(),
             longest_block: counts.longest_block.as_secs_f64(),
+            blocked: None,
         }
     };
     seen::all().into_iter().map(describe).collect()
