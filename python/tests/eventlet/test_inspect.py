@@ -203,7 +203,7 @@ class Watchdog(unittest.TestCase):
     def test_a_line_of_python_that_blocks_is_named(self):
         blocked, *_ = self.blocked_by("time.sleep(0.3)")
         self.assertIn("it runs <string>:5 culprit", blocked)
-        self.assertIn("it is in the system call clock_nanosleep", blocked)
+        self.assertRegex(blocked, "it is in the system call (clock_nanosleep|p?select)")
 
     def test_a_loop_that_does_not_end_is_named(self):
         loop = "end = time.monotonic() + 0.3\n                while time.monotonic() < end: pass"
