@@ -27,7 +27,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,10 +40,10 @@ use greenloom_trace::{ENDED, READY, Reader, Text, Writer, ring};
 pub use greenloom_trace::{Format, Timeline, timeline};
 
 use crate::instrument::Event;
-use crate::runtime::here;
 use crate::runtime::node::{AnyGreenlet, Kind, Wake};
 use crate::runtime::registry::{self, Message};
 use crate::runtime::watch::Record;
+use crate::runtime::{NEW_HUB, here};
 
 /// How many events of a hub are kept: the newest ones, in 16 MB of memory.
 pub const CAPACITY: usize = 1 << 20;
@@ -72,8 +72,8 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Timeline) {
 
 /// A recording of all hubs of the process, until it is [finished](Recording::finish). There is one at a time.
 ///
-/// A hub begins to record when it next comes to its messages: one that is blocked does so late, and a hub that is made
-/// after the start does not take part.
+/// A hub begins to record when it next comes to its messages, so one that is blocked does so late; a hub that is made
+/// meanwhile, at once.
 ///
 /// ```
 /// use greenloom::{Hubs, trace::Recording};
@@ -100,7 +100,13 @@ struct Shared {
     readers: Mutex<Vec<Reader>>,
 }
 
-static RECORDING: AtomicBool = AtomicBool::new(false);
+/// The one of this process.
+static RECORDING: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+
+fn recording() -> MutexGuard<'static, Option<Arc<Shared>>> {
+    // It is replaced as a whole.
+    RECORDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Recording {
     /// Begins to record, at most the newest [`CAPACITY`] events of each hub.
@@ -116,7 +122,8 @@ impl Recording {
     /// # Errors
     /// As there.
     pub fn with_capacity(capacity: usize) -> io::Result<Recording> {
-        if RECORDING.swap(true, Ordering::AcqRel) {
+        let mut present = recording();
+        if present.is_some() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "a trace of this process is being recorded already; finish that one first",
@@ -124,6 +131,9 @@ impl Recording {
         }
         let finished = AtomicBool::new(false);
         let shared = Arc::new(Shared { clock: Ticks::new(), capacity, finished, readers: Mutex::default() });
+        *present = Some(Arc::clone(&shared));
+        drop(present);
+        NEW_HUB.get_or_init(|| begin_in_new_hub);
         let own = crate::runtime::try_here().map(|runtime| runtime.id());
         for (hub, _) in registry::all() {
             let shared = Arc::clone(&shared);
@@ -160,12 +170,12 @@ impl Drop for Recording {
         let own = crate::runtime::try_here().map(|runtime| runtime.id());
         for (hub, _) in registry::all() {
             if own == Some(hub) {
-                INSTALLED.take();
+                leave();
             } else {
-                let _ = registry::send(hub, Message::Call(Box::new(|| drop(INSTALLED.take()))));
+                let _ = registry::send(hub, Message::Call(Box::new(leave)));
             }
         }
-        RECORDING.store(false, Ordering::Release);
+        *recording() = None;
     }
 }
 
@@ -178,16 +188,34 @@ impl Shared {
 
 thread_local! {
     /// The recorder of the process's recording, in this hub.
-    static INSTALLED: Cell<Option<Installed>> = const { Cell::new(None) };
+    static INSTALLED: RefCell<Option<Installed>> = const { RefCell::new(None) };
+}
+
+/// On the OS thread of a hub that was just made.
+fn begin_in_new_hub() {
+    // A copy: to begin takes a lock of its own.
+    let present = recording().clone();
+    if let Some(shared) = present {
+        begin(&shared);
+    }
 }
 
 /// On the OS thread of a hub: takes part in a recording.
 fn begin(shared: &Shared) {
-    if !shared.finished.load(Ordering::Acquire) {
-        let (installed, reader) = Installed::new(shared.capacity, Some(shared.clock));
-        shared.readers().push(reader);
-        INSTALLED.set(Some(installed));
-    }
+    // An OS thread that is ending has no place for it any more, and nothing to record.
+    let _ = INSTALLED.try_with(|place| {
+        let mut place = place.borrow_mut();
+        if place.is_none() && !shared.finished.load(Ordering::Acquire) {
+            let (installed, reader) = Installed::new(shared.capacity, Some(shared.clock));
+            shared.readers().push(reader);
+            *place = Some(installed);
+        }
+    });
+}
+
+/// On the OS thread of a hub: takes part no longer.
+fn leave() {
+    let _ = INSTALLED.try_with(RefCell::take);
 }
 
 /// What the timeline of this process is called.

@@ -237,6 +237,16 @@ fn all_hubs_are_recorded_and_one_recording_is_made_at_a_time() {
 }
 
 #[test]
+fn a_hub_that_is_made_meanwhile_takes_part() {
+    let _alone = alone();
+    let recording = Recording::start().unwrap();
+    let work = || Builder::new().name("on a new hub").spawn(|| ()).unwrap().wait().unwrap();
+    thread::Builder::new().name("late".into()).spawn(work).unwrap().join().unwrap();
+    let timeline = recording.finish();
+    assert_eq!(named(&timeline, "on a new hub").1.changes.last().unwrap().state, State::Ended);
+}
+
+#[test]
 fn a_reader_follows_a_recording_and_a_ring_that_was_too_small_says_so() {
     let _alone = alone();
     let followed = thread::spawn(|| {

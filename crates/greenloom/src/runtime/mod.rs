@@ -49,6 +49,7 @@ pub(crate) mod work;
 
 use std::cell::Cell;
 use std::io;
+use std::sync::OnceLock;
 
 use node::UNWIND_DROPPED;
 use state::Runtime;
@@ -60,6 +61,9 @@ thread_local! {
     static HERE: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }
+
+/// What is called on the OS thread of a hub that was made. Public modules say it, which the runtime must not know.
+pub(crate) static NEW_HUB: OnceLock<fn()> = OnceLock::new();
 
 /// The running OS thread's runtime. Panics when it cannot be made. When the OS thread is ending, it may have
 /// [ended](Runtime::has_ended).
@@ -100,6 +104,9 @@ fn made() -> io::Result<&'static Runtime> {
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
     let _ = END.try_with(|end| end.set(Some(End(runtime))));
     registry::show_running(runtime.id(), runtime.seen_current_id());
+    if let Some(tell) = NEW_HUB.get() {
+        tell();
+    }
     #[cfg(feature = "inspect")]
     inspector::serve_as_told();
     Ok(runtime)
