@@ -181,8 +181,8 @@ class Stacks(unittest.TestCase):
 
 
 class Watchdog(unittest.TestCase):
-    def blocked_by(self, what, **environment):
-        """What is said of a program whose green thread blocks its hub, until it is blocked no more."""
+    def blocked_by(self, what, until=("moves again",)):
+        """What is said of a program whose green thread blocks its hub, until that was said."""
         script = f"""
             import eventlet, threading, time, ctypes
             lock = threading.Lock()
@@ -194,8 +194,8 @@ class Watchdog(unittest.TestCase):
             eventlet.sleep(1000)
         """
         lines = []
-        with program(script, GREENLOOM_WATCHDOG="50", **environment) as process:
-            while "moves again" not in "".join(lines):
+        with program(script, GREENLOOM_WATCHDOG="50") as process:
+            while not all(said in "".join(lines) for said in until):
                 lines.append(process.stderr.readline())
         self.assertRegex(lines[0], r"^greenloom: hub 0 has not moved for \d+ ms: ")
         return lines
@@ -216,7 +216,7 @@ class Watchdog(unittest.TestCase):
         self.assertIn("it waits for a lock (futex 0x", blocked)
 
     def test_c_code_that_holds_the_interpreter_s_lock_is_named_and_its_line_when_it_lets_go(self):
-        blocked, *later = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
+        blocked, *later = self.blocked_by("ctypes.PyDLL(None).usleep(900000)", ("let go", "moves again"))
         self.assertIn("C code holds the interpreter's lock", blocked)
         self.assertRegex("".join(later), r"hub 0: C code let go of the interpreter's lock; it runs <string>:5 culprit")
 

@@ -103,37 +103,39 @@ impl Locked {
     /// Has it do a task, and waits as long as that goes on. `None`: the lock was not to be had for [`PATIENCE`], or
     /// there is no interpreter any more.
     pub fn ask<T: Task>(&self, begin: impl FnOnce() -> T + Send + 'static) -> Option<T::Found> {
-        self.ask_within(PATIENCE, begin)
-    }
-
-    /// As [`ask`](Self::ask), with another limit.
-    pub fn ask_within<T: Task>(
-        &self,
-        patience: Duration,
-        begin: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T::Found> {
         let (sender, receiver) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let is_given_up = Arc::clone(&given_up);
         self.hand(Next::Do(Box::new(move |locked: &Locked| locked.work(begin(), &is_given_up, &sender))));
-        let found = self.receive(&receiver, patience);
+        let found = self.receive(&receiver, PATIENCE);
         given_up.store(true, Ordering::Relaxed);
         found
     }
 
-    /// Has it do a task when the lock is to be had, unless something else is asked before.
-    pub fn ask_later<T: Task>(
+    /// As [`ask`](Self::ask), with another limit, after which what is found is told when it is, unless something else
+    /// is asked before.
+    pub fn ask_or_tell<T: Task>(
         &self,
+        patience: Duration,
         begin: impl FnOnce() -> T + Send + 'static,
         tell: impl FnOnce(T::Found) + Send + 'static,
-    ) {
+    ) -> Option<T::Found> {
+        let (sender, receiver) = sync_channel(1);
+        let late = Arc::new(AtomicBool::new(false));
+        let is_late = Arc::clone(&late);
         self.hand(Next::Do(Box::new(move |locked: &Locked| {
-            let (sender, receiver) = sync_channel(1);
-            locked.work(begin(), &AtomicBool::new(false), &sender);
-            if let Ok(found) = receiver.try_recv() {
-                tell(found);
+            let (done, found) = sync_channel(1);
+            locked.work(begin(), &AtomicBool::new(false), &done);
+            match found.try_recv() {
+                Ok(found) if is_late.load(Ordering::Relaxed) => tell(found),
+                Ok(found) => drop(sender.try_send(found)),
+                Err(_) => {}
             }
         })));
+        let found = self.receive(&receiver, patience);
+        late.store(true, Ordering::Relaxed);
+        // It may have come in between.
+        found.or_else(|| receiver.try_recv().ok())
     }
 
     fn receive<T>(&self, receiver: &Receiver<T>, patience: Duration) -> Option<T> {

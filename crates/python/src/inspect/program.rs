@@ -59,15 +59,14 @@ impl Program for Python {
     /// lets go of that is said then.
     fn whereabouts(&mut self, hub: u64) -> Option<String> {
         let ident = seen::all().into_iter().find(|seen| seen.number == hub)?.ident;
-        if let Some(lines) = self.locked.ask_within(SOON, move || Running::of(ident)) {
-            return said(&lines);
-        }
         let tell = move |lines: Vec<Frame>| {
             if let Some(said) = said(&lines) {
                 eprintln!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}");
             }
         };
-        self.locked.ask_later(move || Running::of(ident), tell);
+        if let Some(lines) = self.locked.ask_or_tell(SOON, move || Running::of(ident), tell) {
+            return said(&lines);
+        }
         Some("C code holds the interpreter's lock".into())
     }
 
