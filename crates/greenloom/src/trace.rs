@@ -100,6 +100,9 @@ struct Shared {
     readers: Mutex<Vec<Reader>>,
 }
 
+/// Hubs that a recording has at most: a program that makes hubs without end makes no rings without end.
+const HUBS: usize = 1000;
+
 /// The one of this process.
 static RECORDING: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
 
@@ -205,7 +208,7 @@ fn begin(shared: &Shared) {
     // An OS thread that is ending has no place for it any more, and nothing to record.
     let _ = INSTALLED.try_with(|place| {
         let mut place = place.borrow_mut();
-        if place.is_none() && !shared.finished.load(Ordering::Acquire) {
+        if place.is_none() && !shared.finished.load(Ordering::Acquire) && shared.readers().len() < HUBS {
             let (installed, reader) = Installed::new(shared.capacity, Some(shared.clock));
             shared.readers().push(reader);
             *place = Some(installed);

@@ -42,8 +42,8 @@ pub fn ring(capacity: usize, name: impl Into<String>) -> (Writer, Reader) {
     (Writer { shared, written: Cell::new(0), finder, known, last_known: Cell::new((0, 0, Text(0))) }, reader)
 }
 
-/// Events of a chunk at most.
-const CHUNK: usize = 1 << 14;
+/// Events of a chunk at most: 16 KB, for an OS thread that has little to tell.
+const CHUNK: usize = 1 << 10;
 
 #[derive(Debug)]
 struct Shared {

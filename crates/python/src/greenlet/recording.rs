@@ -37,6 +37,9 @@ struct Recording {
 /// Of what ran for longer than about this without giving way, in nanoseconds, the frames are told.
 const LONG: f64 = 100_000.0;
 
+/// Threads that are recorded at most: one that makes threads without end makes no rings without end.
+const THREADS: usize = 1000;
+
 /// Frames of a stack at most.
 const DEEPEST: usize = 64;
 
@@ -92,6 +95,9 @@ fn with<R>(thread: &Thread, f: impl FnOnce(&Recorder) -> R) -> Option<R> {
 /// A thread takes part.
 #[cold]
 fn join(thread: &Thread) {
+    if recording().as_ref().is_none_or(|recording| recording.readers.len() >= THREADS) {
+        return;
+    }
     let mut names = vec![(number(thread.main), String::from("main greenlet"))];
     for greenlet in greenlets(thread) {
         // SAFETY: a live greenlet, kept while code may run.
