@@ -3,7 +3,7 @@
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-programs bench-base \
-	demo-python soak-python test-amqp
+	demo-python soak-python test-amqp test-hooks
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -41,6 +41,11 @@ test-amqp: venv ## our tests of amqp, py-amqp's and kombu's, with a RabbitMQ of 
 # `test-rust`.
 test-oslo: venv ## the driver for oslo.messaging: our tests and its own, with a RabbitMQ of its own
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/oslo-tests.sh \
+		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
+
+# SECONDS of kills, timeouts and lost connections under load, on top of the other tests.
+test-hooks: venv ## C libraries on green threads: psycopg2 and pycurl, with servers of their own; SECONDS=60 of stress
+	STRESS_SECONDS=$(or $(SECONDS),60) tests/synchronous_crates/servers.sh run python/tools/hooks-tests.sh \
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.

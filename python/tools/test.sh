@@ -49,6 +49,7 @@ echo "$found" | while read -r version python; do
     fi
     unset GREENLET_SKIP_LEAKCHECKS
     case $version in "$oldest" | "$newest") "$here/tools/amqp-tests.sh" "$venv" </dev/null ;; esac
+    case $version in "$oldest" | "$newest") "$here/tools/hooks-tests.sh" "$venv" calls </dev/null ;; esac
 
     if [ "$version" = "$newest" ]; then
         hubs="epolls asyncio $rest"

@@ -21,7 +21,7 @@ CRATES = {
     # it uses the bridge alone: that runs on an OS thread of its own, and all that the two share is sockets.
     "crates/python": (
         "crates/fiber", "crates/hub", "crates/inspect", "crates/trace", "crates/http", "crates/amqp", "crates/rpc",
-        "crates/cli",
+        "crates/hooks", "crates/cli",
     ),
 }
 

@@ -36,6 +36,12 @@ pub unsafe trait Host: Sync {
     /// thread, in the event loop itself, while a panic unwinds, and in the child of a fork.
     fn can_park(&self) -> bool;
 
+    /// Which green thread runs, as a number of its own: an OS thread's green threads are told apart by it. 0 where the
+    /// locks of shared objects are not hooked.
+    fn current(&self) -> usize {
+        0
+    }
+
     /// Suspends the green thread until `fd` is ready, or until `limit` is over. May return early.
     ///
     /// # Errors

@@ -7,6 +7,9 @@ mod blocking;
 mod buffers;
 pub mod calls;
 mod current;
+mod elf;
+pub mod got;
+mod hooked;
 mod host;
 mod real;
 #[cfg(feature = "runtime")]

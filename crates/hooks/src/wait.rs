@@ -170,12 +170,16 @@ fn watch(fds: &[pollfd]) -> io::Result<OwnedFd> {
 }
 
 /// A wait that was given up leaves a connection in the middle of an exchange: the next request would get the answer to
-/// this one. So it ends, and whatever stands on it fails.
+/// this one. So it ends, and whatever stands on it fails. What has come already could still be read: it is taken out.
 fn break_connection(fd: c_int) {
     if socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM) && socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
     {
-        // SAFETY: it takes no pointers.
-        unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+        let mut lost = [0u8; 4096];
+        // SAFETY: `lost` has the room that is said. After the shutdown nothing more comes in, so that there is an end.
+        unsafe {
+            libc::shutdown(fd, libc::SHUT_RDWR);
+            while real::recv(fd, lost.as_mut_ptr().cast(), lost.len(), libc::MSG_DONTWAIT) > 0 {}
+        }
     }
 }
 

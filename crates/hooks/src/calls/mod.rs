@@ -7,6 +7,7 @@
 //! another OS thread too: the hook returns only when the call has ended, even if the green thread is killed meanwhile.
 
 mod file;
+pub(crate) mod lock;
 mod names;
 mod poll;
 mod process;

@@ -74,6 +74,7 @@ pub unsafe fn on_end(thread: Here<'_>, this: *mut PyObject, result: *mut PyObjec
             return result;
         }
         if result.is_null() {
+            thread.interruptions.take_the_place(thread.gil(), thread.ident(), thread.current());
             let pending = finish_with_exception(thread, this);
             pending.put_back();
             return result;

@@ -20,6 +20,7 @@
 //! - [`timeline`]: recording what runs, waits and wakes.
 //! - [`local`]: values of which each green thread has its own; [`patch`]: what monkey-patching needs of C.
 //! - [`socket`]: green sockets, and the wait of what else has a descriptor.
+//! - [`native`]: C libraries made green.
 //!
 //! A hub written in Python, or one whose methods are overridden, is served too: what concerns it goes through its
 //! Python methods then ([`hub_ref`]). Everything here is guarded by the interpreter's lock, also from another OS
@@ -38,6 +39,7 @@ mod hub_functions;
 mod hub_ref;
 mod line;
 mod local;
+mod native;
 mod park;
 mod patch;
 mod polling;
@@ -64,6 +66,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     functions.extend(hub_functions::functions());
     functions.extend(clock::functions());
     functions.extend(local::functions());
+    functions.extend(native::functions::functions());
     functions.extend(patch::functions());
     functions.extend(timeline::functions());
     functions.extend(socket::functions());
@@ -88,6 +91,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         pool_class::class().build(module)?;
         local::fill(module)?;
         socket::fill(module)?;
+        native::functions::fill(module)?;
         time_sleep::fill(module)
     }
 }

@@ -20,7 +20,7 @@ use greenloom_hub::Time;
 use super::end;
 use super::hub::Hub;
 use super::hub_ref::{HubRef, refuse_in_loop, squelch};
-use super::ticket::{Outcome, Ticket};
+use super::ticket::{Outcome, Ticket, restore};
 use super::work::{self, Work};
 use crate::greenlet::handover::Handover;
 use crate::greenlet::recording;
@@ -54,6 +54,7 @@ pub unsafe fn fill() -> Result<()> {
 #[inline]
 pub fn park(thread: Here<'_>) -> Result<Owned> {
     let value = match HubRef::of(thread) {
+        _ if thread.interruptions.any() && interrupted(thread) => Err(Raised),
         Ok(HubRef::Plain(hub)) => leave(thread, hub),
         Ok(hub) => leave_through_python(thread, &hub),
         Err(Raised) => Err(Raised),
@@ -62,6 +63,16 @@ pub fn park(thread: Here<'_>) -> Result<Owned> {
     let me = unsafe { body(thread.current()) };
     me.parks.set(me.parks.get() + 1);
     value
+}
+
+/// Raises what was thrown into the running greenlet beneath a C function and did not reach Python yet. Returns whether
+/// there was such a thing.
+#[cold]
+fn interrupted(thread: Here<'_>) -> bool {
+    let Some(exception) = thread.interruptions.take(thread.ident(), thread.current()) else { return false };
+    // SAFETY: it is an exception.
+    unsafe { restore(&exception, None) };
+    true
 }
 
 /// As [`park`], and says for a timeline what it waits for: empty for one that merely gives way.

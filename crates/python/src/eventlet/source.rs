@@ -116,28 +116,7 @@ impl Source {
         deadline: Option<Time>,
     ) -> Result<Ready> {
         let Some(key) = self.register(thread, hub, fd)? else { return Ok(Ready::Yes) };
-        let ticket = Ticket::take(thread);
-        let waits = {
-            // SAFETY: used at once; no code of others runs while the sources are borrowed.
-            let mut sources = unsafe { hub.polling(thread)? }.sources().borrow_mut();
-            if last_try == LastTry::WouldBlock {
-                sources.would_block(key, direction);
-            }
-            sources.wait(key, direction, Work::Wake(ticket.clone(), Outcome::none(thread.gil())))
-        };
-        match waits {
-            Ok(true) => {}
-            Ok(false) => return Ok(Ready::Yes),
-            Err(_) => return Ok(Ready::Busy),
-        }
-        let value = park_until(thread, "I/O", &ticket, deadline);
-        // SAFETY: looked up anew after the park, and used at once.
-        if let Ok(polling) = unsafe { hub.polling(thread) } {
-            let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));
-            let work = polling.sources().borrow_mut().stop_waiting(key, direction, mine);
-            drop(work);
-        }
-        Ok(if value?.is_some() { Ready::Yes } else { Ready::TimedOut })
+        wait_for(thread, hub, key, direction, last_try, deadline)
     }
 
     /// The key in the thread's hub, where it is registered if it was not. `None`: the hub's poller had been closed and
@@ -185,4 +164,40 @@ impl Source {
     pub fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
         visit(self.hub.get());
     }
+}
+
+/// Parks the running greenlet until a registered descriptor is ready: the wait of [`Source::wait`].
+///
+/// # Errors
+/// What is thrown in.
+pub fn wait_for(
+    thread: Here<'_>,
+    hub: &Hub,
+    key: SourceKey,
+    direction: Direction,
+    last_try: LastTry,
+    deadline: Option<Time>,
+) -> Result<Ready> {
+    let ticket = Ticket::take(thread);
+    let waits = {
+        // SAFETY: used at once; no code of others runs while the sources are borrowed.
+        let mut sources = unsafe { hub.polling(thread)? }.sources().borrow_mut();
+        if last_try == LastTry::WouldBlock {
+            sources.would_block(key, direction);
+        }
+        sources.wait(key, direction, Work::Wake(ticket.clone(), Outcome::none(thread.gil())))
+    };
+    match waits {
+        Ok(true) => {}
+        Ok(false) => return Ok(Ready::Yes),
+        Err(_) => return Ok(Ready::Busy),
+    }
+    let value = park_until(thread, "I/O", &ticket, deadline);
+    // SAFETY: looked up anew after the park, and used at once.
+    if let Ok(polling) = unsafe { hub.polling(thread) } {
+        let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));
+        let work = polling.sources().borrow_mut().stop_waiting(key, direction, mine);
+        drop(work);
+    }
+    Ok(if value?.is_some() { Ready::Yes } else { Ready::TimedOut })
 }

@@ -4,11 +4,11 @@
 //! Each file may use those above it:
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
-//! - `locals`, `extension`, `handle`, `recorder`, `body`, `thread`: a greenlet's data and a thread's;
+//! - `locals`, `extension`, `handle`, `recorder`, `body`, [`interruption`], `thread`: a greenlet's data and a thread's;
 //! - `walk`: a look at all greenlets, in steps;
 //! - [`recording`]: what greenlets do, for a timeline;
 //! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
-//! - `construct`, `attributes`, [`class`], `unswitchable`: the type;
+//! - `construct`, `attributes`, [`class`], `unswitchable`, `interruption_class`: the types; `interruption_hold`;
 //! - `capi`, `functions`: the way in for C code and for Python.
 
 mod attributes;
@@ -22,6 +22,9 @@ mod float;
 mod functions;
 mod handle;
 pub mod handover;
+pub mod interruption;
+mod interruption_class;
+mod interruption_hold;
 pub mod locals;
 pub mod names;
 mod recorder;
@@ -38,6 +41,7 @@ pub use body::{PyGreenlet, State, body, greenlet_type, is_exact, is_greenlet};
 pub use construct::{construct, make, set_parent, set_up};
 pub use functions::table as functions;
 pub use handle::Handle;
+pub use interruption_hold::unlocked_record;
 pub use names::greenlet_exit;
 pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_thread};
 pub use walk::{Walk, find, places, suspended_frame};
@@ -66,6 +70,8 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: as above; the functions were added to the module before.
     unsafe {
         names::ready()?;
+        interruption_class::ready()?;
+        interruption_hold::ready();
         if !class::ready() || !unswitchable::ready() {
             return Err(Raised);
         }

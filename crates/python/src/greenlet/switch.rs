@@ -440,6 +440,9 @@ unsafe fn arrive(thread: &Thread, me: *mut PyGreenlet) -> *mut PyObject {
             value = trace::tell(thread, origin, me, value);
         }
         ffi::decref(origin);
+        if thread.interruptions.any() {
+            thread.interruptions.arrived(thread.ident(), me);
+        }
         value
     }
 }
@@ -457,6 +460,9 @@ fn run(begin: Begin) -> *const Fiber {
         let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
         (*this.saved.get()).begin(tstate::current(), &mut entry, chunk, &stack);
         let result = call(thread, greenlet, run, arrive(thread, greenlet), kwargs);
+        if result.is_null() {
+            thread.interruptions.take_the_place(thread.gil(), thread.ident(), greenlet);
+        }
         let heir = find_heir(thread, this, last_words(thread.gil(), result));
 
         // From here to the jump no Python code runs.

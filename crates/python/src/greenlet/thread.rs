@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::extension::Extension;
 use super::handle::{Handle, record_here};
+use super::interruption::Interruptions;
 use super::recorder;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending, Raised, Result};
@@ -39,6 +40,8 @@ pub struct Thread {
     /// Whether a switch is told to anybody: the trace function, or the recorder.
     pub watched: Cell<bool>,
     pub recorder: recorder::Place,
+    /// Exceptions that greenlets of this thread shall raise when they reach Python next.
+    pub interruptions: Interruptions,
     /// The newest of the active greenlets but the main one.
     pub(super) active: Cell<*mut PyGreenlet>,
     /// Where a walk over them goes on; null if there is none.
@@ -176,6 +179,7 @@ impl Thread {
             tracer: Cell::new(ptr::null_mut()),
             watched: Cell::new(recorder::is_on()),
             recorder: recorder::Place::default(),
+            interruptions: Interruptions::none(),
             active: Cell::new(ptr::null_mut()),
             walk: Cell::new(ptr::null_mut()),
             extension: Extension::empty(),
@@ -193,6 +197,10 @@ impl Thread {
     pub fn gil(&self) -> Gil<'_> {
         // SAFETY: as for `Owned::gil`.
         unsafe { Gil::assume() }
+    }
+
+    pub fn ident(&self) -> std::ffi::c_ulong {
+        self.ident
     }
 
     /// Whether the greenlet began in this thread.
@@ -326,6 +334,7 @@ extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
                 ffi::decref(greenlet);
             }
             record.extension.end();
+            record.interruptions.forget(record.gil());
             ffi::clear(&record.tracer);
             ffi::clear(&record.mailbox);
             ffi::clear(&record.origin);

@@ -50,3 +50,17 @@ pub fn is_finalizing() -> bool {
     // SAFETY: reads an atomic flag, for which no lock is needed.
     unsafe { _Py_IsFinalizing() != 0 }
 }
+
+/// Whether the running OS thread holds the lock; `false` for one that Python does not know.
+pub fn is_held() -> bool {
+    #[cfg(Py_3_13)]
+    use ffi::PyThreadState_GetUnchecked as current;
+    #[cfg(not(Py_3_13))]
+    unsafe extern "C" {
+        #[link_name = "_PyThreadState_UncheckedGet"]
+        fn current() -> *mut ffi::PyThreadState;
+    }
+    // SAFETY: both only read a pointer, and need no lock.
+    let (current, mine) = unsafe { (current(), ffi::PyGILState_GetThisThreadState()) };
+    !mine.is_null() && current == mine
+}

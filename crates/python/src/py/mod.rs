@@ -56,6 +56,6 @@ pub use error::{
 };
 pub use function::{bare_method, function};
 pub use instance::{ClassCell, Payload, This, allocate, make};
-pub use lock::{Gil, is_finalizing, is_gone};
+pub use lock::{Gil, is_finalizing, is_gone, is_held};
 pub use owned::{Global, GlobalObject, Owned, Slot};
 pub use pending::{Pending, exception_info};

@@ -5,6 +5,8 @@
     greenloom run -m module args...
     greenloom run -c code args...
 
+    greenloom run --native ...          with green C libraries, too: see docs/native.md
+
     greenloom enable                    for all programs of this environment, with no change in how they are started
     greenloom enable --user             for all programs of this user that the same Python runs
     greenloom disable [--user]
@@ -27,11 +29,11 @@ import signal
 import sys
 import sysconfig
 
-from . import _enable
+from . import _enable, hooks
 from ._install import install
 
 USAGE = (
-    "usage: greenloom run (script.py | NAME | -m module | -c code) [args...]\n"
+    "usage: greenloom run [--native] (script.py | NAME | -m module | -c code) [args...]\n"
     "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help\n"
     "       greenloom stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]"
 )
@@ -56,8 +58,8 @@ def main():
         # It waits without Python, which would see to the signal afterwards.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.exit(_command_line([command, *rest]))
-    elif command == "run" and rest and not (rest[0] in ("-m", "-c") and len(rest) < 2):
-        run(rest)
+    elif command == "run" and (program := rest[rest[:1] == ["--native"] :]) and program not in (["-m"], ["-c"]):
+        run(program, native=program != rest)
     else:
         sys.exit(USAGE)
 
@@ -77,12 +79,14 @@ def _change(command, flags):
         sys.exit(f"greenloom: {error}")
 
 
-def run(rest):
+def run(rest, native=False):
     # What the interpreter puts first is our command's; a program has its own there, even before the drop-ins.
     wants_own = not getattr(sys.flags, "safe_path", False)
     if wants_own:
         del sys.path[0]
     install()
+    if native:
+        hooks.install()
     if rest[0] == "-m":
         own, sys.argv = os.getcwd(), rest[1:]
     elif rest[0] == "-c":

@@ -20,6 +20,7 @@ import types
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader
 
 import _imp as imp
+from greenloom import hooks
 
 from eventlet.support import functions
 
@@ -253,13 +254,16 @@ def _copy_of(module):
     return copy
 
 
-def monkey_patch(**on):
+def monkey_patch(*, native=False, **on):
     """Makes modules of the standard library green, in place and for the whole process.
 
     Without arguments everything is patched, except builtins and MySQLdb. The flags are os (with signal), select (with
     selectors), socket (with ssl), thread (_thread, threading, queue and the locks of multiprocessing), time,
     subprocess, psycopg, MySQLdb and builtins. If some flag is True, only those that are True are patched; `all` is the
     value of the flags not given. An unknown flag is a TypeError.
+
+    `native` makes C libraries green, too: all with True, those of some modules with a list of names, by
+    `greenloom.hooks`. psycopg2 is green then as it is, and `psycopg` off unless it is True.
 
     It may be called late and again. Locks, RLocks, Conditions and SimpleQueues made before `thread` is patched keep
     working, from green threads and from other OS threads.
@@ -268,8 +272,10 @@ def monkey_patch(**on):
 
     # What the hub imports must be imported before it is patched.
     eventlet.hubs.get_hub()
+    on = {"psycopg": False} | on if native else on
     new = [flag for flag, wanted in _wanted_flags(on).items() if wanted and not already_patched.get(flag)]
-
+    if native:
+        hooks.install(None if native is True else native)
     for flag in new:
         _patch_flag(flag)
     if "os" in new:

@@ -25,6 +25,7 @@ def patch_function(func: _F, *additional_modules: tuple[str, ModuleType]) -> _F:
 def original(modname: str) -> Any: ...
 def monkey_patch(
     *,
+    native: bool | Iterable[str] = ...,
     all: bool | None = ...,
     builtins: bool | None = ...,
     MySQLdb: bool | None = ...,

@@ -11,6 +11,7 @@ import functools
 import inspect
 
 from greenlet import getcurrent
+from greenloom import _native
 
 from eventlet import hubs
 
@@ -65,10 +66,7 @@ class Timeout(BaseException):
             self.start()
         return self
 
-    def __exit__(self, kind, value, traceback):
-        self.cancel()
-        if value is self and self.exception is False:
-            return True
+    __exit__ = _native._timeout_exit
 
     def __repr__(self):
         pending = " pending" if self.pending else ""
@@ -93,9 +91,13 @@ def with_timeout(seconds, function, *args, timeout_value=_MISSING, **kwargs):
     timeout = Timeout(seconds)
     try:
         return function(*args, **kwargs)
-    except Timeout as raised:
-        if raised is timeout and timeout_value is not _MISSING:
+    except BaseException as raised:
+        # Beneath a C function it may have been raised as an error of that one's library.
+        beneath = _native._take_interruption()
+        if (beneath or raised) is timeout and timeout_value is not _MISSING:
             return timeout_value
+        if beneath:
+            raise beneath
         raise
     finally:
         timeout.cancel()

@@ -1,0 +1,132 @@
+//! The hooked calls as functions of C, by the names under which libraries import them. Those that check the size of a
+//! buffer (`_FORTIFY_SOURCE`) have names of their own.
+//!
+//! An OS thread that ends while it waits for a lock of its runtime is unwound through them: hence `C-unwind`.
+
+#[allow(clippy::wildcard_imports)]
+use libc::*;
+
+use crate::calls::{self, lock};
+
+unsafe extern "C" {
+    /// Ends the process.
+    safe fn __chk_fail() -> !;
+}
+
+macro_rules! finder {
+    ($($name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty;)*) => {
+        /// The hook for a function of this name.
+        pub(crate) fn find(function: &str) -> Option<*mut c_void> {
+            match function {
+                $(
+                    stringify!($name) => {
+                        /// # Safety
+                        /// libc's contract.
+                        unsafe extern "C-unwind" fn hook($($argument: $type),*) -> $result {
+                            // SAFETY: the caller keeps libc's contract, which is this one's, too.
+                            unsafe { calls::$name($($argument),*) }
+                        }
+                        Some(hook as *mut c_void)
+                    }
+                )*
+                _ => checked(function),
+            }
+        }
+    };
+}
+
+crate::__hooked_calls!(finder);
+
+fn checked(function: &str) -> Option<*mut c_void> {
+    match function {
+        "__read_chk" => Some(read_chk as *mut c_void),
+        "__recv_chk" => Some(recv_chk as *mut c_void),
+        "__recvfrom_chk" => Some(recvfrom_chk as *mut c_void),
+        "__poll_chk" => Some(poll_chk as *mut c_void),
+        _ => locks(function),
+    }
+}
+
+macro_rules! locks {
+    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
+        fn locks(function: &str) -> Option<*mut c_void> {
+            match function {
+                $(
+                    stringify!($name) => {
+                        /// # Safety
+                        /// libc's contract.
+                        unsafe extern "C-unwind" fn hook($($argument: $type),*) -> c_int {
+                            // SAFETY: the caller keeps libc's contract, which is this one's, too.
+                            unsafe { lock::$name($($argument),*) }
+                        }
+                        Some(hook as *mut c_void)
+                    }
+                )*
+                _ => None,
+            }
+        }
+    };
+}
+
+locks! {
+    pthread_mutex_lock(mutex: *mut pthread_mutex_t);
+    pthread_mutex_trylock(mutex: *mut pthread_mutex_t);
+    pthread_mutex_unlock(mutex: *mut pthread_mutex_t);
+    pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t);
+    pthread_cond_timedwait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, until: *const timespec);
+    sem_wait(semaphore: *mut sem_t);
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t {
+    if length > room {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::read(fd, buffer, length) }
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn recv_chk(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    room: size_t,
+    flags: c_int,
+) -> ssize_t {
+    if length > room {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::recv(fd, buffer, length, flags) }
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn recvfrom_chk(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    room: size_t,
+    flags: c_int,
+    address: *mut sockaddr,
+    address_length: *mut socklen_t,
+) -> ssize_t {
+    if length > room {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::recvfrom(fd, buffer, length, flags, address, address_length) }
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn poll_chk(fds: *mut pollfd, count: nfds_t, limit: c_int, room: size_t) -> c_int {
+    if count > (room / size_of::<pollfd>()) as nfds_t {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::poll(fds, count, limit) }
+}

@@ -1,0 +1,90 @@
+"""C libraries made green: their blocking calls park the green thread, and the OS thread goes on with others.
+
+>>> import greenloom.hooks
+>>> greenloom.hooks.install(["psycopg2", "pycurl"])     # or install(), for all extension modules
+>>> greenloom.hooks.uninstall()
+
+See docs/native.md for how it works, what it was tried with, and what not to do.
+"""
+
+import os
+import sys
+from importlib.machinery import ExtensionFileLoader
+from typing import NamedTuple, Optional
+
+from . import _native
+
+__all__ = ["Library", "install", "report", "uninstall"]
+
+#: What was asked for: names of modules, or None for all.
+_names = set()
+_own_create_module = ExtensionFileLoader.create_module
+_follows_forks = False
+
+
+class Library(NamedTuple):
+    """A shared object, in a report."""
+
+    #: Its file.
+    path: str
+    #: The hooked calls that it makes.
+    calls: tuple
+    #: Why it was left as it is; None for one that is hooked.
+    refused: Optional[str]
+
+    def __repr__(self):
+        return f"<{self.path}: {f'refused, {self.refused}' if self.refused else ', '.join(self.calls) or 'no calls'}>"
+
+
+def install(names=None):
+    """Hooks the blocking calls of extension modules and of the libraries that they bring.
+
+    What is loaded is hooked at once, what is loaded later when it is imported. A program that imports its modules
+    first and calls this then, or the other way round, has the same. It may be called again, for more. On an OS thread
+    without a hub, and in the hub's own greenlet, all calls are the C library's.
+
+    :param names: names of modules or packages; ``foo`` stands for ``_foo`` and all that is in the package, too.
+        Without it all extension modules are meant but those of the standard library.
+    :raises TypeError: for a string in the place of a list
+    """
+    global _follows_forks
+    if isinstance(names, str):
+        raise TypeError(f"install() takes a list of names: install([{names!r}])")
+    _names.update([None] if names is None else names)
+    if not _follows_forks:
+        _follows_forks = True
+        os.register_at_fork(after_in_child=_native._hooks_adopt)
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
+    _native._hooks_install([spec.origin for spec in loaded if _is_meant(spec.name)])
+    ExtensionFileLoader.create_module = _create_module
+
+
+def uninstall():
+    """Takes all hooks out again. Calls that wait go on to wait as they are."""
+    ExtensionFileLoader.create_module = _own_create_module
+    _names.clear()
+    _native._hooks_uninstall()
+
+
+def report():
+    """The libraries that were looked at, each a :class:`Library`: what is hooked, and what was refused and why."""
+    _native._hooks_look()
+    return [Library(path, tuple(calls), refused) for path, calls, refused in _native._hooks_report()]
+
+
+def _is_meant(name):
+    parts = name.split(".")
+    if None in _names and parts[0] not in sys.stdlib_module_names and parts[0] not in ("greenlet", "greenloom"):
+        return True
+    packages = {".".join(parts[: count + 1]) for count in range(len(parts))}
+    return not packages.isdisjoint(_names) or parts[0].startswith("_") and parts[0][1:] in _names
+
+
+def _create_module(self, spec):
+    module = _own_create_module(self, spec)
+    if _is_meant(spec.name):
+        _native._hooks_install([spec.origin])
+    else:
+        _native._hooks_look()
+    return module

@@ -1,0 +1,374 @@
+"""C code that blocks, on green threads: `greenloom.hooks` with an extension module that is made for it.
+
+Each test is a program of its own, since hooks are for a whole process.
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import textwrap
+import unittest
+
+from support import run_script
+
+SOURCES = pathlib.Path(__file__).parent
+
+START = """
+import errno, os, socket, sys, threading, time
+sys.path.insert(0, {folder!r})
+FOLDER = {folder!r}
+import eventlet, eventlet.debug, greenlet
+from greenloom import hooks
+hooks.install(["blocking"])
+import blocking
+
+eventlet.debug.hub_exceptions(False)
+ours, theirs = socket.socketpair()
+fd = ours.fileno()
+DEADLINE = 20000
+
+def spawn_and_reach(function, *args):
+    # Returns when it waits.
+    green_thread = eventlet.spawn(function, *args)
+    eventlet.sleep(0)
+    assert not green_thread.dead
+    return green_thread
+
+def end_of(green_thread):
+    try:
+        return green_thread.wait()
+    except BaseException as error:
+        return type(error).__name__
+"""
+
+
+@unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
+class Hooks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = folder.name
+        for name in ("brought", "opened"):
+            cc("-o", f"{cls.folder}/lib{name}.so", f"-Wl,-soname,lib{name}.so", SOURCES / "brought.c")
+        include = sysconfig.get_path("include")
+        link = ("-L", cls.folder, "-lbrought", "-lpthread")
+        # As a distribution's own, it has no search path: brought.so is found because it is loaded before.
+        cc("-I", include, "-o", f"{cls.folder}/blocking.so", SOURCES / "blocking.c", *link)
+
+    def check(self, program, wanted="", code=0, env=None):
+        start = START.format(folder=self.folder)
+        load = "import ctypes; ctypes.CDLL({!r}, ctypes.RTLD_GLOBAL)\n".format(f"{self.folder}/libbrought.so")
+        done = run_script(load + start + textwrap.dedent(program), env=env, timeout=20)
+        self.assertEqual(done, (code, wanted), done[1])
+
+    def test_a_call_that_waits_lets_other_green_threads_run(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_a_call_that_keeps_the_interpreters_lock_does_too(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE, True)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_the_library_that_a_module_was_linked_with_is_hooked(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.brought_poll, fd, DEADLINE)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_a_library_that_a_hooked_one_opens_is_hooked_before_it_is_called(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.opened_poll, FOLDER + "/libopened.so", fd, DEADLINE)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+            assert any(library.path.endswith("libopened.so") for library in hooks.report())
+        """)
+
+    def test_a_module_that_was_imported_before_is_hooked_as_well_and_twice_is_as_once(self):
+        self.check("""
+            hooks.uninstall()
+            hooks.install()
+            hooks.install(["blocking"])
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            hooks.uninstall()
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_without_hooks_the_real_call_is_made(self):
+        self.check("""
+            hooks.uninstall()
+            began = eventlet.spawn(blocking.poll, fd, 50)
+            eventlet.sleep(0)
+            assert began.dead and began.wait() == 0
+            assert hooks.report() == []
+        """)
+
+    def test_the_report_says_what_is_hooked_and_what_is_refused_and_why(self):
+        self.check("""
+            found = {library.path.rpartition("/")[2]: library for library in hooks.report()}
+            print(found["blocking.so"].refused, "poll" in found["blocking.so"].calls)
+            print(found["libc.so.6"].refused, found["libc.so.6"].calls)
+        """, "None True\nthe C library, which the hooks call ()\n")
+
+    def test_monkey_patch_installs_them(self):
+        self.check("""
+            hooks.uninstall()
+            eventlet.monkey_patch(native=["blocking"])
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+            assert eventlet.patcher.is_monkey_patched("socket")
+        """)
+
+    def test_limits_and_errors_are_the_calls_own(self):
+        self.check("""
+            began = time.monotonic()
+            assert eventlet.spawn(blocking.poll, fd, 100).wait() == 0
+            assert 0.1 <= time.monotonic() - began < 1
+            theirs.close()
+            assert eventlet.spawn(blocking.recv, fd).wait() == b""
+        """)
+
+    def test_time_that_is_slept_away_in_c_is_everybodys(self):
+        self.check("""
+            began = time.monotonic()
+            for sleeper in [eventlet.spawn(blocking.sleep, 0.2) for _ in range(20)]:
+                sleeper.wait()
+            assert 0.2 <= time.monotonic() - began < 1
+        """)
+
+    def test_an_os_thread_without_a_hub_and_the_hub_itself_block(self):
+        self.check("""
+            got = []
+            eventlet.hubs.get_hub().schedule_call_global(0, lambda: got.append(blocking.poll(fd, 10)))
+            eventlet.sleep(0.05)
+            thread = threading.Thread(target=lambda: got.append(blocking.poll(fd, 10)))
+            thread.start()
+            thread.join()
+            assert got == [0, 0]
+        """)
+
+    def test_green_threads_of_another_os_thread_park_there(self):
+        self.check("""
+            def other():
+                waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+                theirs.send(b"x")
+                got.append(waiting.wait())
+            got = []
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+            assert got == [1]
+        """)
+
+    def test_a_thread_of_the_librarys_own_may_write_to_a_stack_that_waits(self):
+        self.check("""
+            for waiting in [eventlet.spawn(blocking.filled) for _ in range(20)]:
+                assert waiting.wait() == 42
+        """)
+
+    def test_python_that_is_called_beneath_a_call_may_wait_too(self):
+        self.check("""
+            def back():
+                eventlet.sleep(0.02)
+                return blocking.poll(fd, 20)
+            both = [eventlet.spawn(blocking.call_back, back, fd, 30) for _ in range(5)]
+            assert [one.wait() for one in both] == [0] * 5
+        """)
+
+    def test_what_is_thrown_in_is_raised_when_python_is_reached_and_the_call_fails(self):
+        self.check("""
+            def wait():
+                try:
+                    blocking.recv(fd)
+                except OSError as error:
+                    caught.append(error.errno)
+                    sum(str(number).isdigit() for number in range(2))
+                    caught.append("not reached")
+            caught = []
+            waiting = spawn_and_reach(wait)
+            waiting.kill()
+            # CPython 3.10 raises it before it looks what the handler catches.
+            print(end_of(waiting), caught in ([errno.ECANCELED], []))
+            theirs.settimeout(1)
+            print(theirs.recv(1))
+        """, "GreenletExit True\nb''\n")
+
+    def test_it_is_raised_at_the_next_wait_at_the_latest_and_in_nobody_else(self):
+        self.check("""
+            def wait():
+                try:
+                    blocking.recv(fd)
+                except OSError:
+                    eventlet.sleep(10)
+            def other():
+                for turn in range(200):
+                    eventlet.sleep(0)
+                    sum(range(10))
+                return "well"
+            others = [eventlet.spawn(other) for _ in range(3)]
+            waiting = spawn_and_reach(wait)
+            try:
+                waiting.kill(KeyError("thrown"))
+                waiting.wait()
+            except KeyError as error:
+                print(error)
+            print([one.wait() for one in others])
+        """, "'thrown'\n['well', 'well', 'well']\n")
+
+    def test_a_function_of_c_that_is_a_green_thread_by_itself_ends_by_it(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.recv, fd)
+            waiting.kill()
+            print(end_of(waiting))
+            ours, theirs = socket.socketpair()
+            plain = greenlet.greenlet(blocking.recv)
+            eventlet.spawn_n(plain.switch, ours.fileno())
+            eventlet.sleep(0)
+            eventlet.spawn_n(plain.throw, KeyError("thrown"))
+            eventlet.sleep(0.02)
+            print(plain.dead)
+        """, "GreenletExit\nTrue\n")
+
+    @unittest.skipIf(sys.version_info < (3, 11), "CPython 3.10 raises it before the block's end is told")
+    def test_timeouts_are_raised_or_kept_quiet_about_as_elsewhere(self):
+        self.check("""
+            def timed(*args):
+                ours, theirs = socket.socketpair()
+                with eventlet.Timeout(0.02, *args) as timeout:
+                    blocking.recv(ours.fileno())
+                return "quiet"
+            def loud(*args):
+                try:
+                    return timed(*args)
+                except (eventlet.Timeout, KeyError) as error:
+                    return type(error).__name__
+            print([eventlet.spawn(loud, *args).wait() for args in [(), (False,), (KeyError,)]])
+            print(eventlet.with_timeout(0.02, blocking.recv, fd, timeout_value="value"))
+            eventlet.sleep(0.01)
+            print(blocking.poll(fd, 0))
+        """, "['Timeout', 'quiet', 'KeyError']\nvalue\n1\n")
+
+    def test_a_lookup_is_not_left_while_it_writes_to_the_stack(self):
+        self.check("""
+            began = time.monotonic()
+            looking = eventlet.spawn(blocking.lookup, "localhost")
+            eventlet.sleep(0)
+            looking.kill()
+            print(end_of(looking))
+            assert eventlet.spawn(blocking.lookup, "localhost").wait() == 0
+        """, "GreenletExit\n")
+
+    def test_a_child_goes_on_while_the_parents_call_waits(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            child = os.fork()
+            if child == 0:
+                own, other = socket.socketpair()
+                mine = spawn_and_reach(blocking.poll, own.fileno(), DEADLINE)
+                other.send(b"x")
+                os._exit(mine.wait())
+            _, status = os.waitpid(child, 0)
+            assert os.waitstatus_to_exitcode(status) == 1
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_a_signal_handler_that_raises_reaches_whoever_runs(self):
+        self.check("""
+            import signal
+            def handler(number, frame):
+                raise KeyError("signal")
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            try:
+                waiting.wait()
+            except KeyError as error:
+                print(error)
+            theirs.send(b"x")
+            print(waiting.wait())
+        """, "'signal'\n1\n")
+
+    def test_a_program_ends_while_calls_wait(self):
+        self.check("""
+            waiting = [spawn_and_reach(blocking.poll, fd, DEADLINE), spawn_and_reach(blocking.recv, theirs.fileno())]
+            threading.Thread(target=lambda: spawn_and_reach(blocking.poll, fd, DEADLINE)).start()
+            print("ends")
+        """, "ends\n")
+
+    def test_a_socket_that_is_closed_by_another_green_thread_ends_the_wait(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.recv, fd)
+            blocking.close(ours.detach())
+            try:
+                waiting.wait()
+            except OSError as error:
+                print(error.errno == errno.EBADF)
+        """, "True\n")
+
+    def test_a_mutex_that_is_held_over_a_wait_keeps_other_green_threads_out_and_not_the_os_thread(self):
+        self.check("""
+            NORMAL, RECURSIVE, CHECKING = range(3)
+            for kind, times in [(NORMAL, 1), (RECURSIVE, 3), (CHECKING, 1)]:
+                began = time.monotonic()
+                both = [eventlet.spawn(blocking.locked_poll, kind, times, fd, 50) for _ in range(3)]
+                ticks = 0
+                while not all(one.dead for one in both):
+                    eventlet.sleep(0.005)
+                    ticks += 1
+                assert [one.wait() for one in both] == [0, 0, 0]
+                assert time.monotonic() - began >= 0.15 and ticks > 10, (kind, ticks)
+            assert eventlet.spawn(blocking.locked_poll, CHECKING, 2, fd, 0).wait() == errno.EDEADLK
+            waiting = spawn_and_reach(blocking.locked_poll, NORMAL, 1, fd, 100)
+            killed = spawn_and_reach(blocking.locked_poll, NORMAL, 1, fd, 100)
+            killed.kill()
+            assert waiting.wait() == 0 and end_of(killed) in (0, "GreenletExit")
+            assert eventlet.spawn(blocking.locked_poll, NORMAL, 1, fd, 0).wait() == 0
+        """)
+
+    def test_conditions_and_semaphores_are_waited_for_by_green_threads(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.wait_for, 7, -1)
+            limited = spawn_and_reach(blocking.wait_for, 8, 50)
+            assert limited.wait() == errno.ETIMEDOUT
+            blocking.set(7)
+            assert waiting.wait() == 0
+            waiting = spawn_and_reach(blocking.sem_wait)
+            threading.Thread(target=blocking.post).start()
+            assert waiting.wait() == 0
+        """)
+
+    def test_calls_that_never_have_to_wait_let_others_run(self):
+        self.check("""
+            theirs.send(b"x")
+            turns = []
+            def busy():
+                end = time.monotonic() + 0.2
+                while time.monotonic() < end:
+                    blocking.poll(fd, 0)
+            working = eventlet.spawn(busy)
+            while not working.dead:
+                eventlet.sleep(0)
+                turns.append(1)
+            assert len(turns) > 20, len(turns)
+        """)
+
+
+def cc(*arguments):
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
