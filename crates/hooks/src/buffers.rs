@@ -1,6 +1,6 @@
 //! The rest of a vector of buffers, after a part of it was transferred.
 
-use libc::iovec;
+use libc::{iovec, msghdr};
 
 pub(crate) struct Buffers(Vec<iovec>, usize);
 
@@ -13,6 +13,15 @@ impl Buffers {
         }
         // SAFETY: the caller's contract.
         Buffers(unsafe { std::slice::from_raw_parts(first, count) }.to_vec(), 0)
+    }
+
+    /// Those of a message.
+    ///
+    /// # Safety
+    /// They are as the message says.
+    pub unsafe fn of(message: &msghdr) -> Buffers {
+        // The count is an int on musl. SAFETY: the caller's contract.
+        unsafe { Buffers::new(message.msg_iov, message.msg_iovlen as _) }
     }
 
     /// Leaves out what was transferred.
@@ -32,9 +41,14 @@ impl Buffers {
         self.1 >= self.0.len()
     }
 
-    /// What is left, as `msghdr` has it.
-    pub fn parts(&mut self) -> (*mut iovec, usize) {
+    /// Where what is left begins.
+    pub fn first(&self) -> *const iovec {
+        self.0[self.1..].as_ptr()
+    }
+
+    /// Gives a message what is left.
+    pub fn put_into(&mut self, message: &mut msghdr) {
         let left = &mut self.0[self.1..];
-        (left.as_mut_ptr(), left.len())
+        (message.msg_iov, message.msg_iovlen) = (left.as_mut_ptr(), left.len() as _);
     }
 }

@@ -115,7 +115,7 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
         return first;
     }
     // SAFETY: the caller's contract: its buffers live over the call.
-    let buffers = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
+    let buffers = unsafe { Buffers::of(&*message) };
     in_messages(buffers, first, |mut rest| {
         let rest = &raw mut rest;
         attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
@@ -129,7 +129,7 @@ fn in_messages(mut buffers: Buffers, first: ssize_t, mut transfer: impl FnMut(ms
     let mut done = first;
     while !buffers.is_empty() {
         let mut rest: msghdr = no_message();
-        (rest.msg_iov, rest.msg_iovlen) = buffers.parts();
+        buffers.put_into(&mut rest);
         let more = transfer(rest);
         if more <= 0 {
             break;
@@ -237,7 +237,7 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
         return first;
     }
     // SAFETY: the caller's contract: its buffers live over the call.
-    let buffers = unsafe { Buffers::new((*message).msg_iov, (*message).msg_iovlen) };
+    let buffers = unsafe { Buffers::of(&*message) };
     in_messages(buffers, first, |rest| {
         let rest = &raw const rest;
         attempt(host, fd, Direction::Write, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))

@@ -38,7 +38,7 @@ pub unsafe fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     let receive = || {
         // SAFETY: zeroes are a message without an address and control data.
         let mut message: msghdr = unsafe { std::mem::zeroed() };
-        (message.msg_iov, message.msg_iovlen) = (buffers.cast_mut(), count as usize);
+        (message.msg_iov, message.msg_iovlen) = (buffers.cast_mut(), count as _);
         // SAFETY: the caller's contract.
         unsafe { real::recvmsg(fd, &raw mut message, MSG_DONTWAIT) }
     };
@@ -109,7 +109,7 @@ pub unsafe fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t 
     };
     // SAFETY: zeroes are a message without an address and control data.
     let mut message: msghdr = unsafe { std::mem::zeroed() };
-    (message.msg_iov, message.msg_iovlen) = (buffers.cast_mut(), count as usize);
+    (message.msg_iov, message.msg_iovlen) = (buffers.cast_mut(), count as _);
     // SAFETY: the caller's contract.
     let sent = unsafe { super::sendmsg(fd, &raw const message, 0) };
     if sent >= 0 || errno() != ENOTSOCK {
@@ -127,7 +127,7 @@ pub unsafe fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t 
     let mut left = unsafe { Buffers::new(buffers, count as usize) };
     let mut done = 0;
     while !left.is_empty() {
-        let (first, _) = left.parts();
+        let first = left.first();
         // SAFETY: one that is left.
         let first = unsafe { *first };
         // SAFETY: the caller's contract.
