@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::protocol::{Group, Seconds, Stacks, Thread};
+use crate::protocol::{Frame, Group, Seconds, Stacks, State, Thread};
 
 /// How many groups are kept. Green threads at other places are counted only.
 pub const MOST_GROUPS: usize = 500;
@@ -86,13 +86,47 @@ impl<K: Hash + Eq> Groups<K> {
     }
 
     /// What was met, the largest group first.
+    ///
+    /// What reads the same is one group, although those who met them could tell them apart: CPython 3.11 has two
+    /// instructions where a function was called before and after it was specialized.
     pub fn finish(mut self, took: Duration) -> Stacks {
-        for (group, oldest) in self.found.groups.iter_mut().zip(self.oldest) {
-            group.examples = oldest.into_iter().map(|(_, thread)| thread).collect();
+        let mut alike: HashMap<Look, usize> = HashMap::new();
+        let mut groups: Vec<(Group, Vec<(u64, Thread)>)> = Vec::new();
+        for (group, oldest) in std::mem::take(&mut self.found.groups).into_iter().zip(self.oldest) {
+            let look = Look::of(&group);
+            match look.as_ref().and_then(|look| alike.get(look)) {
+                Some(at) => {
+                    let (first, its_oldest) = &mut groups[*at];
+                    first.count += group.count;
+                    its_oldest.extend(oldest);
+                    its_oldest.sort_by_key(|(place, _)| *place);
+                    its_oldest.truncate(EXAMPLES);
+                }
+                None => {
+                    alike.extend(look.map(|look| (look, groups.len())));
+                    groups.push((group, oldest));
+                }
+            }
         }
+        self.found.groups.extend(groups.into_iter().map(|(mut group, oldest)| {
+            group.examples = oldest.into_iter().map(|(_, thread)| thread).collect();
+            group
+        }));
         self.found.groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         self.found.took = Seconds(took);
         self.found
+    }
+}
+
+/// What a group of green threads that wait reads like: what they wait for, their name, their stack.
+#[derive(PartialEq, Eq, Hash)]
+struct Look(Option<String>, Option<String>, Vec<Frame>);
+
+impl Look {
+    /// None for one whose place is not told by its stack.
+    fn of(group: &Group) -> Option<Look> {
+        let tells = group.state == State::Waits && !group.stack.is_empty();
+        tells.then(|| Look(group.waits_for.clone(), group.name.clone(), group.stack.clone()))
     }
 }
 
@@ -115,6 +149,21 @@ mod tests {
         let found = groups.finish(Duration::ZERO);
         let numbers: Vec<_> = found.groups[0].examples.iter().map(|thread| thread.number).collect();
         assert_eq!(numbers, [2, 5, 7]);
+    }
+
+    #[test]
+    fn places_that_read_the_same_are_one_group() {
+        let mut groups = Groups::<u64>::new();
+        for number in 0..10 {
+            let line = if number % 5 == 4 { 2 } else { 1 };
+            let stack = vec![Frame { file: "a.py".into(), line, function: "f".into() }];
+            let describe = || Group { state: State::Waits, stack, ..Group::default() };
+            groups.meet(&(number % 5), Thread { hub: 0, number }, 10 - number, describe);
+        }
+        let found = groups.finish(Duration::ZERO);
+        let seen = found.groups.iter().map(|group| (group.count, group.stack[0].line, group.examples[0].number));
+        assert_eq!(seen.collect::<Vec<_>>(), [(8, 1, 8), (2, 2, 9)]);
+        assert_eq!(found.groups[0].examples.len(), EXAMPLES);
     }
 
     #[test]
