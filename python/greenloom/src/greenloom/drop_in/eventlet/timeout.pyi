@@ -21,7 +21,7 @@ class Timeout(BaseException):
     def __enter__(self) -> Timeout: ...
     # With `exception=False` the block just ends: nothing can be said about what follows it.
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> bool | None: ...
 
 def with_timeout(
