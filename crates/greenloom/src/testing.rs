@@ -36,7 +36,7 @@ use crate::builder::Builder;
 use crate::hub::now;
 use crate::inspect::{GreenletInfo, green_threads};
 use crate::runtime::error::JoinError;
-use crate::runtime::here;
+use crate::runtime::make;
 use crate::runtime::park::{Waker, park};
 
 /// A clock that moves when it is told to.
@@ -192,8 +192,7 @@ impl Simulation {
         let seed = self.seed;
         let waker: Rc<Cell<Option<Waker>>> = Rc::default();
         let deadlock: Rc<RefCell<Option<Deadlock>>> = Rc::default();
-        let runtime = here();
-        runtime.with_core(|core| core.set_clock(VirtualClock::new()));
+        let runtime = make(VirtualClock::new()).unwrap_or_else(|error| panic!("no hub for the simulation: {error}"));
         runtime.set_choose(seed.map(|seed| Box::new(Seeded(seed)) as Box<dyn Choose>));
         if !self.other_threads {
             runtime.set_others(Others::Silent);

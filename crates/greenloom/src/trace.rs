@@ -40,6 +40,7 @@ use greenloom_trace::{ENDED, READY, Reader, Text, Writer, ring};
 pub use greenloom_trace::{Format, Timeline, timeline};
 
 use crate::instrument::Event;
+use crate::runtime::counters::Counters;
 use crate::runtime::node::{AnyGreenlet, Kind, Wake};
 use crate::runtime::registry::{self, Message};
 use crate::runtime::watch::Record;
@@ -73,7 +74,8 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Timeline) {
 /// A recording of all hubs of the process, until it is [finished](Recording::finish). There is one at a time.
 ///
 /// A hub begins to record when it next comes to its messages, so one that is blocked does so late; a hub that is made
-/// meanwhile, at once.
+/// meanwhile, at once. A [`Simulation`](crate::testing::Simulation), which has a clock of its own, takes no part:
+/// [`record`] records it from within.
 ///
 /// ```
 /// use greenloom::{Hubs, trace::Recording};
@@ -138,7 +140,7 @@ impl Recording {
         drop(present);
         NEW_HUB.get_or_init(|| begin_in_new_hub);
         let own = crate::runtime::try_here().map(|runtime| runtime.id());
-        for (hub, _) in registry::all() {
+        for hub in hubs() {
             let shared = Arc::clone(&shared);
             if own == Some(hub) {
                 begin(&shared);
@@ -171,7 +173,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         self.shared.finished.store(true, Ordering::Release);
         let own = crate::runtime::try_here().map(|runtime| runtime.id());
-        for (hub, _) in registry::all() {
+        for hub in hubs() {
             if own == Some(hub) {
                 leave();
             } else {
@@ -189,6 +191,12 @@ impl Shared {
     }
 }
 
+/// Those that take part in a recording of the process.
+fn hubs() -> impl Iterator<Item = u32> {
+    let takes_part = |(hub, counters): (u32, Arc<Counters>)| (!counters.is_simulated).then_some(hub);
+    registry::all().into_iter().filter_map(takes_part)
+}
+
 thread_local! {
     /// The recorder of the process's recording, in this hub.
     static INSTALLED: RefCell<Option<Installed>> = const { RefCell::new(None) };
@@ -197,7 +205,7 @@ thread_local! {
 /// On the OS thread of a hub that was just made.
 fn begin_in_new_hub() {
     // A copy: to begin takes a lock of its own.
-    let present = recording().clone();
+    let present = recording().clone().filter(|_| !here().counters.is_simulated);
     if let Some(shared) = present {
         begin(&shared);
     }

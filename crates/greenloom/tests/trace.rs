@@ -116,6 +116,29 @@ fn the_same_seed_gives_the_same_file() {
 }
 
 #[test]
+fn a_recording_of_the_process_leaves_a_simulation_as_it_is() {
+    let _alone = alone();
+    let run = |recorded: bool| {
+        let log = Log::default();
+        let writing = log.clone();
+        let body = move || {
+            // From elsewhere while the simulation is under way: its hub would get a message.
+            let elsewhere = || thread::spawn(|| Recording::start().unwrap()).join().unwrap();
+            let recording = recorded.then(elsewhere);
+            program(&writing);
+            recording.map(Recording::finish)
+        };
+        let timeline = Simulation::new().seed(7).run(body).unwrap();
+        (std::mem::take(&mut *log.lock().unwrap()), timeline)
+    };
+    let (plain, _) = run(false);
+    let (recorded, timeline) = run(true);
+    assert_eq!(recorded, plain);
+    let timeline = timeline.unwrap();
+    assert!(timeline.tracks().iter().all(|track| !timeline.text(track.name).starts_with("producer")));
+}
+
+#[test]
 fn a_wake_has_an_arrow_from_the_one_that_woke() {
     let ((), timeline) = record(|| {
         let queue = Rc::new(Queue::unbounded());
@@ -143,19 +166,13 @@ fn timers_io_and_other_os_threads_are_told_apart() {
     let ((), timeline) = record(|| {
         Builder::new().name("sleeper").spawn(|| sleep(Duration::from_millis(1))).unwrap().wait().unwrap();
         let listener = greenloom::net::listen("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let peer = thread::spawn(move || {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            stream.read_exact(&mut [0]).unwrap();
-            stream.write_all(b"x").unwrap();
-        });
-        let reader = Builder::new().name("reader").spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(b"y").unwrap();
-            stream.read_exact(&mut [0]).unwrap();
-        });
-        reader.unwrap().wait().unwrap();
-        peer.join().unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let read = move || listener.accept().unwrap().0.read_exact(&mut [0]).unwrap();
+        let reader = Builder::new().name("reader").spawn(read).unwrap();
+        // It has come to its read, and waits.
+        yield_now();
+        peer.write_all(b"x").unwrap();
+        reader.wait().unwrap();
         let event = Arc::new(greenloom::sync::Event::new());
         let told = event.clone();
         let waiter = Builder::new().name("waiter").spawn(move || told.wait().unwrap()).unwrap();

@@ -318,11 +318,11 @@ impl Adding<'_> {
 
     fn change(&mut self, track: u32, time: u64, state: State, text: u32) {
         let changes = &mut self.to.tracks[track as usize].changes;
-        match changes.last_mut() {
-            // It is woken twice, or goes on with what it did.
-            Some(last) if (last.state, last.text) == (state, text) => {}
-            Some(last) if last.time == time && last.state != State::Running => *last = Change { time, state, text },
-            _ => changes.push(Change { time, state, text }),
+        // What took no time is not told, unless it ran: a hub that looks for others and finds none.
+        changes.pop_if(|last| last.time == time && last.state != State::Running);
+        // It is woken twice, or goes on with what it did.
+        if changes.last().is_none_or(|last| (last.state, last.text) != (state, text)) {
+            changes.push(Change { time, state, text });
         }
     }
 }
@@ -361,6 +361,20 @@ mod tests {
         assert_eq!(timeline.tracks()[1].made_by, Some(0));
         assert_eq!(timeline.arrows(), [Arrow { time: 70, from: Some(0), to: 1, by: Wake::Thread }]);
         assert_eq!((timeline.events(), timeline.end()), (8, 90));
+    }
+
+    #[test]
+    fn a_hub_that_looks_and_finds_nothing_has_not_stopped() {
+        let (writer, mut reader) = ring(64, "hub");
+        writer.run(0, 0, READY);
+        for time in [10, 20] {
+            writer.idle(time);
+            writer.busy(time);
+        }
+        writer.idle(30);
+        let mut timeline = Timeline::new("test");
+        timeline.add(&reader.take());
+        assert_eq!(life(&timeline, 0), [(0, State::Running, ""), (30, State::Waiting, IDLE)]);
     }
 
     #[test]

@@ -49,8 +49,10 @@ pub(crate) mod work;
 
 use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
+use greenloom_hub::{Clock, MonotonicClock};
 use node::UNWIND_DROPPED;
 use state::Runtime;
 
@@ -71,7 +73,7 @@ pub(crate) static NEW_HUB: OnceLock<fn()> = OnceLock::new();
 pub(crate) fn here() -> &'static Runtime {
     match HERE.get() {
         Some(runtime) => runtime,
-        None => made().unwrap_or_else(|error| panic!("no hub for this OS thread: {}", chain::Chain(&error))),
+        None => made_here().unwrap_or_else(|error| panic!("no hub for this OS thread: {}", chain::Chain(&error))),
     }
 }
 
@@ -83,11 +85,16 @@ pub(crate) fn try_here() -> Option<&'static Runtime> {
 
 /// As [`here`], with an error for a panic.
 pub(crate) fn here_or_error() -> io::Result<&'static Runtime> {
-    HERE.get().map_or_else(made, Ok)
+    HERE.get().map_or_else(made_here, Ok)
 }
 
 #[cold]
-fn made() -> io::Result<&'static Runtime> {
+fn made_here() -> io::Result<&'static Runtime> {
+    make(Rc::new(MonotonicClock::new()))
+}
+
+/// Makes the running OS thread's runtime, which has none yet, with times of `clock`.
+pub(crate) fn make(clock: Rc<dyn Clock>) -> io::Result<&'static Runtime> {
     greenloom_fiber::overflow::set_wording(
         "green thread",
         "raise it with greenloom::Builder::stack_size, or for all with the environment variable GREENLOOM_STACK_SIZE",
@@ -99,7 +106,7 @@ fn made() -> io::Result<&'static Runtime> {
         }
     });
     panic_note::install();
-    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new(turn::run_loop)?));
+    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new(turn::run_loop, clock)?));
     HERE.set(Some(runtime));
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
     let _ = END.try_with(|end| end.set(Some(End(runtime))));

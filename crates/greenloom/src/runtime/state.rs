@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use greenloom_fiber::{Fiber, Stack, SwitchError};
-use greenloom_hub::{Budget, Cause, Choose, Clock, Core, Inbox, MonotonicClock, Others, RunQueue, Time};
+use greenloom_hub::{Budget, Cause, Choose, Clock, Core, Inbox, Others, RunQueue, Time};
 use slab::Slab;
 
 use super::counters::Counters;
@@ -53,7 +53,7 @@ pub(crate) struct Runtime {
     pub(super) budget: Budget,
     pub(super) fired: Cell<Vec<(Work, Cause)>>,
     pub(crate) watch: Watch,
-    pub(super) counters: Arc<Counters>,
+    pub counters: Arc<Counters>,
     /// Not published yet.
     pub(super) switches: Cell<u64>,
     /// Greenlets whose last handle was dropped where they could not be unwound.
@@ -73,11 +73,11 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(super) fn new(run_loop: fn(&'static Runtime)) -> io::Result<Runtime> {
+    pub(super) fn new(run_loop: fn(&'static Runtime), clock: Rc<dyn Clock>) -> io::Result<Runtime> {
         let root = AnyGreenlet::from_node(Node::new(Fiber::root(), Kind::Root, None));
-        let clock: Rc<dyn Clock> = Rc::new(MonotonicClock::new());
+        let is_simulated = clock.is_virtual();
         let core = Core::new(clock)?;
-        let counters = Arc::new(Counters::new(Arc::clone(core.statistics())));
+        let counters = Arc::new(Counters::new(Arc::clone(core.statistics()), is_simulated));
         let id = registry::add(Arc::clone(core.inbox()), Arc::clone(&counters));
         Ok(Runtime {
             id: Cell::new(id),
