@@ -11,6 +11,7 @@ use super::line::Line;
 use super::ticket::Outcome;
 use crate::greenlet::{PyGreenlet, body};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::free_list::{FreeList, Kept};
 use crate::py::object::Object;
 use crate::py::table::zeroed_type;
 use crate::py::{Gil, Global, Owned, Slot};
@@ -69,6 +70,21 @@ static TYPE: Global<PyTypeObject> = Global::new(zeroed_type());
 /// The `GreenThread` type.
 pub fn green_thread_type() -> *mut PyTypeObject {
     TYPE.get()
+}
+
+static FREE: Global<FreeList> = Global::new(FreeList::new());
+
+/// Objects of the type itself.
+pub enum GreenThreads {}
+
+impl Kept for GreenThreads {
+    fn kind() -> *mut PyTypeObject {
+        green_thread_type()
+    }
+
+    fn list() -> &'static Global<FreeList> {
+        &FREE
+    }
 }
 
 /// Whether the greenlet is of the `GreenThread` type itself.

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
-use super::end::{End, GreenThread, Link, PyGreenThread, end, green_thread_type, is_green_thread};
+use super::end::{End, GreenThread, GreenThreads, Link, PyGreenThread, end, green_thread_type, is_green_thread};
 use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
 use super::hub_ref::{self, HubRef, refuse_in_loop};
@@ -17,6 +17,7 @@ use super::park::park_for;
 use super::ticket::{Outcome, Ticket, restore};
 use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, recording, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+use crate::py::free_list;
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result};
 
@@ -320,6 +321,8 @@ pub unsafe fn ready(module: *mut PyObject) -> Result<()> {
     this.tp_traverse = Some(traverse);
     this.tp_clear = Some(clear);
     this.tp_is_gc = Some(greenlet::class::is_gc);
+    this.tp_alloc = Some(free_list::alloc::<GreenThreads>);
+    this.tp_free = Some(free_list::free::<GreenThreads>);
     this.tp_new = Some(new);
     this.tp_init = Some(init);
     this.tp_as_async = ASYNC.get();

@@ -15,6 +15,7 @@ use super::locals::Locals;
 #[cfg(Py_3_15)]
 use crate::py;
 use crate::py::ffi::{self, PyObject, PyTypeObject};
+use crate::py::free_list::{FreeList, Kept};
 use crate::py::table::zeroed_type;
 use crate::py::{Gil, Global, Slot};
 use crate::tstate::Saved;
@@ -190,6 +191,9 @@ pub unsafe fn body<'a>(greenlet: *mut PyGreenlet) -> &'a Body {
     unsafe { &*(*greenlet).body }
 }
 
+/// Memory of bodies.
+static FREE_BODIES: Global<FreeList> = Global::new(FreeList::new());
+
 /// Gives a fresh object its body.
 ///
 /// # Safety
@@ -200,8 +204,10 @@ pub unsafe fn attach_body(gil: Gil<'_>, greenlet: *mut PyGreenlet, main: bool) {
     const { assert!(LAYOUT.align() <= 16) };
     // SAFETY: a fresh object of the type, which nobody else has seen; memory for a body, under the interpreter's lock.
     unsafe {
-        // Its allocator has one at hand where that of the system has given its few away: many are spawned at once.
-        let memory = ffi::PyObject_Malloc(LAYOUT.size()).cast::<Body>();
+        // The interpreter's allocator has memory at hand where that of the system has given its few blocks away: many
+        // are spawned at once.
+        let kept = (*FREE_BODIES.get()).take();
+        let memory = kept.unwrap_or_else(|| ffi::PyObject_Malloc(LAYOUT.size())).cast::<Body>();
         if memory.is_null() {
             handle_alloc_error(LAYOUT);
         }
@@ -229,7 +235,9 @@ pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
             ffi::decref(held);
         }
         ptr::drop_in_place(memory);
-        ffi::PyObject_Free(memory.cast());
+        if !(*FREE_BODIES.get()).keep(memory.cast()) {
+            ffi::PyObject_Free(memory.cast());
+        }
     }
 }
 
@@ -247,6 +255,21 @@ static TYPE: Global<PyTypeObject> = Global::new(zeroed_type());
 /// The type.
 pub fn greenlet_type() -> *mut PyTypeObject {
     TYPE.get()
+}
+
+static FREE: Global<FreeList> = Global::new(FreeList::new());
+
+/// Objects of the type itself.
+pub enum Greenlets {}
+
+impl Kept for Greenlets {
+    fn kind() -> *mut PyTypeObject {
+        greenlet_type()
+    }
+
+    fn list() -> &'static Global<FreeList> {
+        &FREE
+    }
 }
 
 /// Whether the object is a greenlet, of the type itself or of a subclass.

@@ -8,12 +8,13 @@ use std::{ptr, slice};
 
 #[cfg(Py_3_15)]
 use super::body::Body;
-use super::body::{PyGreenlet, State, body, greenlet_type, has_body};
+use super::body::{Greenlets, PyGreenlet, State, body, greenlet_type, has_body};
 use super::handover::Handover;
 use super::switch;
 use super::thread::is_here;
 use super::{attributes, construct, dealloc, throw};
 use crate::py::ffi::{self, Py_ssize_t, PyObject};
+use crate::py::free_list;
 use crate::py::table::{fast_method, no_argument_method};
 use crate::py::{self, Gil, Global};
 
@@ -40,9 +41,9 @@ pub unsafe fn ready() -> bool {
     this.tp_getset = attributes::table();
     this.tp_dictoffset = offset_of!(PyGreenlet, dict) as Py_ssize_t;
     this.tp_init = Some(construct::init);
-    this.tp_alloc = Some(ffi::PyType_GenericAlloc);
+    this.tp_alloc = Some(free_list::alloc::<Greenlets>);
     this.tp_new = Some(construct::new);
-    this.tp_free = Some(ffi::PyObject_GC_Del);
+    this.tp_free = Some(free_list::free::<Greenlets>);
     this.tp_is_gc = Some(is_gc);
     #[cfg(Py_3_15)]
     {

@@ -414,14 +414,16 @@ unsafe fn jump_owned(thread: &Thread, target: *mut PyGreenlet) -> *mut PyObject 
             ffi::Py_FatalError(c"greenlet: Failed low-level slp_switch(). The stack is probably corrupt.".as_ptr());
         }
         let environment = FloatEnvironment::save();
-        (*this.saved.get()).save(tstate::current());
+        let state = tstate::current();
+        (*this.saved.get()).save(state);
+        thread.state.set(state);
         this.left_at.set((&raw const environment).addr());
         thread.origin.set(thread.set_current(target));
         if Fiber::switch_raw(body(target).fiber.get()).is_err() {
             ffi::Py_FatalError(c"greenlet: the stack of an active greenlet cannot go on".as_ptr());
         }
         environment.restore();
-        (*this.saved.get()).restore(tstate::current());
+        (*this.saved.get()).restore(thread.state.get());
         arrive(thread, me)
     }
 }
@@ -458,7 +460,7 @@ fn run(begin: Begin) -> *const Fiber {
         let thread = this_thread().record();
         let this = body(greenlet);
         let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
-        (*this.saved.get()).begin(tstate::current(), &mut entry, chunk, &stack);
+        (*this.saved.get()).begin(thread.state.get(), &mut entry, chunk, &stack);
         let result = call(thread, greenlet, run, arrive(thread, greenlet), kwargs);
         if result.is_null() {
             thread.interruptions.take_the_place(thread.gil(), thread.ident(), greenlet);
@@ -466,7 +468,9 @@ fn run(begin: Begin) -> *const Fiber {
         let heir = find_heir(thread, this, last_words(thread.gil(), result));
 
         // From here to the jump no Python code runs.
-        (*this.saved.get()).end(tstate::current());
+        let state = tstate::current();
+        (*this.saved.get()).end(state);
+        thread.state.set(state);
         this.state.set(State::Dead);
         thread.unlink(greenlet);
         thread.origin.set(thread.set_current(heir));

@@ -19,6 +19,7 @@ use super::interruption::Interruptions;
 use super::recorder;
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending, Raised, Result};
+use crate::tstate::ThreadState;
 
 /// The record.
 pub struct Thread {
@@ -35,6 +36,9 @@ pub struct Thread {
     pub origin: Cell<*mut PyGreenlet>,
     /// Owned, during a switch: what is handed over; null for a pending exception.
     pub mailbox: Cell<*mut PyObject>,
+    /// During a switch: the thread state, which the one that goes on need not look up again. An OS thread can have
+    /// another one later.
+    pub state: Cell<*mut ThreadState>,
     /// Owned: the trace function, or null.
     pub tracer: Cell<*mut PyObject>,
     /// Whether a switch is told to anybody: the trace function, or the recorder.
@@ -176,6 +180,7 @@ impl Thread {
             current: Cell::new(unsafe { ffi::incref(main) }),
             origin: Cell::new(ptr::null_mut()),
             mailbox: Cell::new(ptr::null_mut()),
+            state: Cell::new(ptr::null_mut()),
             tracer: Cell::new(ptr::null_mut()),
             watched: Cell::new(recorder::is_on()),
             recorder: recorder::Place::default(),

@@ -6,6 +6,7 @@
 //! - `lock`: the interpreter's lock, and the token that stands for it;
 //! - `error`: exceptions;
 //! - `owned`: owned references, and the places that keep them;
+//! - [`free_list`]: memory of greenlets that is used again;
 //! - `pending`: the pending exception, taken out;
 //! - `call`, [`names`], `table`: calls, names of attributes, the tables that modules and types are made of;
 //! - [`object`]: live objects, read without `unsafe`, and bytes, numbers and tuples made;
@@ -38,6 +39,7 @@ mod call;
 mod class;
 mod error;
 pub mod ffi;
+pub mod free_list;
 mod function;
 mod instance;
 mod lock;
