@@ -15,7 +15,7 @@ use crate::id::{self, Unique};
 use crate::packed;
 use crate::reason::Cause;
 use crate::stats::{ClientCounts, count};
-use crate::transport::{Address, Listener, Transport, TransportError};
+use crate::transport::{Listener, Transport, TransportError};
 
 /// What a caller hears.
 pub(crate) enum Heard {
@@ -40,7 +40,7 @@ impl Replies {
     /// Declares a queue and has a green thread read from it until that is stopped, or the transport closed.
     pub fn open(transport: &dyn Transport, counts: &Rc<ClientCounts>) -> Result<Rc<Replies>, TransportError> {
         let queue = format!("reply_{}", id::unique());
-        let listener = transport.listen(&[Address::Reply { queue: queue.clone() }], 0)?;
+        let listener = transport.listen_for_replies(&queue)?;
         let replies = Rc::new(Replies { queue, listener, waiting: RefCell::default(), counts: Rc::clone(counts) });
         let (reader, wire) = (Rc::clone(&replies), transport.is_wire());
         drop(spawn(move || reader.read(wire)));

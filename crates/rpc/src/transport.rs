@@ -199,6 +199,15 @@ pub trait Transport: sealed::Sealed {
     /// connection in a time that the transport sets.
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
 
+    /// As [`Transport::listen`] on an [`Address::Reply`], without a limit, for a reader that needs each message once
+    /// and does not fail at it: it may count as acknowledged when it is handed out.
+    ///
+    /// # Errors
+    /// Those of [`Transport::listen`].
+    fn listen_for_replies(&self, queue: &str) -> Result<Rc<dyn Listener>, TransportError> {
+        self.listen(&[Address::Reply { queue: queue.to_owned() }], 0)
+    }
+
     /// Makes the queue of an address without listening on it, so that what is sent there is kept. A fanout has none.
     ///
     /// # Errors

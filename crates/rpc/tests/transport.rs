@@ -218,6 +218,27 @@ fn a_reply_queue_goes_with_its_listener() {
 }
 
 #[test]
+fn replies_come_once_each_though_the_connection_is_cut() {
+    simulate(|| {
+        let bus = Bus::new();
+        let (caller, server) = (bus.connect(), bus.connect());
+        let listener = caller.listen_for_replies("replies").unwrap();
+        let to = Address::Reply { queue: "replies".into() };
+        let send_all = |range| names(range).iter().for_each(|name| send(&*server, &to, name));
+        send_all(0..3);
+        let first = listener.next().unwrap();
+        // The others have been fetched and not handed out.
+        bus.cut(SECOND);
+        assert!(matches!(listener.next(), Err(TransportError::Disconnected(_))));
+        assert!(server.wait_connected(2 * SECOND));
+        send_all(3..5);
+        assert_eq!((text(&first), drain(&listener)), ("0".into(), names(1..5)));
+        drop(first);
+        assert!(next(&listener).is_none());
+    });
+}
+
+#[test]
 fn a_listener_that_is_stopped_wakes_who_waits() {
     simulate(|| {
         let transport = Bus::new().connect();

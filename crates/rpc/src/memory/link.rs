@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use greenloom::queue::{Queue as GreenQueue, Reason};
 
-use super::state::{BusState, Consumer, Delivered, Queue, Shared, Unsettled};
+use super::state::{BusState, Consumer, Delivered, Message, Queue, Shared, Unsettled};
 use crate::deadline::Deadline;
 use crate::reason::{Awaited, Lost};
 use crate::transport::{
@@ -29,6 +29,34 @@ impl MemoryTransport {
 
     fn check_open(&self) -> Result<(), TransportError> {
         if self.closed.get() { Err(TransportError::Closed) } else { Ok(()) }
+    }
+
+    fn add_consumer(&self, from: &[Address], prefetch: u16, settles: bool) -> Result<Rc<dyn Listener>, TransportError> {
+        self.check_open()?;
+        let mut state = self.shared.lock();
+        let id = state.number();
+        let queues: Vec<u64> = from.iter().map(|address| state.declare(address)).collect();
+        let own = from.iter().filter(|address| matches!(address, Address::Reply { .. } | Address::Fanout { .. }));
+        let inbox = Arc::new(GreenQueue::unbounded());
+        let consumer = Consumer {
+            connection: self.id,
+            inbox: Arc::clone(&inbox),
+            prefetch: prefetch.into(),
+            queues: queues.clone(),
+            own: own.cloned().collect(),
+            unsettled: Default::default(),
+            settles,
+            stopped: false,
+        };
+        state.consumers.insert(id, consumer);
+        for queue in queues {
+            if let Some(queue) = state.queues.get_mut(&queue) {
+                queue.consumers.push(id);
+            }
+            state.dispatch(queue);
+        }
+        drop(state);
+        Ok(Rc::new(MemoryListener { shared: Arc::clone(&self.shared), id, inbox }))
     }
 
     fn consumers(&self, state: &BusState) -> Vec<u64> {
@@ -69,30 +97,11 @@ impl sealed::Sealed for MemoryTransport {}
 
 impl Transport for MemoryTransport {
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError> {
-        self.check_open()?;
-        let mut state = self.shared.lock();
-        let id = state.number();
-        let queues: Vec<u64> = from.iter().map(|address| state.declare(address)).collect();
-        let own = from.iter().filter(|address| matches!(address, Address::Reply { .. } | Address::Fanout { .. }));
-        let inbox = Arc::new(GreenQueue::unbounded());
-        let consumer = Consumer {
-            connection: self.id,
-            inbox: Arc::clone(&inbox),
-            prefetch: prefetch.into(),
-            queues: queues.clone(),
-            own: own.cloned().collect(),
-            unsettled: Default::default(),
-            stopped: false,
-        };
-        state.consumers.insert(id, consumer);
-        for queue in queues {
-            if let Some(queue) = state.queues.get_mut(&queue) {
-                queue.consumers.push(id);
-            }
-            state.dispatch(queue);
-        }
-        drop(state);
-        Ok(Rc::new(MemoryListener { shared: Arc::clone(&self.shared), id, inbox }))
+        self.add_consumer(from, prefetch, false)
+    }
+
+    fn listen_for_replies(&self, queue: &str) -> Result<Rc<dyn Listener>, TransportError> {
+        self.add_consumer(&[Address::Reply { queue: queue.to_owned() }], 0, true)
     }
 
     fn declare(&self, address: &Address) -> Result<(), TransportError> {
@@ -202,6 +211,10 @@ impl Listener for MemoryListener {
         loop {
             let delivery = match self.inbox.get() {
                 Ok(Delivered::Message(delivery)) => delivery,
+                Ok(Delivered::Settled(_, queue, message)) => {
+                    let Message { body, tries, reason, .. } = message;
+                    return Ok(Incoming { body, queue, tries, reason, problem: None, settle: Box::new(Settled) });
+                }
                 Ok(Delivered::Lost) => return Err(lost()),
                 Err(Reason::Closed) => return Err(TransportError::Closed),
                 Err(refused) => return Err(TransportError::Failed(Arc::new(refused))),
@@ -232,6 +245,25 @@ impl Listener for MemoryListener {
 impl Drop for MemoryListener {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Of a message that was settled when it was handed out.
+struct Settled;
+
+impl sealed::Sealed for Settled {}
+
+impl Settle for Settled {
+    fn ack(self: Box<Self>) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn retry(self: Box<Self>) -> Result<(), TransportError> {
+        Err(lost())
+    }
+
+    fn bury(self: Box<Self>, _: &str, _: &str, _: Option<Arc<[u8]>>) -> Result<(), TransportError> {
+        Err(lost())
     }
 }
 

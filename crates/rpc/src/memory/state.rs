@@ -59,13 +59,15 @@ pub(super) struct Message {
 
 pub(super) struct Consumer {
     pub connection: u64,
-    /// Numbers of deliveries that wait to be handed out.
+    /// What waits to be handed out.
     pub inbox: Arc<GreenQueue<Delivered>>,
     pub prefetch: usize,
     pub queues: Vec<u64>,
     /// Queues that go when it goes.
     pub own: Vec<Address>,
-    pub unsettled: BTreeMap<u64, Unsettled>,
+    pub unsettled: HashMap<u64, Unsettled>,
+    /// Whether a message is done with when it is handed out.
+    pub settles: bool,
     pub stopped: bool,
 }
 
@@ -77,7 +79,10 @@ pub(super) struct Unsettled {
 }
 
 pub(super) enum Delivered {
+    /// The number of a delivery that is to be settled.
     Message(u64),
+    /// For a consumer that settles nothing: the queue and the message.
+    Settled(u64, Arc<str>, Message),
     /// The connection was lost.
     Lost,
 }
@@ -171,7 +176,16 @@ impl BusState {
             queue.release_room();
             return;
         }
-        queue.fresh.push_back(Message { body, age, tries: 0, expires, reason: None });
+        let message = Message { body, age, tries: 0, expires, reason: None };
+        if queue.is_empty()
+            && self.outages == 0
+            && let Some(consumer) = self.free_consumer(id)
+        {
+            return self.deliver(consumer, id, message);
+        }
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.fresh.push_back(message);
+        }
         self.dispatch(id);
     }
 
@@ -182,20 +196,33 @@ impl BusState {
         }
         while let Some(consumer) = self.taker(id) {
             let Some(message) = self.take(id) else { return };
-            let delivery = self.number();
-            let Some(consumer) = self.consumers.get_mut(&consumer) else { return };
-            consumer.unsettled.insert(delivery, Unsettled { queue: id, message, out: false });
-            // The inbox has no limit and is closed only after the consumer has gone.
-            let _ = consumer.inbox.try_put(Delivered::Message(delivery));
+            self.deliver(consumer, id, message);
         }
     }
 
-    /// The next consumer of a queue that can take a message.
-    pub fn taker(&mut self, id: u64) -> Option<u64> {
+    /// Gives a message of a queue to a consumer.
+    fn deliver(&mut self, consumer: u64, queue: u64, message: Message) {
+        let delivery = self.number();
+        let Some(consumer) = self.consumers.get_mut(&consumer) else { return };
+        let delivered = match self.queues.get(&queue) {
+            Some(of) if consumer.settles => Delivered::Settled(queue, Arc::clone(&of.name), message),
+            _ => {
+                consumer.unsettled.insert(delivery, Unsettled { queue, message, out: false });
+                Delivered::Message(delivery)
+            }
+        };
+        // The inbox has no limit and is closed only after the consumer has gone.
+        let _ = consumer.inbox.try_put(delivered);
+    }
+
+    /// The next consumer of a queue that can take a message, if there is one.
+    fn taker(&mut self, id: u64) -> Option<u64> {
+        if self.queues.get(&id)?.is_empty() { None } else { self.free_consumer(id) }
+    }
+
+    /// The next consumer of a queue that can take a message; it has had its turn then.
+    fn free_consumer(&mut self, id: u64) -> Option<u64> {
         let queue = self.queues.get_mut(&id)?;
-        if queue.is_empty() {
-            return None;
-        }
         let count = queue.consumers.len();
         let free = |consumer: &&u64| self.consumers.get(consumer).is_some_and(Consumer::can_take);
         let position = (0..count).map(|step| (queue.turn + step) % count).find(|at| free(&&queue.consumers[*at]))?;
@@ -204,7 +231,7 @@ impl BusState {
     }
 
     /// The next message of a queue that has not expired.
-    pub fn take(&mut self, id: u64) -> Option<Message> {
+    fn take(&mut self, id: u64) -> Option<Message> {
         loop {
             let out_of_order = self.random.happens(self.faults.reorder);
             let queue = self.queues.get_mut(&id)?;
@@ -257,13 +284,17 @@ impl BusState {
     /// A consumer's connection was lost: all it has goes back, and it is told.
     pub fn cut_consumer(&mut self, id: u64) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
-        let unsettled = std::mem::take(&mut consumer.unsettled);
-        while consumer.inbox.try_get().is_ok() {}
+        let mut unsettled: Vec<Unsettled> = std::mem::take(&mut consumer.unsettled).into_values().collect();
+        while let Ok(delivered) = consumer.inbox.try_get() {
+            if let Delivered::Settled(queue, _, message) = delivered {
+                unsettled.push(Unsettled { queue, message, out: false });
+            }
+        }
         let _ = consumer.inbox.try_put(Delivered::Lost);
         if consumer.stopped {
             self.consumers.remove(&id);
         }
-        unsettled.into_values().for_each(|unsettled| self.give_back(unsettled));
+        unsettled.into_iter().for_each(|unsettled| self.give_back(unsettled));
     }
 
     /// Decides whether an operation meets a lost connection, and whether it has its effect.
@@ -278,7 +309,7 @@ impl BusState {
         let queues = std::mem::take(&mut consumer.queues);
         let own = std::mem::take(&mut consumer.own);
         let unsettled = std::mem::take(&mut consumer.unsettled);
-        let (out, fetched): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        let (out, fetched): (HashMap<_, _>, HashMap<_, _>) =
             unsettled.into_iter().partition(|(_, unsettled)| unsettled.out);
         consumer.unsettled = out;
         if consumer.unsettled.is_empty() {
