@@ -2,7 +2,7 @@
 
 import logging
 
-from vine import ensure_promise, promise
+from vine import Thenable, promise
 
 from .exceptions import AMQPNotImplementedError, RecoverableConnectionError
 from .serialization import dumps, loads
@@ -29,6 +29,25 @@ class _Sent(promise):
 
 _SENT = _Sent()
 _SENT()
+
+
+class _Arrival:
+    """What a wait is for: as a promise, without what a promise costs."""
+
+    __slots__ = ("callback", "ready", "value")
+
+    def __init__(self, callback):
+        self.callback, self.ready, self.value = callback, False, None
+
+    def __call__(self, *args):
+        # As a promise, which has its function's result in their place, and is not ready if that raises.
+        self.value = (args if self.callback is None else (self.callback(*args),), {})
+        self.ready = True
+
+
+def ensure_promise(callback):
+    """What is kept when a method arrives, which calls *callback* unless that is None."""
+    return callback if callback is not None and isinstance(callback, Thenable) else _Arrival(callback)
 
 
 class AbstractChannel:
