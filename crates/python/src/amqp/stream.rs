@@ -1,15 +1,16 @@
 //! What comes from a broker: bytes or frames in, events out. An event is a method, with its message if it has one.
 //!
 //! ```text
-//!   receive(fd), feed(bytes) -> buffer -> frames -> events -> next()
-//!                       frame(kind, channel, payload) -> event
+//!   receive(fd), peeked(fd, bytes), feed(bytes) -> buffer -> frames -> events -> next()
+//!                                    frame(kind, channel, payload) -> event
 //! ```
 //!
-//! Nothing waits here: `receive` takes what is there. Whoever calls waits as its sockets do.
+//! Nothing waits here: `receive` takes what is there. Whoever waits does so as its sockets do, in a `recv` with
+//! `MSG_PEEK` after `settle`, and gives what that returned to `peeked`.
 //!
 //! One read brings many events, and they are given out one by one. An event loop that polls the socket must not sleep
 //! meanwhile. So what is there is looked at first (`MSG_PEEK`); if it makes more than one event, the last byte is left
-//! with the system until the next `receive`, and the socket stays readable.
+//! with the system until the next `receive` or `settle`, and the socket stays readable.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -151,6 +152,17 @@ pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
             c"idle($self, fd, /)\n--\n\nTakes what is there to read, without waiting. Returns whether there \
                   was nothing, and nothing is left of before either.",
         )
+        .method(
+            c"settle",
+            settle,
+            c"settle($self, fd, /)\n--\n\nTakes what was left to read so that the socket stays readable: before a read \
+                  that waits.",
+        )
+        .method(
+            c"peeked",
+            peeked,
+            c"peeked($self, fd, data, /)\n--\n\nTakes bytes that were read with MSG_PEEK after settle.",
+        )
         .method(c"feed", feed, c"feed($self, data, /)\n--\n\nTakes bytes that were read.")
         .method(
             c"next",
@@ -222,6 +234,25 @@ fn idle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
 
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn settle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [fd] = args.exactly()?;
+    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
+    // What fails here fails again in the read that follows.
+    let _ = this.input.borrow_mut().settle(fd);
+    Ok(Owned::none(args.gil()))
+}
+
+fn peeked(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
+    let [fd, data] = args.exactly()?;
+    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
+    let data = data.content()?;
+    let mut input = this.input.borrow_mut();
+    input.make_room(data.len());
+    input.buffer.extend_from_slice(data);
+    input.take_peeked(args.gil(), fd, data.len())?;
+    Ok(Owned::none(args.gil()))
 }
 
 fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
@@ -327,20 +358,30 @@ impl Input {
     /// Takes what is there; see the top of this file.
     fn receive(&mut self, gil: Gil<'_>, fd: RawFd) -> Result<io::Result<usize>> {
         self.make_room(READ);
+        let peeked = self.settle(fd).and_then(|()| self.recv(fd, READ, libc::MSG_PEEK));
+        match peeked {
+            Ok(count) => self.take_peeked(gil, fd, count).map(|()| Ok(count)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Takes from the system what it was left.
+    fn settle(&mut self, fd: RawFd) -> io::Result<()> {
         let seen = self.buffer.len();
         while self.owed > 0 {
             // The same bytes once more, in a place where nobody looks.
-            match self.recv(fd, self.owed, 0) {
-                Ok(0) => self.owed = 0,
-                Ok(count) => self.owed -= count,
-                Err(error) => return Ok(Err(error)),
+            match self.recv(fd, self.owed, 0)? {
+                0 => self.owed = 0,
+                count => self.owed -= count,
             }
             self.buffer.truncate(seen);
         }
-        let count = match self.recv(fd, READ, libc::MSG_PEEK) {
-            Ok(count) => count,
-            Err(error) => return Ok(Err(error)),
-        };
+        Ok(())
+    }
+
+    /// Makes events of what the buffer has now, of which the system has the last `count` bytes still, and takes them
+    /// from it.
+    fn take_peeked(&mut self, gil: Gil<'_>, fd: RawFd, count: usize) -> Result<()> {
         self.parse(gil)?;
         self.owed = count;
         let kept = usize::from(self.events.len() > 1);
@@ -353,7 +394,7 @@ impl Input {
             }
             self.buffer.truncate(parsed);
         }
-        Ok(Ok(count))
+        Ok(())
     }
 
     /// Appends at most so many bytes that are there.

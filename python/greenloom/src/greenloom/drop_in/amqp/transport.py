@@ -263,19 +263,25 @@ class _AbstractTransport:
 
     def fill(self, stream, timeout):
         """Reads what there is, at most once, into a stream; waits for it no longer than *timeout* says."""
+        data = self._receive(timeout)
+        if data is not None:
+            stream.feed(data)
+
+    def _receive(self, timeout, *flags):
+        """Reads what there is, at most once; None if nothing came."""
         try:
             with self.having_timeout(timeout):
-                data = self._quick_recv(self._CHUNK)
+                data = self._quick_recv(self._CHUNK, *flags)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOENT) and not isinstance(error, socket.timeout):
                 if self.raise_on_initial_eintr:
                     raise socket.timeout from None
-                return
+                return None
             error = self._failed(error)
             raise error
         if not data:
             self._end()
-        stream.feed(data)
+        return data
 
     def is_idle(self, stream):
         """Whether it is known, without waiting, that nothing has come; or somebody waits who will take it."""
@@ -425,9 +431,6 @@ class TCPTransport(_SocketTransport):
 
     __slots__ = ()
 
-    # Waits, and no more: the rest is read by the stream, which sees to it that the socket stays readable.
-    _CHUNK = 1
-
     def _setup_transport(self):
         self._write = self.sock.sendall
         self._read_buffer = EMPTY_BUFFER
@@ -441,28 +444,29 @@ class TCPTransport(_SocketTransport):
         if sock is None:
             raise OSError(errno.EBADF, "the connection is closed")
         # Somebody else who waits for the next bytes would not learn that they have come.
-        if not self._reading:
+        if timeout == 0:
+            if self._reading:
+                raise socket.timeout
             try:
                 count = stream.receive(sock.fileno())
             except OSError:
                 self.connected = False
                 raise
-            if count > 0:
-                return
             if count == 0:
                 self._end()
-        if timeout == 0:
-            raise socket.timeout
+            if count < 0:
+                raise socket.timeout
+            return
+        if not self._reading:
+            stream.settle(sock.fileno())
         self._reading = True
         try:
-            super().fill(stream, timeout)
+            # The stream takes it from the system, and sees to it that the socket stays readable while there is more.
+            data = self._receive(timeout, socket.MSG_PEEK)
         finally:
             self._reading = False
-        try:
-            stream.receive(sock.fileno())
-        except OSError:
-            # What has come is dealt with first.
-            pass
+        if data is not None:
+            stream.peeked(sock.fileno(), data)
 
 
 def Transport(host, connect_timeout=None, ssl=False, **kwargs):
