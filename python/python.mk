@@ -44,7 +44,7 @@ test-oslo: venv ## the driver for oslo.messaging: our tests and its own, with a 
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
 
 # SECONDS of kills, timeouts and lost connections under load, on top of the other tests.
-test-hooks: venv ## C libraries on green threads: psycopg2 and pycurl, with servers of their own; SECONDS=60 of stress
+test-hooks: venv ## C libraries on green threads, with servers of their own (docs/native.md); SECONDS=60 of stress each
 	STRESS_SECONDS=$(or $(SECONDS),60) tests/synchronous_crates/servers.sh run python/tools/hooks-tests.sh \
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # hooks-tests.sh VENV [calls]: C code that blocks, on green threads: with an extension module made for it, and with real
 # libraries and servers. VENV has ours. The servers are those of tests/synchronous_crates/servers.sh: run this under it.
-# With `calls` only what needs neither.
+# With `calls` only what needs neither. What builds the libraries is installed where it is missing: Debian's packages.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 python=$1/bin/python
@@ -10,5 +10,14 @@ export PYTHONPATH="$here/tests"
 if [ "${2:-}" = calls ]; then
     exec "$python" -m unittest --buffer test_calls
 fi
-"$python" -m pip install --quiet --disable-pip-version-check psycopg2-binary pycurl
+
+missing() {
+    command -v pkg-config >/dev/null || echo pkg-config
+    pkg-config --exists libmariadb 2>/dev/null || echo libmariadb-dev
+}
+packages=$(missing)
+# shellcheck disable=SC2086
+[ -z "$packages" ] || "$here/../tools/apt-install.sh" $packages
+
+"$python" -m pip install --quiet --disable-pip-version-check psycopg2-binary pycurl mysqlclient
 exec "$python" -m unittest --buffer

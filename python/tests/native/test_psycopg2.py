@@ -1,7 +1,6 @@
 """psycopg2 as it is, without a wait callback: libpq waits in poll. Needs the PostgreSQL of servers.sh."""
 
 import os
-import random
 import time
 import unittest
 
@@ -10,7 +9,7 @@ import eventlet.debug
 import greenlet
 from greenloom import hooks
 
-from libraries import WAIT, wait_at_once
+from libraries import WAIT, give_up, under_load, wait_at_once
 
 try:
     import psycopg2
@@ -19,8 +18,6 @@ except ImportError:
     psycopg2 = None
 
 SERVERS = os.environ.get("GREENLOOM_SERVERS")
-SECONDS = float(os.environ.get("STRESS_SECONDS", 3))
-SEED = int(os.environ.get("STRESS_SEED", 0)) or random.randrange(1 << 32)
 
 
 def connect(**options):
@@ -64,17 +61,9 @@ class Psycopg2(unittest.TestCase):
         self.assertEqual(eventlet.spawn(ask, connection, "select 42").wait(), 42)
 
     def test_after_a_wait_that_was_given_up_the_next_query_fails_and_gets_no_former_answer(self):
-        for give_up in ("timeout", "kill"):
+        for how in (eventlet.Timeout, greenlet.GreenletExit):
             connection = self.connect()
-            if give_up == "timeout":
-                with self.assertRaises(eventlet.Timeout), eventlet.Timeout(0.05):
-                    ask(connection, "select 41 from pg_sleep(0.2)")
-            else:
-                waiting = eventlet.spawn(ask, connection, "select 41 from pg_sleep(0.2)")
-                eventlet.sleep(0.05)
-                waiting.kill()
-                with self.assertRaises(greenlet.GreenletExit):
-                    waiting.wait()
+            give_up(self, how, lambda: ask(connection, "select 41 from pg_sleep(0.2)"))
             with self.assertRaises(psycopg2.Error):
                 ask(connection, "select 42")
 
@@ -104,51 +93,18 @@ class Psycopg2(unittest.TestCase):
         self.assertEqual([one.wait() for one in waiting], list(range(5)))
 
     def test_under_kills_timeouts_and_lost_connections_no_answer_is_anothers(self):
-        random.seed(SEED)
-        end = time.monotonic() + SECONDS
-        counts = {"answers": 0, "given up": 0, "lost": 0}
-
-        def client(number):
-            connection, turn = None, 0
-            while time.monotonic() < end:
-                turn += 1
-                try:
-                    if connection is None or connection.closed:
-                        connection = connect()
-                    with eventlet.Timeout(random.choice([0.005, 0.02, 1])):
-                        got = ask(connection, "select %s from pg_sleep(%s)", f"{number}:{turn}", random.random() / 50)
-                    self.assertEqual(got, f"{number}:{turn}", f"STRESS_SEED={SEED}")
-                    counts["answers"] += 1
-                except eventlet.Timeout:
-                    counts["given up"] += 1
-                except psycopg2.Error:
-                    counts["lost"] += 1
-                    connection = None
-            if connection is not None:
-                connection.close()
-
-        def worker(number):
-            while time.monotonic() < end:
-                try:
-                    client(number)
-                except greenlet.GreenletExit:
-                    counts["given up"] += 1
-
-        clients = [eventlet.spawn(worker, number) for number in range(20)]
         control = self.connect()
-        while time.monotonic() < end:
-            eventlet.sleep(random.random() / 20)
-            if random.random() < 0.5:
-                eventlet.hubs.get_hub().schedule_call_global(0, random.choice(clients).throw, greenlet.GreenletExit())
-            else:
-                control.cursor().execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
-                    " and backend_type = 'client backend' order by random() limit 1"
-                )
-        with eventlet.Timeout(30):
-            for one in clients:
-                one.wait()
-        self.assertGreater(min(counts.values()), 0, counts)
+
+        def lose_one():
+            control.cursor().execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+                " and backend_type = 'client backend' order by random() limit 1"
+            )
+
+        def answer(connection, word, seconds):
+            return ask(connection, "select %s from pg_sleep(%s)", word, seconds)
+
+        under_load(self, connect, answer, lambda connection: connection.close(), psycopg2.Error, lose_one)
 
 
 if __name__ == "__main__":
