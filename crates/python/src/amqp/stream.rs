@@ -246,8 +246,7 @@ fn settle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
 
 fn peeked(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [fd, data] = args.exactly()?;
-    let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
-    let data = data.content()?;
+    let (fd, data) = (RawFd::try_from(fd.number()?).unwrap_or(-1), data.content()?);
     let mut input = this.input.borrow_mut();
     input.make_room(data.len());
     input.buffer.extend_from_slice(data);
@@ -370,10 +369,8 @@ impl Input {
         let seen = self.buffer.len();
         while self.owed > 0 {
             // The same bytes once more, in a place where nobody looks.
-            match self.recv(fd, self.owed, 0)? {
-                0 => self.owed = 0,
-                count => self.owed -= count,
-            }
+            let count = self.recv(fd, self.owed, 0)?;
+            self.owed = if count == 0 { 0 } else { self.owed - count };
             self.buffer.truncate(seen);
         }
         Ok(())
