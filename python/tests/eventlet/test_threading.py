@@ -92,13 +92,15 @@ class Threads(Green):
             seen = {}
             def work():
                 current = threading.current_thread()
-                time.sleep(0.01)
+                seen_all.wait()
                 assert threading.current_thread() is current
                 seen[current] = threading.get_ident()
+            seen_all = threading.Event()
             threads = [threading.Thread(target=work, name=str(i)) for i in range(5)]
             for thread in threads:
                 thread.start()
             assert set(threading.enumerate()) == {main, *threads} and threading.active_count() == 6
+            seen_all.set()
             for thread in threads:
                 thread.join()
             assert seen == {thread: thread.ident for thread in threads} and len(set(seen.values())) == 5
