@@ -200,7 +200,8 @@ pub trait Transport: sealed::Sealed {
     fn listen(&self, from: &[Address], prefetch: u16) -> Result<Rc<dyn Listener>, TransportError>;
 
     /// As [`Transport::listen`] on an [`Address::Reply`], without a limit, for a reader that needs each message once
-    /// and does not fail at it: it may count as acknowledged when it is handed out.
+    /// and does not fail at it: it may count as acknowledged when it is handed out,
+    /// and then neither comes again nor can be buried.
     ///
     /// # Errors
     /// Those of [`Transport::listen`].

@@ -47,6 +47,13 @@ def _tick(late):
         due = max(due, time.monotonic() - 0.005)
 
 
+def ask(connection, query, *arguments):
+    """The first value that a query brings, over a connection of the DB API."""
+    cursor = connection.cursor()
+    cursor.execute(query, arguments)
+    return cursor.fetchone()[0]
+
+
 def give_up(test, how, work):
     """Gives up `work`, which waits in a server for longer, by a `Timeout` or a kill: raises that, and nothing else."""
     if how is eventlet.Timeout:

@@ -10,7 +10,7 @@ import eventlet.debug
 import greenlet
 from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, ask, give_up, under_load, wait_at_once
 
 try:
     import MySQLdb
@@ -22,12 +22,6 @@ SERVERS = os.environ.get("GREENLOOM_SERVERS")
 
 def connect(**options):
     return MySQLdb.connect(**{"unix_socket": f"{SERVERS}/mariadb/socket", "user": "root", **options})
-
-
-def ask(connection, query, *arguments):
-    cursor = connection.cursor()
-    cursor.execute(query, arguments)
-    return cursor.fetchone()[0]
 
 
 @unittest.skipUnless(MySQLdb and SERVERS, "needs mysqlclient, and servers.sh")

@@ -9,7 +9,7 @@ import eventlet.debug
 import greenlet
 from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, ask, give_up, under_load, wait_at_once
 
 try:
     import psycopg2
@@ -22,12 +22,6 @@ SERVERS = os.environ.get("GREENLOOM_SERVERS")
 
 def connect(**options):
     return psycopg2.connect(host=f"{SERVERS}/postgres", user="postgres", dbname="postgres", **options)
-
-
-def ask(connection, query, *arguments):
-    cursor = connection.cursor()
-    cursor.execute(query, arguments)
-    return cursor.fetchone()[0]
 
 
 @unittest.skipUnless(psycopg2 and SERVERS, "needs psycopg2, and servers.sh")

@@ -31,7 +31,12 @@ impl MemoryTransport {
         if self.closed.get() { Err(TransportError::Closed) } else { Ok(()) }
     }
 
-    fn add_consumer(&self, from: &[Address], prefetch: u16, settles: bool) -> Result<Rc<dyn Listener>, TransportError> {
+    fn add_consumer(
+        &self,
+        from: &[Address],
+        prefetch: u16,
+        settled_at_once: bool,
+    ) -> Result<Rc<dyn Listener>, TransportError> {
         self.check_open()?;
         let mut state = self.shared.lock();
         let id = state.number();
@@ -45,7 +50,7 @@ impl MemoryTransport {
             queues: queues.clone(),
             own: own.cloned().collect(),
             unsettled: Default::default(),
-            settles,
+            settled_at_once,
             stopped: false,
         };
         state.consumers.insert(id, consumer);

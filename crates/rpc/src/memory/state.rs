@@ -66,8 +66,8 @@ pub(super) struct Consumer {
     /// Queues that go when it goes.
     pub own: Vec<Address>,
     pub unsettled: HashMap<u64, Unsettled>,
-    /// Whether a message is done with when it is handed out.
-    pub settles: bool,
+    /// Whether a message is settled when it is handed out.
+    pub settled_at_once: bool,
     pub stopped: bool,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Unsettled {
 pub(super) enum Delivered {
     /// The number of a delivery that is to be settled.
     Message(u64),
-    /// For a consumer that settles nothing: the queue and the message.
+    /// One that is settled when it is handed out: the queue, its name and the message.
     Settled(u64, Arc<str>, Message),
     /// The connection was lost.
     Lost,
@@ -204,12 +204,12 @@ impl BusState {
     fn deliver(&mut self, consumer: u64, queue: u64, message: Message) {
         let delivery = self.number();
         let Some(consumer) = self.consumers.get_mut(&consumer) else { return };
-        let delivered = match self.queues.get(&queue) {
-            Some(of) if consumer.settles => Delivered::Settled(queue, Arc::clone(&of.name), message),
-            _ => {
-                consumer.unsettled.insert(delivery, Unsettled { queue, message, out: false });
-                Delivered::Message(delivery)
-            }
+        let delivered = if consumer.settled_at_once {
+            let Some(name) = self.queues.get(&queue).map(|queue| Arc::clone(&queue.name)) else { return };
+            Delivered::Settled(queue, name, message)
+        } else {
+            consumer.unsettled.insert(delivery, Unsettled { queue, message, out: false });
+            Delivered::Message(delivery)
         };
         // The inbox has no limit and is closed only after the consumer has gone.
         let _ = consumer.inbox.try_put(delivered);

@@ -443,8 +443,8 @@ class TCPTransport(_SocketTransport):
         sock = self.sock
         if sock is None:
             raise OSError(errno.EBADF, "the connection is closed")
-        # Somebody else who waits for the next bytes would not learn that they have come.
         if timeout == 0:
+            # Somebody else who waits for the next bytes would not learn that they have come.
             if self._reading:
                 raise socket.timeout
             try:
