@@ -8,15 +8,15 @@ This is the one table. `docs/design.md` shows it to people, and `drift` compares
 CRATES = {
     "crates/fiber": (),
     "crates/hub": (),
-    "crates/inspect": (),
     "crates/trace": (),
+    "crates/inspect": ("crates/trace",),
     "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect", "crates/trace"),
     "crates/amqp": (),
     "crates/rpc": ("crates/greenloom", "crates/amqp"),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
     "crates/hooks": ("crates/greenloom",),
-    "crates/cli": ("crates/inspect",),
+    "crates/cli": ("crates/trace", "crates/inspect"),
     # It does not know the Rust runtime, which waits by other means than the interpreter's threads do. Of `crates/rpc`
     # it uses the bridge alone: that runs on an OS thread of its own, and all that the two share is sockets.
     "crates/python": (

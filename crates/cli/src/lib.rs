@@ -1,5 +1,8 @@
 //! The command `greenloom`: what a running program on green threads does.
 //!
+//! - `words`: what the words after the program's name say;
+//! - `trace`: records what a program does;
+//!
 //! A library, so that the package for Python brings the same command. It must not know Python, nor the runtime: all it
 //! knows of a program comes through [`greenloom_inspect`].
 
@@ -14,15 +17,12 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use greenloom_inspect::protocol::{Answer, Ask};
 use greenloom_inspect::{Client, Thread, text};
 
-/// How it is called.
-pub const USAGE: &str = "\
-usage: greenloom stacks PID [--json]            all green threads, grouped by where they wait
-       greenloom metrics PID                    what its hubs have done, as OpenMetrics
-       greenloom kill PID HUB:NUMBER [--yes]    ends a green thread
-       greenloom --help | --version";
+mod trace;
+mod words;
 
-/// The names of the commands.
-pub const COMMANDS: [&str; 3] = ["stacks", "metrics", "kill"];
+pub use words::{COMMANDS, USAGE};
+
+use words::{Command, Misunderstood};
 
 /// Does what the words after the program's name say. Returns the exit status: 1 if the program cannot be asked, 2 if
 /// the words are not understood. What it finds goes to standard output, why it finds nothing to standard error.
@@ -63,50 +63,7 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// The words are not a command.
-#[derive(Debug, PartialEq, Eq)]
-struct Misunderstood(String);
-
-#[derive(Debug, PartialEq, Eq)]
-enum Command {
-    Help,
-    Version,
-    Stacks { pid: u32, json: bool },
-    Metrics { pid: u32 },
-    Kill { pid: u32, thread: Thread, yes: bool },
-}
-
 impl Command {
-    fn parse(words: &[String]) -> Result<Command, Misunderstood> {
-        let (flags, plain): (Vec<&str>, Vec<&str>) =
-            words.iter().map(String::as_str).partition(|word| word.starts_with('-'));
-        let has = |flag| flags.contains(&flag);
-        let only = |allowed: &[&str]| match flags.iter().find(|flag| !allowed.contains(flag)) {
-            Some(flag) => Err(Misunderstood(format!("there is no {flag} here"))),
-            None => Ok(()),
-        };
-        match plain[..] {
-            [] if has("--version") => Ok(Command::Version),
-            [] if has("--help") || has("-h") => Ok(Command::Help),
-            ["stacks", pid] => {
-                only(&["--json"])?;
-                Ok(Command::Stacks { pid: number(pid)?, json: has("--json") })
-            }
-            ["metrics", pid] => {
-                only(&[])?;
-                Ok(Command::Metrics { pid: number(pid)? })
-            }
-            ["kill", pid, thread] => {
-                only(&["--yes"])?;
-                let thread = thread.parse().map_err(Misunderstood)?;
-                Ok(Command::Kill { pid: number(pid)?, thread, yes: has("--yes") })
-            }
-            [command, ..] if COMMANDS.contains(&command) => Err(Misunderstood(format!("{command} needs other words"))),
-            [command, ..] => Err(Misunderstood(format!("there is no command {command}"))),
-            [] => Err(Misunderstood("what shall it do?".into())),
-        }
-    }
-
     fn run(self) -> Outcome {
         match self {
             Command::Help => say(format_args!("{USAGE}")),
@@ -116,13 +73,10 @@ impl Command {
                 let metrics = Client::connect(pid)?.ask(Ask::Metrics)?.metrics.ok_or(NoAnswer)?;
                 say(format_args!("{}", metrics.trim_end()))
             }
+            Command::Trace(wanted) => trace::trace(&wanted),
             Command::Kill { pid, thread, yes } => kill(pid, thread, yes),
         }
     }
-}
-
-fn number(word: &str) -> Result<u32, Misunderstood> {
-    word.parse().map_err(|_| Misunderstood(format!("a process has a number, {word:?} is none")))
 }
 
 fn say(words: fmt::Arguments<'_>) -> Outcome {
@@ -173,30 +127,3 @@ impl fmt::Display for NoAnswer {
 }
 
 impl Error for NoAnswer {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(words: &str) -> Result<Command, String> {
-        let words: Vec<_> = words.split_whitespace().map(String::from).collect();
-        Command::parse(&words).map_err(|Misunderstood(why)| why)
-    }
-
-    #[test]
-    fn flags_may_stand_anywhere() {
-        assert_eq!(parse("stacks --json 12"), Ok(Command::Stacks { pid: 12, json: true }));
-        assert_eq!(parse("stacks 12"), Ok(Command::Stacks { pid: 12, json: false }));
-        let thread = Thread { hub: 0, number: 7 };
-        assert_eq!(parse("kill 12 0:7 --yes"), Ok(Command::Kill { pid: 12, thread, yes: true }));
-    }
-
-    #[test]
-    fn what_is_not_understood_is_named() {
-        assert_eq!(parse("stacks me"), Err("a process has a number, \"me\" is none".into()));
-        assert_eq!(parse("stacks"), Err("stacks needs other words".into()));
-        assert_eq!(parse("metrics 1 --json"), Err("there is no --json here".into()));
-        assert_eq!(parse("pot 1"), Err("there is no command pot".into()));
-        assert!(parse("kill 1 7").unwrap_err().contains("HUB:NUMBER"));
-    }
-}

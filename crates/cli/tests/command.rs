@@ -1,10 +1,29 @@
 //! The program `greenloom`, asked about this very process.
 
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use greenloom_inspect::protocol::Trace;
+use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Frame, Group, Hub, Program, Server, Settings, Stacks, State, Thread};
+use greenloom_trace::{READY, Readers, Writer, ring};
 
 struct Told;
+
+/// Writes an event whenever it is read.
+struct Events(Readers, Writer, u64);
+
+impl Recorded for Events {
+    fn read(&mut self, events: usize) -> Trace {
+        self.2 += 1;
+        self.1.run(self.2, self.2, READY);
+        traced::read(&mut self.0, events, 1.0)
+    }
+
+    fn stop(&mut self) {
+        self.0.end_here();
+    }
+}
 
 impl Program for Told {
     fn language(&self) -> &'static str {
@@ -25,6 +44,14 @@ impl Program for Told {
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
         Ok(format!("{thread} unwinds"))
     }
+
+    fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
+        let (writer, reader) = ring(events, "hub 0 (main)");
+        writer.spawn(0, 7, writer.text("a worker"));
+        let mut readers = Readers::default();
+        readers.push(reader);
+        Ok(Box::new(Events(readers, writer, 0)))
+    }
 }
 
 /// Its exit status, and what it prints and complains.
@@ -34,8 +61,51 @@ fn greenloom(words: &str) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// A process has one socket, so one test after another has it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_trace_is_written_as_its_name_or_a_flag_says() {
+    let _alone = alone();
+    let _server = Server::start(Told, Settings::new()).unwrap();
+    let folder = std::env::temp_dir().join(format!("greenloom-trace-command-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let pid = std::process::id();
+    for (name, flag) in [("out.html", ""), ("out", " --html"), ("out.perfetto-trace", "")] {
+        let path = folder.join(name);
+        let (status, said, complaints) = greenloom(&format!("trace {pid} --seconds 0.1 -o {}{flag}", path.display()));
+        assert_eq!((status, complaints.as_str()), (Some(0), ""));
+        assert!(said.ends_with(&format!(" events in 0.1 s: {}\n", path.display())), "{said}");
+        let written = std::fs::read(&path).unwrap();
+        let has = |what: &[u8]| written.windows(what.len()).any(|window| window == what);
+        assert_eq!(has(b"<!doctype html>"), !name.ends_with("trace"));
+        assert!(has(b"a worker") || has(b"<!doctype html>"));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_or_is_full_says_so() {
+    let _alone = alone();
+    let _server = Server::start(Told, Settings::new()).unwrap();
+    let pid = std::process::id();
+    let (status, _, complaints) = greenloom(&format!("trace {pid} -o /nowhere/at/all"));
+    assert_eq!(status, Some(1));
+    assert!(complaints.ends_with("make its folder first\n"), "{complaints}");
+    let (status, _, complaints) = greenloom(&format!("trace {pid} --seconds 0.05 -o /dev/full"));
+    assert_eq!(status, Some(1));
+    assert!(complaints.contains("the disk is full, and the trace needs 1 MB there"), "{complaints}");
+    let (status, _, complaints) = greenloom(&format!("trace {pid} --seconds 60 --events 1 -o /dev/null"));
+    assert_eq!(status, Some(0));
+    assert!(complaints.contains("s only, as that has 1 events; --events N takes more"), "{complaints}");
+}
+
 #[test]
 fn each_command_prints_what_the_program_tells() {
+    let _alone = alone();
     let _server = Server::start(Told, Settings::new()).unwrap();
     let pid = std::process::id();
     let (status, said, _) = greenloom(&format!("stacks {pid}"));

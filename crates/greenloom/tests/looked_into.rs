@@ -13,6 +13,7 @@ use std::sync::mpsc::channel;
 
 use common::millis;
 use greenloom::sync::{Event, Semaphore};
+use greenloom::trace::Timeline;
 use greenloom::{Builder, Hubs, JoinError, inspect, sleep, spawn, spawn_n, yield_now};
 use greenloom_inspect::protocol::{Answer, Ask};
 use greenloom_inspect::{Client, Group, Stacks, State, Thread};
@@ -108,6 +109,48 @@ fn a_hub_that_is_blocked_is_named_and_the_others_answer() {
     drop(unblock);
     remote.wait().unwrap();
     here.kill();
+}
+
+#[test]
+fn what_it_does_is_followed_from_outside() {
+    let hubs = Hubs::new(1).unwrap();
+    let mut timeline = Timeline::new("test");
+    inspect::serve().unwrap();
+    let here = std::process::id();
+    let following = std::thread::spawn(move || {
+        let mut client = Client::connect(here).unwrap();
+        client.ask(Ask::TraceStart { events: 1 << 16 }).unwrap();
+        let refused = Client::connect(here).unwrap().ask(Ask::TraceStart { events: 1 }).unwrap_err().to_string();
+        assert_eq!(refused, "a trace of this process is being recorded already; finish that one first");
+        // Until the sleepers of both hubs were seen.
+        while !["followed here", "followed there"].iter().all(|name| is_seen(&timeline, name)) {
+            read(&mut client, &mut timeline);
+        }
+        client.ask(Ask::TraceStop).unwrap();
+        while read(&mut client, &mut timeline) {}
+        timeline
+    });
+    let nap = |name: &str| Builder::new().name(name).spawn(|| sleep(millis(1))).unwrap().wait().unwrap();
+    while !following.is_finished() {
+        hubs.spawn(move || nap("followed there")).wait().unwrap();
+        nap("followed here");
+    }
+    let timeline = following.join().unwrap();
+    let track = timeline.tracks().iter().find(|track| timeline.text(track.name) == "followed here").unwrap();
+    assert!(track.changes.iter().any(|change| timeline.text(change.text) == "sleep"), "{track:?}");
+    assert_eq!(timeline.dropped(), 0);
+    drop(greenloom::trace::Recording::start().unwrap());
+}
+
+fn is_seen(timeline: &Timeline, name: &str) -> bool {
+    timeline.tracks().iter().any(|track| timeline.text(track.name) == name && track.changes.len() > 2)
+}
+
+/// Reads what there is; whether there is more.
+fn read(client: &mut Client, timeline: &mut Timeline) -> bool {
+    let trace = client.ask(Ask::TraceRead).unwrap().trace.unwrap();
+    trace.rings.into_iter().for_each(|ring| timeline.add(&ring.into()));
+    trace.more
 }
 
 #[test]

@@ -10,7 +10,10 @@
 //! - [`groups`]: green threads grouped by where they wait;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
-//! - `server`, `client`: the two ends.
+//! - [`traced`]: events of a recording, as they go through the socket;
+//! - `settings`, `peer`, `server`, `client`: the two ends.
+//!
+//! Of [`greenloom_trace`] it knows what an event is.
 //!
 //! This crate must not know hubs, greenlets or Python: what there is to tell comes through
 //! [`Program`].
@@ -22,13 +25,17 @@
 mod client;
 pub mod groups;
 pub mod metrics;
+mod peer;
 pub mod place;
 pub mod protocol;
 mod server;
+mod settings;
 pub mod text;
+pub mod traced;
 pub mod watchdog;
 
 pub use client::{Client, Failure};
 pub use protocol::{Frame, Group, Hub, Stacks, State, Thread};
-pub use server::{Program, Server, Settings, signal_named};
+pub use server::{Program, Server};
+pub use settings::{Settings, signal_named};
 pub use watchdog::Pulse;

@@ -11,6 +11,8 @@
 //! < {"id":2,"problem":"there is no green thread 0:140211"}
 //! ```
 //!
+//! What a hub has recorded is told by [`Ring`]; the kinds of its events are those of [`greenloom_trace::record::Kind`].
+//!
 //! Who reads ignores fields that it does not know. What changes the meaning of a field changes [`VERSION`].
 
 use std::fmt;
@@ -65,6 +67,16 @@ pub enum Ask {
     },
     /// [`Answer::metrics`].
     Metrics,
+    /// To record what green threads do until [`Ask::TraceStop`], or until the one that asks is gone:
+    /// [`Answer::done`].
+    TraceStart {
+        /// How many events of each hub are kept until they are read, the newest.
+        events: usize,
+    },
+    /// What was recorded since it was asked last: [`Answer::trace`].
+    TraceRead,
+    /// To record no more: [`Answer::done`]. What was recorded is there to be read still.
+    TraceStop,
 }
 
 /// The answer to a request: one of the fields, beside the number.
@@ -85,6 +97,9 @@ pub struct Answer {
     /// To [`Ask::Metrics`]: OpenMetrics text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// To [`Ask::TraceRead`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// Why there is no other answer, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -218,6 +233,33 @@ pub struct Stacks {
     pub problems: Vec<String>,
     /// How long the look has taken, in seconds.
     pub took: Seconds,
+}
+
+/// Some of what was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trace {
+    /// Of each hub that has something new.
+    pub rings: Vec<Ring>,
+    /// Whether there is more to be read at once.
+    pub more: bool,
+}
+
+/// What one hub has recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ring {
+    /// The hub's name, which no other has.
+    pub name: String,
+    /// Whether green threads are known by their addresses, which are nothing to show.
+    pub are_addresses: bool,
+    /// New texts, each of which has the number after that of the one before; the first of all is number 2.
+    pub texts: Vec<Box<str>>,
+    /// How many events came before these, and are lost.
+    pub dropped: u64,
+    /// Four numbers an event: nanoseconds since the one before, the first since recording began; the number of its
+    /// [`Kind`](greenloom_trace::record::Kind); the green thread; the detail.
+    pub events: Vec<i64>,
 }
 
 /// Seconds, kept as a whole number of microseconds.

@@ -21,7 +21,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use serde::Serialize;
 
-use crate::protocol::{Answer, Ask, Greeting, Hub, LONGEST_REQUEST, Request, Stacks, Thread, VERSION};
+use crate::peer::{MOST_PEERS, Peer, STALL, admit};
+use crate::protocol::{Answer, Ask, Greeting, Hub, Request, Stacks, Thread, VERSION};
+use crate::settings::{Settings, dump_on};
+use crate::traced::Recorded;
 use crate::watchdog::{self, Found, Pulse, Watchdog};
 use crate::{metrics, place, text};
 
@@ -47,6 +50,15 @@ pub trait Program: Send + 'static {
     /// A sentence.
     fn kill(&mut self, thread: Thread) -> Result<String, String>;
 
+    /// Begins to record what green threads do, with room for so many events of each hub that were not read.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
+        let _ = events;
+        Err("this program records nothing".into())
+    }
+
     /// The hubs, for the watchdog. Called many times a second.
     fn pulses(&mut self) -> Vec<Pulse> {
         Vec::new()
@@ -59,50 +71,17 @@ pub trait Program: Send + 'static {
     }
 }
 
-/// How a program is to be looked into.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Settings {
-    /// The number of a signal that makes the program write all stacks to its standard error.
-    pub dump: Option<i32>,
-    /// How long a hub may not move until that is written to standard error; `None` for no watchdog.
-    pub watchdog: Option<Duration>,
-}
-
-impl Settings {
-    /// No signal, and no watchdog.
-    pub fn new() -> Settings {
-        Settings::default()
-    }
-
-    /// With a signal that dumps.
-    pub fn dump(mut self, signal: Option<i32>) -> Settings {
-        self.dump = signal;
-        self
-    }
-
-    /// With a watchdog.
-    pub fn watchdog(mut self, limit: Option<Duration>) -> Settings {
-        self.watchdog = limit;
-        self
-    }
-
-    /// With the watchdog of the environment: `GREENLOOM_WATCHDOG`, in milliseconds, 0 for none.
-    pub fn told_watchdog(self) -> Settings {
-        let told = std::env::var("GREENLOOM_WATCHDOG").ok().and_then(|told| told.trim().parse().ok());
-        let limit = told.map_or(watchdog::DEFAULT_LIMIT, Duration::from_millis);
-        self.watchdog(Some(limit).filter(|limit| !limit.is_zero()))
-    }
-}
-
-/// How long a connection may leave an answer lying.
-pub const STALL: Duration = Duration::from_secs(10);
-
-/// How many connections there may be at once.
-const MOST_PEERS: usize = 16;
-
 /// How large an answer may be, in bytes.
 const LARGEST_ANSWER: usize = 8 << 20;
+
+/// How many events are told in one answer, of about 16 bytes each.
+const EVENTS_AT_ONCE: usize = 100_000;
+
+/// Events that a hub's ring may have: 1 GB of memory.
+const MOST_EVENTS: usize = 1 << 26;
+
+/// How long a recording goes on that nobody reads.
+const UNREAD: Duration = Duration::from_secs(30);
 
 const LISTENER: u64 = 0;
 const BELL: u64 = 1;
@@ -127,15 +106,6 @@ struct Sockets {
     dump: Option<UnixStream>,
     peers: HashMap<u64, Peer>,
     next: u64,
-}
-
-/// Whoever asks.
-struct Peer {
-    stream: UnixStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    /// Since when the output waits to be taken.
-    stalled: Option<Instant>,
 }
 
 fn lock(sockets: &Mutex<Option<Sockets>>) -> MutexGuard<'_, Option<Sockets>> {
@@ -171,7 +141,7 @@ impl Server {
         let sockets = Sockets { listener, _bell: rung, dump, peers: HashMap::new(), next: FIRST_PEER };
         let sockets = Arc::new(Mutex::new(Some(sockets)));
         let watch = settings.watchdog.map(Watchdog::new);
-        let service = Service { program, epoll, sockets: Arc::clone(&sockets), watch };
+        let service = Service { program, epoll, sockets: Arc::clone(&sockets), watch, following: HashMap::new() };
         let thread = std::thread::Builder::new().name("greenloom-inspect".into()).spawn(|| service.run())?;
         Ok(Server { path, pid, sockets, bell: Some(bell), thread: Some(thread) })
     }
@@ -214,43 +184,20 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The number of a signal by its name, such as `USR1`, or by its number.
-///
-/// # Errors
-/// A sentence, for a name that is none.
-///
-/// ```
-/// assert!(greenloom_inspect::signal_named("usr1").is_ok() && greenloom_inspect::signal_named("tea").is_err());
-/// ```
-pub fn signal_named(name: &str) -> Result<i32, String> {
-    use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
-    let upper = name.to_ascii_uppercase();
-    match upper.strip_prefix("SIG").unwrap_or(&upper) {
-        "HUP" => Ok(SIGHUP),
-        "QUIT" => Ok(SIGQUIT),
-        "USR1" => Ok(SIGUSR1),
-        "USR2" => Ok(SIGUSR2),
-        "WINCH" => Ok(SIGWINCH),
-        other => {
-            other.parse().map_err(|_| format!("GREENLOOM_DUMP_SIGNAL must be a signal such as USR1, not {name:?}"))
-        }
-    }
-}
-
-/// A stream that has something to read when the signal has come.
-fn dump_on(signal: i32) -> io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    signal_hook::low_level::pipe::register(signal, writer)?;
-    Ok(reader)
-}
-
 /// What the OS thread does.
 struct Service<P> {
     program: P,
     epoll: OwnedFd,
     sockets: Arc<Mutex<Option<Sockets>>>,
     watch: Option<Watchdog>,
+    /// The connections that follow what the program does.
+    following: HashMap<u64, Following>,
+}
+
+/// What a connection follows.
+struct Following {
+    recorded: Box<dyn Recorded>,
+    read_at: Instant,
 }
 
 impl<P: Program> Service<P> {
@@ -260,7 +207,8 @@ impl<P: Program> Service<P> {
         loop {
             let Some(stalled) = self.close_stalled() else { return };
             let interval = self.watch.as_ref().map(Watchdog::interval);
-            let timeout = interval.or_else(|| stalled.then_some(Duration::from_secs(1)));
+            let soon = stalled || !self.following.is_empty();
+            let timeout = interval.or_else(|| soon.then_some(Duration::from_secs(1)));
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
@@ -280,10 +228,12 @@ impl<P: Program> Service<P> {
     }
 
     /// Closes connections that take nothing. Whether there are others whose output waits; `None` when nothing is open.
-    fn close_stalled(&self) -> Option<bool> {
+    fn close_stalled(&mut self) -> Option<bool> {
         let mut sockets = lock(&self.sockets);
         let peers = &mut sockets.as_mut()?.peers;
         peers.retain(|_, peer| peer.stalled.is_none_or(|since| since.elapsed() < STALL));
+        // A recording ends with the one that follows it, or that does so no more.
+        self.following.retain(|peer, following| peers.contains_key(peer) && following.read_at.elapsed() < UNREAD);
         Some(peers.values().any(|peer| peer.stalled.is_some()))
     }
 
@@ -335,7 +285,7 @@ impl<P: Program> Service<P> {
             if stream.set_nonblocking(true).is_ok()
                 && epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN).is_ok()
             {
-                let mut peer = Peer { stream, input: Vec::new(), output: first, stalled: None };
+                let mut peer = Peer::new(stream, first);
                 if peer.flush().is_ok() {
                     sockets.peers.insert(number, peer);
                 }
@@ -378,16 +328,16 @@ impl<P: Program> Service<P> {
                 request
             };
             let Some(request) = request else { return Ok(()) };
-            let answer = self.answer(&request);
+            let answer = self.answer(number, &request);
             if let Some(peer) = lock(&self.sockets).as_mut().and_then(|sockets| sockets.peers.get_mut(&number)) {
                 peer.output = answer;
             }
         }
     }
 
-    fn answer(&mut self, request: &[u8]) -> Vec<u8> {
+    fn answer(&mut self, peer: u64, request: &[u8]) -> Vec<u8> {
         let answer = match serde_json::from_slice::<Request>(request) {
-            Ok(Request { id, ask }) => Answer { id, ..self.tell(ask) },
+            Ok(Request { id, ask }) => Answer { id, ..self.tell(peer, ask) },
             Err(error) => Answer { problem: Some(format!("not a request: {error}")), ..Answer::default() },
         };
         let id = answer.id;
@@ -399,7 +349,7 @@ impl<P: Program> Service<P> {
         line(&Answer { id, problem: Some(problem), ..Answer::default() })
     }
 
-    fn tell(&mut self, ask: Ask) -> Answer {
+    fn tell(&mut self, peer: u64, ask: Ask) -> Answer {
         let mut answer = Answer::default();
         match ask {
             Ask::Hubs => answer.hubs = Some(self.hubs()),
@@ -409,8 +359,34 @@ impl<P: Program> Service<P> {
                 Ok(done) => answer.done = Some(done),
                 Err(problem) => answer.problem = Some(problem),
             },
+            Ask::TraceStart { events } => match self.follow(peer, events) {
+                Ok(()) => answer.done = Some("it is recorded what green threads do".into()),
+                Err(problem) => answer.problem = Some(problem),
+            },
+            Ask::TraceRead | Ask::TraceStop => match self.following.get_mut(&peer) {
+                None => answer.problem = Some(format!("no trace was begun here, or it was not read for {UNREAD:?}")),
+                Some(following) if ask == Ask::TraceStop => {
+                    following.recorded.stop();
+                    answer.done = Some("it is recorded no more".into());
+                }
+                Some(following) => {
+                    following.read_at = Instant::now();
+                    answer.trace = Some(following.recorded.read(EVENTS_AT_ONCE));
+                }
+            },
         }
         answer
+    }
+
+    /// Begins to record for a connection.
+    fn follow(&mut self, peer: u64, events: usize) -> Result<(), String> {
+        if !(1..=MOST_EVENTS).contains(&events) {
+            return Err(format!("the number of events is from 1 to {MOST_EVENTS}"));
+        }
+        self.following.remove(&peer);
+        let recorded = self.program.record(events)?;
+        self.following.insert(peer, Following { recorded, read_at: Instant::now() });
+        Ok(())
     }
 
     /// Writes all stacks to standard error.
@@ -422,63 +398,6 @@ impl<P: Program> Service<P> {
         let hubs = text::hubs(&self.hubs());
         let stacks = text::stacks(&self.program.stacks());
         let _ = write!(io::stderr().lock(), "greenloom: process {}\n{hubs}{stacks}", std::process::id());
-    }
-}
-
-/// Whether whoever has connected may ask.
-fn admit(stream: &UnixStream, peers: usize) -> Result<(), String> {
-    let own = rustix::process::geteuid();
-    match rustix::net::sockopt::socket_peercred(stream) {
-        Ok(peer) if peer.uid == own || peer.uid.is_root() => {}
-        _ => return Err("only the program's own user may look into it".into()),
-    }
-    if peers >= MOST_PEERS {
-        return Err(format!("{MOST_PEERS} others look already; end one of them"));
-    }
-    Ok(())
-}
-
-impl Peer {
-    /// The next whole line, read if need be. An error: the connection has ended, or its line is too long.
-    fn next_request(&mut self) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
-                let rest = self.input.split_off(end + 1);
-                return Ok(Some(std::mem::replace(&mut self.input, rest)));
-            }
-            if self.input.len() > LONGEST_REQUEST {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let mut bytes = [0; 4096];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.input.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Writes what there is room for.
-    fn flush(&mut self) -> io::Result<()> {
-        let mut written = 0;
-        let mut result = Ok(());
-        while written < self.output.len() && result.is_ok() {
-            match self.stream.write(&self.output[written..]) {
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => result = Err(error),
-            }
-        }
-        self.output.drain(..written);
-        self.stalled = match self.stalled {
-            _ if self.output.is_empty() => None,
-            Some(since) if written == 0 => Some(since),
-            _ => Some(Instant::now()),
-        };
-        result
     }
 }
 

@@ -4,13 +4,37 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use greenloom_inspect::protocol::Ask;
+use greenloom_inspect::protocol::{Ask, Trace};
+use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Client, Failure, Frame, Group, Hub, Program, Server, Settings, Stacks, Thread, place};
+use greenloom_trace::{READY, Readers};
 
 /// Has as many groups as it is told.
 struct Told(usize);
+
+/// What [`Told`] records: as long as it goes on, it has a strong reference.
+struct Recording {
+    readers: Readers,
+    goes_on: Option<Arc<()>>,
+}
+
+static RECORDED: Mutex<Weak<()>> = Mutex::new(Weak::new());
+
+fn is_recorded() -> bool {
+    RECORDED.lock().unwrap().upgrade().is_some()
+}
+
+impl Recorded for Recording {
+    fn read(&mut self, events: usize) -> Trace {
+        traced::read(&mut self.readers, events, 1.0)
+    }
+
+    fn stop(&mut self) {
+        self.goes_on = None;
+    }
+}
 
 impl Program for Told {
     fn language(&self) -> &'static str {
@@ -29,6 +53,20 @@ impl Program for Told {
 
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
         if thread.number == 7 { Ok(format!("{thread} was killed")) } else { Err(format!("there is no {thread}")) }
+    }
+
+    /// Has so many events in its ring, and as many more lost.
+    fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
+        if is_recorded() {
+            return Err("it is recorded already".into());
+        }
+        let (writer, reader) = greenloom_trace::ring(events, "hub 0");
+        (0..2 * events as u64).for_each(|number| writer.run(number, 7, READY));
+        let mut readers = Readers::default();
+        readers.push(reader);
+        let goes_on = Arc::new(());
+        *RECORDED.lock().unwrap() = Arc::downgrade(&goes_on);
+        Ok(Box::new(Recording { readers, goes_on: Some(goes_on) }))
     }
 }
 
@@ -102,6 +140,46 @@ fn an_answer_that_is_too_large_is_a_problem_with_the_number() {
     let problem = client.ask(Ask::Stacks).unwrap_err().to_string();
     assert!(problem.contains("bytes, more than the 8388608"), "{problem}");
     client.ask(Ask::Hubs).unwrap();
+}
+
+#[test]
+fn a_recording_is_read_in_pieces_and_what_was_lost_is_counted() {
+    let _alone = alone();
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    client.ask(Ask::TraceStart { events: 1 << 18 }).unwrap();
+    client.ask(Ask::TraceStop).unwrap();
+    assert!(!is_recorded());
+    let (mut events, mut dropped, mut answers, mut more) = (0, 0, 0, true);
+    while more {
+        let trace = client.ask(Ask::TraceRead).unwrap().trace.unwrap();
+        events += trace.rings.iter().map(|ring| ring.events.len() / 4).sum::<usize>();
+        dropped += trace.rings.iter().map(|ring| ring.dropped).sum::<u64>();
+        (answers, more) = (answers + 1, trace.more);
+    }
+    assert_eq!(events as u64 + dropped, 1 << 19);
+    assert!(events >= (1 << 18) - 1 && answers == 3, "{events} events in {answers} answers");
+}
+
+#[test]
+fn a_recording_ends_with_the_one_that_follows_it() {
+    let _alone = alone();
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    client.ask(Ask::TraceStart { events: 16 }).unwrap();
+    let mut other = Client::connect(std::process::id()).unwrap();
+    let refused = other.ask(Ask::TraceStart { events: 16 }).unwrap_err().to_string();
+    assert_eq!(refused, "it is recorded already");
+    let refused = other.ask(Ask::TraceRead).unwrap_err().to_string();
+    assert!(refused.starts_with("no trace was begun here"), "{refused}");
+    let refused = other.ask(Ask::TraceStart { events: 0 }).unwrap_err().to_string();
+    assert!(refused.starts_with("the number of events is from 1 to"), "{refused}");
+    assert!(is_recorded());
+    drop(client);
+    while is_recorded() {
+        std::thread::yield_now();
+    }
+    other.ask(Ask::TraceStart { events: 16 }).unwrap();
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`record`] | one event, packed into two words |
 //! | `texts` | names and reasons by number, bounded in number |
 //! | [`mod@ring`] | a hub's events, in a ring of fixed size with one writer and any number of readers |
+//! | [`readers`] | the rings of a recording, read bit by bit |
 //! | [`timeline`] | the life of each green thread, put together from events |
 //! | `wire`, `perfetto` | the timeline as Perfetto's protobuf |
 //! | `page` | the timeline as one page of HTML |
@@ -37,6 +38,7 @@
 
 mod page;
 mod perfetto;
+pub mod readers;
 pub mod record;
 pub mod ring;
 mod save;
@@ -44,6 +46,7 @@ mod texts;
 pub mod timeline;
 mod wire;
 
+pub use readers::Readers;
 pub use record::{ENDED, READY, Record, Text, Wake};
 pub use ring::{Reader, Taken, Writer, ring};
 pub use save::Format;

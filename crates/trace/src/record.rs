@@ -91,6 +91,18 @@ pub struct Record {
     pub detail: u32,
 }
 
+impl Kind {
+    /// Its number, by which others may know it.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with a number.
+    pub fn from_number(number: u8) -> Option<Kind> {
+        KINDS.get(usize::from(number)).copied()
+    }
+}
+
 impl Record {
     /// As two words.
     #[inline]
@@ -101,7 +113,7 @@ impl Record {
     /// From two words; `None` of words that [`Record::pack`] did not make.
     #[inline]
     pub fn unpack([first, second]: [u64; 2]) -> Option<Record> {
-        let kind = *KINDS.get((first & 0xff) as usize)?;
+        let kind = Kind::from_number(first as u8)?;
         Some(Record { time: first >> 8, kind, thread: (second >> 32) as u32, detail: second as u32 })
     }
 }

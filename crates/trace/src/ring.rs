@@ -37,7 +37,7 @@ pub fn ring(capacity: usize, name: impl Into<String>) -> (Writer, Reader) {
     let chunks = (0..capacity / chunk).map(|_| OnceLock::new()).collect();
     let (written, texts) = (AtomicU64::new(0), Texts::default());
     let shared = Arc::new(Shared { name: name.into(), chunk, chunks, written, texts });
-    let reader = Reader { shared: Arc::clone(&shared), read: 0, texts: 0, are_addresses: false };
+    let reader = Reader { shared: Arc::clone(&shared), read: 0, end: u64::MAX, texts: 0, are_addresses: false };
     let (finder, known) = (RefCell::default(), RefCell::default());
     (Writer { shared, written: Cell::new(0), finder, known, last_known: Cell::new((0, 0, Text(0))) }, reader)
 }
@@ -202,6 +202,8 @@ fn microseconds(nanoseconds: u64) -> u32 {
 pub struct Reader {
     shared: Arc<Shared>,
     read: u64,
+    /// Nothing is read from this number on.
+    end: u64,
     texts: usize,
     are_addresses: bool,
 }
@@ -231,10 +233,25 @@ impl Reader {
 
     /// What was written since the last call, or is left of it. It waits for nobody.
     pub fn take(&mut self) -> Taken {
+        self.take_at_most(usize::MAX, usize::MAX)
+    }
+
+    /// As [`take`](Reader::take), the oldest of it: at most so many events, and about so many bytes of new texts. With
+    /// more texts than that, it takes some of them and no event, as the events name them.
+    pub fn take_at_most(&mut self, events: usize, text_bytes: usize) -> Taken {
         let shared = &*self.shared;
+        let known = shared.texts.len();
+        let texts = shared.texts.since(self.texts, text_bytes);
+        self.texts += texts.len();
+        let mut taken = Taken::of(self, texts);
+        if self.texts < known {
+            return taken;
+        }
         let written = shared.written.load(Ordering::Acquire);
-        let first = self.read.max(written.saturating_sub(shared.capacity()));
-        let words: Vec<[u64; 2]> = (first..written)
+        let oldest = written.saturating_sub(shared.capacity());
+        let end = written.min(self.end).min(self.read.max(oldest).saturating_add(events as u64));
+        let first = self.read.max(oldest).min(end);
+        let words: Vec<[u64; 2]> = (first..end)
             .map(|number| {
                 let place = shared.place(number);
                 [place[0].load(Ordering::Relaxed), place[1].load(Ordering::Relaxed)]
@@ -243,18 +260,39 @@ impl Reader {
         // With the fence of the writer: whoever has read a new word sees here that its place is being written.
         fence(Ordering::Acquire);
         let written_since = shared.written.load(Ordering::Relaxed);
-        let trusted = (written_since + 1).saturating_sub(shared.capacity()).clamp(first, written);
-        let dropped = trusted - self.read;
-        self.read = written;
-        let records = words[(trusted - first) as usize..].iter().filter_map(|words| Record::unpack(*words)).collect();
+        let trusted = (written_since + 1).saturating_sub(shared.capacity()).clamp(first, end);
+        taken.dropped = trusted - self.read;
+        self.read = end;
+        taken.records = words[(trusted - first) as usize..].iter().filter_map(|words| Record::unpack(*words)).collect();
         // After the events: whatever they name is there.
-        let texts = shared.texts.since(self.texts);
-        self.texts += texts.len();
-        Taken { name: shared.name.clone(), are_addresses: self.are_addresses, texts, dropped, records }
+        let named = shared.texts.since(self.texts, usize::MAX);
+        self.texts += named.len();
+        taken.texts.extend(named);
+        taken
+    }
+
+    /// Whether there is something to take.
+    pub fn has_more(&self) -> bool {
+        self.read < self.shared.written.load(Ordering::Acquire).min(self.end)
+    }
+
+    /// What is written from now on is not read.
+    pub fn end_here(&mut self) {
+        self.end = self.shared.written.load(Ordering::Acquire);
     }
 }
 
 impl Taken {
+    fn of(reader: &Reader, texts: Vec<Box<str>>) -> Taken {
+        let name = reader.shared.name.clone();
+        Taken { name, are_addresses: reader.are_addresses, texts, dropped: 0, records: Vec::new() }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.dropped == 0 && self.records.is_empty()
+    }
+
     /// The same, of a writer whose times are ticks of so many nanoseconds.
     pub fn with_ticks_of(mut self, nanoseconds: f64) -> Taken {
         for record in &mut self.records {
@@ -267,6 +305,7 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::READY;
 
     #[test]
     fn what_is_overwritten_is_counted_and_the_newest_stay() {
@@ -297,6 +336,27 @@ mod tests {
         }
         writing.join().unwrap();
         assert!(seen >= 63);
+    }
+
+    #[test]
+    fn one_that_reads_in_small_pieces_reads_the_same() {
+        let (writer, mut reader) = ring(64, "hub");
+        for number in 0..20 {
+            writer.run(number, number, writer.text(&"x".repeat(number as usize + 1)));
+        }
+        reader.end_here();
+        writer.run(99, 99, READY);
+        let (mut times, mut texts, mut named) = (Vec::new(), 0, Vec::new());
+        while reader.has_more() {
+            let taken = reader.take_at_most(7, 50);
+            assert!(taken.records.len() <= 7 && taken.texts.iter().map(|text| text.len()).sum::<usize>() < 50 + 20);
+            texts += taken.texts.len();
+            times.extend(taken.records.iter().map(|record| record.time));
+            named.extend(taken.records.iter().map(|record| (record.detail as usize) < texts + 2));
+        }
+        assert_eq!(times, (0..20).collect::<Vec<_>>());
+        assert!(named.into_iter().all(|is_named| is_named));
+        assert!(reader.take().is_empty());
     }
 
     #[test]

@@ -40,8 +40,16 @@ impl Timeline {
     /// # Errors
     /// Those of the file system, with the path and what would help in the text.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.save_as(&path, Format::of(path.as_ref()))
+    }
+
+    /// As [`Timeline::save`], whatever its name says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn save_as(&self, path: impl AsRef<Path>, format: Format) -> io::Result<()> {
         let path = path.as_ref();
-        let bytes = match Format::of(path) {
+        let bytes = match format {
             Format::Perfetto => self.perfetto(),
             Format::Html => self.page().into_bytes(),
         };

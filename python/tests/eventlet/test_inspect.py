@@ -237,6 +237,90 @@ class Watchdog(unittest.TestCase):
             self.assertEqual(process.stderr.read(), "")
 
 
+class Trace(unittest.TestCase):
+    BUSY = """
+        import eventlet
+        def sleeper():
+            while True:
+                eventlet.sleep(0.001)
+        def spinner():
+            while True:
+                eventlet.sleep(0)
+        for _ in range(3):
+            eventlet.spawn(sleeper)
+        eventlet.spawn(spinner)
+        eventlet.sleep(0)
+        print("ready", flush=True)
+        eventlet.sleep(1000)
+    """
+
+    @staticmethod
+    def watcher(pid, path, **how):
+        """A command that records for a minute. It does so when this returns."""
+        command = [sys.executable, "-m", "greenloom", "trace", str(pid), "--seconds", "60", "-o", path]
+        watcher = subprocess.Popen(command, **how)
+        complaints = ""
+        while "is being recorded already" not in complaints:
+            if complaints:
+                raise AssertionError(complaints)
+            complaints = greenloom_command("trace", pid, *Trace.NOTHING)[2]
+        return watcher
+
+    NOTHING = ("--seconds", 0, "-o", "/dev/null")
+
+    def test_what_a_program_does_is_written_as_a_file(self):
+        with tempfile.TemporaryDirectory() as folder, program(self.BUSY) as process:
+            page, path = os.path.join(folder, "out.html"), os.path.join(folder, "out")
+            for out in (page, path):
+                said, status, complaints = greenloom_command("trace", process.pid, "--seconds", 0.3, "-o", out)
+                self.assertEqual((status, complaints), (0, ""))
+                self.assertRegex(said, rf"^\d+ events in 0\.3 s: {out}\n$")
+            with open(page, encoding="utf-8") as text, open(path, "rb") as proto:
+                self.assertIn("<!doctype html>", text.read(100))
+                written = proto.read()
+            self.assertIn(b"sleeper", written)
+            self.assertIn(b"spinner", written)
+            # Nothing is left that records, and the program goes on.
+            self.assertEqual(greenloom_command("trace", process.pid, *self.NOTHING)[1], 0)
+            self.assertIsNone(process.poll())
+
+    def test_a_watcher_that_goes_away_ends_the_recording(self):
+        with program(self.BUSY) as process:
+            with self.watcher(process.pid, "/dev/null") as watcher:
+                watcher.kill()
+            complaints = "is being recorded already"
+            while "is being recorded already" in complaints:
+                complaints = greenloom_command("trace", process.pid, *self.NOTHING)[2]
+            self.assertEqual(complaints, "")
+
+    def test_an_interrupt_and_the_end_of_the_program_end_it_early_and_it_is_written(self):
+        for end in ("interrupt", "kill"):
+            with tempfile.TemporaryDirectory() as folder, program(self.BUSY) as process:
+                out = os.path.join(folder, "out")
+                watcher = self.watcher(process.pid, out, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                if end == "interrupt":
+                    watcher.send_signal(signal.SIGINT)
+                else:
+                    process.kill()
+                said, complaints = watcher.communicate(timeout=30)
+                self.assertRegex(said, r"^\d+ events in \d+\.\d s.*: ")
+                self.assertGreater(os.path.getsize(out), 100)
+                if end == "kill":
+                    self.assertEqual(complaints, f"greenloom: process {process.pid} has ended meanwhile\n")
+
+    def test_a_program_whose_lock_c_code_holds_says_so(self):
+        stuck = """
+            import ctypes, eventlet
+            eventlet.sleep(0)
+            print("ready", flush=True)
+            ctypes.PyDLL(None).sleep(1000)
+        """
+        with program(stuck) as process:
+            _, status, complaints = greenloom_command("trace", process.pid, *self.NOTHING)
+        self.assertEqual(status, 1)
+        self.assertIn("the interpreter's lock was not to be had", complaints)
+
+
 class Kill(unittest.TestCase):
     KILLED = """
         import eventlet, sys

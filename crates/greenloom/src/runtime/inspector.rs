@@ -12,9 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use greenloom_inspect::groups::Groups;
+use greenloom_inspect::protocol::Trace;
+use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Group, Hub, Program, Pulse, Server, Settings, Stacks, State, Thread, signal_named};
 
 use super::node::{AnyGreenlet, Kind};
+use super::recording::Recording;
 use super::registry::{self, Message};
 use super::state::Runtime;
 use super::try_here;
@@ -133,6 +136,13 @@ impl Program for Rust {
         std::mem::take(&mut *look.groups()).finish(begun.elapsed())
     }
 
+    fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
+        match Recording::with_capacity(events) {
+            Ok(recording) => Ok(Box::new(recording)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     fn pulses(&mut self) -> Vec<Pulse> {
         let pulse = |hub: registry::Watched| {
             let statistics = &hub.counters.statistics;
@@ -182,6 +192,16 @@ impl Program for Rust {
             Ok(false) => Err(gone()),
             Err(_) => Err(format!("the hub of {thread} is blocked: it will be killed when that has ended")),
         }
+    }
+}
+
+impl Recorded for Recording {
+    fn read(&mut self, events: usize) -> Trace {
+        traced::read(&mut self.readers(), events, self.tick())
+    }
+
+    fn stop(&mut self) {
+        Recording::stop(self);
     }
 }
 

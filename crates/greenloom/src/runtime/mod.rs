@@ -16,6 +16,7 @@
 //! | `slots` | who has a place in the table |
 //! | `schedule` | what timers and sources hold |
 //! | `interrupt` | kill and timeout |
+//! | `recorder`, `recording` | what a hub does, for a timeline; all hubs of the process |
 //! | `inspector` | what the socket tells of the hubs |
 //! | `turn` | the loop |
 //! | `park` | how a green thread waits and is woken |
@@ -35,6 +36,8 @@ pub(crate) mod line;
 pub(crate) mod node;
 mod panic_note;
 pub(crate) mod park;
+pub(crate) mod recorder;
+pub(crate) mod recording;
 pub(crate) mod registry;
 mod schedule;
 mod slots;
@@ -50,7 +53,6 @@ pub(crate) mod work;
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::sync::OnceLock;
 
 use greenloom_hub::{Clock, MonotonicClock};
 use node::UNWIND_DROPPED;
@@ -63,9 +65,6 @@ thread_local! {
     static HERE: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }
-
-/// What is called on the OS thread of a hub that was made. Public modules say it, which the runtime must not know.
-pub(crate) static NEW_HUB: OnceLock<fn()> = OnceLock::new();
 
 /// The running OS thread's runtime. Panics when it cannot be made. When the OS thread is ending, it may have
 /// [ended](Runtime::has_ended).
@@ -111,9 +110,7 @@ pub(crate) fn make(clock: Rc<dyn Clock>) -> io::Result<&'static Runtime> {
     // It fails only where a runtime was made before, and ended with its OS thread: that one stays.
     let _ = END.try_with(|end| end.set(Some(End(runtime))));
     registry::show_running(runtime.id(), runtime.seen_current_id());
-    if let Some(tell) = NEW_HUB.get() {
-        tell();
-    }
+    recording::begin_in_new_hub();
     #[cfg(feature = "inspect")]
     inspector::serve_as_told();
     Ok(runtime)

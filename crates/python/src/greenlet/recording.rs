@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use super::recorder::is_on;
 use greenloom_fiber::Ticks;
 pub use greenloom_trace::Wake;
-use greenloom_trace::{ENDED, READY, Reader, Timeline, ring};
+use greenloom_trace::{ENDED, READY, Reader, Readers, Timeline, ring};
 
 use super::body::{PyGreenlet, State, body};
 use super::recorder::{ON, Recorder};
@@ -31,7 +31,17 @@ static RECORDING: Mutex<Option<Recording>> = Mutex::new(None);
 /// What the process's recording has.
 struct Recording {
     clock: Ticks,
+    /// How many threads take part.
+    threads: usize,
+    /// Their readers, but for those that were taken to be read.
     readers: Vec<Reader>,
+}
+
+/// A recording that one who follows the program reads bit by bit. Needs no lock.
+pub struct Followed {
+    clock: Ticks,
+    readers: Readers,
+    is_over: bool,
 }
 
 /// Of what ran for longer than about this without giving way, in nanoseconds, the frames are told.
@@ -49,30 +59,51 @@ fn recording() -> MutexGuard<'static, Option<Recording>> {
 
 /// Begins to record, with room for so many events of each thread; `false` if somebody does already.
 pub fn start(gil: Gil<'_>, capacity: usize) -> bool {
+    begin(gil, capacity).is_some()
+}
+
+/// As [`start`], for one that reads while it is recorded.
+pub fn follow(gil: Gil<'_>, capacity: usize) -> Option<Followed> {
+    begin(gil, capacity).map(|clock| Followed { clock, readers: Readers::default(), is_over: false })
+}
+
+fn begin(gil: Gil<'_>, capacity: usize) -> Option<Ticks> {
     let mut recording = recording();
     if recording.is_some() {
-        return false;
+        return None;
     }
-    *recording = Some(Recording { clock: Ticks::new(), readers: Vec::new() });
+    let clock = Ticks::new();
+    *recording = Some(Recording { clock, threads: 0, readers: Vec::new() });
     CAPACITY.store(capacity, Ordering::Relaxed);
+    drop(recording);
+    // What was followed may have ended without the lock.
+    tidy(gil);
     ON.store(true, Ordering::Relaxed);
+    tell_threads(gil);
+    Some(clock)
+}
+
+fn tell_threads(gil: Gil<'_>) {
     of_all_threads(gil, |thread| -> Option<()> {
         thread.update_watched();
         None
     });
-    true
+}
+
+/// After the end of a recording: the threads' recorders go.
+pub fn tidy(gil: Gil<'_>) {
+    of_all_threads(gil, |thread| -> Option<()> {
+        thread.recorder.take();
+        None
+    });
+    tell_threads(gil);
 }
 
 /// Ends the recording. Returns what puts its timeline together, without the lock if the caller likes; `None` if nobody
 /// records.
 pub fn stop(gil: Gil<'_>, title: String) -> Option<impl FnOnce() -> Timeline + Send + use<>> {
-    let ended = recording().take()?;
-    ON.store(false, Ordering::Relaxed);
-    of_all_threads(gil, |thread| -> Option<()> {
-        thread.update_watched();
-        thread.recorder.take();
-        None
-    });
+    let ended = end()?;
+    tidy(gil);
     let tick = ended.clock.length();
     Some(move || {
         let mut timeline = Timeline::new(title);
@@ -81,6 +112,47 @@ pub fn stop(gil: Gil<'_>, title: String) -> Option<impl FnOnce() -> Timeline + S
         }
         timeline
     })
+}
+
+/// Nothing is recorded any more.
+fn end() -> Option<Recording> {
+    let ended = recording().take()?;
+    ON.store(false, Ordering::Relaxed);
+    Some(ended)
+}
+
+impl Followed {
+    /// Those of all threads that take part.
+    pub fn readers(&mut self) -> &mut Readers {
+        if !self.is_over
+            && let Some(recording) = &mut *recording()
+        {
+            recording.readers.drain(..).for_each(|reader| self.readers.push(reader));
+        }
+        &mut self.readers
+    }
+
+    /// How many nanoseconds a tick takes.
+    pub fn tick(&self) -> f64 {
+        self.clock.length()
+    }
+
+    /// Records no more. What was recorded stays to be read; [`tidy`] may follow. Returns whether it was not over yet.
+    pub fn stop(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_over, true) {
+            return false;
+        }
+        let ended = end();
+        ended.into_iter().flat_map(|ended| ended.readers).for_each(|reader| self.readers.push(reader));
+        self.readers.end_here();
+        true
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// Calls `f` with a thread's recorder. It must run no Python code.
@@ -95,7 +167,7 @@ fn with<R>(thread: &Thread, f: impl FnOnce(&Recorder) -> R) -> Option<R> {
 /// A thread takes part.
 #[cold]
 fn join(thread: &Thread) {
-    if recording().as_ref().is_none_or(|recording| recording.readers.len() >= THREADS) {
+    if recording().as_ref().is_none_or(|recording| recording.threads >= THREADS) {
         return;
     }
     let mut names = vec![(number(thread.main), String::from("main greenlet"))];
@@ -110,7 +182,8 @@ fn join(thread: &Thread) {
     }
     let mut recording = recording();
     let Some(recording) = &mut *recording else { return };
-    let (writer, reader) = ring(CAPACITY.load(Ordering::Relaxed), thread_name(thread, recording.readers.len()));
+    let (writer, reader) = ring(CAPACITY.load(Ordering::Relaxed), thread_name(thread, recording.threads));
+    recording.threads += 1;
     recording.readers.push(reader.with_addresses());
     let recorder = Recorder {
         writer,

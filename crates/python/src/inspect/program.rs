@@ -4,12 +4,15 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use greenloom_inspect::protocol::Trace;
+use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Frame, Hub, Program, Pulse, Stacks, Thread};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
 use super::look::{Look, Running};
 use crate::eventlet::seen;
 use crate::greenlet::find;
+use crate::greenlet::recording::{self, Followed};
 use crate::py::Gil;
 use crate::py::ffi;
 
@@ -41,6 +44,12 @@ impl Program for Python {
     fn stacks(&mut self) -> Stacks {
         let found = self.locked.ask(Look::begin);
         found.unwrap_or_else(|| Stacks { problems: vec![lock_is_held()], ..Stacks::default() })
+    }
+
+    fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
+        let followed = self.locked.ask(move || Follow { events, followed: None }).ok_or_else(lock_is_held)?;
+        let followed = followed.ok_or("a trace of this process is being recorded already; finish that one first")?;
+        Ok(Box::new(Following { followed, locked: Arc::clone(&self.locked) }))
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
@@ -121,6 +130,68 @@ fn name_of(os_thread: libc::pid_t) -> String {
     }
     let name = fs::read_to_string(format!("/proc/self/task/{os_thread}/comm")).unwrap_or_default();
     format!("{} {os_thread}", name.trim_end())
+}
+
+/// Begins to record.
+struct Follow {
+    events: usize,
+    followed: Option<Followed>,
+}
+
+impl Task for Follow {
+    type Found = Option<Followed>;
+
+    fn step(&mut self, gil: Gil<'_>) -> bool {
+        self.followed = recording::follow(gil, self.events);
+        false
+    }
+
+    fn finish(self, _: Option<Gil<'_>>) -> Option<Followed> {
+        self.followed
+    }
+}
+
+/// After the end of a recording.
+struct Tidy;
+
+impl Task for Tidy {
+    type Found = ();
+
+    fn step(&mut self, gil: Gil<'_>) -> bool {
+        // Another one may have begun.
+        if !recording::is_on() {
+            recording::tidy(gil);
+        }
+        false
+    }
+
+    fn finish(self, _: Option<Gil<'_>>) {}
+}
+
+/// A recording that goes on until this is stopped or dropped.
+struct Following {
+    followed: Followed,
+    locked: Arc<Locked>,
+}
+
+impl Recorded for Following {
+    fn read(&mut self, events: usize) -> Trace {
+        let tick = self.followed.tick();
+        traced::read(self.followed.readers(), events, tick)
+    }
+
+    fn stop(&mut self) {
+        if self.followed.stop() {
+            // If the lock is not to be had, the next recording does it.
+            self.locked.ask(|| Tidy);
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// Ends a green thread.

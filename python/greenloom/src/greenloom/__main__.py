@@ -14,6 +14,8 @@
 
     greenloom stacks PID [--json]           all green threads of a running program, grouped by where they wait
     greenloom metrics PID                   what its hubs have done, as OpenMetrics
+    greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]
+                                            records what it does, for ui.perfetto.dev or as a page of HTML
     greenloom kill PID HUB:NUMBER [--yes]   ends a green thread
 
     greenloom --version
@@ -35,11 +37,12 @@ from ._install import install
 USAGE = (
     "usage: greenloom run [--native] (script.py | NAME | -m module | -c code) [args...]\n"
     "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help\n"
-    "       greenloom stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]"
+    "       greenloom stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]\n"
+    "       greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]"
 )
 
 # Of the program in Rust, which looks into others.
-LOOKING = ("stacks", "metrics", "kill")
+LOOKING = ("stacks", "metrics", "trace", "kill")
 
 FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 
