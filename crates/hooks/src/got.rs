@@ -41,6 +41,10 @@ const REFUSED: [(&str, &str); 12] = [
     ("libasan.", "the compiler's runtime"),
 ];
 
+/// Objects that end the process by an assertion when `poll` fails by anything but EINTR, which they tell their callers
+/// of: libzmq, by itself or in pyzmq's extension module.
+const EINTR_ONLY: [&str; 2] = ["libzmq", "_zmq."];
+
 struct Patch {
     seen: Patched,
     slots: Vec<(usize, *mut c_void)>,
@@ -56,8 +60,11 @@ unsafe impl Send for Patch {}
 struct State {
     /// By the address that an object was loaded to.
     patches: HashMap<usize, Patch>,
-    /// Paths of objects that were asked for.
+    /// Paths or sonames of objects that were asked for. Without any, nothing is patched.
     roots: HashSet<String>,
+    /// Paths of objects that patched ones have opened. They belong to those after an [`unpatch`], too: nobody may open
+    /// them again.
+    opened: HashSet<String>,
 }
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
@@ -69,12 +76,12 @@ fn lock() -> MutexGuard<'static, Option<State>> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Patches those of these objects that are loaded and not patched yet, and what they were linked with. The others are
-/// patched by a later [`look`], when they are loaded. May be called again.
-pub fn patch(paths: impl IntoIterator<Item = String>) {
+/// Patches those of these objects, named by path or soname, that are loaded and not patched yet, and what they were
+/// linked with. The others are patched by a later [`look`], when they are loaded. May be called again.
+pub fn patch(names: impl IntoIterator<Item = String>) {
     let mut state = lock();
     let state = state.get_or_insert_with(State::default);
-    state.roots.extend(paths);
+    state.roots.extend(names);
     state.look();
 }
 
@@ -91,8 +98,14 @@ pub fn look() {
 
 /// Takes all hooks out. Calls that are on their way end as hooked ones.
 pub fn unpatch() {
-    let Some(state) = lock().take() else { return };
-    for patch in state.patches.into_values() {
+    let patches = match &mut *lock() {
+        Some(state) => {
+            state.roots.clear();
+            std::mem::take(&mut state.patches)
+        }
+        None => return,
+    };
+    for patch in patches.into_values() {
         store(&patch.read_only, &patch.slots);
         if !patch.handle.is_null() {
             // SAFETY: it came from dlopen, and was not closed. No lock is held that what ends with it could want.
@@ -128,7 +141,8 @@ impl State {
     }
 
     fn is_asked_for(&self, object: &Object) -> bool {
-        self.roots.contains(&object.path)
+        let named = |names: &HashSet<String>| names.contains(&object.path) || names.contains(&object.soname);
+        !self.roots.is_empty() && (named(&self.roots) || named(&self.opened))
             || self.patches.get(&object.base).is_some_and(|one| one.seen.refused.is_none())
     }
 
@@ -146,7 +160,12 @@ impl State {
         let slots = if refused.is_none() { &*object.slots } else { &[] };
         let slots: Vec<&Slot> =
             slots.iter().filter(|slot| slot.function != "dlopen" || !object.has_search_path).collect();
-        let hooks: Vec<_> = slots.iter().filter_map(|slot| Some((slot.address, hook(&slot.function)?))).collect();
+        let only_eintr = EINTR_ONLY.iter().any(|name| file_name(&object.path).starts_with(name));
+        let hook = |slot: &Slot| match hooked::failing_by_eintr(&slot.function).filter(|_| only_eintr) {
+            None => hook(&slot.function),
+            hook => hook,
+        };
+        let hooks: Vec<_> = slots.iter().filter_map(|slot| Some((slot.address, hook(slot)?))).collect();
         let mut calls: Vec<String> = slots.iter().map(|slot| slot.function.clone()).collect();
         calls.sort();
         calls.dedup();
@@ -223,8 +242,8 @@ fn hook(function: &str) -> Option<*mut c_void> {
     if function == "dlopen" { Some(dlopen as *mut c_void) } else { hooked::find(function) }
 }
 
-/// What is opened by a patched object is patched before anybody can call it. It becomes a root of its own: a driver,
-/// say, which its manager was not linked with.
+/// What is opened by a patched object is patched before anybody can call it. A driver, say, which its manager was not
+/// linked with.
 ///
 /// # Safety
 /// libc's contract.
@@ -240,7 +259,7 @@ unsafe extern "C-unwind" fn dlopen(path: *const c_char, flags: c_int) -> *mut c_
             && let Some(state) = &mut *state
         {
             let opened = elf::objects(&|_| false).into_iter().find(|object| object.base == base);
-            state.roots.extend(opened.map(|object| object.path));
+            state.opened.extend(opened.map(|object| object.path));
             state.look();
         }
     }

@@ -7,6 +7,7 @@
 use libc::*;
 
 use crate::calls::{self, lock};
+use crate::wait::{errno, set_errno};
 
 unsafe extern "C" {
     /// Ends the process.
@@ -47,6 +48,22 @@ fn checked(function: &str) -> Option<*mut c_void> {
     }
 }
 
+/// The hook for a function of this name, in an object that takes no other failure than EINTR.
+pub(crate) fn failing_by_eintr(function: &str) -> Option<*mut c_void> {
+    (function == "poll").then_some(poll_eintr as *mut c_void)
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn poll_eintr(fds: *mut pollfd, count: nfds_t, limit: c_int) -> c_int {
+    // SAFETY: the caller's contract.
+    let found = unsafe { calls::poll(fds, count, limit) };
+    if found < 0 && errno() == ECANCELED {
+        set_errno(EINTR);
+    }
+    found
+}
+
 macro_rules! locks {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
         fn locks(function: &str) -> Option<*mut c_void> {
@@ -74,7 +91,15 @@ locks! {
     pthread_mutex_unlock(mutex: *mut pthread_mutex_t);
     pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t);
     pthread_cond_timedwait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, until: *const timespec);
+    pthread_cond_signal(condition: *mut pthread_cond_t);
+    pthread_cond_broadcast(condition: *mut pthread_cond_t);
+    pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec);
+    pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t);
+    pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t);
+    pthread_rwlock_unlock(lock: *mut pthread_rwlock_t);
     sem_wait(semaphore: *mut sem_t);
+    sem_timedwait(semaphore: *mut sem_t, until: *const timespec);
+    sem_post(semaphore: *mut sem_t);
 }
 
 /// # Safety

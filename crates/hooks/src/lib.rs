@@ -11,6 +11,7 @@ mod elf;
 pub mod got;
 mod hooked;
 mod host;
+mod lot;
 mod real;
 #[cfg(feature = "runtime")]
 mod runtime;

@@ -154,6 +154,23 @@ static PyObject *blocking_locked_poll(PyObject *self, PyObject *args) {
     return PyLong_FromLong(failed);
 }
 
+static pthread_rwlock_t data_lock = PTHREAD_RWLOCK_INITIALIZER;
+
+// read_locked_poll(write, fd, milliseconds): waits with a read-write lock held; the error of what failed first.
+static PyObject *blocking_read_locked_poll(PyObject *self, PyObject *args) {
+    int writes, fd, milliseconds, failed;
+    if (!PyArg_ParseTuple(args, "pii", &writes, &fd, &milliseconds)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    failed = writes ? pthread_rwlock_wrlock(&data_lock) : pthread_rwlock_rdlock(&data_lock);
+    if (!failed) {
+        poll(&one, 1, milliseconds);
+        pthread_rwlock_unlock(&data_lock);
+    }
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(failed);
+}
+
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int value = 0;
@@ -212,6 +229,7 @@ static PyMethodDef functions[] = {{"poll", blocking_poll, METH_VARARGS, NULL},
                                   {"filled", blocking_filled, METH_NOARGS, NULL},
                                   {"call_back", blocking_call_back, METH_VARARGS, NULL},
                                   {"locked_poll", blocking_locked_poll, METH_VARARGS, NULL},
+                                  {"read_locked_poll", blocking_read_locked_poll, METH_VARARGS, NULL},
                                   {"wait_for", blocking_await, METH_VARARGS, NULL},
                                   {"set", blocking_set, METH_VARARGS, NULL},
                                   {"post", blocking_post, METH_NOARGS, NULL},

@@ -17,7 +17,7 @@ from support import run_script
 SOURCES = pathlib.Path(__file__).parent
 
 START = """
-import errno, os, socket, sys, threading, time
+import ctypes, errno, os, socket, sys, threading, time
 sys.path.insert(0, {folder!r})
 FOLDER = {folder!r}
 import eventlet, eventlet.debug, greenlet
@@ -66,33 +66,43 @@ class Hooks(unittest.TestCase):
         self.assertEqual(done, (code, wanted), done[1])
 
     def test_a_call_that_waits_lets_other_green_threads_run(self):
+        calls = {
+            "without the interpreter's lock": "blocking.poll, fd, DEADLINE",
+            "with it": "blocking.poll, fd, DEADLINE, True",
+            "in a library that the module was linked with": "blocking.brought_poll, fd, DEADLINE",
+            "in one that it opens": "blocking.opened_poll, FOLDER + '/libopened.so', fd, DEADLINE",
+        }
+        for which, call in calls.items():
+            with self.subTest(which):
+                self.check(f"""
+                    waiting = spawn_and_reach({call})
+                    theirs.send(b"x")
+                    assert waiting.wait() == 1
+                """)
+
+    def test_a_library_that_was_opened_is_hooked_with_the_module_and_again_after_an_uninstall(self):
         self.check("""
-            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
-            theirs.send(b"x")
-            assert waiting.wait() == 1
+            path = FOLDER + "/libopened.so"
+            for _ in range(2):
+                assert blocking.opened_poll(path, fd, 0) == 0
+                found = {library.path: library.refused for library in hooks.report()}
+                assert found[path] is None
+                hooks.uninstall()
+                hooks.install(["blocking"])
+            assert path in [library.path for library in hooks.report()]
+            hooks.uninstall()
+            assert hooks.report() == []
         """)
 
-    def test_a_call_that_keeps_the_interpreters_lock_does_too(self):
-        self.check("""
-            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE, True)
-            theirs.send(b"x")
-            assert waiting.wait() == 1
-        """)
-
-    def test_the_library_that_a_module_was_linked_with_is_hooked(self):
-        self.check("""
-            waiting = spawn_and_reach(blocking.brought_poll, fd, DEADLINE)
-            theirs.send(b"x")
-            assert waiting.wait() == 1
-        """)
-
-    def test_a_library_that_a_hooked_one_opens_is_hooked_before_it_is_called(self):
-        self.check("""
-            waiting = spawn_and_reach(blocking.opened_poll, FOLDER + "/libopened.so", fd, DEADLINE)
-            theirs.send(b"x")
-            assert waiting.wait() == 1
-            assert any(library.path.endswith("libopened.so") for library in hooks.report())
-        """)
+    def test_a_library_that_ctypes_has_loaded_is_hooked_by_its_name(self):
+        for name in ("FOLDER + '/libopened.so'", "'libopened.so'"):
+            self.check(f"""
+                library = ctypes.CDLL(FOLDER + "/libopened.so")
+                hooks.install([{name}])
+                waiting = spawn_and_reach(library.brought_poll, fd, DEADLINE)
+                theirs.send(b"x")
+                assert waiting.wait() == 1
+            """)
 
     def test_a_module_that_was_imported_before_is_hooked_as_well_and_twice_is_as_once(self):
         self.check("""
@@ -187,23 +197,65 @@ class Hooks(unittest.TestCase):
             assert [one.wait() for one in both] == [0] * 5
         """)
 
-    def test_what_is_thrown_in_is_raised_when_python_is_reached_and_the_call_fails(self):
+    def test_what_is_thrown_in_is_raised_when_the_error_of_the_call_has_been_handled(self):
         self.check("""
             def wait():
                 try:
                     blocking.recv(fd)
                 except OSError as error:
-                    caught.append(error.errno)
-                    sum(str(number).isdigit() for number in range(2))
-                    caught.append("not reached")
-            caught = []
+                    seen.append(error.errno == errno.ECANCELED)
+                    seen.append(sum(str(number).isdigit() for number in range(2)))
+                sum(str(number).isdigit() for number in range(2))
+                seen.append("not reached")
+            seen = []
             waiting = spawn_and_reach(wait)
             waiting.kill()
-            # CPython 3.10 raises it before it looks what the handler catches.
-            print(end_of(waiting), caught in ([errno.ECANCELED], []))
+            print(end_of(waiting), seen)
             theirs.settimeout(1)
             print(theirs.recv(1))
-        """, "GreenletExit True\nb''\n")
+        """, "GreenletExit [True, 2]\nb''\n")
+
+    def test_what_lets_go_of_a_lock_while_the_error_of_the_call_is_on_its_way_is_not_cut_short(self):
+        self.check("""
+            class Lock:
+                def __enter__(self):
+                    self.is_held = True
+                def __exit__(self, *error):
+                    len(self.__dict__)
+                    self.is_held = False
+            def wait():
+                with locks[0]:
+                    try:
+                        try:
+                            with locks[1]:
+                                blocking.recv(fd)
+                        finally:
+                            with locks[2]:
+                                pass
+                            seen.append("finally")
+                    except OSError as error:
+                        with locks[3]:
+                            raise LookupError from error
+            locks = [Lock() for _ in range(4)]
+            seen = []
+            waiting = spawn_and_reach(wait)
+            waiting.kill()
+            print(end_of(waiting), seen, [lock.is_held for lock in locks])
+        """, "GreenletExit ['finally'] [False, False, False, False]\n")
+
+    def test_what_tries_again_and_again_ends_by_it(self):
+        self.check("""
+            def wait():
+                while True:
+                    try:
+                        blocking.recv(theirs.fileno())
+                    except OSError:
+                        tries.append(1)
+            tries = []
+            waiting = spawn_and_reach(wait)
+            waiting.kill()
+            print(end_of(waiting), 0 < len(tries) < 20)
+        """, "GreenletExit True\n")
 
     def test_it_is_raised_at_the_next_wait_at_the_latest_and_in_nobody_else(self):
         self.check("""
@@ -336,6 +388,47 @@ class Hooks(unittest.TestCase):
             killed.kill()
             assert waiting.wait() == 0 and end_of(killed) in (0, "GreenletExit")
             assert eventlet.spawn(blocking.locked_poll, NORMAL, 1, fd, 0).wait() == 0
+        """)
+
+    def test_whoever_waits_for_a_lock_of_the_library_goes_on_when_it_is_let_go_of(self):
+        self.check("""
+            def lock(milliseconds):
+                blocking.locked_poll(kind, 1, fd, milliseconds)
+                return time.monotonic()
+            for kind in range(3):
+                late = []
+                for _ in range(10):
+                    holds = spawn_and_reach(lock, 14)
+                    waits = spawn_and_reach(lock, 0)
+                    late.append(waits.wait() - holds.wait())
+                assert min(late) < 0.001, late
+            late = []
+            for value in range(10, 20):
+                waits = eventlet.spawn(lambda: (blocking.wait_for(value, -1), time.monotonic()))
+                eventlet.sleep(0.014)
+                began = time.monotonic()
+                blocking.set(value)
+                late.append(waits.wait()[1] - began)
+            assert min(late) < 0.001, late
+            late = []
+            for _ in range(10):
+                waits = eventlet.spawn(lambda: (blocking.sem_wait(), time.monotonic()))
+                eventlet.sleep(0.014)
+                began = time.monotonic()
+                blocking.post()
+                late.append(waits.wait()[1] - began)
+            assert min(late) < 0.001, late
+        """)
+
+    def test_readers_of_the_librarys_data_wait_for_its_writer_and_not_for_each_other(self):
+        self.check("""
+            began = time.monotonic()
+            readers = [spawn_and_reach(blocking.read_locked_poll, False, fd, 50) for _ in range(3)]
+            writer = spawn_and_reach(blocking.read_locked_poll, True, fd, 50)
+            assert [one.wait() for one in readers] == [0, 0, 0] and not writer.dead
+            readers = [spawn_and_reach(blocking.read_locked_poll, False, fd, 50) for _ in range(3)]
+            assert [one.wait() for one in [writer, *readers]] == [0, 0, 0, 0]
+            assert 0.15 <= time.monotonic() - began < 0.4
         """)
 
     def test_conditions_and_semaphores_are_waited_for_by_green_threads(self):

@@ -2,8 +2,8 @@
 //! which it is not. A lock that is held over a park would block the OS thread when another of its green threads wants
 //! it.
 //!
-//! Whoever must wait tries again with pauses, since the owner may be an OS thread that knows of no hooks. A wait for
-//! these cannot fail, so that it goes on where it is given up.
+//! Whoever must wait does so in the [`lot`], and is told by whoever lets go. It also looks by itself now and then, for
+//! the owner may be code that knows of no hooks. A wait for these cannot fail, so that it goes on where it is given up.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use std::time::Duration;
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use crate::blocking;
 use crate::current;
-use crate::host::{Host, Wait};
-use crate::real;
-use crate::wait::in_signal_handler;
+use crate::host::Host;
+use crate::lot::{self, Place};
+use crate::wait::{errno, fail, in_signal_handler};
 
-const FIRST: Duration = Duration::from_micros(200);
-const LONGEST: Duration = Duration::from_millis(5);
-/// Between two looks at what a condition is about.
-const LOOK: Duration = Duration::from_millis(2);
+/// How long somebody who was not told waits before the next look.
+const FIRST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(20);
+/// The same for what a condition is about.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Who holds a mutex that knows its owner, which for it is the OS thread.
 struct Held {
@@ -37,11 +37,30 @@ fn host() -> Option<&'static dyn Host> {
     current::here().filter(|_| !in_signal_handler())
 }
 
-fn pause(host: &dyn Host, time: Duration) {
-    if host.sleep(time) == Wait::Interrupted {
-        let time = timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-        // SAFETY: the time lives over the call.
-        blocking::run(host, || unsafe { real::nanosleep(&raw const time, std::ptr::null_mut()) as isize });
+/// Tries until it is not busy, or until then.
+fn until(
+    host: &'static dyn Host,
+    address: usize,
+    deadline: Option<&timespec>,
+    mut try_it: impl FnMut() -> c_int,
+) -> c_int {
+    let mut limit = FIRST;
+    let result = try_it();
+    if result != EBUSY {
+        return result;
+    }
+    loop {
+        let left = deadline.map(left);
+        if left == Some(Duration::ZERO) {
+            return ETIMEDOUT;
+        }
+        let place = Place::take(host, address);
+        // It may have become free before it was known that somebody waits.
+        match try_it() {
+            EBUSY => place.wait(left.map_or(limit, |left| left.min(limit))),
+            result => return result,
+        }
+        limit = (limit * 2).min(LONGEST);
     }
 }
 
@@ -108,15 +127,19 @@ unsafe fn try_as(host: &dyn Host, mutex: *mut pthread_mutex_t) -> c_int {
 pub unsafe fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's contract.
     let Some(host) = host() else { return unsafe { libc::pthread_mutex_lock(mutex) } };
-    let mut time = FIRST;
-    loop {
-        // SAFETY: the caller's contract.
-        match unsafe { try_as(host, mutex) } {
-            EBUSY => pause(host, time),
-            result => return result,
-        }
-        time = (time * 2).min(LONGEST);
-    }
+    // SAFETY: the caller's contract.
+    until(host, mutex.addr(), None, || unsafe { try_as(host, mutex) })
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, deadline: *const timespec) -> c_int {
+    // SAFETY: the caller's contract.
+    let Some(host) = host() else { return unsafe { libc::pthread_mutex_timedlock(mutex, deadline) } };
+    // SAFETY: the caller's contract.
+    until(host, mutex.addr(), Some(unsafe { &*deadline }), || unsafe { try_as(host, mutex) })
 }
 
 /// See [`calls`](super).
@@ -144,6 +167,7 @@ pub unsafe fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int {
     if result == 0 && owner.is_some() {
         note_unlocked(mutex);
     }
+    lot::wake_one(mutex.addr());
     result
 }
 
@@ -156,7 +180,7 @@ pub unsafe fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthr
     // SAFETY: the caller's contract.
     let Some(host) = host() else { return unsafe { libc::pthread_cond_wait(condition, mutex) } };
     // SAFETY: the caller's contract.
-    unsafe { look_away(host, mutex, LOOK) }
+    unsafe { look_away(host, condition, mutex, LOOK) }
 }
 
 /// See [`pthread_cond_wait`].
@@ -178,7 +202,7 @@ pub unsafe fn pthread_cond_timedwait(
         return unsafe { libc::pthread_cond_timedwait(condition, mutex, until) };
     }
     // SAFETY: the caller's contract.
-    unsafe { look_away(host, mutex, LOOK.min(left)) }
+    unsafe { look_away(host, condition, mutex, LOOK.min(left)) }
 }
 
 /// How long it is until then. A condition's clock cannot be asked for: of the two that there are, one counts from 1970.
@@ -197,16 +221,42 @@ fn left(until: &timespec) -> Duration {
 
 /// # Safety
 /// The mutex is locked by the running green thread.
-unsafe fn look_away(host: &dyn Host, mutex: *mut pthread_mutex_t, time: Duration) -> c_int {
+unsafe fn look_away(
+    host: &'static dyn Host,
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    time: Duration,
+) -> c_int {
+    let place = Place::take(host, condition.addr());
     // SAFETY: the caller's contract.
-    unsafe {
-        match pthread_mutex_unlock(mutex) {
-            0 => {}
-            wrong => return wrong,
-        }
-        pause(host, time);
-        pthread_mutex_lock(mutex)
+    match unsafe { pthread_mutex_unlock(mutex) } {
+        0 => {}
+        wrong => return wrong,
     }
+    place.wait(time);
+    drop(place);
+    // SAFETY: the caller's contract.
+    unsafe { pthread_mutex_lock(mutex) }
+}
+
+/// See [`calls`](super). It wakes an OS thread that waits, and a green thread.
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_cond_signal(condition: *mut pthread_cond_t) -> c_int {
+    lot::wake_one(condition.addr());
+    // SAFETY: the caller's contract.
+    unsafe { libc::pthread_cond_signal(condition) }
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_cond_broadcast(condition: *mut pthread_cond_t) -> c_int {
+    lot::wake_all(condition.addr());
+    // SAFETY: the caller's contract.
+    unsafe { libc::pthread_cond_broadcast(condition) }
 }
 
 /// See [`calls`](super).
@@ -216,14 +266,85 @@ unsafe fn look_away(host: &dyn Host, mutex: *mut pthread_mutex_t, time: Duration
 pub unsafe fn sem_wait(semaphore: *mut sem_t) -> c_int {
     // SAFETY: the caller's contract.
     let Some(host) = host() else { return unsafe { libc::sem_wait(semaphore) } };
-    let mut time = FIRST;
     // SAFETY: the caller's contract.
-    while unsafe { libc::sem_trywait(semaphore) } != 0 {
-        if crate::wait::errno() != EAGAIN {
-            return -1;
+    unsafe { sem_until(host, semaphore, None) }
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn sem_timedwait(semaphore: *mut sem_t, deadline: *const timespec) -> c_int {
+    // SAFETY: the caller's contract.
+    let Some(host) = host() else { return unsafe { libc::sem_timedwait(semaphore, deadline) } };
+    // SAFETY: the caller's contract.
+    unsafe { sem_until(host, semaphore, Some(&*deadline)) }
+}
+
+/// # Safety
+/// A semaphore.
+unsafe fn sem_until(host: &'static dyn Host, semaphore: *mut sem_t, deadline: Option<&timespec>) -> c_int {
+    let before = errno();
+    let try_it = || {
+        // SAFETY: the caller's contract.
+        if unsafe { libc::sem_trywait(semaphore) } == 0 {
+            return 0;
         }
-        pause(host, time);
-        time = (time * 2).min(LONGEST);
+        if errno() == EAGAIN { EBUSY } else { errno() }
+    };
+    match until(host, semaphore.addr(), deadline, try_it) {
+        0 => {
+            crate::wait::set_errno(before);
+            0
+        }
+        code => fail(code) as c_int,
     }
-    0
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn sem_post(semaphore: *mut sem_t) -> c_int {
+    // SAFETY: the caller's contract.
+    let result = unsafe { libc::sem_post(semaphore) };
+    // Unlike the others it may be called in a signal handler, which must not wait for the list.
+    if lot::is_used() && !in_signal_handler() {
+        lot::wake_one(semaphore.addr());
+    }
+    result
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
+    // SAFETY: the caller's contract.
+    let Some(host) = host() else { return unsafe { libc::pthread_rwlock_rdlock(lock) } };
+    // SAFETY: the caller's contract.
+    until(host, lock.addr(), None, || unsafe { libc::pthread_rwlock_tryrdlock(lock) })
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
+    // SAFETY: the caller's contract.
+    let Some(host) = host() else { return unsafe { libc::pthread_rwlock_wrlock(lock) } };
+    // SAFETY: the caller's contract.
+    until(host, lock.addr(), None, || unsafe { libc::pthread_rwlock_trywrlock(lock) })
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
+    // SAFETY: the caller's contract.
+    let result = unsafe { libc::pthread_rwlock_unlock(lock) };
+    // Several readers may go on.
+    lot::wake_all(lock.addr());
+    result
 }

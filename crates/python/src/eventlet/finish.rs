@@ -73,8 +73,8 @@ pub unsafe fn on_end(thread: Here<'_>, this: *mut PyObject, result: *mut PyObjec
             // Killed before it began.
             return result;
         }
+        let result = thread.interruptions.at_end(thread.gil(), thread.ident(), thread.current(), result);
         if result.is_null() {
-            thread.interruptions.take_the_place(thread.gil(), thread.ident(), thread.current());
             let pending = finish_with_exception(thread, this);
             pending.put_back();
             return result;

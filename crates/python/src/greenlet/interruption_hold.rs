@@ -1,15 +1,19 @@
 //! Python code that a C function calls on its way to an error.
 //!
 //! ```text
-//! def handler():                  the frame: what is to be raised, is raised here
-//!     cursor.execute()            C: its wait was interrupted
-//!         codecs.decode()         Python, for the text of the library's error: nothing is raised here, since the
+//! def handler():
+//!     try:
+//!         cursor.execute()        C: its wait was interrupted
+//!             codecs.decode()     Python, for the text of the library's error: nothing is raised here, since the
 //!                                 C function would drop it
+//!     finally:
+//!         lock.release()          nothing is raised here, since it would be cut short
+//!     next()                      here it is raised
 //! ```
 //!
 //! The interpreter would raise an [interruption](super::interruption) in whatever Python code comes next. So while
-//! there is one, new frames are evaluated through a function of ours (PEP 523), which withholds it from those that the
-//! interrupted C function calls. Where an interpreter has no such thing, nothing is withheld.
+//! there is one, new frames are evaluated through a function of ours (PEP 523), which decides. Where an interpreter has
+//! no such thing, it is raised in what comes next.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -74,12 +78,12 @@ pub unsafe fn ready() {
 }
 
 /// There is an interruption in some thread, or none any more.
-fn withhold(_: Gil<'_>, on: bool) {
-    let Some(Functions { get, set }) = functions() else { return };
+fn withhold(_: Gil<'_>, on: bool) -> bool {
+    let Some(Functions { get, set }) = functions() else { return false };
     // SAFETY: the token says that the lock is held.
     unsafe {
         let interpreter = ffi::PyInterpreterState_Get();
-        let Some(now) = get(interpreter) else { return };
+        let Some(now) = get(interpreter) else { return false };
         let ours = ptr::fn_addr_eq(now, evaluate as Evaluate);
         if on && !ours {
             *BEFORE.get() = Some(now);
@@ -91,6 +95,7 @@ fn withhold(_: Gil<'_>, on: bool) {
             set(interpreter, before);
         }
     }
+    true
 }
 
 /// # Safety
@@ -104,7 +109,7 @@ unsafe extern "C-unwind" fn evaluate(
     unsafe {
         let before = (*BEFORE.get()).expect("it was noted when this took its place");
         let thread = unlocked_record().filter(|thread| thread.interruptions.any());
-        let Some(thread) = thread.filter(|thread| thread.interruptions.withhold(thread.ident(), thread.current()))
+        let Some(thread) = thread.filter(|thread| thread.interruptions.frame_begins(thread.ident(), thread.current()))
         else {
             return before(state, frame, throws);
         };

@@ -462,9 +462,7 @@ fn run(begin: Begin) -> *const Fiber {
         let stack = (*this.fiber.get()).stack_bounds().unwrap_or(0..0);
         (*this.saved.get()).begin(thread.state.get(), &mut entry, chunk, &stack);
         let result = call(thread, greenlet, run, arrive(thread, greenlet), kwargs);
-        if result.is_null() {
-            thread.interruptions.take_the_place(thread.gil(), thread.ident(), greenlet);
-        }
+        let result = thread.interruptions.at_end(thread.gil(), thread.ident(), greenlet, result);
         let heir = find_heir(thread, this, last_words(thread.gil(), result));
 
         // From here to the jump no Python code runs.

@@ -16,8 +16,10 @@ from . import _native
 
 __all__ = ["Library", "install", "report", "uninstall"]
 
-#: What was asked for: names of modules, or None for all.
+#: What was asked for: names of modules or shared objects, or None for all modules.
 _names = set()
+#: Top-level names of modules that are left alone. What sqlite3 waits for is its library's.
+_OWN = (sys.stdlib_module_names | {"greenlet", "greenloom"}) - {"_sqlite3"}
 _own_create_module = ExtensionFileLoader.create_module
 _follows_forks = False
 
@@ -43,8 +45,9 @@ def install(names=None):
     first and calls this then, or the other way round, has the same. It may be called again, for more. On an OS thread
     without a hub, and in the hub's own greenlet, all calls are the C library's.
 
-    :param names: names of modules or packages; ``foo`` stands for ``_foo`` and all that is in the package, too.
-        Without it all extension modules are meant but those of the standard library.
+    :param names: names of modules or packages; ``foo`` stands for ``_foo`` and all that is in the package, too. A name
+        with ``.so`` in it is that of a shared object, which ctypes or cffi have loaded: its file, or its soname.
+        Without names all extension modules are meant but those of the standard library; of that, sqlite3.
     :raises TypeError: for a string in the place of a list
     """
     global _follows_forks
@@ -54,9 +57,10 @@ def install(names=None):
     if not _follows_forks:
         _follows_forks = True
         os.register_at_fork(after_in_child=_native._hooks_adopt)
+    objects = [name for name in _names if name and ".so" in name]
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
-    _native._hooks_install([spec.origin for spec in loaded if _is_meant(spec.name)])
+    _native._hooks_install([*objects, *(spec.origin for spec in loaded if _is_meant(spec.name))])
     ExtensionFileLoader.create_module = _create_module
 
 
@@ -75,7 +79,7 @@ def report():
 
 def _is_meant(name):
     parts = name.split(".")
-    if None in _names and parts[0] not in sys.stdlib_module_names and parts[0] not in ("greenlet", "greenloom"):
+    if None in _names and parts[0] not in _OWN:
         return True
     packages = {".".join(parts[: count + 1]) for count in range(len(parts))}
     return not packages.isdisjoint(_names) or parts[0].startswith("_") and parts[0][1:] in _names

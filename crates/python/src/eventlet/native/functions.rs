@@ -69,7 +69,9 @@ fn timeout_exit(this: Object<'_>, args: Args<'_>) -> Result<Owned> {
     let gil = this.gil();
     let [_, value, _] = args.exactly()?;
     let thread = here(gil)?;
-    let interruption = if value.is_none() { None } else { thread.interruptions.take(thread.ident(), thread.current()) };
+    // A block that ends well, as its C function may have, ends by its own timeout only.
+    let mine = |exception: &Owned| !value.is_none() || exception.as_ptr() == this.as_ptr();
+    let interruption = thread.interruptions.take_if(thread.ident(), thread.current(), mine);
     // SAFETY: live objects; an exception is raised as one.
     unsafe {
         let cancel = Owned::new(ffi::PyUnicode_InternFromString(c"cancel".as_ptr()))?;

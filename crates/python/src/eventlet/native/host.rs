@@ -77,12 +77,13 @@ unsafe fn locked<T>(call: impl FnOnce(Here<'_>) -> T) -> T {
 }
 
 /// Whether the running greenlet is to raise something as soon as it can: it waits for nothing any more.
-fn is_interrupted(thread: Here<'_>) -> bool {
-    thread.interruptions.any() && thread.interruptions.has(thread.current())
+fn fails_again(thread: Here<'_>) -> bool {
+    thread.interruptions.any() && thread.interruptions.fails_again(thread.ident(), thread.current())
 }
 
 /// A park has raised: keeps the exception for when Python is reached. One that tells of a closed file is an answer.
-fn interrupt(thread: Here<'_>) -> Wait {
+/// `fails` is for a call that fails by it.
+fn interrupt(thread: Here<'_>, fails: bool) -> Wait {
     // SAFETY: an exception is pending, and is taken out; the running greenlet.
     unsafe {
         let raised = Pending::take(thread.gil()).into_value();
@@ -92,7 +93,7 @@ fn interrupt(thread: Here<'_>) -> Wait {
         if closed {
             return Wait::Closed;
         }
-        thread.interruptions.add(thread.ident(), thread.current(), raised);
+        thread.interruptions.add(thread.ident(), thread.current(), raised, fails);
         Wait::Interrupted
     }
 }
@@ -114,7 +115,7 @@ unsafe impl Host for GreenThreads {
         // SAFETY: `can_park` was true.
         unsafe {
             locked(|thread| {
-                if is_interrupted(thread) {
+                if fails_again(thread) {
                     return Ok(Wait::Interrupted);
                 }
                 wait(thread, fd.as_raw_fd(), direction, limit)
@@ -126,13 +127,13 @@ unsafe impl Host for GreenThreads {
         // SAFETY: `can_park` was true.
         unsafe {
             locked(|thread| {
-                if is_interrupted(thread) {
+                if fails_again(thread) {
                     return Wait::Interrupted;
                 }
                 let ticket = Ticket::take(thread);
                 match park_until(thread, "C: sleep", &ticket, Some(monotonic() + duration)) {
                     Ok(_) => Wait::TimedOut,
-                    Err(Raised) => interrupt(thread),
+                    Err(Raised) => interrupt(thread, false),
                 }
             })
         }
@@ -145,8 +146,8 @@ unsafe impl Host for GreenThreads {
         // SAFETY: `can_park` was true.
         unsafe {
             locked(|thread| {
-                if !is_interrupted(thread) && give_turn(thread).is_err() {
-                    interrupt(thread);
+                if !fails_again(thread) && give_turn(thread).is_err() {
+                    interrupt(thread, false);
                 }
             });
         }
@@ -201,7 +202,7 @@ fn wait(thread: Here<'_>, fd: RawFd, direction: Direction, limit: Option<Duratio
         Ok(Ready::Yes) => Ok(Wait::Ready),
         Ok(Ready::TimedOut) => Ok(Wait::TimedOut),
         Ok(Ready::Busy) => Err(io::ErrorKind::ResourceBusy.into()),
-        Err(Raised) => Ok(interrupt(thread)),
+        Err(Raised) => Ok(interrupt(thread, true)),
     }
 }
 
@@ -258,7 +259,7 @@ fn run_elsewhere(job: Box<dyn FnOnce() + Send>) -> io::Result<()> {
                 }
             }
             if let Some(kept) = kept {
-                thread.interruptions.add(thread.ident(), thread.current(), kept);
+                thread.interruptions.add(thread.ident(), thread.current(), kept, false);
             }
         });
     }
