@@ -14,10 +14,16 @@ fi
 missing() {
     command -v pkg-config >/dev/null || echo pkg-config
     pkg-config --exists libmariadb 2>/dev/null || echo libmariadb-dev
+    [ -e /usr/include/ldap.h ] || echo libldap-dev
+    [ -e /usr/include/sasl/sasl.h ] || echo libsasl2-dev
+    [ -e /usr/include/sql.h ] || echo unixodbc-dev
+    grep -qs 'PostgreSQL Unicode' /etc/odbcinst.ini || echo odbc-postgresql
+    [ -x /usr/sbin/slapd ] || echo slapd
 }
 packages=$(missing)
 # shellcheck disable=SC2086
 [ -z "$packages" ] || "$here/../tools/apt-install.sh" $packages
 
-"$python" -m pip install --quiet --disable-pip-version-check psycopg2-binary pycurl mysqlclient
+"$python" -m pip install --quiet --disable-pip-version-check psycopg2-binary 'psycopg[binary]' mysqlclient \
+    pyodbc python-ldap pyzmq pycurl
 exec "$python" -m unittest --buffer

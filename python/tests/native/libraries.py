@@ -1,5 +1,6 @@
 """What the tests with real libraries share: green threads that wait in a server, and a ticker beside them."""
 
+import contextlib
 import os
 import random
 import time
@@ -96,13 +97,16 @@ def under_load(test, connect, ask, close, error, lose_one):
                     counts["given up"] += 1
                 except error:
                     counts["lost"] += 1
-                    connection = None
+                    lost, connection = connection, None
+                    if lost is not None:
+                        with contextlib.suppress(error):
+                            close(lost)
+                    # A server that is not there refuses at once.
+                    eventlet.sleep(0.001)
         finally:
             if connection is not None:
-                try:
+                with contextlib.suppress(error):
                     close(connection)
-                except error:
-                    pass
 
     def worker(number):
         while time.monotonic() < end:
