@@ -45,7 +45,8 @@ test-oslo: venv ## the driver for oslo.messaging: our tests and its own, with a 
 
 # SECONDS of kills, timeouts and lost connections under load, on top of the other tests.
 test-hooks: venv ## C libraries on green threads, with servers of their own (docs/native.md); SECONDS=60 of stress each
-	STRESS_SECONDS=$(or $(SECONDS),60) tests/synchronous_crates/servers.sh run python/tools/hooks-tests.sh \
+	STRESS_SECONDS=$(or $(SECONDS),60) tests/synchronous_crates/servers.sh run \
+		crates/rpc/tests/rabbitmq/broker.sh run python/tools/hooks-tests.sh \
 		"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)"
 
 # What runs in Debian unstable, one after another: targets that need its CPythons, or other programs of its releases.
