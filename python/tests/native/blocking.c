@@ -154,6 +154,31 @@ static PyObject *blocking_locked_poll(PyObject *self, PyObject *args) {
     return PyLong_FromLong(failed);
 }
 
+static pthread_key_t at_end;
+
+static void lock_once(void *mutex) {
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
+}
+
+static void *lock_and_end(void *mutex) {
+    pthread_setspecific(at_end, mutex);
+    lock_once(mutex);
+    return NULL;
+}
+
+// A thread of the library's own uses a lock when it ends, after all else of it has ended.
+static PyObject *blocking_lock_at_thread_end(PyObject *self, PyObject *none) {
+    pthread_t thread;
+    pthread_key_create(&at_end, lock_once);
+    Py_BEGIN_ALLOW_THREADS
+    pthread_create(&thread, NULL, lock_and_end, &mutexes[1]);
+    pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS
+    pthread_key_delete(at_end);
+    Py_RETURN_NONE;
+}
+
 static pthread_rwlock_t data_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 // read_locked_poll(write, fd, milliseconds): waits with a read-write lock held; the error of what failed first.
@@ -229,6 +254,7 @@ static PyMethodDef functions[] = {{"poll", blocking_poll, METH_VARARGS, NULL},
                                   {"filled", blocking_filled, METH_NOARGS, NULL},
                                   {"call_back", blocking_call_back, METH_VARARGS, NULL},
                                   {"locked_poll", blocking_locked_poll, METH_VARARGS, NULL},
+                                  {"lock_at_thread_end", blocking_lock_at_thread_end, METH_NOARGS, NULL},
                                   {"read_locked_poll", blocking_read_locked_poll, METH_VARARGS, NULL},
                                   {"wait_for", blocking_await, METH_VARARGS, NULL},
                                   {"set", blocking_set, METH_VARARGS, NULL},

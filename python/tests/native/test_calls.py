@@ -420,6 +420,13 @@ class Hooks(unittest.TestCase):
             assert min(late) < 0.001, late
         """)
 
+    def test_a_thread_of_the_librarys_own_may_use_a_lock_when_it_ends(self):
+        self.check("""
+            for _ in range(3):
+                blocking.lock_at_thread_end()
+                eventlet.spawn(blocking.lock_at_thread_end).wait()
+        """)
+
     def test_readers_of_the_librarys_data_wait_for_its_writer_and_not_for_each_other(self):
         self.check("""
             began = time.monotonic()

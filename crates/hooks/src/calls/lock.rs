@@ -74,19 +74,24 @@ unsafe fn knows_its_owner(mutex: *mut pthread_mutex_t) -> bool {
     kind == PTHREAD_MUTEX_RECURSIVE || kind == PTHREAD_MUTEX_ERRORCHECK
 }
 
+/// Of an OS thread that ends, nothing is known any more. What ends with it may use locks.
+fn with_held<R>(call: impl FnOnce(&mut Vec<Held>) -> R) -> Option<R> {
+    HELD.try_with(|held| call(&mut held.borrow_mut())).ok()
+}
+
 fn owner(mutex: *mut pthread_mutex_t) -> Option<usize> {
-    HELD.with_borrow(|held| held.iter().find(|one| one.mutex == mutex.addr()).map(|one| one.owner))
+    with_held(|held| held.iter().find(|one| one.mutex == mutex.addr()).map(|one| one.owner)).flatten()
 }
 
 fn note_locked(mutex: *mut pthread_mutex_t, owner: usize) {
-    HELD.with_borrow_mut(|held| match held.iter_mut().find(|one| one.mutex == mutex.addr()) {
+    with_held(|held| match held.iter_mut().find(|one| one.mutex == mutex.addr()) {
         Some(one) => one.times += 1,
         None => held.push(Held { mutex: mutex.addr(), owner, times: 1 }),
     });
 }
 
 fn note_unlocked(mutex: *mut pthread_mutex_t) {
-    HELD.with_borrow_mut(|held| {
+    with_held(|held| {
         if let Some(index) = held.iter().position(|one| one.mutex == mutex.addr()) {
             held[index].times -= 1;
             if held[index].times == 0 {
