@@ -307,10 +307,21 @@ class Hooks(unittest.TestCase):
                 except (eventlet.Timeout, KeyError) as error:
                     return type(error).__name__
             print([eventlet.spawn(loud, *args).wait() for args in [(), (False,), (KeyError,)]])
+            def told_by_a_number(*args):
+                other, _ = socket.socketpair()
+                with eventlet.Timeout(0.02, *args):
+                    assert blocking.poll(other.fileno(), DEADLINE) == -errno.ECANCELED
+                return "quiet"
+            def loud_or_quiet(*args):
+                try:
+                    return told_by_a_number(*args)
+                except eventlet.Timeout:
+                    return "loud"
+            print([eventlet.spawn(loud_or_quiet, *args).wait() for args in [(), (False,)]])
             print(eventlet.with_timeout(0.02, blocking.recv, fd, timeout_value="value"))
             eventlet.sleep(0.01)
             print(blocking.poll(fd, 0))
-        """, "['Timeout', 'quiet', 'KeyError']\nvalue\n1\n")
+        """, "['Timeout', 'quiet', 'KeyError']\n['loud', 'quiet']\nvalue\n1\n")
 
     def test_a_lookup_is_not_left_while_it_writes_to_the_stack(self):
         self.check("""
