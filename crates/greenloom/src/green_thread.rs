@@ -11,6 +11,7 @@ use greenloom_hub::TimerKey;
 
 use crate::packet::{PacketRef, run_into};
 use crate::runtime::error::{GreenletExit, JoinError, SpawnError};
+use crate::runtime::held;
 use crate::runtime::node::{AnyGreenlet, Kind, Node, Wake};
 use crate::runtime::park::prepare;
 use crate::runtime::stack_size::default_stack_size;
@@ -120,6 +121,7 @@ fn new_greenlet(runtime: &'static Runtime, place: &'static Location<'static>) ->
     }
     let greenlet = runtime.new_green_thread();
     greenlet.node().spawned_at.set(Some(place));
+    greenlet.node().began.set(held::birth());
     Ok(greenlet)
 }
 
@@ -239,7 +241,10 @@ impl<T: 'static> GreenThread<T> {
     /// # Errors
     /// [`JoinError`]: its panic, or that it was killed.
     pub fn wait(self) -> Result<T, JoinError> {
-        self.packet.wait()
+        held::waits_for_end(self.greenlet.id());
+        let result = self.packet.wait();
+        held::waits_no_more();
+        result
     }
 
     /// As [`GreenThread::wait`], but gives the handle back if it has not ended after `timeout`.
@@ -257,7 +262,10 @@ impl<T: 'static> GreenThread<T> {
                 Err(refused) => return Ok(Err(JoinError::Refused(refused))),
             };
             self.packet.waiter.set(Some(ticket.waker()));
-            if ticket.park("green thread", Some(deadline)) == Wake::TimedOut {
+            held::waits_for_end(self.greenlet.id());
+            let wake = ticket.park("green thread", Some(deadline));
+            held::waits_no_more();
+            if wake == Wake::TimedOut {
                 return Err(self);
             }
         }

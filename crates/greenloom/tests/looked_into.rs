@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use common::millis;
-use greenloom::sync::{Event, Semaphore};
+use greenloom::net::{TcpListener, TcpStream};
+use greenloom::sync::{Event, Mutex, Semaphore};
 use greenloom::trace::Timeline;
-use greenloom::{Builder, Hubs, JoinError, inspect, sleep, spawn, spawn_n, yield_now};
+use greenloom::{Builder, GreenThread, Hubs, JoinError, inspect, sleep, spawn, spawn_n, yield_now};
 use greenloom_inspect::protocol::{Answer, Ask};
-use greenloom_inspect::{Client, Group, Stacks, State, Thread};
+use greenloom_inspect::{Client, Group, Stacks, State, Thread, Waits};
 
 /// Asks this process from an OS thread of its own, and parks until the answer has come.
 fn ask(ask: Ask) -> Result<Answer, String> {
@@ -62,6 +63,115 @@ fn they_are_grouped_by_what_they_wait_for_and_where_they_were_spawned() {
     waiters.iter().for_each(|waiter| {
         waiter.kill();
     });
+}
+
+fn named(name: &'static str, f: impl FnOnce() + 'static) -> GreenThread<()> {
+    Builder::new().name(name).spawn(f).unwrap()
+}
+
+/// The oldest green thread of a name, and at what it waits.
+fn waits_of(seen: &Stacks, name: &str) -> (Thread, Waits) {
+    let [group] = &groups_of(seen, name)[..] else { panic!("{name}: {seen:?}") };
+    assert!(group.age.is_some(), "{group:?}");
+    (group.examples[0], group.waits.clone().unwrap_or_default())
+}
+
+#[test]
+fn two_that_wait_for_each_other_are_named() {
+    inspect::serve().unwrap();
+    let locks = Rc::new((Mutex::new(()), Mutex::new(())));
+    let (first, second) = (Rc::clone(&locks), locks);
+    let threads = [
+        named("has the one", move || {
+            let _one = first.0.lock();
+            yield_now();
+            drop(first.1.lock());
+        }),
+        named("has the other", move || {
+            let _other = second.1.lock();
+            yield_now();
+            drop(second.0.lock());
+        }),
+    ];
+    let awaited = threads[0].greenlet().id();
+    (0..5).for_each(|_| yield_now());
+    let seen = stacks();
+    let ((one, waits), (other, _)) = (waits_of(&seen, "has the one"), waits_of(&seen, "has the other"));
+    let circle =
+        format!("deadlock: {one} waits for a semaphore that {other} has, {other} waits for a semaphore that {one} has");
+    assert!(seen.hints.contains(&circle), "{:?}", seen.hints);
+    assert_eq!((waits.holder, waits.waiters, one.number), (Some(other), 1, awaited));
+    let info = ask(Ask::Thread { thread: one }).unwrap().thread.unwrap();
+    assert_eq!((info.name.as_deref(), info.waiters.as_slice()), (Some("has the one"), &[other][..]));
+    assert_eq!(info.waits.unwrap().holder, Some(other));
+    let gone = ask(Ask::Thread { thread: Thread { hub: 99, number: 1 } }).unwrap_err();
+    assert_eq!(gone, "there is no green thread 99:1: it may have ended");
+    threads.iter().for_each(|thread| {
+        thread.kill();
+    });
+}
+
+#[test]
+fn a_permit_that_was_not_given_back_is_named_and_a_pool_that_is_all_taken() {
+    inspect::serve().unwrap();
+    let (leaked, pool) = (Rc::new(Semaphore::new(1)), Rc::new(Semaphore::new(2)));
+    let (leaks, victim) = (Rc::clone(&leaked), leaked);
+    named("leaks", move || leaks.acquire().forget()).wait().unwrap();
+    let mut threads = vec![named("is the leak's victim", move || drop(victim.acquire()))];
+    for _ in 0..4 {
+        let pool = Rc::clone(&pool);
+        threads.push(named("takes of the pool", move || {
+            let _place = pool.acquire();
+            sleep(millis(1_000_000));
+        }));
+    }
+    yield_now();
+    let seen = stacks();
+    let (_, waits) = waits_of(&seen, "is the leak's victim");
+    let hint = format!("semaphore {} was not given back: the green thread that took it last has ended", waits.object);
+    assert!(seen.hints.iter().any(|found| found.starts_with(&hint)), "{:?}", seen.hints);
+    assert!(
+        seen.hints.iter().any(|found| found.ends_with(": all 2 are taken, and 2 wait for one")),
+        "{:?}",
+        seen.hints
+    );
+    threads.iter().for_each(|thread| {
+        thread.kill();
+    });
+}
+
+#[test]
+fn a_socket_is_told_with_its_peer_and_a_timer_with_what_is_left_of_it() {
+    inspect::serve().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let threads = [
+        named("reads", move || drop(std::io::Read::read(&mut stream, &mut [0]))),
+        named("naps", || sleep(millis(500_000))),
+    ];
+    yield_now();
+    let seen = stacks();
+    let (_, waits) = waits_of(&seen, "reads");
+    assert!(waits.detail.ends_with(&format!(" to read, peer {address}")), "{waits:?}");
+    let (_, waits) = waits_of(&seen, "naps");
+    assert!(waits.due_in.is_some_and(|due| 400.0 < due && due <= 500.0), "{waits:?}");
+    drop(accepted);
+    threads[1].kill();
+}
+
+#[test]
+fn one_that_waits_for_the_end_of_another_says_for_whose() {
+    inspect::serve().unwrap();
+    let sleeper = named("is waited for", || sleep(millis(1_000_000)));
+    let (awaited, victim) = (sleeper.greenlet().id(), sleeper.greenlet().clone());
+    let waiter = named("waits for the end", move || drop(sleeper.wait()));
+    yield_now();
+    let (_, waits) = waits_of(&stacks(), "waits for the end");
+    assert_eq!(waits.holder.map(|holder| holder.number), Some(awaited));
+    drop(victim);
+    waiter.kill();
 }
 
 #[test]

@@ -346,6 +346,19 @@ impl<W> Sources<W> {
         self.waiting
     }
 
+    /// What waits once for descriptors, from a place on: the place behind, the descriptor, the direction and the work.
+    pub fn waiting_from(&self, place: usize) -> impl Iterator<Item = (usize, RawFd, Direction, &W)> {
+        (place..self.slots.capacity()).filter_map(|place| Some((place, self.slots.get(place)?))).flat_map(
+            |(place, source)| {
+                let sides = [(Direction::Read, &source.read), (Direction::Write, &source.write)];
+                sides.into_iter().filter_map(move |(direction, side)| match &side.waiter {
+                    Waiter::Once(work) => Some((place + 1, source.fd, direction, work)),
+                    _ => None,
+                })
+            },
+        )
+    }
+
     /// How many file descriptors are registered.
     pub fn len(&self) -> usize {
         self.slots.len()

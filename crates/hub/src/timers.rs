@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use crate::Time;
 
@@ -72,6 +73,12 @@ impl<W> Timers<W> {
     /// Pending timers, the next one first.
     pub fn iter(&self) -> impl Iterator<Item = (TimerKey, &W)> {
         self.pending.iter().map(|(key, work)| (*key, work))
+    }
+
+    /// Pending timers behind this one, the next one first; all of them for `None`.
+    pub fn iter_behind(&self, key: Option<TimerKey>) -> impl Iterator<Item = (TimerKey, &W)> {
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.pending.range((start, Bound::Unbounded)).map(|(key, work)| (*key, work))
     }
 
     /// How many timers are pending.

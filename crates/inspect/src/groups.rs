@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::protocol::{Frame, Group, Seconds, Stacks, State, Thread};
+use crate::protocol::{Frame, Group, Seconds, Stacks, State, Thread, Waits};
 
 /// How many groups are kept. Green threads at other places are counted only.
 pub const MOST_GROUPS: usize = 500;
@@ -75,6 +75,23 @@ impl<K: Hash + Eq> Groups<K> {
         }
     }
 
+    /// The oldest of each group, by the groups' places.
+    pub fn oldest(&self) -> impl Iterator<Item = Thread> {
+        self.oldest.iter().map(|oldest| oldest.first().map_or_else(Thread::default, |(_, thread)| *thread))
+    }
+
+    /// Tells of the oldest of the group at this place.
+    pub fn tell(&mut self, place: usize, age: Option<Duration>, waits: Option<Waits>) {
+        if let Some(group) = self.found.groups.get_mut(place) {
+            (group.age, group.waits) = (age.map(Seconds), waits);
+        }
+    }
+
+    /// What looks wrong.
+    pub fn hint(&mut self, hints: Vec<String>) {
+        self.found.hints.extend(hints);
+    }
+
     /// Something could not be seen.
     pub fn miss(&mut self, problem: String) {
         self.found.problems.push(problem);
@@ -98,6 +115,9 @@ impl<K: Hash + Eq> Groups<K> {
                 Some(at) => {
                     let (first, its_oldest) = &mut groups[*at];
                     first.count += group.count;
+                    if oldest.first() < its_oldest.first() {
+                        (first.age, first.waits) = (group.age, group.waits);
+                    }
                     its_oldest.extend(oldest);
                     its_oldest.sort_by_key(|(place, _)| *place);
                     its_oldest.truncate(EXAMPLES);

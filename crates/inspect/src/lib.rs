@@ -7,7 +7,8 @@
 //! Each file may use those above it:
 //!
 //! - [`mod@protocol`]: what is asked and answered;
-//! - [`groups`]: green threads grouped by where they wait;
+//! - [`groups`], [`hints`]: green threads grouped by where they wait; what looks wrong among them;
+//! - [`descriptor`]: file descriptors in words;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
 //! - [`traced`]: events of a recording, as they go through the socket;
@@ -23,7 +24,9 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod descriptor;
 pub mod groups;
+pub mod hints;
 pub mod metrics;
 mod peer;
 pub mod place;
@@ -35,7 +38,7 @@ pub mod traced;
 pub mod watchdog;
 
 pub use client::{Client, Failure};
-pub use protocol::{Frame, Group, Hub, Stacks, State, Thread};
+pub use protocol::{Frame, Group, Hub, Info, Stacks, State, Thread, Waits};
 pub use server::{Program, Server};
 pub use settings::{Settings, signal_named};
 pub use watchdog::Pulse;

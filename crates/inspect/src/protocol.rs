@@ -60,6 +60,11 @@ pub enum Ask {
     Hubs,
     /// All green threads, grouped by where they wait: [`Answer::stacks`].
     Stacks,
+    /// All about one green thread: [`Answer::thread`].
+    Thread {
+        /// Which one.
+        thread: Thread,
+    },
     /// To end a green thread: [`Answer::done`].
     Kill {
         /// Which one.
@@ -91,6 +96,9 @@ pub struct Answer {
     /// To [`Ask::Stacks`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacks: Option<Stacks>,
+    /// To [`Ask::Thread`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Info>,
     /// To [`Ask::Kill`]: what was done, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<String>,
@@ -200,7 +208,7 @@ pub struct Frame {
 }
 
 /// Green threads that are at the same place.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Group {
     /// What they are about.
@@ -217,16 +225,70 @@ pub struct Group {
     pub count: u64,
     /// Some of them, the oldest first.
     pub examples: Vec<Thread>,
+    /// How old the oldest is, in seconds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<Seconds>,
+    /// At what the oldest waits, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+}
+
+/// At what a green thread waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waits {
+    /// What tells the object from others, such as `0x7f21c8`; empty if nobody else can wait there.
+    pub object: String,
+    /// How it is, in words: the descriptor with its peer, the items of a queue.
+    pub detail: String,
+    /// How many wait there.
+    pub waiters: u64,
+    /// For whom it waits: the one that has what it wants, or whose end it wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Thread>,
+    /// Whether that one has ended.
+    pub holder_has_ended: bool,
+    /// In how many seconds it goes on whatever happens; negative for one that is late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_in: Option<f64>,
+}
+
+/// One green thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Info {
+    /// Which one.
+    pub thread: Thread,
+    /// What it is called, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is about.
+    pub state: State,
+    /// How old it is, in seconds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<Seconds>,
+    /// What it waits for, where it is known by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// At what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+    /// Its stack, innermost frame first.
+    pub stack: Vec<Frame>,
+    /// Who waits for it, some of them.
+    pub waiters: Vec<Thread>,
 }
 
 /// All green threads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stacks {
     /// How many there are.
     pub total: u64,
     /// Those at the same place together, the largest group first.
     pub groups: Vec<Group>,
+    /// What looks wrong, in sentences: green threads that wait for each other, what was not given back.
+    pub hints: Vec<String>,
     /// How many are in no group, since there were too many different places.
     pub left_out: u64,
     /// What could not be seen, in sentences.

@@ -22,7 +22,7 @@ use rustix::event::{Timespec, epoll};
 use serde::Serialize;
 
 use crate::peer::{MOST_PEERS, Peer, STALL, admit};
-use crate::protocol::{Answer, Ask, Greeting, Hub, Request, Stacks, Thread, VERSION};
+use crate::protocol::{Answer, Ask, Greeting, Hub, Info, Request, Stacks, Thread, VERSION};
 use crate::settings::{Settings, dump_on};
 use crate::traced::Recorded;
 use crate::watchdog::{self, Found, Pulse, Watchdog};
@@ -43,6 +43,14 @@ pub trait Program: Send + 'static {
 
     /// All green threads, grouped by where they wait.
     fn stacks(&mut self) -> Stacks;
+
+    /// All about one green thread.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn thread(&mut self, thread: Thread) -> Result<Info, String> {
+        Err(format!("this program tells nothing of green thread {thread}"))
+    }
 
     /// Ends a green thread. Says in a sentence what was done.
     ///
@@ -357,6 +365,10 @@ impl<P: Program> Service<P> {
             Ask::Metrics => answer.metrics = Some(metrics::text(&self.hubs())),
             Ask::Kill { thread } => match self.program.kill(thread) {
                 Ok(done) => answer.done = Some(done),
+                Err(problem) => answer.problem = Some(problem),
+            },
+            Ask::Thread { thread } => match self.program.thread(thread) {
+                Ok(info) => answer.thread = Some(info),
                 Err(problem) => answer.problem = Some(problem),
             },
             Ask::TraceStart { events } => match self.follow(peer, events) {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::protocol::{Frame, Group, Hub, Stacks};
+use crate::protocol::{Frame, Group, Hub, Seconds, Stacks, Waits};
 
 /// Hubs, a line each.
 pub fn hubs(hubs: &[Hub]) -> String {
@@ -50,7 +50,7 @@ fn write_stacks(text: &mut String, stacks: &Stacks) -> fmt::Result {
     let (total, places) = (stacks.total, stacks.groups.len());
     let plural = |count: u64| if count == 1 { "" } else { "s" };
     writeln!(text, "{total} green thread{} at {places} place{}", plural(total), plural(places as u64))?;
-    for problem in &stacks.problems {
+    for problem in stacks.problems.iter().chain(&stacks.hints) {
         writeln!(text, "{problem}")?;
     }
     if stacks.left_out > 0 {
@@ -59,6 +59,9 @@ fn write_stacks(text: &mut String, stacks: &Stacks) -> fmt::Result {
     for group in &stacks.groups {
         writeln!(text)?;
         group_head(text, group)?;
+        if let Some(oldest) = oldest(group) {
+            writeln!(text, "  the oldest: {oldest}")?;
+        }
         for Frame { file, line, function } in &group.stack {
             writeln!(text, "    {file}:{line} {function}")?;
         }
@@ -80,6 +83,47 @@ fn group_head(text: &mut String, group: &Group) -> fmt::Result {
         write!(text, " {example}")?;
     }
     writeln!(text)
+}
+
+/// What is known of the oldest of a group: its age, and at what it waits.
+pub fn oldest(group: &Group) -> Option<String> {
+    let age = group.age.map(|Seconds(age)| format!("{} old", duration(age.as_secs_f64())));
+    let known: Vec<_> = age.into_iter().chain(group.waits.as_ref().and_then(waits)).collect();
+    (!known.is_empty()).then(|| known.join(", "))
+}
+
+/// At what a green thread waits, in words, as far as there is something to say.
+pub fn waits(waits: &Waits) -> Option<String> {
+    let mut known = Vec::new();
+    known.extend((!waits.object.is_empty()).then(|| format!("at {}", waits.object)));
+    known.extend((!waits.detail.is_empty()).then(|| waits.detail.clone()));
+    known.extend((waits.waiters > 1).then(|| format!("{} wait there", waits.waiters)));
+    known.extend(waits.holder.map(|holder| match waits.holder_has_ended {
+        true => "taken last by one that has ended".into(),
+        false => format!("for {holder}"),
+    }));
+    known.extend(waits.due_in.map(|due| match due {
+        0.0.. => format!("until in {}", duration(due)),
+        _ => format!("late by {}", duration(-due)),
+    }));
+    (!known.is_empty()).then(|| known.join(", "))
+}
+
+/// Seconds, in a unit that suits them.
+///
+/// ```
+/// use greenloom_inspect::text::duration;
+///
+/// assert_eq!([0.0021, 1.25, 75.0, 7300.0].map(duration), ["2.1 ms", "1.2 s", "75 s", "2 h 1 min"]);
+/// ```
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => format!("{:.1} ms", seconds * 1e3),
+        1.0..10.0 => format!("{seconds:.1} s"),
+        10.0..300.0 => format!("{seconds:.0} s"),
+        300.0..3600.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{} h {} min", seconds as u64 / 3600, seconds as u64 % 3600 / 60),
+    }
 }
 
 #[cfg(test)]

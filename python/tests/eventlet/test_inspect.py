@@ -1,71 +1,16 @@
 """Looking into a running program: `greenloom stacks`, `metrics` and `kill`, and the functions under them."""
 
-import contextlib
-import json
 import os
 import pty
 import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import unittest
 
 import eventlet
 import greenloom.inspect
-
-
-@contextlib.contextmanager
-def program(script, **environment):
-    """A program that can be looked into. It has said "ready" when this goes on."""
-    started = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "GREENLOOM_INSPECT": "1", **environment},
-    )
-    with started:
-        try:
-            line = started.stdout.readline()
-            if line != "ready\n":
-                raise AssertionError(line + started.stderr.read())
-            yield started
-        finally:
-            started.kill()
-
-
-def greenloom_command(*words):
-    """What the command says, its exit status, and its complaints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "greenloom", *map(str, words)], capture_output=True, text=True, timeout=60, input=""
-    )
-    return done.stdout, done.returncode, done.stderr
-
-
-def look(pid, until=lambda seen: True):
-    """What `greenloom stacks` says, once it says what is waited for."""
-    for _ in range(100):
-        said, status, complaints = greenloom_command("stacks", pid, "--json")
-        if status:
-            raise AssertionError(complaints)
-        seen = json.loads(said)
-        if until(seen):
-            return seen
-    raise AssertionError(said)
-
-
-def all_wait(seen):
-    return all(hub["waits"] for hub in seen["hubs"])
-
-
-def group_of(seen, function):
-    """The group whose innermost application frame is that function."""
-    found = [group for group in seen["stacks"]["groups"] if any(f["function"] == function for f in group["stack"])]
-    assert len(found) == 1, seen
-    return found[0]
-
+from inspect_support import all_wait, greenloom_command, group_of, look, program
 
 WAITING = """
     import eventlet
@@ -94,7 +39,7 @@ class Stacks(unittest.TestCase):
         self.assertEqual(seen["stacks"]["total"], 48)
         self.assertEqual([hub["waits"] for hub in seen["hubs"]], [True])
         self.assertEqual(status, 0)
-        self.assertIn("40 waiting, such as 0:", said)
+        self.assertIn("40 waiting for: sleep, such as 0:", said)
         self.assertIn("<string>:6 taker", said)
 
     def test_the_oldest_of_a_group_are_named(self):
@@ -235,90 +180,6 @@ class Watchdog(unittest.TestCase):
         with program(fine, GREENLOOM_WATCHDOG="200") as process:
             self.assertEqual(process.wait(30), 0)
             self.assertEqual(process.stderr.read(), "")
-
-
-class Trace(unittest.TestCase):
-    BUSY = """
-        import eventlet
-        def sleeper():
-            while True:
-                eventlet.sleep(0.001)
-        def spinner():
-            while True:
-                eventlet.sleep(0)
-        for _ in range(3):
-            eventlet.spawn(sleeper)
-        eventlet.spawn(spinner)
-        eventlet.sleep(0)
-        print("ready", flush=True)
-        eventlet.sleep(1000)
-    """
-
-    @staticmethod
-    def watcher(pid, path, **how):
-        """A command that records for a minute. It does so when this returns."""
-        command = [sys.executable, "-m", "greenloom", "trace", str(pid), "--seconds", "60", "-o", path]
-        watcher = subprocess.Popen(command, **how)
-        complaints = ""
-        while "is being recorded already" not in complaints:
-            if complaints:
-                raise AssertionError(complaints)
-            complaints = greenloom_command("trace", pid, *Trace.NOTHING)[2]
-        return watcher
-
-    NOTHING = ("--seconds", 0, "-o", "/dev/null")
-
-    def test_what_a_program_does_is_written_as_a_file(self):
-        with tempfile.TemporaryDirectory() as folder, program(self.BUSY) as process:
-            page, path = os.path.join(folder, "out.html"), os.path.join(folder, "out")
-            for out in (page, path):
-                said, status, complaints = greenloom_command("trace", process.pid, "--seconds", 0.3, "-o", out)
-                self.assertEqual((status, complaints), (0, ""))
-                self.assertRegex(said, rf"^\d+ events in 0\.3 s: {out}\n$")
-            with open(page, encoding="utf-8") as text, open(path, "rb") as proto:
-                self.assertIn("<!doctype html>", text.read(100))
-                written = proto.read()
-            self.assertIn(b"sleeper", written)
-            self.assertIn(b"spinner", written)
-            # Nothing is left that records, and the program goes on.
-            self.assertEqual(greenloom_command("trace", process.pid, *self.NOTHING)[1], 0)
-            self.assertIsNone(process.poll())
-
-    def test_a_watcher_that_goes_away_ends_the_recording(self):
-        with program(self.BUSY) as process:
-            with self.watcher(process.pid, "/dev/null") as watcher:
-                watcher.kill()
-            complaints = "is being recorded already"
-            while "is being recorded already" in complaints:
-                complaints = greenloom_command("trace", process.pid, *self.NOTHING)[2]
-            self.assertEqual(complaints, "")
-
-    def test_an_interrupt_and_the_end_of_the_program_end_it_early_and_it_is_written(self):
-        for end in ("interrupt", "kill"):
-            with tempfile.TemporaryDirectory() as folder, program(self.BUSY) as process:
-                out = os.path.join(folder, "out")
-                watcher = self.watcher(process.pid, out, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                if end == "interrupt":
-                    watcher.send_signal(signal.SIGINT)
-                else:
-                    process.kill()
-                said, complaints = watcher.communicate(timeout=30)
-                self.assertRegex(said, r"^\d+ events in \d+\.\d s.*: ")
-                self.assertGreater(os.path.getsize(out), 100)
-                if end == "kill":
-                    self.assertEqual(complaints, f"greenloom: process {process.pid} has ended meanwhile\n")
-
-    def test_a_program_whose_lock_c_code_holds_says_so(self):
-        stuck = """
-            import ctypes, eventlet
-            eventlet.sleep(0)
-            print("ready", flush=True)
-            ctypes.PyDLL(None).sleep(1000)
-        """
-        with program(stuck) as process:
-            _, status, complaints = greenloom_command("trace", process.pid, *self.NOTHING)
-        self.assertEqual(status, 1)
-        self.assertIn("the interpreter's lock was not to be had", complaints)
 
 
 class Kill(unittest.TestCase):

@@ -1,36 +1,25 @@
 //! What the socket tells of the hubs of a Rust program, for [`greenloom_inspect`].
 //!
-//! A hub's counters are read from outside. Its green threads it has to look at itself: it is sent a function that does
-//! so for [`STEP`] and sends itself the rest, behind what is ready. A hub that is blocked does not, and that is told.
+//! A hub's counters are read from outside. Its green threads it has to look at itself ([`look`](super::look)).
 
 use std::io;
-use std::panic::Location;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use greenloom_inspect::groups::Groups;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Group, Hub, Program, Pulse, Server, Settings, Stacks, State, Thread, signal_named};
+use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, signal_named};
 
+use super::held;
+use super::look::{Look, PATIENCE};
 use super::node::{AnyGreenlet, Kind};
 use super::recording::Recording;
 use super::registry::{self, Message};
 use super::state::Runtime;
 use super::try_here;
 use super::watch::Event;
-
-/// How long a look may keep a hub at a time.
-const STEP: Duration = Duration::from_millis(1);
-
-/// How many green threads are looked at between two looks at the clock.
-const BETWEEN_CLOCKS: u32 = 64;
-
-/// How long a hub may give no sign until that is told.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The number of an OS thread's own greenlet.
 const ROOT: u64 = 0;
@@ -49,6 +38,7 @@ fn open() -> MutexGuard<'static, Option<Open>> {
 /// Opens the socket, unless it is open. Returns its path.
 pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     let mut open = open();
+    held::begin_to_note();
     let opened = match open.take() {
         Some(opened) => opened,
         None => Open { server: Server::start(Rust, Settings::new().dump(dump).told_watchdog())?, dump },
@@ -121,19 +111,11 @@ impl Program for Rust {
     }
 
     fn stacks(&mut self) -> Stacks {
-        let begun = Instant::now();
-        let look = Arc::new(Look::default());
-        for (id, counters) in registry::all() {
-            if !look.ask(id) {
-                let name = counters.os_thread.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-                let problem = format!(
-                    "hub {id}{name} has not answered for {} ms: something blocks its OS thread",
-                    PATIENCE.as_millis()
-                );
-                look.groups().miss(problem);
-            }
-        }
-        std::mem::take(&mut *look.groups()).finish(begun.elapsed())
+        Look::at_all()
+    }
+
+    fn thread(&mut self, thread: Thread) -> Result<Info, String> {
+        Look::at_one(thread).ok_or_else(|| format!("there is no green thread {thread}: it may have ended"))
     }
 
     fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {
@@ -205,108 +187,7 @@ impl Recorded for Recording {
     }
 }
 
-/// What tells one place from another.
-type Place = (State, &'static str, Result<String, Option<&'static Location<'static>>>);
-
-/// A look at green threads, hub after hub.
-#[derive(Default)]
-struct Look {
-    groups: Mutex<Groups<Place>>,
-    /// How many steps were done.
-    steps: AtomicU64,
-}
-
-impl Look {
-    fn groups(&self) -> MutexGuard<'_, Groups<Place>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has a hub look at its green threads. Returns whether it has done so.
-    fn ask(self: &Arc<Look>, hub: u32) -> bool {
-        let (sender, receiver) = sync_channel(1);
-        let given_up = Arc::new(AtomicBool::new(false));
-        send_step(Steps { look: Arc::clone(self), hub, done: sender, given_up: Arc::clone(&given_up) }, 0);
-        let done = self.is_done(&receiver);
-        given_up.store(true, Ordering::Relaxed);
-        done
-    }
-
-    fn is_done(&self, receiver: &Receiver<()>) -> bool {
-        loop {
-            let before = self.steps.load(Ordering::Relaxed);
-            match receiver.recv_timeout(PATIENCE) {
-                Ok(()) => return true,
-                Err(RecvTimeoutError::Timeout) if self.steps.load(Ordering::Relaxed) != before => {}
-                // Or it has ended.
-                Err(error) => return error == RecvTimeoutError::Disconnected,
-            }
-        }
-    }
-}
-
-/// The steps of a look in one hub.
-struct Steps {
-    look: Arc<Look>,
-    hub: u32,
-    done: SyncSender<()>,
-    /// Nobody waits for it any more.
-    given_up: Arc<AtomicBool>,
-}
-
-fn send_step(steps: Steps, from: u32) {
-    let hub = steps.hub;
-    let step = move || {
-        let Some(runtime) = try_here().filter(|_| !steps.given_up.load(Ordering::Relaxed)) else { return };
-        let next = runtime.look_at_green_threads(&mut steps.look.groups(), from);
-        steps.look.steps.fetch_add(1, Ordering::Relaxed);
-        match next {
-            Some(next) => send_step(steps, next),
-            None => drop(steps.done.try_send(())),
-        }
-    };
-    // If the hub has ended, the sender is dropped with the message, which tells.
-    let _ = registry::send(hub, Message::Call(Box::new(step)));
-}
-
 impl Runtime {
-    /// Looks at green threads from a slot on, for [`STEP`]. Returns the slot to go on from, if there are more.
-    fn look_at_green_threads(&self, groups: &mut Groups<Place>, from: u32) -> Option<u32> {
-        let begun = Instant::now();
-        let threads = self.threads.borrow();
-        for slot in from..threads.slots() {
-            if (slot - from) % BETWEEN_CLOCKS == BETWEEN_CLOCKS - 1 && begun.elapsed() >= STEP {
-                return Some(slot);
-            }
-            if let Some(greenlet) = threads.get(slot).filter(|greenlet| greenlet.node().slot.get() == slot) {
-                self.meet(groups, greenlet);
-            }
-        }
-        None
-    }
-
-    fn meet(&self, groups: &mut Groups<Place>, greenlet: &AnyGreenlet) {
-        let node = greenlet.node();
-        let (state, waits_for) = match greenlet.waits_for() {
-            Some(what) => (State::Waits, what),
-            None if !greenlet.is_started() => (State::New, ""),
-            // What runs is the hub, which looks: whoever is neither parked nor new is ready.
-            None => (State::Ready, ""),
-        };
-        let is_root = node.kind.get() == Kind::Root;
-        let name = if is_root { Some("the OS thread's own") } else { greenlet.name() };
-        let place: Place = (state, waits_for, name.map(String::from).ok_or(node.spawned_at.get()));
-        let thread = Thread { hub: self.id().into(), number: greenlet.id() };
-        groups.meet(&place, thread, greenlet.id(), || Group {
-            state,
-            waits_for: (!waits_for.is_empty()).then(|| waits_for.into()),
-            name: match &place.2 {
-                Ok(name) => Some(name.clone()),
-                Err(spawned_at) => spawned_at.map(|place| format!("spawned at {place}")),
-            },
-            ..Group::default()
-        });
-    }
-
     /// Says which green thread had kept the hub from moving, to standard error and as a warning.
     fn tell_what_blocked(&self, number: u64) {
         let found = self.threads.borrow().iter().find(|greenlet| greenlet.id() == number).cloned();

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `chain` | an error and its causes in one line |
 //! | `error` | why something is not possible, how something ended, what unwinds |
+//! | `held` | who has taken something, for those who look |
 //! | `node` | what a greenlet is made of, and handles to it |
 //! | `table` | what can be parked, by slots |
 //! | `watch` | who is told of what happens |
@@ -17,7 +18,7 @@
 //! | `schedule` | what timers and sources hold |
 //! | `interrupt` | kill and timeout |
 //! | `recorder`, `recording` | what a hub does, for a timeline; all hubs of the process |
-//! | `inspector` | what the socket tells of the hubs |
+//! | `look`, `inspector` | all green threads, in steps; what the socket tells of the hubs |
 //! | `turn` | the loop |
 //! | `park` | how a green thread waits and is woken |
 //! | `line`, `fd` | waiting in line, and for file descriptors |
@@ -29,10 +30,14 @@ pub(crate) mod chain;
 pub(crate) mod counters;
 pub(crate) mod error;
 pub(crate) mod fd;
+#[cfg_attr(not(feature = "inspect"), expect(dead_code, reason = "only who looks reads what is noted"))]
+pub(crate) mod held;
 #[cfg(feature = "inspect")]
 pub(crate) mod inspector;
 mod interrupt;
 pub(crate) mod line;
+#[cfg(feature = "inspect")]
+mod look;
 pub(crate) mod node;
 mod panic_note;
 pub(crate) mod park;

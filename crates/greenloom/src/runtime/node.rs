@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use greenloom_fiber::{Fiber, Resume};
 
 use super::error::{Error, Refused};
+use super::held::WaitsOn;
 
 /// `receives_at` of a greenlet that waits for another to unwind and takes whatever comes.
 pub(crate) const ANYTHING: usize = usize::MAX;
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub waits_for: Cell<&'static str>,
     /// Where it was spawned, if it was.
     pub spawned_at: Cell<Option<&'static Location<'static>>>,
+    /// When; 0 if that was not noted.
+    pub began: Cell<u64>,
 
     /// Switching by hand (see `greenlet`): made when it first does.
     pub mail: OnceCell<Rc<Mail>>,
@@ -109,6 +112,8 @@ pub(crate) struct Extra {
     pub locals: HashMap<usize, Rc<dyn Any>>,
     /// The calls of `timeout` it is in, outermost first.
     pub limits: Vec<TimeLimit>,
+    /// What it waits on, or has waited on last, if that is noted.
+    pub waits_on: Option<WaitsOn>,
 }
 
 /// A call of `timeout`.
@@ -142,6 +147,7 @@ impl Default for Node {
             interrupts: Cell::new(Interrupts::default()),
             waits_for: Cell::new(""),
             spawned_at: Cell::new(None),
+            began: Cell::new(0),
             mail: OnceCell::new(),
             packet: Cell::new(None),
             is_kept: Cell::new(false),

@@ -8,6 +8,7 @@ use greenloom_hub::Time;
 
 use super::{granted_in_time, must_be_granted};
 use crate::runtime::error::Refused;
+use crate::runtime::held::Takers;
 use crate::runtime::line::{Granted, Line, LineRules, Ungranted, deadline, lock, wait, wake};
 
 /// A number of permits. Its waiters get them in the order in which they came: a permit that is released while
@@ -34,6 +35,7 @@ pub struct Semaphore {
 struct State {
     available: usize,
     waiters: Line<(), ()>,
+    takers: Takers,
 }
 
 impl State {
@@ -93,7 +95,9 @@ impl fmt::Debug for Permit<'_> {
 impl Semaphore {
     /// A semaphore with so many permits.
     pub const fn new(permits: usize) -> Semaphore {
-        Semaphore { state: Mutex::new(State { available: permits, waiters: Line::new() }) }
+        Semaphore {
+            state: Mutex::new(State { available: permits, waiters: Line::new(), takers: Takers::new(permits) }),
+        }
     }
 
     /// Parks until there is a permit and takes it.
@@ -118,6 +122,7 @@ impl Semaphore {
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         let mut state = lock(&self.state);
         state.available = state.available.checked_sub(1)?;
+        state.takers.take();
         drop(state);
         Some(Permit { semaphore: self })
     }
@@ -142,9 +147,15 @@ impl Semaphore {
         let mut state = lock(&self.state);
         if state.available > 0 {
             state.available -= 1;
+            state.takers.take();
             return Ok(());
         }
-        wait::<Waiters>(&self.state, (), state, deadline())
+        let noted = state.takers.wait();
+        wait::<Waiters>(&self.state, (), state, deadline())?;
+        if let Some(taken) = noted {
+            taken.take();
+        }
+        Ok(())
     }
 
     /// Takes `count` permits away, now or as soon as they are released, without waiting. Returns how many are owed

@@ -12,6 +12,7 @@ use super::hub_ref;
 use super::line::Line;
 use super::park::park_until;
 use super::ticket::{Outcome, Ticket};
+use crate::greenlet::wait::{At, Awaited, Wait};
 use crate::greenlet::{here, throw};
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{Object, tuple};
@@ -108,7 +109,7 @@ impl Event {
         }
         let ticket = Ticket::take(thread);
         let place = self.waiters.join(ticket.clone(), ());
-        let woken = park_until(thread, "event", &ticket, deadline);
+        let woken = park_until(thread, &ticket, &Wait { what: "event", at: Some(self), until: deadline });
         self.waiters.leave(place);
         Ok(woken?.unwrap_or_else(|| Owned::none(gil)))
     }
@@ -128,6 +129,12 @@ impl Event {
             return self.received(args.gil());
         }
         Ok(otherwise.map_or_else(|| Owned::none(args.gil()), Object::owned))
+    }
+}
+
+impl Awaited for Event {
+    fn at(&self) -> At {
+        At { object: ptr::from_ref(self) as usize, waiters: self.waiters.len(), ..At::default() }
     }
 }
 

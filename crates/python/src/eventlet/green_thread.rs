@@ -9,12 +9,14 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr;
 
+use super::clock;
 use super::end::{End, GreenThread, GreenThreads, Link, PyGreenThread, end, green_thread_type, is_green_thread};
 use super::finish::{finish_with_exception, on_end, resolve_links, run, run_main, run_plain};
 use super::frame;
 use super::hub_ref::{self, HubRef, refuse_in_loop};
-use super::park::park_for;
+use super::park::park_in;
 use super::ticket::{Outcome, Ticket, restore};
+use crate::greenlet::wait::{At, Awaited, Life, Wait, is_noted};
 use crate::greenlet::{self, Here, PyGreenlet, body, dealloc, here, recording, throw};
 use crate::py::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 use crate::py::free_list;
@@ -80,7 +82,10 @@ pub(super) fn sleep_for(gil: Gil<'_>, delay: f64) -> Result<Owned> {
         return if delay <= 0.0 { Ok(Owned::none(gil)) } else { refuse_in_loop(gil) };
     }
     let alarm = hub.wake_me(thread, delay)?;
-    let slept = park_for(thread, if delay > 0.0 { "sleep" } else { "" });
+    let what = if delay > 0.0 { "sleep" } else { "" };
+    // The hub knows it as well, but not whose it is.
+    let until = (delay > 0.0 && is_noted()).then(|| clock::after(clock::monotonic(), delay));
+    let slept = park_in(thread, &Wait { what, at: None, until });
     if let Some(alarm) = alarm {
         alarm.cancel(&thread);
     }
@@ -448,12 +453,23 @@ fn wait(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
         return py::assertion_error(args.gil(), "a green thread cannot wait for its own end");
     }
     let place = end.waiters.join(Ticket::take(thread), ());
-    let value = park_for(thread, "green thread");
+    // SAFETY: a live green thread, which its caller keeps.
+    let awaited = Awaits(unsafe { Life::of(this.object().as_ptr().cast()) });
+    let value = park_in(thread, &Wait { what: "green thread", at: Some(&awaited), until: None });
     if !end.done.get() {
         // Woken by somebody else: nobody shall find the ticket.
         end.waiters.leave(place);
     }
     value
+}
+
+/// The wait for a green thread's end.
+struct Awaits(Life);
+
+impl Awaited for Awaits {
+    fn at(&self) -> At {
+        At { object: self.0.address, waiters: 1, holder: Some(self.0), all_taken: None }
+    }
 }
 
 fn make_link(method: &str, args: Args<'_>) -> Result<Link> {

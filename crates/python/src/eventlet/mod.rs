@@ -26,7 +26,7 @@
 //! Python methods then ([`hub_ref`]). Everything here is guarded by the interpreter's lock, also from another OS
 //! thread.
 
-mod clock;
+pub mod clock;
 mod end;
 mod event;
 mod fairness;

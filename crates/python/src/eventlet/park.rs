@@ -15,8 +15,6 @@
 
 use std::ptr;
 
-use greenloom_hub::Time;
-
 use super::end;
 use super::hub::Hub;
 use super::hub_ref::{HubRef, refuse_in_loop, squelch};
@@ -25,6 +23,7 @@ use super::work::{self, Work};
 use crate::greenlet::handover::Handover;
 use crate::greenlet::recording;
 use crate::greenlet::switch;
+use crate::greenlet::wait::{Wait, with_wait};
 use crate::greenlet::{self, Here, PyGreenlet, body};
 use crate::py::ffi;
 use crate::py::names::{Name, intern};
@@ -75,30 +74,31 @@ fn interrupted(thread: Here<'_>) -> bool {
     true
 }
 
-/// As [`park`], and says for a timeline what it waits for: empty for one that merely gives way.
+/// As [`park`], and says for what, to a timeline and to those who look: empty for one that merely gives way.
 #[inline]
 pub fn park_for(thread: Here<'_>, what: &'static str) -> Result<Owned> {
-    if recording::is_on() {
-        recording::waits_for(&thread, what);
-    }
-    park(thread)
+    park_in(thread, &Wait { what, at: None, until: None })
 }
 
-/// As [`park_for`], at most until `deadline`: None means that the time is up. Wake with `ticket`, which was taken for
-/// this park.
-pub fn park_until(
-    thread: Here<'_>,
-    what: &'static str,
-    ticket: &Ticket,
-    deadline: Option<Time>,
-) -> Result<Option<Owned>> {
-    let Some(deadline) = deadline else {
-        return park_for(thread, what).map(Some);
+/// As [`park_for`], and says where, and until when if others see to that.
+#[inline]
+pub fn park_in(thread: Here<'_>, wait: &Wait<'_>) -> Result<Owned> {
+    if recording::is_on() {
+        recording::waits_for(&thread, wait.what);
+    }
+    with_wait(thread, wait, || park(thread))
+}
+
+/// As [`park_in`], at most until the wait's end, if it has one: None means that the time is up. Wake with `ticket`,
+/// which was taken for this park.
+pub fn park_until(thread: Here<'_>, ticket: &Ticket, wait: &Wait<'_>) -> Result<Option<Owned>> {
+    let Some(deadline) = wait.until else {
+        return park_in(thread, wait).map(Some);
     };
     // SAFETY: the object lives for ever.
     let timed_out = Outcome::Value(unsafe { Owned::borrow(TIMED_OUT.object()) });
     let alarm = HubRef::of(thread)?.wake_at(deadline, ticket.clone(), timed_out)?;
-    let value = park_for(thread, what);
+    let value = park_in(thread, wait);
     alarm.cancel(&thread);
     let value = value?;
     Ok((value.as_ptr() != TIMED_OUT.object()).then_some(value))

@@ -5,10 +5,12 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr;
 
 use super::line::Line;
 use super::semaphore::Semaphore;
 use super::ticket::Outcome;
+use crate::greenlet::wait::{At, Awaited};
 use crate::greenlet::{Here, PyGreenlet, body};
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::Object;
@@ -112,6 +114,18 @@ impl Pool {
             pending.put_back();
         }
         entered
+    }
+}
+
+impl Awaited for Pool {
+    fn at(&self) -> At {
+        At { object: ptr::from_ref(self) as usize, waiters: self.waiting.len(), ..At::default() }
+    }
+
+    fn detail(&self) -> String {
+        // SAFETY: the slot has a set, and nobody waits without the lock.
+        let running = self.running.object().map_or(0, |running| unsafe { ffi::PySet_Size(running.as_ptr()) });
+        format!("{running} of {} run", self.size.get())
     }
 }
 

@@ -9,6 +9,7 @@ use super::park;
 use super::pool::{Pool, leave};
 use super::semaphore::{Semaphore, count, to_number};
 use super::ticket::Ticket;
+use crate::greenlet::wait::Wait;
 use crate::greenlet::{self, Here, PyGreenlet, body, here};
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::Object;
@@ -127,7 +128,7 @@ fn waitall(this: This<'_, Pool>, _: Args<'_>) -> Result<Owned> {
     hub_ref::ensure(thread)?;
     if this.count_running(gil)? > 0 {
         let place = this.waiting.join(Ticket::take(thread), ());
-        let woken = park::park_for(thread, "pool: all done");
+        let woken = park::park_in(thread, &Wait { what: "pool: all done", at: Some(&*this), until: None });
         this.waiting.leave(place);
         woken?;
     }

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr;
 
 use greenloom_hub::Time;
 
@@ -15,6 +16,7 @@ use super::line::Line;
 use super::park::park_until;
 use super::ticket::Ticket;
 use crate::greenlet::here;
+use crate::greenlet::wait::{self, At, Awaited, Life, Wait};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
 use crate::py::object::Object;
 use crate::py::{
@@ -27,6 +29,8 @@ pub struct Semaphore {
     /// What the counter began with.
     original: Cell<i64>,
     line: Line,
+    /// Who has taken a unit last, if that is noted.
+    taker: Cell<Option<Life>>,
 }
 
 static SEMAPHORE: ClassCell = ClassCell::unbuilt();
@@ -55,7 +59,7 @@ impl Semaphore {
     }
 
     fn with(value: i64) -> Semaphore {
-        Semaphore { counter: Cell::new(value), original: Cell::new(value), line: Line::new() }
+        Semaphore { counter: Cell::new(value), original: Cell::new(value), line: Line::new(), taker: Cell::new(None) }
     }
 
     /// What can be acquired.
@@ -102,10 +106,11 @@ impl Semaphore {
 
     /// Takes one without waiting, if that is possible.
     #[inline]
-    fn try_acquire(&self) -> bool {
+    fn try_acquire(&self, gil: Gil<'_>) -> bool {
         let free = self.counter.get() > 0;
         if free {
             self.counter.set(self.counter.get() - 1);
+            self.taker.set(wait::taker(gil));
         }
         free
     }
@@ -115,7 +120,7 @@ impl Semaphore {
     #[inline]
     pub fn acquire(&self, gil: Gil<'_>) -> Result<()> {
         spend_one(gil)?;
-        if self.line.is_empty() && self.try_acquire() {
+        if self.line.is_empty() && self.try_acquire(gil) {
             return Ok(());
         }
         // Without a deadline it never gives up.
@@ -131,7 +136,8 @@ impl Semaphore {
         let mut place = self.line.join(ticket.clone(), ());
         self.settle(gil);
         loop {
-            let woken = park_until(thread, "semaphore", &ticket, deadline);
+            let wait = Wait { what: "semaphore", at: Some(self), until: deadline };
+            let woken = park_until(thread, &ticket, &wait);
             let was_called = self.line.leave_called(place);
             let Ok(woken) = woken else {
                 if was_called {
@@ -139,7 +145,7 @@ impl Semaphore {
                 }
                 return Err(Raised);
             };
-            if was_called && self.try_acquire() {
+            if was_called && self.try_acquire(gil) {
                 return Ok(true);
             }
             if woken.is_none() {
@@ -173,9 +179,27 @@ impl Semaphore {
         }
         spend_one(gil)?;
         if !blocking {
-            return Ok(self.try_acquire());
+            return Ok(self.try_acquire(gil));
         }
-        Ok(self.try_acquire() || self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds)))?)
+        Ok(self.try_acquire(gil) || self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds)))?)
+    }
+}
+
+impl Awaited for Semaphore {
+    fn at(&self) -> At {
+        let is_taken = self.counter.get() <= 0;
+        let units = usize::try_from(self.original.get()).unwrap_or(0);
+        At {
+            object: ptr::from_ref(self) as usize,
+            waiters: self.line.len(),
+            // Of several units there are several takers.
+            holder: self.taker.get().filter(|_| is_taken && units <= 1),
+            all_taken: is_taken.then_some(units),
+        }
+    }
+
+    fn detail(&self) -> String {
+        format!("{} of {} free", self.counter.get(), self.original.get())
     }
 }
 

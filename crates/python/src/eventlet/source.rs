@@ -1,10 +1,11 @@
 //! The descriptor of a green object, and the wait for it.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 
 use greenloom_hub::{Direction, SourceKey, Time};
+use greenloom_inspect::descriptor;
 
 use super::hub::Hub;
 use super::hub_ref;
@@ -12,6 +13,7 @@ use super::park::park_until;
 use super::polling::{checked, may_be_closed};
 use super::ticket::{Outcome, Ticket};
 use super::work::Work;
+use crate::greenlet::wait::{At, Awaited, Wait};
 use crate::greenlet::{Here, Thread};
 use crate::py::ffi::PyObject;
 use crate::py::{Gil, Owned, Result, Slot, This};
@@ -116,7 +118,7 @@ impl Source {
         deadline: Option<Time>,
     ) -> Result<Ready> {
         let Some(key) = self.register(thread, hub, fd)? else { return Ok(Ready::Yes) };
-        wait_for(thread, hub, key, direction, last_try, deadline)
+        wait_for(thread, hub, key, Descriptor { fd, direction }, last_try, deadline)
     }
 
     /// The key in the thread's hub, where it is registered if it was not. `None`: the hub's poller had been closed and
@@ -166,6 +168,26 @@ impl Source {
     }
 }
 
+/// What a wait for a descriptor is about.
+pub struct Descriptor {
+    pub fd: RawFd,
+    pub direction: Direction,
+}
+
+impl Awaited for Descriptor {
+    fn at(&self) -> At {
+        At { waiters: 1, ..At::default() }
+    }
+
+    fn detail(&self) -> String {
+        let verb = if self.direction == Direction::Read { "read" } else { "write" };
+        // SAFETY: somebody waits for it; if it was closed without a word, the number is another file's or nobody's, of
+        // which the system tells then.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        format!("fd {} to {verb}, {}", self.fd, descriptor::words(fd))
+    }
+}
+
 /// Parks the running greenlet until a registered descriptor is ready: the wait of [`Source::wait`].
 ///
 /// # Errors
@@ -174,10 +196,11 @@ pub fn wait_for(
     thread: Here<'_>,
     hub: &Hub,
     key: SourceKey,
-    direction: Direction,
+    descriptor: Descriptor,
     last_try: LastTry,
     deadline: Option<Time>,
 ) -> Result<Ready> {
+    let direction = descriptor.direction;
     let ticket = Ticket::take(thread);
     let waits = {
         // SAFETY: used at once; no code of others runs while the sources are borrowed.
@@ -192,7 +215,7 @@ pub fn wait_for(
         Ok(false) => return Ok(Ready::Yes),
         Err(_) => return Ok(Ready::Busy),
     }
-    let value = park_until(thread, "I/O", &ticket, deadline);
+    let value = park_until(thread, &ticket, &Wait { what: "I/O", at: Some(&descriptor), until: deadline });
     // SAFETY: looked up anew after the park, and used at once.
     if let Ok(polling) = unsafe { hub.polling(thread) } {
         let mine = |work: &Work| matches!(work, Work::Wake(other, _) if other.is_same(&ticket));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use greenloom_fiber::Fiber;
 
+use super::awaited;
 use super::handle::Handle;
 use super::locals::Locals;
 #[cfg(Py_3_15)]
@@ -67,6 +68,10 @@ pub struct Body {
     pub broken: Cell<Broken>,
     /// How often it was suspended to be woken by somebody, so that a waker can tell one time from the next.
     pub parks: Cell<u64>,
+    /// What it waits for, while it is parked; on its own stack.
+    pub wait: awaited::Place,
+    /// When it began; 0 if that was not noted.
+    pub began: Cell<u64>,
     /// What calls its function in place of a plain call.
     pub runner: Cell<Option<Runner>>,
     /// An object that who made the greenlet keeps with it.
@@ -113,6 +118,8 @@ impl Body {
             links: Cell::new([ptr::null_mut(); 2]),
             broken: Cell::new(Broken::default()),
             parks: Cell::new(0),
+            wait: Cell::new(ptr::null()),
+            began: Cell::new(0),
             runner: Cell::new(None),
             extension: Slot::empty(),
             locals: Locals::new(),

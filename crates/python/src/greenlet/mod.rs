@@ -4,7 +4,9 @@
 //! Each file may use those above it:
 //!
 //! - [`names`]: exceptions and names; `stacks`, `float`: what a greenlet's stack is, what else a switch carries;
-//! - `locals`, `extension`, `handle`, `recorder`, `body`, [`interruption`], `thread`: a greenlet's data and a thread's;
+//! - `awaited`, `locals`, `extension`, `handle`, `recorder`, `body`, [`interruption`], `thread`: a greenlet's data and
+//!   a thread's;
+//! - [`wait`]: what a suspended greenlet waits for;
 //! - `walk`: a look at all greenlets, in steps;
 //! - [`recording`]: what greenlets do, for a timeline;
 //! - `trace`, [`handover`], [`switch`], [`throw`], [`dealloc`]: from one greenlet to another, and the end of one;
@@ -12,6 +14,7 @@
 //! - `capi`, `functions`: the way in for C code and for Python.
 
 mod attributes;
+mod awaited;
 mod body;
 mod capi;
 pub mod class;
@@ -35,6 +38,7 @@ mod thread;
 pub mod throw;
 mod trace;
 mod unswitchable;
+pub mod wait;
 mod walk;
 
 pub use body::{PyGreenlet, State, body, greenlet_type, is_exact, is_greenlet};
@@ -44,7 +48,7 @@ pub use handle::Handle;
 pub use interruption_hold::unlocked_record;
 pub use names::greenlet_exit;
 pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_thread};
-pub use walk::{Walk, find, places, suspended_frame};
+pub use walk::{Walk, find, function_of, places, suspended_frame};
 
 use std::ffi::CStr;
 

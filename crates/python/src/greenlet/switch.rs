@@ -19,7 +19,7 @@ use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
 use super::handover::Handover;
 use super::thread::{Here, Thread, current_thread, this_thread};
-use super::{names, recording, stacks, trace};
+use super::{names, recording, stacks, trace, wait};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Pending, Raised, Result};
 use crate::tstate::{self, Entry};
@@ -321,6 +321,7 @@ unsafe fn prepare_with(
         *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
         *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
         this.state.set(State::Active);
+        this.began.set(wait::birth());
         thread.link(greenlet);
     }
     thread.mailbox.set(args);

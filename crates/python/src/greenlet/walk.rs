@@ -140,3 +140,16 @@ pub unsafe fn suspended_frame(_: Gil<'_>, greenlet: *mut PyGreenlet) -> Result<O
         Owned::new(if is_suspended { tstate::frame_of(&*body.saved.get()) } else { ptr::null_mut() })
     }
 }
+
+/// The function that an active greenlet runs, if that is known.
+///
+/// # Safety
+/// A live greenlet.
+pub unsafe fn function_of(_: Gil<'_>, greenlet: *mut PyGreenlet) -> Option<Owned> {
+    // SAFETY: a live greenlet, which keeps its function.
+    unsafe {
+        let [called, ..] = body(greenlet).call.get();
+        let found = [called, body(greenlet).run.get()].into_iter().find(|function| !function.is_null());
+        found.map(|function| Owned::borrow(function))
+    }
+}

@@ -3,24 +3,32 @@
 //! Two green threads are at the same place if their frames are at the same instructions. That is compared without
 //! making a frame object: those are made for one green thread of a group, for its lines to be told.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use greenloom_hub::Time;
 use greenloom_inspect::groups::{Groups, MOST_FRAMES};
-use greenloom_inspect::{Frame, Group, Stacks, State, Thread};
+use greenloom_inspect::hints::Waiting;
+use greenloom_inspect::protocol::Seconds;
+use greenloom_inspect::{Frame, Group, Info, Stacks, State, Thread, Waits};
 
 use super::locked::Task;
+use crate::eventlet::clock::monotonic;
 use crate::eventlet::seen;
-use crate::greenlet::{self, PyGreenlet, Walk, places, suspended_frame};
+use crate::greenlet::wait::{At, Awaited, Life, Wait, wait_of};
+use crate::greenlet::{self, PyGreenlet, Walk, find, function_of, places, suspended_frame};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, Gil, Owned, Raised, Result};
 
 /// How long a step may have the interpreter's lock.
 const STEP: Duration = Duration::from_millis(2);
 
-/// The look.
+/// The look. Two walks: the first meets all, the second tells of those that turned out to be the oldest of their group,
+/// and finds out who of those that others wait for has ended.
 pub struct Look {
     walk: Walk,
     met: Met,
+    second: Option<Second>,
     begun: Instant,
 }
 
@@ -28,9 +36,20 @@ struct Met {
     groups: Groups<Vec<usize>>,
     /// The code of the groups' stacks. As long as it is there, no other code has its place.
     codes: Vec<Owned>,
+    waiting: Waiting<Life>,
     /// Of the greenlet that is being met.
     place: Vec<usize>,
     count: u64,
+}
+
+/// The second walk.
+struct Second {
+    walk: Walk,
+    /// The oldest of each group, by their addresses.
+    oldest: HashMap<usize, usize>,
+    holders: HashSet<Life>,
+    /// Those of the holders that live.
+    alive: HashSet<Life>,
 }
 
 /// In the place of a green thread's frames, so that it is in a group of its own.
@@ -39,23 +58,77 @@ const RUNS: usize = 1;
 impl Look {
     /// Before the first step.
     pub fn begin() -> Look {
-        let met = Met { groups: Groups::new(), codes: Vec::new(), place: Vec::new(), count: 0 };
-        Look { walk: Walk::new(), met, begun: Instant::now() }
+        let (groups, waiting) = (Groups::new(), Waiting::new());
+        let met = Met { groups, codes: Vec::new(), waiting, place: Vec::new(), count: 0 };
+        Look { walk: Walk::new(), met, second: None, begun: Instant::now() }
     }
 
     /// Meets green threads until it is `enough`. Returns whether there may be more.
-    pub fn step(&mut self, gil: Gil<'_>, enough: impl FnMut() -> bool) -> bool {
+    pub fn step(&mut self, gil: Gil<'_>, mut enough: impl FnMut() -> bool) -> bool {
         let met = &mut self.met;
-        self.walk.step(gil, enough, |thread, greenlet| met.meet(gil, thread, greenlet))
+        if self.second.is_none() {
+            if self.walk.step(gil, &mut enough, |thread, greenlet| met.meet(gil, thread, greenlet)) {
+                return true;
+            }
+            self.second = Some(Second::of(met));
+        }
+        let Some(second) = &mut self.second else { return false };
+        let Second { walk, oldest, holders, alive } = second;
+        walk.step(gil, enough, |thread, greenlet| {
+            if let Some(place) = oldest.get(&(greenlet as usize)) {
+                let (age, waits) = known_of(gil, thread, greenlet);
+                met.groups.tell(*place, age, waits);
+            }
+            // SAFETY: a walk meets live greenlets.
+            alive.extend(holders.get(&unsafe { Life::of(greenlet) }).copied());
+        })
     }
 
     /// What was met.
-    pub fn finish(self, gil: Option<Gil<'_>>) -> Stacks {
+    pub fn finish(mut self, gil: Option<Gil<'_>>) -> Stacks {
         if gil.is_none() {
             std::mem::forget(self.met.codes);
         }
+        if let Some(second) = &self.second {
+            self.met.groups.hint(self.met.waiting.hints(|life| second.alive.contains(life)));
+        }
         self.met.groups.finish(self.begun.elapsed())
     }
+}
+
+impl Second {
+    fn of(met: &Met) -> Second {
+        let oldest = met.groups.oldest().zip(0..).map(|(thread, place)| (thread.number as usize, place)).collect();
+        Second { walk: Walk::new(), oldest, holders: met.waiting.holders(), alive: HashSet::new() }
+    }
+}
+
+/// How old a greenlet is, and at what it waits.
+fn known_of(gil: Gil<'_>, thread: &greenlet::Thread, greenlet: *mut PyGreenlet) -> (Option<Duration>, Option<Waits>) {
+    // SAFETY: a live greenlet.
+    let (age, wait) = unsafe { (Life::of(greenlet).age(), wait_of(gil, greenlet)) };
+    let waits = wait.filter(|wait| !wait.what.is_empty()).map(|wait| {
+        let mut at = wait.at.map(Awaited::at).unwrap_or_default();
+        // It waits for a signal then, which others give.
+        at.holder.take_if(|holder| holder.address == greenlet as usize);
+        let now = monotonic();
+        let due_in = |until: Time| until.since(now).as_secs_f64() - now.since(until).as_secs_f64();
+        Waits {
+            object: if at.object == 0 { String::new() } else { format!("{:#x}", at.object) },
+            detail: wait.at.map(Awaited::detail).unwrap_or_default(),
+            waiters: at.waiters as u64,
+            holder: at.holder.map(|holder| Thread { hub: thread.number, number: holder.address as u64 }),
+            holder_has_ended: at.holder.is_some_and(|holder| !is_alive(gil, holder)),
+            due_in: wait.until.map(due_in),
+        }
+    });
+    (age, waits)
+}
+
+/// Whether it is an active greenlet of any thread.
+fn is_alive(gil: Gil<'_>, life: Life) -> bool {
+    // SAFETY: a walk meets live greenlets.
+    find(gil, life.address, |_, greenlet| unsafe { Life::of(greenlet) } == life).is_some_and(|(_, _, is_it)| is_it)
 }
 
 impl Task for Look {
@@ -90,14 +163,106 @@ impl Met {
         let age = if is_main { 0 } else { u64::MAX - self.count };
         self.count += 1;
         let name = Thread { hub: thread.number, number: greenlet as u64 };
+        // SAFETY: a walk meets live greenlets.
+        let wait = unsafe { wait_of(gil, greenlet) };
+        if let Some((wait, object)) = wait.and_then(|wait| Some((wait, wait.at?))) {
+            let At { object, waiters, holder, all_taken } = object.at();
+            // SAFETY: as above.
+            let life = unsafe { Life::of(greenlet) };
+            self.waiting.meet((life, name), wait.what, object, waiters, holder, all_taken);
+        }
         let codes = &mut self.codes;
         self.groups.meet(&self.place[..], name, age, || {
-            let state = if runs { State::Runs } else { State::Waits };
+            let state = state(runs, wait);
+            let waits_for = wait.map(|wait| wait.what).filter(|what| !what.is_empty()).map(String::from);
             let name = is_main.then(|| "the OS thread's own".into());
             let frame = if runs { running_frame(gil, thread.ident) } else { suspended(gil, greenlet) };
             let stack = frame.map(|frame| without_collection(gil, || stack(frame, codes))).unwrap_or_default();
-            Group { state, name, stack, ..Group::default() }
+            Group { state, waits_for, name, stack, ..Group::default() }
         });
+    }
+}
+
+/// What a greenlet is about.
+fn state(runs: bool, wait: Option<&Wait<'_>>) -> State {
+    match wait {
+        _ if runs => State::Runs,
+        Some(Wait { what: "", .. }) => State::Ready,
+        _ => State::Waits,
+    }
+}
+
+/// A look at one green thread.
+pub struct One {
+    thread: Thread,
+    found: Option<Info>,
+    second: Walk,
+}
+
+impl One {
+    /// Of this name.
+    pub fn of(thread: Thread) -> One {
+        One { thread, found: None, second: Walk::new() }
+    }
+}
+
+/// How many are told of that wait for one.
+const MOST_WAITERS: usize = 10;
+
+impl Task for One {
+    type Found = Option<Info>;
+
+    /// First it is found, then those that wait for it.
+    fn step(&mut self, gil: Gil<'_>) -> bool {
+        let address = usize::try_from(self.thread.number).unwrap_or(0);
+        let Some(found) = &mut self.found else {
+            // SAFETY: a walk meets live greenlets.
+            let look = |thread: &greenlet::Thread, greenlet| unsafe {
+                let runs = thread.current() == greenlet;
+                let wait = wait_of(gil, greenlet);
+                let (age, waits) = known_of(gil, thread, greenlet);
+                let frame = if runs { running_frame(gil, thread.ident) } else { suspended(gil, greenlet) };
+                let waits_for = wait.map(|wait| wait.what).filter(|what| !what.is_empty()).map(String::from);
+                let stack = frame.map(|frame| without_collection(gil, || stack(frame, &mut Vec::new())));
+                let name =
+                    if thread.main == greenlet { Some("the OS thread's own".into()) } else { called(gil, greenlet) };
+                let (thread, state, stack) = (self.thread, state(runs, wait), stack.unwrap_or_default());
+                Info { thread, name, state, age: age.map(Seconds), waits_for, waits, stack, waiters: Vec::new() }
+            };
+            let found = find(gil, address, look).filter(|(hub, ..)| *hub == self.thread.hub);
+            self.found = found.map(|(_, _, info)| info);
+            return self.found.is_some();
+        };
+        let begun = Instant::now();
+        self.second.step(
+            gil,
+            || begun.elapsed() >= STEP,
+            |thread, greenlet| {
+                // SAFETY: a walk meets live greenlets.
+                let object = unsafe { wait_of(gil, greenlet) }.and_then(|wait| wait.at);
+                let waits_for_it =
+                    object.and_then(|object| object.at().holder).is_some_and(|life| life.address == address);
+                if waits_for_it && found.waiters.len() < MOST_WAITERS {
+                    found.waiters.push(Thread { hub: thread.number, number: greenlet as u64 });
+                }
+            },
+        )
+    }
+
+    fn finish(self, _: Option<Gil<'_>>) -> Option<Info> {
+        self.found
+    }
+}
+
+/// The name of the function that a greenlet runs, where no code of others is needed to know it.
+///
+/// # Safety
+/// A live greenlet.
+unsafe fn called(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Option<String> {
+    // SAFETY: a live greenlet keeps its function; a function's name is read from it, and is a string.
+    unsafe {
+        let function = function_of(gil, greenlet).filter(|function| ffi::PyFunction_Check(function.as_ptr()) != 0)?;
+        word(&function, c"__qualname__")
     }
 }
 

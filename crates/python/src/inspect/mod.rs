@@ -20,6 +20,7 @@ use greenloom_inspect::{Server, Settings, metrics};
 use self::locked::Locked;
 use self::look::Look;
 use self::program::Python;
+use crate::greenlet::wait::begin_to_note;
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Owned, Result};
@@ -68,6 +69,7 @@ fn start(args: Args<'_>) -> Result<Owned> {
     let signal = signal.map_or(Ok(0), Object::number)?;
     let dump = i32::try_from(signal).ok().filter(|signal| *signal > 0);
     let mut inspector = inspector();
+    begin_to_note();
     if inspector.is_none() {
         let opened = Locked::start().and_then(|locked| {
             let server = Server::start(Python::new(Arc::clone(&locked)), Settings::new().dump(dump).told_watchdog())?;

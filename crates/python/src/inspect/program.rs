@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Frame, Hub, Program, Pulse, Stacks, Thread};
+use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
-use super::look::{Look, Running};
+use super::look::{Look, One, Running};
 use crate::eventlet::seen;
 use crate::greenlet::find;
 use crate::greenlet::recording::{self, Followed};
@@ -44,6 +44,11 @@ impl Program for Python {
     fn stacks(&mut self) -> Stacks {
         let found = self.locked.ask(Look::begin);
         found.unwrap_or_else(|| Stacks { problems: vec![lock_is_held()], ..Stacks::default() })
+    }
+
+    fn thread(&mut self, thread: Thread) -> Result<Info, String> {
+        let found = self.locked.ask(move || One::of(thread)).ok_or_else(lock_is_held)?;
+        found.ok_or_else(|| format!("there is no green thread {thread}: it may have ended"))
     }
 
     fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {

@@ -27,9 +27,9 @@ use crate::eventlet::hub_class::forget_file;
 use crate::eventlet::hub_ref::{self, HubRef};
 use crate::eventlet::park::{park_for, park_until};
 use crate::eventlet::polling::closed_class;
-use crate::eventlet::source::{LastTry, Ready, wait_for};
+use crate::eventlet::source::{Descriptor, LastTry, Ready, wait_for};
 use crate::eventlet::ticket::Ticket;
-use crate::greenlet::{Here, Thread, this_thread, unlocked_record};
+use crate::greenlet::{Here, Thread, this_thread, unlocked_record, wait};
 use crate::py::ffi;
 use crate::py::{self, Gil, Pending, Raised, Result, This};
 
@@ -131,7 +131,8 @@ unsafe impl Host for GreenThreads {
                     return Wait::Interrupted;
                 }
                 let ticket = Ticket::take(thread);
-                match park_until(thread, "C: sleep", &ticket, Some(monotonic() + duration)) {
+                let until = Some(monotonic() + duration);
+                match park_until(thread, &ticket, &wait::Wait { what: "C: sleep", at: None, until }) {
                     Ok(_) => Wait::TimedOut,
                     Err(Raised) => interrupt(thread, false),
                 }
@@ -198,7 +199,7 @@ fn wait(thread: Here<'_>, fd: RawFd, direction: Direction, limit: Option<Duratio
         key
     };
     let deadline = limit.map(|limit| monotonic() + limit);
-    match wait_for(thread, hub, key, direction, LastTry::NotMade, deadline) {
+    match wait_for(thread, hub, key, Descriptor { fd, direction }, LastTry::NotMade, deadline) {
         Ok(Ready::Yes) => Ok(Wait::Ready),
         Ok(Ready::TimedOut) => Ok(Wait::TimedOut),
         Ok(Ready::Busy) => Err(io::ErrorKind::ResourceBusy.into()),

@@ -139,6 +139,18 @@ pub fn count_items(this: This<'_, Queue>) -> Result<i64> {
     }
 }
 
+impl Queue {
+    /// How many items are in the container, where no Python code is needed to know that.
+    pub fn plain_len(&self) -> Option<usize> {
+        let items = self.items.object()?;
+        // SAFETY: a live object, whose type is one of CPython's own: its size is a number that it has.
+        unsafe {
+            let is_plain = ffi::Py_TYPE(items.as_ptr()).cast() == self.order.get().container.object();
+            usize::try_from(if is_plain { ffi::PyObject_Size(items.as_ptr()) } else { -1 }).ok()
+        }
+    }
+}
+
 /// The container by way of what a subclass overrides.
 pub trait Container {
     fn size(self) -> Result<i64>;

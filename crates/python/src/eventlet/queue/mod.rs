@@ -16,8 +16,10 @@ mod wait;
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::ptr;
 
 use super::line::Line;
+use crate::greenlet::wait::{At, Awaited};
 use crate::py::ffi::PyObject;
 use crate::py::{ClassCell, Owned, Payload, Slot};
 
@@ -82,5 +84,20 @@ impl Payload for Queue {
 
     fn clear(&self) {
         self.items.set(None);
+    }
+}
+
+impl Awaited for Queue {
+    fn at(&self) -> At {
+        let waiters = self.getters.len() + self.putters.len() + self.joining.len();
+        At { object: ptr::from_ref(self) as usize, waiters, ..At::default() }
+    }
+
+    fn detail(&self) -> String {
+        let limit = self.limit.get().map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let items = self.plain_len().map(|items| format!("{items}{limit} items"));
+        let unfinished = self.unfinished.get();
+        let tasks = (unfinished > 0).then(|| format!("{unfinished} not done"));
+        items.into_iter().chain(tasks).collect::<Vec<_>>().join(", ")
     }
 }

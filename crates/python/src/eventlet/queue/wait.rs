@@ -6,8 +6,9 @@ use crate::eventlet::clock::deadline;
 use crate::eventlet::fairness::spend_one;
 use crate::eventlet::hub_ref::{self, HubRef, squelch};
 use crate::eventlet::line::{Left, Waiter};
-use crate::eventlet::park::{park_for, park_until};
+use crate::eventlet::park::{park_in, park_until};
 use crate::eventlet::ticket::{Outcome, Ticket};
+use crate::greenlet::wait::Wait;
 use crate::greenlet::{Here, body, here, is_here};
 use crate::py::ffi;
 use crate::py::object::Object;
@@ -162,7 +163,7 @@ fn put_slowly(
     this.impatient.set(this.impatient.get() + usize::from(impatient));
     let result = settle(this).and_then(|()| {
         loop {
-            let woken = park_until(thread, "queue: room", &ticket, deadline)?;
+            let woken = park_until(thread, &ticket, &Wait { what: "queue: room", at: Some(&*this), until: deadline })?;
             let offer = match this.putters.leave(place) {
                 None => return Ok(()),
                 Some(Left::Waiting(offer) | Left::Called(offer)) => offer,
@@ -226,7 +227,8 @@ fn get_slowly(this: This<'_, Queue>, thread: Here<'_>, timeout: Option<Object<'_
     let mut place = this.getters.join(ticket.clone(), ());
     let result = settle(this).and_then(|()| {
         loop {
-            let woken = park_until(thread, "queue: an item", &ticket, deadline)?;
+            let woken =
+                park_until(thread, &ticket, &Wait { what: "queue: an item", at: Some(&*this), until: deadline })?;
             if this.getters.leave_called(place)
                 && let Some(item) = take(this)?
             {
@@ -272,7 +274,7 @@ pub fn join(this: This<'_, Queue>) -> Result<()> {
     hub_ref::ensure(thread)?;
     if this.unfinished.get() > 0 {
         let place = this.joining.join(Ticket::take(thread), ());
-        let woken = park_for(thread, "queue: all done");
+        let woken = park_in(thread, &Wait { what: "queue: all done", at: Some(&*this), until: None });
         this.joining.leave(place);
         woken?;
     }
