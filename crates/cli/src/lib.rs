@@ -2,6 +2,7 @@
 //!
 //! - `words`: what the words after the program's name say;
 //! - `trace`: records what a program does;
+//! - `top`: shows what programs do, in a terminal;
 //!
 //! A library, so that the package for Python brings the same command. It must not know Python, nor the runtime: all it
 //! knows of a program comes through [`greenloom_inspect`].
@@ -17,6 +18,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use greenloom_inspect::protocol::{Answer, Ask};
 use greenloom_inspect::{Client, Thread, text};
 
+mod top;
 mod trace;
 mod words;
 
@@ -73,6 +75,7 @@ impl Command {
                 let metrics = Client::connect(pid)?.ask(Ask::Metrics)?.metrics.ok_or(NoAnswer)?;
                 say(format_args!("{}", metrics.trim_end()))
             }
+            Command::Top { pids, interval } => top::top(&pids, interval),
             Command::Trace(wanted) => trace::trace(&wanted),
             Command::Kill { pid, thread, yes } => kill(pid, thread, yes),
         }

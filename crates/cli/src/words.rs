@@ -10,7 +10,8 @@ use crate::trace::Wanted;
 
 /// How it is called.
 pub const USAGE: &str = "\
-usage: greenloom stacks PID [--json]            all green threads, grouped by where they wait
+usage: greenloom top PID... [--seconds 1]      what programs do, in a terminal
+       greenloom stacks PID [--json]            all green threads, grouped by where they wait
        greenloom metrics PID                    what its hubs have done, as OpenMetrics
        greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]
                                                 records what they do: a file for ui.perfetto.dev, or a page of HTML
@@ -18,7 +19,7 @@ usage: greenloom stacks PID [--json]            all green threads, grouped by wh
        greenloom --help | --version";
 
 /// The names of the commands.
-pub const COMMANDS: [&str; 4] = ["stacks", "metrics", "trace", "kill"];
+pub const COMMANDS: [&str; 5] = ["top", "stacks", "metrics", "trace", "kill"];
 
 /// How many events a trace has at most, unless it is said.
 const MOST_EVENTS: usize = 4_000_000;
@@ -35,6 +36,7 @@ pub struct Misunderstood(pub String);
 pub enum Command {
     Help,
     Version,
+    Top { pids: Vec<u32>, interval: Duration },
     Stacks { pid: u32, json: bool },
     Metrics { pid: u32 },
     Trace(Wanted),
@@ -88,6 +90,11 @@ impl Command {
         match words.plain[..] {
             [] if words.has("--version") => Ok(Command::Version),
             [] if words.has("--help") || words.has("-h") => Ok(Command::Help),
+            ["top", pid, ref more @ ..] => {
+                words.only(&["--seconds"])?;
+                let pids = [&[pid], more].concat().into_iter().map(number).collect::<Result<_, _>>()?;
+                Ok(Command::Top { pids, interval: seconds(&words, "1")? })
+            }
             ["stacks", pid] => {
                 words.only(&["--json"])?;
                 Ok(Command::Stacks { pid: number(pid)?, json: words.has("--json") })
@@ -113,10 +120,6 @@ impl Command {
 }
 
 fn wanted(pid: u32, words: &Words<'_>) -> Result<Wanted, Misunderstood> {
-    let said = words.value("--seconds").unwrap_or("5");
-    let seconds = said.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let seconds =
-        seconds.ok_or_else(|| Misunderstood(format!("--seconds needs a number of seconds, {said:?} is none")))?;
     let most = match words.value("--events").map(str::parse) {
         None => MOST_EVENTS,
         Some(Ok(most)) if most > 0 => most,
@@ -132,7 +135,13 @@ fn wanted(pid: u32, words: &Words<'_>) -> Result<Wanted, Misunderstood> {
         Format::Html => format!("greenloom-{pid}.html").into(),
         _ => format!("greenloom-{pid}.perfetto-trace").into(),
     };
-    Ok(Wanted { pid, seconds, path: told.unwrap_or_else(name), format, most })
+    Ok(Wanted { pid, seconds: seconds(words, "5")?, path: told.unwrap_or_else(name), format, most })
+}
+
+fn seconds(words: &Words<'_>, default: &str) -> Result<Duration, Misunderstood> {
+    let said = words.value("--seconds").unwrap_or(default);
+    let seconds = said.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| Misunderstood(format!("--seconds needs a number of seconds, {said:?} is none")))
 }
 
 fn number(word: &str) -> Result<u32, Misunderstood> {

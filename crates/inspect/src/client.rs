@@ -113,6 +113,11 @@ impl Client {
         &self.greeting
     }
 
+    /// The process's number, as this program sees it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors

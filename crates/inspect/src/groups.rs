@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::protocol::{Frame, Group, Seconds, Stacks, State, Thread, Waits};
+use crate::protocol::{Frame, Group, Seconds, Sizes, Stacks, State, Thread, Waits};
 
 /// How many groups are kept. Green threads at other places are counted only.
 pub const MOST_GROUPS: usize = 500;
@@ -85,6 +85,11 @@ impl<K: Hash + Eq> Groups<K> {
         if let Some(group) = self.found.groups.get_mut(place) {
             (group.age, group.waits) = (age.map(Seconds), waits);
         }
+    }
+
+    /// A hub has so much.
+    pub fn size(&mut self, sizes: Sizes) {
+        self.found.hubs.push(sizes);
     }
 
     /// What looks wrong.

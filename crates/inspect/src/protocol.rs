@@ -141,6 +141,12 @@ pub struct Hub {
     /// For how many seconds it has not moved, if the watchdog has found that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<f64>,
+    /// What it was doing when that was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whereabouts: Option<String>,
+    /// The system's number of its OS thread, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os_thread_id: Option<i32>,
 }
 
 /// A green thread's name: the number of its hub, and its own in it. In text `HUB:NUMBER`.
@@ -287,6 +293,8 @@ pub struct Stacks {
     pub total: u64,
     /// Those at the same place together, the largest group first.
     pub groups: Vec<Group>,
+    /// What each hub has at the moment.
+    pub hubs: Vec<Sizes>,
     /// What looks wrong, in sentences: green threads that wait for each other, what was not given back.
     pub hints: Vec<String>,
     /// How many are in no group, since there were too many different places.
@@ -322,6 +330,20 @@ pub struct Ring {
     /// Four numbers an event: nanoseconds since the one before, the first since recording began; the number of its
     /// [`Kind`](greenloom_trace::record::Kind); the green thread; the detail.
     pub events: Vec<i64>,
+}
+
+/// What a hub has at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sizes {
+    /// Its number.
+    pub hub: u64,
+    /// What is ready to run.
+    pub ready: u64,
+    /// Timers that have not fired.
+    pub timers: u64,
+    /// File descriptors that it watches.
+    pub descriptors: u64,
 }
 
 /// Seconds, kept as a whole number of microseconds.

@@ -149,7 +149,14 @@ impl Server {
         let sockets = Sockets { listener, _bell: rung, dump, peers: HashMap::new(), next: FIRST_PEER };
         let sockets = Arc::new(Mutex::new(Some(sockets)));
         let watch = settings.watchdog.map(Watchdog::new);
-        let service = Service { program, epoll, sockets: Arc::clone(&sockets), watch, following: HashMap::new() };
+        let service = Service {
+            program,
+            epoll,
+            sockets: Arc::clone(&sockets),
+            watch,
+            whereabouts: HashMap::new(),
+            following: HashMap::new(),
+        };
         let thread = std::thread::Builder::new().name("greenloom-inspect".into()).spawn(|| service.run())?;
         Ok(Server { path, pid, sockets, bell: Some(bell), thread: Some(thread) })
     }
@@ -198,6 +205,8 @@ struct Service<P> {
     epoll: OwnedFd,
     sockets: Arc<Mutex<Option<Sockets>>>,
     watch: Option<Watchdog>,
+    /// What hubs were doing that the watchdog has found not to move.
+    whereabouts: HashMap<u64, String>,
     /// The connections that follow what the program does.
     following: HashMap<u64, Following>,
 }
@@ -255,9 +264,11 @@ impl<P: Program> Service<P> {
                     let known: Vec<_> = known.into_iter().flatten().collect();
                     let known =
                         if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
+                    self.whereabouts.insert(pulse.hub, known.clone());
                     eprintln!("greenloom: hub {} has not moved for {} ms: {known}", pulse.hub, lasts.as_millis());
                 }
                 Found::Moves(pulse, lasts) => {
+                    self.whereabouts.remove(&pulse.hub);
                     eprintln!("greenloom: hub {} moves again, after {} ms", pulse.hub, lasts.as_millis());
                 }
             }
@@ -270,6 +281,7 @@ impl<P: Program> Service<P> {
         for hub in &mut hubs {
             let blocked = self.watch.as_ref().and_then(|watch| watch.blocked(hub.number));
             hub.blocked = blocked.map(|blocked| blocked.as_secs_f64());
+            hub.whereabouts = blocked.and_then(|_| self.whereabouts.get(&hub.number).cloned());
         }
         hubs
     }

@@ -25,7 +25,8 @@ fn hub_line(text: &mut String, hub: &Hub) -> fmt::Result {
     writeln!(text, ", {switches} switches, {turns} turns, longest block {block:.1} ms, longest timer lag {lag:.1} ms")?;
     match hub.blocked {
         Some(seconds) => {
-            writeln!(text, "hub {} has not moved for {seconds:.1} s: something blocks its OS thread", hub.number)
+            let known = hub.whereabouts.as_deref().unwrap_or("something blocks its OS thread");
+            writeln!(text, "hub {} has not moved for {seconds:.1} s: {known}", hub.number)
         }
         None => Ok(()),
     }

@@ -1,12 +1,18 @@
 """For tests that look into another program."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import textwrap
 
 
@@ -73,3 +79,38 @@ def ask(pid, **request):
         lines.write(json.dumps({"id": 1, **request}) + "\n")
         lines.flush()
         return json.loads(lines.readline())
+
+
+class Terminal:
+    """The command `greenloom` in a pseudo-terminal of its own, and what it has written there."""
+
+    def __init__(self, *words):
+        self.ours, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+        command = [sys.executable, "-m", "greenloom", *map(str, words)]
+        self.process = subprocess.Popen(
+            command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+        )
+        os.close(terminal)
+        self.written = ""
+
+    def press(self, keys):
+        """Presses keys; what was written before is forgotten."""
+        self.written = ""
+        os.write(self.ours, keys.encode())
+
+    def shows(self, what):
+        """Waits until that was written. A space may have been written as a movement of the cursor."""
+        pattern = re.compile("(?: |\x1b\\[[0-9;]*[A-Za-z])+".join(map(re.escape, what.split(" "))))
+        while not pattern.search(self.written):
+            if not select.select([self.ours], [], [], 30)[0]:
+                raise AssertionError(f"{what!r} is not in {self.written!r}")
+            self.written += os.read(self.ours, 4096).decode(errors="replace")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-from inspect_support import all_wait, ask, greenloom_command, group_of, look, program
+from inspect_support import Terminal, all_wait, ask, greenloom_command, group_of, look, program
 
 
 class Waits(unittest.TestCase):
@@ -131,6 +131,42 @@ class Waits(unittest.TestCase):
         self.assertEqual(waiters, sorted(self.example(name)["number"] for name in ("second", "waiter")))
         self.assertEqual([frame["function"] for frame in info["stack"]][-2:-1], ["first"])
         self.assertEqual(self.gone["problem"], "there is no green thread 0:1: it may have ended")
+
+
+class Top(unittest.TestCase):
+    def test_a_program_is_shown_and_one_of_its_green_threads(self):
+        with program(Waits.STUCK) as process, Terminal("top", process.pid, "--seconds", 0.1) as terminal:
+            terminal.shows("deadlock:")
+            terminal.shows("spawner")
+            terminal.press("/first\r")
+            terminal.shows("filter")
+            terminal.press("\r")
+            terminal.shows("the oldest:")
+            terminal.press("\r")
+            terminal.shows("waited for")
+            terminal.shows("<string>:")
+            terminal.press("q")
+            self.assertEqual(terminal.process.wait(30), 0)
+
+    def test_two_programs_are_shown_and_the_end_of_one(self):
+        with program(Waits.STUCK) as one, program(Trace.BUSY) as other:
+            with Terminal("top", one.pid, other.pid, "--seconds", 0.1) as terminal:
+                terminal.shows("spawner")
+                terminal.shows("sleeper")
+                other.kill()
+                terminal.shows(f"process {other.pid} has ended")
+
+    def test_a_hub_that_does_not_move_is_shown_with_the_line(self):
+        stuck = """
+            import eventlet, time
+            def culprit():
+                print("ready", flush=True)
+                time.sleep(1000)
+            eventlet.spawn(culprit).wait()
+        """
+        with program(stuck) as process, Terminal("top", process.pid, "--seconds", 0.1) as terminal:
+            terminal.shows("STUCK")
+            terminal.shows("it runs <string>:5 culprit")
 
 
 class Trace(unittest.TestCase):

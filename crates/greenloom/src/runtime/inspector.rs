@@ -2,6 +2,7 @@
 //!
 //! A hub's counters are read from outside. Its green threads it has to look at itself ([`look`](super::look)).
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +80,7 @@ pub fn hubs() -> Vec<Hub> {
     if let Some(runtime) = try_here() {
         runtime.publish_counts();
     }
+    let os_threads: HashMap<u32, i32> = registry::watched().into_iter().map(|hub| (hub.id, hub.os_thread)).collect();
     let describe = |(id, counters): (u32, Arc<super::counters::Counters>)| {
         let counts = counters.statistics.counts();
         Hub {
@@ -92,7 +94,8 @@ pub fn hubs() -> Vec<Hub> {
             timer_lag: counts.timer_lag.as_secs_f64(),
             longest_timer_lag: counts.longest_timer_lag.as_secs_f64(),
             longest_block: counts.longest_block.as_secs_f64(),
-            blocked: None,
+            os_thread_id: os_threads.get(&id).copied(),
+            ..Hub::default()
         }
     };
     registry::all().into_iter().map(describe).collect()

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use greenloom_hub::{Direction, TimerKey};
 use greenloom_inspect::groups::Groups;
 use greenloom_inspect::hints::Waiting;
-use greenloom_inspect::protocol::Seconds;
+use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{Group, Info, Stacks, State, Thread, Waits, descriptor};
 
 use super::counters::Counters;
@@ -226,6 +226,9 @@ impl Runtime {
         let mut clock = Clock::begin();
         match next {
             Next::Meet(from) => {
+                if from == 0 {
+                    seen.groups.size(self.sizes());
+                }
                 let meet = |greenlet: &AnyGreenlet| self.meet(seen, greenlet);
                 self.each_from(from, &mut clock, meet).map(Next::Meet)
             }
@@ -260,6 +263,12 @@ impl Runtime {
             }
         }
         None
+    }
+
+    fn sizes(&self) -> Sizes {
+        let (timers, descriptors) =
+            self.with_core(|core| (core.timers.len() as u64, core.sources().len() as u64)).unwrap_or_default();
+        Sizes { hub: self.id().into(), ready: self.ready.borrow().len() as u64, timers, descriptors }
     }
 
     fn name_of(&self, greenlet: &AnyGreenlet) -> Thread {

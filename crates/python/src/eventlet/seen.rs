@@ -83,6 +83,12 @@ pub fn is_loop(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
     hub.is_some_and(|hub| hub.greenlet() == greenlet)
 }
 
+/// What the thread's hub has at the moment: [`Hub::sizes`]. Runs no Python code.
+pub fn sizes(thread: &Thread) -> Option<[usize; 3]> {
+    let hub = thread.extension.owned();
+    Some(Object::of(hub.as_ref()?).instance::<Hub>()?.sizes())
+}
+
 /// Wakes a suspended greenlet, of any thread, with a `GreenletExit`. Returns whether it was suspended.
 ///
 /// # Safety

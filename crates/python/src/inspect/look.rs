@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use greenloom_hub::Time;
 use greenloom_inspect::groups::{Groups, MOST_FRAMES};
 use greenloom_inspect::hints::Waiting;
-use greenloom_inspect::protocol::Seconds;
+use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{Frame, Group, Info, Stacks, State, Thread, Waits};
 
 use super::locked::Task;
@@ -148,6 +148,10 @@ impl Met {
     fn meet(&mut self, gil: Gil<'_>, thread: &greenlet::Thread, greenlet: *mut PyGreenlet) {
         let runs = thread.current() == greenlet;
         let is_main = thread.main == greenlet;
+        if is_main && let Some(sizes) = seen::sizes(thread) {
+            let [ready, timers, descriptors] = sizes.map(|size| size as u64);
+            self.groups.size(Sizes { hub: thread.number, ready, timers, descriptors });
+        }
         // What an OS thread without a hub does is no green thread's.
         if seen::is_loop(thread, greenlet) || is_main && runs && !seen::has_hub(thread) {
             return;

@@ -122,7 +122,8 @@ pub fn hubs() -> Vec<Hub> {
             timer_lag: counts.timer_lag.as_secs_f64(),
             longest_timer_lag: counts.longest_timer_lag.as_secs_f64(),
             longest_block: counts.longest_block.as_secs_f64(),
-            blocked: None,
+            os_thread_id: Some(hub.os_thread),
+            ..Hub::default()
         }
     };
     seen::all().into_iter().map(describe).collect()

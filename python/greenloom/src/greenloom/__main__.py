@@ -12,6 +12,7 @@
     greenloom disable [--user]
     greenloom status                    which greenlet, eventlet and amqp they get, and who uses them
 
+    greenloom top PID... [--seconds 1]      what running programs do, in a terminal
     greenloom stacks PID [--json]           all green threads of a running program, grouped by where they wait
     greenloom metrics PID                   what its hubs have done, as OpenMetrics
     greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]
@@ -37,12 +38,12 @@ from ._install import install
 USAGE = (
     "usage: greenloom run [--native] (script.py | NAME | -m module | -c code) [args...]\n"
     "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help\n"
-    "       greenloom stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]\n"
+    "       greenloom top PID... | stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]\n"
     "       greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]"
 )
 
 # Of the program in Rust, which looks into others.
-LOOKING = ("stacks", "metrics", "trace", "kill")
+LOOKING = ("top", "stacks", "metrics", "trace", "kill")
 
 FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 

@@ -232,6 +232,15 @@ impl Hub {
         }
     }
 
+    /// How many pieces of work are ready, how many timers have not fired, and how many descriptors are registered.
+    pub fn sizes(&self) -> [usize; 3] {
+        // SAFETY: used at once, and no code of others runs.
+        let polling = unsafe { self.polling_if_any() };
+        let descriptors = polling.and_then(|polling| Some(polling.sources().try_borrow().ok()?.len()));
+        let ready = self.ready.try_borrow().map_or(0, |ready| ready.len());
+        [ready, self.timers.try_borrow().map_or(0, |timers| timers.len()), descriptors.unwrap_or(0)]
+    }
+
     /// Adds a timer.
     pub fn add_timer(&self, at: Time, work: Work) -> TimerKey {
         if self.asleep.get() {

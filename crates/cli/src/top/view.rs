@@ -1,0 +1,209 @@
+//! How it is drawn.
+
+use greenloom_inspect::protocol::Sizes;
+use greenloom_inspect::{Group, Info, text};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Row, Table, TableState, Wrap};
+
+use super::state::{Program, Screen, State, place_of};
+use super::watched::HubNow;
+
+const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
+const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
+const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+const QUIET: Style = Style::new().fg(Color::DarkGray);
+
+/// Lines of hints at most.
+const HINTS: usize = 4;
+
+/// Draws the screen.
+pub fn draw(frame: &mut Frame<'_>, state: &mut State) {
+    let [body, foot] = Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
+    match state.screen().clone() {
+        Screen::All => all(frame, body, state),
+        Screen::Group { pid, group, chosen } => one_group(frame, body, pid, &group, chosen),
+        Screen::One { pid, thread } => {
+            let title = format!("green thread {thread} of process {pid}");
+            one(frame, body, &title, state.one.as_ref(), state.scrolled);
+        }
+    }
+    frame.render_widget(Paragraph::new(keys(state)), foot);
+}
+
+/// What the keys do.
+fn keys(state: &State) -> Line<'static> {
+    let frozen = if state.is_frozen { "FROZEN  " } else { "" };
+    let rest = match state.screen() {
+        _ if state.is_typing => return Line::from(format!("filter: {}_   enter keep, esc none", state.filter)),
+        Screen::All => {
+            let filter = if state.filter.is_empty() { String::new() } else { format!(" ({})", state.filter) };
+            format!("enter look in  s sort by ({})  / filter{filter}  f freeze  q quit", state.sort.name())
+        }
+        Screen::Group { .. } => "enter look in  esc back  f freeze  q quit".into(),
+        Screen::One { .. } => "up, down scroll  esc back  f freeze  q quit".into(),
+    };
+    Line::from(vec![Span::styled(frozen, BAD), Span::styled(rest, QUIET)])
+}
+
+/// Hubs, hints, groups.
+fn all(frame: &mut Frame<'_>, area: Rect, state: &mut State) {
+    let heads: Vec<Line<'_>> = state.programs.iter().map(head).collect();
+    let hubs: Vec<Row<'_>> =
+        state.programs.iter().flat_map(|program| program.hubs.iter().map(|hub| hub_row(program, hub))).collect();
+    let hints: Vec<Line<'_>> = state.programs.iter().flat_map(hints).take(HINTS).collect();
+    let most_hubs = (area.height / 3).max(2);
+    let heights = [heads.len() as u16, (hubs.len() as u16 + 1).min(most_hubs), hints.len() as u16];
+    let [top, middle, warn, bottom] = Layout::vertical([
+        Constraint::Length(heights[0]),
+        Constraint::Length(heights[1]),
+        Constraint::Length(heights[2]),
+        Constraint::Min(1),
+    ])
+    .areas(area);
+    frame.render_widget(Paragraph::new(heads), top);
+    let names =
+        ["PID", "HUB", "THREAD", "", "LOAD", "SWITCHES/S", "LAG", "MAX LAG", "MAX BLOCK", "READY", "TIMERS", "FDS"];
+    let widths = [7, 4, 14, 8, 5, 10, 8, 8, 9, 6, 7, 6].map(Constraint::Length);
+    frame.render_widget(Table::new(hubs, widths).header(Row::new(names).style(HEAD)), middle);
+    frame.render_widget(Paragraph::new(hints), warn);
+
+    let rows = state.rows();
+    let several = state.programs.len() > 1;
+    let groups = rows.iter().map(|(program, group)| {
+        let program = &state.programs[*program];
+        group_row(&program.stacks.groups[*group], several.then_some(program.watch.pid))
+    });
+    let names = ["COUNT", "STATE", "WAITS FOR", "OLDEST", "WHERE"].map(String::from);
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(9),
+        Constraint::Length(16),
+        Constraint::Length(9),
+        Constraint::Min(10),
+    ];
+    let table = Table::new(groups, widths).header(Row::new(names).style(HEAD)).row_highlight_style(CHOSEN);
+    let mut chosen = TableState::default().with_selected((!rows.is_empty()).then_some(state.chosen));
+    frame.render_stateful_widget(table, bottom, &mut chosen);
+}
+
+fn head(program: &Program) -> Line<'static> {
+    let greeting = &program.watch.greeting;
+    let (pid, language) = (program.watch.pid, &greeting.language);
+    let stacks = &program.stacks;
+    let memory = program.memory.map(|bytes| format!(", {} MB", bytes >> 20)).unwrap_or_default();
+    let counts = format!("  {} green threads at {} places{memory}  ", stacks.total, stacks.groups.len());
+    let mut spans = vec![Span::styled(format!("{pid} {language}"), HEAD), Span::from(counts)];
+    match &program.problem {
+        Some(problem) => spans.push(Span::styled(problem.clone(), BAD)),
+        None => spans.push(Span::styled(greeting.program.clone(), QUIET)),
+    }
+    Line::from(spans)
+}
+
+fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {
+    let hub = &now.hub;
+    let milliseconds = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
+    let state = match hub.blocked {
+        Some(seconds) => format!("STUCK {seconds:.0}s"),
+        None => String::from(if hub.waits { "waits" } else { "runs" }),
+    };
+    let sizes = program.stacks.hubs.iter().find(|sizes| sizes.hub == hub.number);
+    let size = |size: fn(&Sizes) -> u64| sizes.map_or_else(|| String::from("-"), |sizes| size(sizes).to_string());
+    let row = Row::new([
+        program.watch.pid.to_string(),
+        hub.number.to_string(),
+        hub.os_thread.clone(),
+        state,
+        now.load.map_or_else(|| String::from("-"), |load| format!("{:.0} %", load * 100.0)),
+        format!("{:.0}", now.switches),
+        milliseconds(hub.timer_lag),
+        milliseconds(hub.longest_timer_lag),
+        milliseconds(hub.longest_block),
+        size(|sizes| sizes.ready),
+        size(|sizes| sizes.timers),
+        size(|sizes| sizes.descriptors),
+    ]);
+    if hub.blocked.is_some() { row.style(BAD) } else { row }
+}
+
+fn hints(program: &Program) -> Vec<Line<'static>> {
+    let pid = program.watch.pid;
+    let stuck = program.hubs.iter().filter_map(|now| {
+        let where_ = now.hub.whereabouts.as_ref()?;
+        Some(format!("{pid}: hub {} has not moved for {:.1} s: {where_}", now.hub.number, now.hub.blocked?))
+    });
+    let others = program.stacks.problems.iter().chain(&program.stacks.hints).map(|hint| format!("{pid}: {hint}"));
+    stuck.chain(others).map(|hint| Line::styled(hint, BAD)).collect()
+}
+
+fn group_row(group: &Group, pid: Option<u32>) -> Row<'static> {
+    let place = place_of(group);
+    let outer = group.stack.iter().skip(1).take(2).map(|frame| format!(" < {}", frame.function)).collect::<String>();
+    let pid = pid.map(|pid| format!("{pid} ")).unwrap_or_default();
+    Row::new([
+        group.count.to_string(),
+        group.state.to_string(),
+        group.waits_for.clone().unwrap_or_default(),
+        group.age.map(|age| text::duration(age.into())).unwrap_or_default(),
+        format!("{pid}{place}{outer}"),
+    ])
+}
+
+fn one_group(frame: &mut Frame<'_>, area: Rect, pid: u32, group: &Group, chosen: usize) {
+    let what = group.waits_for.as_ref().map(|what| format!(" for: {what}")).unwrap_or_default();
+    let mut lines = vec![Line::styled(format!("{} {}{what}, of process {pid}", group.count, group.state), HEAD)];
+    lines.extend(group.name.as_ref().map(|name| Line::from(name.clone())));
+    lines.extend(text::oldest(group).map(|oldest| Line::from(format!("the oldest: {oldest}"))));
+    lines.push(Line::default());
+    lines.push(Line::styled("EXAMPLES, the oldest first", HEAD));
+    lines.extend(group.examples.iter().enumerate().map(|(place, thread)| {
+        let style = if place == chosen { CHOSEN } else { Style::new() };
+        Line::styled(format!("  {thread}  "), style)
+    }));
+    lines.push(Line::default());
+    lines.extend(stack(&group.stack));
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);
+}
+
+fn one(frame: &mut Frame<'_>, area: Rect, title: &str, found: Option<&Result<Info, String>>, scrolled: u16) {
+    let mut lines = vec![Line::styled(title.to_owned(), HEAD)];
+    match found {
+        None => lines.push(Line::styled("it is being asked for", QUIET)),
+        Some(Err(problem)) => lines.push(Line::styled(problem.clone(), BAD)),
+        Some(Ok(info)) => lines.extend(about(info)),
+    }
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scrolled, 0)), area);
+}
+
+fn about(info: &Info) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let mut say = |name: &str, what: String| lines.push(Line::from(format!("{name:<11} {what}")));
+    if let Some(name) = &info.name {
+        say("name", name.clone());
+    }
+    if let Some(age) = info.age {
+        say("age", text::duration(age.into()));
+    }
+    say("state", info.state.to_string());
+    if let Some(what) = &info.waits_for {
+        let at = info.waits.as_ref().and_then(text::waits).map(|at| format!(", {at}")).unwrap_or_default();
+        say("waits for", format!("{what}{at}"));
+    }
+    if !info.waiters.is_empty() {
+        let waiters: Vec<_> = info.waiters.iter().map(ToString::to_string).collect();
+        say("waited for", format!("by {}", waiters.join(" ")));
+    }
+    lines.push(Line::default());
+    lines.extend(stack(&info.stack));
+    lines
+}
+
+fn stack(frames: &[greenloom_inspect::Frame]) -> Vec<Line<'static>> {
+    let head = (!frames.is_empty()).then(|| Line::styled("STACK, the innermost first", HEAD));
+    let line =
+        |frame: &greenloom_inspect::Frame| Line::from(format!("  {}:{} {}", frame.file, frame.line, frame.function));
+    head.into_iter().chain(frames.iter().map(line)).collect()
+}
