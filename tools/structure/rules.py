@@ -30,7 +30,7 @@ CRATES = {
 # may use each other and the root too, as long as no circle comes of it.
 FLOORS = {
     "crates/greenloom": ({"runtime"}, ...),
-    "crates/python": ({"py"}, {"tstate"}, {"greenlet"}, {"eventlet", "http", "amqp", "bus"}, {"inspect"}),
+    "crates/python": ({"py"}, {"tstate"}, {"greenlet"}, {"eventlet", "http", "amqp", "bus"}, {"wsgi"}, {"inspect"}),
 }
 
 # The only crates with `unsafe`. A test elsewhere may have some, with a `SAFETY:` comment.

@@ -10,6 +10,7 @@
 //! - `http`, `amqp`: the parsers of HTTP and AMQP, for which `py` is enough;
 //! - `bus`: the OS thread behind the driver for oslo.messaging;
 //! - `eventlet`: the hub and what waits on it;
+//! - `wsgi`: the requests of a server, read and answered on green sockets;
 //! - `inspect`: what others may see of it all.
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
@@ -24,6 +25,7 @@ mod http;
 mod inspect;
 mod py;
 mod tstate;
+mod wsgi;
 
 use std::ptr;
 
@@ -71,6 +73,7 @@ unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: called at import, once, with the lock held; the table of functions outlives the module.
     unsafe {
         let mut functions = eventlet::functions();
+        functions.extend(wsgi::functions());
         functions.extend(inspect::functions());
         functions.push(PyMethodDef::zeroed());
         if ffi::PyModule_AddFunctions(module, functions.leak().as_mut_ptr()) < 0 {
@@ -82,6 +85,7 @@ unsafe fn fill(module: *mut PyObject) -> Result<()> {
         }
         amqp::fill(module)?;
         bus::fill(module)?;
-        eventlet::fill(module)
+        eventlet::fill(module)?;
+        wsgi::fill(module)
     }
 }

@@ -12,7 +12,7 @@ use crate::greenlet::{Here, body, here};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::names::{Name, intern};
 use crate::py::object::Object;
-use crate::py::{self, Args, Class, ClassCell, Owned, Payload, Pending, Raised, Result, Slot, This};
+use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
 
 /// The state of a local.
 pub struct Local {
@@ -119,6 +119,13 @@ fn change(this: This<'_, Local>, thread: Here<'_>) -> Result<()> {
         pending.put_back();
     }
     initialized.map(drop)
+}
+
+/// Whether the running greenlet has used no `local` at all.
+pub fn is_unused(gil: Gil<'_>) -> Result<bool> {
+    let greenlet = here(gil)?.current();
+    // SAFETY: the running greenlet, which is alive.
+    Ok(unsafe { body(greenlet) }.locals.is_empty())
 }
 
 /// Makes the type.

@@ -33,6 +33,11 @@ impl Locals {
         Locals { users: RefCell::new(Vec::new()), sweep_at: Cell::new(32) }
     }
 
+    /// Whether there was never one.
+    pub fn is_empty(&self) -> bool {
+        self.users.borrow().is_empty()
+    }
+
     /// There is one for this greenlet in `dicts`.
     pub fn add(&self, dicts: &Rc<Dicts>) {
         let mut users = self.users.borrow_mut();

@@ -11,8 +11,8 @@
 
 mod frames;
 mod pairs;
-mod request;
-mod response;
+pub mod request;
+pub mod response;
 
 use std::ffi::CStr;
 

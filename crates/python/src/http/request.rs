@@ -45,6 +45,9 @@ pub fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
     for (place, text) in words {
         intern(gil, place, text)?;
     }
+    for (name, place) in &METHODS {
+        place.set(latin1(gil, name.as_bytes())?);
+    }
     // SAFETY: names are literals; the module is alive, and the class lives for ever; the token says that the lock is
     // held.
     unsafe {
@@ -58,7 +61,7 @@ pub fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
 }
 
 /// (request line, header line, all headers, how many headers, tolerant, strict)
-fn limits(object: Object<'_>) -> Result<Limits> {
+pub fn limits(object: Object<'_>) -> Result<Limits> {
     let Some([request_line, header_line, headers, fields, tolerant, require_host]) = object.tuple_items() else {
         return type_error(object.gil(), "limits are a tuple of six");
     };
@@ -72,7 +75,9 @@ fn limits(object: Object<'_>) -> Result<Limits> {
     })
 }
 
-fn refuse<T>(gil: Gil<'_>, refusal: Refusal) -> Result<T> {
+/// Raises the HttpError of a request that must not be served.
+#[cold]
+pub fn refuse<T>(gil: Gil<'_>, refusal: Refusal) -> Result<T> {
     let arguments = tuple(
         gil,
         [
@@ -161,6 +166,17 @@ struct Words {
     connection: [GlobalObject; 5],
 }
 
+/// The methods that most requests have.
+static METHODS: [(&str, GlobalObject); 7] = [
+    ("GET", GlobalObject::null()),
+    ("POST", GlobalObject::null()),
+    ("HEAD", GlobalObject::null()),
+    ("PUT", GlobalObject::null()),
+    ("DELETE", GlobalObject::null()),
+    ("OPTIONS", GlobalObject::null()),
+    ("PATCH", GlobalObject::null()),
+];
+
 static WORDS: Words = Words {
     method: GlobalObject::null(),
     raw_path: GlobalObject::null(),
@@ -175,20 +191,39 @@ static WORDS: Words = Words {
     connection: [const { GlobalObject::null() }; 5],
 };
 
-/// The environ of a request: a copy of `base` with what the connection has and the head says.
-fn environ(head: &Head<'_, '_>, base: Object<'_>, connection: [Object<'_>; 5]) -> Result<Owned> {
-    let gil = base.gil();
-    // SAFETY: alive, and a SystemError if it is no dict; the lock is held.
-    let environ = unsafe { Owned::new(ffi::PyDict_Copy(base.as_ptr())) }?;
-    for (key, value) in WORDS.connection.iter().zip(connection) {
-        put(&environ, Object::word(key), &value.owned())?;
-    }
-    put(&environ, Object::word(&WORDS.method), &latin1(gil, head.method.as_bytes())?)?;
+/// A copy of `base` with the headers of a request: all of its environ that the connection and the request line do not
+/// say.
+pub fn with_headers(head: &Head<'_, '_>, base: Object<'_>) -> Result<Owned> {
+    let environ = copy_of(base)?;
     put_headers(&environ, head)?;
-    put_target(&environ, head)?;
-    // SAFETY: the lock is held.
-    put(&environ, Object::word(&WORDS.posthooks), &unsafe { Owned::new(ffi::PyList_New(0)) }?)?;
     Ok(environ)
+}
+
+/// A copy of a dict.
+pub fn copy_of(dict: Object<'_>) -> Result<Owned> {
+    // SAFETY: alive, and a SystemError if it is no dict; the lock is held.
+    unsafe { Owned::new(ffi::PyDict_Copy(dict.as_ptr())) }
+}
+
+/// Adds what the connection has and the request line says to an environ that has the headers. Returns the method.
+pub fn complete(environ: &Owned, head: &Head<'_, '_>, connection: [Object<'_>; 5]) -> Result<Owned> {
+    let gil = environ.gil();
+    for (key, value) in WORDS.connection.iter().zip(connection) {
+        put(environ, Object::word(key), &value.owned())?;
+    }
+    let method = method_object(gil, head.method)?;
+    put(environ, Object::word(&WORDS.method), &method)?;
+    put_target(environ, head)?;
+    // SAFETY: the lock is held.
+    put(environ, Object::word(&WORDS.posthooks), &unsafe { Owned::new(ffi::PyList_New(0)) }?)?;
+    Ok(method)
+}
+
+fn method_object(gil: Gil<'_>, method: &str) -> Result<Owned> {
+    match METHODS.iter().find(|(name, _)| *name == method) {
+        Some((_, object)) => Ok(Object::word(object).owned()),
+        None => latin1(gil, method.as_bytes()),
+    }
 }
 
 /// Called after the headers: the server that a target in absolute form names goes before that of Host (RFC 9112,
@@ -282,7 +317,8 @@ fn join(environ: &Owned, key: &Owned, value: &Owned) -> Result<()> {
     }
 }
 
-fn flags(head: &Head<'_, '_>) -> i64 {
+/// What a request's head says of the request and of the connection.
+pub fn flags(head: &Head<'_, '_>) -> i64 {
     let persistent = !head.persistence.close && !head.framing.close && (head.minor == 1 || head.persistence.keep_alive);
     [
         (head.minor == 1, VERSION_1_1),
@@ -297,9 +333,14 @@ fn flags(head: &Head<'_, '_>) -> i64 {
 }
 
 fn length_object(gil: Gil<'_>, framing: &Framing) -> Result<Owned> {
+    unsigned(gil, body_length(framing))
+}
+
+/// How long the body says to be; 0 if it does not.
+pub fn body_length(framing: &Framing) -> u64 {
     match framing.body {
-        Body::Length(length) => unsigned(gil, length),
-        _ => int(gil, 0),
+        Body::Length(length) => length,
+        _ => 0,
     }
 }
 
@@ -313,8 +354,10 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
         return type_error(gil, "an environ is made of a dict and a tuple of five");
     };
     let read = greenloom_http::with_head(buffer.content()?, &limits(limit)?, |head| {
+        let environ = with_headers(head, base)?;
+        complete(&environ, head, connection)?;
         let items = [
-            environ(head, base, connection)?,
+            environ,
             latin1(gil, head.line)?,
             size(gil, head.length)?,
             int(gil, flags(head))?,

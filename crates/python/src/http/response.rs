@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::ptr;
 
 use greenloom_http::response::{self, Date, Ending, NameOctets, Spelling};
 
@@ -9,8 +10,8 @@ use super::pairs::for_each_pair;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{Object, bytes, int, intern};
 use crate::py::{
-    Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, text,
-    type_error, value_error,
+    Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, method,
+    text, type_error, value_error,
 };
 
 /// The response has a Date.
@@ -30,7 +31,10 @@ pub const NO_ENDING: i64 = -1;
 /// The body comes in chunks.
 pub const CHUNKED_ENDING: i64 = -2;
 
-/// A result up to this size goes out in one piece, with its head.
+/// A body up to this size is copied behind its head; a larger one is sent from where it is.
+const COPIED: usize = 8 * 1024;
+
+/// A result up to this size may be put into one object with its head.
 const ONE_PIECE: usize = 64 * 1024;
 
 /// The state of a response.
@@ -60,8 +64,13 @@ pub struct Response {
 
 static CLASS: ClassCell = ClassCell::unbuilt();
 
-/// The string "write".
-static WRITE: GlobalObject = GlobalObject::null();
+/// `start`, as the table of the class has it.
+static START: Global<ffi::PyMethodDef> = Global::new(ffi::PyMethodDef::zeroed());
+const START_DOC: &CStr = c"start($self, status, response_headers, exc_info=None)\n--\n\nstart_response of PEP 3333. \
+  Raises ValueError for a status or header that would break the head, UnicodeEncodeError for one that is no Latin-1. A \
+  Transfer-Encoding, and a Content-Length that is no number, not the first or not allowed, are dropped, and \
+  _dropped(name, value) is called.";
+
 /// The string "_dropped".
 static DROPPED: GlobalObject = GlobalObject::null();
 /// The string "_raise_again".
@@ -71,8 +80,8 @@ impl Payload for Response {
     const NAME: &'static CStr = c"greenloom._native.HttpResponse";
     const DOC: &'static CStr =
         c"HttpResponse(handler, input, protocol, method, capitalize, strict)\n--\n\nA response to a request with the \
-          method, from a server that speaks protocol; strict allows only ASCII in the names of headers. A subclass has \
-          the methods write, _raise_again and _dropped.";
+          method, from a server that speaks protocol; strict allows only ASCII in the names of headers. A subclass can \
+          be called, which is the write of PEP 3333, and has the methods _raise_again and _dropped.";
 
     fn cell() -> &'static ClassCell {
         &CLASS
@@ -106,11 +115,10 @@ impl Payload for Response {
         this.handler.set(Some(handler.owned()));
         this.input.set(Some(input.owned()));
         this.version_1_0.set(protocol.latin1_octets() == Some(b"HTTP/1.0"));
-        this.special.set(matches!(method.latin1_octets(), Some(b"HEAD" | b"CONNECT")));
-        this.connect.set(method.latin1_octets() == Some(b"CONNECT"));
-        let spelling = if capitalize.truth()? { Spelling::Capitalized } else { Spelling::AsGiven };
-        this.spelling.set(spelling);
-        this.names.set(if strict.truth()? { NameOctets::Token } else { NameOctets::Latin1 });
+        this.note_method(method.latin1_octets().unwrap_or_default());
+        let form = Form::of(capitalize.truth()?, strict.truth()?);
+        this.spelling.set(form.spelling);
+        this.names.set(form.names);
         Ok(())
     }
 
@@ -122,6 +130,57 @@ impl Payload for Response {
     fn clear(&self) {
         self.handler.set(None);
         self.input.set(None);
+    }
+}
+
+impl Response {
+    /// A response to a request with the method, of a connection that speaks HTTP/1.0 or 1.1.
+    pub fn of_request(handler: Owned, input: Owned, version_1_0: bool, method: &[u8], form: Form) -> Response {
+        let response = Response::new();
+        response.handler.set(Some(handler));
+        response.input.set(Some(input));
+        response.version_1_0.set(version_1_0);
+        response.note_method(method);
+        response.spelling.set(form.spelling);
+        response.names.set(form.names);
+        response
+    }
+
+    fn note_method(&self, method: &[u8]) {
+        self.special.set(matches!(method, b"HEAD" | b"CONNECT"));
+        self.connect.set(method == b"CONNECT");
+    }
+
+    /// The status code.
+    pub fn code(&self) -> i64 {
+        self.code.get()
+    }
+
+    /// Whether less was written than Content-Length promised; none where the class in Python knows more.
+    pub fn is_short(&self) -> bool {
+        self.written.get() < self.declared.get()
+    }
+
+    /// How much was sent, head and body.
+    pub fn length(&self) -> i64 {
+        self.length.get()
+    }
+}
+
+/// How names of fields are written, and which are taken.
+#[derive(Clone, Copy)]
+pub struct Form {
+    spelling: Spelling,
+    names: NameOctets,
+}
+
+impl Form {
+    /// As the options of these names say.
+    pub fn of(capitalize: bool, strict: bool) -> Form {
+        Form {
+            spelling: if capitalize { Spelling::Capitalized } else { Spelling::AsGiven },
+            names: if strict { NameOctets::Token } else { NameOctets::Latin1 },
+        }
     }
 }
 
@@ -164,38 +223,40 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     this.flags.set(flags);
     this.declared.set(declared);
     this.started.set(true);
-    // SAFETY: live objects, with the lock held.
-    unsafe { Owned::new(ffi::PyObject_GetAttr(this.as_ptr(), WRITE.object())) }
+    Ok(this.owned())
 }
 
-/// The pieces of a result that is a list or a tuple of bytes, and their length; none if it is anything else, or large.
-///
-/// # Safety
-/// No Python code runs while the pieces are in use: it could take them out of a list.
-unsafe fn pieces<'a>(result: Object<'a>) -> Option<(Vec<&'a [u8]>, usize)> {
+/// The items of a result that is a list or a tuple of bytes, and their length; none if it is anything else.
+fn pieces(result: Object<'_>) -> Option<(Vec<Owned>, usize)> {
     let list = result.as_ptr();
-    // SAFETY: a live list or tuple, whose items are read at once; bytes do not change, and it keeps them, as no code
-    // runs that could take them out.
+    // SAFETY: a live list or tuple, whose items are taken at once; nothing runs that could take them out before.
     unsafe {
         if ffi::PyList_CheckExact(list) == 0 && ffi::PyTuple_CheckExact(list) == 0 {
             return None;
         }
         // Not as a slice: the items of an empty list may be a null pointer.
         let (count, items) = (ffi::PySequence_Fast_GET_SIZE(list) as usize, ffi::PySequence_Fast_ITEMS(list));
-        let content = |item| Object::<'a>::new(item).content().ok();
-        let pieces: Option<Vec<&[u8]>> = (0..count)
-            .map(|at| *items.add(at))
-            .map(|item| if ffi::PyBytes_CheckExact(item) != 0 { content(item) } else { None })
-            .collect();
-        let pieces = pieces?;
-        let length = pieces.iter().map(|piece| piece.len()).sum();
-        (length <= ONE_PIECE).then_some((pieces, length))
+        let items = (0..count).map(|at| *items.add(at));
+        let is_bytes = |item: *mut PyObject| ffi::PyBytes_CheckExact(item) != 0;
+        if !items.clone().all(is_bytes) {
+            return None;
+        }
+        let length = items.clone().map(|item| ffi::PyBytes_Size(item) as usize).sum();
+        Some((items.map(|item| Owned::borrow(item)).collect(), length))
     }
 }
 
-/// `whole(result, lines)`
-fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
-    let [result, lines] = args.exactly()?;
+/// All of a response.
+pub struct Whole {
+    /// The head, and the body behind it if that is small.
+    pub head: Vec<u8>,
+    /// The body, unless it is in the head already.
+    pub body: Vec<Owned>,
+}
+
+/// All of the response, if the result is a list or tuple of up to `most` bytes and nothing about the response is out of
+/// the ordinary; it counts as sent then. `lines` are those about the connection, for a head that has none.
+pub fn whole_of(this: This<'_, Response>, result: Object<'_>, lines: &[u8], most: usize) -> Option<Whole> {
     let (code, flags) = (this.code.get(), this.flags.get());
     let ordinary = this.started.get()
         && !this.sent.get()
@@ -203,26 +264,37 @@ fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
         && code >= 200
         && !matches!(code, 204 | 304)
         && flags & SAYS_CLOSE == 0;
-    // SAFETY: what is called below looks at numbers and bytes only.
-    let Some((pieces, length)) = (if ordinary { unsafe { pieces(result) } } else { None }) else {
-        return Ok(Owned::none(this.gil()));
-    };
+    let (mut body, length) = ordinary.then(|| pieces(result)).flatten()?;
     let length_now = i64::try_from(length).unwrap_or(i64::MAX);
-    if flags & HAS_LENGTH != 0 && this.declared.get() != length_now {
-        return Ok(Owned::none(this.gil()));
+    if length > most || flags & HAS_LENGTH != 0 && this.declared.get() != length_now {
+        return None;
     }
     let ending = if flags & HAS_LENGTH != 0 { Ending::AsSaid } else { Ending::Length(length) };
-    let lines = if flags & HAS_CONNECTION != 0 { b"" } else { lines.content()? };
-    let mut out = this.head.take();
-    response::write_end(&mut out, date(flags), ending, lines);
-    for piece in pieces {
-        out.extend_from_slice(piece);
-    }
+    let lines = if flags & HAS_CONNECTION != 0 { b"" } else { lines };
+    let mut head = this.head.take();
+    response::write_end(&mut head, date(flags), ending, lines);
     this.sent.set(true);
     this.declared.set(length_now);
     this.written.set(length_now);
-    this.length.set(i64::try_from(out.len()).unwrap_or(i64::MAX));
-    bytes(this.gil(), &out)
+    this.length.set(i64::try_from(head.len() + length).unwrap_or(i64::MAX));
+    if length <= COPIED {
+        for piece in body.drain(..) {
+            head.extend_from_slice(Object::of(&piece).content().unwrap_or_default());
+        }
+    }
+    Some(Whole { head, body })
+}
+
+/// `whole(result, lines)`
+fn whole(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
+    let [result, lines] = args.exactly()?;
+    let Some(mut whole) = whole_of(this, result, lines.content()?, ONE_PIECE) else {
+        return Ok(Owned::none(this.gil()));
+    };
+    for piece in whole.body {
+        whole.head.extend_from_slice(Object::of(&piece).content()?);
+    }
+    bytes(this.gil(), &whole.head)
 }
 
 fn date(flags: i64) -> Date {
@@ -249,11 +321,20 @@ fn finish(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
 /// # Safety
 /// Called once.
 pub unsafe fn fill(gil: Gil<'_>, module: Object<'_>) -> Result<()> {
-    for (place, text) in [(&WRITE, c"write"), (&RAISE_AGAIN, c"_raise_again"), (&DROPPED, c"_dropped")] {
+    for (place, text) in [(&RAISE_AGAIN, c"_raise_again"), (&DROPPED, c"_dropped")] {
         intern(gil, place, text)?;
     }
     // SAFETY: a live module, and this is called once.
-    unsafe { class().build(module.as_ptr()) }
+    unsafe {
+        *START.get() = method::<Response, _>(c"start", start, START_DOC);
+        class().build(module.as_ptr())
+    }
+}
+
+/// The method `start` of a response, bound to it, without looking it up.
+pub fn start_of(response: &Owned) -> Result<Owned> {
+    // SAFETY: the table was filled at import and lives for ever; a live instance, with the lock held.
+    unsafe { Owned::new(ffi::PyCFunction_NewEx(START.get(), response.as_ptr(), ptr::null_mut())) }
 }
 
 /// What a slot keeps; None after the garbage collector has emptied it.
@@ -269,14 +350,7 @@ fn class() -> Class<Response> {
         value.map_or(Ok(()), |value| Object::of(&value).number().map(|value| cell.set(value)))
     }
     Class::new()
-        .method(
-            c"start",
-            start,
-            c"start($self, status, response_headers, exc_info=None)\n--\n\nstart_response of PEP 3333. Raises \
-              ValueError for a status or header that would break the head, UnicodeEncodeError for one that is no \
-              Latin-1. A Transfer-Encoding, and a Content-Length that is no number, not the first or not allowed, are \
-              dropped, and _dropped(name, value) is called.",
-        )
+        .method(c"start", start, START_DOC)
         .method(
             c"whole",
             whole,

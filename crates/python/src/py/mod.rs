@@ -51,7 +51,7 @@ pub mod table;
 
 pub use args::Args;
 pub use call::{call, call_method, equal, float, number, string, text, truth};
-pub use class::Class;
+pub use class::{Class, method};
 pub use error::{
     Raised, Result, assertion_error, attribute_error, error, import_error, memory_error, overflow_error, raise,
     runtime_error, system_error, type_error, value_error,

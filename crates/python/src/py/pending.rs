@@ -38,6 +38,29 @@ impl Pending {
         }
     }
 
+    /// The exception object, taken out for good.
+    pub fn into_object(mut self, gil: Gil<'_>) -> Owned {
+        let value = self.value(gil);
+        self.discard();
+        value
+    }
+
+    /// The exception object, with its traceback; None if there is no exception.
+    pub fn value(&mut self, gil: Gil<'_>) -> Owned {
+        let [kind, value, traceback] = &mut self.0;
+        if kind.is_null() {
+            return Owned::none(gil);
+        }
+        // SAFETY: owned since `take`; the token says that the lock is held.
+        unsafe {
+            ffi::PyErr_NormalizeException(kind, value, traceback);
+            if !traceback.is_null() {
+                ffi::PyException_SetTraceback(*value, *traceback);
+            }
+            Owned::borrow(*value)
+        }
+    }
+
     /// The exception object, normalised.
     ///
     /// # Safety

@@ -17,13 +17,14 @@
 //! A wait is native if the hub is; otherwise, and if `_trampoline` is overridden, it is a call of `_trampoline`.
 //!
 //! [`descriptor`]: the same wait for what is no socket of ours, TLS sockets and pipes. [`mod@file`]: reading and
-//! writing of pipes and whatever else there is.
+//! writing of pipes and whatever else there is. [`stream`]: reading and writing for the rest of the binding.
 
 mod class;
 mod classes;
 mod connect;
 mod descriptor;
 mod file;
+pub mod stream;
 mod transfer;
 mod wait;
 
@@ -57,6 +58,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     // SAFETY: called at import, with the lock held.
     unsafe {
         fill_names()?;
+        stream::fill()?;
         socket_class().build(module)?;
         descriptor_class().build(module)
     }

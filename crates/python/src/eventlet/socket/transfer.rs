@@ -16,11 +16,11 @@ use crate::py::object::{Object, size};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This};
 
 /// Reads up to this size go through [`SCRATCH`], so that no more memory is asked for than arrived.
-const SMALL_READ: usize = 16 * 1024;
+pub(super) const SMALL_READ: usize = 16 * 1024;
 
 /// Room for one read, until its bytes are copied. Nobody switches or lets go of the interpreter's lock in between; on a
 /// green thread's stack it would keep that much of each stack alive.
-static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
+pub(super) static SCRATCH: Global<[u8; SMALL_READ]> = Global::new([0; SMALL_READ]);
 
 /// A write from this size on lets other OS threads run meanwhile.
 const LARGE_WRITE: usize = 64 * 1024;
@@ -29,7 +29,7 @@ const LARGE_WRITE: usize = 64 * 1024;
 const CLOSED_BY_ANOTHER: &str = "Connection closed by another thread";
 
 /// What reading brings when the connection is broken: the end.
-fn or_end(failure: Failure, end: impl FnOnce() -> Result<Owned>, this: This<'_, Socket>) -> Result<Owned> {
+pub(super) fn or_end<T>(failure: Failure, end: impl FnOnce() -> Result<T>, this: This<'_, Socket>) -> Result<T> {
     match failure {
         Failure::Os(libc::ECONNRESET | libc::ESHUTDOWN | libc::EPIPE) => end(),
         // SAFETY: a class that lives for ever; `This` says that the lock is held.
@@ -67,7 +67,7 @@ unsafe fn receive_unix(fd: RawFd, into: *mut u8, size: usize, flags: c_int, stop
 ///
 /// # Safety
 /// The buffer has room for that much, and something keeps it, also while others run.
-unsafe fn read(
+pub(super) unsafe fn read(
     this: This<'_, Socket>,
     into: *mut u8,
     size: usize,
@@ -259,14 +259,29 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 /// Sends part of the bytes, of which that many were `sent` before; returns how many.
 fn write(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int) -> Result<usize> {
-    let part = if sent > 0 { Part::Further } else { Part::First };
     let rest = data.size() - sent;
+    // SAFETY: the buffer is held, and what was sent is a part of it.
+    write_by(
+        this,
+        rest,
+        sent,
+        |fd| unsafe { libc::send(fd, data.start().add(sent).cast(), rest, flags | libc::MSG_DONTWAIT) },
+        flags,
+    )
+}
+
+/// Sends part of `rest` bytes by `call`, which gets the descriptor; that many were `sent` before. Returns how many.
+pub(super) fn write_by(
+    this: This<'_, Socket>,
+    rest: usize,
+    sent: usize,
+    mut call: impl FnMut(RawFd) -> isize,
+    flags: c_int,
+) -> Result<usize> {
+    let part = if sent > 0 { Part::Further } else { Part::First };
     let more = Socket::attempt(this, Direction::Write, flags, part, |fd| {
-        let flags = flags | libc::MSG_DONTWAIT;
-        // SAFETY: the buffer is held, and what was sent is a part of it.
-        let send = || unsafe { libc::send(fd, data.start().add(sent).cast(), rest, flags) };
-        // SAFETY: it touches that buffer only, which is held.
-        if rest < LARGE_WRITE { send() } else { unsafe { without_the_lock(this.gil(), send) } }
+        // SAFETY: the call touches the bytes only, which something holds.
+        if rest < LARGE_WRITE { call(fd) } else { unsafe { without_the_lock(this.gil(), || call(fd)) } }
     });
     match more {
         Ok(more) => {

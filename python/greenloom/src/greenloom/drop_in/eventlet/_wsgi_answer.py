@@ -15,7 +15,6 @@ class Answering:
     """The part of :class:`eventlet.wsgi.HttpProtocol` that answers requests."""
 
     _asked_keep_alive = False
-    _forwarded_for = ""
     _log_date = (0, "")
 
     def _respond(self):
@@ -49,8 +48,7 @@ class Answering:
                 if whole is not None:
                     self.send_bytes(whole)
                 else:
-                    minimum = environ.get("eventlet.minimum_write_chunk_size")
-                    response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
+                    self._answer_otherwise(response, environ, result)
             except (Exception, eventlet.Timeout) as error:
                 self._fail(response, request_input, error)
             except BaseException:
@@ -59,17 +57,42 @@ class Answering:
                 WSGI_LOCAL.already_handled = False
                 raise
         finally:
-            if hasattr(result, "close"):
-                result.close()
-            if request_input.should_send_hundred_continue or response.is_short():
-                # The client may or may not send a body that it was not asked for, or waits for more of ours.
-                self.close_connection = True
-            if not (self.close_connection or request_input.is_read()):
-                self._discard(request_input)
-            for hook, args, kwargs in environ["eventlet.posthooks"]:
-                hook(environ, *args, **kwargs)
+            self._finish_answer(response, request_input, environ, result)
             if server.log_output:
                 self._log_response(response, time.time() - started)
+
+    # What the native part leaves, where something is out of the ordinary.
+
+    def _answer_otherwise(self, response, environ, result):
+        """Sends a result that is not simply a list of bytes."""
+        minimum = environ.get("eventlet.minimum_write_chunk_size")
+        response.send_result(result, self.minimum_chunk_size if minimum is None else int(minimum))
+
+    def _answer_failed(self, response, request_input, error):
+        """Answers for an application that raised ``error``; raises it again if it is no error of the application."""
+        try:
+            raise error
+        except (Exception, eventlet.Timeout):
+            self._fail(response, request_input, error)
+        except BaseException:
+            # Who is killed does not wait for the rest of a body.
+            self.close_connection = True
+            WSGI_LOCAL.already_handled = False
+            raise
+        finally:
+            error = None
+
+    def _finish_answer(self, response, request_input, environ, result):
+        """What follows an answer: leaves the connection at the end of the request, and calls hooks."""
+        if hasattr(result, "close"):
+            result.close()
+        if request_input.should_send_hundred_continue or response.is_short():
+            # The client may or may not send a body that it was not asked for, or waits for more of ours.
+            self.close_connection = True
+        if not (self.close_connection or request_input.is_read()):
+            self._discard(request_input)
+        for hook, args, kwargs in environ["eventlet.posthooks"]:
+            hook(environ, *args, **kwargs)
 
     def _fail(self, response, request_input, error):
         """Answers for an application that raised ``error``, unless it has begun to answer by itself."""

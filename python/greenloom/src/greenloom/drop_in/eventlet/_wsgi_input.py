@@ -5,6 +5,8 @@ from greenloom import _native
 
 __all__ = ["ChunkReadError", "Input", "Reader", "Writer"]
 
+Reader = _native.HttpReader
+
 RECEIVE_SIZE = 16 << 10
 LARGE_RECEIVE_SIZE = 256 << 10
 
@@ -16,59 +18,6 @@ CHUNKS_DATA_END = -1
 
 class ChunkReadError(ValueError):
     """A request's body is not a sequence of chunks. Where the next request begins is unknown then."""
-
-
-class Reader:
-    """The bytes that come from a socket, as the file that :class:`Input` reads. ``data`` is what was read too early."""
-
-    __slots__ = ("closed", "data", "sock")
-
-    def __init__(self, sock):
-        self.sock = sock
-        self.data = b""
-        self.closed = False
-
-    def read(self, size=-1):
-        """``size`` bytes, or all up to the end; fewer only at the end. Blocks until they are there."""
-        data = self.data
-        if 0 <= size <= len(data):
-            self.data = data[size:]
-            return data[:size]
-        self.data = b""
-        parts, missing = [data], size - len(data)
-        while size < 0 or missing:
-            more = self.sock.recv(LARGE_RECEIVE_SIZE if size < 0 else min(missing, LARGE_RECEIVE_SIZE))
-            if not more:
-                break
-            parts.append(more)
-            missing -= len(more)
-        return b"".join(parts)
-
-    def readline(self, size=-1):
-        """A line with its end; less at the end, or if it is longer than ``size``. Blocks until it is there."""
-        data, parts, length = self.data, [], 0
-        while True:
-            end = data.find(b"\n") + 1 or len(data)
-            if 0 <= size < length + end:
-                end = size - length
-            parts.append(data[:end])
-            length += end
-            self.data = data[end:]
-            if length == size or parts[-1].endswith(b"\n"):
-                break
-            data = self.sock.recv(RECEIVE_SIZE)
-            if not data:
-                break
-        return b"".join(parts)
-
-    def take(self):
-        """What was read from the socket and belongs to nobody yet."""
-        data, self.data = self.data, b""
-        return data
-
-    def close(self):
-        self.closed = True
-        self.data = b""
 
 
 class Writer:
@@ -90,16 +39,13 @@ class Writer:
         self.closed = True
 
 
-class Input:
+class Input(_native.HttpInput):
     """A request's body: ``environ['wsgi.input']``, and ``environ['eventlet.input']`` for what WSGI does not know of.
 
     Reading blocks the green thread until the bytes are there, and never goes beyond the body. The first read sends the
     100 response that the client may be waiting for.
     """
 
-    wfile = wfile_line = None
-    chunked_input = False
-    position = 0
     hundred_continue_headers = None
     is_hundred_continue_response_sent = False
     # Set once the response has begun: it is too late for a 100 response then.
@@ -108,25 +54,10 @@ class Input:
     _decoded = b""
     # What was wrong with the chunks: there is no way back to the next request then.
     _damage = None
-    # The error that a read has raised last: the client's, or its network's.
-    failure = None
-    # Whether the client speaks HTTP/1.0.
-    is_http_1_0 = False
 
-    def __init__(self, rfile, content_length, sock, wfile=None, wfile_line=None, chunked_input=False):
-        self.rfile = rfile
-        self._sock = sock
-        self.content_length = None if content_length is None else int(content_length)
-        if wfile is not None:
-            self.wfile = wfile
-            self.wfile_line = wfile_line
-        if chunked_input:
-            self.chunked_input = True
+    # What the native methods leave: bodies in chunks, those that are to be asked for, and other files.
 
-    def read(self, length=None):
-        """The next ``length`` bytes of the body, or all that is left if that is None or negative; fewer at its end."""
-        if length is not None and length < 0:
-            length = None
+    def _read(self, length):
         self._invite_body()
         if not self.chunked_input:
             return self._read_plain(self.rfile.read, length)
@@ -140,10 +71,7 @@ class Input:
                 missing -= len(piece)
         return b"".join(parts)
 
-    def readline(self, size=None):
-        """The next line of the body with its end; less at the end of the body or after ``size`` bytes."""
-        if size is not None and size < 0:
-            size = None
+    def _readline(self, size):
         self._invite_body()
         if not self.chunked_input:
             return self._read_plain(self.rfile.readline, size)
@@ -186,11 +114,8 @@ class Input:
         while self.read(buffer_size):
             pass
 
-    def is_read(self):
-        """Whether the connection is at the end of this body."""
-        if self.chunked_input:
-            return self._chunk_state == CHUNKS_END and self._damage is None
-        return self.position >= (self.content_length or 0)
+    def _is_read(self):
+        return self._chunk_state == CHUNKS_END and self._damage is None
 
     @property
     def should_send_hundred_continue(self):

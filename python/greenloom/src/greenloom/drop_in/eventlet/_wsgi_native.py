@@ -2,14 +2,12 @@
 
 import eventlet
 from eventlet import greenio
-from eventlet._wsgi_base import CONTINUE_LINE, STATE_CLOSE, ssl
-from eventlet._wsgi_input import RECEIVE_SIZE
+from eventlet import support
+from eventlet._wsgi_base import ssl
 from greenloom import _native
 
 _VERSION_1_1 = _native.HTTP_VERSION_1_1
 _PERSISTENT = _native.HTTP_PERSISTENT
-_CHUNKED = _native.HTTP_CHUNKED
-_EXPECTS_CONTINUE = _native.HTTP_EXPECTS_CONTINUE
 _ASKED_KEEP_ALIVE = _native.HTTP_ASKED_KEEP_ALIVE
 
 # What reads requests, refuses them, or is called when none is there: a subclass that overrides it expects the long way,
@@ -44,88 +42,104 @@ def _path(requestline):
     return "/" + words[1].lstrip("/") if words[1].startswith("//") else words[1]
 
 
-class NativeRequests:
-    """The part of :class:`eventlet.wsgi.HttpProtocol` that reads requests natively."""
+class _OfRequest:
+    """An attribute that is asked of the connection's native part, unless it was set."""
 
+    def __init__(self, get):
+        self.get = get
+
+    def __get__(self, handler, owner):
+        if handler is None:
+            return self
+        if handler._requests is None:
+            raise AttributeError("no request was read")
+        return self.get(handler._requests)
+
+
+class NativeRequests:
+    """The part of :class:`eventlet.wsgi.HttpProtocol` that reads requests natively.
+
+    If nothing of the protocol is overridden, the native part answers them too, and calls methods of the handler where
+    something is out of the ordinary. What the request has said is attributes of the handler meanwhile.
+    """
+
+    # The native part.
+    _requests = None
     _connection_values = None
     _headers = None
+    # The environ that they were made of.
+    _headers_of = None
     path = _FromRequestLine(_path)
     raw_requestline = _FromRequestLine(lambda line: (line + "\r\n").encode("latin-1"))
+    requestline = _OfRequest(lambda requests: requests.requestline)
+    command = _OfRequest(lambda requests: requests.command)
+    request_version = _OfRequest(lambda requests: "HTTP/1.1" if requests.flags & _VERSION_1_1 else "HTTP/1.0")
+    environ = _OfRequest(lambda requests: requests.environ)
+    _forwarded_for = _OfRequest(lambda requests: requests.forwarded)
+    _asked_keep_alive = _OfRequest(lambda requests: bool(requests.flags & _ASKED_KEEP_ALIVE))
+
+    def _begin_natively(self, service):
+        self._requests = _native.HttpRequests(
+            self, service, self.rfile, self.conn_state, self.capitalize_response_headers, self.strict)
+
+    def _serve_natively(self):
+        """Serves all requests of the connection."""
+        requests = self._requests
+        if self.server.max_http_version:
+            self.protocol_version = self.server.max_http_version
+        requests.is_http_1_0 = self.protocol_version == "HTTP/1.0"
+        try:
+            requests.serve()
+        except Exception as error:
+            if requests.is_receiving:
+                self._receiving_failed(error)
+            elif not isinstance(error, OSError) or support.get_errno(error) not in eventlet.wsgi.BROKEN_SOCK:
+                raise
+            self.close_connection = True
+
+    def _receiving_failed(self, error):
+        if isinstance(error, _native.HttpError):
+            self.send_error(*error.args)
+        elif isinstance(error, (OSError, ValueError)):
+            self._ignore_broken(error)
+        elif not isinstance(error, greenio.SSL.ZeroReturnError):
+            raise error
 
     def _handle_one_natively(self):
         if self.server.max_http_version:
             self.protocol_version = self.server.max_http_version
         try:
-            request = self._receive_request()
-        except _native.HttpError as error:
-            self.send_error(*error.args)
-            return
-        except greenio.SSL.ZeroReturnError:
-            request = None
-        except (OSError, ValueError) as error:
-            self._ignore_broken(error)
-            request = None
-        if request is None:
+            environ = self._requests.receive()
+        except Exception as error:
+            self._receiving_failed(error)
+            environ = None
+        if environ is None:
             self.close_connection = True
             return
-        environ, self.requestline, used, flags, length = request
-        reader, conn = self.rfile, self.connection
-        reader.data = reader.data[used:]
-        self.command = environ["REQUEST_METHOD"]
+        requests = self._requests
+        self.requestline = requests.requestline
+        self.command = requests.command
+        flags = requests.flags
         self.request_version = "HTTP/1.1" if flags & _VERSION_1_1 else "HTTP/1.0"
         self._asked_keep_alive = flags & _ASKED_KEEP_ALIVE
         self.close_connection = not flags & _PERSISTENT or self.protocol_version < "HTTP/1.1"
-        if flags & _EXPECTS_CONTINUE:
-            body = eventlet.wsgi.Input(reader, length, conn, self.wfile, CONTINUE_LINE, flags & _CHUNKED)
-        else:
-            body = eventlet.wsgi.Input(reader, length, conn, None, None, flags & _CHUNKED)
-            if not flags & _VERSION_1_1:
-                body.is_http_1_0 = True
-        environ["wsgi.input"] = environ["eventlet.input"] = body
         self.environ = environ
         self._respond()
         # An idle connection keeps nothing of its last request.
-        self.environ = self._headers = None
-
-    def _receive_request(self):
-        """The next request as ``http_request`` gives it, or None if the client has no more."""
-        server, conn, reader, state = self.server, self.connection, self.rfile, self.conn_state
-        keepalive = server.keepalive
-        waits_shorter = keepalive and not isinstance(keepalive, bool)
-        if waits_shorter:
-            conn.settimeout(keepalive)
-        limits = base = connection = None
-        begun = False
-        while True:
-            data = reader.data
-            if data:
-                if limits is None:
-                    base, limits = server.base_environ(), self._limits()
-                    connection = self._connection_values or self._describe_connection()
-                request = _native.http_request(data, base, limits, connection)
-                if not begun and (request is not None or b"\n" in data.lstrip(b"\r\n")):
-                    # From its first line on, a request has the socket's own timeout, and a graceful stop waits for it.
-                    begun = True
-                    self._begin_request()
-                    if waits_shorter:
-                        conn.settimeout(server.socket_timeout)
-                if request is not None:
-                    return request
-            more = conn.recv(RECEIVE_SIZE)
-            if not more or (state[2] == STATE_CLOSE and not begun):
-                return None
-            reader.data = data + more if data else more
+        self.environ = self._headers = self._headers_of = None
 
     @property
     def headers(self):
         """The request's headers as an instance of ``MessageClass``."""
-        if self._headers is None:
-            environ = getattr(self, "environ", None)
-            if environ is None:
-                raise AttributeError("headers: no request was read")
-            self._headers = self._message(environ["headers_raw"])
+        if self._headers is not None and self._headers_of is None:
+            return self._headers
+        environ = getattr(self, "environ", None)
+        if environ is None:
+            raise AttributeError("headers: no request was read")
+        if self._headers_of is not environ:
+            self._headers, self._headers_of = self._message(environ["headers_raw"]), environ
         return self._headers
 
     @headers.setter
     def headers(self, headers):
-        self._headers = headers
+        self._headers, self._headers_of = headers, None

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import re
 import traceback
 import urllib.parse
@@ -89,10 +90,13 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
             except OSError:
                 pass
         self._is_fast = _reads_requests_as_ours(type(self)) and is_ordinary(conn)
+        service = getattr(self.server, "_service", None)
+        self._is_native = self._is_fast and service is not None and _is_ours(type(self))
         if self._is_fast:
             self.rfile = Reader(conn)
             self.wfile = Writer(conn)
             self.send_bytes = conn.sendall
+            self._begin_natively(service or _native.HttpService(self.server))
             return
         try:
             self.rfile = conn.makefile("rb", self.rbufsize)
@@ -107,6 +111,9 @@ class HttpProtocol(NativeRequests, Answering, BaseHTTPServer.BaseHTTPRequestHand
     def handle(self):
         """Serves requests until the connection is closed."""
         self.close_connection = True
+        if self._is_native:
+            self._serve_natively()
+            return
         serve_one = self._handle_one_natively if self._is_fast else self.handle_one_request
         while True:
             serve_one()
@@ -398,3 +405,20 @@ _OURS = {name: getattr(HttpProtocol, name) for name in OVERRIDABLE}
 
 def _reads_requests_as_ours(protocol):
     return all(getattr(protocol, name) is ours for name, ours in _OURS.items())
+
+
+# All that is called of a protocol, or asked, as it was defined: if nothing is overridden or patched, nobody can tell
+# that it is not.
+_CLASSES = NativeRequests, Answering, HttpProtocol
+_NAMES = [tuple(name for name, value in vars(owner).items() if hasattr(type(value), "__get__")) for owner in _CLASSES]
+_DEFINED = [tuple(map(vars(owner).get, names)) for owner, names in zip(_CLASSES, _NAMES)]
+_ALL_NAMES = {"__getattribute__", "__getattr__", "__setattr__", "close_connection", *itertools.chain(*_NAMES)}
+
+
+def _is_ours(protocol):
+    if protocol is not HttpProtocol:
+        below = protocol.__mro__[:protocol.__mro__.index(HttpProtocol)]
+        if not all(_ALL_NAMES.isdisjoint(vars(owner)) for owner in below):
+            return False
+    return all(
+        tuple(map(vars(owner).get, names)) == defined for owner, names, defined in zip(_CLASSES, _NAMES, _DEFINED))

@@ -72,6 +72,9 @@ class Response(_native.HttpResponse):
         """The ``write`` of PEP 3333: sends data, after the head if that was not sent."""
         self._send(data)
 
+    # What `start` returns is the response itself.
+    __call__ = write
+
     def send_result(self, result, minimum_size):
         """Sends what an application returned; pieces are gathered until there are ``minimum_size`` bytes of them."""
         # One that knows how many pieces it has is a whole response, whose length may be said. Only of what is known to

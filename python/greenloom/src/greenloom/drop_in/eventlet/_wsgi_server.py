@@ -16,6 +16,7 @@ from eventlet._wsgi_protocol import HttpProtocol
 from eventlet._wsgi_response import FileWrapper
 from eventlet.green import BaseHTTPServer
 from eventlet.green import socket
+from greenloom import _native
 
 _REQUEST_KEYS = ("REQUEST_METHOD", "RAW_PATH_INFO", "PATH_INFO", "CONTENT_TYPE", "headers_raw", "wsgi.input",
                  "eventlet.input", "eventlet.posthooks")
@@ -31,7 +32,7 @@ class Server(BaseHTTPServer.HTTPServer):
                  minimum_chunk_size=None, log_x_forwarded_for=True, keepalive=True, log_output=True,
                  log_format=DEFAULT_LOG_FORMAT, url_length_limit=MAX_REQUEST_LINE, debug=True, socket_timeout=None,
                  capitalize_response_headers=True):
-        self.outstanding_requests = 0
+        self._service = _native.HttpService(self)
         self.socket = socket
         self.address = address
         self.log = eventlet.wsgi.get_logger(log, debug) if log_output else LoggerNull()
@@ -52,6 +53,15 @@ class Server(BaseHTTPServer.HTTPServer):
         if not capitalize_response_headers:
             warnings.warn("capitalize_response_headers is off: a client that needs that takes the case of header names "
                           "to matter, and is better repaired", DeprecationWarning, stacklevel=3)
+
+    @property
+    def outstanding_requests(self):
+        """How many requests are being answered."""
+        return self._service.outstanding
+
+    @outstanding_requests.setter
+    def outstanding_requests(self, number):
+        self._service.outstanding = number
 
     def get_environ(self):
         """What the environ of every request has."""

@@ -52,4 +52,9 @@ from eventlet import greenio, support
 from eventlet.corolocal import local
 from eventlet.green import BaseHTTPServer, socket
 
+from eventlet._wsgi_response import Response as _Response
+from greenloom import _native as _native
+
 __all__ = ["server", "format_date_time"]
+
+_native._set_http_classes(Input, _Response, LoggerFileWrapper.info)

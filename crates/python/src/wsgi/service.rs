@@ -1,0 +1,268 @@
+//! What the connections of one `eventlet.wsgi.Server` have in common: limits, the dict that environs begin with, and
+//! environs of heads that come again and again.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_uint};
+
+use greenloom_http::{Head, Limits};
+
+use super::words::{WORDS, module_dict};
+use crate::http::request;
+use crate::py::ffi::{self, PyObject};
+use crate::py::object::{Object, int};
+use crate::py::{Args, Class, ClassCell, Gil, Owned, Payload, Result, Slot, This, attribute_error, call};
+
+/// So many heads are remembered.
+const REMEMBERED: usize = 16;
+
+/// A longer head is not.
+const LONGEST: usize = 2048;
+
+/// The fields of a head, and an environ that has them.
+struct Known {
+    fields: Vec<u8>,
+    /// What the environ was copied from.
+    base: Owned,
+    environ: Owned,
+}
+
+/// Limits, and the objects that they were made of.
+struct KnownLimits {
+    made_of: [Owned; 4],
+    limits: Limits,
+}
+
+/// The dict that environs begin with, and when it is good.
+struct KnownBase {
+    base: Owned,
+    stderr: Owned,
+    /// Of the server's class.
+    version: c_uint,
+}
+
+/// The state of a service.
+pub struct Service {
+    server: Slot,
+    /// `sys.stderr`, `eventlet.wsgi` and others, where programs may set what counts.
+    modules: RefCell<Option<[Owned; 3]>>,
+    limits: RefCell<Option<KnownLimits>>,
+    base: RefCell<Option<KnownBase>>,
+    /// By the hash of their fields; and the hashes that were last seen in each place.
+    known: RefCell<[Option<Known>; REMEMBERED]>,
+    seen: Cell<[u64; REMEMBERED]>,
+    /// A second, and how the log writes it.
+    pub date: RefCell<(u64, Vec<u8>)>,
+    /// How many requests are being answered.
+    outstanding: Cell<i64>,
+}
+
+static CLASS: ClassCell = ClassCell::unbuilt();
+
+impl Payload for Service {
+    const NAME: &'static CStr = c"greenloom._native.HttpService";
+    const DOC: &'static CStr = c"HttpService(server)\n--\n\nWhat the connections of a server have in common.";
+
+    fn cell() -> &'static ClassCell {
+        &CLASS
+    }
+
+    fn new() -> Service {
+        Service {
+            server: Slot::empty(),
+            modules: RefCell::new(None),
+            limits: RefCell::new(None),
+            base: RefCell::new(None),
+            known: RefCell::default(),
+            seen: Cell::new([0; REMEMBERED]),
+            date: RefCell::default(),
+            outstanding: Cell::new(0),
+        }
+    }
+
+    fn made(this: This<'_, Service>, args: Args<'_>) -> Result<()> {
+        let [server] = args.exactly()?;
+        this.server.set(Some(server.owned()));
+        let modules =
+            [c"sys", c"eventlet.wsgi", c"eventlet.green.http.client"].map(|name| module_dict(this.gil(), name));
+        let [sys, wsgi, client] = modules;
+        this.modules.replace(Some([sys?, wsgi?, client?]));
+        Ok(())
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
+        visit(self.server.get());
+        if let Some(known) = &*self.base.borrow() {
+            visit(known.base.as_ptr());
+            visit(known.stderr.as_ptr());
+        }
+        for known in self.known.borrow().iter().flatten() {
+            visit(known.base.as_ptr());
+            visit(known.environ.as_ptr());
+        }
+    }
+
+    fn clear(&self) {
+        self.server.set(None);
+        let base = self.base.take();
+        drop(base);
+        let known = self.known.take();
+        drop(known);
+    }
+}
+
+/// The value of a name in a module's dict, borrowed from it; null if it is not there.
+fn item(dict: &Owned, name: Object<'_>) -> *mut PyObject {
+    // SAFETY: a live dict and a string, with the lock held; it keeps the value until code runs.
+    unsafe { ffi::PyDict_GetItemWithError(dict.as_ptr(), name.as_ptr()) }
+}
+
+impl Service {
+    /// The server.
+    pub fn server(&self, gil: Gil<'_>) -> Owned {
+        self.server.object().unwrap_or_else(|| Owned::none(gil))
+    }
+
+    /// One more request is being answered, or one less.
+    pub fn count(&self, change: i64) {
+        self.outstanding.set(self.outstanding.get() + change);
+    }
+
+    /// The limits of this moment; `handler` is asked for them if something has changed.
+    pub fn limits(&self, handler: Object<'_>) -> Result<Limits> {
+        let gil = handler.gil();
+        let server = self.server(gil);
+        let line = Object::of(&server).attribute(Object::word(&WORDS.url_length_limit))?;
+        let now = {
+            let modules = self.modules.borrow();
+            let [_, wsgi, client] = modules.as_ref().expect("set when it was made");
+            let client = item(client, Object::word(&WORDS.max_headers));
+            [
+                line.as_ptr(),
+                item(wsgi, Object::word(&WORDS.max_line)),
+                item(wsgi, Object::word(&WORDS.max_total)),
+                client,
+            ]
+        };
+        if let Some(known) = &*self.limits.borrow()
+            && known.made_of.iter().map(Owned::as_ptr).eq(now)
+        {
+            return Ok(known.limits);
+        }
+        self.limits_of(handler, now)
+    }
+
+    #[cold]
+    fn limits_of(&self, handler: Object<'_>, now: [*mut PyObject; 4]) -> Result<Limits> {
+        // SAFETY: live objects, which were just looked up, or null for what somebody has deleted.
+        let made_of = now.map(|object| unsafe { Object::new_or_none(object) }.map(Object::owned));
+        let limits = handler.attribute(Object::word(&WORDS.limits))?;
+        // SAFETY: a live object, with the lock held.
+        let limits = request::limits(Object::of(&unsafe { call(limits.as_ptr(), []) }?))?;
+        if let [Some(a), Some(b), Some(c), Some(d)] = made_of {
+            let former = self.limits.replace(Some(KnownLimits { made_of: [a, b, c, d], limits }));
+            drop(former);
+        }
+        Ok(limits)
+    }
+
+    /// The class of requests' bodies, which programs may replace.
+    pub fn input_class(&self, gil: Gil<'_>) -> Result<Owned> {
+        self.of_wsgi(gil, Object::word(&WORDS.input_class))
+    }
+
+    /// What a name in `eventlet.wsgi` stands for now.
+    pub fn of_wsgi(&self, gil: Gil<'_>, name: Object<'_>) -> Result<Owned> {
+        let modules = self.modules.borrow();
+        let [_, wsgi, _] = modules.as_ref().expect("set when it was made");
+        // SAFETY: what the dict has, or null.
+        match unsafe { Object::new_or_none(item(wsgi, name)) } {
+            Some(object) => Ok(object.owned()),
+            None => attribute_error(gil, "eventlet.wsgi lacks a name that it needs"),
+        }
+    }
+
+    /// The dict that environs begin with; the server is asked for it if it may have changed.
+    pub fn base(&self, gil: Gil<'_>) -> Result<Owned> {
+        let server = self.server(gil);
+        let server = Object::of(&server);
+        let of_program = server.attribute(Object::word(&WORDS.environ))?;
+        let now = {
+            let modules = self.modules.borrow();
+            let [sys, ..] = modules.as_ref().expect("set when it was made");
+            // SAFETY: a live object, whose class changes its version when it changes.
+            (item(sys, Object::word(&WORDS.stderr)), unsafe { (*ffi::Py_TYPE(server.as_ptr())).tp_version_tag })
+        };
+        if of_program.is_none()
+            && now.1 != 0
+            && let Some(known) = &*self.base.borrow()
+            && (known.stderr.as_ptr(), known.version) == now
+        {
+            return Ok(known.base.clone());
+        }
+        let method = server.attribute(Object::word(&WORDS.base_environ))?;
+        // SAFETY: live objects, with the lock held.
+        let base = unsafe { call(method.as_ptr(), []) }?;
+        // SAFETY: a live object, with the lock held; it was asked for its class's method.
+        let version = unsafe { (*ffi::Py_TYPE(server.as_ptr())).tp_version_tag };
+        // SAFETY: what the dict has, or null.
+        let stderr = unsafe { ffi::PyDict_GetItemWithError(base.as_ptr(), WORDS.errors.object()) };
+        // SAFETY: a live object.
+        if let Some(stderr) = unsafe { Object::new_or_none(stderr) } {
+            let stderr = stderr.owned();
+            let former = self.base.replace(Some(KnownBase { base: base.clone(), stderr, version }));
+            drop(former);
+        }
+        Ok(base)
+    }
+
+    /// An environ with the fields of a head, to be completed.
+    pub fn environ(&self, head: &Head<'_, '_>, base: &Owned, fields: &[u8]) -> Result<Owned> {
+        if fields.len() > LONGEST {
+            return request::with_headers(head, Object::of(base));
+        }
+        let hash = hash_of(fields);
+        let place = hash as usize % REMEMBERED;
+        let known = self.known.borrow()[place].as_ref().and_then(|known| {
+            (known.base.as_ptr() == base.as_ptr() && known.fields == fields).then(|| known.environ.clone())
+        });
+        if let Some(known) = known {
+            return request::copy_of(Object::of(&known));
+        }
+        let environ = request::with_headers(head, Object::of(base))?;
+        let mut seen = self.seen.get();
+        if std::mem::replace(&mut seen[place], hash) == hash {
+            let kept = request::copy_of(Object::of(&environ))?;
+            let known = Known { fields: fields.to_vec(), base: base.clone(), environ: kept };
+            let former = self.known.borrow_mut()[place].replace(known);
+            drop(former);
+        }
+        self.seen.set(seen);
+        Ok(environ)
+    }
+}
+
+/// Eight bytes at a time, as FxHash does; heads that collide only take each other's place.
+fn hash_of(bytes: &[u8]) -> u64 {
+    const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
+    let mut hash = bytes.len() as u64;
+    let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(SEED);
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        add(u64::from_le_bytes(chunk.try_into().expect("a chunk has eight bytes")));
+    }
+    let rest = chunks.remainder();
+    add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    hash ^ hash >> 32
+}
+
+pub fn class() -> Class<Service> {
+    Class::new().property(
+        c"outstanding",
+        |this: This<'_, Service>| int(this.gil(), this.outstanding.get()),
+        |this, value| {
+            this.outstanding.set(value.map_or(Ok(0), |value| Object::of(&value).number())?);
+            Ok(())
+        },
+        c"How many requests are being answered.",
+    )
+}
