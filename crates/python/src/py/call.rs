@@ -16,6 +16,25 @@ pub unsafe fn call<const N: usize>(callable: *mut PyObject, args: [*mut PyObject
     unsafe { Owned::new(ffi::PyObject_Vectorcall(callable, args.as_ptr(), N, ptr::null_mut())) }
 }
 
+/// Calls something that may run for as long as it likes, such as a program's own function: a thread that is ended at
+/// interpreter shutdown is unwound through this.
+///
+/// # Safety
+/// Live objects, with the interpreter's lock held.
+pub unsafe fn call_program<const N: usize>(callable: *mut PyObject, args: [*mut PyObject; N]) -> Result<Owned> {
+    // SAFETY: live objects, with the lock held; the array outlives the call, and the tuple is filled before it is seen.
+    unsafe {
+        if let Some(vectorcall) = ffi::unwinding_vectorcall(callable) {
+            return Owned::new(vectorcall(callable, args.as_ptr(), N, ptr::null_mut()));
+        }
+        let tuple = Owned::new(ffi::PyTuple_New(N as Py_ssize_t))?;
+        for (place, argument) in args.into_iter().enumerate() {
+            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), place as Py_ssize_t, ffi::incref(argument));
+        }
+        Owned::new(ffi::PyObject_Call(callable, tuple.as_ptr(), ptr::null_mut()))
+    }
+}
+
 /// Calls a method by its name with positional arguments.
 ///
 /// # Safety

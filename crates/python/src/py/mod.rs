@@ -50,7 +50,7 @@ mod pending;
 pub mod table;
 
 pub use args::Args;
-pub use call::{call, call_method, equal, float, number, string, text, truth};
+pub use call::{call, call_method, call_program, equal, float, number, string, text, truth};
 pub use class::{Class, method};
 pub use error::{
     Raised, Result, assertion_error, attribute_error, error, import_error, memory_error, overflow_error, raise,

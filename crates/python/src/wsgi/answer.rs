@@ -1,6 +1,5 @@
 //! Answering one request: calls the application, sends a result that is a list of bytes, writes the log.
 
-use std::ptr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::classes::{INPUT_CLASS, RESPONSE_CLASS};
@@ -14,7 +13,7 @@ use crate::http::request;
 use crate::http::response::{Response, start_of, whole_of};
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::Object;
-use crate::py::{self, GlobalObject, Owned, Pending, Raised, Result, call_method};
+use crate::py::{self, GlobalObject, Owned, Pending, Raised, Result, call_program};
 
 /// One answer in the making.
 pub struct Answer<'a> {
@@ -28,6 +27,7 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     /// What goes beyond the connection; and that of a connection which is broken.
+    #[inline(never)]
     pub fn give(connection: &'a Connection<'a>, request: Request) -> Result<()> {
         let log_output = connection.of_server(&WORDS.log_output)?;
         let started = if Object::of(&log_output).truth()? { Some(now()) } else { None };
@@ -45,7 +45,7 @@ impl<'a> Answer<'a> {
         let app = connection.of_server(&WORDS.app)?;
         let start = start_of(&answer.response)?;
         // SAFETY: live objects, with the lock held.
-        let result = unsafe { call_application(app.as_ptr(), [answer.request.environ.as_ptr(), start.as_ptr()]) };
+        let result = unsafe { call_program(app.as_ptr(), [answer.request.environ.as_ptr(), start.as_ptr()]) };
         drop(start);
         let sent = match &result {
             Ok(result) => answer.send(Object::of(result)),
@@ -73,6 +73,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Sends what the application returned.
+    #[inline(never)]
     fn send(&self, result: Object<'_>) -> Result<()> {
         let ordinary = self.input().is_some_and(|input| !input.has_wfile()) && !self.is_already_handled()?;
         if ordinary && let Some(whole) = whole_of(self.response(), result, &self.lines()?, usize::MAX) {
@@ -149,6 +150,7 @@ impl<'a> Answer<'a> {
         }
     }
 
+    #[inline(never)]
     fn log(&self, seconds: f64) -> Result<()> {
         let response = self.response();
         if log::write(self.connection, response.code(), response.length(), seconds)? {
@@ -160,8 +162,9 @@ impl<'a> Answer<'a> {
     }
 
     fn by_handler<const N: usize>(&self, method: &GlobalObject, args: [*mut PyObject; N]) -> Result<Owned> {
+        let method = Object::of(&self.connection.handler).attribute(Object::word(method))?;
         // SAFETY: live objects, with the lock held.
-        unsafe { call_method(self.connection.handler.as_ptr(), method.object(), args) }
+        unsafe { call_program(method.as_ptr(), args) }
     }
 }
 
@@ -190,21 +193,6 @@ fn after(done: Result<()>, then: impl FnOnce() -> Result<()>) -> Result<()> {
 fn is_plain(result: Object<'_>) -> bool {
     // SAFETY: reads the type of a live object.
     unsafe { ffi::PyList_CheckExact(result.as_ptr()) != 0 || ffi::PyTuple_CheckExact(result.as_ptr()) != 0 }
-}
-
-/// Calls the application. A thread that is ended at interpreter shutdown unwinds through it.
-///
-/// # Safety
-/// Live objects, with the lock held.
-unsafe fn call_application(app: *mut PyObject, args: [*mut PyObject; 2]) -> Result<Owned> {
-    // SAFETY: live objects, with the lock held.
-    unsafe {
-        if let Some(vectorcall) = ffi::unwinding_vectorcall(app) {
-            return Owned::new(vectorcall(app, args.as_ptr(), 2, ptr::null_mut()));
-        }
-        let args = Owned::new(ffi::PyTuple_Pack(2, args[0], args[1]))?;
-        Owned::new(ffi::PyObject_Call(app, args.as_ptr(), ptr::null_mut()))
-    }
 }
 
 /// The present time, as `time.time()`.

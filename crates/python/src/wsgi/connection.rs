@@ -202,6 +202,7 @@ impl Connection<'_> {
     }
 
     /// Reads the next request. None if the client has no more.
+    #[inline(never)]
     pub fn receive(&self) -> Result<Option<Request>> {
         let (reader, mut begun) = (self.reader(), false);
         let waits_shorter = self.keepalive_seconds()?;
@@ -244,6 +245,8 @@ impl Connection<'_> {
     }
 
     /// The request that the bytes begin with, and the length of its head; none while that is incomplete.
+    // A frame of its own: what it needs of the stack, an idle connection or an application would keep.
+    #[inline(never)]
     fn read_head(&self, data: &[u8]) -> Result<Option<(Request, usize)>> {
         let (gil, service) = (self.gil(), self.service());
         let limits = service.limits(Object::of(&self.handler))?;

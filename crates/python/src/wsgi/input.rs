@@ -11,7 +11,7 @@ use super::reader::Reader;
 use crate::py::ffi::{self, PyObject};
 use crate::py::names::{Name, intern};
 use crate::py::object::{Object, int};
-use crate::py::{Args, Class, ClassCell, Gil, Owned, Payload, Pending, Result, Slot, This, call_method};
+use crate::py::{Args, Class, ClassCell, Gil, Owned, Payload, Pending, Result, Slot, This, call_method, call_program};
 
 /// The state of a body.
 pub struct Input {
@@ -123,8 +123,11 @@ fn read_by(
     let reader = rfile.as_ref().and_then(|rfile| Object::of(rfile).instance::<Reader>());
     let Some(reader) = reader.filter(|_| !this.chunked.get() && !this.has_wfile()) else {
         let size = size.map_or_else(|| Ok(Owned::none(gil)), |size| crate::py::object::size(gil, size))?;
-        // SAFETY: live objects, with the lock held.
-        return unsafe { call_method(this.as_ptr(), method.object(), [size.as_ptr()]) };
+        // SAFETY: a string that lives for ever, and live objects, with the lock held.
+        return unsafe {
+            let method = this.as_object().attribute(Object::new(method.object()))?;
+            call_program(method.as_ptr(), [size.as_ptr()])
+        };
     };
     let size = size.map_or(this.left(), |size| size.min(this.left()));
     let data = take(&reader, gil, Some(size)).inspect_err(|_| keep_failure(this))?;

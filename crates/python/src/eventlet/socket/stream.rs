@@ -17,7 +17,7 @@ static RECV: names::Name = names::Name::new(c"recv");
 static SENDALL: names::Name = names::Name::new(c"sendall");
 
 /// So many parts go out in one call.
-const PARTS: usize = 64;
+const PARTS: usize = 16;
 
 /// Called at import.
 ///
@@ -78,6 +78,7 @@ pub unsafe fn receive_into(socket: Object<'_>, into: *mut u8, most: usize) -> Re
 
 /// Sends all parts, one behind the other, in as few calls as the system allows. Waits for room again and again. The
 /// parts must be such as nobody changes meanwhile.
+#[inline(never)]
 pub fn send_all(socket: Object<'_>, parts: &[&[u8]]) -> Result<()> {
     let Some(this) = native(socket) else { return send_by_method(socket, parts) };
     if overrides(this)?.send {
