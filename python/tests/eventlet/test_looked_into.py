@@ -119,6 +119,11 @@ class Waits(unittest.TestCase):
         self.assertTrue(490 < waits["due_in"] <= 500, waits)
         self.assertIn("until in 8 min", self.said)
 
+    def test_a_hub_is_told_with_what_it_has(self):
+        (sizes,) = self.seen["stacks"]["hubs"]
+        # The main greenlet's sleep, those of the pool and of one with a lock, the limit of the getter; the reader.
+        self.assertEqual((sizes["hub"], sizes["ready"], sizes["timers"], sizes["descriptors"]), (0, 0, 5, 1))
+
     def test_ages_are_told(self):
         self.assertTrue(0 < group_of(self.seen, "napper")["age"] < 60)
         self.assertRegex(self.said, r"the oldest: .* old, at 0x")
