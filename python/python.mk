@@ -3,7 +3,7 @@
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-programs bench-base \
-	demo-python soak-python test-amqp test-hooks
+	bench-hooks demo-python soak-python test-amqp test-hooks
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -76,6 +76,9 @@ bench-python: ## figures beside stock greenlet's and stock eventlet's
 
 bench-programs: ## CPU time of nameko, Celery and oslo.messaging over RabbitMQ, beside stock's: PROGRAMS=celery for one
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/bench-programs.sh $(PROGRAMS)
+
+bench-hooks: ## C libraries on green threads, beside stock eventlet, PyMySQL and tokio-postgres
+	tests/synchronous_crates/servers.sh run python/tools/bench-hooks.sh $(TURNS)
 
 bench-base: ## beside an earlier revision, which is built for it: BASE=main ROWS="spawn sleep"
 	@PYTHON="$(PYTHON)" python/tools/bench-base.sh $(BASE) $(ROWS)

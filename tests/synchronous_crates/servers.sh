@@ -59,7 +59,7 @@ start_all() {
     (cd "$postgres" && "${as_postgres[@]}" "$bin/initdb" -D "$postgres/data" -U postgres --auth trust --no-sync) \
         >"$FOLDER/initdb.log" 2>&1
     start postgres "$postgres/.s.PGSQL.5432" "${as_postgres[@]}" "$bin/postgres" -D "$postgres/data" -k "$postgres" \
-        -c listen_addresses= -c fsync=off
+        -c listen_addresses= -c fsync=off -c max_connections=300
     mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$mariadb/data" --skip-test-db \
         --auth-root-authentication-method=normal >"$FOLDER/mariadb-install.log" 2>&1
     start mariadb "$mariadb/socket" /usr/sbin/mariadbd --no-defaults --user="$(id -un)" --datadir="$mariadb/data" \
