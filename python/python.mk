@@ -2,8 +2,8 @@
 # CPython where a target would otherwise take the newest or all.
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
-	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-programs bench-base \
-	bench-hooks demo-python soak-python test-amqp test-hooks
+	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-wsgi \
+	bench-programs bench-base bench-hooks demo-python soak-python test-amqp test-hooks
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -73,6 +73,10 @@ eventlet-baseline: ## what stock eventlet passes of its own tests
 bench-python: ## figures beside stock greenlet's and stock eventlet's
 	@python/tools/bench.sh
 	@python/tools/bench-eventlet.sh $(FIGURES)
+
+# bjoern is built with the headers of libev (Debian: libev-dev), and left out with a word where they are missing.
+bench-wsgi: ## the WSGI server beside stock eventlet's, bjoern and granian: FIGURES="hello post" for some
+	@python/tools/bench-wsgi.sh $(FIGURES)
 
 bench-programs: ## CPU time of nameko, Celery and oslo.messaging over RabbitMQ, beside stock's: PROGRAMS=celery for one
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/bench-programs.sh $(PROGRAMS)

@@ -3,6 +3,8 @@
  *
  *   load PORT CONNECTIONS SECONDS CORE    requests answered in a second, and the share of the core that the client used
  *   load PORT CONNECTIONS hold CORE       one request on each, says "ready", and keeps them open until its input ends
+ *   load PORT CONNECTIONS SECONDS CORE BYTES         requests are POSTs with so many bytes
+ *   load PORT CONNECTIONS SECONDS CORE websocket     messages of 16 bytes over a websocket each, which come back
  *
  * Half a second of warm-up comes first. Every response must have status 200 and the length of the first one.
  */
@@ -19,8 +21,18 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char REQUEST[] = "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: greenloom-bench\r\nAccept: */*\r\n\r\n";
-static const char OK[] = "HTTP/1.1 200 OK\r\n";
+static const char FIELDS[] = "HTTP/1.1\r\nHost: localhost\r\nUser-Agent: greenloom-bench\r\nAccept: */*\r\n";
+static const char UPGRADE[] = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/* A text message with a mask of zeroes, and what comes back. */
+static const char MESSAGE[] = "\x81\x90\0\0\0\0sixteen letters.";
+static const char ECHOED[] = "\x81\x10sixteen letters.";
+
+static char *request;
+static size_t request_length;
+/* What a response begins with. */
+static const char *start = "HTTP/1.1 200 OK\r\n";
+static int websocket;
 
 struct connection {
     int fd;
@@ -45,19 +57,19 @@ static double seconds(clockid_t clock)
 static void ask(struct connection *connection)
 {
     connection->left = response_length;
-    if (send(connection->fd, REQUEST, sizeof REQUEST - 1, MSG_NOSIGNAL) != sizeof REQUEST - 1)
+    if (send(connection->fd, request, request_length, MSG_NOSIGNAL) != (ssize_t)request_length)
         fail("send");
 }
 
 /* Reads what has come; whether the response is whole. */
 static int answered(struct connection *connection)
 {
-    char buffer[4096];
+    static char buffer[1 << 18];
     ssize_t got = recv(connection->fd, buffer, sizeof buffer, 0);
     if (got <= 0)
         fail("the server ended a connection");
-    if (connection->left == response_length && memcmp(buffer, OK, sizeof OK - 1) != 0)
-        fail("the status is not 200");
+    if (connection->left == response_length && memcmp(buffer, start, strlen(start)) != 0)
+        fail("not the response that was expected");
     if ((size_t)got > connection->left)
         fail("a response is too long");
     connection->left -= got;
@@ -79,9 +91,10 @@ static int open_connection(int port)
 /* The first response, by its Content-Length, says how long all are. */
 static void learn_length(int fd)
 {
-    char buffer[4096] = "";
+    static char buffer[1 << 18];
     size_t filled = 0;
-    if (send(fd, REQUEST, sizeof REQUEST - 1, MSG_NOSIGNAL) < 0)
+    buffer[0] = 0;
+    if (send(fd, request, request_length, MSG_NOSIGNAL) < 0)
         fail("send");
     while (filled < sizeof buffer - 1) {
         ssize_t got = recv(fd, buffer + filled, sizeof buffer - 1 - filled, 0);
@@ -93,6 +106,8 @@ static void learn_length(int fd)
         char *length = strcasestr(buffer, "\r\ncontent-length:");
         if (body == NULL)
             continue;
+        if (websocket)
+            return;
         if (length == NULL || length > body)
             fail("no Content-Length");
         response_length = body + 4 - buffer + strtoul(length + 17, NULL, 10);
@@ -100,6 +115,22 @@ static void learn_length(int fd)
             return;
     }
     fail("the first response");
+}
+
+static void make_request(const char *kind)
+{
+    websocket = strcmp(kind, "websocket") == 0;
+    size_t size = websocket ? 0 : atol(kind);
+    request = calloc(1, size + 1024);
+    if (websocket)
+        sprintf(request, "GET / %s%s\r\n", FIELDS, UPGRADE);
+    else if (size > 0)
+        sprintf(request, "POST / %sContent-Length: %zu\r\n\r\n", FIELDS, size);
+    else
+        sprintf(request, "GET / %s\r\n", FIELDS);
+    request_length = strlen(request);
+    memset(request + request_length, 'x', size);
+    request_length += size;
 }
 
 /* One request after the other on all connections until `until`; how many were answered. */
@@ -122,8 +153,9 @@ static unsigned long run(int poller, double until)
 
 int main(int count, char **arguments)
 {
-    if (count != 5)
-        fail("usage: load PORT CONNECTIONS (SECONDS | hold) CORE");
+    if (count != 5 && count != 6)
+        fail("usage: load PORT CONNECTIONS (SECONDS | hold) CORE [BYTES | websocket]");
+    make_request(count == 6 ? arguments[5] : "0");
     int port = atoi(arguments[1]), connections = atoi(arguments[2]);
     cpu_set_t core;
     CPU_ZERO(&core);
@@ -148,6 +180,12 @@ int main(int count, char **arguments)
         while (getchar() != EOF)
             ;
         return 0;
+    }
+    if (websocket) {
+        request = (char *)MESSAGE;
+        request_length = sizeof MESSAGE - 1;
+        start = ECHOED;
+        response_length = sizeof ECHOED - 1;
     }
     for (int i = 0; i < connections; i++)
         ask(&all[i]);
