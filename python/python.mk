@@ -3,7 +3,7 @@
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-wsgi \
-	bench-programs bench-base bench-hooks demo-python soak-python test-amqp test-hooks
+	bench-programs bench-base bench-hooks bench-inspect demo-python soak-python test-amqp test-hooks
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \

@@ -21,7 +21,9 @@ for version in ${PYTHONS:-3.13}; do
     while read -r peer; do
         "$stock/bin/python" $pip "$peer" >"$root/target/bench-wsgi-pip" 2>&1 && continue
         echo "$peer cannot be installed and is left out; see target/bench-wsgi-pip" >&2
-        case $peer in bjoern*) echo "bjoern is built with the headers of libev: on Debian, apt install libev-dev" >&2 ;; esac
+        case $peer in
+        bjoern*) echo "bjoern is built with the headers of libev: on Debian, apt install libev-dev" >&2 ;;
+        esac
     done <"$bench/requirements.txt"
     "$venv/bin/python" "$bench/compare.py" "$venv/bin/python" "$stock/bin/python" "$load" \
         "$root/bench/results/python-wsgi-$version.json" "$@"
