@@ -296,6 +296,26 @@ class Native(ServerCase):
             client.recv(4096)
         self.assertEqual(seen, [(True, None)] * 3 + [(True, 1)])
 
+    def test_a_server_that_overrides_get_environ_is_asked_for_each_request(self):
+        class Counting(wsgi.Server):
+            calls = 0
+
+            def get_environ(self):
+                Counting.calls += 1
+                return {**super().get_environ(), "call": Counting.calls}
+
+        seen = []
+
+        def app(environ, start_response):
+            seen.append(environ["call"])
+            return whole()(environ, start_response)
+
+        self.addCleanup(setattr, wsgi, "Server", wsgi.Server)
+        wsgi.Server = Counting
+        self.serve(app)
+        self.exchange(REQUESTS["plain"] * 4)
+        self.assertEqual(seen, [1, 2, 3, 4])
+
     def test_environs_of_the_same_head_are_not_the_same(self):
         paths = []
 

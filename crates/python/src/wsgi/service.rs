@@ -47,6 +47,8 @@ pub struct Service {
     modules: RefCell<Option<[Owned; 3]>>,
     limits: RefCell<Option<KnownLimits>>,
     base: RefCell<Option<KnownBase>>,
+    /// The server makes the same dict each time.
+    keeps_base: Cell<bool>,
     /// By the hash of their fields; and the hashes that were last seen in each place.
     known: RefCell<[Option<Known>; REMEMBERED]>,
     seen: Cell<[u64; REMEMBERED]>,
@@ -72,6 +74,7 @@ impl Payload for Service {
             modules: RefCell::new(None),
             limits: RefCell::new(None),
             base: RefCell::new(None),
+            keeps_base: Cell::new(false),
             known: RefCell::default(),
             seen: Cell::new([0; REMEMBERED]),
             date: RefCell::default(),
@@ -192,7 +195,8 @@ impl Service {
             // SAFETY: a live object, whose class changes its version when it changes.
             (item(sys, Object::word(&WORDS.stderr)), unsafe { (*ffi::Py_TYPE(server.as_ptr())).tp_version_tag })
         };
-        if of_program.is_none()
+        if self.keeps_base.get()
+            && of_program.is_none()
             && now.1 != 0
             && let Some(known) = &*self.base.borrow()
             && (known.stderr.as_ptr(), known.version) == now
@@ -256,13 +260,19 @@ fn hash_of(bytes: &[u8]) -> u64 {
 }
 
 pub fn class() -> Class<Service> {
-    Class::new().property(
-        c"outstanding",
-        |this: This<'_, Service>| int(this.gil(), this.outstanding.get()),
-        |this, value| {
-            this.outstanding.set(value.map_or(Ok(0), |value| Object::of(&value).number())?);
-            Ok(())
-        },
-        c"How many requests are being answered.",
-    )
+    Class::new()
+        .property(
+            c"outstanding",
+            |this: This<'_, Service>| int(this.gil(), this.outstanding.get()),
+            |this, value| {
+                this.outstanding.set(value.map_or(Ok(0), |value| Object::of(&value).number())?);
+                Ok(())
+            },
+            c"How many requests are being answered.",
+        )
+        .flag(
+            c"keeps_base",
+            |service| &service.keeps_base,
+            c"Whether the server's base_environ() has no changes to tell.",
+        )
 }

@@ -1,4 +1,4 @@
-"""Requests read natively: the short way, for a protocol that overrides nothing of the long one."""
+"""Requests read natively, and answered natively too if a protocol overrides nothing of either."""
 
 import eventlet
 from eventlet import greenio

@@ -84,6 +84,7 @@ class Server(BaseHTTPServer.HTTPServer):
     def base_environ(self):
         """A dict to copy for each request: :meth:`get_environ` and places for the rest. Made anew if it may change."""
         base = self._base
+        self._service.keeps_base = type(self).get_environ is Server.get_environ
         if (base is None or self.environ is not None or base["wsgi.errors"] is not sys.stderr
                 or type(self).get_environ is not Server.get_environ):
             base = dict.fromkeys(CONNECTION_KEYS + _REQUEST_KEYS)

@@ -1,8 +1,8 @@
 """A WSGI server: each connection is a green thread, requests and response heads are read and made natively.
 
-:func:`server` is all that most programs need. :class:`HttpProtocol` may be subclassed; as long as nothing that reads
-requests is overridden, a connection is served by a short loop over the native functions, else by the methods that stock
-eventlet has, one for each step.
+:func:`server` is all that most programs need. :class:`HttpProtocol` may be subclassed. As long as none of its methods
+is overridden, a native loop serves a connection and calls methods for what is rare; if none that reads requests is, a
+short loop over the native functions; else the methods that stock eventlet has, one for each step.
 
 Requests that a proxy could read differently are refused: a length beside chunks, repeated or malformed lengths, folded
 or bare lines, unknown codings, a malformed Host. ``HttpProtocol.reject_bad_requests = False`` lets bare line feeds and
