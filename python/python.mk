@@ -4,6 +4,8 @@
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-wsgi \
 	bench-programs bench-base bench-hooks bench-inspect demo-python soak-python test-amqp test-hooks
+	pictures bench-inspect
+>>>>>>> 1c11a31 (inspect: a guide of five cases with pictures, a board for Grafana, a handler for Rust servers, and a log record)
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
@@ -69,6 +71,13 @@ test-matrix: ## eventlet's own tests on every CPython and hub, with databases
 
 eventlet-baseline: ## what stock eventlet passes of its own tests
 	@PYTHON="$(PYTHON)" python/tools/eventlet-baseline.sh
+
+pictures: venv ## docs/top*.svg: a program that is stuck, as `greenloom top` shows it
+	crates/cli/tests/pictures.sh "$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python"
+
+bench-inspect: venv ## what it costs to be looked into: TURNS=5
+	"$(CURDIR)/$(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)/bin/python" bench/python/inspected.py \
+		--turns $(or $(TURNS),5) --json bench/results/python-inspect.json
 
 bench-python: ## figures beside stock greenlet's and stock eventlet's
 	@python/tools/bench.sh

@@ -1,18 +1,15 @@
 //! `greenloom top` in a pseudo-terminal, which a terminal's emulation reads.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::num::NonZero;
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
+mod terminal;
+
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{Frame, Group, Hub, Info, Program, Server, Settings, Stacks, State, Thread, Waits};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use terminal::Terminal;
 
 /// How often it was asked.
 static ASKED: AtomicU64 = AtomicU64::new(0);
@@ -83,76 +80,6 @@ impl Program for Told {
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The program in a terminal of its own.
-struct Terminal {
-    program: Child,
-    keys: File,
-    screen: Arc<Mutex<vt100::Parser>>,
-}
-
-const ROWS: u16 = 24;
-const COLUMNS: u16 = 110;
-
-impl Terminal {
-    fn run(words: &str) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        tcsetwinsize(&ours, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        // In a session of its own the terminal of whoever runs the test is not asked for its size.
-        let program = Command::new("setsid")
-            .arg(env!("CARGO_BIN_EXE_greenloom"))
-            .args(words.split(' '))
-            .stdin(open())
-            .stdout(open())
-            .stderr(open())
-            .spawn()
-            .unwrap();
-        let [rows, columns] = [ROWS, COLUMNS].map(|size| NonZero::new(size).unwrap());
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
-        let (shown, ours): (_, OwnedFd) = (Arc::clone(&screen), ours);
-        let mut reads = File::from(ours.try_clone().unwrap());
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            // The other end is closed when the program has ended: an error.
-            while let Ok(count @ 1..) = reads.read(&mut bytes) {
-                shown.lock().unwrap().process(&bytes[..count]);
-            }
-        });
-        Terminal { program, keys: File::from(ours), screen }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until the screen is as wanted, and returns it.
-    fn shows(&self, what: &str, is_wanted: impl Fn(&str) -> bool) -> String {
-        let begun = Instant::now();
-        loop {
-            let screen = self.screen.lock().unwrap().screen().contents();
-            if is_wanted(&screen) {
-                return screen;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what} is not shown:\n{screen}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn has(&self, what: &str) -> String {
-        self.shows(what, |screen| screen.contains(what))
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
 }
 
 fn line_with<'a>(screen: &'a str, what: &str) -> (usize, &'a str) {
@@ -251,4 +178,23 @@ fn without_a_terminal_it_says_what_to_do() {
     let output = Command::new(env!("CARGO_BIN_EXE_greenloom")).args(["top", "1"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.contains("top needs a terminal; `greenloom stacks PID`")), (Some(1), true));
+}
+
+/// Not a test, but what `make pictures` calls: the screen of a program that runs, after some keys, as a file.
+#[test]
+#[ignore = "it makes pictures for the guide"]
+fn picture() {
+    let told = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is to be set"));
+    let (pid, keys, until) = (told("PICTURE_OF"), told("PICTURE_KEYS"), told("PICTURE_SHOWS"));
+    let mut terminal = Terminal::run(&format!("top {pid} --seconds 0.2"));
+    terminal.has("green threads at");
+    for key in keys.split_whitespace() {
+        let before = terminal.shows("anything", |_| true);
+        terminal.press(if key == "enter" { "\r" } else { key });
+        terminal.shows("something else", |screen| screen != before);
+    }
+    terminal.has(&until);
+    // Rates are there from the second answer on.
+    std::thread::sleep(Duration::from_secs(1));
+    std::fs::write(told("PICTURE"), terminal.svg(&told("PICTURE_WITHOUT"))).unwrap();
 }

@@ -72,6 +72,11 @@ pub trait Program: Send + 'static {
         Vec::new()
     }
 
+    /// The watchdog has found this, and has written it to standard error: for the program's own log.
+    fn log(&mut self, message: String) {
+        drop(message);
+    }
+
     /// What a hub is doing that does not move: which green thread runs, and where.
     fn whereabouts(&mut self, hub: u64) -> Option<String> {
         let _ = hub;
@@ -265,14 +270,19 @@ impl<P: Program> Service<P> {
                     let known =
                         if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
                     self.whereabouts.insert(pulse.hub, known.clone());
-                    eprintln!("greenloom: hub {} has not moved for {} ms: {known}", pulse.hub, lasts.as_millis());
+                    self.warn(format!("hub {} has not moved for {} ms: {known}", pulse.hub, lasts.as_millis()));
                 }
                 Found::Moves(pulse, lasts) => {
                     self.whereabouts.remove(&pulse.hub);
-                    eprintln!("greenloom: hub {} moves again, after {} ms", pulse.hub, lasts.as_millis());
+                    self.warn(format!("hub {} moves again, after {} ms", pulse.hub, lasts.as_millis()));
                 }
             }
         }
+    }
+
+    fn warn(&mut self, message: String) {
+        eprintln!("greenloom: {message}");
+        self.program.log(message);
     }
 
     /// What each hub has done, with what the watchdog knows.

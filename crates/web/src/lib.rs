@@ -27,6 +27,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `client` | `client`: a connector and a resolver for ureq, Unix sockets too |
+//! | `inspect` | `metrics`: a handler that serves what the hubs have done, as OpenMetrics |
 //! | `tls` | `ServerOptions::tls`: rustls for the server; ureq's rustls for the client |
 //! | `websocket` | `websocket`: the server's side of tungstenite's WebSocket |
 //!
@@ -44,6 +45,8 @@ mod connection;
 mod exchange;
 mod incoming;
 mod input;
+#[cfg(feature = "inspect")]
+mod metrics;
 mod options;
 mod respond;
 mod server;
@@ -58,6 +61,8 @@ mod writer;
 pub use body::Body;
 pub use http;
 pub use incoming::Incoming;
+#[cfg(feature = "inspect")]
+pub use metrics::metrics;
 pub use options::ServerOptions;
 pub use server::{Server, ServerStats};
 pub use socket::Socket;

@@ -165,6 +165,24 @@ class Watchdog(unittest.TestCase):
         self.assertIn("C code holds the interpreter's lock", blocked)
         self.assertRegex("".join(later), r"hub 0: C code let go of the interpreter's lock; it runs <string>:5 culprit")
 
+    def test_what_it_finds_is_a_record_of_a_logger_that_is_handled(self):
+        logs = """
+            import eventlet, logging, time
+            eventlet.monkey_patch(time=False)
+            logging.basicConfig(stream=__import__("sys").stdout, format="%(name)s %(levelname)s %(message)s")
+            def culprit():
+                time.sleep(0.3)
+            eventlet.sleep(0)
+            print("ready", flush=True)
+            eventlet.spawn(culprit).wait()
+            while True:
+                eventlet.sleep(0.01)
+        """
+        with program(logs, GREENLOOM_WATCHDOG="50") as process:
+            lines = [process.stdout.readline(), process.stdout.readline()]
+        self.assertRegex(lines[0], r"^greenloom WARNING hub 0 has not moved for \d+ ms: it runs <string>:6 culprit")
+        self.assertRegex(lines[1], r"^greenloom WARNING hub 0 moves again, after \d+ ms$")
+
     def test_what_waits_in_its_own_way_blocks_nobody(self):
         fine = """
             import eventlet

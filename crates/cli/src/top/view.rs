@@ -98,9 +98,15 @@ fn head(program: &Program) -> Line<'static> {
     let mut spans = vec![Span::styled(format!("{pid} {language}"), HEAD), Span::from(counts)];
     match &program.problem {
         Some(problem) => spans.push(Span::styled(problem.clone(), BAD)),
-        None => spans.push(Span::styled(greeting.program.clone(), QUIET)),
+        None => spans.push(Span::styled(short(&greeting.program), QUIET)),
     }
     Line::from(spans)
+}
+
+/// What was started, without the folders of its words.
+fn short(program: &str) -> String {
+    let words = program.split(' ').map(|word| word.rsplit('/').next().unwrap_or(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {

@@ -67,9 +67,10 @@ impl Life {
 pub fn with_wait<R>(thread: Here<'_>, wait: &Wait<'_>, park: impl FnOnce() -> R) -> R {
     // SAFETY: the running greenlet, which is the same one and alive afterwards.
     let place = unsafe { &body(thread.current()).wait };
-    place.set(std::ptr::from_ref(wait).cast());
+    // One within another: a hub that is written in Python may park in the middle of it.
+    let before = place.replace(std::ptr::from_ref(wait).cast());
     let result = park();
-    place.set(std::ptr::null());
+    place.set(before);
     result
 }
 

@@ -4,11 +4,13 @@
 //!
 //! - `locked`: an OS thread that has the interpreter's lock in small steps;
 //! - `look`: all green threads with their Python stacks, grouped by where they wait;
+//! - `logged`: what the watchdog has found, as records of `logging`;
 //! - `program`: what the socket's OS thread asks for.
 //!
 //! What Python sees is in the package's `inspect.py`, over the functions here.
 
 mod locked;
+mod logged;
 mod look;
 mod program;
 

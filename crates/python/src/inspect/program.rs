@@ -9,6 +9,7 @@ use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
+use super::logged;
 use super::look::{Look, One, Running};
 use crate::eventlet::seen;
 use crate::greenlet::find;
@@ -67,6 +68,10 @@ impl Program for Python {
             Pulse { hub: hub.number, os_thread: Some(hub.os_thread), steps, is_free }
         };
         seen::all().into_iter().map(pulse).collect()
+    }
+
+    fn log(&mut self, message: String) {
+        logged::log(message);
     }
 
     /// The lines that it runs. While C code holds the interpreter's lock they cannot be read; what there is when it

@@ -1,8 +1,9 @@
 """Looking into a running program: all green threads and what the hubs have done.
 
-With the environment variable ``GREENLOOM_INSPECT=1``, or after :func:`start`, ``greenloom stacks PID``, ``greenloom
-metrics PID`` and ``greenloom kill PID HUB:NUMBER`` work from outside: through a Unix socket that only the program's
-user can open, served by an OS thread of its own, so that a program that is stuck is seen too.
+With the environment variable ``GREENLOOM_INSPECT=1``, or after :func:`start`, ``greenloom top PID``, ``greenloom stacks
+PID``, ``greenloom trace PID``, ``greenloom metrics PID`` and ``greenloom kill PID HUB:NUMBER`` work from outside:
+through a Unix socket that only the program's user can open, served by an OS thread of its own, so that a program that
+is stuck is seen too.
 ``GREENLOOM_DUMP_SIGNAL=USR1`` makes the program write all stacks to its standard error when that signal comes.
 
 What the functions here return of green threads and hubs needs no socket.
@@ -12,6 +13,7 @@ import atexit
 import json
 import os
 import signal
+import sys
 
 from . import _native
 from ._trace import trace
@@ -47,6 +49,14 @@ def stop():
     _native._inspect_stop()
 
 
+def _log(message):
+    """What the watchdog has found, as a record of the logger ``greenloom``, if somebody handles that."""
+    # A program that has not imported it handles nothing.
+    logging = sys.modules.get("logging")
+    if logging is not None and logging.getLogger("greenloom").hasHandlers():
+        logging.getLogger("greenloom").warning(message)
+
+
 def _after_fork():
     if _native._inspect_after_fork():
         try:
@@ -78,8 +88,10 @@ def stacks():
     """All green threads of the process, grouped by where they are, as a dict:
 
     - ``total``: how many there are; ``left_out``: how many are in no group, since there were too many different places
-    - ``groups``: the largest first, each with ``count``, ``state`` (``waits``, ``runs``), ``stack`` (a list of
-      ``file``, ``line``, ``function``, innermost first) and ``examples`` (``hub`` and ``number``, the oldest first)
+    - ``groups``: the largest first, each with ``count``, ``state`` (``waits``, ``ready``, ``runs``), ``stack`` (a list
+      of ``file``, ``line``, ``function``, innermost first), ``examples`` (``hub`` and ``number``, the oldest first),
+      and of the oldest, where that is known, its ``age`` in seconds, what it ``waits_for``, and how that is (``waits``)
+    - ``hints``: what looks wrong, in sentences: a deadlock, a lock that was not given back, a pool that is all taken
 
     The number is the greenlet's ``id()``.
 
