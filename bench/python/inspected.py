@@ -60,11 +60,12 @@ def lock(count):
 def spawn(count):
     import eventlet
 
-    for _ in range(count // 10):
+    for _ in range(count):
         eventlet.spawn(int).wait()
 
 
-OPERATIONS = {"switch": switch, "lock": lock, "spawn": spawn}
+# With the part of a batch that each does.
+OPERATIONS = {"switch": (switch, 1.0), "lock": (lock, 1.0), "spawn": (spawn, 0.1)}
 
 
 def longest_pause(seconds):
@@ -80,7 +81,7 @@ def longest_pause(seconds):
     return longest * 1000
 
 
-def measured(threads):
+def measured(threads, count):
     """The program: says that it is ready, measures when it is told to, and tells."""
     import eventlet
 
@@ -95,14 +96,14 @@ def measured(threads):
     print(path, flush=True)
     sys.stdin.readline()
     found = {}
-    for name, operation in OPERATIONS.items():
-        count, times = 100_000, []
+    for name, (operation, part) in OPERATIONS.items():
+        times, batch = [], max(1, int(count * part))
         for _ in range(12):
             begun = time.perf_counter()
-            operation(count)
+            operation(batch)
             times.append(time.perf_counter() - begun)
         # Those who look do so once a second: the middle has their part in it, the fastest would not.
-        found[name] = statistics.median(times) / count
+        found[name] = statistics.median(times) / batch
     found["pause"] = longest_pause(3)
     print(json.dumps(found), flush=True)
 
@@ -131,10 +132,10 @@ def look(path):
             time.sleep(max(0.0, begun + 1 - time.monotonic()))
 
 
-def run(way, threads):
+def run(way, threads, count):
     variable, sleepers, who = WAYS[way]
     environment = {**os.environ, "GREENLOOM_INSPECT": variable, "GREENLOOM_WATCHDOG": "0"}
-    command = [sys.executable, __file__, "--measured", str(sleepers * threads)]
+    command = [sys.executable, __file__, "--measured", str(sleepers * threads), "--count", str(count)]
     with tempfile.TemporaryDirectory() as folder:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         program = subprocess.Popen(command, env=environment, **pipes)
@@ -160,15 +161,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=50_000)
+    parser.add_argument("--count", type=int, default=100_000, help="operations of a batch")
     parser.add_argument("--json", help="where the raw numbers go")
     parser.add_argument("--measured", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--look", help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.measured is not None:
-        return measured(told.measured)
+        return measured(told.measured, told.count)
     if told.look is not None:
         return look(told.look)
-    values, problems = turns.in_turns(WAYS, lambda way: run(way, told.threads), told.turns)
+    values, problems = turns.in_turns(WAYS, lambda way: run(way, told.threads, told.count), told.turns)
     for way, problem in problems.items():
         print(f"{way}: {problem}", file=sys.stderr)
     if told.json:
