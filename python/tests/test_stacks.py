@@ -1,5 +1,6 @@
 """Stacks: their size, the pool, what a suspended greenlet costs."""
 
+import sys
 import unittest
 
 import greenlet
@@ -34,6 +35,40 @@ class Size(unittest.TestCase):
             status, output = run_script("import greenloom", env={"GREENLOOM_STACK_SIZE": value})
             self.assertEqual(status, 1, output)
             self.assertIn("GREENLOOM_STACK_SIZE", output)
+
+
+    CROWD = """
+        import sys, greenlet
+        def suspend():
+            g = greenlet.greenlet(greenlet.getcurrent().switch)
+            g.switch()
+            return g
+        if len(sys.argv) > 1:
+            import greenloom
+            greenloom.set_stack_size(int(sys.argv[1]))
+        kept = [suspend() for _ in range(50_200)]
+        sizes = [kept[0]._stack_size, kept[49_000]._stack_size, kept[-1]._stack_size]
+        for g in kept[1000:]:
+            g.switch()
+        del kept[1000:], g
+        # What this thread keeps for the next is used up first.
+        later = [suspend() for _ in range(1000)]
+        print(*[round(size / 2**10) for size in (*sizes, later[-1]._stack_size)])
+    """
+
+    @unittest.skipIf(sys.version_info < (3, 12), "a smaller stack may overflow there before a RecursionError")
+    def test_those_of_a_crowd_are_smaller(self):
+        status, output = run_script(self.CROWD)
+        self.assertEqual(status, 0, output)
+        first, last_of_few, crowded, later = map(int, output.split())
+        self.assertTrue(1000 < first == last_of_few == later <= 1024, output)
+        self.assertTrue(680 < crowded <= 704, output)
+
+    def test_those_of_a_crowd_have_the_size_that_was_set(self):
+        status, output = run_script(self.CROWD, argv=["262144"])
+        self.assertEqual(status, 0, output)
+        first, *others = map(int, output.split())
+        self.assertTrue(first <= 256 and set(others) == {first}, output)
 
 
 class Memory(unittest.TestCase):

@@ -4,6 +4,10 @@
 //! [`tstate`](crate::tstate)). 3.10 and 3.11 have one counter for Python and C, whose limit is the
 //! program's, so there the stack has to be large enough for 1,000 levels of the worst kind. Only address space is that
 //! large: memory is used where the stack was touched.
+//!
+//! Page tables are used as well: a page of them for each 2 MiB of address space in which something was touched, which
+//! at 1 MiB is half as much as the stack's own page. So where a smaller stack only means that `RecursionError` comes
+//! earlier, from 3.12 on, those of a crowd are smaller.
 
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,22 +22,39 @@ pub const VARIABLE: &str = "GREENLOOM_STACK_SIZE";
 /// The size if nobody says otherwise.
 pub const DEFAULT_SIZE: usize = if cfg!(Py_3_12) { 1 << 20 } else { 4 << 20 };
 
+/// How many stacks of one OS thread have the default size at the same time.
+pub const CROWD: usize = 50_000;
+
+/// The size of those beyond if nobody says otherwise: the least that holds CPython's parser at its own limit.
+pub const CROWD_SIZE: usize = if cfg!(Py_3_12) { 704 << 10 } else { DEFAULT_SIZE };
+
 /// Less would not hold a shallow Python call.
 pub const SMALLEST: usize = 64 * 1024;
 
-static SIZE: AtomicUsize = AtomicUsize::new(DEFAULT_SIZE);
+/// What somebody said; 0 if nobody did.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
 
-/// The size of the stacks of greenlets that start from now on, in bytes.
+/// The size of the stacks of greenlets that start from now on, in bytes; those of a crowd aside.
 pub fn size() -> usize {
-    SIZE.load(Ordering::Relaxed)
+    match ASKED.load(Ordering::Relaxed) {
+        0 => DEFAULT_SIZE,
+        asked => asked,
+    }
 }
 
-/// Sets it. The error is a sentence.
+/// The size of one that has to be looked for beyond this OS thread's own free ones.
+#[cold]
+fn size_of_another() -> usize {
+    let crowded = ASKED.load(Ordering::Relaxed) == 0 && greenloom_fiber::pool_stats().in_use >= CROWD;
+    if crowded { CROWD_SIZE } else { size() }
+}
+
+/// Sets it, for a crowd too. The error is a sentence.
 pub fn set_size(bytes: usize) -> Result<(), String> {
     if !(SMALLEST..=1 << 30).contains(&bytes) {
         return Err(format!("a greenlet's stack must have between {SMALLEST} and {} bytes, not {bytes}", 1 << 30));
     }
-    SIZE.store(bytes, Ordering::Relaxed);
+    ASKED.store(bytes, Ordering::Relaxed);
     Ok(())
 }
 
@@ -54,8 +75,11 @@ pub fn read_environment() -> Result<(), String> {
 }
 
 /// A stack, and the memory set aside above it for the data stack's root chunk.
-pub fn take(size: usize) -> Result<(Stack, *mut Chunk), StackError> {
-    let mut stack = Stack::new(size)?;
+pub fn take() -> Result<(Stack, *mut Chunk), StackError> {
+    let mut stack = match Stack::new_from_cache(size()) {
+        Some(stack) => stack,
+        None => Stack::new(size_of_another())?,
+    };
     let chunk = stack.reserve(ROOT_CHUNK_SIZE).expect("the smallest stack is larger than that");
     Ok((stack, chunk.as_ptr().cast()))
 }

@@ -297,7 +297,7 @@ unsafe fn prepare_with(
         let _ = py::system_error::<()>(thread.gil(), message);
         return Prepared::Failed;
     }
-    let (stack, chunk) = match stacks::take(stacks::size()) {
+    let (stack, chunk) = match stacks::take() {
         Ok(taken) => taken,
         Err(error) => {
             let _ = py::memory_error::<()>(thread.gil(), &error.to_string());
