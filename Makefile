@@ -102,7 +102,9 @@ fuzz: ## each fuzz target for SECONDS=60; needs a nightly toolchain and cargo-fu
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz'; exit 1; }
 	cargo +nightly fuzz run --release -s none amqp_frame -- -max_total_time=$(SECONDS)
 	cargo +nightly fuzz run --release -s none codec -- -max_total_time=$(SECONDS) -max_len=600
-	@mkdir -p fuzz/corpus/amqp_connection fuzz/corpus/envelope
+	@mkdir -p fuzz/corpus/amqp_connection fuzz/corpus/amqp_events fuzz/corpus/envelope
+	cargo +nightly fuzz run --release -s none amqp_events fuzz/corpus/amqp_events fuzz/seeds/amqp_events \
+		-- -max_total_time=$(SECONDS) -max_len=1000
 	cargo +nightly fuzz run --release -s none amqp_connection fuzz/corpus/amqp_connection fuzz/seeds/amqp_connection \
 		-- -max_total_time=$(SECONDS) -max_len=300
 	cargo +nightly fuzz run --release -s none envelope fuzz/corpus/envelope fuzz/seeds/envelope \

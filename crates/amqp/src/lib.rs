@@ -5,6 +5,7 @@
 //! | [`wire`] | the primitive types, taken off a slice and appended to a buffer |
 //! | [`frame`] | frames: the raw ones, and those whose content is understood |
 //! | [`Method`] | the methods that a client sends or understands |
+//! | [`events`] | raw frames put together: methods with their messages |
 //! | [`Header`], [`Properties`] | what comes before a message's body |
 //! | [`Table`], [`Value`] | field tables |
 //!
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+pub mod events;
 pub mod frame;
 mod method;
 mod properties;

@@ -13,14 +13,12 @@
 //! with the system until the next `receive` or `settle`, and the socket stays readable.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 
-use greenloom_amqp::Malformed;
-use greenloom_amqp::frame::{BODY, HEADER, HEARTBEAT, METHOD, Raw, split};
-use greenloom_amqp::wire::{Field, Reader};
+use greenloom_amqp::events::{Event, Events, Name, Step};
+use greenloom_amqp::frame::{HEARTBEAT, Raw};
 
 use super::content::HAS_ENCODING;
 use super::shell;
@@ -30,17 +28,8 @@ use crate::py::{Args, Class, ClassCell, Gil, GlobalObject, Owned, Payload, Raise
 
 /// How much is asked of the system at once.
 const READ: usize = 64 * 1024;
-/// What is allocated for a body before it has come, at most: its size is only a claim.
-const MAX_RESERVE: u64 = 1024 * 1024;
 /// So many methods' names are kept; there are some 60.
 const MAX_NAMES: usize = 128;
-
-const RETURN: Name = (60, 50);
-const DELIVER: Name = (60, 60);
-const GET_OK: Name = (60, 71);
-
-/// A class and a method in it.
-type Name = (u16, u16);
 
 static CLASS: ClassCell = ClassCell::unbuilt();
 
@@ -59,46 +48,16 @@ pub struct Stream {
     names: RefCell<Vec<(Name, Owned)>>,
 }
 
-#[derive(Default)]
 struct Input {
-    buffer: Vec<u8>,
-    /// How much of the buffer is used up.
-    start: usize,
-    /// What is to be given out.
-    events: VecDeque<Step>,
+    events: Events<Owned>,
     /// How many bytes of the buffer's end are still with the system.
     owed: usize,
-    /// The largest frame that is taken.
-    limit: u32,
-    /// Bytes came that are no frames: there is no way on.
-    broken: Option<Malformed>,
-    /// The messages under way; there are few.
-    partial: Vec<(u16, Partial)>,
 }
 
-/// A message under way.
-struct Partial {
-    name: Name,
-    arguments: Owned,
-    header: Option<Owned>,
-    missing: u64,
-    body: Vec<u8>,
-}
-
-/// A method, and what makes its message.
-struct Event {
-    channel: u16,
-    name: Name,
-    arguments: Owned,
-    content: Option<(Owned, Owned)>,
-}
-
-/// What frames led to.
-enum Step {
-    /// An event.
-    Event(Event),
-    /// They came out of order, or are none.
-    Unexpected(String),
+impl Default for Input {
+    fn default() -> Input {
+        Input { events: Events::new(0), owed: 0 }
+    }
 }
 
 impl Payload for Stream {
@@ -191,13 +150,13 @@ fn init(this: This<'_, Stream>, args: Args<'_>) -> Result<()> {
         return type_error(args.gil(), "a class for messages is needed");
     }
     this.message.set(Some(message.owned()));
-    this.input.borrow_mut().limit = clamped(limit)?;
+    this.input.borrow_mut().events.set_limit(clamped(limit)?);
     Ok(())
 }
 
 fn set_limit(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [limit] = args.exactly()?;
-    this.input.borrow_mut().limit = clamped(limit)?;
+    this.input.borrow_mut().events.set_limit(clamped(limit)?);
     Ok(Owned::none(args.gil()))
 }
 
@@ -228,7 +187,8 @@ fn idle(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let fd = RawFd::try_from(fd.number()?).unwrap_or(-1);
     let mut input = this.input.borrow_mut();
     // What failed, or is at its end, is for the one who reads next.
-    let idle = input.events.is_empty() && input.receive(args.gil(), fd)?.err().is_some_and(|error| is_nothing(&error));
+    let idle =
+        input.events.waiting() == 0 && input.receive(args.gil(), fd)?.err().is_some_and(|error| is_nothing(&error));
     Ok(Owned::bool(args.gil(), idle))
 }
 
@@ -248,8 +208,7 @@ fn peeked(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [fd, data] = args.exactly()?;
     let (fd, data) = (RawFd::try_from(fd.number()?).unwrap_or(-1), data.content()?);
     let mut input = this.input.borrow_mut();
-    input.make_room(data.len());
-    input.buffer.extend_from_slice(data);
+    input.events.buffer(data.len()).extend_from_slice(data);
     input.take_peeked(args.gil(), fd, data.len())?;
     Ok(Owned::none(args.gil()))
 }
@@ -258,21 +217,18 @@ fn feed(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     let [data] = args.exactly()?;
     let data = data.content()?;
     let mut input = this.input.borrow_mut();
-    input.make_room(data.len());
-    input.buffer.extend_from_slice(data);
+    input.events.buffer(data.len()).extend_from_slice(data);
     input.parse(args.gil())?;
     Ok(Owned::none(args.gil()))
 }
 
 fn next(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
-    let mut input = this.input.borrow_mut();
-    let step = input.events.pop_front();
-    if let (None, Some(problem)) = (&step, input.broken) {
-        return shell::unexpected(args.gil(), &problem.to_string());
-    }
     // What follows may run code that comes here again.
-    drop(input);
-    give(this, step)
+    let step = this.input.borrow_mut().events.next();
+    match step {
+        Ok(step) => give(this, step),
+        Err(problem) => shell::unexpected(args.gil(), &problem.to_string()),
+    }
 }
 
 fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
@@ -283,12 +239,16 @@ fn frame(this: This<'_, Stream>, args: Args<'_>) -> Result<Owned> {
     }
     let channel = u16::try_from(channel.number()?).unwrap_or(0);
     let raw = Raw { kind, channel, payload: payload.content()? };
-    let step = this.input.borrow_mut().take(args.gil(), raw, Some(payload))?;
+    let keep = |octets: &[u8]| match std::ptr::eq(octets, raw.payload) {
+        true => Ok(payload.owned()),
+        false => bytes(args.gil(), octets),
+    };
+    let step = this.input.borrow_mut().events.take(raw, keep)?;
     give(this, step)
 }
 
 /// An event as a tuple; None if there is none.
-fn give(this: This<'_, Stream>, step: Option<Step>) -> Result<Owned> {
+fn give(this: This<'_, Stream>, step: Option<Step<Owned>>) -> Result<Owned> {
     let gil = this.gil();
     let Event { channel, name, arguments, content } = match step {
         None => return Ok(Owned::none(gil)),
@@ -345,18 +305,9 @@ fn message(this: This<'_, Stream>, name: &Owned, arguments: &Owned, header: Owne
 }
 
 impl Input {
-    /// Room for `more` bytes behind what is there; what is used up goes.
-    fn make_room(&mut self, more: usize) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.reserve(more);
-    }
-
     /// Takes what is there; see the top of this file.
     fn receive(&mut self, gil: Gil<'_>, fd: RawFd) -> Result<io::Result<usize>> {
-        self.make_room(READ);
+        self.events.buffer(READ);
         let peeked = self.settle(fd).and_then(|()| self.recv(fd, READ, libc::MSG_PEEK));
         match peeked {
             Ok(count) => self.take_peeked(gil, fd, count).map(|()| Ok(count)),
@@ -366,12 +317,12 @@ impl Input {
 
     /// Takes from the system what it was left.
     fn settle(&mut self, fd: RawFd) -> io::Result<()> {
-        let seen = self.buffer.len();
+        let seen = self.events.buffer(0).len();
         while self.owed > 0 {
             // The same bytes once more, in a place where nobody looks.
             let count = self.recv(fd, self.owed, 0)?;
             self.owed = if count == 0 { 0 } else { self.owed - count };
-            self.buffer.truncate(seen);
+            self.events.buffer(0).truncate(seen);
         }
         Ok(())
     }
@@ -381,120 +332,33 @@ impl Input {
     fn take_peeked(&mut self, gil: Gil<'_>, fd: RawFd, count: usize) -> Result<()> {
         self.parse(gil)?;
         self.owed = count;
-        let kept = usize::from(self.events.len() > 1);
-        let parsed = self.buffer.len();
+        let kept = usize::from(self.events.waiting() > 1);
+        let parsed = self.events.buffer(0).len();
         while self.owed > kept {
             match self.recv(fd, self.owed - kept, 0) {
                 Ok(taken) if taken > 0 => self.owed -= taken,
                 // Somebody else has read them. What follows can be no frame.
                 _ => break,
             }
-            self.buffer.truncate(parsed);
+            self.events.buffer(0).truncate(parsed);
         }
         Ok(())
     }
 
     /// Appends at most so many bytes that are there.
     fn recv(&mut self, fd: RawFd, most: usize, flags: libc::c_int) -> io::Result<usize> {
-        self.buffer.reserve(most);
-        let room = self.buffer.spare_capacity_mut();
+        let buffer = self.events.buffer(most);
+        let room = buffer.spare_capacity_mut();
         // SAFETY: so much room lies behind the buffer's content; any number is fine as a descriptor.
         let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), most, flags | libc::MSG_DONTWAIT) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: the system has written so many bytes there.
-        unsafe { self.buffer.set_len(self.buffer.len() + count) };
+        unsafe { buffer.set_len(buffer.len() + count) };
         Ok(count)
     }
 
-    /// Makes events of all whole frames in the buffer. No object that the collector knows is made, so no code runs.
+    /// Makes events of all whole frames. No object that the collector knows is made, so no code runs.
     fn parse(&mut self, gil: Gil<'_>) -> Result<()> {
-        // Taken out for the while, so that frames can be looked at while the rest changes.
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut result = Ok(());
-        while self.broken.is_none() && result.is_ok() {
-            match split(&buffer[self.start..], self.limit) {
-                Ok(None) => break,
-                Err(problem) => self.broken = Some(problem),
-                Ok(Some((raw, length))) => {
-                    self.start += length;
-                    if raw.kind != HEARTBEAT {
-                        result = self.take(gil, raw, None).map(|step| self.events.extend(step));
-                    }
-                }
-            }
-        }
-        self.buffer = buffer;
-        result
+        self.events.parse(|octets| bytes(gil, octets))
     }
-
-    /// Takes a frame, and its payload as an object if there is one already.
-    fn take(&mut self, gil: Gil<'_>, raw: Raw<'_>, payload: Option<Object<'_>>) -> Result<Option<Step>> {
-        let Raw { kind, channel, payload: octets } = raw;
-        let object = || payload.map_or_else(|| bytes(gil, octets), |payload| Ok(payload.owned()));
-        let place = self.partial.iter().position(|(other, _)| *other == channel);
-        let expected = match place.map(|place| &self.partial[place].1.header) {
-            None => METHOD,
-            Some(None) => HEADER,
-            Some(Some(_)) => BODY,
-        };
-        let place = match place {
-            _ if kind != expected => {
-                return Ok(Some(Step::Unexpected(format!("Received frame {kind} while expecting type: {expected}"))));
-            }
-            None => return self.method(channel, octets, object()?),
-            Some(place) => place,
-        };
-        let partial = &mut self.partial[place].1;
-        let whole = if kind == HEADER {
-            let Ok(size) = size_in(octets) else {
-                return Ok(Some(Step::Unexpected("a content header is cut off".into())));
-            };
-            partial.missing = size;
-            partial.header = Some(object()?);
-            if size > 0 {
-                return Ok(None);
-            }
-            bytes(gil, b"")?
-        } else {
-            let Some(left) = partial.missing.checked_sub(octets.len() as u64) else {
-                return Ok(Some(Step::Unexpected("a body is longer than its header says".into())));
-            };
-            if left == 0 && partial.body.is_empty() {
-                // It came in one piece, as most do, and is copied once.
-                object()?
-            } else {
-                if partial.body.is_empty() {
-                    partial.body.reserve_exact(partial.missing.min(MAX_RESERVE) as usize);
-                }
-                partial.body.extend_from_slice(octets);
-                partial.missing = left;
-                if left > 0 {
-                    return Ok(None);
-                }
-                bytes(gil, &partial.body)?
-            }
-        };
-        let (_, Partial { name, arguments, header, .. }) = self.partial.swap_remove(place);
-        Ok(Some(Step::Event(Event { channel, name, arguments, content: header.map(|header| (header, whole)) })))
-    }
-
-    fn method(&mut self, channel: u16, octets: &[u8], arguments: Owned) -> Result<Option<Step>> {
-        let mut reader = Reader::new(octets);
-        let (Ok(class), Ok(number)) = (u16::read(&mut reader), u16::read(&mut reader)) else {
-            return Ok(Some(Step::Unexpected("a method frame is cut off".into())));
-        };
-        let name = (class, number);
-        if matches!(name, RETURN | DELIVER | GET_OK) {
-            self.partial.push((channel, Partial { name, arguments, header: None, missing: 0, body: Vec::new() }));
-            return Ok(None);
-        }
-        Ok(Some(Step::Event(Event { channel, name, arguments, content: None })))
-    }
-}
-
-/// A body's size, in its header.
-fn size_in(header: &[u8]) -> std::result::Result<u64, Malformed> {
-    let mut reader = Reader::new(header);
-    reader.take(4)?;
-    u64::read(&mut reader)
 }
