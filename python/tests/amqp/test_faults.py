@@ -310,6 +310,29 @@ channel.basic_consume("q", callback=print)
         self.assertFalse(connection.connected)
         broker.wait_for((10, 50))
 
+    def test_what_a_forked_child_publishes_comes_whole_and_its_parent_goes_on(self):
+        got = []
+        broker, connection, channel = self.consume(got.append)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                channel.basic_publish(amqp.Message(b"of the child" * 100_000), "", "q")
+                try:
+                    connection.drain_events(timeout=0.01)
+                except TimeoutError:
+                    status = 0
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        channel.basic_publish(amqp.Message(b"of the parent"), "", "q")
+        broker.send(message(1, b"for the parent"))
+        connection.drain_events(timeout=10)
+        self.assertEqual(got[0].body, b"for the parent")
+        connection.close()
+        broker.wait_for((10, 50))
+        self.assertEqual([numbers for numbers, _ in broker.methods[-3:]], [(60, 40), (60, 40), (10, 50)])
+
     def test_a_closed_connection_says_that_it_is(self):
         _broker, connection, channel = self.consume(self.fail)
         connection.close()

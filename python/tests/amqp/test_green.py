@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from support import run_python  # noqa: E402
 
-PROGRAM = """
+INTERRUPTED = """
 import sys
 sys.path.insert(0, %r)
 import eventlet
@@ -48,12 +48,55 @@ print(got)
 connection.close()
 """
 
+SHARED = """
+import sys
+sys.path.insert(0, %r)
+import eventlet
+eventlet.monkey_patch()
+import amqp
+from fake_broker import Broker, message
+
+broker = Broker()
+connection = amqp.Connection(broker.address)
+connection.connect()
+channel = connection.channel()
+got = []
+channel.basic_consume("q", callback=lambda one: got.append(one.body))
+
+def publish(letter):
+    for _ in range(3):
+        # More than the system buffers, so that each is sent in many turns.
+        channel.basic_publish(amqp.Message(letter * 1_000_000), "", "q")
+
+publishers = [eventlet.spawn(publish, letter) for letter in (b"a", b"b", b"c")]
+for publisher in publishers:
+    publisher.wait()
+
+def drain():
+    try:
+        connection.drain_events()
+    except RuntimeError as error:
+        print(str(error).split(" on ")[0])
+
+readers = [eventlet.spawn(drain) for _ in range(2)]
+readers[1].wait()
+broker.send(message(1, b"one"))
+readers[0].wait()
+print(got)
+connection.close()
+print(sum(numbers == (60, 40) for numbers, _ in broker.methods), broker.methods[-1][0])
+"""
+
 
 class Green(unittest.TestCase):
     def test_waits_are_green_and_an_interrupted_one_loses_nothing(self):
-        status, output = run_python(sys.executable, "-W", "ignore", "-c", PROGRAM % HERE)
+        status, output = run_python(sys.executable, "-W", "ignore", "-c", INTERRUPTED % HERE)
         expected = "interrupted\ninterrupted\nothers run: True\n[b'one', b'two', b'three']\n"
         self.assertEqual((status, output), (0, expected))
+
+    def test_those_that_share_a_channel_send_whole_frames_and_the_second_reader_is_refused(self):
+        status, output = run_python(sys.executable, "-W", "ignore", "-c", SHARED % HERE)
+        self.assertEqual((status, output), (0, "Second simultaneous read\n[b'one']\n9 (10, 50)\n"))
 
 
 if __name__ == "__main__":
