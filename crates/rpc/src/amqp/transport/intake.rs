@@ -9,6 +9,7 @@ use greenloom::queue::Queue;
 use greenloom::select::Select;
 use greenloom::sync::{Event, Semaphore};
 use greenloom::{Chain, sleep};
+use greenloom_amqp::Properties;
 
 use super::super::channel::Channel;
 use super::super::connection::Connection;
@@ -26,6 +27,9 @@ use crate::transport::{Incoming, Listener, TransportError, sealed};
 
 /// The pause before a listener tries again what the broker refused.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The header in which kombu says how it compressed a body.
+const COMPRESSION: &str = "compression";
 
 /// What a listener takes in: over one channel, again and again.
 pub(super) struct Intake {
@@ -184,8 +188,7 @@ impl Intake {
         let body = Arc::clone(&delivery.body);
         let headers = delivery.properties.headers.as_ref();
         let reason = headers.and_then(|headers| headers.get(REASON)?.as_str().map(str::to_owned));
-        let unread = delivery.properties.unread.as_ref();
-        let problem = unread.map(|unread| format!("its properties: {}", unread.problem));
+        let problem = problem_of(&delivery.properties);
         let settle = Unsettled {
             delivery: Some(delivery),
             publisher: Rc::clone(&self.publisher),
@@ -223,5 +226,33 @@ impl Listener for AmqpListener {
 impl Drop for AmqpListener {
     fn drop(&mut self) {
         self.intake.stop();
+    }
+}
+
+/// Why a message cannot be understood, as far as its properties say.
+fn problem_of(properties: &Properties) -> Option<String> {
+    if let Some(unread) = &properties.unread {
+        return Some(format!("its properties: {}", unread.problem));
+    }
+    // One that was given up for it is read for its reason.
+    let headers = properties.headers.as_ref().filter(|headers| headers.get(REASON).is_none())?;
+    let compression = headers.get(COMPRESSION)?;
+    let kind = compression.as_str().unwrap_or("in an unknown way");
+    Some(format!("its body is compressed ({kind}): unset kombu_compression where it was sent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use greenloom_amqp::Table;
+
+    use super::*;
+
+    #[test]
+    fn a_compressed_message_says_which_option_compressed_it() {
+        let headers = Table::default().with("compression", "application/x-gzip");
+        let compressed = Properties { headers: Some(headers), ..Properties::default() };
+        let problem = problem_of(&compressed).expect("nobody here can read it");
+        assert!(problem.contains("application/x-gzip") && problem.contains("kombu_compression"), "{problem}");
+        assert_eq!(problem_of(&Properties { headers: Some(Table::default()), ..Properties::default() }), None);
     }
 }
