@@ -3,9 +3,8 @@
 
 .PHONY: venv wheels test-wheels test-install test-python test-python-aarch64 test-debian test-differential \
 	test-cpython test-cpython-quick test-matrix eventlet-baseline dependents bench-python bench-wsgi \
-	bench-programs bench-base bench-hooks bench-inspect demo-python soak-python test-amqp test-hooks
-	pictures bench-inspect
->>>>>>> 1c11a31 (inspect: a guide of five cases with pictures, a board for Grafana, a handler for Rust servers, and a log record)
+	bench-programs bench-base bench-hooks bench-inspect pictures demo-python soak-python \
+	test-amqp test-hooks
 
 venv: ## .venv (or .venv-3.12, with PYTHON=3.12) with greenloom, greenlet, eventlet and amqp from this tree
 	@set -e; found=$$(PYTHON="$(PYTHON)" python/tools/find-pythons.sh | tail -n 1); \
