@@ -201,6 +201,10 @@ class Trace(unittest.TestCase):
             if complaints:
                 raise AssertionError(complaints)
             complaints = greenloom_command("trace", pid, *Trace.NOTHING)[2]
+            if watcher.poll() is not None:
+                # That command was the first, and the watcher was refused.
+                watcher.communicate()
+                watcher = subprocess.Popen(command, **how)
         return watcher
 
     NOTHING = ("--seconds", 0, "-o", "/dev/null")
