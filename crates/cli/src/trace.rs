@@ -48,6 +48,8 @@ pub fn trace(wanted: &Wanted) -> Outcome {
     let interrupted = Interrupted::watch()?;
     let begun = Instant::now();
     client.ask(Ask::TraceStart { events: UNREAD })?;
+    let seconds = wanted.seconds.as_secs_f64();
+    eprintln!("greenloom: recording process {} for {seconds} s; Ctrl-C ends it early", wanted.pid);
     let end = follow(&mut client, &mut timeline, wanted, &interrupted);
     let lasted = begun.elapsed().min(wanted.seconds).as_secs_f64();
     timeline.save_as(&wanted.path, wanted.format)?;

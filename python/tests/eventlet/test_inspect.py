@@ -341,7 +341,7 @@ class Socket(unittest.TestCase):
         _, status, complaints = greenloom_command("stacks", ended.pid)
         self.assertEqual((status, complaints), (1, f"greenloom: there is no process {ended.pid}\n"))
         _, status, complaints = greenloom_command("stacks", "me")
-        self.assertEqual((status, "usage: greenloom stacks PID" in complaints), (2, True), complaints)
+        self.assertEqual((status, "greenloom stacks PID [--json]" in complaints), (2, True), complaints)
 
 
 class Metrics(unittest.TestCase):

@@ -192,19 +192,13 @@ class Trace(unittest.TestCase):
     """
 
     @staticmethod
-    def watcher(pid, path, **how):
+    def watcher(pid, path):
         """A command that records for a minute. It does so when this returns."""
         command = [sys.executable, "-m", "greenloom", "trace", str(pid), "--seconds", "60", "-o", path]
-        watcher = subprocess.Popen(command, **how)
-        complaints = ""
-        while "is being recorded already" not in complaints:
-            if complaints:
-                raise AssertionError(complaints)
-            complaints = greenloom_command("trace", pid, *Trace.NOTHING)[2]
-            if watcher.poll() is not None:
-                # That command was the first, and the watcher was refused.
-                watcher.communicate()
-                watcher = subprocess.Popen(command, **how)
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = watcher.stderr.readline()
+        if said != f"greenloom: recording process {pid} for 60 s; Ctrl-C ends it early\n":
+            raise AssertionError(said)
         return watcher
 
     NOTHING = ("--seconds", 0, "-o", "/dev/null")
@@ -214,7 +208,8 @@ class Trace(unittest.TestCase):
             page, path = os.path.join(folder, "out.html"), os.path.join(folder, "out")
             for out in (page, path):
                 said, status, complaints = greenloom_command("trace", process.pid, "--seconds", 0.3, "-o", out)
-                self.assertEqual((status, complaints), (0, ""))
+                begun = f"greenloom: recording process {process.pid} for 0.3 s; Ctrl-C ends it early\n"
+                self.assertEqual((status, complaints), (0, begun))
                 self.assertRegex(said, rf"^\d+ events in 0\.3 s: {out}\n$")
             with open(page, encoding="utf-8") as text, open(path, "rb") as proto:
                 self.assertIn("<!doctype html>", text.read(100))
@@ -228,17 +223,18 @@ class Trace(unittest.TestCase):
     def test_a_watcher_that_goes_away_ends_the_recording(self):
         with program(self.BUSY) as process:
             with self.watcher(process.pid, "/dev/null") as watcher:
+                _, status, complaints = greenloom_command("trace", process.pid, *self.NOTHING)
+                self.assertEqual((status, "is being recorded already" in complaints), (1, True), complaints)
                 watcher.kill()
-            complaints = "is being recorded already"
-            while "is being recorded already" in complaints:
-                complaints = greenloom_command("trace", process.pid, *self.NOTHING)[2]
-            self.assertEqual(complaints, "")
+            while status:
+                self.assertIn("is being recorded already", complaints)
+                _, status, complaints = greenloom_command("trace", process.pid, *self.NOTHING)
 
     def test_an_interrupt_and_the_end_of_the_program_end_it_early_and_it_is_written(self):
         for end in ("interrupt", "kill"):
             with tempfile.TemporaryDirectory() as folder, program(self.BUSY) as process:
                 out = os.path.join(folder, "out")
-                watcher = self.watcher(process.pid, out, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                watcher = self.watcher(process.pid, out)
                 if end == "interrupt":
                     watcher.send_signal(signal.SIGINT)
                 else:
