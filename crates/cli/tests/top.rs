@@ -47,7 +47,7 @@ impl Program for Told {
                 group(49, 7, "queue: an item", frame("jobs.py", 12, "next_job")),
                 group(3, 4000, "semaphore", frame("locks.py", 5, "take")),
             ],
-            hubs: vec![Sizes { hub: 0, ready: 11, timers: 22, descriptors: 33 }],
+            hubs: vec![Sizes { hub: 0, ready: 11, timers: 22, descriptors: Some(33) }],
             hints: vec!["deadlock: 0:1 waits for a semaphore that 0:2 has".into()],
             ..Stacks::default()
         }

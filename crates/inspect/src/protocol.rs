@@ -342,8 +342,9 @@ pub struct Sizes {
     pub ready: u64,
     /// Timers that have not fired.
     pub timers: u64,
-    /// File descriptors that it watches.
-    pub descriptors: u64,
+    /// File descriptors that it watches; none if that is known to nobody but the program's code, as with a hub that is
+    /// written in Python.
+    pub descriptors: Option<u64>,
 }
 
 /// Seconds, kept as a whole number of microseconds.

@@ -16,7 +16,7 @@ class Waits(unittest.TestCase):
     STUCK = """
         import eventlet
         eventlet.monkey_patch()
-        import socket, threading
+        import select, socket, threading
         from eventlet import queue, semaphore
         one, other, leaked = threading.Lock(), semaphore.Semaphore(), semaphore.Semaphore()
         reentrant, condition = threading.RLock(), threading.Condition()
@@ -39,6 +39,8 @@ class Waits(unittest.TestCase):
             items.get(timeout=500)
         def reader():
             client.recv(1)
+        def chooser():
+            select.select([idle], [], [], 1000)
         def napper():
             eventlet.sleep(1000)
         def spawner():
@@ -53,8 +55,9 @@ class Waits(unittest.TestCase):
             threads[0].wait()
         server, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
         client.connect(server.getsockname())
+        idle, other_end = socket.socketpair()
         functions = first, second, leaker, victim, getter, reader, waiter, holder, holder, signalled
-        functions += (spawner,) * 4
+        functions += (chooser,) + (spawner,) * 4
         threads = [eventlet.spawn(function) for function in functions]
         eventlet.sleep(0.01)
         print("ready", flush=True)
@@ -113,6 +116,9 @@ class Waits(unittest.TestCase):
         self.assertEqual(what, "I/O")
         self.assertRegex(waits["detail"], rf"^fd \d+ to read, peer 127\.0\.0\.1:{self.port}$")
 
+    def test_several_descriptors_are_told_as_the_call(self):
+        self.assertEqual(self.waits("chooser")[0], "select")
+
     def test_a_queue_is_told_with_its_items_and_a_limit_with_what_is_left_of_it(self):
         what, waits = self.waits("getter")
         self.assertEqual((what, waits["detail"], waits["waiters"]), ("queue: an item", "0 of 5 items", 1))
@@ -121,8 +127,11 @@ class Waits(unittest.TestCase):
 
     def test_a_hub_is_told_with_what_it_has(self):
         (sizes,) = self.seen["stacks"]["hubs"]
-        # The main greenlet's sleep, those of the pool and of one with a lock, the limit of the getter; the reader.
-        self.assertEqual((sizes["hub"], sizes["ready"], sizes["timers"], sizes["descriptors"]), (0, 0, 5, 1))
+        # The main greenlet's sleep, those of the pool and of one with a lock, the limits of the getter and the chooser.
+        self.assertEqual((sizes["hub"], sizes["ready"], sizes["timers"]), (0, 0, 6))
+        # The reader's, and the chooser's; other hubs have them in a poller or an event loop of Python's.
+        native = os.environ.get("EVENTLET_HUB", "epolls") == "epolls"
+        self.assertEqual(sizes["descriptors"], 2 if native else None)
 
     def test_ages_are_told(self):
         self.assertTrue(0 < group_of(self.seen, "napper")["age"] < 60)

@@ -117,7 +117,9 @@ fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {
         None => String::from(if hub.waits { "waits" } else { "runs" }),
     };
     let sizes = program.stacks.hubs.iter().find(|sizes| sizes.hub == hub.number);
-    let size = |size: fn(&Sizes) -> u64| sizes.map_or_else(|| String::from("-"), |sizes| size(sizes).to_string());
+    let size = |size: fn(&Sizes) -> Option<u64>| {
+        sizes.and_then(size).map_or_else(|| String::from("-"), |size| size.to_string())
+    };
     let row = Row::new([
         program.watch.pid.to_string(),
         hub.number.to_string(),
@@ -128,8 +130,8 @@ fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {
         milliseconds(hub.timer_lag),
         milliseconds(hub.longest_timer_lag),
         milliseconds(hub.longest_block),
-        size(|sizes| sizes.ready),
-        size(|sizes| sizes.timers),
+        size(|sizes| Some(sizes.ready)),
+        size(|sizes| Some(sizes.timers)),
         size(|sizes| sizes.descriptors),
     ]);
     if hub.blocked.is_some() { row.style(BAD) } else { row }

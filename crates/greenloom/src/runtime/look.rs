@@ -268,7 +268,8 @@ impl Runtime {
     fn sizes(&self) -> Sizes {
         let (timers, descriptors) =
             self.with_core(|core| (core.timers.len() as u64, core.sources().len() as u64)).unwrap_or_default();
-        Sizes { hub: self.id().into(), ready: self.ready.borrow().len() as u64, timers, descriptors }
+        let ready = self.ready.borrow().len() as u64;
+        Sizes { hub: self.id().into(), ready, timers, descriptors: Some(descriptors) }
     }
 
     fn name_of(&self, greenlet: &AnyGreenlet) -> Thread {

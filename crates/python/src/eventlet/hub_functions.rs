@@ -3,10 +3,15 @@
 use std::ffi::c_int;
 use std::os::fd::RawFd;
 
+use greenloom_hub::Direction;
+
 use super::hub::{BASE, Hub, call_hub, is_own};
 use super::hub_class::forget_file;
 use super::hub_ref::{self, MAKE_HUB};
+use super::park::in_wait;
 use super::polling::{Wanted, checked, may_be_closed};
+use super::source::Descriptor;
+use crate::greenlet::wait::{Awaited, Wait};
 use crate::greenlet::{Here, here, of_all_threads};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
@@ -21,6 +26,12 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_listen(hub, fileno, read, write)\n--\n\nMakes the hub's loop call the listeners of a file descriptor in \
           these directions, and in no other.",
     ),
+        py::function(
+            c"_switch",
+            switch_for,
+            c"_switch(hub, fileno, read)\n--\n\nhub.switch() of a green thread that listens for a file descriptor, or \
+              with None for any of several: those who look see that.",
+        ),
         py::function(c"get_hub", get_hub, c"get_hub()\n--\n\nThe hub of this thread, made if there is none."),
         py::function(c"_hubs", hubs, c"_hubs()\n--\n\nPairs of an OS thread's number and its hub."),
         py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n--\n\nSets this thread's hub; None removes it."),
@@ -70,6 +81,20 @@ pub fn note_closing(thread: Here<'_>, fd: c_int) -> Result<()> {
         let number = Owned::new(ffi::PyLong_FromLong(fd.into()))?;
         call_hub(hub.gil(), hub.as_ptr(), c"notify_close", [number.as_ptr()]).map(drop)
     }
+}
+
+fn switch_for(args: Args<'_>) -> Result<Owned> {
+    let ([hub, fd, read], []) = args.parse("_switch", ["hub", "fileno", "read"], [])?;
+    let thread = here(args.gil())?;
+    let direction = if read.truth()? { Direction::Read } else { Direction::Write };
+    let listened = match fd.unless_none() {
+        Some(fd) => Some(Descriptor { fd: RawFd::try_from(fd.number()?).unwrap_or(-1), direction }),
+        None => None,
+    };
+    let at = listened.as_ref().map(|descriptor| descriptor as &dyn Awaited);
+    let wait = Wait { what: if at.is_some() { "I/O" } else { "select" }, at, until: None };
+    // SAFETY: a live object.
+    in_wait(thread, &wait, || unsafe { call_hub(args.gil(), hub.as_ptr(), c"switch", []) })
 }
 
 fn get_hub(args: Args<'_>) -> Result<Owned> {

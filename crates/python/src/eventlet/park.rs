@@ -83,10 +83,16 @@ pub fn park_for(thread: Here<'_>, what: &'static str) -> Result<Owned> {
 /// As [`park_for`], and says where, and until when if others see to that.
 #[inline]
 pub fn park_in(thread: Here<'_>, wait: &Wait<'_>) -> Result<Owned> {
+    in_wait(thread, wait, || park(thread))
+}
+
+/// Calls `park`, which parks the running greenlet, and says for what to a timeline and to those who look.
+#[inline]
+pub fn in_wait<R>(thread: Here<'_>, wait: &Wait<'_>, park: impl FnOnce() -> R) -> R {
     if recording::is_on() {
         recording::waits_for(&thread, wait.what);
     }
-    with_wait(thread, wait, || park(thread))
+    with_wait(thread, wait, park)
 }
 
 /// As [`park_in`], at most until the wait's end, if it has one: None means that the time is up. Wake with `ticket`,

@@ -163,6 +163,12 @@ impl Polling {
         self.sources.borrow().waiting() > 0 || self.listeners.get().is_some_and(|all| !all.wanted.borrow().is_empty())
     }
 
+    /// How many descriptors are registered. None in the middle of a change.
+    pub fn watched(&self) -> Option<usize> {
+        let listened = |all: &Listeners| Some(all.wanted.try_borrow().ok()?.len());
+        Some(self.sources.try_borrow().ok()?.len() + self.listeners.get().map_or(Some(0), listened)?)
+    }
+
     /// How many wait for I/O.
     pub fn waiters(&self) -> usize {
         let listen = |all: &Listeners| {

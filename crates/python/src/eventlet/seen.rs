@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use greenloom_hub::Statistics;
+use greenloom_inspect::protocol::Sizes;
 
 use super::hub::Hub;
 use super::ticket::{Outcome, Ticket};
@@ -84,9 +85,9 @@ pub fn is_loop(thread: &Thread, greenlet: *mut PyGreenlet) -> bool {
 }
 
 /// What the thread's hub has at the moment: [`Hub::sizes`]. Runs no Python code.
-pub fn sizes(thread: &Thread) -> Option<[usize; 3]> {
+pub fn sizes(thread: &Thread) -> Option<Sizes> {
     let hub = thread.extension.owned();
-    Some(Object::of(hub.as_ref()?).instance::<Hub>()?.sizes())
+    Some(Object::of(hub.as_ref()?).instance::<Hub>()?.sizes(thread.number))
 }
 
 /// Wakes a suspended greenlet, of any thread, with a `GreenletExit`. Returns whether it was suspended.

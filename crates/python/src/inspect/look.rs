@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use greenloom_hub::Time;
 use greenloom_inspect::groups::{Groups, MOST_FRAMES};
 use greenloom_inspect::hints::Waiting;
-use greenloom_inspect::protocol::{Seconds, Sizes};
+use greenloom_inspect::protocol::Seconds;
 use greenloom_inspect::{Frame, Group, Info, Stacks, State, Thread, Waits};
 
 use super::locked::Task;
@@ -149,8 +149,7 @@ impl Met {
         let runs = thread.current() == greenlet;
         let is_main = thread.main == greenlet;
         if is_main && let Some(sizes) = seen::sizes(thread) {
-            let [ready, timers, descriptors] = sizes.map(|size| size as u64);
-            self.groups.size(Sizes { hub: thread.number, ready, timers, descriptors });
+            self.groups.size(sizes);
         }
         // What an OS thread without a hub does is no green thread's.
         if seen::is_loop(thread, greenlet) || is_main && runs && !seen::has_hub(thread) {
@@ -180,8 +179,7 @@ impl Met {
             let state = state(runs, wait);
             let waits_for = wait.map(|wait| wait.what).filter(|what| !what.is_empty()).map(String::from);
             let name = is_main.then(|| "the OS thread's own".into());
-            let frame = if runs { running_frame(gil, thread.ident) } else { suspended(gil, greenlet) };
-            let stack = frame.map(|frame| without_collection(gil, || stack(frame, codes))).unwrap_or_default();
+            let stack = without_collection(gil, || lines(gil, thread, greenlet, codes));
             Group { state, waits_for, name, stack, ..Group::default() }
         });
     }
@@ -225,12 +223,11 @@ impl Task for One {
                 let runs = thread.current() == greenlet;
                 let wait = wait_of(gil, greenlet);
                 let (age, waits) = known_of(gil, thread, greenlet);
-                let frame = if runs { running_frame(gil, thread.ident) } else { suspended(gil, greenlet) };
                 let waits_for = wait.map(|wait| wait.what).filter(|what| !what.is_empty()).map(String::from);
-                let stack = frame.map(|frame| without_collection(gil, || stack(frame, &mut Vec::new())));
+                let stack = without_collection(gil, || lines(gil, thread, greenlet, &mut Vec::new()));
                 let name =
                     if thread.main == greenlet { Some("the OS thread's own".into()) } else { called(gil, greenlet) };
-                let (thread, state, stack) = (self.thread, state(runs, wait), stack.unwrap_or_default());
+                let (thread, state) = (self.thread, state(runs, wait));
                 Info { thread, name, state, age: age.map(Seconds), waits_for, waits, stack, waiters: Vec::new() }
             };
             let found = find(gil, address, look).filter(|(hub, ..)| *hub == self.thread.hub);
@@ -287,8 +284,7 @@ impl Task for Running {
     type Found = Vec<Frame>;
 
     fn step(&mut self, gil: Gil<'_>) -> bool {
-        let frame = running_frame(gil, self.ident);
-        self.lines = frame.map(|frame| stack(frame, &mut Vec::new())).unwrap_or_default();
+        self.lines = running_lines(gil, self.ident, &mut Vec::new());
         false
     }
 
@@ -297,9 +293,24 @@ impl Task for Running {
     }
 }
 
-fn suspended(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Option<Owned> {
+/// The lines of a greenlet's stack, from the innermost; keeps their code.
+fn lines(gil: Gil<'_>, thread: &greenlet::Thread, greenlet: *mut PyGreenlet, codes: &mut Vec<Owned>) -> Vec<Frame> {
+    if thread.current() == greenlet {
+        return running_lines(gil, thread.ident, codes);
+    }
     // SAFETY: a walk meets live greenlets.
-    unsafe { suspended_frame(gil, greenlet) }.ok()
+    unsafe { suspended_frame(gil, greenlet) }.map(|frame| stack(frame, codes)).unwrap_or_default()
+}
+
+/// The lines that a thread runs, by its number.
+fn running_lines(gil: Gil<'_>, ident: std::ffi::c_ulong, codes: &mut Vec<Owned>) -> Vec<Frame> {
+    let mut lines = running_frame(gil, ident).map(|frame| stack(frame, codes)).unwrap_or_default();
+    // What the watchdog has found is logged above the line that the thread is at.
+    let logs = |frame: &Frame| frame.function == "_log" && frame.file.ends_with("greenloom/inspect.py");
+    if let Some(log) = lines.iter().rposition(logs) {
+        lines.drain(..=log);
+    }
+    lines
 }
 
 /// The innermost frame of a thread by its number.

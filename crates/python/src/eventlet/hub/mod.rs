@@ -24,6 +24,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use greenloom_hub::{Budget, Due, Statistics, Time, TimerKey, Timers};
+use greenloom_inspect::protocol::Sizes;
 
 pub use self::run::Runner;
 use self::time_slice::TimeSlice;
@@ -232,13 +233,17 @@ impl Hub {
         }
     }
 
-    /// How many pieces of work are ready, how many timers have not fired, and how many descriptors are registered.
-    pub fn sizes(&self) -> [usize; 3] {
+    /// What it has at the moment; `number` is its own.
+    pub fn sizes(&self, number: u64) -> Sizes {
         // SAFETY: used at once, and no code of others runs.
         let polling = unsafe { self.polling_if_any() };
-        let descriptors = polling.and_then(|polling| Some(polling.sources().try_borrow().ok()?.len()));
-        let ready = self.ready.try_borrow().map_or(0, |ready| ready.len());
-        [ready, self.timers.try_borrow().map_or(0, |timers| timers.len()), descriptors.unwrap_or(0)]
+        let descriptors = || Some(polling?.watched()? as u64);
+        Sizes {
+            hub: number,
+            ready: self.ready.try_borrow().map_or(0, |ready| ready.len() as u64),
+            timers: self.timers.try_borrow().map_or(0, |timers| timers.len() as u64),
+            descriptors: if self.polls_itself() { descriptors().or(Some(0)) } else { None },
+        }
     }
 
     /// Adds a timer.

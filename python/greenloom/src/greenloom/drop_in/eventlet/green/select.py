@@ -234,7 +234,7 @@ def _park(masks, timeout):
     with _watched(hub, masks, wake):
         timer = None if timeout is None else hub.schedule_call_global(timeout, wake)
         try:
-            hub.switch()
+            _native._switch(hub, None, True)
         finally:
             if timer is not None:
                 timer.cancel()

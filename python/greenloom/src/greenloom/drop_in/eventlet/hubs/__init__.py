@@ -12,7 +12,7 @@ import sys
 from _thread import _local
 
 from greenlet import getcurrent
-from greenloom._native import _current_hub, _set_hub, _set_hub_factory, get_hub
+from greenloom._native import _current_hub, _set_hub, _set_hub_factory, _switch, get_hub
 
 from eventlet.support import greenlets as greenlet
 
@@ -141,7 +141,7 @@ def trampoline(fd, read=None, write=None, timeout=None, timeout_exc=timeout.Time
         kind = hub.READ if read else hub.WRITE
         listener = hub.add(kind, fileno, current.switch, current.throw, mark_as_closed)
         try:
-            return hub.switch()
+            return _switch(hub, fileno, bool(read))
         finally:
             hub.remove(listener)
     finally:
