@@ -20,8 +20,7 @@ SELECTS = {"selects": "selects of a number", "rows": "selects of a row by its ke
 
 def main(ours, stock, queries, results, turns=5, *parts):
     turns, results, figures = int(turns), pathlib.Path(results), {}
-    # `rust` fails by now: the crate `postgres` waits in a runtime of tokio's, which knows OS threads only.
-    parts = parts or ("waits", "selects", "off")
+    parts = parts or ("waits", "selects", "off", "rust")
 
     def beside(name, one, other, measure, floor, aim):
         cpu = {one: [], other: []}

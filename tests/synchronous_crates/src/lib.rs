@@ -1,5 +1,6 @@
 //! What the tests of synchronous crates share. Each shows how one crate runs on green threads: with others running
-//! while it waits, or else with the OS thread blocked, so that it belongs on the blocking pool.
+//! while it waits, as it comes or by the hooks, or else with the OS thread blocked, so that it belongs on the blocking
+//! pool.
 
 #![forbid(unsafe_code)]
 
