@@ -91,7 +91,7 @@ class Blocking(Scenario):
                     import eventlet
                     from eventlet import debug
                     debug.hub_exceptions(False)
-                    debug.hub_blocking_detection(True, 0.1)
+                    debug.hub_blocking_detection(True, 0.5)
                     def block():
                         real_sleep(5)
                     def work():
@@ -112,7 +112,7 @@ class Blocking(Scenario):
                             print("found", "string" in str(error))
                     eventlet.sleep(0.3)
                     debug.hub_blocking_detection(False)
-                    real_sleep(0.3)
+                    real_sleep(0.8)
                     """,
                     EVENTLET_HUB=hub,
                 )
