@@ -15,4 +15,13 @@ for version in ${PYTHONS:-3.11 3.13}; do
     "$stock/bin/python" -m pip install --quiet --disable-pip-version-check gevent uvloop
     "$venv/bin/python" "$root/bench/python/eventlet/compare.py" "$venv/bin/python" "$stock/bin/python" "$load" \
         "$root/bench/results/python-eventlet-$version.json" "$@"
+    # The picture is of the last one, with greenlet's figures if they were taken (bench.sh).
+    if [ $# = 0 ]; then
+        set -- "$root/bench/results/python-eventlet-$version.json"
+        greenlet="$root/bench/results/python-greenlet-$version.json"
+        [ ! -e "$greenlet" ] || set -- "$greenlet" "$@"
+        python3 "$root/bench/python/picture.py" "$root/docs/bench-python.svg" \
+            "greenlet and eventlet on Greenloom beside others" "$@"
+        set --
+    fi
 done

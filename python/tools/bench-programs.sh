@@ -19,6 +19,9 @@ for version in ${PYTHONS:-3.13}; do
     "$ours/bin/python" "$root/bench/python/programs/compare.py" "$ours/bin/python" "$stock/bin/python" \
         "127.0.0.1:$AMQP" "$root/bench/results/python-programs-$version.json" "$@"
     [ $# = 0 ] || continue
+    python3 "$root/bench/python/picture.py" "$root/docs/bench-programs.svg" \
+        "Programs on Greenloom's eventlet, greenlet and amqp beside stock's" \
+        "$root/bench/results/python-programs-$version.json"
     amqp="$root/target/stock-amqp-$version"
     [ -d "$amqp/amqp" ] || "$ours/bin/python" $pip --no-deps --target "$amqp" amqp==5.4.2
     "$ours/bin/python" "$root/bench/python/amqp_messages.py" "$ours/bin/python" "$amqp" \
