@@ -17,7 +17,8 @@ try:
 except ImportError:
     zmq = None
 
-# Answers each message, two texts, with the first, after as many seconds as the second says.
+# Answers each message, two texts, with the first, after as many seconds as the second says. They are one part: who is
+# given up between the parts of a message has begun it, and the next request would go on with it.
 SERVER = """
 import heapq, sys, time, zmq
 socket = zmq.Context().socket(zmq.ROUTER)
@@ -27,7 +28,8 @@ due = []
 while True:
     left = (due[0][0] - time.monotonic()) * 1000 if due else 1000
     if socket.poll(max(left, 0)):
-        *to, word, seconds = socket.recv_multipart()
+        *to, message = socket.recv_multipart()
+        word, seconds = message.split()
         heapq.heappush(due, (time.monotonic() + float(seconds), to, word))
     while due and due[0][0] <= time.monotonic():
         _, to, word = heapq.heappop(due)
@@ -47,7 +49,7 @@ class Server:
 
 
 def ask(socket, word, seconds):
-    socket.send_multipart([str(word).encode(), str(seconds).encode()])
+    socket.send(f"{word} {seconds}".encode())
     return socket.recv().decode()
 
 
