@@ -99,7 +99,8 @@ def panel(name, unit, turns):
 
 def text(x, y, size, words, fill=INK, anchor="start", bold=False):
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{weight}>{escape(words)}</text>\n'
+    how = f'x="{x}" y="{y}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{weight}'
+    return f"<text {how}>{escape(words)}</text>\n"
 
 
 if __name__ == "__main__":
