@@ -52,9 +52,7 @@ class Answering:
             except (Exception, eventlet.Timeout) as error:
                 self._fail(response, request_input, error)
             except BaseException:
-                # Who is killed does not wait for the rest of a body.
-                self.close_connection = True
-                WSGI_LOCAL.already_handled = False
+                self._abandon_answer()
                 raise
         finally:
             self._finish_answer(response, request_input, environ, result)
@@ -75,12 +73,15 @@ class Answering:
         except (Exception, eventlet.Timeout):
             self._fail(response, request_input, error)
         except BaseException:
-            # Who is killed does not wait for the rest of a body.
-            self.close_connection = True
-            WSGI_LOCAL.already_handled = False
+            self._abandon_answer()
             raise
         finally:
             error = None
+
+    def _abandon_answer(self):
+        """Ends the connection with the answer: who is killed does not wait for the rest of a body."""
+        self.close_connection = True
+        WSGI_LOCAL.already_handled = False
 
     def _finish_answer(self, response, request_input, environ, result):
         """What follows an answer: leaves the connection at the end of the request, and calls hooks."""
