@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from support import run_python  # noqa: E402
 
-INTERRUPTED = """
+CONNECTED = """
 import sys
 sys.path.insert(0, %r)
 import eventlet
@@ -20,6 +20,9 @@ from fake_broker import Broker, message
 broker = Broker()
 connection = amqp.Connection(broker.address)
 connection.connect()
+"""
+
+INTERRUPTED = CONNECTED + """
 got = []
 connection.channel().basic_consume("q", callback=lambda one: got.append(one.body))
 whole = message(1, b"one")
@@ -48,17 +51,7 @@ print(got)
 connection.close()
 """
 
-SHARED = """
-import sys
-sys.path.insert(0, %r)
-import eventlet
-eventlet.monkey_patch()
-import amqp
-from fake_broker import Broker, message
-
-broker = Broker()
-connection = amqp.Connection(broker.address)
-connection.connect()
+SHARED = CONNECTED + """
 channel = connection.channel()
 got = []
 channel.basic_consume("q", callback=lambda one: got.append(one.body))
