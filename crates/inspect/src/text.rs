@@ -104,7 +104,7 @@ pub fn waits(waits: &Waits) -> Option<String> {
         false => format!("for {holder}"),
     }));
     known.extend(waits.due_in.map(|due| match due {
-        0.0.. => format!("until in {}", duration(due)),
+        0.0.. => format!("due in {}", duration(due)),
         _ => format!("late by {}", duration(-due)),
     }));
     (!known.is_empty()).then(|| known.join(", "))

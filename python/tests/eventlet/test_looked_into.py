@@ -123,7 +123,7 @@ class Waits(unittest.TestCase):
         what, waits = self.waits("getter")
         self.assertEqual((what, waits["detail"], waits["waiters"]), ("queue: an item", "0 of 5 items", 1))
         self.assertTrue(490 < waits["due_in"] <= 500, waits)
-        self.assertIn("until in 8 min", self.said)
+        self.assertIn("due in 8 min", self.said)
 
     def test_a_hub_is_told_with_what_it_has(self):
         (sizes,) = self.seen["stacks"]["hubs"]
