@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -108,6 +109,20 @@ class Enable(Environment):
         self.greenloom("disable")
         self.assert_stock()
 
+    def test_an_environment_that_is_moved_or_copied_stays_enabled(self):
+        self.put_stock()
+        self.greenloom("enable")
+        copy = os.path.join(self.prefix, "..", os.path.basename(self.prefix) + "-copy")
+        self.addCleanup(shutil.rmtree, copy, ignore_errors=True)
+        shutil.copytree(self.prefix, copy, symlinks=True)
+        # The old one must not be what helps.
+        shutil.rmtree(os.path.join(self.packages, "greenloom"))
+        self.assert_stock()
+        self.python = os.path.join(os.path.realpath(copy), "bin", "python")
+        self.assert_ours()
+        self.assert_ours("-I")
+        self.assertIn(": enabled", self.greenloom("status")[1])
+
     def test_built_for_another_interpreter_it_steps_aside(self):
         self.put_stock()
         self.greenloom("enable")
@@ -115,6 +130,9 @@ class Enable(Environment):
         (native,) = [name for name in os.listdir(package) if name.startswith("_native")]
         os.rename(os.path.join(package, native), os.path.join(package, "_native.cpython-399-x86_64-linux-gnu.so"))
         self.assert_stock()
+        status, output = self.run_python("-c", "import greenloom")
+        self.assertEqual(status, 1)
+        self.assertIn("is built for another interpreter (_native.cpython-399-x86_64-linux-gnu.so), and this is", output)
         shutil.rmtree(package)
         self.assert_stock()
 
@@ -134,6 +152,27 @@ class Enable(Environment):
         output = self.greenloom("status")[1]
         self.assertIn(": enabled", output)
         self.assertIn("eventlet: Greenloom, from", output)
+
+    def test_status_names_stock_releases_that_are_not_used(self):
+        self.put_stock()
+        for name, version in (("greenlet", "3.5.6"), ("eventlet", "0.33.0")):
+            info = os.path.join(self.packages, f"{name}-{version}.dist-info")
+            os.mkdir(info)
+            with open(os.path.join(info, "METADATA"), "w") as file:
+                file.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        self.assertNotIn("not used", self.greenloom("status")[1])
+        self.greenloom("enable")
+        greenlet, eventlet, amqp = self.greenloom("status")[1].splitlines()[1:4]
+        self.assertTrue(greenlet.endswith(" (stock 3.5.6 is installed and not used)"), greenlet)
+        self.assertIn("(stock 0.33.0 is installed and not used; mind that Greenloom's is as 0.41.3)", eventlet)
+        self.assertNotIn("stock", amqp)
+
+    def test_a_reader_who_leaves_early_is_no_error(self):
+        out, into = os.pipe()
+        os.close(out)
+        self.addCleanup(os.close, into)
+        done = subprocess.run([self.python, "-m", "greenloom", "status"], stdout=into, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, ""))
 
     @unittest.skipIf(os.getuid() == 0, "root may write everywhere")
     def test_a_folder_that_may_not_be_written_is_told(self):
@@ -193,16 +232,30 @@ class Enable(Environment):
             file.write("import sys, greenlet\ndef main():\n    print(sys.argv, greenlet.__greenloom__)\n    return 3\n")
         status, output = self.greenloom("run", "show", "-x", "y")
         self.assertEqual((status, output), (3, f"['{self.prefix}/bin/show', '-x', 'y'] True\n"))
+        # A project has a folder of the name, often.
+        with tempfile.TemporaryDirectory() as project:
+            os.mkdir(os.path.join(project, "show"))
+            command = [self.python, "-m", "greenloom", "run", "show"]
+            self.assertEqual(subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL).returncode, 3)
+            with open(os.path.join(project, "show", "__main__.py"), "w") as file:
+                file.write("raise SystemExit(4)")
+            self.assertEqual(subprocess.run(command, cwd=project, stdout=subprocess.DEVNULL).returncode, 4)
         status, output = self.greenloom("run", "nothing-here")
         self.assertEqual(status, 1)
         self.assertIn("no command of that name", output)
 
     def test_version_and_help(self):
         self.assertEqual(self.greenloom("--version"), (0, "greenloom 0.1.0\n"))
-        for arguments in (["--help"], ["run", "--help"]):
-            status, output = self.greenloom(*arguments)
+        self.assertEqual(self.greenloom("run", "--version"), (0, "greenloom 0.1.0\n"))
+        for command in ([], ["run"], ["enable"], ["disable"], ["status"]):
+            for flag in ("-h", "--help"):
+                status, output = self.greenloom(*command, flag)
+                self.assertEqual(status, 0)
+                self.assertIn("greenloom enable", output)
+        for command in ("top", "stacks", "metrics", "trace", "kill"):
+            status, output = self.greenloom(command, "--help")
             self.assertEqual(status, 0)
-            self.assertIn("greenloom enable", output)
+            self.assertIn(f"greenloom {command}", output)
 
     def test_a_virtual_environment_that_reads_no_packages_of_the_user_says_so(self):
         status, output = self.greenloom("enable", "--user")

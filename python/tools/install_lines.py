@@ -2,7 +2,7 @@
 
     install_lines.py PYTHON DIST
 
-PYTHON stands for `python` in the lines, for their index the one in DIST/simple, which has a wheel for that Python, and
+PYTHON stands for `python3` in the lines, for their index the one in DIST/simple, which has a wheel for that Python, and
 for their repository this tree.
 """
 

@@ -71,6 +71,10 @@ impl<'a> Words<'a> {
         self.flags.iter().any(|(other, _)| *other == flag)
     }
 
+    fn asks_for_help(&self) -> bool {
+        self.has("--help") || self.has("-h")
+    }
+
     fn value(&self, flag: &str) -> Option<&'a str> {
         self.flags.iter().rev().find(|(other, _)| *other == flag)?.1
     }
@@ -89,7 +93,8 @@ impl Command {
         let words = Words::sort(words)?;
         match words.plain[..] {
             [] if words.has("--version") => Ok(Command::Version),
-            [] if words.has("--help") || words.has("-h") => Ok(Command::Help),
+            [] if words.asks_for_help() => Ok(Command::Help),
+            [command, ..] if words.asks_for_help() && COMMANDS.contains(&command) => Ok(Command::Help),
             ["top", pid, ref more @ ..] => {
                 words.only(&["--seconds"])?;
                 let pids = [&[pid], more].concat().into_iter().map(number).collect::<Result<_, _>>()?;
@@ -175,6 +180,14 @@ mod tests {
         assert_eq!(parse("trace 12 --seconds"), Err("--seconds needs a value behind it".into()));
         assert_eq!(parse("trace 12 --seconds -1"), Err("--seconds needs a number of seconds, \"-1\" is none".into()));
         assert_eq!(parse("trace 12 --json"), Err("there is no --json here".into()));
+    }
+
+    #[test]
+    fn each_command_has_help() {
+        for words in ["-h", "--help", "top -h", "stacks --help", "kill -h", "trace --help 12", "metrics -h"] {
+            assert_eq!(parse(words), Ok(Command::Help), "{words}");
+        }
+        assert_eq!(parse("pot -h"), Err("there is no command pot".into()));
     }
 
     #[test]

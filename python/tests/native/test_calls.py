@@ -115,6 +115,18 @@ class Hooks(unittest.TestCase):
             assert waiting.wait() == 1
         """)
 
+    def test_a_name_that_no_module_has_is_warned_of(self):
+        self.check("""
+            import warnings
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                hooks.install(["blocking", "sqlite3", "libopened.so"])
+                assert caught == []
+                hooks.install(["no_such_name"])
+            assert "no module 'no_such_name'" in str(caught[0].message)
+            assert caught[0].filename == "<string>"
+        """)
+
     def test_without_hooks_the_real_call_is_made(self):
         self.check("""
             hooks.uninstall()

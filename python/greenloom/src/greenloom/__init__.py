@@ -8,9 +8,18 @@ what the hubs have done, and putting the drop-in packages first where stock ones
 True
 """
 
-from ._hubs import hubs
 from ._install import InstalledTooLate, install
-from ._native import greenlets, set_stack_size, stack_pool, stack_size
+
+try:
+    from ._native import greenlets, set_stack_size, stack_pool, stack_size
+except ModuleNotFoundError as _missing:
+    if _missing.name != f"{__name__}._native":
+        raise
+    from ._built_for import explained
+
+    raise explained(_missing) from None
+
+from ._hubs import hubs
 
 __version__ = "0.1.0"
 

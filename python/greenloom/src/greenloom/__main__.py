@@ -47,12 +47,18 @@ LOOKING = ("top", "stacks", "metrics", "trace", "kill")
 
 FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 
+#: The commands that have their help here; the others' is the program's in Rust.
+HELPED = ("run", *FLAGS)
+
 
 def main():
     command, *rest = sys.argv[1:] or [""]
-    if command in ("-h", "--help") or command == "run" and rest[:1] in (["-h"], ["--help"]):
+    if command not in ("run", *LOOKING):
+        # Whoever reads what is printed may have read enough.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if command in ("-h", "--help") or command in HELPED and rest[:1] in (["-h"], ["--help"]):
         print(__doc__.strip())
-    elif command == "--version":
+    elif command == "--version" or [command, *rest] == ["run", "--version"]:
         print("greenloom", importlib.metadata.version("greenloom"))
     elif command in FLAGS and set(rest) <= set(FLAGS[command]):
         _change(command, {flag.strip("-").replace("-", "_"): True for flag in rest})
@@ -117,8 +123,9 @@ def run(rest, native=False):
 
 
 def _command(name):
-    """The console script of that name, unless there is such a file here."""
-    if os.sep in name or os.path.exists(name):
+    """The console script of that name, unless there is something here that can be run: a file, or a folder with a
+    ``__main__.py``; any other folder is often a project's own of the command's name."""
+    if os.sep in name or os.path.isfile(name) or os.path.exists(os.path.join(name, "__main__.py")):
         return None
     found = importlib.metadata.entry_points(group="console_scripts", name=name)
     return next(iter(found), None)

@@ -14,6 +14,7 @@ import contextlib
 import importlib.machinery
 import importlib.metadata
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -22,6 +23,9 @@ from ._install import DROP_IN, REPLACED
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+#: Where each drop-in says which release it stands in for; read, since to import it may need what is not installed.
+_VERSION_IN = {"greenlet": "__init__.py", "eventlet": "_version.py", "amqp": "__init__.py"}
+_STANDS_IN_FOR = re.compile(r'^__version__ = "(.+)"', re.MULTILINE)
 
 
 class CannotEnable(Exception):
@@ -66,12 +70,18 @@ def _refuse_managed(path):
 
 
 def _line(folder):
-    native = os.path.join(_HERE, "_native" + _SUFFIX)
     # os and sys are there when the file is read, so it costs a look for one file.
     return (
-        f"import os, sys; os.path.exists({native!r}) and "
-        f"sys.path.insert(sys.path.index({folder!r}) if {folder!r} in sys.path else 0, {DROP_IN!r})"
+        f"import os, sys; here = {_from_prefix(folder)}; there = {_from_prefix(_HERE)}; "
+        f"os.path.exists(there + {'/_native' + _SUFFIX!r}) and "
+        f"sys.path.insert(sys.path.index(here) if here in sys.path else 0, there + '/drop_in')"
     )
+
+
+def _from_prefix(folder):
+    """An expression for *folder*: one that goes with the environment when that is moved or copied, if it is in it."""
+    within = folder.removeprefix(sys.prefix)
+    return f"sys.prefix + {within!r}" if within.startswith(os.sep) else repr(folder)
 
 
 def enable(user=False, break_system_packages=False):
@@ -140,8 +150,10 @@ def status():
         if spec is None or spec.origin is None:
             lines.append(f"{name}: none")
             continue
-        ours = os.path.realpath(spec.origin).startswith(os.path.realpath(DROP_IN) + os.sep) or _is_labelled(name)
-        lines.append(f"{name}: {'Greenloom' if ours else 'stock'}, from {os.path.dirname(spec.origin)}")
+        is_drop_in = os.path.realpath(spec.origin).startswith(os.path.realpath(DROP_IN) + os.sep)
+        ours = is_drop_in or _is_labelled(name)
+        unused = _unused(name, os.path.dirname(spec.origin)) if is_drop_in else ""
+        lines.append(f"{name}: {'Greenloom' if ours else 'stock'}, from {os.path.dirname(spec.origin)}{unused}")
     users = sorted(set(_users()))
     lines.append("used by: " + (", ".join(users) or "no other distribution of this environment"))
     return "\n".join(lines)
@@ -158,6 +170,24 @@ def state():
     # One file twice, where greenloom itself is among the user's packages.
     found = sorted({file for file in files if os.path.exists(file)})
     return f"enabled by {' and '.join(found)}" if found else "not enabled"
+
+
+def _unused(name, used):
+    """What to say of a stock release that is installed beside ours, which stands in for one."""
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    if "+greenloom" in installed:
+        return ""
+    stood_in_for = _STANDS_IN_FOR.search(_read(os.path.join(used, _VERSION_IN[name])))[1]
+    other = "" if installed == stood_in_for else f"; mind that Greenloom's is as {stood_in_for}"
+    return f" (stock {installed} is installed and not used{other})"
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def _is_labelled(name):

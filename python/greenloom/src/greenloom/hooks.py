@@ -7,8 +7,10 @@
 See docs/native.md for how it works, what it was tried with, and what not to do.
 """
 
+import importlib.util
 import os
 import sys
+import warnings
 from importlib.machinery import ExtensionFileLoader
 from typing import NamedTuple, Optional
 
@@ -49,11 +51,18 @@ def install(names=None):
         with ``.so`` in it is that of a shared object, which ctypes or cffi have loaded: its file, or its soname.
         Without names all extension modules are meant but those of the standard library; of that, sqlite3.
     :raises TypeError: for a string in the place of a list
+    :warns UserWarning: of a name that no module has, loaded or to be found
     """
     global _follows_forks
     if isinstance(names, str):
         raise TypeError(f"install() takes a list of names: install([{names!r}])")
-    _names.update([None] if names is None else names)
+    names = [None] if names is None else list(names)
+    for name in filter(_is_unknown, names):
+        warnings.warn(
+            f"there is no module {name!r} to hook here; a shared object is named with its .so, as libfoo.so.1",
+            stacklevel=2,
+        )
+    _names.update(names)
     if not _follows_forks:
         _follows_forks = True
         os.register_at_fork(after_in_child=_native._hooks_adopt)
@@ -83,6 +92,13 @@ def _is_meant(name):
         return True
     packages = {".".join(parts[: count + 1]) for count in range(len(parts))}
     return not packages.isdisjoint(_names) or parts[0].startswith("_") and parts[0][1:] in _names
+
+
+def _is_unknown(name):
+    top = name.partition(".")[0] if name and ".so" not in name else None
+    if top is None or top in sys.modules or "_" + top in sys.modules:
+        return False
+    return importlib.util.find_spec(top) is None and importlib.util.find_spec("_" + top) is None
 
 
 def _create_module(self, spec):
