@@ -171,7 +171,8 @@ class Enable(Environment):
         out, into = os.pipe()
         os.close(out)
         self.addCleanup(os.close, into)
-        done = subprocess.run([self.python, "-m", "greenloom", "status"], stdout=into, stderr=subprocess.PIPE, text=True)
+        command = [self.python, "-m", "greenloom", "status"]
+        done = subprocess.run(command, stdout=into, stderr=subprocess.PIPE, text=True)
         self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, ""))
 
     @unittest.skipIf(os.getuid() == 0, "root may write everywhere")
