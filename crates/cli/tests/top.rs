@@ -151,7 +151,7 @@ fn one_is_reached_through_its_group() {
     terminal.press("\x7f\x7f");
     terminal.has("52 green threads");
     terminal.press("q");
-    assert_eq!(terminal.program.wait().unwrap().code(), Some(0));
+    assert_eq!(terminal.program.end(), Some(0));
 }
 
 #[test]
@@ -170,6 +170,16 @@ fn what_is_frozen_stays_and_the_end_of_the_program_is_said() {
     terminal.press("f");
     let screen = terminal.has(&format!("process {} has ended", std::process::id()));
     line_with(&screen, "next_job");
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let _alone = alone();
+    let _server = Server::start(Told, Settings::new()).unwrap();
+    let terminal = Terminal::run(&format!("top {} --seconds 0.05", std::process::id()));
+    terminal.has("next_job");
+    // Nobody sends it a signal: in a session of its own it has no terminal that would.
+    assert_eq!(terminal.hang_up().end(), Some(1));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::Outcome;
 use state::{After, State};
@@ -35,6 +36,7 @@ pub fn top(pids: &[u32], interval: Duration) -> Outcome {
         state.add(watch);
     }
     drop(sender);
+    end_with_terminal()?;
     let mut terminal = ratatui::try_init()?;
     let result = loop {
         while let Ok(news) = news.try_recv() {
@@ -51,6 +53,25 @@ pub fn top(pids: &[u32], interval: Duration) -> Outcome {
     };
     ratatui::restore();
     Ok(result?)
+}
+
+/// Ends the process when its terminal goes away, as a session does that is closed. The signal for that is not sent to
+/// every program, and some ignore it; what reads keys takes the end for silence, and asks again at once, for ever.
+fn end_with_terminal() -> io::Result<()> {
+    std::thread::Builder::new().name("terminal".into()).spawn(|| {
+        let stdin = io::stdin();
+        loop {
+            // It is only told of an end: that needs not to be asked for.
+            let mut end = [PollFd::new(&stdin, PollFlags::empty())];
+            match poll(&mut end, None) {
+                Ok(_) if !end[0].revents().is_empty() => std::process::exit(1),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                // The terminal can then not be watched, and is used as before.
+                Err(_) => return,
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// A key, or nothing for something else, or when there is none.

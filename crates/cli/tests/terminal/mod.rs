@@ -6,16 +6,22 @@ use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// The program in a terminal of its own.
 pub struct Terminal {
-    pub program: Child,
+    pub program: Program,
     keys: File,
     screen: Arc<Mutex<vt100::Parser>>,
+    reads: JoinHandle<()>,
+    /// What reads the screen ends with it.
+    on: OwnedFd,
 }
 
 const ROWS: u16 = 24;
@@ -23,7 +29,7 @@ const COLUMNS: u16 = 110;
 
 impl Terminal {
     pub fn run(words: &str) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         tcsetwinsize(&ours, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
@@ -36,20 +42,38 @@ impl Terminal {
             .stdin(open())
             .stdout(open())
             .stderr(open())
-            .spawn()
-            .unwrap();
+            .spawn();
+        let program = Program(program.unwrap());
         let [rows, columns] = [ROWS, COLUMNS].map(|size| NonZero::new(size).unwrap());
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let (shown, ours): (_, OwnedFd) = (Arc::clone(&screen), ours);
         let mut reads = File::from(ours.try_clone().unwrap());
-        std::thread::spawn(move || {
+        let (is_on, on) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let reads = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The other end is closed when the program has ended: an error.
-            while let Ok(count @ 1..) = reads.read(&mut bytes) {
-                shown.lock().unwrap().process(&bytes[..count]);
+            loop {
+                let mut either = [PollFd::new(&reads, PollFlags::IN), PollFd::new(&is_on, PollFlags::IN)];
+                poll(&mut either, None).unwrap();
+                if !either[1].revents().is_empty() {
+                    return;
+                }
+                match reads.read(&mut bytes) {
+                    Ok(count @ 1..) => shown.lock().unwrap().process(&bytes[..count]),
+                    // The other end is closed when the program has ended: an error.
+                    _ => return,
+                }
             }
         });
-        Terminal { program, keys: File::from(ours), screen }
+        Terminal { program, keys: File::from(ours), screen, reads, on }
+    }
+
+    /// The terminal goes away, as that of a session does that is closed. Returns the program.
+    pub fn hang_up(self) -> Program {
+        let Terminal { program, keys, reads, on, .. } = self;
+        drop(on);
+        reads.join().unwrap();
+        drop(keys);
+        program
     }
 
     pub fn press(&mut self, keys: &str) {
@@ -114,10 +138,27 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+/// The program, which ends with the test.
+pub struct Program(Child);
+
+impl Program {
+    /// Waits for its end, and returns its exit status.
+    pub fn end(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
