@@ -9,6 +9,7 @@
 //! - [`mod@protocol`]: what is asked and answered;
 //! - [`groups`], [`hints`]: green threads grouped by where they wait; what looks wrong among them;
 //! - [`descriptor`]: file descriptors in words;
+//! - `page`: OpenMetrics text, and those that have something to tell there;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
 //! - [`traced`]: events of a recording, as they go through the socket;
@@ -28,6 +29,7 @@ pub mod descriptor;
 pub mod groups;
 pub mod hints;
 pub mod metrics;
+mod page;
 mod peer;
 pub mod place;
 pub mod protocol;

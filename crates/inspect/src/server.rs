@@ -84,6 +84,9 @@ pub trait Program: Send + 'static {
     }
 }
 
+/// How long metrics wait for hubs that are busy.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// How large an answer may be, in bytes.
 const LARGEST_ANSWER: usize = 8 << 20;
 
@@ -384,7 +387,7 @@ impl<P: Program> Service<P> {
         match ask {
             Ask::Hubs => answer.hubs = Some(self.hubs()),
             Ask::Stacks => answer.stacks = Some(self.program.stacks()),
-            Ask::Metrics => answer.metrics = Some(metrics::text(&self.hubs())),
+            Ask::Metrics => answer.metrics = Some(metrics::text_within(&self.hubs(), PATIENCE)),
             Ask::Kill { thread } => match self.program.kill(thread) {
                 Ok(done) => answer.done = Some(done),
                 Err(problem) => answer.problem = Some(problem),

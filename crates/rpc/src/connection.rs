@@ -11,11 +11,15 @@ use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::flight::{Flights, Missed};
+#[cfg(feature = "inspect")]
+use crate::metrics::{Watched, note_connection};
 use crate::open::open_transport;
 use crate::options::Options;
 use crate::reason::Awaited;
 use crate::replies::Replies;
 use crate::stats::{ClientCounts, ClientStats, Stats};
+#[cfg(feature = "inspect")]
+use crate::transport::Depth;
 use crate::transport::{Address, State, Transport, TransportError};
 
 impl Options {
@@ -38,6 +42,11 @@ impl Options {
             counts: Rc::default(),
         };
         let inner = Rc::new(inner);
+        #[cfg(feature = "inspect")]
+        {
+            let watched: Rc<dyn Watched> = Rc::clone(&inner) as _;
+            note_connection(Rc::downgrade(&watched), &inner.counts);
+        }
         HERE.with_borrow_mut(|here| {
             here.retain(|known| known.strong_count() > 0);
             here.push(Rc::downgrade(&inner));
@@ -103,7 +112,32 @@ impl Drop for Inner {
     }
 }
 
+#[cfg(feature = "inspect")]
+impl Watched for Inner {
+    fn is_wire(&self) -> bool {
+        self.transport.is_wire()
+    }
+
+    fn waiting(&self) -> usize {
+        Inner::waiting(self)
+    }
+
+    fn loads(&self) -> Vec<(String, usize, usize)> {
+        self.consumers.borrow().iter().map(|consumer| consumer.load()).collect()
+    }
+
+    fn depths(&self) -> Vec<Depth> {
+        let consumers = self.consumers.borrow().clone();
+        consumers.iter().filter_map(|consumer| consumer.depths().ok()).flatten().collect()
+    }
+}
+
 impl Inner {
+    /// How many calls are under way.
+    fn waiting(&self) -> usize {
+        self.replies.get().map_or(0, |replies| replies.waiting())
+    }
+
     /// The queue for answers, made when the first call wants one. All who want it meanwhile wait for the same.
     pub fn replies(self: &Rc<Inner>, deadline: Deadline) -> Result<Rc<Replies>, TransportError> {
         if let Some(replies) = self.replies.get() {
@@ -257,7 +291,7 @@ impl Connection {
             calls: counts.calls.borrow().latency(),
             failed: counts.failed.get(),
             timed_out: counts.timed_out.get(),
-            waiting: self.inner.replies.get().map_or(0, |replies| replies.waiting()),
+            waiting: self.inner.waiting(),
             casts: counts.casts.get(),
             resent: counts.resent.get(),
             late: counts.late.get(),

@@ -29,7 +29,7 @@ use crate::known::{Deliveries, Id, Known, Stage};
 use crate::options::Options;
 use crate::packed;
 use crate::stats::{ConsumerCounts, ConsumerStats, MethodStats, count};
-use crate::transport::{Address, Incoming, Listener, Outgoing, Transport, TransportError};
+use crate::transport::{Address, Depth, Incoming, Listener, Outgoing, Transport, TransportError};
 
 /// Answers up to this size in bytes are remembered with them.
 const ANSWER_KEPT: usize = 4096;
@@ -51,7 +51,7 @@ pub(crate) struct Consumer {
     listener: RefCell<Option<Rc<dyn Listener>>>,
     taking: Cell<Option<GreenThread<()>>>,
     known: RefCell<Known>,
-    counts: ConsumerCounts,
+    counts: Rc<ConsumerCounts>,
 }
 
 /// How a request ended.
@@ -71,6 +71,9 @@ impl Consumer {
         addresses: Vec<Address>,
         endpoints: Vec<Endpoint>,
     ) -> Consumer {
+        let counts = Rc::default();
+        #[cfg(feature = "inspect")]
+        crate::metrics::note_consumer(topic, &counts);
         Consumer {
             transport: Rc::clone(transport),
             topic: topic.to_owned(),
@@ -81,7 +84,7 @@ impl Consumer {
             listener: RefCell::default(),
             taking: Cell::default(),
             known: RefCell::default(),
-            counts: ConsumerCounts::default(),
+            counts,
         }
     }
 
@@ -389,6 +392,22 @@ impl Consumer {
         })))
     }
 
+    /// Of its queues, that of dead letters included. Parks where a broker is asked.
+    pub fn depths(&self) -> Result<Vec<Depth>, TransportError> {
+        let dead = Address::Dead { topic: self.topic.clone() };
+        let mut queues = Vec::new();
+        for address in self.addresses.iter().chain([&dead]) {
+            queues.extend(self.transport.depth(address)?);
+        }
+        Ok(queues)
+    }
+
+    /// Its topic, how many requests are in work, and how many can be.
+    #[cfg(feature = "inspect")]
+    pub fn load(&self) -> (String, usize, usize) {
+        (self.topic.clone(), self.pool.running(), self.pool.size())
+    }
+
     pub fn stats(&self) -> Result<ConsumerStats, TransportError> {
         let counts = &self.counts;
         let methods = counts.methods.borrow();
@@ -398,11 +417,7 @@ impl Consumer {
             (*name, stats)
         });
         let methods = methods.collect();
-        let dead = Address::Dead { topic: self.topic.clone() };
-        let mut queues = Vec::new();
-        for address in self.addresses.iter().chain([&dead]) {
-            queues.extend(self.transport.depth(address)?);
-        }
+        let queues = self.depths()?;
         Ok(ConsumerStats {
             topic: self.topic.clone(),
             received: counts.received.get(),

@@ -67,6 +67,8 @@ mod hash;
 mod id;
 mod json;
 mod known;
+#[cfg(feature = "inspect")]
+mod metrics;
 mod open;
 mod options;
 mod packed;

@@ -38,6 +38,37 @@ impl Histogram {
         self.longest = self.longest.max(duration);
     }
 
+    /// Adds all of another's.
+    #[cfg(feature = "inspect")]
+    pub fn merge(&mut self, other: &Histogram) {
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, others)| *mine += others);
+        self.count += other.count;
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
+
+    /// How many did not exceed each of these limits in seconds. One near a limit may be counted as above it.
+    #[cfg(feature = "inspect")]
+    pub fn up_to(&self, limits: &[f64]) -> Vec<(f64, u64)> {
+        let within = |limit: &f64| {
+            let full = self.buckets.iter().enumerate().take_while(|(index, _)| end_of(*index) as f64 <= limit * 1e9);
+            (*limit, full.map(|(_, count)| count).sum())
+        };
+        limits.iter().map(within).collect()
+    }
+
+    /// How many there are.
+    #[cfg(feature = "inspect")]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How long they took in all.
+    #[cfg(feature = "inspect")]
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
     /// What so many per mille of the durations do not exceed.
     fn quantile(&self, per_mille: u64) -> Duration {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
