@@ -160,10 +160,43 @@ class Watchdog(unittest.TestCase):
         self.assertIn("it runs <string>:5 culprit", blocked)
         self.assertIn("it waits for a lock (futex 0x", blocked)
 
-    def test_c_code_that_holds_the_interpreter_s_lock_is_named_and_its_line_when_it_lets_go(self):
-        blocked, *later = self.blocked_by("ctypes.PyDLL(None).usleep(900000)", ("let go", "moves again"))
-        self.assertIn("C code holds the interpreter's lock", blocked)
-        self.assertRegex("".join(later), r"hub 0: C code let go of the interpreter's lock; it runs <string>:5 culprit")
+    def test_the_line_that_called_c_code_which_holds_the_interpreter_s_lock_is_named(self):
+        blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(300000)")
+        self.assertIn("it runs <string>:5 culprit < ", blocked)
+        blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
+        self.assertIn("C code holds the interpreter's lock; it runs <string>:5 culprit < ", blocked)
+
+    def test_lines_are_read_without_the_lock_whatever_they_look_like(self):
+        holds = "holds = ctypes.PyDLL(None).usleep"
+        for source, line, file, function in (
+            ("\n" * 3000 + "def far(\n): holds(\n\n300000)\nfar()", 3002, "far.py", "far"),
+            ("class \u03b1:\n  def \xe9(self):\n    for _ in range(1):\n\n\n\n      holds(300000)\n\u03b1().\xe9()",
+             7, "\xe4.py", "\u03b1.\xe9" if sys.version_info >= (3, 11) else "\xe9"),
+            ("def last():\n  x = [\n   1,\n   holds(300000),\n   3]\nlast()", 4, "\U0001f40d.py", "last"),
+        ):
+            with self.subTest(file):
+                runs = f"exec(compile({source!r}, {file!r}, 'exec'), dict(holds=holds))"
+                blocked, *_ = self.blocked_by(f"{holds}; {runs}")
+                self.assertIn(f"it runs {file}:{line} {function} < {file}:", blocked)
+
+    def test_code_that_comes_and_goes_is_read_without_a_fault(self):
+        changes = """
+            import eventlet, time
+            def nested(depth, end):
+                code = compile("def inner(): return [n for n in range(50)]\\ninner()", "x" * depth, "exec")
+                while time.monotonic() < end:
+                    exec(code, {})
+                    if depth < 20:
+                        nested(depth + 1, min(end, time.monotonic() + 0.001))
+            eventlet.sleep(0)
+            print("ready", flush=True)
+            for _ in range(100):
+                eventlet.spawn(nested, 1, time.monotonic() + 0.01).wait()
+        """
+        with program(changes, GREENLOOM_WATCHDOG="1") as process:
+            said = process.stderr.read()
+            self.assertEqual(process.wait(30), 0)
+        self.assertIn(" nested", said)
 
     def test_what_it_finds_is_a_record_of_a_logger_that_is_handled(self):
         logs = """

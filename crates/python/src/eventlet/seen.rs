@@ -25,6 +25,8 @@ pub struct Seen {
     pub statistics: Arc<Statistics>,
     /// The number of its thread, as Python's `threading.get_ident` has it.
     pub ident: std::ffi::c_ulong,
+    /// The address of its thread's state, which may be gone.
+    pub state: usize,
     /// The address of its thread's main greenlet.
     main: usize,
     thread: Arc<Handle>,
@@ -61,8 +63,10 @@ pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
     if let Some(statistics) = statistics {
         // SAFETY: it asks the system only.
         let os_thread = unsafe { libc::gettid() };
+        // SAFETY: a hub is made by its own thread, with the lock held.
+        let state = unsafe { crate::tstate::current() } as usize;
         let (number, ident, main) = (thread.number, thread.ident, thread.main as usize);
-        hubs.push(Seen { number, os_thread, statistics, ident, main, thread: Arc::clone(&thread.handle) });
+        hubs.push(Seen { number, os_thread, statistics, ident, state, main, thread: Arc::clone(&thread.handle) });
     }
 }
 

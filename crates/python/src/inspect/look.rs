@@ -304,7 +304,11 @@ fn lines(gil: Gil<'_>, thread: &greenlet::Thread, greenlet: *mut PyGreenlet, cod
 
 /// The lines that a thread runs, by its number.
 fn running_lines(gil: Gil<'_>, ident: std::ffi::c_ulong, codes: &mut Vec<Owned>) -> Vec<Frame> {
-    let mut lines = running_frame(gil, ident).map(|frame| stack(frame, codes)).unwrap_or_default();
+    without_log(running_frame(gil, ident).map(|frame| stack(frame, codes)).unwrap_or_default())
+}
+
+/// Without what is above the line that a thread is at.
+pub fn without_log(mut lines: Vec<Frame>) -> Vec<Frame> {
     // What the watchdog has found is logged above the line that the thread is at.
     let logs = |frame: &Frame| frame.function == "_log" && frame.file.ends_with("greenloom/inspect.py");
     if let Some(log) = lines.iter().rposition(logs) {

@@ -74,7 +74,10 @@ fn start(args: Args<'_>) -> Result<Owned> {
     begin_to_note();
     if inspector.is_none() {
         let opened = Locked::start().and_then(|locked| {
-            let server = Server::start(Python::new(Arc::clone(&locked)), Settings::new().dump(dump).told_watchdog())?;
+            let server = Server::start(
+                Python::new(args.gil(), Arc::clone(&locked)),
+                Settings::new().dump(dump).told_watchdog(),
+            )?;
             Ok(Inspector { server, locked })
         });
         match opened {

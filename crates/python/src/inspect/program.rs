@@ -4,28 +4,32 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use greenloom_inspect::groups::MOST_FRAMES;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
 use super::logged;
-use super::look::{Look, One, Running};
-use crate::eventlet::seen;
+use super::look::{Look, One, Running, without_log};
+use crate::eventlet::seen::{self, Seen};
 use crate::greenlet::find;
 use crate::greenlet::recording::{self, Followed};
 use crate::py::Gil;
 use crate::py::ffi;
+use crate::tstate::{Line, Unlocked};
 
 /// The program.
 pub struct Python {
     locked: Arc<Locked>,
+    /// Nothing if this interpreter is not as expected.
+    unlocked: Option<Unlocked>,
 }
 
 impl Python {
     /// What it needs the interpreter's lock for is done by `locked`.
-    pub fn new(locked: Arc<Locked>) -> Python {
-        Python { locked }
+    pub fn new(gil: Gil<'_>, locked: Arc<Locked>) -> Python {
+        Python { locked, unlocked: Unlocked::learn(gil) }
     }
 }
 
@@ -74,10 +78,16 @@ impl Program for Python {
         logged::log(message);
     }
 
-    /// The lines that it runs. While C code holds the interpreter's lock they cannot be read; what there is when it
-    /// lets go of that is said then.
+    /// The lines that it runs, read without the interpreter's lock. That is then asked for, to know whether C code has
+    /// it. If the lines cannot be read, what there is when C code lets go of the lock is said then.
     fn whereabouts(&mut self, hub: u64) -> Option<String> {
-        let ident = seen::all().into_iter().find(|seen| seen.number == hub)?.ident;
+        let Seen { ident, state, .. } = seen::all().into_iter().find(|seen| seen.number == hub)?;
+        let lines = self.unlocked.as_ref().map(|unlocked| unlocked.lines(state, MOST_FRAMES)).unwrap_or_default();
+        let frame = |Line { file, line, function }| Frame { file, line, function };
+        if let Some(said) = said(&without_log(lines.into_iter().map(frame).collect())) {
+            let is_free = self.locked.ask_or_tell(SOON, move || Running::of(ident), drop).is_some();
+            return Some(if is_free { said } else { format!("C code holds the interpreter's lock; {said}") });
+        }
         let tell = move |lines: Vec<Frame>| {
             if let Some(said) = said(&lines) {
                 eprintln!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}");
@@ -102,7 +112,7 @@ fn lock_is_held() -> String {
 }
 
 /// How long it may take to have the interpreter's lock if no C code holds it.
-const SOON: Duration = Duration::from_millis(200);
+const SOON: Duration = Duration::from_millis(100);
 
 /// The innermost lines of a stack, in one.
 fn said(lines: &[Frame]) -> Option<String> {

@@ -5,12 +5,14 @@
 //! changes with every minor version and is not public, so there is one file a version, with the same items:
 //!
 //! - `ThreadState`: the layout, and `Frame`: that of a Python frame;
+//! - `FRAME_AT`: the way from the one to the other;
 //! - `LAYOUT`: the offsets that we use, compared with the interpreter's own headers by a test;
 //! - `Own`: what a greenlet has of its own in this version and not in all; from 3.14 on `Rest`, and what those versions
 //!   have in common is in `since_v314`;
 //! - `Entry`: what must lie on the greenlet's own C stack as long as it runs.
 //!
-//! What all versions have, and the steps of a switch, are in [`mod@saved`]; the check at import is in [`mod@check`].
+//! What all versions have, and the steps of a switch, are in [`mod@saved`]; what another OS thread reads without the
+//! interpreter's lock is in [`mod@unlocked`]; the check at import is in [`mod@check`].
 //! `docs/cpython.md` says where each field comes from and how to add a version. Must not know greenlets.
 
 mod check;
@@ -22,6 +24,7 @@ mod part;
 mod saved;
 #[cfg(Py_3_14)]
 mod since_v314;
+mod unlocked;
 
 #[cfg(all(Py_3_10, not(Py_3_11)))]
 #[path = "v310.rs"]
@@ -54,6 +57,7 @@ pub use check::check;
 #[cfg(Py_3_11)]
 pub use datastack::{Chunk, DataStack, ROOT_CHUNK_SIZE};
 pub use saved::Saved;
+pub use unlocked::{Line, Unlocked};
 #[cfg(not(Py_3_11))]
 pub use version::{Chunk, DataStack, ROOT_CHUNK_SIZE};
 pub use version::{Entry, LAYOUT, ThreadState};

@@ -77,6 +77,17 @@ impl Frame {
         (self.references[0] as usize).wrapping_mul(1 << 20).wrapping_add(self.last_instruction as usize)
     }
 
+    /// Its code, as an address.
+    pub fn code(&self) -> usize {
+        self.references[0] as usize
+    }
+
+    /// How far into its instructions it is, in bytes.
+    pub fn offset_in(&self, _begin: usize) -> usize {
+        const UNIT: usize = 2;
+        usize::try_from(self.last_instruction).unwrap_or(0) * UNIT
+    }
+
     /// The frame object whose content this is: none, since frames are objects that stay where they are.
     pub fn object(&self) -> *mut PyObject {
         ptr::null_mut()
@@ -130,6 +141,9 @@ impl Entry {
         Entry { use_tracing: 0, previous: ptr::null_mut() }
     }
 }
+
+/// From a thread state to the running frame: the offset of each pointer that is followed.
+pub const FRAME_AT: &[usize] = &[offset_of!(ThreadState, frame)];
 
 /// Name in the interpreter's headers and offset of each field that we use.
 pub const LAYOUT: &[(&str, usize)] = &[

@@ -80,6 +80,16 @@ impl Frame {
         self.instruction as usize
     }
 
+    /// Its code, as an address.
+    pub fn code(&self) -> usize {
+        self.references[4] as usize
+    }
+
+    /// How far into its instructions it is, in bytes; they begin at `begin`.
+    pub fn offset_in(&self, begin: usize) -> usize {
+        (self.instruction as usize).saturating_sub(begin)
+    }
+
     /// The frame object whose content this is; null if there is none.
     pub fn object(&self) -> *mut PyObject {
         self.frame_obj
@@ -101,6 +111,9 @@ impl Entry {
         Entry { use_tracing: 0, current_frame: ptr::null_mut(), previous: ptr::null_mut() }
     }
 }
+
+/// From a thread state to the running frame: the offset of each pointer that is followed.
+pub const FRAME_AT: &[usize] = &[offset_of!(ThreadState, cframe), offset_of!(Entry, current_frame)];
 
 /// Name in the interpreter's headers and offset of each field that we use.
 pub const LAYOUT: &[(&str, usize)] = &[

@@ -136,6 +136,17 @@ impl Frame {
         if self.owner < NO_FUNCTION { self.instruction as usize } else { 0 }
     }
 
+    /// Its code, as an address.
+    pub fn code(&self) -> usize {
+        // The lowest bits say whether the reference is counted.
+        self.code.0 & !3
+    }
+
+    /// How far into its instructions it is, in bytes; they begin at `begin`.
+    pub fn offset_in(&self, begin: usize) -> usize {
+        (self.instruction as usize).saturating_sub(begin)
+    }
+
     /// The frame object whose content this is; null if there is none.
     pub fn object(&self) -> *mut PyObject {
         if self.owner < NO_FUNCTION { self.frame_obj } else { ptr::null_mut() }
@@ -207,6 +218,9 @@ impl Entry {
         Entry { frame: MaybeUninit::uninit(), variable: 0 }
     }
 }
+
+/// From a thread state to the running frame: the offset of each pointer that is followed.
+pub const FRAME_AT: &[usize] = &[offset_of!(ThreadState, current_frame)];
 
 /// Name in the interpreter's headers and offset of each field that we use.
 pub const LAYOUT: &[(&str, usize)] = &[
