@@ -13,18 +13,23 @@ stop() {
 }
 trap stop EXIT
 
-# The arguments of the program, the keys, what is to be seen then, the picture.
+# What draws is built before there is something to draw.
+cargo test --quiet --no-run -p greenloom-cli --test top
+mkfifo "$folder/said"
+
+# The arguments of the program, what is to be seen first, the keys, what is to be seen then, the picture.
 picture() {
     GREENLOOM_INSPECT=1 "$python" "$root/python/examples/stuck.py" $1 >"$folder/said" 2>/dev/null &
     program=$!
-    until grep -q greenloom "$folder/said"; do sleep 0.1; done
-    sleep 2
-    PICTURE_OF=$program PICTURE_KEYS="$2" PICTURE_SHOWS="$3" PICTURE="$root/docs/$4" PICTURE_WITHOUT="$root/" \
+    # It says that it has begun; one that ends before says nothing.
+    read -r _ <"$folder/said"
+    PICTURE_OF=$program PICTURE_BEGINS="$2" PICTURE_KEYS="$3" PICTURE_SHOWS="$4" \
+        PICTURE="$root/docs/$5" PICTURE_WITHOUT="$root/" \
         cargo test --quiet -p greenloom-cli --test top -- --ignored --exact picture
     kill "$program"
     program=
 }
 
-picture "" "" "deadlock:" top.svg
-picture "" "/ t r a n s f e r enter enter enter" "waited for" top-one.svg
-picture busy "" "STUCK" top-stuck.svg
+picture "" "deadlock:" "" "waiting" top.svg
+picture "" "deadlock:" "/ t r a n s f e r enter enter enter" "waited for" top-one.svg
+picture busy "green threads at" "" "STUCK" top-stuck.svg

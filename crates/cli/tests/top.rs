@@ -195,16 +195,16 @@ fn without_a_terminal_it_says_what_to_do() {
 #[ignore = "it makes pictures for the guide"]
 fn picture() {
     let told = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is to be set"));
-    let (pid, keys, until) = (told("PICTURE_OF"), told("PICTURE_KEYS"), told("PICTURE_SHOWS"));
+    let (pid, begins, keys) = (told("PICTURE_OF"), told("PICTURE_BEGINS"), told("PICTURE_KEYS"));
     let mut terminal = Terminal::run(&format!("top {pid} --seconds 0.2"));
-    terminal.has("green threads at");
+    terminal.has(&begins);
     for key in keys.split_whitespace() {
         let before = terminal.shows("anything", |_| true);
         terminal.press(if key == "enter" { "\r" } else { key });
         terminal.shows("something else", |screen| screen != before);
     }
-    terminal.has(&until);
-    // Rates are there from the second answer on.
-    std::thread::sleep(Duration::from_secs(1));
+    let until = told("PICTURE_SHOWS");
+    // Where there are hubs, their load is there from the second answer on.
+    terminal.shows(&until, |screen| screen.contains(&until) && (!screen.contains("LOAD") || screen.contains(" %")));
     std::fs::write(told("PICTURE"), terminal.svg(&told("PICTURE_WITHOUT"))).unwrap();
 }

@@ -88,7 +88,7 @@ impl Terminal {
             if is_wanted(&screen) {
                 return screen;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what} is not shown:\n{screen}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what} is not shown:\n{screen}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
