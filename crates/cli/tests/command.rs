@@ -110,7 +110,7 @@ fn each_command_prints_what_the_program_tells() {
     let _server = Server::start(Told, Settings::new()).unwrap();
     let pid = std::process::id();
     let (status, said, _) = greenloom(&format!("stacks {pid}"));
-    let rest = "hub 0 (main) waits, 7 switches, 0 turns, longest block 0.0 ms, longest timer lag 0.0 ms\n\
+    let rest = "hub 0 (main) waits, 7 switches, 0 turns, longest timer lag 0.0 ms, longest block 0.0 ms\n\
                 2 green threads at 1 place\n\n2 waiting, such as 0:9\n    pool.rs:63 take\n";
     assert_eq!((status, said.split_once('\n').unwrap().1), (Some(0), rest));
     let (status, said, _) = greenloom(&format!("stacks {pid} --json"));

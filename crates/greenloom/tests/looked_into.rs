@@ -341,6 +341,7 @@ fn the_watchdog_names_a_green_thread_that_waits_for_a_lock_of_std() {
     let blocked = lines.next().unwrap();
     assert!(blocked.starts_with("greenloom: hub 0 has not moved for "), "{blocked}");
     assert!(blocked.contains("; it waits for a lock (futex 0x"), "{blocked}");
+    assert!(blocked.ends_with("let go of it before what parks, or use greenloom::sync"), "{blocked}");
     let mut client = Client::connect(child.id()).unwrap();
     let hubs = client.ask(Ask::Hubs).unwrap().hubs.unwrap();
     assert!(hubs[0].blocked.is_some_and(|seconds| seconds >= 0.05), "{hubs:?}");

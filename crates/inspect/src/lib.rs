@@ -9,7 +9,7 @@
 //! - [`mod@protocol`]: what is asked and answered;
 //! - [`groups`], [`hints`]: green threads grouped by where they wait; what looks wrong among them;
 //! - [`descriptor`]: file descriptors in words;
-//! - `page`: OpenMetrics text, and those that have something to tell there;
+//! - `page`: OpenMetrics text, and those that have something to tell there; [`counters`]: what is counted of a hub;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
 //! - [`traced`]: events of a recording, as they go through the socket;
@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod counters;
 pub mod descriptor;
 pub mod groups;
 pub mod hints;

@@ -52,6 +52,11 @@ pub trait Program: Send + 'static {
         Err(format!("this program tells nothing of green thread {thread}"))
     }
 
+    /// What is to be said when an OS thread with a hub waits for a lock: what sort of lock that may be, and what to do.
+    fn of_locks(&self) -> &'static str {
+        ""
+    }
+
     /// Ends a green thread. Says in a sentence what was done.
     ///
     /// # Errors
@@ -268,8 +273,11 @@ impl<P: Program> Service<P> {
         for found in watch.look(Instant::now(), &self.program.pulses()) {
             match found {
                 Found::Blocked(pulse, lasts) => {
-                    let known = [self.program.whereabouts(pulse.hub), pulse.os_thread.and_then(watchdog::activity)];
-                    let known: Vec<_> = known.into_iter().flatten().collect();
+                    let activity = pulse.os_thread.and_then(watchdog::activity);
+                    let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
+                    let advice = waits_for_lock.then(|| self.program.of_locks().to_owned());
+                    let known = [self.program.whereabouts(pulse.hub), activity, advice];
+                    let known: Vec<_> = known.into_iter().flatten().filter(|known| !known.is_empty()).collect();
                     let known =
                         if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
                     self.whereabouts.insert(pulse.hub, known.clone());

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::counters::COUNTERS;
 use crate::protocol::{Frame, Group, Hub, Seconds, Stacks, Waits};
 
 /// Hubs, a line each.
@@ -17,12 +18,10 @@ fn hub_line(text: &mut String, hub: &Hub) -> fmt::Result {
     let name = if hub.os_thread.is_empty() { String::new() } else { format!(" ({})", hub.os_thread) };
     let state = if hub.waits { "waits" } else { "runs" };
     write!(text, "hub {}{name} {state}", hub.number)?;
-    if let Some(count) = hub.green_threads {
-        write!(text, ", {count} green threads")?;
+    for said in COUNTERS.iter().filter_map(|counter| counter.said(hub)) {
+        write!(text, ", {said}")?;
     }
-    let Hub { switches, turns, longest_block, longest_timer_lag, .. } = hub;
-    let (block, lag) = (longest_block * 1e3, longest_timer_lag * 1e3);
-    writeln!(text, ", {switches} switches, {turns} turns, longest block {block:.1} ms, longest timer lag {lag:.1} ms")?;
+    writeln!(text)?;
     match hub.blocked {
         Some(seconds) => {
             let known = hub.whereabouts.as_deref().unwrap_or("something blocks its OS thread");

@@ -107,6 +107,11 @@ pub fn activity(os_thread: i32) -> Option<String> {
     }
 }
 
+/// Whether an [`activity`] is a wait for a lock.
+pub(crate) fn is_wait_for_lock(activity: &str) -> bool {
+    activity.contains("(futex ")
+}
+
 /// System calls in which programs wait, by their numbers on this processor.
 #[cfg(target_arch = "x86_64")]
 const CALLS: &[(u32, &str)] = &[

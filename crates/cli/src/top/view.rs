@@ -1,5 +1,7 @@
 //! How it is drawn.
 
+use greenloom_inspect::counters::{COUNTERS, milliseconds};
+use greenloom_inspect::metrics::Kind;
 use greenloom_inspect::protocol::Sizes;
 use greenloom_inspect::{Group, Info, text};
 use ratatui::Frame;
@@ -64,9 +66,11 @@ fn all(frame: &mut Frame<'_>, area: Rect, state: &mut State) {
     ])
     .areas(area);
     frame.render_widget(Paragraph::new(heads), top);
-    let names =
-        ["PID", "HUB", "THREAD", "", "LOAD", "SWITCHES/S", "LAG", "MAX LAG", "MAX BLOCK", "READY", "TIMERS", "FDS"];
-    let widths = [7, 4, 14, 8, 5, 10, 8, 8, 9, 6, 7, 6].map(Constraint::Length);
+    let counters = COUNTERS.iter().filter_map(|counter| counter.heading).map(|name| (name, name.len().max(8)));
+    let columns = [("PID", 7), ("HUB", 4), ("THREAD", 14), ("", 8), ("LOAD", 5)].into_iter().chain(counters);
+    let columns = columns.chain([("READY", 6), ("TIMERS", 7), ("FDS", 6)]);
+    let (names, widths): (Vec<_>, Vec<_>) =
+        columns.map(|(name, width)| (name, Constraint::Length(width as u16))).unzip();
     frame.render_widget(Table::new(hubs, widths).header(Row::new(names).style(HEAD)), middle);
     frame.render_widget(Paragraph::new(hints), warn);
 
@@ -111,7 +115,6 @@ fn short(program: &str) -> String {
 
 fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {
     let hub = &now.hub;
-    let milliseconds = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
     let state = match hub.blocked {
         Some(seconds) => format!("STUCK {seconds:.0}s"),
         None => String::from(if hub.waits { "waits" } else { "runs" }),
@@ -120,20 +123,22 @@ fn hub_row(program: &Program, now: &HubNow) -> Row<'static> {
     let size = |size: fn(&Sizes) -> Option<u64>| {
         sizes.and_then(size).map_or_else(|| String::from("-"), |size| size.to_string())
     };
-    let row = Row::new([
+    let known = [
         program.watch.pid.to_string(),
         hub.number.to_string(),
         hub.os_thread.clone(),
         state,
         now.load.map_or_else(|| String::from("-"), |load| format!("{:.0} %", load * 100.0)),
-        format!("{:.0}", now.switches),
-        milliseconds(hub.timer_lag),
-        milliseconds(hub.longest_timer_lag),
-        milliseconds(hub.longest_block),
-        size(|sizes| Some(sizes.ready)),
-        size(|sizes| Some(sizes.timers)),
-        size(|sizes| sizes.descriptors),
-    ]);
+    ];
+    let counted = COUNTERS.iter().zip(&now.rates).filter(|(counter, _)| counter.heading.is_some());
+    let counted = counted.map(|(counter, rate)| match (counter.kind, (counter.value)(hub)) {
+        (Kind::Counter, _) => format!("{rate:.0}"),
+        (_, Some(value)) if counter.is_time => milliseconds(value),
+        (_, Some(value)) => value.to_string(),
+        (_, None) => String::from("-"),
+    });
+    let sizes = [size(|sizes| Some(sizes.ready)), size(|sizes| Some(sizes.timers)), size(|sizes| sizes.descriptors)];
+    let row = Row::new(known.into_iter().chain(counted).chain(sizes));
     if hub.blocked.is_some() { row.style(BAD) } else { row }
 }
 

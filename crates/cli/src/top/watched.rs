@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use greenloom_inspect::counters::COUNTERS;
 use greenloom_inspect::protocol::{Ask, Greeting};
 use greenloom_inspect::{Client, Failure, Hub, Info, Stacks, Thread};
 
@@ -32,8 +33,8 @@ pub struct HubNow {
     pub hub: Hub,
     /// Which part of the time its OS thread was on a processor.
     pub load: Option<f64>,
-    /// Switches a second.
-    pub switches: f64,
+    /// How much more of each of the [counters](COUNTERS) there is a second.
+    pub rates: Vec<f64>,
 }
 
 /// The end that the screen has.
@@ -90,8 +91,8 @@ struct Asking {
     pid: u32,
     client: Client,
     wanted: Arc<Wanted>,
-    /// Of each hub: when, its switches, the nanoseconds of its OS thread on a processor.
-    before: HashMap<u64, (Instant, u64, Option<u64>)>,
+    /// Of each hub: when, its counters, the nanoseconds of its OS thread on a processor.
+    before: HashMap<u64, (Instant, Vec<f64>, Option<u64>)>,
 }
 
 impl Asking {
@@ -112,14 +113,16 @@ impl Asking {
 
     fn compared(&mut self, hub: Hub) -> HubNow {
         let (now, ran) = (Instant::now(), hub.os_thread_id.and_then(|id| ran(self.pid, id)));
-        let before = self.before.insert(hub.number, (now, hub.switches, ran));
-        let (mut load, mut switches) = (None, 0.0);
-        if let Some((then, switched, ran_then)) = before {
+        let counted: Vec<_> = COUNTERS.iter().map(|counter| (counter.value)(&hub).unwrap_or_default()).collect();
+        let (mut load, mut rates) = (None, vec![0.0; counted.len()]);
+        let before = self.before.insert(hub.number, (now, counted.clone(), ran));
+        if let Some((then, counted_then, ran_then)) = before {
             let seconds = now.duration_since(then).as_secs_f64().max(1e-3);
-            switches = hub.switches.saturating_sub(switched) as f64 / seconds;
+            let rate = |(now, then): (&f64, &f64)| (now - then).max(0.0) / seconds;
+            rates = counted.iter().zip(&counted_then).map(rate).collect();
             load = ran.zip(ran_then).map(|(ran, then)| (ran.saturating_sub(then) as f64 / 1e9 / seconds).min(1.0));
         }
-        HubNow { hub, load, switches }
+        HubNow { hub, load, rates }
     }
 
     /// Waits until then, or until something else is wanted.

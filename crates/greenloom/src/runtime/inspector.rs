@@ -113,6 +113,11 @@ impl Program for Rust {
         hubs()
     }
 
+    fn of_locks(&self) -> &'static str {
+        "if that is a lock of std (Mutex, RwLock, Condvar) which a green thread holds while it is parked, let go of it \
+         before what parks, or use greenloom::sync"
+    }
+
     fn stacks(&mut self) -> Stacks {
         Look::at_all()
     }

@@ -46,6 +46,10 @@ impl Program for Python {
         hubs()
     }
 
+    fn of_locks(&self) -> &'static str {
+        "if that is a lock of threading which another green thread holds, make it after eventlet.monkey_patch()"
+    }
+
     fn stacks(&mut self) -> Stacks {
         let found = self.locked.ask(Look::begin);
         found.unwrap_or_else(|| Stacks { problems: vec![lock_is_held()], ..Stacks::default() })
