@@ -1,18 +1,16 @@
 """What holds of every database's client with hooks: tests for a class that says how to connect, and what to ask."""
 
 import eventlet
-import eventlet.debug
 import greenlet
-from greenloom import hooks
 
-from libraries import WAIT, ask, give_up, under_load, wait_at_once
+from libraries import WAIT, Hooked, ask, give_up, under_load, wait_at_once
 
 
-class ClientTests:
+class ClientTests(Hooked):
     """To be mixed into a TestCase. The defaults are those of PostgreSQL."""
 
-    #: What to hook, and the base of the client's errors.
-    hooked, error = (), Exception
+    #: The base of the client's errors.
+    error = Exception
     #: What the server refuses, and with which error.
     wrong, refused = "select 1 / 0", Exception
     #: Which error a connection has that was lost.
@@ -41,11 +39,6 @@ class ClientTests:
             "select count(pg_terminate_backend(pid)) from (select pid from pg_stat_activity where"
             " pid <> pg_backend_pid() and backend_type = 'client backend' order by random() limit 1) as one",
         )
-
-    def setUp(self):
-        hooks.install(self.hooked)
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
 
     def connect(self, **options):
         connection = self.new_connection(**options)

@@ -6,7 +6,9 @@ import random
 import time
 
 import eventlet
+import eventlet.debug
 import greenlet
+from greenloom import hooks
 
 THREADS = 50
 #: How long each waits in the server, in seconds.
@@ -16,6 +18,18 @@ LATEST = 0.02
 ATTEMPTS = 5
 SECONDS = float(os.environ.get("STRESS_SECONDS", 3))
 SEED = int(os.environ.get("STRESS_SEED", 0)) or random.randrange(1 << 32)
+
+
+class Hooked:
+    """To be mixed into a TestCase: while one of its tests runs, the libraries in `hooked` are."""
+
+    hooked = ()
+
+    def setUp(self):
+        hooks.install(self.hooked)
+        self.addCleanup(hooks.uninstall)
+        # Clients are killed on purpose.
+        eventlet.debug.hub_exceptions(False)
 
 
 def wait_at_once(test, work):

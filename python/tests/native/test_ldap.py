@@ -11,11 +11,9 @@ import unittest
 import urllib.parse
 
 import eventlet
-import eventlet.debug
 import greenlet
-from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, Hooked, give_up, under_load, wait_at_once
 from support import run_script
 
 try:
@@ -75,16 +73,13 @@ def ask(connection, word, seconds, **options):
 
 
 @unittest.skipUnless(ldap and SLAPD, "needs python-ldap, and slapd")
-class Ldap(unittest.TestCase):
+class Ldap(Hooked, unittest.TestCase):
+    hooked = ["ldap"]
+
     @classmethod
     def setUpClass(cls):
         cls.server = Slapd()
         cls.addClassCleanup(cls.server.stop)
-
-    def setUp(self):
-        hooks.install(["ldap"])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
 
     def connect(self, url=None):
         connection = ldap.initialize(url or self.server.url)

@@ -12,12 +12,10 @@ import struct
 import unittest
 
 import eventlet
-import eventlet.debug
 import greenlet
 from eventlet.green import socket as green_socket
-from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, Hooked, give_up, under_load, wait_at_once
 
 try:
     import librabbitmq
@@ -114,11 +112,11 @@ class Proxy:
 
 
 @unittest.skipUnless(librabbitmq and BROKER, "needs librabbitmq, and broker.sh")
-class Librabbitmq(unittest.TestCase):
+class Librabbitmq(Hooked, unittest.TestCase):
+    hooked = ["librabbitmq"]
+
     def setUp(self):
-        hooks.install(["librabbitmq"])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
+        super().setUp()
         self.port = port_of_broker()
 
     def connect(self, port=None):

@@ -7,10 +7,8 @@ import sys
 import unittest
 
 import eventlet
-import eventlet.debug
-from greenloom import hooks
 
-from libraries import WAIT, wait_at_once
+from libraries import WAIT, Hooked, wait_at_once
 
 try:
     import pycurl
@@ -34,7 +32,9 @@ wsgi.server(listener, answer, log_output=False)
 
 
 @unittest.skipUnless(pycurl, "needs pycurl")
-class Pycurl(unittest.TestCase):
+class Pycurl(Hooked, unittest.TestCase):
+    hooked = ["pycurl"]
+
     @classmethod
     def setUpClass(cls):
         cls.server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
@@ -45,11 +45,6 @@ class Pycurl(unittest.TestCase):
         cls.server.stdout.close()
         cls.server.kill()
         cls.server.wait()
-
-    def setUp(self):
-        hooks.install(["pycurl"])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
 
     def curl(self):
         curl = pycurl.Curl()

@@ -16,6 +16,9 @@ try:
     import pyodbc
 except ImportError:
     pyodbc = None
+else:
+    # Where unixODBC is set up to pool, a connection would come as a test before has left it, its limits on.
+    pyodbc.pooling = False
 
 SERVERS = os.environ.get("GREENLOOM_SERVERS")
 

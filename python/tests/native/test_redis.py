@@ -10,11 +10,9 @@ import random
 import unittest
 
 import eventlet
-import eventlet.debug
 import greenlet
-from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, Hooked, give_up, under_load, wait_at_once
 from support import run_script
 
 SERVERS = os.environ.get("GREENLOOM_SERVERS")
@@ -113,12 +111,12 @@ def ask(connection, word, seconds):
 
 
 @unittest.skipUnless(SERVERS and HIREDIS, "needs libhiredis, and servers.sh")
-class HiredisByCtypes(unittest.TestCase):
+class HiredisByCtypes(Hooked, unittest.TestCase):
+    hooked = [HIREDIS]
+
     def setUp(self):
-        Hiredis(SOCKET).close()
-        hooks.install([HIREDIS])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
+        Hiredis(SOCKET).close()  # only what is loaded is hooked by its soname
+        super().setUp()
 
     def connect(self):
         connection = Hiredis(SOCKET)

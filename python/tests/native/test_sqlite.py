@@ -9,18 +9,16 @@ import time
 import unittest
 
 import eventlet
-import eventlet.debug
 import greenlet
-from greenloom import hooks
 
-from libraries import THREADS, WAIT, give_up, wait_at_once
+from libraries import THREADS, WAIT, Hooked, give_up, wait_at_once
 
 
-class Sqlite(unittest.TestCase):
+class Sqlite(Hooked, unittest.TestCase):
+    hooked = ["sqlite3"]
+
     def setUp(self):
-        hooks.install(["sqlite3"])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
+        super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.path = str(pathlib.Path(folder.name, "database"))

@@ -6,11 +6,9 @@ import sys
 import unittest
 
 import eventlet
-import eventlet.debug
 import greenlet
-from greenloom import hooks
 
-from libraries import WAIT, give_up, under_load, wait_at_once
+from libraries import WAIT, Hooked, give_up, under_load, wait_at_once
 
 try:
     import zmq
@@ -54,16 +52,16 @@ def ask(socket, word, seconds):
 
 
 @unittest.skipUnless(zmq, "needs pyzmq")
-class Pyzmq(unittest.TestCase):
+class Pyzmq(Hooked, unittest.TestCase):
+    hooked = ["zmq"]
+
     @classmethod
     def setUpClass(cls):
         cls.server = Server()
         cls.addClassCleanup(cls.server.stop)
 
     def setUp(self):
-        hooks.install(["zmq"])
-        self.addCleanup(hooks.uninstall)
-        eventlet.debug.hub_exceptions(False)
+        super().setUp()
         self.context = zmq.Context()
         self.addCleanup(self.context.destroy, 0)
 
