@@ -2,6 +2,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <alloca.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -137,6 +139,32 @@ static PyObject *blocking_call_back(PyObject *self, PyObject *args) {
     return result;
 }
 
+// Needs so many bytes of stack, page by page from where it is, and then waits.
+static PyObject *blocking_deep(PyObject *self, PyObject *args) {
+    int bytes, fd, milliseconds, result;
+    if (!PyArg_ParseTuple(args, "iii", &bytes, &fd, &milliseconds)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    volatile char *stack = alloca(bytes);
+    for (int at = bytes - 1; at >= 0; at -= 4096) stack[at] = 1;
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    result = poll(&one, 1, milliseconds);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(result);
+}
+
+// forked_poll(fd, milliseconds): what poll says in a child that Python knows nothing of.
+static PyObject *blocking_forked_poll(PyObject *self, PyObject *args) {
+    int fd, milliseconds, status = 0;
+    if (!PyArg_ParseTuple(args, "ii", &fd, &milliseconds)) return NULL;
+    pid_t child = fork();
+    if (child == 0) {
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        _exit(poll(&one, 1, milliseconds));
+    }
+    if (child < 0 || waitpid(child, &status, 0) < 0) return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromLong(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+}
+
 static pthread_mutex_t mutexes[3] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
                                      PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP};
 
@@ -253,6 +281,8 @@ static PyMethodDef functions[] = {{"poll", blocking_poll, METH_VARARGS, NULL},
                                   {"lookup", blocking_lookup, METH_VARARGS, NULL},
                                   {"filled", blocking_filled, METH_NOARGS, NULL},
                                   {"call_back", blocking_call_back, METH_VARARGS, NULL},
+                                  {"deep", blocking_deep, METH_VARARGS, NULL},
+                                  {"forked_poll", blocking_forked_poll, METH_VARARGS, NULL},
                                   {"locked_poll", blocking_locked_poll, METH_VARARGS, NULL},
                                   {"lock_at_thread_end", blocking_lock_at_thread_end, METH_NOARGS, NULL},
                                   {"read_locked_poll", blocking_read_locked_poll, METH_VARARGS, NULL},

@@ -5,6 +5,7 @@ Each test is a program of its own, since hooks are for a whole process.
 
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -59,11 +60,14 @@ class Hooks(unittest.TestCase):
         # As a distribution's own, it has no search path: brought.so is found because it is loaded before.
         cc("-I", include, "-o", f"{cls.folder}/blocking.so", SOURCES / "blocking.c", *link)
 
-    def check(self, program, wanted="", code=0, env=None):
+    def run_program(self, program, env=None):
         start = START.format(folder=self.folder)
         load = "import ctypes; ctypes.CDLL({!r}, ctypes.RTLD_GLOBAL)\n".format(f"{self.folder}/libbrought.so")
-        done = run_script(load + start + textwrap.dedent(program), env=env, timeout=20)
-        self.assertEqual(done, (code, wanted), done[1])
+        return run_script(load + start + textwrap.dedent(program), env=env, timeout=20)
+
+    def check(self, program, wanted="", env=None):
+        done = self.run_program(program, env)
+        self.assertEqual(done, (0, wanted), done[1])
 
     def test_a_call_that_waits_lets_other_green_threads_run(self):
         calls = {
@@ -92,6 +96,24 @@ class Hooks(unittest.TestCase):
             assert path in [library.path for library in hooks.report()]
             hooks.uninstall()
             assert hooks.report() == []
+        """)
+
+    def test_a_library_that_is_closed_while_a_call_of_it_waits_is_there_until_the_uninstall(self):
+        self.check("""
+            import _ctypes
+            def is_loaded():
+                with open("/proc/self/maps") as maps:
+                    return "libopened.so" in maps.read()
+            for _ in range(3):
+                library = ctypes.CDLL(FOLDER + "/libopened.so")
+                hooks.install(["libopened.so"])
+                waiting = spawn_and_reach(library.brought_poll, fd, DEADLINE)
+                _ctypes.dlclose(library._handle)
+                assert is_loaded()
+                theirs.send(b"x")
+                assert waiting.wait() == 1 and ours.recv(1) == b"x"
+                hooks.uninstall()
+                assert not is_loaded()
         """)
 
     def test_a_library_that_ctypes_has_loaded_is_hooked_by_its_name(self):
@@ -162,6 +184,21 @@ class Hooks(unittest.TestCase):
             theirs.close()
             assert eventlet.spawn(blocking.recv, fd).wait() == b""
         """)
+
+    def test_a_connection_that_is_reset_is_the_calls_own_error(self):
+        self.check("""
+            import struct
+            listener = socket.create_server(("127.0.0.1", 0))
+            client = socket.create_connection(listener.getsockname())
+            server = listener.accept()[0]
+            waiting = spawn_and_reach(blocking.recv, client.fileno())
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            server.close()
+            try:
+                waiting.wait()
+            except OSError as error:
+                print(error.errno == errno.ECONNRESET)
+        """, "True\n")
 
     def test_time_that_is_slept_away_in_c_is_everybodys(self):
         self.check("""
@@ -361,6 +398,29 @@ class Hooks(unittest.TestCase):
             assert waiting.wait() == 1
         """)
 
+    def test_a_child_ends_as_a_program_does_while_the_parents_calls_wait(self):
+        self.check("""
+            waiting = [spawn_and_reach(blocking.poll, fd, DEADLINE), spawn_and_reach(blocking.sem_wait)]
+            child = os.fork()
+            if child == 0:
+                sys.exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            theirs.send(b"x")
+            blocking.post()
+            assert [one.wait() for one in waiting] == [1, 0]
+        """)
+
+    def test_in_a_child_that_c_code_has_forked_the_real_call_is_made(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            own, other = socket.socketpair()
+            assert eventlet.spawn(blocking.forked_poll, own.fileno(), 20).wait() == 0
+            other.send(b"x")
+            assert eventlet.spawn(blocking.forked_poll, own.fileno(), DEADLINE).wait() == 1
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
     def test_a_signal_handler_that_raises_reaches_whoever_runs(self):
         self.check("""
             import signal
@@ -380,9 +440,20 @@ class Hooks(unittest.TestCase):
     def test_a_program_ends_while_calls_wait(self):
         self.check("""
             waiting = [spawn_and_reach(blocking.poll, fd, DEADLINE), spawn_and_reach(blocking.recv, theirs.fileno())]
+            waiting += [spawn_and_reach(blocking.sem_wait), spawn_and_reach(blocking.wait_for, 7, -1)]
+            waiting += [spawn_and_reach(blocking.locked_poll, 0, 1, fd, DEADLINE) for _ in range(2)]
+            waiting += [spawn_and_reach(blocking.sleep, 20), spawn_and_reach(blocking.call_back, len, fd, DEADLINE)]
             threading.Thread(target=lambda: spawn_and_reach(blocking.poll, fd, DEADLINE)).start()
+            threading.Thread(target=blocking.sem_wait, daemon=True).start()
             print("ends")
         """, "ends\n")
+
+    def test_a_library_that_needs_more_stack_than_there_is_ends_by_a_message_that_says_how_to_raise_it(self):
+        program = "print(eventlet.spawn(blocking.deep, 200_000, fd, 0).wait(), flush=True)"
+        self.check(program, "0\n", env={"GREENLOOM_STACK_SIZE": "512K"})
+        code, output = self.run_program(program, env={"GREENLOOM_STACK_SIZE": "64K"})
+        self.assertEqual(code, -signal.SIGSEGV, output)
+        self.assertRegex(output, "stack overflow in greenlet(.|\n)*GREENLOOM_STACK_SIZE")
 
     def test_a_socket_that_is_closed_by_another_green_thread_ends_the_wait(self):
         self.check("""
