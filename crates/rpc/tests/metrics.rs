@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use greenloom::{Hubs, inspect};
 use greenloom_inspect::Client as Inspector;
 use greenloom_inspect::protocol::Ask;
-use greenloom_rpc::{Client, Endpoint, Error, Failure, Fanout, Target, create_connection};
+use greenloom_rpc::memory::Bus;
+use greenloom_rpc::{Client, Connection, Endpoint, Error, Failure, Fanout, Options, Target, create_connection};
 
-/// What is asked of a service in the process named by its bus.
-fn use_a_service(topic: &str) {
-    let connection = create_connection("memory://").unwrap();
+/// Makes a service on the bus, and asks it some things.
+fn use_a_service(connection: Connection, topic: &str) {
     let endpoint = Endpoint::builder()
         .method("ping", |_, _, ()| Ok("pong"))
         .method("fail", |_, _, ()| Err::<(), _>(Failure::new("ValueError", "no")))
@@ -69,7 +69,7 @@ const FAILED: &str =
 fn services_are_told_of_from_inside_and_from_outside_and_after_their_hubs() {
     let hubs = Hubs::new(1).unwrap();
     let here = hubs.spawn(|| {
-        use_a_service("vpn");
+        use_a_service(create_connection("memory://").unwrap(), "vpn");
         inspect::metrics()
     });
     is_told(&here.wait().unwrap(), "vpn");
@@ -92,6 +92,15 @@ fn services_are_told_of_from_inside_and_from_outside_and_after_their_hubs() {
     assert_eq!(value(&text, "rpc_client_call_duration_seconds_count"), Some(4.0), "{text}");
     assert!(!text.contains("messaging_queue_messages{"), "{text}");
     is_on_the_board(&text);
+
+    // A bus that is as one in another process: a green thread asks it.
+    let hubs = Hubs::new(1).unwrap();
+    let bus = || Options::default().connect_over(Bus::with_envelopes().connect());
+    hubs.spawn(move || use_a_service(bus(), "lbaas")).wait().unwrap();
+    let text = asked();
+    let ready = "messaging_queue_messages{messaging_destination_name=\"lbaas\",state=\"ready\"}";
+    assert_eq!(value(&text, ready), Some(3.0), "{text}");
+    assert_eq!(value(&text, "rpc_client_call_duration_seconds_count"), Some(8.0), "{text}");
 }
 
 /// The example board asks for the metrics that there are.
