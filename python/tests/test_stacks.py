@@ -91,6 +91,39 @@ class Memory(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertLess(int(output), 5600)
 
+    def test_a_green_thread_that_waits_for_a_socket_costs_about_a_page(self):
+        # The sockets are there before; what is counted is the stack and what the hub keeps of the wait.
+        status, output = run_script(
+            """
+            import resource
+            import eventlet
+            from eventlet.green import socket
+            def resident():
+                with open("/proc/self/smaps_rollup") as file:
+                    return next(int(line.split()[1]) for line in file if line.startswith("Rss:")) * 1024
+            def serve(connection):
+                while request := connection.recv(2048):
+                    connection.sendall(request)
+            def begin(pairs):
+                for near, far in pairs:
+                    eventlet.spawn_n(serve, near)
+                    far.sendall(b"x")
+                for near, far in pairs:
+                    assert far.recv(1) == b"x"
+                eventlet.sleep(0)
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            count = 2000 if most == resource.RLIM_INFINITY else min(2000, most // 3)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            pairs = [socket.socketpair() for _ in range(count)]
+            begin(pairs[:100])
+            before = resident()
+            begin(pairs[100:])
+            print((resident() - before) // (count - 100))
+            """
+        )
+        self.assertEqual(status, 0, output)
+        self.assertLess(int(output), 6000)
+
     def test_stacks_are_used_again(self):
         def nest():
             greenlet.getcurrent().parent.switch()

@@ -60,6 +60,11 @@ impl Stack {
         if let Some(stack) = Stack::new_from_cache(size) {
             return Ok(stack);
         }
+        Stack::new_from_pool(size)
+    }
+
+    #[cold]
+    fn new_from_pool(size: usize) -> Result<Stack, StackError> {
         let pool = pool_of(size)?;
         let slot = pool.take(size)?;
         // When the OS thread is ending it keeps no stacks any more.

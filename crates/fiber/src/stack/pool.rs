@@ -54,6 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The pool for stacks of at least `size` bytes.
+#[inline(never)]
 pub(super) fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
     if size < MIN_STACK_SIZE {
         return Err(StackError::TooSmall { size });
@@ -112,6 +113,8 @@ impl Pool {
     }
 
     /// Maps a slab of `stacks` slots, or of fewer if the system does not give so much at once.
+    #[cold]
+    #[inline(never)]
     fn map(&self, stacks: &mut usize) -> io::Result<(NonNull<u8>, usize)> {
         loop {
             let length = *stacks * (self.size + self.guard);

@@ -125,13 +125,21 @@ impl Source {
     /// was renewed.
     #[inline]
     fn register(&self, thread: Here<'_>, hub: &Hub, fd: RawFd) -> Result<Option<SourceKey>> {
-        // SAFETY: not used any more when the poller is renewed.
+        // SAFETY: used at once.
         let polling = unsafe { hub.polling(thread)? };
         if let Some(key) = self.key(&thread)
             && polling.sources().borrow_mut().contains(key)
         {
             return Ok(Some(key));
         }
+        self.register_now(thread, hub, fd)
+    }
+
+    /// A call of its own: what it needs of the stack is not kept while the greenlet waits.
+    #[inline(never)]
+    fn register_now(&self, thread: Here<'_>, hub: &Hub, fd: RawFd) -> Result<Option<SourceKey>> {
+        // SAFETY: not used any more when the poller is renewed.
+        let polling = unsafe { hub.polling(thread)? };
         let registered = polling.register(&mut polling.sources().borrow_mut(), fd);
         if let Err(error) = &registered
             && may_be_closed(error)

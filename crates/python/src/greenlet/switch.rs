@@ -13,7 +13,7 @@
 
 use std::ptr;
 
-use greenloom_fiber::Fiber;
+use greenloom_fiber::{Fiber, StackError};
 
 use super::body::{Body, PyGreenlet, State, body, is_exact};
 use super::float::FloatEnvironment;
@@ -299,10 +299,7 @@ unsafe fn prepare_with(
     }
     let (stack, chunk) = match stacks::take() {
         Ok(taken) => taken,
-        Err(error) => {
-            let _ = py::memory_error::<()>(thread.gil(), &error.to_string());
-            return Prepared::NoStack;
-        }
+        Err(error) => return no_stack(thread, &error),
     };
     let throws = matches!(handover, Handover::Throw);
     // SAFETY: the handover is the caller's own.
@@ -326,6 +323,14 @@ unsafe fn prepare_with(
     }
     thread.mailbox.set(args);
     Prepared::Ready
+}
+
+/// Out of line: who parks may begin another greenlet, and what that needs of the stack that is left stays in use.
+#[cold]
+#[inline(never)]
+fn no_stack(thread: &Thread, error: &StackError) -> Prepared {
+    let _ = py::memory_error::<()>(thread.gil(), &error.to_string());
+    Prepared::NoStack
 }
 
 /// Ends a greenlet for which there is no stack with the pending exception, in the running greenlet. Returns what it
