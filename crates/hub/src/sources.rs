@@ -329,6 +329,24 @@ impl<W> Sources<W> {
         self.waiting -= told;
     }
 
+    /// As if an edge had come that says that it can be read: bytes for it were written in this very process. Returns the
+    /// work that waits for that. It may find nothing, and then waits again, for the edge. Listeners are left to the
+    /// poller, which tells them the truth.
+    pub fn expect(&mut self, key: SourceKey) -> Option<W> {
+        let side = &mut self.get(key)?.read;
+        match mem::replace(&mut side.waiter, Waiter::None) {
+            Waiter::Once(work) => {
+                side.ready = true;
+                self.waiting -= 1;
+                Some(work)
+            }
+            other => {
+                side.waiter = other;
+                None
+            }
+        }
+    }
+
     /// All work that waits, listeners' included.
     pub fn into_waiting(self) -> Vec<W> {
         let sides = self.slots.into_iter().flat_map(|(_, source)| [source.read.waiter, source.write.waiter]);

@@ -158,6 +158,21 @@ fn readiness_is_an_edge_and_the_end_of_input_is_for_ever() {
 }
 
 #[test]
+fn who_is_expected_to_be_readable_is_woken_once_and_may_wait_again() {
+    let (mut core, _) = core();
+    let (_reader, mut writer, key) = waiting_pipe(&mut core, "first");
+    assert_eq!(core.sources().expect(key), Some("first"));
+    assert_eq!((core.sources().expect(key), core.sources().waiting()), (None, 0));
+    // There was nothing: the edge is still to come.
+    assert!(core.sources().is_ready(key, Direction::Read));
+    core.sources().would_block(key, Direction::Read);
+    assert_eq!(core.sources().wait(key, Direction::Read, "again"), Ok(true));
+    writer.write_all(b"x").unwrap();
+    assert_eq!(turn(&mut core), [("again", Cause::Io)]);
+    assert_eq!(core.sources().expect(SourceKey::from_bits(u64::MAX)), None);
+}
+
+#[test]
 fn a_listener_is_told_as_long_as_there_is_something() {
     let (mut core, _) = core();
     let (mut reader, mut writer) = pipe().unwrap();

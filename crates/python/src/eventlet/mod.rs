@@ -11,7 +11,8 @@
 //! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
 //! - [`park`]: how a greenlet is suspended; all that blocks is built of it. [`fairness`]: turns for others between what
 //!   does not block.
-//! - [`source`]: the descriptor of a green object.
+//! - [`pair`]: what tells one end of a connection that the other was written to. [`source`]: the descriptor of a green
+//!   object.
 //! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
 //! - [`finish`]: what runs in a green thread, and the news of its end.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn;
@@ -40,6 +41,7 @@ mod hub_ref;
 mod line;
 pub mod local;
 mod native;
+mod pair;
 mod park;
 mod patch;
 mod polling;

@@ -9,6 +9,7 @@ use greenloom_inspect::descriptor;
 
 use super::hub::Hub;
 use super::hub_ref;
+use super::pair::End;
 use super::park::park_until;
 use super::polling::{checked, may_be_closed};
 use super::ticket::{Outcome, Ticket};
@@ -46,12 +47,14 @@ pub struct Source {
     hub: Slot,
     /// Further hubs: of other OS threads that have used it.
     others: RefCell<Vec<(Owned, SourceKey)>>,
+    /// Which end of a connection it is, if both are green objects of this process.
+    end: RefCell<Option<End>>,
 }
 
 impl Source {
     /// Of a descriptor that is not registered yet.
     pub fn new() -> Source {
-        Source { key: Cell::new(None), hub: Slot::empty(), others: RefCell::new(Vec::new()) }
+        Source { key: Cell::new(None), hub: Slot::empty(), others: RefCell::new(Vec::new()), end: RefCell::new(None) }
     }
 
     /// The key in the thread's hub, if it was registered there.
@@ -70,6 +73,9 @@ impl Source {
     }
 
     fn set_key(&self, thread: &Thread, key: SourceKey) {
+        if let Some(end) = &*self.end.borrow() {
+            end.note(Some(key));
+        }
         // SAFETY: the thread keeps its hub.
         let hub = unsafe { Owned::borrow(hub_ref::object_of(thread)) };
         if self.key.get().is_none() || ptr::eq(self.hub.get(), hub.as_ptr()) {
@@ -100,6 +106,26 @@ impl Source {
             && let Ok(polling) = unsafe { hub.polling(thread) }
         {
             polling.sources().borrow_mut().clear_ready(key, direction);
+        }
+    }
+
+    /// Makes two descriptors, which nobody has waited on yet, the ends of one connection.
+    pub fn join(&self, other: &Source) {
+        for (source, end) in [self, other].into_iter().zip(End::pair()) {
+            source.end.replace(Some(end));
+        }
+    }
+
+    /// After a write: the hub goes on with who waits to read from the other end, if that waits in the same hub.
+    #[inline]
+    pub fn hand_over(&self, thread: Here<'_>, hub: &Hub) {
+        if let Some(key) = self.end.borrow().as_ref().and_then(End::other)
+            && hub.may_hand_over()
+            // SAFETY: used at once.
+            && let Ok(polling) = unsafe { hub.polling(thread) }
+            && let Some(work) = polling.sources().borrow_mut().expect(key)
+        {
+            hub.come_next(work);
         }
     }
 
@@ -154,6 +180,9 @@ impl Source {
 
     /// Forgets the descriptor, which the caller is about to close, and makes those that wait on it try again.
     pub fn detach(&self, gil: Gil<'_>, fd: RawFd) {
+        if let Some(end) = self.end.take() {
+            end.note(None);
+        }
         let Some(key) = self.key.take() else { return };
         let first = self.hub.take().map(|hub| (hub, key));
         let others = self.others.take();

@@ -31,7 +31,8 @@ use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
 use super::work::Work;
-use crate::greenlet::{self, Here, PyGreenlet, State, body, recording};
+use crate::greenlet::recording::{self, Wake};
+use crate::greenlet::{self, Here, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
 use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This};
 
@@ -66,6 +67,8 @@ pub struct Hub {
     pub(super) timers: RefCell<Timers<Work>>,
     /// What the running turn may still take from `ready`.
     pub(super) budget: Budget,
+    /// How many may still be woken by who has written to them before the poller is asked.
+    pub(super) hand_overs: Budget,
     /// When the running turn began, and which timers existed then.
     pub(super) due: Cell<Due>,
     pub(super) stage: Cell<Stage>,
@@ -118,6 +121,7 @@ impl Payload for Hub {
             io: RefCell::new(VecDeque::new()),
             timers: RefCell::new(Timers::new()),
             budget: Budget::new(),
+            hand_overs: Budget::new(),
             due: Cell::new(Due::at(Time::ZERO, &Timers::<Work>::new())),
             stage: Cell::new(Stage::Ready),
             handed: RefCell::new(None),
@@ -221,6 +225,23 @@ impl Hub {
         if self.asleep.get() {
             self.ring();
         }
+    }
+
+    /// Whether a reader may be woken by who has written to it. Not for ever: those that hand over to each other would
+    /// keep the loop from timers and other I/O. The alarm for what blocks the loop would take them for one that does.
+    #[inline]
+    pub fn may_hand_over(&self) -> bool {
+        self.hand_overs.is_left() && !self.debug_blocking.get()
+    }
+
+    /// Adds work behind what I/O made ready: that of a reader whose bytes have just been written.
+    #[inline]
+    pub fn come_next(&self, work: Work) {
+        self.hand_overs.spend();
+        if recording::is_on() {
+            work.tell_woken(Some(Wake::Io));
+        }
+        self.io.borrow_mut().push_back(work);
     }
 
     /// Ends the wait of the loop, once: in another OS thread, or in an override of `wait` that runs other code.

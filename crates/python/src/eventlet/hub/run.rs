@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use greenloom_hub::{Budget, Direction, Loop, Time, run_turn};
+use greenloom_hub::{Budget, Direction, Loop, TURN_EVERY, Time, run_turn};
 
 use super::timer::Timer;
 use super::{DEFAULT_SLEEP, Hub, Stage, c_name, call_hub};
@@ -267,7 +267,8 @@ impl<'a> Runner<'a> {
 
     fn wait_for_io(self, now: Time) -> Result<()> {
         let hub = self.hub;
-        let has_work = || !hub.ready.borrow().is_empty() || hub.stopping.get() || hub.has_closed.get();
+        let is_ready = || !hub.ready.borrow().is_empty() || !hub.io.borrow().is_empty();
+        let has_work = || is_ready() || hub.stopping.get() || hub.has_closed.get();
         let until_timer = || hub.timers.borrow().next_at().map(|next| next.since(now).as_secs_f64());
         let mut wait = 0.0;
         if !has_work() {
@@ -314,6 +315,7 @@ impl<'a> Runner<'a> {
     /// The native `wait`: polls, and leaves what became ready in `io`.
     pub(in crate::eventlet) fn poll(self, seconds: f64) -> Result<()> {
         let hub = self.hub;
+        hub.hand_overs.refill(TURN_EVERY);
         let wait = clock::duration(seconds);
         // SAFETY: no code of others runs until it was last used, but for signal handlers; after these it is asked for
         // anew.

@@ -163,6 +163,14 @@ fn is_shut(this: This<'_, Socket>) -> Result<Owned> {
     })
 }
 
+fn join(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let ([other], []) = args.parse("_join", ["other"], [])?;
+    if let Some(other) = other.instance::<Socket>() {
+        this.source.join(&other.source);
+    }
+    Ok(Owned::none(args.gil()))
+}
+
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     this.closed.set(true);
     Ok(Owned::none(this.gil()))
@@ -215,6 +223,8 @@ pub(super) fn socket_class() -> Class<Socket> {
         .method(c"_forget", forget, c"_forget($self)\n--\n\nThe descriptor is about to be closed: its waiters try \
           again.")
         .method(c"_note_opened", opened, c"_note_opened($self, fileno)\n--\n\nTells the hub of a new file descriptor.")
+        .method(c"_join", join, c"_join($self, other)\n--\n\nThis socket and *other* are the ends of one connection, \
+          and new.")
         .method(c"_mark_as_closed", mark_as_closed, c"_mark_as_closed($self)\n--\n\nThe file was closed behind our \
           back.")
         .method(

@@ -270,6 +270,16 @@ impl Socket {
         }
     }
 
+    /// Something was written: who waits to read it at the other end, if that is a green socket too, goes on next.
+    #[inline]
+    fn hand_over(&self) {
+        // SAFETY: the operation has used the thread's record, with the lock held.
+        let thread = unsafe { this_thread() };
+        if let Some(hub) = hub_ref::native(&thread) {
+            self.source.hand_over(thread, hub);
+        }
+    }
+
     /// Parks until another try is worth it.
     fn wait(
         this: This<'_, Socket>,

@@ -285,6 +285,7 @@ pub(super) fn write_by(
     });
     match more {
         Ok(more) => {
+            this.hand_over();
             if this.is_stream() && Transfer::of(rest).proves_blocking(more) {
                 this.exhausted(Direction::Write);
             }

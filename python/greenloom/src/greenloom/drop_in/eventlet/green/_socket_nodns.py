@@ -50,4 +50,6 @@ _original_socketpair = __socket.socketpair
 def socketpair(*args, **kwargs):
     """As ``socket.socketpair``: a pair of connected green sockets."""
     one, other = _original_socketpair(*args, **kwargs)
-    return _green(one), _green(other)
+    one, other = _green(one), _green(other)
+    one._join(other)
+    return one, other
