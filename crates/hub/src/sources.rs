@@ -329,9 +329,9 @@ impl<W> Sources<W> {
         self.waiting -= told;
     }
 
-    /// As if an edge had come that says that it can be read: bytes for it were written in this very process. Returns the
-    /// work that waits for that. It may find nothing, and then waits again, for the edge. Listeners are left to the
-    /// poller, which tells them the truth.
+    /// As if an edge had come that says that it can be read: bytes for it were written in this very process. Returns
+    /// the work that waits for that. It may find nothing, and then waits again, for the edge. Listeners are left to
+    /// the poller, which tells them the truth.
     pub fn expect(&mut self, key: SourceKey) -> Option<W> {
         let side = &mut self.get(key)?.read;
         match mem::replace(&mut side.waiter, Waiter::None) {
