@@ -286,6 +286,9 @@ class ThreadState(unittest.TestCase):
         self.assertEqual(g.switch(), upward)
         self.assertEqual(libm.fegetround(), 0)
         self.assertEqual(g.switch(), upward)
+        # It has ended with its own.
+        self.assertTrue(g.dead)
+        self.assertEqual(libm.fegetround(), 0)
         libm.fesetround(0)
 
     @unittest.skipIf(sys.version_info >= (3, 12), "None is immortal there")

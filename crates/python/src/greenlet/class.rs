@@ -10,6 +10,7 @@ use std::{ptr, slice};
 use super::body::Body;
 use super::body::{Greenlets, PyGreenlet, State, body, greenlet_type, has_body};
 use super::handover::Handover;
+use super::names::nothing;
 use super::switch;
 use super::thread::is_here;
 use super::{attributes, construct, dealloc, throw};
@@ -192,16 +193,30 @@ unsafe extern "C-unwind" fn switch_method(
 ) -> *mut PyObject {
     // SAFETY: called by the interpreter, which holds a reference to `this`.
     unsafe {
-        let handover = if names.is_null() && count == 1 && body(this.cast()).state.get() == State::Active {
-            Handover::Value(ffi::incref(*args))
-        } else {
-            let (args, kwargs) = construct::pack(args, count, names);
-            if args.is_null() {
-                return ptr::null_mut();
-            }
-            Handover::Call { args, kwargs }
-        };
-        switch::switch(Gil::assume(), this.cast(), handover)
+        if names.is_null() && count <= 1 && body(this.cast()).state.get() == State::Active {
+            let value = ffi::incref(if count == 0 { nothing() } else { *args });
+            return switch::switch_active(Gil::assume(), this.cast(), value);
+        }
+        switch_with_all(this, args, count, names)
+    }
+}
+
+/// # Safety
+/// As [`switch_method`].
+#[inline(never)]
+unsafe extern "C-unwind" fn switch_with_all(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as for `switch_method`.
+    unsafe {
+        let (args, kwargs) = construct::pack(args, count, names);
+        if args.is_null() {
+            return ptr::null_mut();
+        }
+        switch::switch(Gil::assume(), this.cast(), Handover::Call { args, kwargs })
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The floating-point control words, which belong to a greenlet: rounding, masked exceptions.
 #[cfg(target_arch = "x86_64")]
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct FloatEnvironment {
     mxcsr: u32,
     x87: u16,
@@ -27,10 +27,10 @@ impl FloatEnvironment {
         saved
     }
 
-    /// Loading them is slow, and they seldom differ.
+    /// Makes them the processor's, which has `present`. Loading them is slow, and they seldom differ.
     #[inline(always)]
-    pub fn restore(&self) {
-        if *self == FloatEnvironment::save() {
+    pub fn restore(&self, present: FloatEnvironment) {
+        if *self == present {
             return;
         }
         // SAFETY: loads two words that were stored.
@@ -48,7 +48,7 @@ impl FloatEnvironment {
 
 /// FPCR: rounding, enabled traps, how tiny numbers are treated.
 #[cfg(target_arch = "aarch64")]
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct FloatEnvironment {
     fpcr: u64,
 }
@@ -64,10 +64,10 @@ impl FloatEnvironment {
         FloatEnvironment { fpcr }
     }
 
-    /// Writing it is slow, and it seldom differs.
+    /// Makes it the processor's, which has `present`. Writing it is slow, and it seldom differs.
     #[inline(always)]
-    pub fn restore(&self) {
-        if *self == FloatEnvironment::save() {
+    pub fn restore(&self, present: FloatEnvironment) {
+        if *self == present {
             return;
         }
         // SAFETY: writes what was read.
@@ -76,6 +76,7 @@ impl FloatEnvironment {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[derive(Clone, Copy)]
 pub struct FloatEnvironment;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -85,5 +86,5 @@ impl FloatEnvironment {
         FloatEnvironment
     }
 
-    pub fn restore(&self) {}
+    pub fn restore(&self, _present: FloatEnvironment) {}
 }

@@ -8,6 +8,7 @@ use crate::py::{self, Gil, GlobalObject, Owned, Result};
 
 static ERROR: GlobalObject = GlobalObject::null();
 static EXIT: GlobalObject = GlobalObject::null();
+static NOTHING: GlobalObject = GlobalObject::null();
 
 /// The string "run".
 pub static RUN: Name = Name::new(c"run");
@@ -19,6 +20,11 @@ pub static THROW: Name = Name::new(c"throw");
 /// `greenlet.error`.
 pub fn error() -> *mut PyObject {
     ERROR.object()
+}
+
+/// The empty tuple, borrowed.
+pub fn nothing() -> *mut PyObject {
+    NOTHING.object()
 }
 
 /// Raises `greenlet.error` with a message.
@@ -46,6 +52,7 @@ pub unsafe fn ready() -> Result<()> {
         ERROR.set(Owned::new(error)?);
         let exit = ffi::PyErr_NewException(c"greenlet.GreenletExit".as_ptr(), base, ptr::null_mut());
         EXIT.set(Owned::new(exit)?);
+        NOTHING.set(Owned::new(ffi::PyTuple_New(0))?);
     }
     Ok(())
 }

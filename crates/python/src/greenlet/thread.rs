@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::extension::Extension;
+use super::float::FloatEnvironment;
 use super::handle::{Handle, record_here};
 use super::interruption::Interruptions;
 use super::recorder;
@@ -39,6 +40,8 @@ pub struct Thread {
     /// During a switch: the thread state, which the one that goes on need not look up again. An OS thread can have
     /// another one later.
     pub state: Cell<*mut ThreadState>,
+    /// During a switch: the floating-point control words of the one that was left, which the processor still has.
+    pub environment: Cell<FloatEnvironment>,
     /// Owned: the trace function, or null.
     pub tracer: Cell<*mut PyObject>,
     /// Whether a switch is told to anybody: the trace function, or the recorder.
@@ -181,6 +184,7 @@ impl Thread {
             origin: Cell::new(ptr::null_mut()),
             mailbox: Cell::new(ptr::null_mut()),
             state: Cell::new(ptr::null_mut()),
+            environment: Cell::new(FloatEnvironment::save()),
             tracer: Cell::new(ptr::null_mut()),
             watched: Cell::new(recorder::is_on()),
             recorder: recorder::Place::default(),
