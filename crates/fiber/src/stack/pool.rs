@@ -53,7 +53,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The pool for stacks of at least `size` bytes.
+/// The pool for stacks of at least `size` bytes. A call of its own, as [`Pool::map`]: a fiber that parks may begin the
+/// next one, and how deep that goes is how many pages of its stack stay in use.
 #[inline(never)]
 pub(super) fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
     if size < MIN_STACK_SIZE {
