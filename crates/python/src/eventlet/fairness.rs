@@ -5,7 +5,6 @@ use super::hub_ref::{self, HubRef};
 use super::park::park_for;
 use crate::greenlet::{Here, here};
 use crate::py::ffi::{self, PyMethodDef};
-use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Global, Owned, Raised, Result, This, is_finalizing};
 
 /// What a call to the system costs of a time slice, as a multiple of taking a free lock.
@@ -91,7 +90,9 @@ pub fn functions() -> Vec<PyMethodDef> {
 fn spend_from_python(args: Args<'_>) -> Result<Owned> {
     let ([], [cost]) = args.parse("_spend", [], ["cost"])?;
     let gil = args.gil();
-    let cost = cost.map_or(Ok(1), Object::number)?;
-    spend(here(gil)?, u32::try_from(cost).unwrap_or(1))?;
+    match cost {
+        Some(cost) => spend(here(gil)?, u32::try_from(cost.number()?).unwrap_or(1))?,
+        None => spend_one(gil)?,
+    }
     Ok(Owned::none(gil))
 }

@@ -336,7 +336,10 @@ fn class() -> Class<Semaphore> {
         )
         .method(
             c"locked",
-            |this, _| Ok(Owned::bool(this.gil(), this.counter.get() <= 0)),
+            |this, _| {
+                spend_one(this.gil())?;
+                Ok(Owned::bool(this.gil(), this.counter.get() <= 0))
+            },
             c"locked($self)\n--\n\nWhether there is nothing to acquire.",
         )
         .method(

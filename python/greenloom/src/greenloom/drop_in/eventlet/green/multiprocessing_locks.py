@@ -7,6 +7,8 @@ to C the lock of a green thread is that of its OS thread, so a recursive one not
 import _multiprocessing as _c
 from time import monotonic as _monotonic
 
+from greenloom._native import _spend
+
 from eventlet import hubs as _hubs
 from eventlet.green.thread import get_ident as _get_ident
 from eventlet.greenthread import sleep as _sleep
@@ -30,6 +32,7 @@ class SemLock(_c.SemLock):
 
     def acquire(self, block=True, timeout=None):
         """Takes one; waits for it, at most `timeout` seconds. Returns whether it was taken."""
+        _spend()
         if self._try():
             return True
         if not block:

@@ -11,6 +11,7 @@ from greenloom._native import _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
 from eventlet.greenio.py3 import _open_green
+from eventlet.support import _fairness
 from eventlet.support import functions as _functions
 
 __all__ = os_orig.__all__
@@ -19,7 +20,7 @@ __patched__ += [
     name
     for name in (
         *("readv", "writev", "sendfile", "splice", "eventfd_read", "eventfd_write", "lockf"),
-        *("wait3", "wait4", "waitid"),
+        *("sched_yield", "wait3", "wait4", "waitid"),
     )
     if hasattr(os_orig, name)
 ]
@@ -294,4 +295,13 @@ def open(path, flags, mode=0o777, *, dir_fd=None):
     return fd
 
 
+def sched_yield():
+    """As os.sched_yield; other green threads have their turn, too."""
+    _originals["sched_yield"]()
+    hub = hubs._current_hub()
+    if hub is not None and hub.greenlet is not greenthread.getcurrent():
+        greenthread.sleep(0)
+
+
+_fairness.make_fair("os", globals())
 _functions.stand_for_those_of_c(os_orig, globals(), __patched__)

@@ -12,15 +12,20 @@ from greenloom._native import _timeout
 from eventlet import hubs, patcher
 from eventlet.green import thread as _thread
 from eventlet.green.os import _wait_until
+from eventlet.support import _fairness
 from eventlet.support import functions as _functions
 
-_CALLS = ("sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask")
+_CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask")
 __patched__ = [name for name in _CALLS if hasattr(signal_orig, name)]
 
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
 
 _originals = {name: getattr(signal_orig, name) for name in __patched__}
 _os, _select, _threading = map(patcher.original, ("os", "select", "threading"))
+
+
+if hasattr(signal_orig, "sigpending"):
+    sigpending = signal_orig.sigpending
 
 
 def sigtimedwait(sigset, timeout, /):
@@ -96,4 +101,5 @@ def _tell(fd, numbers):
         pass
 
 
+_fairness.make_fair("signal", globals())
 _functions.stand_for_those_of_c(signal_orig, globals(), __patched__)

@@ -5,6 +5,7 @@ import os
 import sys
 
 from eventlet.patcher import is_monkey_patched, slurp_properties
+from eventlet.support import _fairness, functions
 
 __import__("eventlet.green._socket_nodns")
 __socket = sys.modules["eventlet.green._socket_nodns"]
@@ -30,6 +31,9 @@ if os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
     gethostbyname_ex = greendns.gethostbyname_ex
     getnameinfo = greendns.getnameinfo
     del greendns
+
+
+functions.stand_for_those_of_c(__socket, globals(), _fairness.make_fair("socket", globals()))
 
 
 def _socket_class():

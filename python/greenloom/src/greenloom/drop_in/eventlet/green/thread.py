@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from functools import cache, partial
 
-from greenloom._native import _timeout
+from greenloom._native import _spend, _timeout
 
 from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
@@ -296,6 +296,9 @@ def set_name(name):
 
 _CLAIM = "claim"
 
+#: How often its owner may take an RLock again before that spends of the owner's time slice.
+_AGAIN_FOR_NOTHING = 256
+
 
 def _me():
     try:
@@ -331,7 +334,7 @@ class RLock(_stdlib_threading._PyRLock):
     def __init__(self, *args, **kwargs):
         if args or kwargs:
             _refuse_arguments()
-        # A claim is [id of the greenlet, how often, identifier of the OS thread].
+        # A claim is [id of the greenlet, how often, identifier of the OS thread, how often it was taken again so far].
         self._held = {}
         self._waiting = deque()
 
@@ -352,6 +355,7 @@ class RLock(_stdlib_threading._PyRLock):
 
     def locked(self):
         """Whether a thread holds it."""
+        _spend()
         return bool(self._held)
 
     def acquire(self, blocking=True, timeout=-1):
@@ -365,7 +369,16 @@ class RLock(_stdlib_threading._PyRLock):
             me = id(getcurrent())
         except RuntimeError:
             me = _me()
-        claim = [me, 1, _native_ident()]
+        held = self._held.get(_CLAIM)
+        if held is None or held[0] != me:
+            _spend()
+        elif (again := held[3] + 1) < _AGAIN_FOR_NOTHING:
+            # A turn for others now would be one while the lock is held, and a signal handler may want it in the hub,
+            # which cannot wait. It is for who does nothing else.
+            held[3] = again
+        else:
+            _spend()
+        claim = [me, 1, _native_ident(), 0]
         held = self._held.setdefault(_CLAIM, claim)
         if held is claim:
             return True
@@ -437,7 +450,7 @@ class RLock(_stdlib_threading._PyRLock):
     def _give_if_free(self):
         # It may have become free, in another OS thread, just before a waiter was added.
         while self._waiting:
-            nobody = [None, 1, None]
+            nobody = [None, 1, None, 0]
             if self._held.setdefault(_CLAIM, nobody) is not nobody:
                 return
             self._pass_on()

@@ -9,6 +9,8 @@ import threading as _stdlib
 import weakref as _weakref
 from functools import partial as _partial
 
+from greenloom._native import _spend
+
 from eventlet import greenthread as _greenthread
 from eventlet import patcher as _patcher
 from eventlet.green import thread
@@ -199,6 +201,16 @@ def _replace_after_fork(module):
 _replace_after_fork(_copy)
 
 
+def _is_set(self):
+    """Whether the flag is set."""
+    _spend()
+    return self._flag
+
+
+_is_set.__name__ = "is_set"
+_copy.Event.is_set = _is_set
+
+
 def _patch_in_place(module):
     module._active.update((ident, each) for ident, each in _active.items() if each is not _main_thread)
     # Locks have to be green ones; whom there is and who is the main thread is known better there.
@@ -212,6 +224,7 @@ def _patch_in_place(module):
     if hasattr(module, "_thread_local_info"):
         module._thread_local_info = thread._local()  # which notes the end of a _DummyThread's thread
     _replace_after_fork(module)
+    module.Event.is_set = _is_set
     module._shutdown = _with_native_threads(module, module._shutdown)
 
 

@@ -23,6 +23,7 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
 )
 from eventlet.hubs import IOClosed, notify_opened
 from eventlet.support import get_errno, names
+from eventlet.support._fairness import SYSTEM_CALL
 
 __all__ = [
     "GreenSocket",
@@ -55,10 +56,6 @@ _plain_socket = socket.socket
 
 #: Flags of calls that do not wait.
 _DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
-
-#: What a system call spends of the time until others have their turn.
-_SYSTEM_CALL = 4
-
 
 
 def set_nonblocking(fd):
@@ -96,6 +93,7 @@ class GreenSocket(_native.GreenSocket):
     def __init__(self, family=-1, *args, **kwargs):
         should_set_nonblocking = kwargs.pop("set_nonblocking", True)
         if isinstance(family, int):
+            _native._spend(SYSTEM_CALL)
             wrapped = _original_socket(family, *args, **kwargs)
             notify_opened(wrapped.fileno())
             timeout = wrapped.gettimeout()
@@ -170,6 +168,16 @@ class GreenSocket(_native.GreenSocket):
     def timeout(self):
         """The timeout in seconds, or None."""
         return self.gettimeout()
+
+    def getpeername(self):
+        """As ``socket.getpeername``."""
+        _native._spend(SYSTEM_CALL)
+        return self._wrapped.getpeername()
+
+    def getsockopt(self, *args):
+        """As ``socket.getsockopt``."""
+        _native._spend(SYSTEM_CALL)
+        return self._wrapped.getsockopt(*args)
 
     # More sockets and files
 
@@ -274,6 +282,7 @@ class GreenSocket(_native.GreenSocket):
     def _recv_loop(self, recv_meth, empty_val, *args):
         *args, flags = args
         if not self._waits(flags):
+            _native._spend(SYSTEM_CALL)
             return recv_meth(*args, flags)
         flags = self._without_waiting(flags)
         was_unconnected = False
@@ -283,7 +292,7 @@ class GreenSocket(_native.GreenSocket):
             if self._timeout is not None and _asks_for_nothing(args[0]):
                 self._read_trampoline()
             while True:
-                _native._spend(_SYSTEM_CALL)
+                _native._spend(SYSTEM_CALL)
                 try:
                     return recv_meth(*args, flags)
                 except OSError as error:
@@ -302,10 +311,11 @@ class GreenSocket(_native.GreenSocket):
 
     def _send_loop(self, send_method, data, flags=0):
         if not self._waits(flags):
+            _native._spend(SYSTEM_CALL)
             return send_method(data, flags)
         flags = self._without_waiting(flags)
         while True:
-            _native._spend(_SYSTEM_CALL)
+            _native._spend(SYSTEM_CALL)
             try:
                 return send_method(data, flags)
             except OSError as error:
@@ -349,6 +359,7 @@ class GreenSocket(_native.GreenSocket):
         return "send" in self.__dict__ or type(self).send is not GreenSocket.send
 
     def _slow_accept(self):
+        _native._spend(SYSTEM_CALL)
         while True:
             accepted = self._wrapped.accept() if self.act_non_blocking else socket_accept(self._wrapped)
             if accepted is not None:
@@ -373,6 +384,7 @@ class GreenSocket(_native.GreenSocket):
         )
 
     def _slow_connect(self, address):
+        _native._spend(SYSTEM_CALL)
         if self.act_non_blocking:
             return self._wrapped.connect(address)
         try:
@@ -383,6 +395,7 @@ class GreenSocket(_native.GreenSocket):
             raise OSError(code, os.strerror(code))
 
     def _slow_connect_ex(self, address):
+        _native._spend(SYSTEM_CALL)
         if self.act_non_blocking:
             return self._wrapped.connect_ex(address)
         try:

@@ -15,7 +15,7 @@ from _queue import Empty, SimpleQueue
 from collections import deque
 from functools import partial
 
-from greenloom._native import _replace_methods, _timeout
+from greenloom._native import _replace_methods, _spend, _timeout
 
 from eventlet import hubs, patcher, semaphore
 from eventlet.green import thread
@@ -94,6 +94,7 @@ def _lock_methods(cls):
     def acquire(self, blocking=True, timeout=-1):
         if timeout != -1:
             timeout = _timeout(timeout)
+        _spend()
         if not blocking or timeout < 0 and timeout != -1:
             return native_acquire(self, blocking, timeout)  # It says what is wrong, if something is.
         if id(self) not in _waiting and native_acquire(self, False):
@@ -150,6 +151,7 @@ def _rlock_methods(cls):
     def acquire(self, blocking=True, timeout=-1):
         if timeout != -1:
             timeout = _timeout(timeout)
+        _spend()
         if timeout != -1 and not (blocking and timeout >= 0):
             return native_acquire(self, blocking, timeout)  # It says what is wrong.
         if _is_owned(self):
