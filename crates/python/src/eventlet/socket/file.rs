@@ -235,7 +235,7 @@ fn read(args: Args<'_>) -> Result<Owned> {
 
 fn read_into(args: Args<'_>) -> Result<Owned> {
     let ([fd, buffer], [may_raise]) = args.parse("_readinto_now", ["fd", "buffer"], ["obeys"])?;
-    let buffer = Buffer::of(buffer, ffi::PyBUF_WRITABLE)?;
+    let buffer = Buffer::writable(buffer, "readinto() argument")?;
     let (fd, memory, obeys) = (small_integer(fd)?, Memory::Into(buffer.start()), obeys(may_raise)?);
     // SAFETY: the buffer is held while it is written to.
     count(args.gil(), unsafe { transfer(args.gil(), fd, memory, buffer.size(), obeys)? })

@@ -1,6 +1,6 @@
 //! Reading and writing.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
@@ -167,6 +167,24 @@ impl Buffer {
         }
     }
 
+    /// Memory to be written to. Whatever keeps it from that, an argument of C's functions that is to be one is then a
+    /// TypeError.
+    pub fn writable(object: Object<'_>, argument: &str) -> Result<Buffer> {
+        Buffer::of(object, ffi::PyBUF_WRITABLE).or_else(|Raised| {
+            // SAFETY: live objects, with the lock held; a type's name lives as long as the type.
+            let kind = unsafe {
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_BufferError) == 0
+                    && ffi::PyErr_ExceptionMatches(ffi::PyExc_TypeError) == 0
+                {
+                    return Err(Raised);
+                }
+                ffi::PyErr_Clear();
+                CStr::from_ptr((*ffi::Py_TYPE(object.as_ptr())).tp_name).to_string_lossy()
+            };
+            py::type_error(object.gil(), &format!("{argument} must be read-write bytes-like object, not {kind}"))
+        })
+    }
+
     pub fn start(&self) -> *mut u8 {
         self.0.buf.cast()
     }
@@ -190,7 +208,7 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     if !this.is_native() {
         return slowly(this, names().recv_into, args);
     }
-    let buffer = Buffer::of(object, ffi::PyBUF_WRITABLE)?;
+    let buffer = Buffer::writable(object, "recv_into() argument 1")?;
     let flags = flags_or_zero(flags)?;
     let wanted = match usize::try_from(count.map_or(Ok(0), Object::number)?) {
         Ok(0) => buffer.size(),

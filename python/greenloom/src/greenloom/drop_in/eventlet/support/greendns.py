@@ -345,13 +345,25 @@ def _addresses(answer):
     return [record.address for record in answer.rrset or ()]
 
 
+def _as_text(host):
+    return host.decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else host
+
+
+def _is_for_the_system(host):
+    """Whether the system answers at once, or refuses it, without a lookup."""
+    return not isinstance(host, str) or "\0" in host or _needs_no_lookup(host)
+
+
 def gethostbyname(hostname):
     """As socket.gethostbyname; parks."""
     special = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}
-    if hostname in special:
+    if isinstance(hostname, str) and hostname in special:
         return special[hostname]
     if is_ipv4_addr(hostname):
         return hostname
+    hostname = _as_text(hostname)
+    if _is_for_the_system(hostname):
+        return socket.gethostbyname(hostname)
     return resolve(hostname).rrset[0].address
 
 
@@ -359,12 +371,18 @@ def gethostbyname_ex(hostname):
     """As socket.gethostbyname_ex; parks."""
     if is_ipv4_addr(hostname):
         return hostname, [], [hostname]
+    hostname = _as_text(hostname)
+    if _is_for_the_system(hostname):
+        return socket.gethostbyname_ex(hostname)
     answer = resolve(hostname)
     return str(answer.qname).removesuffix("."), getaliases(hostname), _addresses(answer)
 
 
 def gethostbyaddr(host):
     """As socket.gethostbyaddr, for an address or a name; parks."""
+    host = _as_text(host)
+    if not isinstance(host, str) or "\0" in host:
+        return socket.gethostbyaddr(host)  # which refuses it
     address = host if is_ip_addr(host) else getaddrinfo(host, None, 0, socket.SOCK_STREAM)[0][4][0]
     try:
         name = _name_of(address)
@@ -399,7 +417,7 @@ def getnameinfo(sockaddr, flags):
 
 def _numeric(sockaddr):
     host = sockaddr[0] if sockaddr else None
-    if not isinstance(host, str) or _needs_no_lookup(host):
+    if _is_for_the_system(host):
         return sockaddr
     family = socket.AF_INET if len(sockaddr) == 2 else socket.AF_INET6
     addresses = _addresses(resolve(host, family))

@@ -29,6 +29,8 @@ def _looked_up(sock, address):
 
     socket = greendns.socket
     host = address[0]
+    if ("\0" if isinstance(host, str) else b"\0") in host:
+        return address  # The socket refuses it.
     if _BY_THE_SYSTEM or host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return address
     hub = getattr(hubs._threadlocal, "hub", None)
