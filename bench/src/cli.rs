@@ -9,9 +9,9 @@ use std::{
 
 use crate::{
     figure::{Contender, Figure, Scale, Skip},
-    figures, go, harness,
+    figures, go, harness, kept,
     machine::Machine,
-    plot, report,
+    report,
     servers::{self, Kind},
 };
 
@@ -19,6 +19,7 @@ pub const HELP: &str = "\
 Side-by-side benchmarks of greenloom and its peers.
 
 usage: bench/run [figure...] [options]
+       bench/run plot SVG TITLE RESULTS...
 
   figure...          which figures to measure; all of them if none is named
   --quick            short measurements, two repetitions: does it run, not how fast
@@ -27,6 +28,7 @@ usage: bench/run [figure...] [options]
   --plot FILE        where the plot goes
   --list             name the figures and their contenders
   --help             this text
+  plot               draws the raw numbers in some files, of this program or of Python's comparisons
 
 A full run of all figures takes less than ten minutes on a quiet machine of two cores, and renews results/latest.json
 and the plot in the project's docs. Any other run writes beside the program instead, unless told where.";
@@ -35,6 +37,8 @@ pub enum Command {
     Run(Options),
     List,
     Help,
+    /// Where it goes, its title, and the files with raw numbers.
+    Plot(PathBuf, String, Vec<PathBuf>),
     /// One contender, once, in this process.
     Measure(&'static Figure, &'static Contender, Scale),
     /// An echo server on so many threads.
@@ -59,6 +63,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String>
         }
         ["serve", kind, threads] => {
             Ok(Command::Serve(Kind::named(kind).ok_or("no such server")?, number("the threads of a server", threads)?))
+        }
+        ["plot", svg, title, ref results @ ..] if !results.is_empty() => {
+            Ok(Command::Plot(svg.into(), title.to_owned(), results.iter().map(PathBuf::from).collect()))
         }
         _ => parse_options(arguments.into_iter()),
     }
@@ -105,6 +112,7 @@ pub fn run(command: Command) -> ExitCode {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Plot(svg, title, results) => draw(&svg, &title, &results).map(|()| ExitCode::SUCCESS),
         Command::Measure(figure, contender, scale) => {
             harness::measure_here(figure, contender, scale).map(|()| ExitCode::SUCCESS)
         }
@@ -158,14 +166,21 @@ fn run_figures(options: &Options) -> io::Result<ExitCode> {
     let plot = output(&options.plot, here.with_file_name("docs").join("bench.svg"), "bench.svg");
     create_folder_of(&results)?;
     report::write_json(&results, &machine, options.scale.quick, &outcomes, &verdicts)?;
-    create_folder_of(&plot)?;
-    fs::write(&plot, plot::draw(&machine, &outcomes))?;
-    println!("\n{} s; raw numbers in {}, plot in {}", start.elapsed().as_secs(), results.display(), plot.display());
+    println!("\n{} s; raw numbers in {}", start.elapsed().as_secs(), results.display());
+    draw(&plot, "greenloom beside its peers", &[results])?;
     Ok(if report::anyone_failed(&outcomes) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// How long disturbed measurements are taken again, so that a run of all figures stays below ten minutes.
 const TIME_FOR_MORE: Duration = Duration::from_secs(240);
+
+fn draw(svg: &Path, title: &str, results: &[PathBuf]) -> io::Result<()> {
+    let plot = kept::plot(title, results)?;
+    create_folder_of(svg)?;
+    fs::write(svg, plot.to_string())?;
+    println!("plot of {} figures in {}", plot.panels.len(), svg.display());
+    Ok(())
+}
 
 fn create_folder_of(file: &Path) -> io::Result<()> {
     file.parent().map_or(Ok(()), fs::create_dir_all)

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fs, process::Command, thread};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Named in the results and under the plot.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Machine {
     pub date: String,
     pub cpu: String,

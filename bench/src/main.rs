@@ -17,7 +17,8 @@
 //! | `rabbit` | an exchange over RabbitMQ, by us and by lapin |
 //! | `go` | building and calling the Go contenders |
 //! | `sys`, `machine` | what the kernel is asked: core pinning, memory, CPU time; what machine this is |
-//! | `report`, `plot` | the verdicts as a table, JSON and SVG |
+//! | `report` | the verdicts as a table, and the raw numbers as JSON |
+//! | `kept`, `plot` | raw numbers that were kept, drawn as SVG; those of Python's comparisons, too |
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod figures;
 mod go;
 mod harness;
 mod http;
+mod kept;
 mod listen;
 mod load;
 mod machine;

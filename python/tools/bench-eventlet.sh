@@ -20,7 +20,7 @@ for version in ${PYTHONS:-3.11 3.13}; do
         set -- "$root/bench/results/python-eventlet-$version.json"
         greenlet="$root/bench/results/python-greenlet-$version.json"
         [ ! -e "$greenlet" ] || set -- "$greenlet" "$@"
-        python3 "$root/bench/python/picture.py" "$root/docs/bench-python.svg" \
+        "$root/bench/run" plot "$root/docs/bench-python.svg" \
             "greenlet and eventlet on Greenloom beside others" "$@"
         set --
     fi

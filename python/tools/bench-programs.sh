@@ -19,7 +19,7 @@ for version in ${PYTHONS:-3.13}; do
     "$ours/bin/python" "$root/bench/python/programs/compare.py" "$ours/bin/python" "$stock/bin/python" \
         "127.0.0.1:$AMQP" "$root/bench/results/python-programs-$version.json" "$@"
     [ $# = 0 ] || continue
-    python3 "$root/bench/python/picture.py" "$root/docs/bench-programs.svg" \
+    "$root/bench/run" plot "$root/docs/bench-programs.svg" \
         "Programs on Greenloom's eventlet, greenlet and amqp beside stock's" \
         "$root/bench/results/python-programs-$version.json"
     amqp="$root/target/stock-amqp-$version"
