@@ -31,9 +31,14 @@ def port_of_broker():
 
 
 class Client:
-    """Has the broker give back a text after a while: it expires in one queue, and goes on to another."""
+    """Has the broker give back a text after a while: it expires in one queue, and goes on to another.
+
+    To ask is to publish, and then to wait. A question that is given up between the two, by a timeout that is up when
+    the first lets others run, leaves the connection whole: its answer comes all the same, and first.
+    """
 
     def __init__(self, port):
+        self.asked, self.got = set(), []
         self.connection = librabbitmq.Connection(host="127.0.0.1", port=port)
         try:
             self.channel = self.connection.channel()
@@ -46,12 +51,16 @@ class Client:
             raise
 
     def ask(self, word, seconds, timeout=None):
-        self.got = []
+        former = self.asked.copy()
+        self.asked.add(str(word))
         milliseconds = str(round(seconds * 1000))
         self.channel.basic_publish(str(word), routing_key=self.waits, expiration=milliseconds)
-        while not self.got:
-            self.connection.drain_events(timeout=timeout)
-        return self.got.pop()
+        while True:
+            while not self.got:
+                self.connection.drain_events(timeout=timeout)
+            answer = self.got.pop(0)
+            if answer not in former:
+                return answer
 
     def _answered(self, message):
         self.got.append(bytes(message.body).decode())
