@@ -4,10 +4,10 @@ import signal
 import sys
 import unittest
 
-from programs import Programs
+from module import ModuleTests
 
 
-class Calls(Programs):
+class Calls(ModuleTests):
     def test_a_call_that_waits_lets_other_green_threads_run(self):
         calls = {
             "without the interpreter's lock": "blocking.poll, fd, DEADLINE",
@@ -22,6 +22,98 @@ class Calls(Programs):
                     theirs.send(b"x")
                     assert waiting.wait() == 1
                 """)
+
+    def test_a_library_that_was_opened_is_hooked_with_the_module_and_again_after_an_uninstall(self):
+        self.check("""
+            path = FOLDER + "/libopened.so"
+            for _ in range(2):
+                assert blocking.opened_poll(path, fd, 0) == 0
+                found = {library.path: library.refused for library in hooks.report()}
+                assert found[path] is None
+                hooks.uninstall()
+                hooks.install(["blocking"])
+            assert path in [library.path for library in hooks.report()]
+            hooks.uninstall()
+            assert hooks.report() == []
+        """)
+
+    def test_a_library_that_is_closed_while_a_call_of_it_waits_is_there_until_the_uninstall(self):
+        self.check("""
+            import _ctypes
+            def is_loaded():
+                with open("/proc/self/maps") as maps:
+                    return "libopened.so" in maps.read()
+            for _ in range(3):
+                library = ctypes.CDLL(FOLDER + "/libopened.so")
+                hooks.install(["libopened.so"])
+                waiting = spawn_and_reach(library.brought_poll, fd, DEADLINE)
+                _ctypes.dlclose(library._handle)
+                assert is_loaded()
+                theirs.send(b"x")
+                assert waiting.wait() == 1 and ours.recv(1) == b"x"
+                hooks.uninstall()
+                assert not is_loaded()
+        """)
+
+    def test_a_library_that_ctypes_has_loaded_is_hooked_by_its_name(self):
+        for name in ("FOLDER + '/libopened.so'", "'libopened.so'"):
+            self.check(f"""
+                library = ctypes.CDLL(FOLDER + "/libopened.so")
+                hooks.install([{name}])
+                waiting = spawn_and_reach(library.brought_poll, fd, DEADLINE)
+                theirs.send(b"x")
+                assert waiting.wait() == 1
+            """)
+
+    def test_a_module_that_was_imported_before_is_hooked_as_well_and_twice_is_as_once(self):
+        self.check("""
+            hooks.uninstall()
+            hooks.install()
+            hooks.install(["blocking"])
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            hooks.uninstall()
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_a_name_that_no_module_has_is_warned_of(self):
+        self.check("""
+            import warnings
+            caught = []
+            warnings.showwarning = lambda message, kind, filename, *rest: caught.append((kind, str(message), filename))
+            hooks.install(["blocking", "sqlite3", "libopened.so"])
+            assert caught == []
+            hooks.install(["no_such_name"])
+            (kind, message, filename), = caught
+            assert kind is UserWarning and "no module 'no_such_name' to hook" in message
+            assert filename == "<string>", caught
+        """)
+
+    def test_without_hooks_the_real_call_is_made(self):
+        self.check("""
+            hooks.uninstall()
+            began = eventlet.spawn(blocking.poll, fd, 50)
+            eventlet.sleep(0)
+            assert began.dead and began.wait() == 0
+            assert hooks.report() == []
+        """)
+
+    def test_the_report_says_what_is_hooked_and_what_is_refused_and_why(self):
+        self.check("""
+            found = {library.path.rpartition("/")[2]: library for library in hooks.report()}
+            print(found["blocking.so"].refused, "poll" in found["blocking.so"].calls)
+            print(found["libc.so.6"].refused, found["libc.so.6"].calls)
+        """, "None True\nthe C library, which the hooks call ()\n")
+
+    def test_monkey_patch_installs_them(self):
+        self.check("""
+            hooks.uninstall()
+            eventlet.monkey_patch(native=["blocking"])
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+            assert eventlet.patcher.is_monkey_patched("socket")
+        """)
 
     def test_limits_and_errors_are_the_calls_own(self):
         self.check("""
@@ -311,86 +403,6 @@ class Calls(Programs):
             except OSError as error:
                 print(error.errno == errno.EBADF)
         """, "True\n")
-
-    def test_a_mutex_that_is_held_over_a_wait_keeps_other_green_threads_out_and_not_the_os_thread(self):
-        self.check("""
-            NORMAL, RECURSIVE, CHECKING = range(3)
-            for kind, times in [(NORMAL, 1), (RECURSIVE, 3), (CHECKING, 1)]:
-                began = time.monotonic()
-                both = [eventlet.spawn(blocking.locked_poll, kind, times, fd, 50) for _ in range(3)]
-                ticks = 0
-                while not all(one.dead for one in both):
-                    eventlet.sleep(0.005)
-                    ticks += 1
-                assert [one.wait() for one in both] == [0, 0, 0]
-                assert time.monotonic() - began >= 0.15 and ticks > 10, (kind, ticks)
-            assert eventlet.spawn(blocking.locked_poll, CHECKING, 2, fd, 0).wait() == errno.EDEADLK
-            waiting = spawn_and_reach(blocking.locked_poll, NORMAL, 1, fd, 100)
-            killed = spawn_and_reach(blocking.locked_poll, NORMAL, 1, fd, 100)
-            killed.kill()
-            assert waiting.wait() == 0 and end_of(killed) in (0, "GreenletExit")
-            assert eventlet.spawn(blocking.locked_poll, NORMAL, 1, fd, 0).wait() == 0
-        """)
-
-    def test_whoever_waits_for_a_lock_of_the_library_goes_on_when_it_is_let_go_of(self):
-        self.check("""
-            def lock(milliseconds):
-                blocking.locked_poll(kind, 1, fd, milliseconds)
-                return time.monotonic()
-            for kind in range(3):
-                late = []
-                for _ in range(10):
-                    holds = spawn_and_reach(lock, 14)
-                    waits = spawn_and_reach(lock, 0)
-                    late.append(waits.wait() - holds.wait())
-                assert min(late) < 0.001, late
-            late = []
-            for value in range(10, 20):
-                waits = eventlet.spawn(lambda: (blocking.wait_for(value, -1), time.monotonic()))
-                eventlet.sleep(0.014)
-                began = time.monotonic()
-                blocking.set(value)
-                late.append(waits.wait()[1] - began)
-            assert min(late) < 0.001, late
-            late = []
-            for _ in range(10):
-                waits = eventlet.spawn(lambda: (blocking.sem_wait(), time.monotonic()))
-                eventlet.sleep(0.014)
-                began = time.monotonic()
-                blocking.post()
-                late.append(waits.wait()[1] - began)
-            assert min(late) < 0.001, late
-        """)
-
-    def test_a_thread_of_the_librarys_own_may_use_a_lock_when_it_ends(self):
-        self.check("""
-            for _ in range(3):
-                blocking.lock_at_thread_end()
-                eventlet.spawn(blocking.lock_at_thread_end).wait()
-        """)
-
-    def test_readers_of_the_librarys_data_wait_for_its_writer_and_not_for_each_other(self):
-        self.check("""
-            began = time.monotonic()
-            readers = [spawn_and_reach(blocking.read_locked_poll, False, fd, 50) for _ in range(3)]
-            writer = spawn_and_reach(blocking.read_locked_poll, True, fd, 50)
-            assert [one.wait() for one in readers] == [0, 0, 0] and not writer.dead
-            readers = [spawn_and_reach(blocking.read_locked_poll, False, fd, 50) for _ in range(3)]
-            assert [one.wait() for one in [writer, *readers]] == [0, 0, 0, 0]
-            assert 0.15 <= time.monotonic() - began < 0.4
-        """)
-
-    def test_conditions_and_semaphores_are_waited_for_by_green_threads(self):
-        self.check("""
-            waiting = spawn_and_reach(blocking.wait_for, 7, -1)
-            limited = spawn_and_reach(blocking.wait_for, 8, 50)
-            assert limited.wait() == errno.ETIMEDOUT
-            blocking.set(7)
-            assert waiting.wait() == 0
-            waiting = spawn_and_reach(blocking.sem_wait)
-            threading.Thread(target=blocking.post).start()
-            assert waiting.wait() == 0
-        """)
 
     def test_calls_that_never_have_to_wait_let_others_run(self):
         self.check("""

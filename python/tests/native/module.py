@@ -1,4 +1,5 @@
-"""Programs with an extension module that blocks, each a process of its own, since hooks are for a whole process."""
+"""What the tests with an extension module of their own share: it is built for them, and each is a program of its own,
+since hooks are for a whole process."""
 
 import pathlib
 import shutil
@@ -42,7 +43,9 @@ def end_of(green_thread):
 
 
 @unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
-class Programs(unittest.TestCase):
+class ModuleTests(unittest.TestCase):
+    """To be derived from: `check` runs a program that has the module `blocking`."""
+
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
