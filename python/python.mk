@@ -89,7 +89,7 @@ bench-wsgi: ## the WSGI server beside stock eventlet's, bjoern and granian: FIGU
 bench-programs: ## CPU time of nameko, Celery and oslo.messaging over RabbitMQ, beside stock's: PROGRAMS=celery for one
 	crates/rpc/tests/rabbitmq/broker.sh run python/tools/bench-programs.sh $(PROGRAMS)
 
-bench-hooks: ## C libraries on green threads, beside stock eventlet, PyMySQL and tokio-postgres
+bench-hooks: ## C libraries on green threads, beside stock eventlet and PyMySQL; crates, beside asynchronous peers
 	tests/synchronous_crates/servers.sh run python/tools/bench-hooks.sh $(TURNS)
 
 bench-base: ## beside an earlier revision, which is built for it: BASE=main ROWS="spawn sleep"

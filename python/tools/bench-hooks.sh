@@ -1,6 +1,7 @@
 #!/bin/sh
-# bench-hooks.sh [TURNS]: C libraries with hooks beside stock eventlet's, PyMySQL, and tokio-postgres; on the CPython of
-# PYTHON (by default 3.13), with the servers of tests/synchronous_crates/servers.sh run. Raw figures: bench/results/.
+# bench-hooks.sh [TURNS [PART...]]: C libraries with hooks beside stock eventlet's and PyMySQL, and synchronous crates
+# beside asynchronous ones; on the CPython of PYTHON (by default 3.13), with the servers of
+# tests/synchronous_crates/servers.sh run. Raw figures: bench/results/, or RESULTS.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$(dirname "$here")
@@ -16,4 +17,4 @@ done
 (cd "$root/tests/synchronous_crates" && cargo build --quiet --release --example queries)
 "$ours/bin/python" "$root/bench/python/hooks/compare.py" "$ours/bin/python" "$stock/bin/python" \
     "$root/tests/synchronous_crates/target/release/examples/queries" \
-    "$root/bench/results/python-hooks-$version.json" "$@"
+    "${RESULTS:-$root/bench/results/python-hooks-$version.json}" "$@"

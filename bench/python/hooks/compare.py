@@ -17,6 +17,13 @@ from turns import in_turns, keep, median, output_of, ratio, shown  # noqa: E402
 
 SELECTS = {"selects": "selects of a number", "rows": "selects of a row by its key"}
 
+#: A figure, a synchronous crate on green threads, its asynchronous peer, the floor and the aim.
+RUST = [
+    ("PostgreSQL, 100 clients in Rust, small selects", "postgres", "tokio", 0.8, 1),
+    ("MariaDB, 100 clients in Rust, small selects", "mysql", "mysql-async", 0.8, 1),
+    ("Redis, 100 clients in Rust, ECHO", "redis", "redis-tokio", 0.8, 1),
+]
+
 
 def main(ours, stock, queries, results, turns=5, *parts):
     turns, results, figures = int(turns), pathlib.Path(results), {}
@@ -54,7 +61,8 @@ def main(ours, stock, queries, results, turns=5, *parts):
             # One core for the client; the server is where the system puts it.
             return output_of(["taskset", "-c", "0", queries, which], timeout=120)
 
-        beside("PostgreSQL, 100 clients in Rust, small selects", "postgres", "tokio", queries_of, 0.8, 1)
+        for name, *pair, floor, aim in RUST:
+            beside(name, *pair, queries_of, floor, aim)
     # A run of some parts leaves the others' figures as they are.
     before = json.loads(results.read_text())["figures"] if results.exists() else {}
     keep(results, ours, figures={**before, **figures})

@@ -1,8 +1,10 @@
-//! Queries a second, and the client's CPU time of each: the crate `postgres` as it comes for 100 green threads, or
-//! `tokio-postgres` in as many tasks of one OS thread. The former is on the blocking pool, since it waits in a runtime
-//! of tokio's, of which an OS thread can be in one at a time. And what a hooked call costs off a green thread.
+//! Queries a second, and the client's CPU time of each, by 100 clients on one OS thread: a synchronous crate as it comes
+//! on green threads, or its asynchronous peer in as many tasks of tokio. `mysql` and `redis` are green by the hooks.
+//! `postgres` is on the blocking pool, since it waits in a runtime of tokio's, of which an OS thread can be in one at a
+//! time. And what a hooked call costs off a green thread.
 //!
-//! `queries postgres | tokio | off`; `bench/python/hooks/compare.py` runs them in turns.
+//! `queries postgres | tokio | mysql | mysql-async | redis | redis-tokio | off`; `bench/python/hooks/compare.py` runs
+//! them in turns.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -19,84 +21,151 @@ const QUERY: &str = "select 42";
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("postgres") => on_green_threads(),
-        Some("tokio") => on_tokio(),
+        Some("postgres") => on_green_threads(postgres_client, ask_postgres, end_postgres),
+        Some("tokio") => {
+            on_tokio(async || tokio_postgres_client().await, async |client| ask_tokio_postgres(client).await)
+        }
+        Some("mysql") => on_green_threads(mysql_client, ask_mysql, drop),
+        Some("mysql-async") => {
+            on_tokio(async || mysql_async_client().await, async |client| ask_mysql_async(client).await)
+        }
+        Some("redis") => on_green_threads(redis_client, ask_redis, drop),
+        Some("redis-tokio") => {
+            on_tokio(async || redis_tokio_client().await, async |client| ask_redis_tokio(client).await)
+        }
         Some("off") => off_a_green_thread(),
-        _ => eprintln!("queries postgres | tokio | off"),
+        _ => eprintln!("queries postgres | tokio | mysql | mysql-async | redis | redis-tokio | off"),
     }
 }
 
-fn place() -> String {
-    format!("host={} user=postgres dbname=postgres", servers().join("postgres").display())
-}
-
-fn on_green_threads() {
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let mut client = postgres::Client::connect(&place(), postgres::NoTls).expect("a connection");
-            let query = client.prepare(QUERY).expect("a prepared query");
-            (client, query)
-        })
-        .collect();
-    measure(|end, count| {
-        let threads: Vec<_> = clients
-            .into_iter()
-            .map(|(mut client, mut query)| {
-                let count = Rc::clone(&count);
-                greenloom::spawn(move || {
-                    while Instant::now() < end {
-                        let asked = greenloom::blocking::run(move || {
-                            let row = client.query_one(&query, &[]).expect("an answer");
-                            assert_eq!(row.get::<_, i32>(0), 42);
-                            (client, query)
-                        });
-                        (client, query) = asked.expect("it did not panic");
-                        count.set(count.get() + 1);
-                    }
-                    // Its end waits in the runtime, too.
-                    greenloom::blocking::run(move || drop(client)).expect("it did not panic");
-                })
+fn on_green_threads<C: 'static>(connect: fn() -> C, ask: fn(C) -> C, end: fn(C)) {
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect()).collect();
+    measure(|until, count| {
+        let work = |mut client: C| {
+            let count = Rc::clone(&count);
+            greenloom::spawn(move || {
+                while Instant::now() < until {
+                    client = ask(client);
+                    count.set(count.get() + 1);
+                }
+                end(client);
             })
-            .collect();
-        for thread in threads {
+        };
+        for thread in clients.into_iter().map(work).collect::<Vec<_>>() {
             thread.wait().expect("it did not panic");
         }
     });
 }
 
-fn on_tokio() {
+fn on_tokio<C: 'static>(connect: impl AsyncFn() -> C, ask: impl AsyncFn(&mut C) + Copy + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let tasks = tokio::task::LocalSet::new();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        clients.push(tasks.block_on(&runtime, async {
-            let (client, connection) =
-                tokio_postgres::connect(&place(), tokio_postgres::NoTls).await.expect("a connection");
-            tokio::task::spawn_local(connection);
-            let query = client.prepare(QUERY).await.expect("a prepared query");
-            (client, query)
-        }));
-    }
-    measure(|end, count| {
+    let clients: Vec<_> = (0..CLIENTS).map(|_| tasks.block_on(&runtime, connect())).collect();
+    measure(|until, count| {
         tasks.block_on(&runtime, async {
-            let work: Vec<_> = clients
-                .into_iter()
-                .map(|(client, query)| {
-                    let count = Rc::clone(&count);
-                    tokio::task::spawn_local(async move {
-                        while Instant::now() < end {
-                            let row = client.query_one(&query, &[]).await.expect("an answer");
-                            assert_eq!(row.get::<_, i32>(0), 42);
-                            count.set(count.get() + 1);
-                        }
-                    })
+            let work = |mut client: C| {
+                let count = Rc::clone(&count);
+                tokio::task::spawn_local(async move {
+                    while Instant::now() < until {
+                        ask(&mut client).await;
+                        count.set(count.get() + 1);
+                    }
                 })
-                .collect();
-            for task in work {
+            };
+            for task in clients.into_iter().map(work).collect::<Vec<_>>() {
                 task.await.expect("it did not panic");
             }
         });
     });
+}
+
+fn postgres_place() -> String {
+    format!("host={} user=postgres dbname=postgres", servers().join("postgres").display())
+}
+
+type Postgres = (postgres::Client, postgres::Statement);
+
+fn postgres_client() -> Postgres {
+    let mut client = postgres::Client::connect(&postgres_place(), postgres::NoTls).expect("a connection");
+    let query = client.prepare(QUERY).expect("a prepared query");
+    (client, query)
+}
+
+fn ask_postgres((mut client, query): Postgres) -> Postgres {
+    let asked = greenloom::blocking::run(move || {
+        let row = client.query_one(&query, &[]).expect("an answer");
+        assert_eq!(row.get::<_, i32>(0), 42);
+        (client, query)
+    });
+    asked.expect("it did not panic")
+}
+
+/// Its end waits in the runtime, too.
+fn end_postgres(client: Postgres) {
+    greenloom::blocking::run(move || drop(client)).expect("it did not panic");
+}
+
+type TokioPostgres = (tokio_postgres::Client, tokio_postgres::Statement);
+
+async fn tokio_postgres_client() -> TokioPostgres {
+    let (client, connection) =
+        tokio_postgres::connect(&postgres_place(), tokio_postgres::NoTls).await.expect("a connection");
+    tokio::task::spawn_local(connection);
+    let query = client.prepare(QUERY).await.expect("a prepared query");
+    (client, query)
+}
+
+async fn ask_tokio_postgres((client, query): &mut TokioPostgres) {
+    let row = client.query_one(&*query, &[]).await.expect("an answer");
+    assert_eq!(row.get::<_, i32>(0), 42);
+}
+
+fn mysql_place() -> Option<String> {
+    servers().join("mariadb/socket").to_str().map(str::to_owned)
+}
+
+fn mysql_client() -> mysql::Conn {
+    let options = mysql::OptsBuilder::new().user(Some("root")).socket(mysql_place());
+    mysql::Conn::new(options).expect("a connection")
+}
+
+fn ask_mysql(mut client: mysql::Conn) -> mysql::Conn {
+    use mysql::prelude::Queryable;
+    assert_eq!(client.query_first::<i64, _>(QUERY).expect("an answer"), Some(42));
+    client
+}
+
+async fn mysql_async_client() -> mysql_async::Conn {
+    let options = mysql_async::OptsBuilder::default().user(Some("root")).socket(mysql_place());
+    mysql_async::Conn::new(options).await.expect("a connection")
+}
+
+async fn ask_mysql_async(client: &mut mysql_async::Conn) {
+    use mysql_async::prelude::Queryable;
+    assert_eq!(client.query_first::<i64, _>(QUERY).await.expect("an answer"), Some(42));
+}
+
+fn redis_server() -> redis::Client {
+    redis::Client::open(format!("unix://{}", servers().join("redis/socket").display())).expect("a place")
+}
+
+fn redis_client() -> redis::Connection {
+    redis_server().get_connection().expect("a connection")
+}
+
+fn ask_redis(mut client: redis::Connection) -> redis::Connection {
+    let answer: i64 = redis::cmd("ECHO").arg(42).query(&mut client).expect("an answer");
+    assert_eq!(answer, 42);
+    client
+}
+
+async fn redis_tokio_client() -> redis::aio::MultiplexedConnection {
+    redis_server().get_multiplexed_async_connection().await.expect("a connection")
+}
+
+async fn ask_redis_tokio(client: &mut redis::aio::MultiplexedConnection) {
+    let answer: i64 = redis::cmd("ECHO").arg(42).query_async(client).await.expect("an answer");
+    assert_eq!(answer, 42);
 }
 
 fn measure(work: impl FnOnce(Instant, Rc<Cell<u64>>)) {
