@@ -1,7 +1,7 @@
 //! How much of a request is read, and how strictly.
 
 /// What a request head may have. Lengths are in octets, with the end of the line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// A request line must be shorter.
     pub request_line: usize,

@@ -332,6 +332,104 @@ class Native(ServerCase):
         ports = [str(client.getsockname()[1]) for client in clients]
         self.assertEqual(paths, [("/%d" % number, ports[number % 2], False, "x") for number in range(6)])
 
+    def test_a_head_that_comes_again_is_not_parsed_again(self):
+        seen = []
+
+        def app(environ, start_response):
+            seen.append(environ)
+            return whole()(environ, start_response)
+
+        self.serve(app)
+        clients = [self.connect() for _ in range(2)]
+        request = b"GET /%s?q HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(4):
+            for client in clients:
+                client.sendall(request % b"again")
+                client.recv(4096)
+        first, again = seen[0], seen[-1]
+        self.assertEqual(describe(first), describe(again))
+        # Of one parsing, and so one object.
+        self.assertIs(seen[-1]["RAW_PATH_INFO"], seen[-2]["RAW_PATH_INFO"])
+        self.assertIsNot(first["RAW_PATH_INFO"], again["RAW_PATH_INFO"])
+
+    def test_a_head_that_comes_again_is_held_to_the_limits_of_the_moment(self):
+        events = eventlet.Event()
+        self.serve(whole(), server_event=events)
+        server, client = events.wait(), self.connect()
+        request = b"GET /path HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(4):
+            client.sendall(request)
+            self.assertIn(b" 200 OK", client.recv(4096))
+        server.url_length_limit = 10
+        client.sendall(request)
+        self.assertIn(b" 414 ", client.recv(4096))
+
+    def test_what_follows_a_head_that_comes_again_is_read_anew(self):
+        def app(environ, start_response):
+            start_response("200 OK", [TEXT])
+            return [environ["wsgi.input"].read()]
+
+        self.serve(app)
+        client = self.connect()
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+        for body in (b"one", b"two", b"six", b"ten"):
+            client.sendall(head[:20])
+            eventlet.sleep(0)
+            client.sendall(head[20:] + body)
+            self.assertTrue(client.recv(4096).endswith(body))
+
+    def test_a_setting_that_is_assigned_counts_from_the_next_request_on(self):
+        events = eventlet.Event()
+        self.serve(whole(b"one"), server_event=events)
+        server, client = events.wait(), self.connect()
+
+        def answer():
+            client.sendall(REQUESTS["plain"])
+            return client.recv(4096)
+
+        for _ in range(3):
+            self.assertTrue(answer().endswith(b"one"))
+        server.app = whole(b"two")
+        self.assertTrue(answer().endswith(b"two"))
+        server.environ = {"HTTP_HOST": "own"}
+        server.log_format = "%(request_line)s only"
+        self.assertTrue(answer().endswith(b"two"))
+        self.assertIn("GET /a%20b?c HTTP/1.1 only\n", self.log.getvalue())
+        server.log_output = False
+        lines = self.log.getvalue().count("\n")
+        server.keepalive = False
+        self.assertIn(b"\r\nConnection: close\r\n", answer())
+        self.assertEqual((client.recv(1), self.log.getvalue().count("\n")), (b"", lines))
+
+    def test_a_server_that_computes_its_settings_is_asked_each_time(self):
+        class Computing(wsgi.Server):
+            answers = iter([b"one", b"two", b"three"])
+            app = property(lambda server: whole(next(Computing.answers)), lambda server, app: None)
+
+        class Answering(wsgi.Server):
+            def __getattribute__(self, name):
+                return whole(next(Computing.answers)) if name == "app" else super().__getattribute__(name)
+
+        class Silent(wsgi.Server):
+            def __setattr__(self, name, value):
+                object.__setattr__(self, name, value)
+
+        self.addCleanup(setattr, wsgi, "Server", wsgi.Server)
+        for wsgi.Server in (Computing, Answering):
+            Computing.answers = iter([b"one", b"two", b"three"])
+            self.serve(whole())
+            client = self.connect()
+            for body in (b"one", b"two", b"three"):
+                client.sendall(REQUESTS["plain"])
+                self.assertTrue(client.recv(4096).endswith(body))
+        wsgi.Server, events = Silent, eventlet.Event()
+        self.serve(whole(b"one"), server_event=events)
+        client = self.connect()
+        for body in (b"one", b"two", b"three"):
+            events.wait().app = whole(body)
+            client.sendall(REQUESTS["plain"])
+            self.assertTrue(client.recv(4096).endswith(body))
+
     def test_outstanding_requests_are_counted(self):
         events, counts = eventlet.Event(), []
 

@@ -205,18 +205,21 @@ pub fn copy_of(dict: Object<'_>) -> Result<Owned> {
     unsafe { Owned::new(ffi::PyDict_Copy(dict.as_ptr())) }
 }
 
-/// Adds what the connection has and the request line says to an environ that has the headers. Returns the method.
-pub fn complete(environ: &Owned, head: &Head<'_, '_>, connection: [Object<'_>; 5]) -> Result<Owned> {
-    let gil = environ.gil();
+/// Adds what the request line says to an environ that has the headers. Returns the method.
+pub fn put_line(environ: &Owned, head: &Head<'_, '_>) -> Result<Owned> {
+    let method = method_object(environ.gil(), head.method)?;
+    put(environ, Object::word(&WORDS.method), &method)?;
+    put_target(environ, head)?;
+    Ok(method)
+}
+
+/// Completes an environ with what the connection has, and a place for hooks.
+pub fn put_connection(environ: &Owned, connection: [Object<'_>; 5]) -> Result<()> {
     for (key, value) in WORDS.connection.iter().zip(connection) {
         put(environ, Object::word(key), &value.owned())?;
     }
-    let method = method_object(gil, head.method)?;
-    put(environ, Object::word(&WORDS.method), &method)?;
-    put_target(environ, head)?;
     // SAFETY: the lock is held.
-    put(environ, Object::word(&WORDS.posthooks), &unsafe { Owned::new(ffi::PyList_New(0)) }?)?;
-    Ok(method)
+    put(environ, Object::word(&WORDS.posthooks), &unsafe { Owned::new(ffi::PyList_New(0)) }?)
 }
 
 fn method_object(gil: Gil<'_>, method: &str) -> Result<Owned> {
@@ -355,7 +358,8 @@ pub fn request(args: Args<'_>) -> Result<Owned> {
     };
     let read = greenloom_http::with_head(buffer.content()?, &limits(limit)?, |head| {
         let environ = with_headers(head, base)?;
-        complete(&environ, head, connection)?;
+        put_line(&environ, head)?;
+        put_connection(&environ, connection)?;
         let items = [
             environ,
             latin1(gil, head.line)?,

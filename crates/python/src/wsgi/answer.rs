@@ -6,6 +6,7 @@ use super::classes::{INPUT_CLASS, RESPONSE_CLASS};
 use super::connection::{Connection, Request};
 use super::input::Input;
 use super::log;
+use super::settings::Setting;
 use super::words::WORDS;
 use crate::eventlet::local;
 use crate::eventlet::socket::stream;
@@ -29,7 +30,7 @@ impl<'a> Answer<'a> {
     /// What goes beyond the connection; and that of a connection which is broken.
     #[inline(never)]
     pub fn give(connection: &'a Connection<'a>, request: Request) -> Result<()> {
-        let log_output = connection.of_server(&WORDS.log_output)?;
+        let log_output = connection.setting(Setting::LogOutput)?;
         let started = if Object::of(&log_output).truth()? { Some(now()) } else { None };
         if started.is_some() {
             log::note_forwarded(connection, &request.environ)?;
@@ -42,7 +43,7 @@ impl<'a> Answer<'a> {
         // SAFETY: a subclass of the payload's type, as was checked when it was given; the lock is held.
         let response = unsafe { py::allocate(RESPONSE_CLASS.object().cast(), response) }?;
         let answer = Answer { connection, request, response };
-        let app = connection.of_server(&WORDS.app)?;
+        let app = connection.setting(Setting::App)?;
         let start = start_of(&answer.response)?;
         // SAFETY: live objects, with the lock held.
         let result = unsafe { call_program(app.as_ptr(), [answer.request.environ.as_ptr(), start.as_ptr()]) };
@@ -100,7 +101,7 @@ impl<'a> Answer<'a> {
     /// What tells the client of the connection's future.
     fn lines(&self) -> Result<Vec<u8>> {
         let connection = self.connection;
-        let keepalive = connection.of_server(&WORDS.keepalive)?;
+        let keepalive = connection.setting(Setting::Keepalive)?;
         let asked = self.request.flags & request::ASKED_KEEP_ALIVE != 0;
         // SAFETY: compares addresses.
         let ordinary = keepalive.as_ptr() == unsafe { ffi::Py_True() } && !asked;

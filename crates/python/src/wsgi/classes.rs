@@ -1,4 +1,5 @@
-//! The classes of bodies and responses, which are completed in Python, and what logs to files.
+//! The classes of bodies and responses, which are completed in Python, and methods of others that are known by what they
+//! were when they were defined.
 
 use super::input::Input;
 use crate::http::response::Response;
@@ -13,10 +14,16 @@ pub static RESPONSE_CLASS: GlobalObject = GlobalObject::null();
 /// The method `info` of `eventlet.wsgi.LoggerFileWrapper`, as it was defined.
 pub static FILE_INFO: GlobalObject = GlobalObject::null();
 
-/// `_set_http_classes(input, response, info)`: called when `eventlet.wsgi` is imported.
+/// The methods of `eventlet.wsgi.Server` of these names, as they were defined.
+pub static SERVER_SETATTR: GlobalObject = GlobalObject::null();
+pub static SERVER_DELATTR: GlobalObject = GlobalObject::null();
+
+/// `_set_http_classes(input, response, info, setattr, delattr)`: called when `eventlet.wsgi` is imported.
 pub fn set_classes(args: Args<'_>) -> Result<Owned> {
-    let [input, response, info] = args.exactly()?;
-    FILE_INFO.set(info.owned());
+    let [input, response, info, setattr, delattr] = args.exactly()?;
+    for (place, function) in [(&FILE_INFO, info), (&SERVER_SETATTR, setattr), (&SERVER_DELATTR, delattr)] {
+        place.set(function.owned());
+    }
     for (place, base, class) in
         [(&INPUT_CLASS, Input::cell().kind(), input), (&RESPONSE_CLASS, Response::cell().kind(), response)]
     {

@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
-use greenloom_http::with_head;
+use greenloom_http::{Limits, with_head};
 
 use super::classes;
+use super::heads::Said;
 use super::input::Input;
 use super::reader::Reader;
 use super::service::Service;
+use super::settings::Setting;
 use super::words::WORDS;
 use crate::http::request;
 use crate::http::response::Form;
@@ -41,6 +43,8 @@ pub struct Requests {
     pub forwarded: Slot,
     pub environ: Slot,
     pub flags: Cell<i64>,
+    /// Where the last head is remembered, if it is.
+    place: Cell<usize>,
 }
 
 static CLASS: ClassCell = ClassCell::unbuilt();
@@ -70,6 +74,7 @@ impl Payload for Requests {
             forwarded: Slot::empty(),
             environ: Slot::empty(),
             flags: Cell::new(0),
+            place: Cell::new(0),
         }
     }
 
@@ -153,10 +158,9 @@ impl Connection<'_> {
         Object::of(&self.reader).instance().expect("it was checked when it was given")
     }
 
-    /// An attribute of the server.
-    pub fn of_server(&self, name: &'static GlobalObject) -> Result<Owned> {
-        let server = self.service().server(self.gil());
-        Object::of(&server).attribute(Object::word(name))
+    /// What an attribute of the server says.
+    pub fn setting(&self, setting: Setting) -> Result<Owned> {
+        self.service().setting(self.gil(), setting)
     }
 
     /// Whether the connection is in this state.
@@ -217,7 +221,7 @@ impl Connection<'_> {
                     begun = true;
                     self.enter(&WORDS.request)?;
                     if waits_shorter.is_some() {
-                        self.set_timeout(&self.of_server(&WORDS.socket_timeout)?)?;
+                        self.set_timeout(&self.setting(Setting::SocketTimeout)?)?;
                     }
                 }
                 if let Some((request, length)) = request {
@@ -233,7 +237,7 @@ impl Connection<'_> {
 
     /// How many seconds a client may wait with its next request, if that is a number.
     fn keepalive_seconds(&self) -> Result<Option<Owned>> {
-        let keepalive = self.of_server(&WORDS.keepalive)?;
+        let keepalive = self.setting(Setting::Keepalive)?;
         // SAFETY: reads the type of a live object.
         let is_bool = unsafe { ffi::PyBool_Check(keepalive.as_ptr()) != 0 };
         Ok(if is_bool || !Object::of(&keepalive).truth()? { None } else { Some(keepalive) })
@@ -245,34 +249,61 @@ impl Connection<'_> {
     }
 
     /// The request that the bytes begin with, and the length of its head; none while that is incomplete.
+    fn read_head(&self, data: &[u8]) -> Result<Option<(Request, usize)>> {
+        let (service, place) = (self.service(), self.this.place.get());
+        let limits = service.limits(Object::of(&self.handler))?;
+        if service.heads.begins(place, data, &limits)
+            && let Some(base) = service.known_base(self.gil())?
+            && let Some((environ, said)) = service.heads.again(place, data, &limits, &base)?
+        {
+            return self.request(data, environ, said).map(Some);
+        }
+        self.parse_head(data, &limits)
+    }
+
     // A frame of its own: what it needs of the stack, an idle connection or an application would keep.
     #[inline(never)]
-    fn read_head(&self, data: &[u8]) -> Result<Option<(Request, usize)>> {
+    fn parse_head(&self, data: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>> {
         let (gil, service) = (self.gil(), self.service());
-        let limits = service.limits(Object::of(&self.handler))?;
-        let read = with_head(data, &limits, |head| {
-            let fields = &data[fields_at(data, head.line)..head.length];
-            let environ = service.environ(head, &service.base(gil)?, fields)?;
-            let described = self.described()?;
-            let Some(connection) = Object::of(&described).tuple_items() else {
-                return type_error(gil, "a connection is described by five");
+        let read = with_head(data, limits, |head| {
+            let start = offset_of(head.line, data);
+            let base = service.base(gil)?;
+            let environ = service.heads.environ(head, &base, &data[start + head.line.len()..head.length])?;
+            let said = Said {
+                method: request::put_line(&environ, head)?,
+                flags: request::flags(head),
+                body: request::body_length(&head.framing),
+                line: start..start + head.line.len(),
+                length: head.length,
             };
-            self.this.command.set(Some(request::complete(&environ, head, connection)?));
-            let mut line = self.this.line.borrow_mut();
-            line.clear();
-            line.extend_from_slice(head.line);
-            drop(line);
-            let flags = request::flags(head);
-            let input = self.input(flags, request::body_length(&head.framing))?;
-            for key in [&WORDS.wsgi_input, &WORDS.eventlet_input] {
-                put(&environ, Object::word(key), &input)?;
+            if service.known_base(gil)?.is_some() {
+                self.this.place.set(service.heads.note(&data[..head.length], limits, &base, &environ, &said)?);
             }
-            Ok((Request { environ, input, flags }, head.length))
+            self.request(data, environ, said)
         });
         match read {
             Ok(request) => request.transpose(),
             Err(refusal) => request::refuse(gil, refusal),
         }
+    }
+
+    /// The request whose head has said this, and the length of the head.
+    fn request(&self, data: &[u8], environ: Owned, said: Said) -> Result<(Request, usize)> {
+        let described = self.described()?;
+        let Some(connection) = Object::of(&described).tuple_items() else {
+            return type_error(self.gil(), "a connection is described by five");
+        };
+        request::put_connection(&environ, connection)?;
+        self.this.command.set(Some(said.method));
+        let mut line = self.this.line.borrow_mut();
+        line.clear();
+        line.extend_from_slice(&data[said.line]);
+        drop(line);
+        let input = self.input(said.flags, said.body)?;
+        for key in [&WORDS.wsgi_input, &WORDS.eventlet_input] {
+            put(&environ, Object::word(key), &input)?;
+        }
+        Ok((Request { environ, input, flags: said.flags }, said.length))
     }
 
     /// The body of a request.
@@ -323,10 +354,10 @@ impl Connection<'_> {
     }
 }
 
-/// Where the fields begin: behind the request line, which is a part of the bytes as they came or of a copy.
-fn fields_at(data: &[u8], line: &[u8]) -> usize {
-    let at = (line.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
-    if at < data.len() { at + line.len() } else { 0 }
+/// Where a part of the bytes begins.
+fn offset_of(part: &[u8], data: &[u8]) -> usize {
+    let at = (part.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
+    if at < data.len() { at } else { 0 }
 }
 
 /// Whether a line is there that is not empty.

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::classes::FILE_INFO;
 use super::connection::Connection;
+use super::settings::Setting;
 use super::words::WORDS;
 use crate::py::ffi;
 use crate::py::object::{Object, latin1};
@@ -13,7 +14,7 @@ use crate::py::{Owned, Result, call, call_method};
 
 /// Notes what a proxy says of the client, before the application can change it.
 pub fn note_forwarded(connection: &Connection<'_>, environ: &Owned) -> Result<()> {
-    let asked = connection.of_server(&WORDS.log_x_forwarded_for)?;
+    let asked = connection.setting(Setting::LogXForwardedFor)?;
     let forwarded = if Object::of(&asked).truth()? {
         // SAFETY: a live dict and a string, with the lock held; what it has is alive.
         unsafe { Object::new_or_none(ffi::PyDict_GetItemWithError(environ.as_ptr(), WORDS.forwarded.object())) }
@@ -26,7 +27,7 @@ pub fn note_forwarded(connection: &Connection<'_>, environ: &Owned) -> Result<()
 
 /// Writes the line of an answer. Returns false if the handler must.
 pub fn write(connection: &Connection<'_>, code: i64, length: i64, seconds: f64) -> Result<bool> {
-    let format = connection.of_server(&WORDS.log_format)?;
+    let format = connection.setting(Setting::LogFormat)?;
     let usual = connection.service().of_wsgi(connection.gil(), Object::word(&WORDS.default_log_format))?;
     if format.as_ptr() != usual.as_ptr() {
         return Ok(false);
@@ -74,7 +75,7 @@ fn append_date(connection: &Connection<'_>, line: &mut Vec<u8>) -> Result<()> {
 
 /// Hands a line to the log.
 fn give(connection: &Connection<'_>, mut line: Vec<u8>) -> Result<()> {
-    let log = connection.of_server(&WORDS.log)?;
+    let log = connection.setting(Setting::Log)?;
     let info = Object::of(&log).attribute(Object::word(&WORDS.info))?;
     // SAFETY: live objects, with the lock held.
     unsafe {

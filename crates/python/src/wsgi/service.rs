@@ -1,30 +1,18 @@
-//! What the connections of one `eventlet.wsgi.Server` have in common: limits, the dict that environs begin with, and
-//! environs of heads that come again and again.
+//! What the connections of one `eventlet.wsgi.Server` have in common: its settings, limits, the dict that environs begin
+//! with, and heads that come again and again.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_uint};
 
-use greenloom_http::{Head, Limits};
+use greenloom_http::Limits;
 
+use super::heads::Heads;
+use super::settings::{Setting, Settings};
 use super::words::{WORDS, module_dict};
 use crate::http::request;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{Object, int};
 use crate::py::{Args, Class, ClassCell, Gil, Owned, Payload, Result, Slot, This, attribute_error, call};
-
-/// So many heads are remembered.
-const REMEMBERED: usize = 16;
-
-/// A longer head is not.
-const LONGEST: usize = 2048;
-
-/// The fields of a head, and an environ that has them.
-struct Known {
-    fields: Vec<u8>,
-    /// What the environ was copied from.
-    base: Owned,
-    environ: Owned,
-}
 
 /// Limits, and the objects that they were made of.
 struct KnownLimits {
@@ -49,9 +37,9 @@ pub struct Service {
     base: RefCell<Option<KnownBase>>,
     /// The server makes the same dict each time.
     keeps_base: Cell<bool>,
-    /// By the hash of their fields; and the hashes that were last seen in each place.
-    known: RefCell<[Option<Known>; REMEMBERED]>,
-    seen: Cell<[u64; REMEMBERED]>,
+    pub heads: Heads,
+    /// What the server's attributes say.
+    settings: Settings,
     /// A second, and how the log writes it.
     pub date: RefCell<(u64, Vec<u8>)>,
     /// How many requests are being answered.
@@ -75,8 +63,8 @@ impl Payload for Service {
             limits: RefCell::new(None),
             base: RefCell::new(None),
             keeps_base: Cell::new(false),
-            known: RefCell::default(),
-            seen: Cell::new([0; REMEMBERED]),
+            heads: Heads::default(),
+            settings: Settings::default(),
             date: RefCell::default(),
             outstanding: Cell::new(0),
         }
@@ -98,18 +86,16 @@ impl Payload for Service {
             visit(known.base.as_ptr());
             visit(known.stderr.as_ptr());
         }
-        for known in self.known.borrow().iter().flatten() {
-            visit(known.base.as_ptr());
-            visit(known.environ.as_ptr());
-        }
+        self.heads.visit(visit);
+        self.settings.visit(visit);
     }
 
     fn clear(&self) {
         self.server.set(None);
         let base = self.base.take();
         drop(base);
-        let known = self.known.take();
-        drop(known);
+        self.heads.clear();
+        self.settings.forget();
     }
 }
 
@@ -125,6 +111,11 @@ impl Service {
         self.server.object().unwrap_or_else(|| Owned::none(gil))
     }
 
+    /// What an attribute of the server says.
+    pub fn setting(&self, gil: Gil<'_>, setting: Setting) -> Result<Owned> {
+        self.settings.of(Object::of(&self.server(gil)), setting)
+    }
+
     /// One more request is being answered, or one less.
     pub fn count(&self, change: i64) {
         self.outstanding.set(self.outstanding.get() + change);
@@ -133,8 +124,7 @@ impl Service {
     /// The limits of this moment; `handler` is asked for them if something has changed.
     pub fn limits(&self, handler: Object<'_>) -> Result<Limits> {
         let gil = handler.gil();
-        let server = self.server(gil);
-        let line = Object::of(&server).attribute(Object::word(&WORDS.url_length_limit))?;
+        let line = self.setting(gil, Setting::UrlLengthLimit)?;
         let now = {
             let modules = self.modules.borrow();
             let [_, wsgi, client] = modules.as_ref().expect("set when it was made");
@@ -184,25 +174,30 @@ impl Service {
         }
     }
 
-    /// The dict that environs begin with; the server is asked for it if it may have changed.
-    pub fn base(&self, gil: Gil<'_>) -> Result<Owned> {
+    /// The dict that environs begin with, if it is known without asking the server.
+    pub fn known_base(&self, gil: Gil<'_>) -> Result<Option<Owned>> {
         let server = self.server(gil);
         let server = Object::of(&server);
-        let of_program = server.attribute(Object::word(&WORDS.environ))?;
+        let of_program = self.settings.of(server, Setting::Environ)?;
         let now = {
             let modules = self.modules.borrow();
             let [sys, ..] = modules.as_ref().expect("set when it was made");
             // SAFETY: a live object, whose class changes its version when it changes.
             (item(sys, Object::word(&WORDS.stderr)), unsafe { (*ffi::Py_TYPE(server.as_ptr())).tp_version_tag })
         };
-        if self.keeps_base.get()
-            && of_program.is_none()
-            && now.1 != 0
-            && let Some(known) = &*self.base.borrow()
-            && (known.stderr.as_ptr(), known.version) == now
-        {
-            return Ok(known.base.clone());
+        let good = self.keeps_base.get() && Object::of(&of_program).is_none() && now.1 != 0;
+        let known = self.base.borrow();
+        let known = known.as_ref().filter(|known| good && (known.stderr.as_ptr(), known.version) == now);
+        Ok(known.map(|known| known.base.clone()))
+    }
+
+    /// The dict that environs begin with; the server is asked for it if it may have changed.
+    pub fn base(&self, gil: Gil<'_>) -> Result<Owned> {
+        if let Some(known) = self.known_base(gil)? {
+            return Ok(known);
         }
+        let server = self.server(gil);
+        let server = Object::of(&server);
         let method = server.attribute(Object::word(&WORDS.base_environ))?;
         // SAFETY: live objects, with the lock held.
         let base = unsafe { call(method.as_ptr(), []) }?;
@@ -218,49 +213,21 @@ impl Service {
         }
         Ok(base)
     }
-
-    /// An environ with the fields of a head, to be completed.
-    pub fn environ(&self, head: &Head<'_, '_>, base: &Owned, fields: &[u8]) -> Result<Owned> {
-        if fields.len() > LONGEST {
-            return request::with_headers(head, Object::of(base));
-        }
-        let hash = hash_of(fields);
-        let place = hash as usize % REMEMBERED;
-        let known = self.known.borrow()[place].as_ref().and_then(|known| {
-            (known.base.as_ptr() == base.as_ptr() && known.fields == fields).then(|| known.environ.clone())
-        });
-        if let Some(known) = known {
-            return request::copy_of(Object::of(&known));
-        }
-        let environ = request::with_headers(head, Object::of(base))?;
-        let mut seen = self.seen.get();
-        if std::mem::replace(&mut seen[place], hash) == hash {
-            let kept = request::copy_of(Object::of(&environ))?;
-            let known = Known { fields: fields.to_vec(), base: base.clone(), environ: kept };
-            let former = self.known.borrow_mut()[place].replace(known);
-            drop(former);
-        }
-        self.seen.set(seen);
-        Ok(environ)
-    }
 }
 
-/// Eight bytes at a time, as FxHash does; heads that collide only take each other's place.
-fn hash_of(bytes: &[u8]) -> u64 {
-    const SEED: u64 = 0x51_7c_c1_b7_27_22_0a_95;
-    let mut hash = bytes.len() as u64;
-    let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(SEED);
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        add(u64::from_le_bytes(chunk.try_into().expect("a chunk has eight bytes")));
-    }
-    let rest = chunks.remainder();
-    add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-    hash ^ hash >> 32
+/// `forget_settings()`
+fn forget_settings(this: This<'_, Service>, _: Args<'_>) -> Result<Owned> {
+    this.settings.forget();
+    Ok(Owned::none(this.gil()))
 }
 
 pub fn class() -> Class<Service> {
     Class::new()
+        .method(
+            c"forget_settings",
+            forget_settings,
+            c"forget_settings($self)\n--\n\nSays that an attribute of the server was assigned or deleted.",
+        )
         .property(
             c"outstanding",
             |this: This<'_, Service>| int(this.gil(), this.outstanding.get()),

@@ -45,6 +45,8 @@ words! {
     log_x_forwarded_for c"log_x_forwarded_for"
     default_log_format c"DEFAULT_LOG_FORMAT"
     url_length_limit c"url_length_limit"
+    setattr c"__setattr__"
+    delattr c"__delattr__"
     // The handler's.
     limits c"_limits"
     close_connection c"close_connection"

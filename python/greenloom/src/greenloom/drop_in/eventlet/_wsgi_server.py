@@ -27,6 +27,7 @@ class Server(BaseHTTPServer.HTTPServer):
     """What the connections of one listening socket have in common. :func:`server` makes one."""
 
     _base = None
+    _service = None
 
     def __init__(self, socket, address, app, log=None, environ=None, max_http_version=None, protocol=HttpProtocol,
                  minimum_chunk_size=None, log_x_forwarded_for=True, keepalive=True, log_output=True,
@@ -53,6 +54,20 @@ class Server(BaseHTTPServer.HTTPServer):
         if not capitalize_response_headers:
             warnings.warn("capitalize_response_headers is off: a client that needs that takes the case of header names "
                           "to matter, and is better repaired", DeprecationWarning, stacklevel=3)
+
+    # The native loop reads what is set here once, and again after an assignment.
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        self._forget_settings()
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        self._forget_settings()
+
+    def _forget_settings(self):
+        if self._service is not None:
+            self._service.forget_settings()
 
     @property
     def outstanding_requests(self):
