@@ -1,5 +1,5 @@
-//! The classes of bodies and responses, which are completed in Python, and methods of others that are known by what they
-//! were when they were defined.
+//! The classes of bodies and responses, which are completed in Python, and methods of others that are known by what
+//! they were when they were defined.
 
 use super::input::Input;
 use crate::http::response::Response;

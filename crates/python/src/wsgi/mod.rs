@@ -30,8 +30,8 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![function(
         c"_set_http_classes",
         classes::set_classes,
-        c"_set_http_classes(input, response, info, setattr, delattr)\n--\n\nSays which classes bodies and responses are \
-          of, what the method of a log is that writes to a file, and by which a server tells of assignments.",
+        c"_set_http_classes(input, response, info, setattr, delattr)\n--\n\nSays which classes bodies and responses \
+          are of, what the method of a log is that writes to a file, and by which a server tells of assignments.",
     )]
 }
 

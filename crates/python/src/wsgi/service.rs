@@ -1,5 +1,5 @@
-//! What the connections of one `eventlet.wsgi.Server` have in common: its settings, limits, the dict that environs begin
-//! with, and heads that come again and again.
+//! What the connections of one `eventlet.wsgi.Server` have in common: its settings, limits, the dict that environs
+//! begin with, and heads that come again and again.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_uint};

@@ -1,7 +1,7 @@
 //! What the attributes of a server say, read once, and again when one of them was assigned.
 //!
-//! `eventlet.wsgi.Server.__setattr__` tells of assignments. A server whose class looks attributes up in its own way, has
-//! one of these names itself, or overrides what tells, is asked each time.
+//! `eventlet.wsgi.Server.__setattr__` tells of assignments. A server whose class looks attributes up in its own way,
+//! has one of these names itself, or overrides what tells, is asked each time.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_uint;
