@@ -4,6 +4,7 @@
  *   load PORT CONNECTIONS SECONDS CORE    requests answered in a second, and the share of the core that the client used
  *   load PORT CONNECTIONS hold CORE       one request on each, says "ready", and keeps them open until its input ends
  *   load PORT CONNECTIONS SECONDS CORE BYTES         requests are POSTs with so many bytes
+ *   load PORT CONNECTIONS SECONDS CORE chunked:BYTES the same in chunks of 4 KiB
  *   load PORT CONNECTIONS SECONDS CORE websocket     messages of 16 bytes over a websocket each, which come back
  *
  * Half a second of warm-up comes first. Every response must have status 200 and the length of the first one.
@@ -111,8 +112,13 @@ static void learn_length(int fd)
         if (length == NULL || length > body)
             fail("no Content-Length");
         response_length = body + 4 - buffer + strtoul(length + 17, NULL, 10);
+        while (filled < response_length && got > 0) {
+            got = recv(fd, buffer, sizeof buffer, 0);
+            filled += got;
+        }
         if (filled == response_length)
             return;
+        break;
     }
     fail("the first response");
 }
@@ -120,8 +126,21 @@ static void learn_length(int fd)
 static void make_request(const char *kind)
 {
     websocket = strcmp(kind, "websocket") == 0;
-    size_t size = websocket ? 0 : atol(kind);
-    request = calloc(1, size + 1024);
+    int chunked = strncmp(kind, "chunked:", 8) == 0;
+    size_t size = websocket ? 0 : atol(chunked ? kind + 8 : kind);
+    request = calloc(1, 2 * size + 1024);
+    if (chunked) {
+        char *end = request + sprintf(request, "POST / %sTransfer-Encoding: chunked\r\n\r\n", FIELDS);
+        for (size_t chunk; size > 0; size -= chunk) {
+            chunk = size < 4096 ? size : 4096;
+            end += sprintf(end, "%zx\r\n", chunk);
+            memset(end, 'x', chunk);
+            end += chunk + sprintf(end + chunk, "\r\n");
+        }
+        end += sprintf(end, "0\r\n\r\n");
+        request_length = end - request;
+        return;
+    }
     if (websocket)
         sprintf(request, "GET / %s%s\r\n", FIELDS, UPGRADE);
     else if (size > 0)
@@ -154,7 +173,7 @@ static unsigned long run(int poller, double until)
 int main(int count, char **arguments)
 {
     if (count != 5 && count != 6)
-        fail("usage: load PORT CONNECTIONS (SECONDS | hold) CORE [BYTES | websocket]");
+        fail("usage: load PORT CONNECTIONS (SECONDS | hold) CORE [BYTES | chunked:BYTES | websocket]");
     make_request(count == 6 ? arguments[5] : "0");
     int port = atoi(arguments[1]), connections = atoi(arguments[2]);
     cpu_set_t core;

@@ -33,13 +33,18 @@ FIGURES = {
     "hello": ("hello", "0", PLAIN, [("ours", "bjoern", 0.95, 1.1), ("ours", "granian", 1.4, 1.6)]),
     "log": ("hello", "0", ("ours", "ours, log on"), [("ours, log on", "ours", 0.9, 0.95)]),
     "post": ("post", "16384", PLAIN, [("ours", "granian", 1.0, 1.3)]),
-    "large": ("large", "0", PLAIN, [("ours", "granian", 1.0, 1.3)]),
+    "chunked": ("post", "chunked:16384", ("ours", "stock", "granian"), [("ours", "granian", 1.0, 1.3)]),
+    "small": ("1KiB", "0", PLAIN, [("ours", "granian", 1.0, 1.3)]),
+    "large": ("64KiB", "0", PLAIN, [("ours", "granian", 1.0, 1.3)]),
+    "huge": ("1MiB", "0", PLAIN, [("ours", "granian", 1.0, 1.3)]),
+    "file": ("file", "0", PLAIN, [("ours", "granian", 1.0, 1.3)]),
     "flask": ("flask", "0", PLAIN, [("ours", "granian", 1.0, 1.0)]),
     "django": ("django", "0", PLAIN, [("ours", "granian", 1.0, 1.0)]),
     "websocket": ("websocket", "websocket", ("ours", "stock"), [("ours", "stock", 2.0, 3.0)]),
 }
 TITLES = {
-    "hello": "hello", "log": "hello, access log", "post": "POST of 16 KiB", "large": "answer of 64 KiB",
+    "hello": "hello", "log": "hello, access log", "post": "POST of 16 KiB", "chunked": "POST of 16 KiB in chunks",
+    "small": "answer of 1 KiB", "large": "answer of 64 KiB", "huge": "answer of 1 MiB", "file": "1 MiB of a file",
     "flask": "Flask hello", "django": "Django hello", "websocket": "websocket echo",
 }
 

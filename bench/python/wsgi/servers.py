@@ -1,19 +1,22 @@
 """servers.py CONTENDER KIND: a WSGI server on one core; prints its port, and serves until it is killed.
 
-KIND is `hello`, `post` (the application reads the body), `large` (an answer of 64 KiB), `logged` (hello with an access
-log to /dev/null), `flask`, `django` or `websocket` (messages come back). CONTENDER is `eventlet`, whichever is
+KIND is `hello`, `post` (the application reads the body), `1KiB`, `64KiB` or `1MiB` (an answer of that size), `file`
+(1 MiB of a file, by `wsgi.file_wrapper` where there is one), `logged` (hello with an access log to /dev/null), `flask`,
+`django` or `websocket` (messages come back). CONTENDER is `eventlet`, whichever is
 installed, `bjoern` or `granian`, with one worker and the access log off.
 """
 
 import os
 import socket
 import sys
+import tempfile
 import warnings
 
 warnings.simplefilter("ignore")
 
 HELLO = b"hello, world"
-LARGE = b"x" * (64 << 10)
+PIECE = 64 << 10
+SIZES = {"1KiB": 1 << 10, "64KiB": 64 << 10, "1MiB": 1 << 20}
 
 
 def answer(body, start_response):
@@ -26,12 +29,34 @@ def hello(environ, start_response):
 
 
 def post(environ, start_response):
-    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    length = environ.get("CONTENT_LENGTH")
+    body = environ["wsgi.input"].read(int(length)) if length else environ["wsgi.input"].read()
     return answer(b"%d" % len(body), start_response)
 
 
-def large(environ, start_response):
-    return answer(LARGE, start_response)
+def of_size(size):
+    body = b"x" * size
+    return lambda environ, start_response: answer(body, start_response)
+
+
+def from_file():
+    path = tempfile.NamedTemporaryFile(prefix="bench-wsgi-")
+    path.write(b"x" * SIZES["1MiB"])
+    path.flush()
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(SIZES["1MiB"]))])
+        file = open(path.name, "rb")
+        wrapper = environ.get("wsgi.file_wrapper")
+        return wrapper(file, PIECE) if wrapper else pieces(file)
+
+    return app
+
+
+def pieces(file):
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def flask():
@@ -72,10 +97,24 @@ def websocket():
     return echo
 
 
-FACTORIES = {"flask": flask, "django": django, "websocket": websocket}
+FACTORIES = {"file": from_file, "flask": flask, "django": django, "websocket": websocket}
 KIND = os.environ.get("BENCH_KIND", "hello")
-# granian imports it by this name.
-application = FACTORIES[KIND]() if KIND in FACTORIES else {"post": post, "large": large}.get(KIND, hello)
+
+
+def make_application():
+    if KIND in SIZES:
+        return of_size(SIZES[KIND])
+    return FACTORIES[KIND]() if KIND in FACTORIES else {"post": post}.get(KIND, hello)
+
+
+def __getattr__(name):
+    """``application``, made when it is asked for: granian imports it by this name.
+
+    Its workers import this file twice, as their main module too, and Django can be set up only once.
+    """
+    if name != "application":
+        raise AttributeError(name)
+    return make_application()
 
 
 def listen():
@@ -90,13 +129,13 @@ def serve_eventlet():
 
     listener = green.socket(fileno=listen().detach())
     log = open(os.devnull, "w")
-    eventlet.wsgi.server(listener, application, log=log, log_output=KIND == "logged", debug=False)
+    eventlet.wsgi.server(listener, make_application(), log=log, log_output=KIND == "logged", debug=False)
 
 
 def serve_bjoern():
     import bjoern
 
-    bjoern.server_run(listen(), application)
+    bjoern.server_run(listen(), make_application())
 
 
 def serve_granian():
