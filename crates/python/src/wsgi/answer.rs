@@ -56,7 +56,7 @@ impl<'a> Answer<'a> {
         let finished = answer.finish(result.ok(), sent);
         match started {
             // In Python it is the last thing of all, unless finishing has failed.
-            Some(started) if finished.1 => after(finished.0, || answer.log(now() - started)),
+            Some(started) if finished.1 => after(finished.0, || answer.log(started)),
             _ => finished.0,
         }
     }
@@ -152,11 +152,12 @@ impl<'a> Answer<'a> {
     }
 
     #[inline(never)]
-    fn log(&self, seconds: f64) -> Result<()> {
-        let response = self.response();
-        if log::write(self.connection, response.code(), response.length(), seconds)? {
+    fn log(&self, started: f64) -> Result<()> {
+        let (response, ended) = (self.response(), now());
+        if log::write(self.connection, response.code(), response.length(), started, ended)? {
             return Ok(());
         }
+        let seconds = ended - started;
         // SAFETY: the lock is held.
         let seconds = unsafe { Owned::new(ffi::PyFloat_FromDouble(seconds)) }?;
         self.by_handler(&WORDS.log_response, [self.response.as_ptr(), seconds.as_ptr()]).map(drop)

@@ -2,7 +2,6 @@
 //! between if that is our own; another form is the handler's affair.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::classes::FILE_INFO;
 use super::connection::Connection;
@@ -26,21 +25,22 @@ pub fn note_forwarded(connection: &Connection<'_>, environ: &Owned) -> Result<()
 }
 
 /// Writes the line of an answer. Returns false if the handler must.
-pub fn write(connection: &Connection<'_>, code: i64, length: i64, seconds: f64) -> Result<bool> {
+pub fn write(connection: &Connection<'_>, code: i64, length: i64, started: f64, ended: f64) -> Result<bool> {
     let format = connection.setting(Setting::LogFormat)?;
     let usual = connection.service().of_wsgi(connection.gil(), Object::word(&WORDS.default_log_format))?;
     if format.as_ptr() != usual.as_ptr() {
         return Ok(false);
     }
-    let Some(mut line) = begin(connection)? else { return Ok(false) };
+    let Some(mut line) = begin(connection, ended as u64)? else { return Ok(false) };
     // In memory, where writing does not fail.
-    let _ = write!(line, "\" {code} {length} {seconds:.6}");
+    let _ = write!(line, "\" {code} {length} ");
+    append_seconds(ended - started, &mut line);
     give(connection, line)?;
     Ok(true)
 }
 
 /// The line up to the request's. None if there is more to be said of the client than fits here.
-fn begin(connection: &Connection<'_>) -> Result<Option<Vec<u8>>> {
+fn begin(connection: &Connection<'_>, second: u64) -> Result<Option<Vec<u8>>> {
     let described = connection.described()?;
     let Some([_, _, host, _, _]) = Object::of(&described).tuple_items() else { return Ok(None) };
     let Some(host) = host.latin1_octets() else { return Ok(None) };
@@ -54,15 +54,24 @@ fn begin(connection: &Connection<'_>) -> Result<Option<Vec<u8>>> {
     }
     line.extend_from_slice(host);
     line.extend_from_slice(b" - - [");
-    append_date(connection, &mut line)?;
+    append_date(connection, second, &mut line)?;
     line.extend_from_slice(b"] \"");
     line.extend_from_slice(&connection.this.line.borrow());
     Ok(Some(line))
 }
 
+/// Seconds with six places, by whole numbers: those of a float take longer.
+fn append_seconds(seconds: f64, line: &mut Vec<u8>) {
+    let micros = (seconds * 1e6).round() as i64;
+    // The clock may have been set back.
+    let sign = if micros < 0 { "-" } else { "" };
+    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+    // In memory, where writing does not fail.
+    let _ = write!(line, "{sign}{whole}.{part:06}");
+}
+
 /// The present second, as the handler writes it.
-fn append_date(connection: &Connection<'_>, line: &mut Vec<u8>) -> Result<()> {
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+fn append_date(connection: &Connection<'_>, second: u64, line: &mut Vec<u8>) -> Result<()> {
     let service = connection.service();
     if service.date.borrow().0 != second {
         // SAFETY: live objects, with the lock held.
