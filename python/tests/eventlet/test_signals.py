@@ -83,6 +83,50 @@ class Signals(Scenario):
             """
         )
 
+    def test_what_is_for_a_thread_is_for_its_os_thread_and_one_that_has_ended_is_told(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import signal, threading, time
+            handled = []
+            signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))
+
+            def each(ident):
+                count = len(handled)
+                signal.pthread_kill(ident, signal.SIGUSR1)
+                signal.pthread_kill(ident, 0)
+                assert len(handled) == count + 1
+                assert time.clock_gettime(time.pthread_getcpuclockid(ident)) > 0
+
+            each(threading.main_thread().ident)
+            may_end = threading.Event()
+            thread = threading.Thread(target=lambda: (each(threading.get_ident()), may_end.wait()))
+            thread.start()
+            each(thread.ident)
+            eventlet.spawn(lambda: each(threading.get_ident())).wait()
+            native = eventlet.patcher.original("threading")
+            goes_on = native.Lock()
+            goes_on.acquire()
+            of_the_system = native.Thread(target=goes_on.acquire)
+            of_the_system.start()
+            signal.pthread_kill(of_the_system.ident, 0)
+            goes_on.release()
+            may_end.set()
+            thread.join()
+            of_the_system.join()
+            for call in (lambda: signal.pthread_kill(thread.ident, signal.SIGUSR1),
+                         lambda: time.pthread_getcpuclockid(thread.ident),
+                         lambda: signal.pthread_kill(of_the_system.ident, 0)):
+                try:
+                    call()
+                except ProcessLookupError:
+                    pass
+                else:
+                    raise AssertionError("it has ended")
+            """
+        )
+
     def test_pause_lets_others_run_until_a_signal_was_handled(self):
         self.check(
             """

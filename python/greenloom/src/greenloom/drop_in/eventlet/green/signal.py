@@ -15,7 +15,7 @@ from eventlet.green.os import _wait_until
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
 
-_CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask")
+_CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask", "pthread_kill")
 __patched__ = [name for name in _CALLS if hasattr(signal_orig, name)]
 
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
@@ -66,6 +66,11 @@ def pthread_sigmask(how, mask, /):
     finally:
         set_mask(signal_orig.SIG_SETMASK, of_all - (before - after))
     return before
+
+
+def pthread_kill(thread_id, signalnum, /):
+    """As signal.pthread_kill: a signal for the OS thread that runs a green thread, or for an OS thread."""
+    _originals["pthread_kill"](_thread.os_thread_of(thread_id), signalnum)
 
 
 def pause():

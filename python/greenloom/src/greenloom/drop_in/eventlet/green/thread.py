@@ -4,6 +4,7 @@ A thread identifier is the id() of a greenlet; only an OS thread's first greenle
 so that what was noted before the patch, or by an OS thread that knows nothing of it, still holds.
 """
 
+import errno
 import signal
 import sys
 import threading as _stdlib_threading
@@ -61,6 +62,22 @@ def get_ident(gr=None):
     elif gr is not current:
         return id(gr)
     return _native_ident() if gr.parent is None else id(gr)
+
+
+def os_thread_of(ident):
+    """The identifier of the OS thread that runs the green thread of that identifier; one of an OS thread is its own.
+    The system takes what it is given for the address of a thread's record, so it must not get anything else.
+
+    :raises ProcessLookupError: when there is none, or none any more.
+    """
+    running = _running.get(ident)
+    if running is not None:
+        return running.os_thread
+    if ident in sys._current_frames():
+        return ident
+    if ident == get_ident():
+        return _native_ident()
+    raise ProcessLookupError(errno.ESRCH, "there is no such thread here, or none any more")
 
 
 def start_new_thread(function, args=(), kwargs=None):
