@@ -58,22 +58,19 @@ pub struct Heads {
 
 struct Memo<T> {
     known: RefCell<[Option<T>; REMEMBERED]>,
-    seen: Cell<[u64; REMEMBERED]>,
+    seen: [Cell<u64>; REMEMBERED],
 }
 
 impl<T> Default for Memo<T> {
     fn default() -> Memo<T> {
-        Memo { known: RefCell::new([const { None }; REMEMBERED]), seen: Cell::new([0; REMEMBERED]) }
+        Memo { known: RefCell::new([const { None }; REMEMBERED]), seen: [const { Cell::new(0) }; REMEMBERED] }
     }
 }
 
 impl<T> Memo<T> {
     /// Whether this hash has just been seen in its place, too: what comes once is not worth a copy.
     fn has_come_before(&self, hash: u64) -> bool {
-        let mut seen = self.seen.get();
-        let before = std::mem::replace(&mut seen[place_of(hash)], hash);
-        self.seen.set(seen);
-        before == hash
+        self.seen[place_of(hash)].replace(hash) == hash
     }
 
     fn keep(&self, hash: u64, known: T) {
