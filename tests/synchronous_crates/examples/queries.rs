@@ -1,7 +1,7 @@
-//! Queries a second, and the client's CPU time of each, by 100 clients on one OS thread: a synchronous crate as it is,
-//! on green threads, or its asynchronous peer in as many tasks of tokio. `mysql` and `redis` are green by the hooks.
-//! `postgres` is on the blocking pool, since it waits in a runtime of tokio's, of which an OS thread can be in one at a
-//! time. And what a hooked call costs off a green thread.
+//! Queries a second, and the client's CPU time of each, by 100 clients on one OS thread: a synchronous crate as it
+//! comes on green threads, or its asynchronous peer in as many tasks of tokio. `mysql` and `redis` are green by the
+//! hooks. `postgres` is on the blocking pool, since it waits in a runtime of tokio's, of which an OS thread can be in
+//! one at a time. And what a hooked call costs off a green thread.
 //!
 //! `queries postgres | tokio | mysql | mysql-async | redis | redis-tokio | off`; `bench/python/hooks/compare.py` runs
 //! them in turns.
