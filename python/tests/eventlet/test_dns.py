@@ -550,5 +550,61 @@ class Imports(Scenario):
         )
 
 
+# Resolves a name only after a green thread has run meanwhile, and tells in which OS thread.
+_BY_THE_SYSTEM = """
+    import _thread, socket, threading
+    gate, main, asked = threading.Event(), _thread.get_ident(), []
+
+    def slow(result):
+        def resolve(*args, **kwargs):
+            asked.append(_thread.get_ident())
+            assert gate.wait(20), "no other green thread has run"
+            gate.clear()
+            return result
+        return resolve
+
+    found = [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 80))]
+    expected = {
+        "getaddrinfo": found, "gethostbyname": "127.0.0.1", "gethostbyname_ex": ("a.test", [], ["127.0.0.1"]),
+        "gethostbyaddr": ("a.test", [], ["127.0.0.1"]), "getnameinfo": ("a.test", "80"),
+    }
+    for name, result in expected.items():
+        setattr(socket, name, slow(result))
+    import eventlet
+    open_gate = gate.set
+    eventlet.monkey_patch()
+    assert "eventlet.support.greendns" not in sys.modules
+
+    def ask(function, *args):
+        eventlet.spawn(open_gate)
+        return function(*args)
+
+    for name, result in expected.items():
+        assert ask(getattr(socket, name), "a.test", 80) == result, name
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ask(udp.bind, ("a.test", 0))
+    assert udp.getsockname()[0] == "127.0.0.1"
+    assert len(asked) == 6 and main not in asked, (main, asked)
+"""
+
+
+class BySystem(Scenario):
+    def test_names_are_resolved_in_os_threads_where_greendns_is_not_wanted(self):
+        self.check(_BY_THE_SYSTEM, EVENTLET_NO_GREENDNS="yes")
+
+    def test_names_are_resolved_in_os_threads_without_dnspython(self):
+        self.check(
+            """
+    class NoDnspython:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == "dns":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, NoDnspython())
+"""
+            + _BY_THE_SYSTEM
+        )
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,11 +1,10 @@
-"""The ``socket`` module, green; names are resolved by eventlet's own resolver unless EVENTLET_NO_GREENDNS is
-``yes``."""
+"""The ``socket`` module, green; names are resolved by eventlet's own resolver, or by the system in OS threads if
+EVENTLET_NO_GREENDNS is ``yes`` or dnspython is not installed."""
 
-import os
 import sys
 
 from eventlet.patcher import is_monkey_patched, slurp_properties
-from eventlet.support import _fairness, functions
+from eventlet.support import _fairness, functions, names
 
 __import__("eventlet.green._socket_nodns")
 __socket = sys.modules["eventlet.green._socket_nodns"]
@@ -22,15 +21,13 @@ __patched__ = __socket.__patched__ + [
 
 slurp_properties(__socket, globals(), srckeys=dir(__socket))
 
-if os.environ.get("EVENTLET_NO_GREENDNS", "").lower() != "yes":
-    from eventlet.support import greendns
-
-    gethostbyaddr = greendns.gethostbyaddr
-    gethostbyname = greendns.gethostbyname
-    getaddrinfo = greendns.getaddrinfo
-    gethostbyname_ex = greendns.gethostbyname_ex
-    getnameinfo = greendns.getnameinfo
-    del greendns
+_resolver = names.resolver()
+gethostbyaddr = _resolver.gethostbyaddr
+gethostbyname = _resolver.gethostbyname
+getaddrinfo = _resolver.getaddrinfo
+gethostbyname_ex = _resolver.gethostbyname_ex
+getnameinfo = _resolver.getnameinfo
+del _resolver
 
 
 functions.stand_for_those_of_c(__socket, globals(), _fairness.make_fair("socket", globals()))

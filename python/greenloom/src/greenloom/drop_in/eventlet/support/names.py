@@ -1,5 +1,6 @@
 """Host names in the addresses that are given to sockets. The system would look them up and block the hub meanwhile."""
 
+import functools
 import os
 
 from eventlet.support.greenlets import getcurrent
@@ -7,6 +8,23 @@ from eventlet.support.greenlets import getcurrent
 _BY_THE_SYSTEM = os.environ.get("EVENTLET_NO_GREENDNS", "").lower() == "yes"
 #: What the socket module itself has a meaning for.
 _SPECIAL = ("", "<broadcast>")
+
+
+@functools.cache
+def resolver():
+    """The module that resolves names: `greendns`, or what asks the system in OS threads, if that is wanted or dnspython
+    is not installed."""
+    if not _BY_THE_SYSTEM:
+        try:
+            from eventlet.support import greendns
+
+            return greendns
+        except ModuleNotFoundError as missing:
+            if missing.name != "dns":
+                raise
+    from eventlet.support import _system_names
+
+    return _system_names
 
 
 def numeric(sock, address):
@@ -25,16 +43,16 @@ def numeric(sock, address):
 
 def _looked_up(sock, address):
     from eventlet import hubs
-    from eventlet.support import greendns
 
-    socket = greendns.socket
+    names = resolver()
+    socket = names.socket
     host = address[0]
     if ("\0" if isinstance(host, str) else b"\0") in host:
         return address  # The socket refuses it.
-    if _BY_THE_SYSTEM or host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return address
     hub = getattr(hubs._threadlocal, "hub", None)
     if hub is not None and getcurrent() is hub.greenlet:
         return address  # It can't wait for a nameserver.
-    found = greendns.getaddrinfo(host, None, sock.family, socket.SOCK_DGRAM)
+    found = names.getaddrinfo(host, None, sock.family, socket.SOCK_DGRAM)
     return (found[0][4][0], *address[1:])
