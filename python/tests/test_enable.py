@@ -80,10 +80,13 @@ class Enable(Environment):
         self.assertNotEqual(self.run_python("-c", "import greenlet")[0], 0)
         self.assertEqual(self.greenloom("disable"), (0, "it was not enabled\n"))
 
-    def test_without_dnspython_eventlet_says_what_to_install(self):
+    def test_without_dnspython_the_system_resolves_names(self):
         self.greenloom("enable")
         shutil.rmtree(os.path.join(self.packages, "dns"))
-        status, output = self.run_python("-c", "import greenlet; import eventlet")
+        patched = "import eventlet; eventlet.monkey_patch(); import socket; "
+        names = "print(socket.getaddrinfo('127.0.0.1', 80)[0][4], socket.gethostbyname('localhost'))"
+        self.assertEqual(self.run_python("-c", patched + names), (0, "('127.0.0.1', 80) 127.0.0.1\n"))
+        status, output = self.run_python("-c", "import eventlet.support.greendns")
         self.assertEqual(status, 1)
         self.assertIn("which is not installed: pip install dnspython", output)
 
