@@ -83,7 +83,7 @@ impl Consumer {
             pool: GreenPool::new(options.workers.max(1)),
             listener: RefCell::default(),
             taking: Cell::default(),
-            known: RefCell::default(),
+            known: RefCell::new(Known::new(transport.is_wire())),
             counts,
         }
     }
@@ -222,7 +222,9 @@ impl Consumer {
         };
         let id = Id::from(unique_id);
         let mut known = self.known.borrow_mut();
+        let is_long_finished = known.is_long_finished(&id);
         let answer = match known.requests.entry(id.clone()) {
+            Entry::Vacant(_) if is_long_finished => None,
             Entry::Vacant(place) => {
                 place.insert(Stage::InWork(incoming.into()));
                 return Some(Work { consumer: self, id: Some(id), deliveries: None });

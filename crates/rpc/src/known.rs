@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::hash::HashMap;
 use crate::id::Unique;
+use crate::lately::{FROM_A_BROKER, Lately};
 use crate::transport::Incoming;
 
-/// How many finished requests are remembered.
+/// How many finished requests are remembered with their answers.
 const REMEMBERED: usize = 1024;
 
 /// A request's unique id. Most are as our own, and take no allocation.
@@ -25,11 +26,12 @@ impl From<&str> for Id {
 }
 
 /// The requests that are in work, and the last that were finished, by unique id.
-#[derive(Default)]
 pub(crate) struct Known {
     pub requests: HashMap<Id, Stage>,
     /// Those that are finished, in that order.
     finished: VecDeque<Id>,
+    /// Those finished before them, whose answers are forgotten.
+    before: Lately<Id>,
 }
 
 pub(crate) enum Stage {
@@ -52,6 +54,17 @@ impl From<Incoming> for Deliveries {
 }
 
 impl Known {
+    /// For requests from a broker, or from within the process, where an acknowledgement is never forgotten.
+    pub fn new(is_wire: bool) -> Known {
+        let before = Lately::new(if is_wire { FROM_A_BROKER } else { 0 });
+        Known { requests: HashMap::default(), finished: VecDeque::new(), before }
+    }
+
+    /// Whether it was finished so long ago that its answer is forgotten.
+    pub fn is_long_finished(&self, id: &Id) -> bool {
+        self.before.contains(id)
+    }
+
     /// Ends the work. Returns what is to be settled.
     pub fn end(&mut self, id: &Id) -> Option<Deliveries> {
         match self.requests.remove(id)? {
@@ -68,6 +81,7 @@ impl Known {
             && let Some(oldest) = self.finished.pop_front()
         {
             self.requests.remove(&oldest);
+            self.before.add(oldest);
         }
         self.finished.push_back(id.clone());
         Some(deliveries)

@@ -67,6 +67,7 @@ mod hash;
 mod id;
 mod json;
 mod known;
+mod lately;
 #[cfg(feature = "inspect")]
 mod metrics;
 mod open;

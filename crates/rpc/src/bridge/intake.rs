@@ -1,7 +1,7 @@
 //! A socket that takes requests or notifications in.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,10 +13,9 @@ use super::session::Session;
 use super::wire::{Inlet, Outbox, asked, length, put, said};
 use super::{log, put_failure};
 use crate::envelope::{self, Malformed};
+use crate::lately::{FROM_A_BROKER, Lately};
 use crate::transport::{Address, Incoming, Listener, TransportError};
 
-/// How many unique ids are remembered, so that what comes twice is handed over once.
-const REMEMBERED: usize = 1024;
 /// The pause before something is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,27 +29,6 @@ pub(super) struct Wanted {
     once: bool,
 }
 
-/// What was handed over last.
-#[derive(Default)]
-struct Known {
-    ids: HashSet<Rc<str>>,
-    order: VecDeque<Rc<str>>,
-}
-
-impl Known {
-    fn add(&mut self, id: Rc<str>) {
-        if id.is_empty() || !self.ids.insert(Rc::clone(&id)) {
-            return;
-        }
-        self.order.push_back(id);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-    }
-}
-
 struct HandedOver {
     incoming: Incoming,
     id: Rc<str>,
@@ -60,7 +38,8 @@ struct Intake {
     listener: Rc<dyn Listener>,
     outbox: Rc<Outbox>,
     once: bool,
-    known: RefCell<Known>,
+    /// The unique ids of what was handed over last.
+    known: RefCell<Lately<Rc<str>>>,
     /// What was handed over and is not done with: those from the number on, with gaps.
     out: RefCell<VecDeque<Option<HandedOver>>>,
     first: Cell<u64>,
@@ -74,7 +53,7 @@ pub(super) fn serve(session: &Session, wanted: Wanted, inlet: &mut Inlet, outbox
         listener,
         outbox: Rc::clone(outbox),
         once,
-        known: RefCell::default(),
+        known: RefCell::new(Lately::new(FROM_A_BROKER)),
         out: RefCell::default(),
         first: Cell::new(1),
     });
@@ -151,7 +130,8 @@ impl Intake {
         let message = envelope::open(body)?;
         let parted = envelope::part(&message)?;
         let (unique, id, reply_q) = (&*parted.unique_id, &*parted.msg_id, &*parted.reply_q);
-        if self.known.borrow().ids.contains(unique) {
+        let unique_id: Rc<str> = unique.into();
+        if self.known.borrow().contains(&unique_id) {
             log::warn(&self.outbox, &format!("threw a message away that was here before: {unique}"));
             return Ok(None);
         }
@@ -171,11 +151,16 @@ impl Intake {
             ];
             put(out, said::DELIVERY, number, &parts);
         });
-        let unique: Rc<str> = unique.into();
         if self.once {
-            self.known.borrow_mut().add(Rc::clone(&unique));
+            self.know(&unique_id);
         }
-        Ok(Some(unique))
+        Ok(Some(unique_id))
+    }
+
+    fn know(&self, id: &Rc<str>) {
+        if !id.is_empty() {
+            self.known.borrow_mut().add(Rc::clone(id));
+        }
     }
 
     /// Takes out what has this number; nothing if it is done with.
@@ -199,7 +184,7 @@ impl Intake {
     fn done(&self, number: u64) {
         let Some(HandedOver { incoming, id }) = self.take_out(number) else { return };
         if !self.once {
-            self.known.borrow_mut().add(id);
+            self.know(&id);
         }
         // If the connection is gone it comes again, and is known.
         let _ = incoming.settle.ack();
