@@ -193,6 +193,34 @@ class AsyncioHub(Scenario):
             "-W", "ignore",
         )
 
+    def test_a_loop_whose_descriptors_were_closed_gets_new_ones_and_closes_nobody_elses(self):
+        self.check(
+            """
+            import os, signal
+            from eventlet.asyncio import spawn_for_awaitable
+            loop, woken = eventlet.hubs.get_hub().loop, eventlet.Event()
+            threading = eventlet.patcher.original("threading")
+            signalled = []
+            async def work():
+                loop.add_signal_handler(signal.SIGUSR1, signalled.append, 1)
+                await asyncio.sleep(0.01)
+            spawn_for_awaitable(work()).wait()
+            for round in range(3):
+                os.closerange(3, 256)
+                files = [os.open(os.devnull, os.O_RDWR) for _ in range(12)]
+                with eventlet.Timeout(10):
+                    spawn_for_awaitable(work()).wait()
+                    # It sleeps for a minute otherwise, and is woken through its own pipe.
+                    woken.reset() if woken.ready() else None
+                    threading.Timer(0.1, loop.call_soon_threadsafe, (eventlet.spawn, woken.send)).start()
+                    woken.wait()
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    while len(signalled) <= round:
+                        eventlet.sleep(0.01)
+                [os.fstat(number) for number in files]
+            """
+        )
+
     def test_signals_are_handled_at_once(self):
         self.check(
             """

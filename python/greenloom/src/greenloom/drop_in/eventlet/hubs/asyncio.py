@@ -9,8 +9,11 @@ asyncio's modules must see the standard library as it is, whatever is monkey-pat
 late.
 """
 
+import contextlib
 import functools
 import os
+import select
+import signal
 import weakref
 
 from greenlet import getcurrent
@@ -29,6 +32,8 @@ class Hub(hub.BaseHub):
 
     loop = None
     _bell = None
+    # The file that wakes the loop, so that it is known again.
+    _pipe = None
     # Imported once: a program may take asyncio out of sys.modules later.
     _asyncio = None
 
@@ -37,6 +42,8 @@ class Hub(hub.BaseHub):
         self._asyncio = asyncio = _prepared_asyncio()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
+        if pipe := self._selector_and_pipe()[1]:
+            self._pipe = _file_of(pipe)
         _hubs.add(self)
         # Green threads find the loop from the first turn on.
         self.schedule_call_global(0, asyncio._set_running_loop, self.loop)
@@ -55,6 +62,8 @@ class Hub(hub.BaseHub):
             super().wait(seconds)  # Something waits while the event loop is being made.
             return
         asyncio = self._asyncio
+        if not self._owns_descriptors():
+            self._renew_descriptors()
         self._listen_to_bell()
         if seconds is not None and seconds <= 0:
             loop.stop()
@@ -75,6 +84,8 @@ class Hub(hub.BaseHub):
             start, stop = self.loop.add_reader, self.loop.remove_reader
         else:
             start, stop = self.loop.add_writer, self.loop.remove_writer
+        if not self._owns_descriptors():
+            self._renew_descriptors()
         if fileno in listeners:
             start(fileno, self._found_ready, listeners, fileno)
         else:
@@ -106,26 +117,86 @@ class Hub(hub.BaseHub):
         self._asyncio._set_running_loop(None)
         self.loop.close()
 
-    def _renew_after_fork(self):
-        """Parts a forked process from its parent, with whom it would share an epoll object and the waking socket."""
+    def _selector_and_pipe(self):
+        """What the standard library's loops wait with; (None, None) for another loop, which has its own ways."""
+        return getattr(self.loop, "_selector", None), getattr(self.loop, "_ssock", None)
+
+    def _owns_descriptors(self):
+        """Whether the event loop still has those that it waits with: a program may have closed all that it did not
+        open, and opened others since that have their numbers."""
+        selector, pipe = self._selector_and_pipe()
+        if selector is None or pipe is None:
+            return True
+        modify = getattr(getattr(selector, "_selector", None), "modify", None)
+        try:
+            if _file_of(pipe) != self._pipe:
+                return False
+            if modify is not None:
+                # Only the loop's own epoll object knows this file by this number.
+                modify(pipe.fileno(), select.EPOLLIN)
+        except OSError:
+            return False
+        except ValueError:
+            pass  # The program has closed the loop.
+        return True
+
+    def _renew_descriptors(self):
+        """Gives the event loop new ones in place of its parent's, which a forked process would share with it, or of
+        those that it has lost."""
         loop = self.loop
-        selector = getattr(loop, "_selector", None)
-        if selector is None:
-            return  # Another loop than the standard library's has its own ways.
+        selector, pipe = self._selector_and_pipe()
+        if selector is None or pipe is None:
+            return
+        are_own = self._owns_descriptors()
+        if not are_own:
+            # The bell first: by its old number it might be taken for what is made here.
+            self._renew_if_closed()
+        own = {pipe.fileno(), self._bell}
         renewed = type(selector)()
         for key in list(selector.get_map().values()):
-            try:
-                renewed.register(key.fd, key.events, key.data)
-            except OSError:
-                pass  # It was closed.
+            if key.fd not in own:
+                with contextlib.suppress(OSError):  # It was closed.
+                    renewed.register(key.fd, key.events, key.data)
+        self._bell = None
         loop._selector = renewed
-        selector.close()
-        loop._close_self_pipe()
+        if are_own:
+            selector.close()
+            for end in (loop._ssock, loop._csock):
+                end.close()
+        else:
+            # Their numbers may be of others' files by now.
+            _keep_for_ever(selector)
+            for end in (loop._ssock, loop._csock):
+                end.detach()
+        loop._internal_fds -= 1
         loop._make_self_pipe()
+        self._pipe = _file_of(loop._ssock)
+        if getattr(loop, "_signal_handlers", None):
+            with contextlib.suppress(ValueError):  # It is not the main thread.
+                signal.set_wakeup_fd(loop._csock.fileno())
+
+    def _renew_after_fork(self):
+        loop = self.loop
+        if self._selector_and_pipe() == (None, None):
+            return
+        self._renew_descriptors()
         # Its threads are the parent's.
         loop._default_executor = None
         # Which loop runs is remembered for one process.
         self._asyncio._set_running_loop(loop)
+
+
+def _file_of(sock):
+    """What tells a socket's file from all others, whatever their numbers."""
+    status = os.fstat(sock.fileno())
+    return status.st_dev, status.st_ino
+
+
+def _keep_for_ever(selector):
+    """An epoll object closes its number when it goes, so it must not."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(getattr(selector, "_selector", None)))
 
 
 # All of this process; those of other threads do not live on in a fork, but nobody waits in them either.
