@@ -91,7 +91,7 @@ class Memory(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertLess(int(output), 5600)
 
-    def test_a_green_thread_that_waits_for_a_socket_costs_about_a_page(self):
+    def test_a_green_thread_that_waits_for_a_socket_costs_few_pages(self):
         # The sockets are there before; what is counted is the stack and what the hub keeps of the wait.
         status, output = run_script(
             """
@@ -122,7 +122,8 @@ class Memory(unittest.TestCase):
             """
         )
         self.assertEqual(status, 0, output)
-        self.assertLess(int(output), 6000)
+        # From CPython 3.14 on a call of the interpreter's takes more of the C stack: there it is a second page.
+        self.assertLess(int(output), 6000 if sys.version_info < (3, 14) else 9300)
 
     def test_stacks_are_used_again(self):
         def nest():

@@ -11,17 +11,16 @@ from greenloom._native import _spend
 #: What a system call spends of the time until others have their turn, as a multiple of taking a free lock.
 SYSTEM_CALL = 4
 
-#: By module.
+#: By module, or by what of it is in a module of its own.
 _RETURN_AT_ONCE = {
     "os": (
         *("eventfd_read", "eventfd_write", "lockf", "open", "readv", "sendfile", "splice", "writev"),
         *("wait", "wait3", "wait4", "waitid", "waitpid"),
     ),
     "signal": ("sigpending", "sigtimedwait", "sigwait", "sigwaitinfo"),
-    "socket": (
-        *("create_server", "fromfd", "socketpair"),
-        *("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo"),
-    ),
+    "socket": ("create_server", "fromfd", "socketpair"),
+    # Of addresses, which need no lookup.
+    "names": ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo"),
 }
 
 

@@ -7,6 +7,7 @@ import functools
 
 from eventlet import hubs, tpool
 from eventlet.green import _socket_nodns
+from eventlet.support import _fairness, functions
 from eventlet.support.greenlets import getcurrent
 
 socket = _socket_nodns
@@ -30,3 +31,6 @@ gethostbyaddr = _in_os_thread(socket.gethostbyaddr)
 gethostbyname = _in_os_thread(socket.gethostbyname)
 gethostbyname_ex = _in_os_thread(socket.gethostbyname_ex)
 getnameinfo = _in_os_thread(socket.getnameinfo)
+
+_fairness.make_fair("names", globals())
+functions.stand_for_those_of_c(socket, globals(), __all__)

@@ -9,7 +9,7 @@ import re
 import warnings
 
 from eventlet.green import _socket_nodns, os
-from eventlet.support import address_order, functions
+from eventlet.support import _fairness, address_order, functions
 from eventlet.support.dns_transport import DNS_QUERY_TIMEOUT, tcp, udp
 from eventlet.support.green_dnspython import dns, is_ip_addr, is_ipv4_addr, is_ipv6_addr
 from eventlet.support.hosts_file import HOSTS_TTL, HostsAnswer, HostsResolver, stamp
@@ -438,4 +438,5 @@ def _name_of(address):
 dns.query.tcp = tcp
 dns.query.udp = udp
 
+_fairness.make_fair("names", globals())
 functions.stand_for_those_of_c(_socket_nodns, globals(), __all__)
