@@ -62,8 +62,7 @@ class Hub(hub.BaseHub):
             super().wait(seconds)  # Something waits while the event loop is being made.
             return
         asyncio = self._asyncio
-        if not self._owns_descriptors():
-            self._renew_descriptors()
+        self._renew_if_lost()
         self._listen_to_bell()
         if seconds is not None and seconds <= 0:
             loop.stop()
@@ -84,8 +83,7 @@ class Hub(hub.BaseHub):
             start, stop = self.loop.add_reader, self.loop.remove_reader
         else:
             start, stop = self.loop.add_writer, self.loop.remove_writer
-        if not self._owns_descriptors():
-            self._renew_descriptors()
+        self._renew_if_lost()
         if fileno in listeners:
             start(fileno, self._found_ready, listeners, fileno)
         else:
@@ -118,14 +116,14 @@ class Hub(hub.BaseHub):
         self.loop.close()
 
     def _selector_and_pipe(self):
-        """What the standard library's loops wait with; (None, None) for another loop, which has its own ways."""
+        """What the standard library's loops wait with; None for another loop, or for one that was closed."""
         return getattr(self.loop, "_selector", None), getattr(self.loop, "_ssock", None)
 
     def _owns_descriptors(self):
         """Whether the event loop still has those that it waits with: a program may have closed all that it did not
         open, and opened others since that have their numbers."""
         selector, pipe = self._selector_and_pipe()
-        if selector is None or pipe is None:
+        if None in (selector, pipe):
             return True
         modify = getattr(getattr(selector, "_selector", None), "modify", None)
         try:
@@ -140,14 +138,15 @@ class Hub(hub.BaseHub):
             pass  # The program has closed the loop.
         return True
 
-    def _renew_descriptors(self):
+    def _renew_if_lost(self):
+        if not self._owns_descriptors():
+            self._renew_descriptors(are_own=False)
+
+    def _renew_descriptors(self, are_own):
         """Gives the event loop new ones in place of its parent's, which a forked process would share with it, or of
         those that it has lost."""
         loop = self.loop
         selector, pipe = self._selector_and_pipe()
-        if selector is None or pipe is None:
-            return
-        are_own = self._owns_descriptors()
         if not are_own:
             # The bell first: by its old number it might be taken for what is made here.
             self._renew_if_closed()
@@ -176,14 +175,13 @@ class Hub(hub.BaseHub):
                 signal.set_wakeup_fd(loop._csock.fileno())
 
     def _renew_after_fork(self):
-        loop = self.loop
-        if self._selector_and_pipe() == (None, None):
+        if None in self._selector_and_pipe():
             return
-        self._renew_descriptors()
+        self._renew_descriptors(are_own=self._owns_descriptors())
         # Its threads are the parent's.
-        loop._default_executor = None
+        self.loop._default_executor = None
         # Which loop runs is remembered for one process.
-        self._asyncio._set_running_loop(loop)
+        self._asyncio._set_running_loop(self.loop)
 
 
 def _file_of(sock):
