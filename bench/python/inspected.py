@@ -29,6 +29,10 @@ import time
 
 import turns
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "eventlet"))
+
+from micro import eventlet_hop, eventlet_spawn  # noqa: E402
+
 WAYS = {
     # The variable, how many sleepers, and who looks.
     "off": ("", 0, None),
@@ -64,29 +68,6 @@ def lock(count):
     for _ in range(count):
         one.acquire()
         one.release()
-
-
-def spawn(count):
-    import eventlet
-
-    for _ in range(count):
-        eventlet.spawn(int).wait()
-
-
-def hop(count):
-    import eventlet
-    from eventlet.queue import LightQueue
-
-    queue = LightQueue(1)
-
-    def consume():
-        for _ in range(count):
-            queue.get()
-
-    consumer = eventlet.spawn(consume)
-    for number in range(count):
-        queue.put(number)
-    consumer.wait()
 
 
 def wsgi(count):
@@ -126,9 +107,9 @@ def ask(port, count):
 # With the part of a batch that each does.
 OPERATIONS = {
     "switch": (switch, 1.0),
-    "hop": (hop, 0.3),
+    "hop": (eventlet_hop, 0.3),
     "lock": (lock, 1.0),
-    "spawn": (spawn, 0.1),
+    "spawn": (eventlet_spawn, 0.1),
     "wsgi": (wsgi, 0.02),
 }
 
