@@ -55,6 +55,20 @@ fn streams_connect_by_path_and_are_served() {
 }
 
 #[test]
+fn a_shutdown_ends_the_wait_of_who_writes_and_reads_there() {
+    let (one, _other) = UnixStream::pair().unwrap();
+    let one = Rc::new(one);
+    let (writer, reader) = (Rc::clone(&one), Rc::clone(&one));
+    let writes = spawn(move || (&*writer).write_all(&[0; 4 << 20]));
+    let reads = spawn(move || (&*reader).read(&mut [0]));
+    sleep(millis(2));
+    one.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(timeout(millis(1000), || writes.wait()).unwrap().unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    one.shutdown(std::net::Shutdown::Read).unwrap();
+    assert_eq!(timeout(millis(1000), || reads.wait()).unwrap().unwrap().unwrap(), 0);
+}
+
+#[test]
 fn abstract_names_work() {
     let name = format!("greenloom-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();

@@ -329,11 +329,11 @@ impl<W> Sources<W> {
         self.waiting -= told;
     }
 
-    /// As if an edge had come that says that it can be read: bytes for it were written in this very process. Returns
-    /// the work that waits for that. It may find nothing, and then waits again, for the edge. Listeners are left to
-    /// the poller, which tells them the truth.
-    pub fn expect(&mut self, key: SourceKey) -> Option<W> {
-        let side = &mut self.get(key)?.read;
+    /// As if an edge had come: something was done in this very process that may end a wait, a write at the other end,
+    /// say. Returns the work that waits. It may find nothing, and then waits again, for the edge. Listeners are left
+    /// to the poller, which tells them the truth.
+    pub fn expect(&mut self, key: SourceKey, direction: Direction) -> Option<W> {
+        let side = self.get(key)?.side(direction);
         match mem::replace(&mut side.waiter, Waiter::None) {
             Waiter::Once(work) => {
                 side.ready = true;

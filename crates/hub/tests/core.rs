@@ -162,14 +162,14 @@ fn who_is_expected_to_be_readable_is_woken_once_and_may_wait_again() {
     let (mut core, _) = core();
     let (_reader, mut writer, key) = waiting_pipe(&mut core, "first");
     assert_eq!(core.sources().expect(key), Some("first"));
-    assert_eq!((core.sources().expect(key), core.sources().waiting()), (None, 0));
+    assert_eq!((core.sources().expect(key, Direction::Read), core.sources().waiting()), (None, 0));
     // There was nothing: the edge is still to come.
     assert!(core.sources().is_ready(key, Direction::Read));
     core.sources().would_block(key, Direction::Read);
     assert_eq!(core.sources().wait(key, Direction::Read, "again"), Ok(true));
     writer.write_all(b"x").unwrap();
     assert_eq!(turn(&mut core), [("again", Cause::Io)]);
-    assert_eq!(core.sources().expect(SourceKey::from_bits(u64::MAX)), None);
+    assert_eq!(core.sources().expect(SourceKey::from_bits(u64::MAX), Direction::Read), None);
 }
 
 #[test]

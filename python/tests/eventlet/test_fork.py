@@ -73,16 +73,33 @@ class Fork(Scenario):
                 me = threading.current_thread()
                 def child():
                     assert threading.current_thread() is me and me in threading.enumerate()
-                    assert threading.main_thread() is not me
-                    time.sleep(0.01)
+                    assert me.native_id == os.getpid()
+                    check()
                 results.append(in_child(child))
+                assert threading.main_thread() is not me
+            def check():
+                # As with OS threads, the one that has forked is the main one of the child.
+                assert threading.main_thread() is threading.current_thread()
+                before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread()))
+                seen = []
+                os.kill(os.getpid(), signal.SIGUSR1)
+                assert seen == [threading.main_thread()], seen
+                _thread.interrupt_main(signal.SIGUSR1)
+                time.sleep(0.01)
+                assert len(seen) == 2, seen
+                thread = threading.Thread(target=time.sleep, args=(0.01,))
+                thread.start()
+                thread.join()
+                threading._shutdown()
+            import _thread, signal
             thread = threading.Thread(target=work)
             thread.start()
             thread.join()
-            eventlet.spawn(lambda: results.append(in_child(lambda: time.sleep(0.01)))).wait()
+            eventlet.spawn(lambda: results.append(in_child(check))).wait()
+            results.append(in_child(check))
             print(results)
             """,
-            prints="[True, True]\n",
+            prints="[True, True, True]\n",
         )
 
     def test_fork_in_an_os_thread(self):

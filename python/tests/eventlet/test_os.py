@@ -1,15 +1,19 @@
 """Calls of `os` beside read and write that wait, while other green threads run; and those that transfer nothing."""
 
 import errno
+import fcntl
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
 
 import eventlet
+from eventlet.green import fcntl as green_fcntl
 from eventlet.green import os as green_os
+from eventlet.green import socket as green_socket
 
 from io_support import OnHub
 
@@ -58,9 +62,55 @@ class Calls(OnHub):
                 pass_fds=[file.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
             holder.stdout.readline()
-            locker = self.blocked(green_os.lockf, file.fileno(), os.F_LOCK, 0)
+            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            lockers = [
+                self.blocked(green_os.lockf, file.fileno(), os.F_LOCK, 0),
+                self.blocked(green_fcntl.lockf, file, fcntl.LOCK_EX),
+                self.blocked(green_fcntl.fcntl, file, fcntl.F_SETLKW, lock),
+            ]
+            with self.assertRaises(BlockingIOError):
+                green_fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             holder.communicate()
+            self.assertEqual([locker.wait() for locker in lockers][:2], [None, None])
+
+    def test_a_lock_of_another_open_file_is_waited_for(self):
+        with tempfile.NamedTemporaryFile() as file, open(file.name) as other:
+            green_fcntl.flock(file, fcntl.LOCK_EX)
+            locker = self.blocked(green_fcntl.flock, other.fileno(), fcntl.LOCK_EX)
+            with self.assertRaises(BlockingIOError):
+                green_fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            green_fcntl.flock(file, fcntl.LOCK_UN)
             self.assertIsNone(locker.wait())
+            shared = self.blocked(green_fcntl.flock, file, fcntl.LOCK_SH)
+            shared.kill()
+            for refused in (
+                lambda: green_fcntl.flock(-1, fcntl.LOCK_EX),
+                lambda: green_fcntl.flock(file, "a"),
+                lambda: green_fcntl.lockf(other, fcntl.LOCK_EX),
+            ):
+                self.assertRaises((ValueError, TypeError, OSError), refused)
+
+    def test_a_blocking_socket_takes_all_of_a_file(self):
+        one, other = socket.socketpair()
+        data = bytes(range(256)) * 8192
+        with tempfile.TemporaryFile() as file, one, other:
+            file.write(data)
+            file.flush()
+            sender = self.blocked(green_os.sendfile, one.fileno(), file.fileno(), 1, len(data))
+            received = b""
+            while len(received) < len(data) - 1:
+                received += green_os.read(other.fileno(), 1 << 20)
+            self.assertEqual(received, data[1:])
+            self.assertEqual(sender.wait(), len(data) - 1)
+
+    def test_limits_that_the_system_was_told_are_kept(self):
+        one, other = green_socket.socketpair()
+        with one, other:
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                one.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", 0, 30_000))
+            self.assertRaises(BlockingIOError, green_os.read, one.fileno(), 1)
+            self.assertGreater(green_os.write(one.fileno(), bytes(4 << 20)), 0)
+            self.assertRaises(BlockingIOError, green_os.write, one.fileno(), b"a")
 
 
 class CallsOnPoll(Calls):

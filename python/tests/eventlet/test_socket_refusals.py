@@ -33,29 +33,35 @@ CALLS = [
       for address in (r"('a\0b', 0)", r"(b'a\0b', 0)", r"(bytearray(b'a\0b'), 0)", "('::1', 0)", "('127.0.0.1',)", "()",
                       "('127.0.0.1', 'a')", "('127.0.0.1', -1)", "('127.0.0.1', 1 << 20)", "(3, 0)",
                       "(None, 0)", "('1.2.3.4.5', 0)",
-                      "('127.0.0.1', 0, 0)", "['127.0.0.1', 0]", "('127.0.0.1', 1.0)")),
+                      "('127.0.0.1', 0, 0)", "['127.0.0.1', 0]", "('127.0.0.1', 1.0)", "('a' * 70 + '.b', 0)",
+                      "(b'a' * 70 + b'.b', 0)", "('a..b', 0)", "(b'a..b', 0)", "('.', 0)", "('\u00e4' * 70, 0)",
+                      "('', 0)", "(b'', 0)", "(b'<broadcast>', 0)", "('x' * 300, 0)")),
     r"udp.sendto(b'', ('a\0b', 9))", "udp.sendto(b'', ('::1', 9))", r"udp.sendmsg([b''], [], 0, ('a\0b', 9))",
     *(f"socket.create_connection({address}, 1)" for address in (r"('a\0b', 1)", "('127.0.0.1',)", "3", "(3, 1)")),
+    "udp.sendto(b'', ('a..b', 9))", "udp.sendto(b'', (b'', 9))",
     # Names.
     *(f"socket.{call}({host})"
       for call in ("gethostbyname", "gethostbyname_ex", "gethostbyaddr")
       for host in (r"'a\0b'", r"b'a\0b'", "'::1'", "b'::1'", "'fe80::1%lo'", "3", "None", "b'127.0.0.1'",
                    "bytearray(b'127.0.0.1')", "'1.2'", "'0x7f000001'", "'127.0.0.1%lo'",
-                   "'1.2.3.4.5'", "'256.1.1.1'", "")
+                   "'1.2.3.4.5'", "'256.1.1.1'", "", "''", "b''", "'<broadcast>'", "b'<broadcast>'", "'a' * 70 + '.b'",
+                   "b'a' * 70", "'a..b'", "b'a..b'", "'.'", "'\u00e4' * 70", "'x' * 300")
       # What a resolver of the machine knows of these is its own affair.
       if not (call == "gethostbyaddr" and host in ("'::1'", "b'::1'", "'fe80::1%lo'", "'1.2'"))),
     *(f"socket.getaddrinfo({arguments})"
       for arguments in (r"'a\0b', 0", r"b'a\0b', 0", "3, 0", "'', 80", "None, None", "'127.0.0.1', 'none'",
                         "'127.0.0.1', 80, 99", "'127.0.0.1', 80, socket.AF_INET6", "'::1', 80, socket.AF_INET",
                         "'127.0.0.1', 80, 0, 99", "'127.0.0.1', -1", "'127.0.0.1', 1.0", "'127.0.0.1'",
-                        "'a' * 70 + '.invalid', 80", "b'127.0.0.1', 80", "'127.0.0.1', b'80'", "'127.1', 80",
+                        "'a' * 70 + '.invalid', 80", "b'a' * 70, 80", "'a..b', 80", "b'a..b', 80",
+                        "bytearray(b'127.0.0.1'), 80", "b'127.0.0.1', 80", "'127.0.0.1', b'80'", "'127.1', 80",
                         "'a.invalid', 80, 0, 0, 0, socket.AI_NUMERICHOST", "'127.0.0.1', 1 << 70")),
     *(f"socket.getnameinfo({arguments})"
       for arguments in (r"('a\0b', 0), 0", "3, 0", "(), 0", "('127.0.0.1',), 0", "('127.0.0.1', 80), 'a'",
                         "('127.0.0.1', 80), 3", "('127.0.0.1', -1), 3", "('127.0.0.1', 80)", "['127.0.0.1', 80], 3",
                         "('::1', 80), 3", "('::1', 80, 0, 0), 3", "('127.0.0.1', 80, 0, 0, 0), 3")),
     # The rest.
-    "socket.socket(99)", "socket.socket(socket.AF_INET, 99)", "socket.socketpair(99)",
+    "socket.socket(99)", "socket.socket('a')", "socket.socket(1.0)", "socket.socket(())",
+    "socket.socket(socket.AF_INET, 99)", "socket.socketpair(99)",
     "socket.socketpair(socket.AF_INET)", "a.settimeout(-1)", "a.settimeout('a')", "a.settimeout(float('nan'))",
     "a.settimeout(1e300)", "a.setblocking()", "a.getsockopt(1)", "a.getsockopt('a', 'b')", "a.setsockopt(1, 2)",
     "a.listen('a')", "tcp.listen(-1)", "tcp.accept()", "a.shutdown(99)", "a.shutdown('a')", "tcp.getpeername()",

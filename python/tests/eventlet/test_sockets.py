@@ -8,6 +8,7 @@ import errno
 import gc
 import os
 import socket as plain
+import struct
 import sys
 import threading
 import time
@@ -277,22 +278,27 @@ class Operations(OnHub):
         self.assertEqual((one.gettimeout(), one.timeout), (3.0, 3.0))
 
     def test_a_blocking_send_returns_when_all_is_sent(self):
+        data = bytes(range(256)) * 20_000
+        parts = [data[:1000], array.array("I", data[1000:])]
         for one, other in (self.pair(), self.tcp_pair()):
-            data = bytes(5_000_000)
-            sender = self.blocked(one.send, data)
-            received = 0
-            while received < len(data):
-                received += len(other.recv(1 << 20))
-            self.assertEqual(sender.wait(), len(data))
+            for send in (one.send, lambda _: one.sendmsg(parts), lambda data: one.sendmsg([data])):
+                sender = self.blocked(send, data)
+                self.assertEqual(other.recv(len(data), socket.MSG_WAITALL), data)
+                self.assertEqual(sender.wait(), len(data))
+        sender = self.blocked(one.sendto, data, other.getsockname())
+        self.assertEqual(other.recv(len(data), socket.MSG_WAITALL), data)
+        self.assertEqual(sender.wait(), len(data))
 
     def test_a_blocking_send_that_fails_later_tells_how_much_was_sent(self):
-        one, other = self.pair()
-        sender = self.blocked(one.send, bytes(5_000_000))
-        other.recv(1)
-        other.close()
-        sent = sender.wait()
-        self.assertTrue(0 < sent < 5_000_000, sent)
-        self.assertRaises(OSError, one.send, b"x")
+        data = bytes(5_000_000)
+        for send in (lambda one: one.send(data), lambda one: one.sendmsg([data[:10], data])):
+            one, other = self.pair()
+            sender = self.blocked(send, one)
+            other.recv(1)
+            other.close()
+            sent = sender.wait()
+            self.assertTrue(0 < sent < 5_000_000, sent)
+            self.assertRaises(OSError, one.send, b"x")
 
     def test_a_send_with_a_timeout_or_a_flag_sends_what_fits(self):
         one, _ = self.pair()
@@ -300,6 +306,8 @@ class Operations(OnHub):
         self.assertLess(one.send(bytes(5_000_000)), 5_000_000)
         one, _ = self.pair()
         self.assertLess(one.send(bytes(5_000_000), socket.MSG_DONTWAIT), 5_000_000)
+        one, _ = self.pair()
+        self.assertLess(one.sendmsg([bytes(5_000_000)], [], socket.MSG_DONTWAIT), 5_000_000)
 
     def test_waitall_waits_for_all_of_it(self):
         for one, other in (self.pair(), self.tcp_pair()):
@@ -307,6 +315,13 @@ class Operations(OnHub):
             for receive, got in (
                 (lambda: one.recv(6, socket.MSG_WAITALL), lambda value: value),
                 (lambda: one.recv_into(room, 6, socket.MSG_WAITALL), lambda value: bytes(room[:value])),
+                (lambda: one.recvfrom(6, socket.MSG_WAITALL), lambda value: value[0]),
+                (lambda: one.recvfrom_into(room, 6, socket.MSG_WAITALL), lambda value: bytes(room[: value[0]])),
+                (lambda: one.recvmsg(6, 0, socket.MSG_WAITALL), lambda value: value[0]),
+                (
+                    lambda: one.recvmsg_into([memoryview(room)[:2], memoryview(room)[2:]], 0, socket.MSG_WAITALL),
+                    lambda value: bytes(room[: value[0]]),
+                ),
             ):
                 reader = self.blocked(receive)
                 other.sendall(b"abc")
@@ -319,6 +334,60 @@ class Operations(OnHub):
             other.sendall(b"end")
             other.close()
             self.assertEqual(reader.wait(), b"end")
+
+    def test_limits_that_the_system_was_told_are_kept(self):
+        one, other = self.pair()
+        listener = eventlet.listen(LOCALHOST)
+        self.addCleanup(listener.close)
+        for each in (one, listener):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 30_000))
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 30_000))
+        for call in (
+            lambda: one.recv(1),
+            lambda: one.recv_into(bytearray(1)),
+            lambda: one.recvfrom(1),
+            lambda: one.recvmsg(1),
+            listener.accept,
+        ):
+            begin = time.monotonic()
+            with self.assertRaises(BlockingIOError):
+                call()
+            self.assertGreater(time.monotonic() - begin, 0.025)
+        self.assertGreater(one.send(bytes(4 * 1024 * 1024)), 0, "what there was room for")
+        for call in (lambda: one.send(b"a"), lambda: one.sendall(b"a"), lambda: one.sendmsg([b"a"])):
+            with self.assertRaises(BlockingIOError):
+                call()
+        other.sendall(b"half")
+        self.assertEqual(one.recv(10, socket.MSG_WAITALL), b"half")
+        client = eventlet.connect(listener.getsockname())
+        self.addCleanup(client.close)
+        accepted, _ = listener.accept()
+        self.addCleanup(accepted.close)
+        with self.assertRaises(BlockingIOError):
+            accepted.recv(1)  # its listener's
+        # The socket's own comes first, as does a flag.
+        one.settimeout(0.01)
+        self.assert_time(0.01, one.recv, 1)
+        one.settimeout(None)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(16))
+        reader = self.blocked(one.recv, 1)
+        eventlet.sleep(0.05)
+        other.sendall(b"b")
+        self.assertEqual(reader.wait(), b"b")
+
+    def test_a_limit_that_the_system_was_told_ends_a_connect(self):
+        listener = eventlet.listen(LOCALHOST, backlog=0)
+        self.addCleanup(listener.close)
+        waiting = []
+        while True:
+            client = socket.socket()
+            waiting.append(client)
+            self.addCleanup(client.close)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 30_000))
+            code = client.connect_ex(listener.getsockname())
+            if code:
+                break
+        self.assertEqual(code, errno.EINPROGRESS)
 
     def test_waitall_with_a_timeout_gives_what_there_is(self):
         one, other = self.pair()
@@ -334,6 +403,15 @@ class Operations(OnHub):
                 other.sendall(half if number else half[::-1])
             eventlet.sleep(0.01)
         self.assertEqual([reader.wait() for reader in readers], [b"2143", b"1234"])
+
+    def test_a_shutdown_ends_the_wait_of_who_writes_and_reads_there(self):
+        for one, _ in (self.pair(), self.tcp_pair()):
+            writer = self.blocked(one.sendall, bytes(32 << 20))
+            reader = self.blocked(one.recv, 1)
+            one.shutdown(socket.SHUT_WR)
+            self.assert_errno(errno.EPIPE, writer.wait)
+            one.shutdown(socket.SHUT_RD)
+            self.assertEqual(reader.wait(), b"")
 
     def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,9 +1,5 @@
 //! What all types of green I/O have, written once.
 
-use std::io;
-use std::net::Shutdown;
-use std::os::fd::AsFd;
-
 /// What all types of green I/O have, for one with a field `source: Source<$std>`; then what is named after the colon.
 macro_rules! io_type {
     ($type:ident($std:ty): $($more:ident)*) => {
@@ -128,7 +124,7 @@ macro_rules! io_type {
             /// # Errors
             /// `NotConnected`.
             pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                $crate::net::io_type::shutdown(self, how)
+                self.source.shutdown(how)
             }
         }
     };
@@ -142,7 +138,7 @@ macro_rules! io_type {
             /// # Errors
             /// `NotConnected`.
             pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                $crate::net::io_type::shutdown(self, how)
+                self.source.shutdown(how)
             }
 
             /// The pending error, taken (`SO_ERROR`).
@@ -237,12 +233,3 @@ macro_rules! io_type {
     };
 }
 pub(crate) use io_type;
-
-pub(crate) fn shutdown(socket: impl AsFd, how: Shutdown) -> io::Result<()> {
-    let how = match how {
-        Shutdown::Read => rustix::net::Shutdown::Read,
-        Shutdown::Write => rustix::net::Shutdown::Write,
-        Shutdown::Both => rustix::net::Shutdown::Both,
-    };
-    Ok(rustix::net::shutdown(socket, how)?)
-}

@@ -180,6 +180,23 @@ impl<T: AsFd> Source<T> {
         Ok(key)
     }
 
+    /// Ends directions of a socket, and lets who waits there try again: of a Unix socket whose buffer is full, no event
+    /// tells that nothing can be written any more.
+    pub fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
+        use std::net::Shutdown::{Both, Read, Write};
+        let how = match how {
+            Read => rustix::net::Shutdown::Read,
+            Write => rustix::net::Shutdown::Write,
+            Both => rustix::net::Shutdown::Both,
+        };
+        rustix::net::shutdown(self.inner(), how)?;
+        let homes = *self.homes();
+        for direction in [Direction::Read, Direction::Write] {
+            rouse(homes[direction as usize], self.key(direction), direction);
+        }
+        Ok(())
+    }
+
     fn deregister(&self, mark: u64) {
         let homes = self.homes();
         let [read, write] = [0, 1].map(|direction| self.keys[direction].swap(mark, Ordering::Relaxed));
@@ -315,6 +332,14 @@ fn remove(home: u32, key: u64, fd: BorrowedFd<'_>) {
         Some(runtime) if runtime.id() == home => runtime.remove_source(key, Some(fd)),
         // A hub that is gone has forgotten it.
         _ => drop(registry::send(home, Message::RemoveSource(key))),
+    }
+}
+
+fn rouse(home: u32, key: SourceKey, direction: Direction) {
+    match try_here() {
+        Some(runtime) if runtime.id() == home => runtime.rouse_source(key, direction),
+        // Nobody waits at a hub that is gone.
+        _ => drop(registry::send(home, Message::RouseSource(key, direction))),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use greenloom_fiber::fork_generation;
-use greenloom_hub::{Inbox, InboxClosed, SourceKey};
+use greenloom_hub::{Direction, Inbox, InboxClosed, SourceKey};
 
 use super::counters::Counters;
 use super::node::Wake;
@@ -17,6 +17,7 @@ pub(crate) enum Message {
     Wake { slot: u32, ticket: u64, cause: Wake },
     Call(Box<dyn FnOnce() + Send>),
     RemoveSource(SourceKey),
+    RouseSource(SourceKey, Direction),
 }
 
 /// A hub, as others know it.

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use greenloom_hub::{SourceKey, Time, TimerKey};
+use greenloom_hub::{Direction, SourceKey, Time, TimerKey};
 
 use super::node::Wake;
 use super::state::Runtime;
@@ -32,6 +32,13 @@ impl Runtime {
         let Some(told) = self.with_core(|core| core.remove_source(key, fd)) else { return };
         for work in told.into_iter().flatten() {
             self.perform(work, Wake::Closed);
+        }
+    }
+
+    /// Lets who waits at a source try again, without an event.
+    pub fn rouse_source(&self, key: SourceKey, direction: Direction) {
+        if let Some(work) = self.with_core(|core| core.sources().expect(key, direction)).flatten() {
+            self.perform(work, Wake::Woken);
         }
     }
 

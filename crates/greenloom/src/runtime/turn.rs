@@ -127,6 +127,7 @@ impl Runtime {
                 }
                 Message::Call(call) => self.call_soon(call),
                 Message::RemoveSource(key) => self.remove_source(key, None),
+                Message::RouseSource(key, direction) => self.rouse_source(key, direction),
             }
         }
     }

@@ -123,9 +123,21 @@ impl Source {
             && hub.may_hand_over()
             // SAFETY: used at once.
             && let Ok(polling) = unsafe { hub.polling(thread) }
-            && let Some(work) = polling.sources().borrow_mut().expect(key)
+            && let Some(work) = polling.sources().borrow_mut().expect(key, Direction::Read)
         {
             hub.come_next(work);
+        }
+    }
+
+    /// After a direction was shut down: who waits there tries again. Of a Unix socket whose buffer is full, no event
+    /// tells that nothing can be written any more.
+    pub fn rouse(&self, thread: Here<'_>, hub: &Hub) {
+        // SAFETY: used at once.
+        let (Some(key), Ok(polling)) = (self.key(&thread), (unsafe { hub.polling(thread) })) else { return };
+        for direction in [Direction::Read, Direction::Write] {
+            if let Some(work) = polling.sources().borrow_mut().expect(key, direction) {
+                hub.come_next(work);
+            }
         }
     }
 

@@ -5,11 +5,13 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use super::super::hub_functions::{note_closing, note_opened};
+use super::super::hub_ref;
 use super::super::polling::closed_error;
 use super::super::source::Source;
 use super::super::ticket::restore;
 use super::classes::names;
 use super::connect::{accept, connect, connect_ex, connect_now};
+use super::limit::{limit, note_option};
 use super::transfer::{recv, recv_into, recvfrom, send, sendall};
 use super::wait::{seconds_object, seconds_or_none};
 use super::{Socket, follow_timeout, small_integer};
@@ -171,6 +173,24 @@ fn join(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     Ok(Owned::none(args.gil()))
 }
 
+fn setsockopt(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let done = hand_on(this, c"setsockopt", args)?;
+    // They are numbers, as the call has shown.
+    if let [level, option, ..] = args.positional {
+        note_option(level.number()?, option.number()?);
+    }
+    Ok(done)
+}
+
+fn shutdown(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let done = hand_on(this, c"shutdown", args)?;
+    let thread = here(args.gil())?;
+    if let Some(hub) = hub_ref::native(&thread) {
+        this.source.rouse(thread, hub);
+    }
+    Ok(done)
+}
+
 fn mark_as_closed(this: This<'_, Socket>, _: Args<'_>) -> Result<Owned> {
     this.closed.set(true);
     Ok(Owned::none(this.gil()))
@@ -244,6 +264,10 @@ pub(super) fn socket_class() -> Class<Socket> {
             c"_must_not_wait($self)\n--\n\nWhether the program has made the descriptor non-blocking behind the \
               socket's back.",
         )
+        .method(c"shutdown", shutdown, c"As the method of socket.socket.")
+        .method(c"setsockopt", setsockopt, c"As the method of socket.socket.")
+        .method(c"_limit", limit, c"_limit($self, write)\n--\n\nHow many seconds reading, or writing, waits at most; \
+          None for no limit.")
         .method(c"_connect_now", connect_now, c"_connect_now($self, address)\n--\n\nconnect_ex() of the wrapped \
           socket, which does not wait.")
         .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking from then on.")
@@ -266,5 +290,5 @@ pub(super) fn socket_class() -> Class<Socket> {
             c"The timeout in seconds, or None.",
         )
         .getter(c"_closed", is_shut, c"Whether the socket was closed or detached.");
-    handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen", c"setsockopt", c"shutdown")
+    handed_on!(class, c"bind", c"getpeername", c"getsockname", c"getsockopt", c"listen")
 }

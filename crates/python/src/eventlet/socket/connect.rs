@@ -4,11 +4,10 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::mem::{self, offset_of};
 use std::os::fd::RawFd;
 
-use greenloom_hub::{Direction, Time};
+use greenloom_hub::Direction;
 
-use super::wait::{deadline_after, errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
+use super::wait::{errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
 use super::{DEFAULT_TIMEOUT, Failure, Part, Socket, names, overrides, slowly};
-use crate::eventlet::clock::monotonic;
 use crate::eventlet::hub_functions::note_opened;
 use crate::eventlet::source::LastTry;
 use crate::greenlet::here;
@@ -119,7 +118,7 @@ enum Connected {
 
 fn connect_to(this: This<'_, Socket>, address: Object<'_>) -> std::result::Result<Connected, Failure> {
     let thread = here(this.gil())?;
-    let deadline = deadline_after(this.timeout.get());
+    let deadline = this.deadline(Direction::Write);
     let mut has_begun = false;
     loop {
         let code = Object::of(&try_to_connect(this, address)?).number()?;
@@ -134,14 +133,15 @@ fn connect_to(this: This<'_, Socket>, address: Object<'_>) -> std::result::Resul
         }
         match Socket::wait(this, thread, Direction::Write, LastTry::WouldBlock, deadline) {
             Ok(()) => {}
-            // SAFETY: an exception is pending.
-            Err(Raised) if unsafe { is_time_up(deadline) } => return Ok(Connected::TimedOut),
-            Err(Raised) if this.is_closed_error(this.gil()) => {
+            Err(Failure::TimedOut) => return Ok(Connected::TimedOut),
+            // The system goes on connecting.
+            Err(Failure::Os(libc::EAGAIN)) => return Ok(Connected::Done(libc::EINPROGRESS)),
+            Err(Failure::Raised) if this.is_closed_error(this.gil()) => {
                 // SAFETY: one is pending.
                 unsafe { ffi::PyErr_Clear() };
                 return Err(Failure::Os(libc::EBADFD));
             }
-            Err(Raised) => return Err(Failure::Raised),
+            Err(failure) => return Err(failure),
         }
     }
 }
@@ -184,19 +184,6 @@ impl Drop for NonBlocking {
     }
 }
 
-/// Takes the pending exception if it is the timeout of a connect.
-unsafe fn is_time_up(deadline: Option<Time>) -> bool {
-    // SAFETY: an exception is pending.
-    unsafe {
-        let up =
-            deadline.is_some_and(|at| monotonic() >= at) && ffi::PyErr_ExceptionMatches(ffi::PyExc_TimeoutError) != 0;
-        if up {
-            ffi::PyErr_Clear();
-        }
-        up
-    }
-}
-
 pub fn connect(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let ([address], []) = args.parse("connect", ["address"], [])?;
     if !this.is_native() {
@@ -220,7 +207,7 @@ pub fn connect_ex(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         Ok(Connected::Done(code)) | Err(Failure::Os(code)) => code,
         Ok(Connected::TimedOut) => libc::EAGAIN,
         Ok(Connected::Poll) => return slowly(this, names().connect_ex, args),
-        Err(Failure::Raised) => return Err(Raised),
+        Err(failure) => return failure.raise(this.gil()),
     };
     // SAFETY: called by the interpreter.
     unsafe { Owned::new(ffi::PyLong_FromLong(code.into())) }

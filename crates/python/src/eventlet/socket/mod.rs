@@ -24,6 +24,7 @@ mod classes;
 mod connect;
 mod descriptor;
 mod file;
+mod limit;
 pub mod stream;
 mod transfer;
 mod wait;
@@ -48,7 +49,8 @@ use crate::py::{self, Args, ClassCell, Gil, Owned, Payload, Pending, Raised, Res
 use class::socket_class;
 use classes::{DEFAULT_TIMEOUT, PLAIN_SOCKETS, PySocket, fill_names, names, overrides, set_classes};
 use descriptor::descriptor_class;
-use wait::{deadline_after, errno, os_error, seconds_object, timed_out, wait_natively};
+use limit::takes_timeout;
+use wait::{Failure, errno, seconds_object, wait_natively};
 
 /// Called at import.
 ///
@@ -67,6 +69,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
 /// The functions of the module about sockets.
 pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = file::functions();
+    functions.push(limit::function());
     functions.push(py::function(
         c"_set_socket_classes",
         set_classes,
@@ -134,30 +137,6 @@ impl Payload for Socket {
 
     fn end(&self, gil: Gil<'_>) {
         self.source.detach(gil, self.fd());
-    }
-}
-
-/// Why an operation of a socket has no result.
-enum Failure {
-    /// An exception is pending.
-    Raised,
-    /// The operating system's number for it.
-    Os(c_int),
-}
-
-impl From<Raised> for Failure {
-    fn from(_: Raised) -> Failure {
-        Failure::Raised
-    }
-}
-
-impl Failure {
-    #[cold]
-    fn raise<T>(self, gil: Gil<'_>) -> Result<T> {
-        match self {
-            Failure::Raised => Err(Raised),
-            Failure::Os(code) => os_error(gil, code),
-        }
     }
 }
 
@@ -287,16 +266,16 @@ impl Socket {
         direction: Direction,
         last_try: LastTry,
         deadline: Option<Time>,
-    ) -> Result<()> {
+    ) -> std::result::Result<(), Failure> {
         let gil = this.gil();
         if this.closed.get() {
             let error = closed_error(gil)?;
             // SAFETY: an exception.
             unsafe { super::ticket::restore(&error, None) };
-            return Err(Raised);
+            return Err(Failure::Raised);
         }
         if this.must_not_wait() {
-            return os_error(gil, libc::EAGAIN);
+            return Err(Failure::Os(libc::EAGAIN));
         }
         let waited = if overrides(this)?.trampoline {
             Ok(None)
@@ -304,21 +283,25 @@ impl Socket {
             wait_natively(&this.source, thread, this.fd(), direction, last_try, deadline)
         };
         let result = match waited {
-            Ok(Some(Ready::TimedOut)) => return timed_out(gil),
+            Ok(Some(Ready::TimedOut)) => return Err(this.gives_up()),
             Ok(Some(_)) => return Ok(()),
             Ok(None) => Socket::wait_through_python(this, direction, deadline),
             Err(Raised) => Err(Raised),
         };
+        // SAFETY: after an error an exception is pending.
+        if result.is_err() && unsafe { takes_timeout(deadline) } {
+            return Err(this.gives_up());
+        }
         if result.is_err() && this.is_closed_error(gil) {
             this.closed.set(true);
             if this.fd() < 0 {
                 // By its owner: that is an error like any other.
                 // SAFETY: `This` says that the lock is held.
                 unsafe { ffi::PyErr_Clear() };
-                return os_error(gil, libc::EBADF);
+                return Err(Failure::Os(libc::EBADF));
             }
         }
-        result
+        Ok(result?)
     }
 
     #[cold]
@@ -422,14 +405,14 @@ impl Endpoint for Side<'_> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        deadline_after(self.this.timeout.get())
+        self.this.deadline(self.direction)
     }
 
     fn wait(&self, deadline: Option<Time>) -> std::result::Result<(), Failure> {
         if !self.waits {
             return Err(Failure::Os(libc::EAGAIN));
         }
-        Ok(Socket::wait(self.this, self.thread, self.direction, self.last_try.take(), deadline)?)
+        Socket::wait(self.this, self.thread, self.direction, self.last_try.take(), deadline)
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) unsafe fn read(
         match unsafe { read_some(this, into.add(got), size - got, flags) } {
             Ok(0) | Err(Failure::Os(_)) => break,
             Ok(more) => got += more,
-            Err(raised) => return Err(raised),
+            Err(failure) => return Err(failure),
         }
     }
     Ok(got)
@@ -237,7 +237,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let (size, flags) = (size.number()?, flags_or_zero(flags)?);
     let family = this.plain().map(|plain| plain.family);
     let of_the_internet = matches!(family, Some(libc::AF_INET | libc::AF_INET6));
-    if !this.is_native() || size <= 0 || !of_the_internet || flags & TELLS_MORE != 0 {
+    if !this.is_native() || size <= 0 || !of_the_internet || flags & (TELLS_MORE | libc::MSG_WAITALL) != 0 {
         return slowly(this, names().recvfrom, args);
     }
     let size = size as usize;
@@ -260,7 +260,11 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             Ok(got) => got,
             Err(Failure::Os(libc::ENOTCONN)) => return slowly(this, names().recvfrom, args),
             Err(failure) => {
-                return or_end(failure, || Owned::new(ffi::PyBytes_FromStringAndSize(ptr::null(), 0)), this);
+                return or_end(
+                    failure,
+                    || Owned::new(ffi::Py_BuildValue(c"(y#O)".as_ptr(), c"".as_ptr(), 0 as Py_ssize_t, ffi::Py_None())),
+                    this,
+                );
             }
         };
         if empties(this, got, size, flags) {

@@ -12,7 +12,7 @@ use crate::eventlet::source::{LastTry, Ready, Source};
 use crate::greenlet::Here;
 use crate::py::ffi;
 use crate::py::object::Object;
-use crate::py::{self, Gil, Owned, Result};
+use crate::py::{self, Gil, Owned, Raised, Result};
 
 /// Waits for a descriptor, always the same number, without Python's help. None: that cannot be, and `_trampoline` is to
 /// be called.
@@ -57,6 +57,33 @@ pub fn refuse_second<T>(gil: Gil<'_>, fd: RawFd, direction: Direction) -> Result
          eventlet.debug.hub_prevent_multiple_readers(False) turns this check off."
     );
     py::runtime_error(gil, &message)
+}
+
+/// Why an operation of a socket has no result.
+pub enum Failure {
+    /// An exception is pending.
+    Raised,
+    /// The socket's timeout is over.
+    TimedOut,
+    /// The operating system's number for it.
+    Os(c_int),
+}
+
+impl From<Raised> for Failure {
+    fn from(_: Raised) -> Failure {
+        Failure::Raised
+    }
+}
+
+impl Failure {
+    #[cold]
+    pub fn raise<T>(self, gil: Gil<'_>) -> Result<T> {
+        match self {
+            Failure::Raised => Err(Raised),
+            Failure::TimedOut => timed_out(gil),
+            Failure::Os(code) => os_error(gil, code),
+        }
+    }
 }
 
 #[cold]

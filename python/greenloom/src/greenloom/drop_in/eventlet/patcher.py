@@ -358,9 +358,9 @@ def is_monkey_patched(module):
 
 
 def _green_os_modules():
-    from eventlet.green import os, signal
+    from eventlet.green import fcntl, os, signal
 
-    return [("os", os), ("signal", signal)]
+    return [("os", os), ("fcntl", fcntl), ("signal", signal)]
 
 
 def _green_select_modules():

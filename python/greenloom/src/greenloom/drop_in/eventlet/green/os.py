@@ -7,7 +7,7 @@ import stat as _stat
 import time as _time
 import warnings as _warnings
 
-from greenloom._native import _read_now, _write_now
+from greenloom._native import _limit_by_system, _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
 from eventlet.greenio.py3 import _open_green
@@ -73,9 +73,17 @@ def read(fd, n):
         if data is not None:
             return data
         try:
-            hubs.trampoline(fd, read=True)
+            hubs.trampoline(fd, read=True, **_patience(fd, write=False))
         except hubs.IOClosed:
             return b""
+
+
+def _patience(fd, write):
+    """For `trampoline`: the limit that the program has told the system, of a socket."""
+    limit = _limit_by_system(fd, write)
+    if limit is None:
+        return {}
+    return {"timeout": limit, "timeout_exc": BlockingIOError(_errno.EAGAIN, os_orig.strerror(_errno.EAGAIN))}
 
 
 def write(fd, data):
@@ -91,21 +99,28 @@ def write(fd, data):
     with memoryview(data) as view, view.cast("B") as rest:
         while 0 < written < len(rest) and os_orig.get_blocking(fd) and not _stat.S_ISREG(os_orig.fstat(fd).st_mode):
             some = _write_now(fd, rest[written:])
-            if some is None:
-                if not _wait_for_room(fd):
-                    break
-            else:
+            if some is not None:
                 written += some
+            elif not _has_room_again(fd):
+                break
     return written
 
 
 def _wait_for_room(fd):
     """Returns whether it is still open."""
     try:
-        hubs.trampoline(fd, write=True)
+        hubs.trampoline(fd, write=True, **_patience(fd, write=True))
     except hubs.IOClosed:
         return False
     return True
+
+
+def _has_room_again(fd):
+    """The same for the rest of what is written: that its time is up is told by how much was."""
+    try:
+        return _wait_for_room(fd)
+    except BlockingIOError:
+        return False
 
 
 def _wait_until_ready(fd, event):
@@ -184,13 +199,21 @@ def lockf(fd, command, length, /):
 
 
 def sendfile(out_fd, in_fd, offset, count, *args, **kw):
-    """As os.sendfile. Waits in the hub until there is room; reading the file blocks."""
+    """As os.sendfile: a blocking socket takes all that there is, anything else what fits. Waits in the hub until there
+    is room; reading the file blocks."""
+    done = 0
     while os_orig.get_blocking(out_fd):
-        sent = _sendfile_now(out_fd, in_fd, offset, count, *args, **kw)
-        if sent is not None:
-            return sent
-        hubs.trampoline(out_fd, write=True)
-    return _originals["sendfile"](out_fd, in_fd, offset, count, *args, **kw)
+        sent = _sendfile_now(out_fd, in_fd, offset, count - done, *args, **kw)
+        if sent is None:
+            if not (_has_room_again if done else _wait_for_room)(out_fd):
+                return done
+            continue
+        done += sent
+        if not sent or done == count or not _stat.S_ISSOCK(os_orig.fstat(out_fd).st_mode):
+            return done
+        if offset is not None:
+            offset += sent
+    return done or _originals["sendfile"](out_fd, in_fd, offset, count, *args, **kw)
 
 
 def _sendfile_now(out_fd, *args, **kw):

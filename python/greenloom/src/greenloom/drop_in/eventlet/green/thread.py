@@ -33,6 +33,7 @@ patcher.slurp_properties(_original, globals(), ignore=__patched__, srckeys=dir(_
 LockType = lock = Lock
 
 _native_ident = _original.get_ident
+_main_os_thread = _stdlib_threading.main_thread().ident
 
 # The green threads that were started here and run, by identifier.
 _running = {}
@@ -261,7 +262,9 @@ def _count():
 
 def _forget_other_os_threads(ident):
     """After a fork: forgets the green threads of OS threads that are no more, and holds up the end of the program for
-    none."""
+    none. The OS thread that forked is the main one then."""
+    global _main_os_thread
+    _main_os_thread = ident
     for key in [key for key, running in _running.items() if running.os_thread != ident]:
         del _running[key]
     _awaited_at_exit.clear()
@@ -301,7 +304,7 @@ def interrupt_main(signum=signal.SIGINT):
 
 
 def _is_main_os_thread():
-    return _native_ident() == _stdlib_threading.main_thread().ident
+    return _native_ident() == _main_os_thread
 
 
 def set_name(name):

@@ -169,14 +169,25 @@ def _forked(module):
     active = module["_active"]
     for ident in [ident for ident in active if ident != native and ident not in thread._running]:
         _mark_stopped(active.pop(ident))
-    if native not in active:
-        module["_MainThread"]()
-    module["_main_thread"] = active[native]
-    active[native]._set_native_id()
+    module["_main_thread"] = _thread_that_forked(module)
+    for each in active.values():
+        each._set_native_id()
     if "_shutdown_locks" in module:
         # The green threads that live on were the parent's: the end of the child does not wait for them.
         module["_shutdown_locks_lock"]._at_fork_reinit()
         module["_shutdown_locks"].clear()
+
+
+def _thread_that_forked(module):
+    """Which is the main thread of the child, be it a green one. What eventlet itself has spawned passes for that of its
+    OS thread."""
+    active, current = module["_active"], _getcurrent()
+    thread_object = active.get(thread.get_ident())
+    if thread_object is None:
+        thread_object = active.get(thread._native_ident()) or module["_MainThread"]()
+        if isinstance(current, _greenthread.GreenThread):
+            current._seen_by_threading = thread_object
+    return thread_object
 
 
 def _mark_stopped(each):

@@ -13,6 +13,7 @@ import warnings
 from greenloom import _native
 
 from eventlet import patcher
+from eventlet.greenio import whole
 from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, as in stock eventlet
     CONNECT_ERR,
     CONNECT_SUCCESS,
@@ -22,6 +23,7 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
     socket_connect,
 )
 from eventlet.hubs import IOClosed, notify_opened
+from eventlet.hubs import _current_hub as current_hub
 from eventlet.support import get_errno, names
 from eventlet.support._fairness import SYSTEM_CALL
 
@@ -53,9 +55,6 @@ _GLOBAL_DEFAULT_TIMEOUT = getattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", None) or ob
 _original_socket = patcher.original("socket").socket
 #: The class of the module that is patched, or will be.
 _plain_socket = socket.socket
-
-#: Flags of calls that do not wait.
-_DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
 
 
 def set_nonblocking(fd):
@@ -92,7 +91,7 @@ class GreenSocket(_native.GreenSocket):
 
     def __init__(self, family=-1, *args, **kwargs):
         should_set_nonblocking = kwargs.pop("set_nonblocking", True)
-        if isinstance(family, int):
+        if isinstance(family, int) or not hasattr(family, "fileno"):
             _native._spend(SYSTEM_CALL)
             wrapped = _original_socket(family, *args, **kwargs)
             notify_opened(wrapped.fileno())
@@ -179,6 +178,13 @@ class GreenSocket(_native.GreenSocket):
         _native._spend(SYSTEM_CALL)
         return self._wrapped.getsockopt(*args)
 
+    def shutdown(self, how, /):
+        """As ``socket.shutdown``. Who reads or writes there meanwhile tries again, and finds the end."""
+        super().shutdown(how)
+        hub = current_hub()
+        if hub is not None:
+            hub._rouse(self._wrapped.fileno())
+
     # More sockets and files
 
     def dup(self, *args, **kw):
@@ -228,15 +234,24 @@ class GreenSocket(_native.GreenSocket):
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         """As ``socket.recvfrom_into``; waits for a message."""
-        return self._recv_loop(self._wrapped.recvfrom_into, (0, None), buffer, nbytes, flags)
+        got, address = self._recv_loop(self._wrapped.recvfrom_into, (0, None), buffer, nbytes, flags)
+        with memoryview(buffer) as view, view.cast("B") as room:
+            return whole.receive_rest(self, got, [room[: nbytes or None]], flags), address
 
     def recvmsg(self, bufsize, ancbufsize=0, flags=0):
         """As ``socket.recvmsg``; waits for a message."""
-        return self._recv_loop(self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags)
+        data, control, told, address = self._recv_loop(
+            self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags
+        )
+        return whole.with_rest(self, data, bufsize, flags, control), control, told, address
 
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
         """As ``socket.recvmsg_into``; waits for a message."""
-        return self._recv_loop(self._wrapped.recvmsg_into, (0, [], 0, None), list(buffers), ancbufsize, flags)
+        buffers = list(buffers)
+        got, control, told, address = self._recv_loop(
+            self._wrapped.recvmsg_into, (0, [], 0, None), buffers, ancbufsize, flags
+        )
+        return whole.receive_rest(self, got, buffers, flags, control), control, told, address
 
     def sendto(self, data, *args):
         """As ``socket.sendto``; waits for room."""
@@ -244,7 +259,8 @@ class GreenSocket(_native.GreenSocket):
             return self._wrapped.sendto(data, *args)
         flags, address = (0, *args) if len(args) == 1 else args
         address = names.numeric(self, address)
-        return self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags)
+        sent = self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags)
+        return whole.send_rest(self, sent, [data], flags)
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
         """As ``socket.sendmsg``; waits for room."""
@@ -254,8 +270,8 @@ class GreenSocket(_native.GreenSocket):
         def sendmsg(buffers, flags):
             return self._wrapped.sendmsg(buffers, ancdata, flags, address)
 
-        ancdata = list(ancdata)
-        return self._send_loop(sendmsg, list(buffers), flags)
+        ancdata, buffers = list(ancdata), list(buffers)
+        return whole.send_rest(self, self._send_loop(sendmsg, buffers, flags), buffers, flags)
 
     # They wait with what the patched module has. Reading the file blocks.
     _check_sendfile_params = _plain_socket._check_sendfile_params
@@ -274,10 +290,17 @@ class GreenSocket(_native.GreenSocket):
         return client.detach(), address
 
     def _read_trampoline(self):
-        self._trampoline(self._wrapped, read=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
+        self._trampoline(self._wrapped, read=True, **self._patience(write=False))
 
     def _write_trampoline(self):
-        self._trampoline(self._wrapped, write=True, timeout=self.gettimeout(), timeout_exc=socket_timeout("timed out"))
+        self._trampoline(self._wrapped, write=True, **self._patience(write=True))
+
+    def _patience(self, write):
+        up = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return {
+            "timeout": self._limit(write),
+            "timeout_exc": up if self._timeout is None else socket_timeout("timed out"),
+        }
 
     def _recv_loop(self, recv_meth, empty_val, *args):
         *args, flags = args
@@ -328,7 +351,7 @@ class GreenSocket(_native.GreenSocket):
                 raise OSError(errno.ECONNRESET, "Connection closed by another thread") from None
 
     def _waits(self, flags):
-        return not (self.act_non_blocking or flags & _DOES_NOT_WAIT)
+        return not (self.act_non_blocking or flags & whole.DOES_NOT_WAIT)
 
     def _without_waiting(self, flags):
         return flags | socket.MSG_DONTWAIT if self._is_plain else flags
@@ -342,7 +365,8 @@ class GreenSocket(_native.GreenSocket):
         return self._recv_loop(self._wrapped.recv_into, 0, buffer, nbytes, flags)
 
     def _slow_recvfrom(self, bufsize, flags=0):
-        return self._recv_loop(self._wrapped.recvfrom, (b"", None), bufsize, flags)
+        data, address = self._recv_loop(self._wrapped.recvfrom, (b"", None), bufsize, flags)
+        return whole.with_rest(self, data, bufsize, flags), address
 
     def _slow_send(self, data, flags=0):
         return self._send_loop(self._wrapped.send, data, flags)

@@ -170,20 +170,17 @@ class BaseHub(_native.Hub):
         self._watch(listener.evtype, fileno)
 
     def remove_descriptor(self, fileno):
-        """Removes all listeners of a file descriptor, after telling them once more."""
-        buckets = [self.listeners[READ], self.listeners[WRITE]]
-        found = [bucket[fileno] for bucket in buckets if fileno in bucket]
+        """Removes all listeners of a file descriptor, and tells them once more. They may listen again."""
+        found = [bucket.pop(fileno) for bucket in self.listeners.values() if fileno in bucket]
         for secondary in self.secondaries.values():
-            found.extend(secondary.get(fileno, ()))
+            found.extend(secondary.pop(fileno, ()))
+        for evtype in (READ, WRITE):
+            self._watch(evtype, fileno)
         for listener in found:
             try:
                 listener.cb(fileno)
             except Exception:
                 self.squelch_generic_exception(sys.exc_info())
-        for bucket in buckets + list(self.secondaries.values()):
-            bucket.pop(fileno, None)
-        for evtype in (READ, WRITE):
-            self._watch(evtype, fileno)
 
     def _watch(self, evtype, fileno):
         """A file descriptor has its first listener in a direction, or has lost one: for hubs that must know."""
@@ -217,6 +214,17 @@ class BaseHub(_native.Hub):
         if self.closed:
             self.close_one()
         return bool(self.closed)
+
+    def _rouse(self, fileno):
+        """For what no event tells: tells those who listen to a file descriptor, in the next turn, if they still do."""
+        waiting = [bucket[fileno] for bucket in self.listeners.values() if fileno in bucket]
+        if waiting:
+            self.schedule_call_global(0, self._tell_if_still_there, waiting, fileno)
+
+    def _tell_if_still_there(self, waiting, fileno):
+        for listener in waiting:
+            if self.listeners[listener.evtype].get(fileno) is listener:
+                self._tell(listener, fileno)
 
     def _tell(self, listener, fileno):
         """For hubs that wait in Python: calls a listener. Its error is printed, and its file descriptor dropped."""

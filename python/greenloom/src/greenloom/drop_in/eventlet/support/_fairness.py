@@ -17,6 +17,7 @@ _RETURN_AT_ONCE = {
         *("eventfd_read", "eventfd_write", "lockf", "open", "readv", "sendfile", "splice", "writev"),
         *("wait", "wait3", "wait4", "waitid", "waitpid"),
     ),
+    "fcntl": ("flock", "lockf"),
     "signal": ("sigpending", "sigtimedwait", "sigwait", "sigwaitinfo"),
     "socket": ("create_server", "fromfd", "socketpair"),
     # Of addresses, which need no lookup.

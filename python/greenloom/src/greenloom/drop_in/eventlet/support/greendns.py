@@ -9,7 +9,7 @@ import re
 import warnings
 
 from eventlet.green import _socket_nodns, os
-from eventlet.support import _fairness, address_order, functions
+from eventlet.support import _fairness, address_order, functions, names
 from eventlet.support.dns_transport import DNS_QUERY_TIMEOUT, tcp, udp
 from eventlet.support.green_dnspython import dns, is_ip_addr, is_ipv4_addr, is_ipv6_addr
 from eventlet.support.hosts_file import HOSTS_TTL, HostsAnswer, HostsResolver, stamp
@@ -273,10 +273,9 @@ def getaliases(host):
 
 def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     """As socket.getaddrinfo. The lookup parks; the rest is done by the system, which is told not to look up."""
-    if isinstance(host, str):
-        host = host.encode("idna").decode("ascii")
-    elif isinstance(host, (bytes, bytearray)):
-        host = host.decode("ascii")
+    if isinstance(host, bytearray):
+        raise TypeError("getaddrinfo() argument 1 must be string or None")
+    host = _as_text(host)
     if _needs_no_lookup(host):
         name, addresses = host, [host]
     else:
@@ -346,19 +345,19 @@ def _addresses(answer):
 
 
 def _as_text(host):
+    """A name as it is looked up; a UnicodeError, as the socket module has it, for text that no name can be."""
+    if isinstance(host, str):
+        host = host.encode("idna")
     return host.decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else host
 
 
 def _is_for_the_system(host):
     """Whether the system answers at once, or refuses it, without a lookup."""
-    return not isinstance(host, str) or "\0" in host or _needs_no_lookup(host)
+    return not isinstance(host, str) or "\0" in host or host in names.SPECIAL or _needs_no_lookup(host)
 
 
 def gethostbyname(hostname):
     """As socket.gethostbyname; parks."""
-    special = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}
-    if isinstance(hostname, str) and hostname in special:
-        return special[hostname]
     if is_ipv4_addr(hostname):
         return hostname
     hostname = _as_text(hostname)
@@ -381,9 +380,11 @@ def gethostbyname_ex(hostname):
 def gethostbyaddr(host):
     """As socket.gethostbyaddr, for an address or a name; parks."""
     host = _as_text(host)
-    if not isinstance(host, str) or "\0" in host:
+    if not host or not isinstance(host, str) or "\0" in host:
         return socket.gethostbyaddr(host)  # which refuses it
-    address = host if is_ip_addr(host) else getaddrinfo(host, None, 0, socket.SOCK_STREAM)[0][4][0]
+    if host == "<broadcast>":
+        host = "255.255.255.255"
+    address = host if is_ip_addr(host) else getaddrinfo(host.encode(), None, 0, socket.SOCK_STREAM)[0][4][0]
     try:
         name = _name_of(address)
     except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):

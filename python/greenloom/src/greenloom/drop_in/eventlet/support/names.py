@@ -7,7 +7,7 @@ from eventlet.support.greenlets import getcurrent
 
 _BY_THE_SYSTEM = os.environ.get("EVENTLET_NO_GREENDNS", "").lower() == "yes"
 #: What the socket module itself has a meaning for.
-_SPECIAL = ("", "<broadcast>")
+SPECIAL = ("", "<broadcast>")
 
 
 @functools.cache
@@ -47,9 +47,14 @@ def _looked_up(sock, address):
     names = resolver()
     socket = names.socket
     host = address[0]
-    if ("\0" if isinstance(host, str) else b"\0") in host:
+    try:
+        # Of text in ASCII the socket asks no more than that, other than the functions that look names up.
+        host = bytes(host) if not isinstance(host, str) else host.encode("ascii" if host.isascii() else "idna")
+    except UnicodeError:
         return address  # The socket refuses it.
-    if host in _SPECIAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if b"\0" in host or host.decode("ascii", "replace") in SPECIAL:
+        return address
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return address
     hub = getattr(hubs._threadlocal, "hub", None)
     if hub is not None and getcurrent() is hub.greenlet:
