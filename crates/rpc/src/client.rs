@@ -202,8 +202,8 @@ impl Client {
         loop {
             let outgoing = Outgoing {
                 body: Arc::clone(&message),
-                expires_after: None,
-                within: Some(deadline.left()),
+                expires_at: None,
+                until: Some(deadline.at()),
                 mandatory: !self.target.fanout,
             };
             match self.connection.transport.send(&self.address, outgoing) {
@@ -247,11 +247,10 @@ impl Client {
         let message = self.request(method, args, Some(wants))?;
         let mut left = self.resend;
         loop {
-            let left_for_it = Some(deadline.left());
             let outgoing = Outgoing {
                 body: Arc::clone(&message),
-                expires_after: left_for_it,
-                within: left_for_it,
+                expires_at: Some(deadline.at()),
+                until: Some(deadline.at()),
                 mandatory: true,
             };
             let sent = self.connection.transport.send(&self.address, outgoing);

@@ -205,8 +205,9 @@ impl Consumer {
             let _heartbeat = self.heartbeat(&request);
             self.call(&request)
         };
-        self.end(work, &request, &outcome);
-        let took = now() - began;
+        let ended = now();
+        self.end(work, &request, &outcome, ended);
+        let took = ended - began;
         tracing::debug!(request_id = request.context.request_id(), method, ?took, "request done");
         let mut methods = self.counts.methods.borrow_mut();
         let counts = methods.entry(method).or_default();
@@ -244,7 +245,7 @@ impl Consumer {
         tracing::debug!(unique_id, method = &*request.method, "a request that is done already came again");
         if let (Some(answer), Some(to)) = (answer, request.reply_q.as_deref()) {
             // It was taken before.
-            let _ = self.send_answer(to, answer);
+            let _ = self.send_answer(to, answer, now());
         }
         self.acknowledge(incoming);
         None
@@ -266,7 +267,7 @@ impl Consumer {
     }
 
     /// Answers, and settles the request.
-    fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome) {
+    fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome, ended: Duration) {
         let (method, request_id) = (&*request.method, request.context.request_id());
         if let Outcome::GivenBack = outcome {
             // It goes back when it is dropped.
@@ -287,12 +288,12 @@ impl Consumer {
             Outcome::GivenBack => return,
         };
         let mut body = written(self.form(request), msg_id, &answer);
-        if let Err(refused) = self.send_answer(to, Arc::clone(&body)) {
+        if let Err(refused) = self.send_answer(to, Arc::clone(&body), ended) {
             // Too large, perhaps. The caller would wait for it in vain.
             let failure =
                 Failure::new("RuntimeError", format!("the answer of {method} could not be sent: {}", Chain(&refused)));
             body = written(self.form(request), msg_id, &Answer::Failure(&failure));
-            let _ = self.send_answer(to, Arc::clone(&body));
+            let _ = self.send_answer(to, Arc::clone(&body), now());
         }
         self.finish(&mut work, Some(body));
     }
@@ -360,18 +361,19 @@ impl Consumer {
         }
     }
 
-    /// Sends an answer, and waits for a bus that is gone for a while. It is an error if the bus refuses it.
-    fn send_answer(&self, to: &str, body: Arc<[u8]>) -> Result<(), TransportError> {
+    /// Sends the answer to a request that has ended at that moment, and waits for a bus that is gone for a while. It is
+    /// an error if the bus refuses it.
+    fn send_answer(&self, to: &str, body: Arc<[u8]>, ended: Duration) -> Result<(), TransportError> {
         let address = Address::Reply { queue: to.to_string() };
-        let mut deadline = None;
+        let deadline = Deadline::from(ended, ANSWER_WAITS);
         loop {
-            let (body, within) = (Arc::clone(&body), Some(deadline.map_or(ANSWER_WAITS, Deadline::left)));
-            let error = match self.transport.send(&address, Outgoing { body, within, ..Outgoing::default() }) {
+            let (body, until) = (Arc::clone(&body), Some(deadline.at()));
+            let error = match self.transport.send(&address, Outgoing { body, until, ..Outgoing::default() }) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let left = deadline.get_or_insert_with(|| Deadline::after(ANSWER_WAITS)).left();
-            if !matches!(error, TransportError::Disconnected(_)) || !self.transport.wait_connected(left) {
+            let lost = matches!(error, TransportError::Disconnected(_));
+            if !lost || !self.transport.wait_connected(deadline.left()) {
                 tracing::warn!(topic = self.topic, queue = to, error = %Chain(&error), "an answer could not be sent");
                 return if matches!(error, TransportError::Failed(_)) { Err(error) } else { Ok(()) };
             }

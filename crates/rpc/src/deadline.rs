@@ -21,6 +21,11 @@ impl Deadline {
         Deadline(now.saturating_add(limit.min(FOREVER)))
     }
 
+    /// That moment on the hub's clock.
+    pub fn until(at: Duration) -> Deadline {
+        Deadline(at)
+    }
+
     /// What is left; zero when it is over.
     pub fn left(self) -> Duration {
         self.0.saturating_sub(now())

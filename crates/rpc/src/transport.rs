@@ -93,11 +93,12 @@ impl fmt::Display for Address {
 pub struct Outgoing {
     /// What it says. Shared, since it may be sent again, or to several queues.
     pub body: Arc<[u8]>,
-    /// It is thrown away if nobody has taken it by then: the caller no longer waits.
-    pub expires_after: Option<Duration>,
-    /// How long the sending may take, all that has to be done before included; without a limit, as long as the
-    /// transport itself allows.
-    pub within: Option<Duration>,
+    /// When it is thrown away if nobody has taken it: the caller no longer waits then. A moment on the hub's clock
+    /// ([`greenloom::hub::now`]).
+    pub expires_at: Option<Duration>,
+    /// When the sending gives up, all that has to be done before included: a moment on the hub's clock. Without it,
+    /// the sending takes as long as the transport itself allows.
+    pub until: Option<Duration>,
     /// Whether it is an error ([`TransportError::Unroutable`]) if there is no queue for it.
     pub mandatory: bool,
 }

@@ -169,6 +169,26 @@ fn what_is_buried_is_kept_with_the_reason() {
 }
 
 #[test]
+fn what_hubs_share_expires_by_the_clock_of_who_sends() {
+    let transport = open_transport("memory://clocks").unwrap();
+    let listener = transport.listen(&[topic()], 1).unwrap();
+    sleep(SECOND);
+    // Its hub's clock begins now: by that of the bus, what follows would be late.
+    let send = || {
+        let transport = open_transport("memory://clocks").unwrap();
+        // The first is with the listener at once, and keeps the others waiting.
+        for (body, limit) in [("first", SECOND), ("late", Duration::ZERO), ("in time", SECOND * 9 / 10)] {
+            let expires_at = Some(now() + limit);
+            transport
+                .send(&topic(), Outgoing { body: body.as_bytes().into(), expires_at, ..Outgoing::default() })
+                .unwrap();
+        }
+    };
+    std::thread::spawn(send).join().unwrap();
+    assert_eq!(drain(&listener), ["first", "in time"]);
+}
+
+#[test]
 fn what_has_expired_is_not_delivered() {
     simulate(|| {
         let transport = Bus::new().connect();
@@ -176,7 +196,7 @@ fn what_has_expired_is_not_delivered() {
         send(&*transport, &topic(), "first");
         let brief = Outgoing {
             body: b"brief"[..].into(),
-            expires_after: Some(2 * SECOND),
+            expires_at: Some(now() + 2 * SECOND),
             mandatory: true,
             ..Outgoing::default()
         };

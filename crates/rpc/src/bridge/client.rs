@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::session::Session;
 use super::wire::{Fields, Frame, Inlet, Outbox, asked, flag, length, put, said};
 use super::{log, put_failure};
+use crate::deadline::Deadline;
 use crate::envelope::{self, Answered};
 use crate::hash::HashMap;
 use crate::id;
@@ -89,14 +90,15 @@ impl Client {
         match frame.kind {
             asked::SEND => {
                 let flags = fields.byte()?;
-                let (expires_after, within) = (fields.seconds()?, fields.seconds()?);
+                let mut moment = || Some(fields.seconds()?.map(|limit| Deadline::after(limit).at()));
+                let (expires_at, until) = (moment()?, moment()?);
                 let to = self.place(fields.text()?)?;
                 let body = match flags & flag::ENVELOPE {
                     0 => fields.0.into(),
                     _ => sealed(fields.0)?,
                 };
                 let mandatory = flags & flag::MANDATORY != 0;
-                let outgoing = Outgoing { body, expires_after, within, mandatory };
+                let outgoing = Outgoing { body, expires_at, until, mandatory };
                 let declare = flags & flag::DECLARE != 0;
                 self.spawn(move |client| {
                     let sent = client.send(&to, outgoing, declare);

@@ -76,7 +76,7 @@ impl MemoryTransport {
         queue: u64,
         body: Arc<[u8]>,
         expires: Option<Duration>,
-        limit: Option<Duration>,
+        until: Option<Duration>,
     ) -> Result<MutexGuard<'a, BusState>, TransportError> {
         let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
         if let Some(room) = room {
@@ -85,8 +85,8 @@ impl MemoryTransport {
                 place.forget();
             } else {
                 drop(state);
-                let place = match limit {
-                    Some(limit) => room.acquire_timeout(limit),
+                let place = match until {
+                    Some(until) => room.acquire_timeout(Deadline::until(until).left()),
                     None => Some(room.acquire()),
                 };
                 place.ok_or_else(|| TransportError::TimedOut(Awaited::Room))?.forget();
@@ -120,7 +120,7 @@ impl Transport for MemoryTransport {
     fn send(&self, to: &Address, message: Outgoing) -> Result<(), TransportError> {
         self.check_open()?;
         let mut state = self.shared.lock();
-        let expires = message.expires_after.map(|after| state.now().saturating_add(after));
+        let expires = message.expires_at.map(|at| state.on_its_clock(at));
         if state.outages > 0 {
             return Err(lost());
         }
@@ -129,12 +129,11 @@ impl Transport for MemoryTransport {
             let body = message.body;
             let one_queue = state.routes.get(to).map(|queues| (queues.len(), queues.first().copied()));
             match one_queue {
-                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, message.within)?,
+                Some((1, Some(queue))) => state = self.put(state, queue, body, expires, message.until)?,
                 Some(_) => {
-                    let deadline = message.within.map(Deadline::after);
                     let queues = state.routes.get(to).cloned().unwrap_or_default();
                     for queue in queues {
-                        state = self.put(state, queue, Arc::clone(&body), expires, deadline.map(Deadline::left))?;
+                        state = self.put(state, queue, Arc::clone(&body), expires, message.until)?;
                     }
                 }
                 None if message.mandatory || matches!(to, Address::Reply { .. }) => {

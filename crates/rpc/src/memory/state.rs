@@ -127,6 +127,14 @@ impl BusState {
         self.clock.map_or_else(now, |began| began.elapsed())
     }
 
+    /// A moment on the clock of the hub that runs.
+    pub fn on_its_clock(&self, at: Duration) -> Duration {
+        match self.clock {
+            None => at,
+            Some(began) => began.elapsed().saturating_add(at.saturating_sub(now())),
+        }
+    }
+
     pub fn number(&mut self) -> u64 {
         self.next += 1;
         self.next

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::{sleep, spawn, yield_now};
+use greenloom::{hub::now, sleep, spawn, yield_now};
 use greenloom_rpc::amqp::{ExchangeFlags, QueueFlags, Table};
 use greenloom_rpc::open_transport;
 use greenloom_rpc::transport::{Address, Incoming, Listener, Outgoing, State, Transport, TransportError};
@@ -199,12 +199,9 @@ fn a_fanout_is_sent_after_its_exchange_was_gone() {
 fn a_message_whose_time_is_over_is_not_handed_out() {
     let (bus, topic) = (transport(""), topic_of(&name("topic")));
     bus.listen(std::slice::from_ref(&topic), 1).unwrap().stop();
-    let expires_after = Some(Duration::from_millis(50));
-    bus.send(
-        &topic,
-        Outgoing { body: b"late".as_slice().into(), expires_after, mandatory: true, ..Outgoing::default() },
-    )
-    .unwrap();
+    let expires_at = Some(now() + Duration::from_millis(50));
+    bus.send(&topic, Outgoing { body: b"late".as_slice().into(), expires_at, mandatory: true, ..Outgoing::default() })
+        .unwrap();
     sleep(SECOND / 5);
     send(&bus, &topic, "in time").unwrap();
     assert_eq!(text(&next(&bus.listen(&[topic], 1).unwrap())), "in time");

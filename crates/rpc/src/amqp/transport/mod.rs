@@ -120,8 +120,8 @@ impl Transport for AmqpTransport {
         if self.closed.get() {
             return Err(TransportError::Closed);
         }
-        let deadline = Deadline::after(message.within.unwrap_or(FOREVER));
-        let expiration = message.expires_after.map(|time| time.as_millis().max(1));
+        let deadline = message.until.map_or_else(|| Deadline::after(FOREVER), Deadline::until);
+        let expiration = message.expires_at.map(|at| Deadline::until(at).left().as_millis().max(1));
         let expiration = expiration.filter(|millis| *millis < LONGEST_EXPIRATION).map(|millis| millis.to_string());
         let is_reply = matches!(to, Address::Reply { .. });
         // Nobody waits for an answer any more when the broker is back, so it need not be on disk first.
