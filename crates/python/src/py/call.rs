@@ -35,6 +35,9 @@ pub unsafe fn call_program<const N: usize>(callable: *mut PyObject, args: [*mut 
     }
 }
 
+/// No method is called with so many arguments.
+const MOST: usize = 8;
+
 /// Calls a method by its name with positional arguments.
 ///
 /// # Safety
@@ -44,11 +47,13 @@ pub unsafe fn call_method<const N: usize>(
     name: *mut PyObject,
     args: [*mut PyObject; N],
 ) -> Result<Owned> {
-    // SAFETY: a live object, with the lock held.
-    unsafe {
-        let method = Owned::new(ffi::PyObject_GetAttr(object, name))?;
-        call(method.as_ptr(), args)
-    }
+    const { assert!(N < MOST) };
+    // The interpreter makes no bound method where the object comes first among the arguments.
+    let mut all = [ptr::null_mut(); MOST];
+    all[0] = object;
+    all[1..=N].copy_from_slice(&args);
+    // SAFETY: live objects, with the lock held; the array outlives the call.
+    unsafe { Owned::new(ffi::PyObject_VectorcallMethod(name, all.as_ptr(), N + 1, ptr::null_mut())) }
 }
 
 /// A string.

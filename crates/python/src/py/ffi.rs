@@ -33,10 +33,16 @@ mod unwinding {
     unsafe extern "C-unwind" {
         pub fn PyObject_Call(callable: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
         pub fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject) -> *mut PyObject;
+        pub fn PyObject_VectorcallMethod(
+            name: *mut PyObject,
+            args: *const *mut PyObject,
+            count: usize,
+            names: *mut PyObject,
+        ) -> *mut PyObject;
         pub fn Py_DecRef(object: *mut PyObject);
     }
 }
-pub use unwinding::{PyObject_Call, PyObject_GetAttr};
+pub use unwinding::{PyObject_Call, PyObject_GetAttr, PyObject_VectorcallMethod};
 
 mod methods {
     use super::{PyObject, PyTypeObject};

@@ -1,8 +1,6 @@
 //! The access log. A line in the usual form is made here, and goes to the log's file without a logger's method in
 //! between if that is our own; another form is the handler's affair.
 
-use std::io::Write;
-
 use super::classes::FILE_INFO;
 use super::connection::Connection;
 use super::settings::Setting;
@@ -26,27 +24,36 @@ pub fn note_forwarded(connection: &Connection<'_>, environ: &Owned) -> Result<()
 
 /// Writes the line of an answer. Returns false if the handler must.
 pub fn write(connection: &Connection<'_>, code: i64, length: i64, started: f64, ended: f64) -> Result<bool> {
+    let service = connection.service();
     let format = connection.setting(Setting::LogFormat)?;
-    let usual = connection.service().of_wsgi(connection.gil(), Object::word(&WORDS.default_log_format))?;
+    let usual = service.of_wsgi(connection.gil(), Object::word(&WORDS.default_log_format))?;
     if format.as_ptr() != usual.as_ptr() {
         return Ok(false);
     }
-    let Some(mut line) = begin(connection, ended as u64)? else { return Ok(false) };
-    // In memory, where writing does not fail.
-    let _ = write!(line, "\" {code} {length} ");
-    append_seconds(ended - started, &mut line);
-    give(connection, line)?;
-    Ok(true)
+    // The room of the last line; another one where the handler's clock or the log's file lets others run meanwhile.
+    let mut line = service.line.take();
+    line.clear();
+    let fits = begin(connection, ended as u64, &mut line)?;
+    if fits {
+        line.extend_from_slice(b"\" ");
+        append_number(code, 1, &mut line);
+        line.push(b' ');
+        append_number(length, 1, &mut line);
+        line.push(b' ');
+        append_seconds(ended - started, &mut line);
+        give(connection, &mut line)?;
+    }
+    service.line.replace(line);
+    Ok(fits)
 }
 
-/// The line up to the request's. None if there is more to be said of the client than fits here.
-fn begin(connection: &Connection<'_>, second: u64) -> Result<Option<Vec<u8>>> {
+/// Begins a line, up to the request's. Returns false if there is more to be said of the client than fits here.
+fn begin(connection: &Connection<'_>, second: u64, line: &mut Vec<u8>) -> Result<bool> {
     let described = connection.described()?;
-    let Some([_, _, host, _, _]) = Object::of(&described).tuple_items() else { return Ok(None) };
-    let Some(host) = host.latin1_octets() else { return Ok(None) };
-    let mut line = Vec::with_capacity(160);
+    let Some([_, _, host, _, _]) = Object::of(&described).tuple_items() else { return Ok(false) };
+    let Some(host) = host.latin1_octets() else { return Ok(false) };
     if let Some(forwarded) = connection.this.forwarded.object() {
-        let Some(forwarded) = Object::of(&forwarded).latin1_octets() else { return Ok(None) };
+        let Some(forwarded) = Object::of(&forwarded).latin1_octets() else { return Ok(false) };
         line.extend(forwarded.iter().filter(|byte| **byte != b' '));
         if !forwarded.is_empty() {
             line.push(b',');
@@ -54,20 +61,38 @@ fn begin(connection: &Connection<'_>, second: u64) -> Result<Option<Vec<u8>>> {
     }
     line.extend_from_slice(host);
     line.extend_from_slice(b" - - [");
-    append_date(connection, second, &mut line)?;
+    append_date(connection, second, line)?;
     line.extend_from_slice(b"] \"");
     line.extend_from_slice(&connection.this.line.borrow());
-    Ok(Some(line))
+    Ok(true)
+}
+
+/// A number of at least so many digits. The formatting of the standard library takes several times as long.
+fn append_number(number: i64, least: usize, line: &mut Vec<u8>) {
+    if number < 0 {
+        line.push(b'-');
+    }
+    let (mut digits, mut rest) = ([b'0'; 20], number.unsigned_abs());
+    let mut start = digits.len();
+    while rest > 0 || digits.len() - start < least {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    line.extend_from_slice(&digits[start..]);
 }
 
 /// Seconds with six places, by whole numbers: those of a float take longer.
 fn append_seconds(seconds: f64, line: &mut Vec<u8>) {
     let micros = (seconds * 1e6).round() as i64;
     // The clock may have been set back.
-    let sign = if micros < 0 { "-" } else { "" };
-    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
-    // In memory, where writing does not fail.
-    let _ = write!(line, "{sign}{whole}.{part:06}");
+    if micros < 0 {
+        line.push(b'-');
+    }
+    let micros = micros.saturating_abs();
+    append_number(micros / 1_000_000, 1, line);
+    line.push(b'.');
+    append_number(micros % 1_000_000, 6, line);
 }
 
 /// The present second, as the handler writes it.
@@ -83,18 +108,18 @@ fn append_date(connection: &Connection<'_>, second: u64, line: &mut Vec<u8>) -> 
 }
 
 /// Hands a line to the log.
-fn give(connection: &Connection<'_>, mut line: Vec<u8>) -> Result<()> {
+fn give(connection: &Connection<'_>, line: &mut Vec<u8>) -> Result<()> {
     let log = connection.setting(Setting::Log)?;
     let info = Object::of(&log).attribute(Object::word(&WORDS.info))?;
     // SAFETY: live objects, with the lock held.
     unsafe {
         if ffi::function_of_method(info.as_ptr()) == FILE_INFO.object() {
             line.push(b'\n');
-            let line = latin1(connection.gil(), &line)?;
+            let line = latin1(connection.gil(), line)?;
             let file = Object::of(&log).attribute(Object::word(&WORDS.log))?;
             return call_method(file.as_ptr(), WORDS.write.object(), [line.as_ptr()]).map(drop);
         }
-        let line = latin1(connection.gil(), &line)?;
+        let line = latin1(connection.gil(), line)?;
         call(info.as_ptr(), [line.as_ptr()]).map(drop)
     }
 }

@@ -42,6 +42,8 @@ pub struct Service {
     settings: Settings,
     /// A second, and how the log writes it.
     pub date: RefCell<(u64, Vec<u8>)>,
+    /// Room for a line of the log.
+    pub line: RefCell<Vec<u8>>,
     /// How many requests are being answered.
     outstanding: Cell<i64>,
 }
@@ -66,6 +68,7 @@ impl Payload for Service {
             heads: Heads::default(),
             settings: Settings::default(),
             date: RefCell::default(),
+            line: RefCell::default(),
             outstanding: Cell::new(0),
         }
     }
