@@ -37,7 +37,7 @@ mod green_thread;
 mod hub;
 mod hub_class;
 mod hub_functions;
-mod hub_ref;
+pub mod hub_ref;
 mod line;
 pub mod local;
 mod native;

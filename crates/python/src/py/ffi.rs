@@ -44,28 +44,6 @@ mod unwinding {
 }
 pub use unwinding::{PyObject_Call, PyObject_GetAttr, PyObject_VectorcallMethod};
 
-mod methods {
-    use super::{PyObject, PyTypeObject};
-    unsafe extern "C" {
-        pub static mut PyMethod_Type: PyTypeObject;
-        pub fn PyMethod_Function(method: *mut PyObject) -> *mut PyObject;
-    }
-}
-
-/// The function of a method that is bound to an object, borrowed; null for anything else.
-///
-/// # Safety
-/// A live object, with the interpreter's lock held.
-pub unsafe fn function_of_method(object: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a live object, whose type is compared; a method has a function.
-    unsafe {
-        if Py_TYPE(object) != &raw mut methods::PyMethod_Type {
-            return ptr::null_mut();
-        }
-        methods::PyMethod_Function(object)
-    }
-}
-
 /// One more reference.
 ///
 /// # Safety

@@ -54,11 +54,13 @@ impl<'a> Answer<'a> {
         };
         let sent = sent.or_else(|_| answer.fail());
         let finished = answer.finish(result.ok(), sent);
-        match started {
+        let done = match started {
             // In Python it is the last thing of all, unless finishing has failed.
             Some(started) if finished.1 => after(finished.0, || answer.log(started)),
             _ => finished.0,
-        }
+        };
+        // It may be the end of the program, which does what it likes with the file.
+        done.or_else(|Raised| after(Err(Raised), || log::write_gathered(connection)))
     }
 
     fn response(&self) -> py::This<'_, Response> {

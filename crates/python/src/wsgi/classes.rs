@@ -2,6 +2,7 @@
 //! they were when they were defined.
 
 use super::input::Input;
+use super::words::WORDS;
 use crate::http::response::Response;
 use crate::py::ffi;
 use crate::py::object::Object;
@@ -11,18 +12,20 @@ use crate::py::{self, Args, GlobalObject, Owned, Payload, Raised, Result};
 pub static INPUT_CLASS: GlobalObject = GlobalObject::null();
 pub static RESPONSE_CLASS: GlobalObject = GlobalObject::null();
 
-/// The method `info` of `eventlet.wsgi.LoggerFileWrapper`, as it was defined.
-pub static FILE_INFO: GlobalObject = GlobalObject::null();
+/// `eventlet.wsgi.LoggerFileWrapper`, and its method `info` as it was defined.
+pub static FILE_LOGGER: GlobalObject = GlobalObject::null();
+pub static FILE_LOGGER_INFO: GlobalObject = GlobalObject::null();
 
 /// The methods of `eventlet.wsgi.Server` of these names, as they were defined.
 pub static SERVER_SETATTR: GlobalObject = GlobalObject::null();
 pub static SERVER_DELATTR: GlobalObject = GlobalObject::null();
 
-/// `_set_http_classes(input, response, info, setattr, delattr)`: called when `eventlet.wsgi` is imported.
+/// `_set_http_classes(input, response, logger, setattr, delattr)`: called when `eventlet.wsgi` is imported.
 pub fn set_classes(args: Args<'_>) -> Result<Owned> {
-    let [input, response, info, setattr, delattr] = args.exactly()?;
-    for (place, function) in [(&FILE_INFO, info), (&SERVER_SETATTR, setattr), (&SERVER_DELATTR, delattr)] {
-        place.set(function.owned());
+    let [input, response, logger, setattr, delattr] = args.exactly()?;
+    FILE_LOGGER_INFO.set(logger.attribute(Object::word(&WORDS.info))?);
+    for (place, object) in [(&FILE_LOGGER, logger), (&SERVER_SETATTR, setattr), (&SERVER_DELATTR, delattr)] {
+        place.set(object.owned());
     }
     for (place, base, class) in
         [(&INPUT_CLASS, Input::cell().kind(), input), (&RESPONSE_CLASS, Response::cell().kind(), response)]

@@ -1,13 +1,13 @@
 //! The access log. A line in the usual form is made here, and goes to the log's file without a logger's method in
-//! between if that is our own; another form is the handler's affair.
+//! between if the logger is our own; another form is the handler's affair.
 
-use super::classes::FILE_INFO;
 use super::connection::Connection;
+use super::log_file;
 use super::settings::Setting;
 use super::words::WORDS;
 use crate::py::ffi;
 use crate::py::object::{Object, latin1};
-use crate::py::{Owned, Result, call, call_method};
+use crate::py::{Owned, Result, call_method};
 
 /// Notes what a proxy says of the client, before the application can change it.
 pub fn note_forwarded(connection: &Connection<'_>, environ: &Owned) -> Result<()> {
@@ -41,10 +41,16 @@ pub fn write(connection: &Connection<'_>, code: i64, length: i64, started: f64, 
         append_number(length, 1, &mut line);
         line.push(b' ');
         append_seconds(ended - started, &mut line);
-        give(connection, &mut line)?;
+        give(connection, &mut line, ended as u64)?;
     }
     service.line.replace(line);
     Ok(fits)
+}
+
+/// Writes the lines that are gathered.
+pub fn write_gathered(connection: &Connection<'_>) -> Result<()> {
+    let log = connection.setting(Setting::Log)?;
+    log_file::ours(Object::of(&log))?.map_or(Ok(()), log_file::write_lines)
 }
 
 /// Begins a line, up to the request's. Returns false if there is more to be said of the client than fits here.
@@ -107,19 +113,14 @@ fn append_date(connection: &Connection<'_>, second: u64, line: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// Hands a line to the log.
-fn give(connection: &Connection<'_>, line: &mut Vec<u8>) -> Result<()> {
+/// Hands a line of this second to the log.
+fn give(connection: &Connection<'_>, line: &mut Vec<u8>, second: u64) -> Result<()> {
     let log = connection.setting(Setting::Log)?;
-    let info = Object::of(&log).attribute(Object::word(&WORDS.info))?;
-    // SAFETY: live objects, with the lock held.
-    unsafe {
-        if ffi::function_of_method(info.as_ptr()) == FILE_INFO.object() {
-            line.push(b'\n');
-            let line = latin1(connection.gil(), line)?;
-            let file = Object::of(&log).attribute(Object::word(&WORDS.log))?;
-            return call_method(file.as_ptr(), WORDS.write.object(), [line.as_ptr()]).map(drop);
-        }
-        let line = latin1(connection.gil(), line)?;
-        call(info.as_ptr(), [line.as_ptr()]).map(drop)
+    if let Some(ours) = log_file::ours(Object::of(&log))? {
+        line.push(b'\n');
+        return log_file::put(ours, line, second);
     }
+    let line = latin1(connection.gil(), line)?;
+    // SAFETY: live objects, with the lock held.
+    unsafe { call_method(log.as_ptr(), WORDS.info.object(), [line.as_ptr()]) }.map(drop)
 }

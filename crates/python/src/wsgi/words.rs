@@ -58,9 +58,14 @@ words! {
     finish c"_finish_answer"
     log_response c"_log_response"
     date_time c"log_date_time_string"
-    // Of logs, results and environs.
+    // Of logs, files, hubs, results and environs.
     info c"info"
     write c"write"
+    flush c"flush"
+    line_buffering c"line_buffering"
+    write_through c"write_through"
+    write_lines c"_write_lines"
+    schedule c"schedule_call_global"
     forwarded c"HTTP_X_FORWARDED_FOR"
     close c"close"
     errors c"wsgi.errors"

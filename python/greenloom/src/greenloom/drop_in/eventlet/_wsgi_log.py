@@ -1,6 +1,10 @@
 """Where a server's lines go: a logger, or a file."""
 
+import atexit
+import os
 import sys
+
+from greenloom import _native
 
 
 def get_logger(log, debug):
@@ -26,8 +30,12 @@ class LoggerNull:
         """Drops a line."""
 
 
-class LoggerFileWrapper(LoggerNull):
-    """A logger that writes lines to a file; those of ``debug`` only if that is on."""
+class LoggerFileWrapper(_native.LogFile, LoggerNull):
+    """A logger that writes lines to a file; those of ``debug`` only if that is on.
+
+    The native part writes the access log, as if by :meth:`info`. If the file has a buffer of its own and keeps lines in
+    it, those of one turn of the hub are written together.
+    """
 
     def __init__(self, log, debug):
         self.log = log
@@ -39,7 +47,7 @@ class LoggerFileWrapper(LoggerNull):
 
     def info(self, msg, *args, **kwargs):
         """Writes a line, with its arguments filled in."""
-        # The access log comes this way, one line a request.
+        self._write_lines()
         self.log.write((msg % args if args else msg) + "\n")
 
     def debug(self, msg, *args, **kwargs):
@@ -50,3 +58,8 @@ class LoggerFileWrapper(LoggerNull):
     def write(self, msg, *args):
         """Writes a line."""
         self.info(msg, *args)
+
+
+# The file's own buffer is written when the program ends, too.
+atexit.register(_native._write_log_lines)
+os.register_at_fork(after_in_child=_native._forget_log_lines)

@@ -57,4 +57,4 @@ from greenloom import _native as _native
 
 __all__ = ["server", "format_date_time"]
 
-_native._set_http_classes(Input, _Response, LoggerFileWrapper.info, Server.__setattr__, Server.__delattr__)
+_native._set_http_classes(Input, _Response, LoggerFileWrapper, Server.__setattr__, Server.__delattr__)
