@@ -3,18 +3,24 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// What may be in a token.
+static TOKEN: [bool; 256] = token_or(false);
+/// The same and octets beyond ASCII.
+static LATIN1: [bool; 256] = token_or(true);
+
+const fn token_or(latin1: bool) -> [bool; 256] {
+    let (mut table, mut byte) = ([latin1; 256], 0);
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric()
+            || matches!(byte as u8,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+}
+
 /// Whether `byte` may be in a method or in the name of a field (RFC 9110's `tchar`).
 pub fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let (mut table, mut byte) = ([false; 256], 0);
-        while byte < 128 {
-            table[byte] = (byte as u8).is_ascii_alphanumeric()
-                || matches!(byte as u8,
-                b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
-            byte += 1;
-        }
-        table
-    };
     TOKEN[usize::from(byte)]
 }
 
@@ -37,13 +43,33 @@ pub enum NameOctets {
 /// assert!(is_name(b"X-\xe9", Latin1) && !is_name(b"X-\xe9", Token));
 /// ```
 pub fn is_name(text: &[u8], octets: NameOctets) -> bool {
-    let latin1 = octets == NameOctets::Latin1;
-    !text.is_empty() && text.iter().all(|&byte| is_token(byte) || (latin1 && byte >= 0x80))
+    let table = match octets {
+        NameOctets::Token => &TOKEN,
+        NameOctets::Latin1 => &LATIN1,
+    };
+    !text.is_empty() && text.iter().all(|&byte| table[usize::from(byte)])
 }
 
 /// Whether `text` may be sent in a status line or as a field's name or value: nothing in it can end the line.
 pub fn is_one_line(text: &[u8]) -> bool {
+    // For a short text the search takes longer to begin than this to end.
+    if text.len() < 32 {
+        return !text.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    }
     memchr::memchr3(b'\r', b'\n', 0, text).is_none()
+}
+
+/// ASCII letters as capital ones, and as small ones.
+static UPPER: [u8; 256] = letters(true);
+static LOWER: [u8; 256] = letters(false);
+
+const fn letters(upper: bool) -> [u8; 256] {
+    let (mut table, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        table[byte] = if upper { (byte as u8).to_ascii_uppercase() } else { (byte as u8).to_ascii_lowercase() };
+        byte += 1;
+    }
+    table
 }
 
 /// How the name of a field is spelled. Only ASCII letters change.
@@ -70,10 +96,10 @@ pub fn write_name(name: &[u8], spelling: Spelling, out: &mut Vec<u8>) {
     if spelling == Spelling::AsGiven {
         return;
     }
-    let mut first = true;
+    let mut letters = &UPPER;
     for byte in &mut out[start..] {
-        *byte = if first { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
-        first = *byte == b'-';
+        *byte = letters[usize::from(*byte)];
+        letters = if *byte == b'-' { &UPPER } else { &LOWER };
     }
 }
 
@@ -199,6 +225,35 @@ mod tests {
         for (seconds, expected) in cases {
             assert_eq!(std::str::from_utf8(&date(seconds)), Ok(expected));
         }
+    }
+
+    #[test]
+    fn names_and_lines_are_what_they_may_be_at_any_length() {
+        for length in [1, 5, 31, 32, 33, 100] {
+            let plain = vec![b'a'; length];
+            assert!(is_name(&plain, NameOctets::Token) && is_one_line(&plain));
+            for at in [0, length / 2, length - 1] {
+                for byte in 0..=255 {
+                    let mut text = plain.clone();
+                    text[at] = byte;
+                    assert_eq!(is_one_line(&text), !b"\r\n\0".contains(&byte), "{byte} at {at} of {length}");
+                    assert_eq!(is_name(&text, NameOctets::Token), is_token(byte));
+                    assert_eq!(is_name(&text, NameOctets::Latin1), is_token(byte) || byte >= 0x80);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_spelled_by_their_words() {
+        let spelled = |name: &[u8], spelling| {
+            let mut out = b"before-".to_vec();
+            write_name(name, spelling, &mut out);
+            out.split_off(7)
+        };
+        let name = b"wWW-x--\xe9A_b-3C";
+        assert_eq!(spelled(name, Spelling::Capitalized), b"Www-X--\xe9a_b-3c");
+        assert_eq!(spelled(name, Spelling::AsGiven), name);
     }
 
     #[test]

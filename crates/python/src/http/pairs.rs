@@ -28,6 +28,16 @@ fn item_of(list: &Owned, at: usize) -> Option<Owned> {
 }
 
 fn pair_in(item: &Owned) -> Result<(Owned, Owned)> {
+    // SAFETY: reads the type of a live object.
+    let is_tuple = unsafe { ffi::PyTuple_CheckExact(item.as_ptr()) != 0 };
+    // As most are.
+    if is_tuple
+        && let Some([name, value]) = Object::of(item).tuple_items()
+        && name.is_str()
+        && value.is_str()
+    {
+        return Ok((name.owned(), value.owned()));
+    }
     // SAFETY: a live object, with the lock held; the message ends in a zero.
     let pair = unsafe { Owned::new(ffi::PySequence_Fast(item.as_ptr(), c"a header must be a pair".as_ptr()))? };
     let (Some(name), Some(value), None) = (item_of(&pair, 0), item_of(&pair, 1), item_of(&pair, 2)) else {

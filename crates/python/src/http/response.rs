@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::ptr;
+use std::{ptr, slice};
 
 use greenloom_http::response::{self, Date, Ending, NameOctets, Spelling};
 
@@ -227,22 +227,25 @@ fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
 }
 
 /// The items of a result that is a list or a tuple of bytes, and their length; none if it is anything else.
-fn pieces(result: Object<'_>) -> Option<(Vec<Owned>, usize)> {
+///
+/// # Safety
+/// The items are not used any more when code of others runs, which may change a list.
+unsafe fn pieces<'a>(result: Object<'a>) -> Option<(&'a [Object<'a>], usize)> {
     let list = result.as_ptr();
-    // SAFETY: a live list or tuple, whose items are taken at once; nothing runs that could take them out before.
+    // SAFETY: a live list or tuple, which keeps its items until code runs; an `Object` is no more than its address.
     unsafe {
         if ffi::PyList_CheckExact(list) == 0 && ffi::PyTuple_CheckExact(list) == 0 {
             return None;
         }
-        // Not as a slice: the items of an empty list may be a null pointer.
-        let (count, items) = (ffi::PySequence_Fast_GET_SIZE(list) as usize, ffi::PySequence_Fast_ITEMS(list));
-        let items = (0..count).map(|at| *items.add(at));
-        let is_bytes = |item: *mut PyObject| ffi::PyBytes_CheckExact(item) != 0;
-        if !items.clone().all(is_bytes) {
+        let count = ffi::PySequence_Fast_GET_SIZE(list) as usize;
+        // The items of an empty list may be a null pointer.
+        let first = ffi::PySequence_Fast_ITEMS(list).cast::<Object<'a>>();
+        let items = if count == 0 { &[][..] } else { slice::from_raw_parts(first, count) };
+        if !items.iter().all(|item| ffi::PyBytes_CheckExact(item.as_ptr()) != 0) {
             return None;
         }
-        let length = items.clone().map(|item| ffi::PyBytes_Size(item) as usize).sum();
-        Some((items.map(|item| Owned::borrow(item)).collect(), length))
+        let length = items.iter().map(|item| ffi::PyBytes_Size(item.as_ptr()) as usize).sum();
+        Some((items, length))
     }
 }
 
@@ -264,7 +267,8 @@ pub fn whole_of(this: This<'_, Response>, result: Object<'_>, lines: &[u8], most
         && code >= 200
         && !matches!(code, 204 | 304)
         && flags & SAYS_CLOSE == 0;
-    let (mut body, length) = ordinary.then(|| pieces(result)).flatten()?;
+    // SAFETY: nothing below runs code of others.
+    let (pieces, length) = ordinary.then(|| unsafe { pieces(result) }).flatten()?;
     let length_now = i64::try_from(length).unwrap_or(i64::MAX);
     if length > most || flags & HAS_LENGTH != 0 && this.declared.get() != length_now {
         return None;
@@ -277,12 +281,13 @@ pub fn whole_of(this: This<'_, Response>, result: Object<'_>, lines: &[u8], most
     this.declared.set(length_now);
     this.written.set(length_now);
     this.length.set(i64::try_from(head.len() + length).unwrap_or(i64::MAX));
-    if length <= COPIED {
-        for piece in body.drain(..) {
-            head.extend_from_slice(Object::of(&piece).content().unwrap_or_default());
-        }
+    if length > COPIED {
+        return Some(Whole { head, body: pieces.iter().map(|piece| piece.owned()).collect() });
     }
-    Some(Whole { head, body })
+    for piece in pieces {
+        head.extend_from_slice(piece.content().unwrap_or_default());
+    }
+    Some(Whole { head, body: Vec::new() })
 }
 
 /// `whole(result, lines)`
@@ -398,8 +403,11 @@ fn class() -> Class<Response> {
 
 /// The number of a Content-Length; none if it is anything else.
 fn length_in(value: Object<'_>) -> Option<i64> {
-    let text = value.latin1_octets()?.trim_ascii();
-    if text.iter().all(u8::is_ascii_digit) { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
+    let digits = Some(value.latin1_octets()?.trim_ascii()).filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Raises the UnicodeEncodeError that names the first character which is no Latin-1.

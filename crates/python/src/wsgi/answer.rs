@@ -80,11 +80,15 @@ impl<'a> Answer<'a> {
     fn send(&self, result: Object<'_>) -> Result<()> {
         let ordinary = self.input().is_some_and(|input| !input.has_wfile()) && !self.is_already_handled()?;
         if ordinary && let Some(whole) = whole_of(self.response(), result, &self.lines()?, usize::MAX) {
+            let sock = Object::of(&self.connection.sock);
+            if whole.body.is_empty() {
+                return stream::send_all(sock, &[&whole.head]);
+            }
             let mut parts = vec![&whole.head[..]];
             for piece in &whole.body {
                 parts.push(Object::of(piece).content()?);
             }
-            return stream::send_all(Object::of(&self.connection.sock), &parts);
+            return stream::send_all(sock, &parts);
         }
         let args = [&self.response, &self.request.environ].map(Owned::as_ptr);
         self.by_handler(&WORDS.answer, [args[0], args[1], result.as_ptr()]).map(drop)
