@@ -40,8 +40,8 @@ pub struct LogFile {
 
 static CLASS: ClassCell = ClassCell::unbuilt();
 
-/// The class of files whose buffering is known, `io.TextIOWrapper`.
-static TEXT_FILE: GlobalObject = GlobalObject::null();
+/// Of what a file of the system is made: `io.TextIOWrapper`, `io.BufferedWriter` and `io.FileIO`.
+static LAYERS: [GlobalObject; 3] = [const { GlobalObject::null() }; 3];
 
 /// The version of `eventlet.wsgi.LoggerFileWrapper` that has its own `info`.
 static KNOWN_VERSION: Global<c_uint> = Global::new(0);
@@ -124,14 +124,12 @@ fn file(this: This<'_, LogFile>) -> Owned {
     this.file.object().unwrap_or_else(|| Owned::none(this.gil()))
 }
 
-/// Begins to gather, if the file buffers what is written and nobody has put a method of his own on it.
+/// Begins to gather, if the file keeps what is written for a while and nobody has put a method of his own on it.
 #[cold]
 fn begin(this: This<'_, LogFile>, second: u64) -> Result<bool> {
     let (file, gil) = (file(this), this.gil());
     let file = Object::of(&file);
-    // SAFETY: a live object, whose type is compared.
-    let is_text_file = unsafe { ptr::eq(ffi::Py_TYPE(file.as_ptr()).cast(), TEXT_FILE.object()) };
-    if !is_text_file || is_set(file, &WORDS.line_buffering)? || is_set(file, &WORDS.write_through)? {
+    if !is_plain(file)? || is_set(file, &WORDS.line_buffering)? || is_set(file, &WORDS.write_through)? {
         this.is_direct.set(true);
         return Ok(false);
     }
@@ -153,6 +151,24 @@ fn begin(this: This<'_, LogFile>, second: u64) -> Result<bool> {
     this.write.set(Some(write));
     this.since.set(second);
     Ok(true)
+}
+
+/// Whether it is a text file of the system, with a buffer. What that does is known and can be done in the hub, where a
+/// green socket's file could not wait.
+fn is_plain(file: Object<'_>) -> Result<bool> {
+    // SAFETY: live objects, whose types are compared.
+    let is = |object: Object<'_>, layer: usize| unsafe {
+        ptr::eq(ffi::Py_TYPE(object.as_ptr()).cast(), LAYERS[layer].object())
+    };
+    if !is(file, 0) {
+        return Ok(false);
+    }
+    let buffer = file.attribute(Object::word(&WORDS.buffer))?;
+    if !is(Object::of(&buffer), 1) {
+        return Ok(false);
+    }
+    let raw = Object::of(&buffer).attribute(Object::word(&WORDS.raw))?;
+    Ok(is(Object::of(&raw), 2))
 }
 
 fn is_set(file: Object<'_>, name: &GlobalObject) -> Result<bool> {
@@ -219,9 +235,10 @@ pub unsafe fn fill(gil: Gil<'_>, module: *mut PyObject) -> Result<()> {
     let io = module_dict(gil, c"io")?;
     // SAFETY: a dict that is alive, and called at import, once.
     unsafe {
-        let class = ffi::PyDict_GetItemString(io.as_ptr(), c"TextIOWrapper".as_ptr());
-        if let Some(class) = Object::new_or_none(class) {
-            TEXT_FILE.set(class.owned());
+        for (place, name) in LAYERS.iter().zip([c"TextIOWrapper", c"BufferedWriter", c"FileIO"]) {
+            if let Some(class) = Object::new_or_none(ffi::PyDict_GetItemString(io.as_ptr(), name.as_ptr())) {
+                place.set(class.owned());
+            }
         }
         class_of_logs().build(module)
     }

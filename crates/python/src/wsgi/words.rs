@@ -62,6 +62,8 @@ words! {
     info c"info"
     write c"write"
     flush c"flush"
+    buffer c"buffer"
+    raw c"raw"
     line_buffering c"line_buffering"
     write_through c"write_through"
     write_lines c"_write_lines"
