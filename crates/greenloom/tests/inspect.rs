@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::{millis, simulate};
 use greenloom::inspect::{HubInfo, hubs};
+use greenloom::sync::Event;
 use greenloom::{Hubs, get_hub, sleep, spawn, yield_now};
 
 /// The hub of an OS thread that no other test has.
@@ -41,17 +43,27 @@ fn switches_turns_and_green_threads_are_counted() {
 #[test]
 fn what_blocks_the_os_thread_is_the_longest_block_and_makes_timers_late() {
     on_a_thread_of_its_own(|| {
-        let sleeper = spawn(|| sleep(millis(5)));
-        yield_now();
-        sleep(millis(1));
+        let fired = Rc::new(Event::new());
+        let fires = Rc::clone(&fired);
+        // Nothing lets the hub look at its timers before the block, however long this OS thread gets no processor.
+        get_hub().schedule_call_global(millis(5), move || assert!(fires.send(()).is_ok()));
         std::thread::sleep(millis(60));
-        sleeper.wait().unwrap();
+        fired.wait().unwrap();
         let info = mine();
-        assert!(info.longest_block >= millis(60) && info.longest_timer_lag >= millis(50), "{info:?}");
-        // Waiting is no blocking, however long, and one late timer is not the last one for ever.
-        sleep(info.longest_block + millis(500));
-        assert!(mine().longest_block < info.longest_block + millis(400), "{:?}", mine());
-        assert!(mine().timer_lag < info.longest_timer_lag, "{:?}", mine());
+        assert!(info.longest_block >= millis(60) && info.longest_timer_lag >= millis(55), "{info:?}");
+        // Waiting is no blocking, however long. What passes until the OS thread gets a processor is, so once will do.
+        let is_no_block = |_| {
+            let waited = mine().longest_block + millis(500);
+            sleep(waited);
+            mine().longest_block < waited
+        };
+        assert!((0..10).any(is_no_block), "{:?}", mine());
+        // And one late timer is not the last one for ever.
+        let is_less_late = |_| {
+            sleep(millis(1));
+            mine().timer_lag < info.longest_timer_lag
+        };
+        assert!((0..1000).any(is_less_late), "{:?}", mine());
     });
 }
 
