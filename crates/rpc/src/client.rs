@@ -185,6 +185,7 @@ impl Client {
                 count(&counts.failed);
             }
             Err(Error::Timeout { .. }) => count(&counts.timed_out),
+            Err(Error::Transport(_)) => count(&counts.undelivered),
             Err(_) => {}
         }
         let answer = answer?;
@@ -209,7 +210,10 @@ impl Client {
             match self.connection.transport.send(&self.address, outgoing) {
                 Ok(()) => break,
                 Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(deadline.left()) => left -= 1,
-                Err(error) => return Err(self.late_or(error, method, deadline)),
+                Err(error) => {
+                    count(&self.connection.counts.undelivered);
+                    return Err(self.late_or(error, method, deadline));
+                }
             }
             count(&self.connection.counts.resent);
         }

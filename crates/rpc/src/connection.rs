@@ -11,14 +11,14 @@ use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::flight::{Flights, Missed};
-#[cfg(feature = "inspect")]
+#[cfg(feature = "metrics")]
 use crate::metrics::{Watched, note_connection};
 use crate::open::open_transport;
 use crate::options::Options;
 use crate::reason::Awaited;
 use crate::replies::Replies;
 use crate::stats::{ClientCounts, ClientStats, Stats};
-#[cfg(feature = "inspect")]
+#[cfg(feature = "metrics")]
 use crate::transport::Depth;
 use crate::transport::{Address, State, Transport, TransportError};
 
@@ -42,7 +42,7 @@ impl Options {
             counts: Rc::default(),
         };
         let inner = Rc::new(inner);
-        #[cfg(feature = "inspect")]
+        #[cfg(feature = "metrics")]
         {
             let watched: Rc<dyn Watched> = Rc::clone(&inner) as _;
             note_connection(Rc::downgrade(&watched), &inner.counts);
@@ -112,7 +112,7 @@ impl Drop for Inner {
     }
 }
 
-#[cfg(feature = "inspect")]
+#[cfg(feature = "metrics")]
 impl Watched for Inner {
     fn is_wire(&self) -> bool {
         self.transport.is_wire()
@@ -122,11 +122,15 @@ impl Watched for Inner {
         Inner::waiting(self)
     }
 
-    fn loads(&self) -> Vec<(String, usize, usize)> {
+    fn loads(&self) -> Vec<(String, usize, Option<usize>)> {
         self.consumers.borrow().iter().map(|consumer| consumer.load()).collect()
     }
 
     fn depths(&self) -> Vec<Depth> {
+        // A broker that is away tells nothing, and would be waited for.
+        if self.transport.state() != State::Connected {
+            return Vec::new();
+        }
         let consumers = self.consumers.borrow().clone();
         consumers.iter().filter_map(|consumer| consumer.depths().ok()).flatten().collect()
     }
@@ -291,6 +295,7 @@ impl Connection {
             calls: counts.calls.borrow().latency(),
             failed: counts.failed.get(),
             timed_out: counts.timed_out.get(),
+            undelivered: counts.undelivered.get(),
             waiting: self.inner.waiting(),
             casts: counts.casts.get(),
             resent: counts.resent.get(),

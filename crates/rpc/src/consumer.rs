@@ -72,7 +72,7 @@ impl Consumer {
         endpoints: Vec<Endpoint>,
     ) -> Consumer {
         let counts = Rc::default();
-        #[cfg(feature = "inspect")]
+        #[cfg(feature = "metrics")]
         crate::metrics::note_consumer(topic, &counts);
         Consumer {
             transport: Rc::clone(transport),
@@ -407,9 +407,9 @@ impl Consumer {
     }
 
     /// Its topic, how many requests are in work, and how many can be.
-    #[cfg(feature = "inspect")]
-    pub fn load(&self) -> (String, usize, usize) {
-        (self.topic.clone(), self.pool.running(), self.pool.size())
+    #[cfg(feature = "metrics")]
+    pub fn load(&self) -> (String, usize, Option<usize>) {
+        (self.topic.clone(), self.pool.running(), Some(self.pool.size()))
     }
 
     pub fn stats(&self) -> Result<ConsumerStats, TransportError> {

@@ -68,7 +68,7 @@ mod id;
 mod json;
 mod known;
 mod lately;
-#[cfg(feature = "inspect")]
+#[cfg(feature = "metrics")]
 mod metrics;
 mod open;
 mod options;

@@ -2,7 +2,8 @@
 //!
 //! Counts belong to an OS thread, which alone reads them. So each hub that has a connection is asked to add them up,
 //! and what it said last is told for it when it is blocked. A connection that is gone stays in the sums. The depths of
-//! queues are known at once where the bus is in this process; a broker is asked by a green thread.
+//! queues are known at once where the bus is in this process; a broker is asked by a green thread, and what it does not
+//! tell then, since it is away or the queue is gone, is told no more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -34,8 +35,8 @@ pub(crate) trait Watched {
     /// Calls under way.
     fn waiting(&self) -> usize;
 
-    /// Of each consumer its topic, how many requests are in work, and how many can be.
-    fn loads(&self) -> Vec<(String, usize, usize)>;
+    /// Of each consumer its topic, how many requests are in work, and how many can be, if that is known.
+    fn loads(&self) -> Vec<(String, usize, Option<usize>)>;
 
     /// Those of all its consumers' queues, as far as they are to be had.
     fn depths(&self) -> Vec<Depth>;
@@ -47,6 +48,7 @@ struct Sums {
     calls: Histogram,
     failed: u64,
     timed_out: u64,
+    undelivered: u64,
     casts: u64,
     resent: u64,
     late: u64,
@@ -75,18 +77,25 @@ struct Method {
 struct Now {
     waiting: usize,
     /// By topic: requests in work, and the size of the pools.
-    workers: BTreeMap<String, (usize, usize)>,
-    queues: BTreeMap<String, (usize, Option<usize>)>,
+    workers: BTreeMap<String, (usize, Option<usize>)>,
+    queues: Queues,
 }
+
+/// By name: how many messages are ready, and how many unsettled, where that is known.
+type Queues = BTreeMap<String, (usize, Option<usize>)>;
 
 /// What a hub said last.
 #[derive(Default)]
 struct Said {
     sums: Sums,
     now: Now,
+    /// What brokers said, when they were asked last.
+    on_brokers: Queues,
 }
 
 struct Asked {
+    /// The process that it is in: a child has none of its parent's hubs, but that of the OS thread that forked.
+    process: u32,
     hub: HubHandle,
     said: Arc<Mutex<Said>>,
 }
@@ -107,6 +116,8 @@ thread_local! {
 
 /// All that is counted in this OS thread.
 struct Here {
+    /// The process where it is among [`HUBS`].
+    process: Cell<u32>,
     said: Arc<Mutex<Said>>,
     connections: RefCell<Vec<Weak<dyn Watched>>>,
     clients: RefCell<Vec<Rc<ClientCounts>>>,
@@ -120,6 +131,7 @@ struct Here {
 /// A connection and its counts, from now on.
 pub(crate) fn note_connection(connection: Weak<dyn Watched>, counts: &Rc<ClientCounts>) {
     HERE.with(|here| {
+        here.enroll();
         here.settle();
         here.connections.borrow_mut().push(connection);
         here.clients.borrow_mut().push(Rc::clone(counts));
@@ -129,6 +141,7 @@ pub(crate) fn note_connection(connection: Weak<dyn Watched>, counts: &Rc<ClientC
 /// A consumer's counts, from now on.
 pub(crate) fn note_consumer(topic: &str, counts: &Rc<ConsumerCounts>) {
     HERE.with(|here| {
+        here.enroll();
         here.settle();
         here.consumers.borrow_mut().push((topic.to_owned(), Rc::clone(counts)));
     });
@@ -138,15 +151,22 @@ impl Here {
     fn begin() -> Here {
         static ADDED: Once = Once::new();
         ADDED.call_once(|| metrics::add(tell));
-        let said = Arc::default();
-        lock(&HUBS).push(Asked { hub: get_hub().handle(), said: Arc::clone(&said) });
         Here {
-            said,
+            process: Cell::new(0),
+            said: Arc::default(),
             connections: RefCell::default(),
             clients: RefCell::default(),
             consumers: RefCell::default(),
             gone: RefCell::default(),
             asks: Cell::new(false),
+        }
+    }
+
+    /// Is asked from now on, also in the child of a fork.
+    fn enroll(&self) {
+        let process = std::process::id();
+        if self.process.replace(process) != process {
+            lock(&HUBS).push(Asked { process, hub: get_hub().handle(), said: Arc::clone(&self.said) });
         }
     }
 
@@ -189,34 +209,30 @@ impl Here {
         for connection in self.connections() {
             now.waiting += connection.waiting();
             for (topic, in_work, workers) in connection.loads() {
-                let sum = now.workers.entry(topic).or_default();
-                (sum.0, sum.1) = (sum.0 + in_work, sum.1 + workers);
+                now.add_load(topic, in_work, workers);
             }
             if !connection.is_wire() {
-                now.add_queues(connection.depths());
+                add_depths(&mut now.queues, connection.depths());
             }
         }
         let mut said = lock(&self.said);
-        // Those of a broker stay until they are asked for again.
-        let queues = std::mem::take(&mut said.now.queues);
-        now.queues = queues.into_iter().chain(std::mem::take(&mut now.queues)).collect();
-        *said = Said { sums, now };
+        (said.sums, said.now) = (sums, now);
     }
 
     /// Asks brokers for the depths of queues. Parks.
     fn ask(&self) {
-        let mut now = Now::default();
+        let mut queues = Queues::new();
         for connection in self.connections().iter().filter(|connection| connection.is_wire()) {
-            now.add_queues(connection.depths());
+            add_depths(&mut queues, connection.depths());
         }
-        lock(&self.said).now.queues.extend(now.queues);
+        lock(&self.said).on_brokers = queues;
     }
 }
 
 impl Drop for Here {
     /// The OS thread ends, and with it its hub.
     fn drop(&mut self) {
-        *lock(&self.said) = Said { sums: self.sums(), now: Now::default() };
+        *lock(&self.said) = Said { sums: self.sums(), ..Said::default() };
     }
 }
 
@@ -225,6 +241,7 @@ impl Sums {
         self.calls.merge(&counts.calls.borrow());
         self.failed += counts.failed.get();
         self.timed_out += counts.timed_out.get();
+        self.undelivered += counts.undelivered.get();
         self.casts += counts.casts.get();
         self.resent += counts.resent.get();
         self.late += counts.late.get();
@@ -245,6 +262,7 @@ impl Sums {
         self.calls.merge(&other.calls);
         self.failed += other.failed;
         self.timed_out += other.timed_out;
+        self.undelivered += other.undelivered;
         self.casts += other.casts;
         self.resent += other.resent;
         self.late += other.late;
@@ -271,19 +289,24 @@ impl Topic {
 }
 
 impl Now {
-    fn add_queues(&mut self, depths: Vec<Depth>) {
-        // Several may listen to one queue: it is as deep for all of them.
-        self.queues.extend(depths.into_iter().map(|Depth { queue, ready, unsettled }| (queue, (ready, unsettled))));
+    fn add_load(&mut self, topic: String, in_work: usize, workers: Option<usize>) {
+        let sum = self.workers.entry(topic).or_default();
+        sum.0 += in_work;
+        sum.1 = workers.map(|workers| sum.1.unwrap_or_default() + workers).or(sum.1);
     }
 
     fn merge(&mut self, other: &Now) {
         self.waiting += other.waiting;
         for (topic, (in_work, workers)) in &other.workers {
-            let sum = self.workers.entry(topic.clone()).or_default();
-            (sum.0, sum.1) = (sum.0 + in_work, sum.1 + workers);
+            self.add_load(topic.clone(), *in_work, *workers);
         }
-        self.queues.extend(other.queues.iter().map(|(queue, depth)| (queue.clone(), *depth)));
+        self.queues.extend(other.queues.clone());
     }
+}
+
+/// Several may listen to one queue: it is as deep for all of them.
+fn add_depths(queues: &mut Queues, depths: Vec<Depth>) {
+    queues.extend(depths.into_iter().map(|Depth { queue, ready, unsettled }| (queue, (ready, unsettled))));
 }
 
 /// In a hub: says what is known, and has brokers asked. What it was given is dropped when all is said.
@@ -293,27 +316,38 @@ fn say_all(done: Sender<()>) {
         here.asks.replace(true)
     });
     if asks == Ok(false) {
+        let asking = Asking;
         drop(spawn(move || {
             HERE.with(Here::ask);
-            HERE.with(|here| here.asks.set(false));
-            drop(done);
+            drop((asking, done));
         }));
+    }
+}
+
+/// That brokers are being asked, until it is dropped: by the one who asks, or by whoever kills that one.
+struct Asking;
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = HERE.try_with(|here| here.asks.set(false));
     }
 }
 
 /// Writes it all.
 fn tell(page: &mut Page, patience: Duration) {
     let (sender, done) = channel();
-    let mut gone = lock(&GONE);
-    let gone = gone.get_or_insert_default();
+    let process = std::process::id();
     lock(&HUBS).retain(|asked| {
+        if asked.process != process {
+            return false;
+        }
         let sender = sender.clone();
         if asked.hub.is_here() {
             HERE.with(Here::say);
         }
         let is_there = asked.hub.schedule(move || say_all(sender)).is_ok();
         if !is_there {
-            gone.merge(&lock(&asked.said).sums);
+            lock(&GONE).get_or_insert_default().merge(&lock(&asked.said).sums);
         }
         is_there
     });
@@ -322,11 +356,12 @@ fn tell(page: &mut Page, patience: Duration) {
         // An end without a message: all have said what they know.
         let _ = done.recv_timeout(patience);
     }
-    let (mut sums, mut now) = (gone.clone(), Now::default());
+    let (mut sums, mut now) = (lock(&GONE).clone().unwrap_or_default(), Now::default());
     for asked in &*lock(&HUBS) {
         let said = lock(&asked.said);
         sums.merge(&said.sums);
         now.merge(&said.now);
+        now.queues.extend(said.on_brokers.clone());
     }
     write_client(page, &sums, &now);
     write_server(page, &sums, &now);
@@ -340,9 +375,10 @@ fn write_client(page: &mut Page, sums: &Sums, now: &Now) {
         sums.calls.total().as_secs_f64(),
         sums.calls.count(),
     );
-    let mut failures = page.family("rpc_client_failures", Kind::Counter, "", "Calls that failed.");
+    let mut failures = page.family("rpc_client_failures", Kind::Counter, "", "Calls and casts that failed.");
     failures.sample(&[(ERROR, "remote")], sums.failed as f64);
     failures.sample(&[(ERROR, "timeout")], sums.timed_out as f64);
+    failures.sample(&[(ERROR, "undelivered")], sums.undelivered as f64);
     page.family("rpc_client_waiting", Kind::Gauge, "", "Calls under way.").sample(&[], now.waiting as f64);
     let help = "Casts that were sent.";
     page.family("messaging_client_sent_messages", Kind::Counter, "", help)
@@ -371,17 +407,17 @@ fn write_server(page: &mut Page, sums: &Sums, now: &Now) {
         family.sample(&[topic, method, (ERROR, "panic")], sum.panicked as f64);
     }
     let name = "messaging_client_consumed_messages";
-    by_topic(page, name, Kind::Counter, "Messages that came in.", &sums.topics, |sum| sum.received);
+    by_topic(page, name, Kind::Counter, "Messages that came in.", &sums.topics, |sum| Some(sum.received));
     let (name, help) = ("messaging_client_duplicate_messages", "Messages that were done already and came again.");
-    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| sum.duplicates);
+    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| Some(sum.duplicates));
     let (name, help) = ("messaging_client_retried_messages", "Requests that are to come again, after a panic.");
-    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| sum.retried);
+    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| Some(sum.retried));
     let (name, help) = ("messaging_client_buried_messages", "Messages that were given up.");
-    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| sum.buried);
+    by_topic(page, name, Kind::Counter, help, &sums.topics, |sum| Some(sum.buried));
     let name = "rpc_server_active_requests";
-    by_topic(page, name, Kind::Gauge, "Requests in work.", &now.workers, |(in_work, _)| *in_work as u64);
+    by_topic(page, name, Kind::Gauge, "Requests in work.", &now.workers, |(in_work, _)| Some(*in_work as u64));
     let (name, help) = ("rpc_server_workers", "How many requests can be in work.");
-    by_topic(page, name, Kind::Gauge, help, &now.workers, |(_, workers)| *workers as u64);
+    by_topic(page, name, Kind::Gauge, help, &now.workers, |(_, workers)| workers.map(|workers| workers as u64));
     let mut family = page.family("messaging_queue_messages", Kind::Gauge, "", "Messages in a queue.");
     for (queue, (ready, unsettled)) in &now.queues {
         family.sample(&[(DESTINATION, queue), ("state", "ready")], *ready as f64);
@@ -391,17 +427,19 @@ fn write_server(page: &mut Page, sums: &Sums, now: &Now) {
     }
 }
 
-/// A metric that has a value for each topic.
+/// A metric that has a value for each topic, where it is known.
 fn by_topic<T>(
     page: &mut Page,
     name: &str,
     kind: Kind,
     help: &str,
     topics: &BTreeMap<String, T>,
-    value: impl Fn(&T) -> u64,
+    value: impl Fn(&T) -> Option<u64>,
 ) {
     let mut family = page.family(name, kind, "", help);
     for (topic, of) in topics {
-        family.sample(&[(DESTINATION, topic)], value(of) as f64);
+        if let Some(value) = value(of) {
+            family.sample(&[(DESTINATION, topic)], value as f64);
+        }
     }
 }

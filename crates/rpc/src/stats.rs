@@ -39,7 +39,7 @@ impl Histogram {
     }
 
     /// Adds all of another's.
-    #[cfg(feature = "inspect")]
+    #[cfg(feature = "metrics")]
     pub fn merge(&mut self, other: &Histogram) {
         self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, others)| *mine += others);
         self.count += other.count;
@@ -48,7 +48,7 @@ impl Histogram {
     }
 
     /// How many did not exceed each of these limits in seconds. One near a limit may be counted as above it.
-    #[cfg(feature = "inspect")]
+    #[cfg(feature = "metrics")]
     pub fn up_to(&self, limits: &[f64]) -> Vec<(f64, u64)> {
         let within = |limit: &f64| {
             let full = self.buckets.iter().enumerate().take_while(|(index, _)| end_of(*index) as f64 <= limit * 1e9);
@@ -58,13 +58,13 @@ impl Histogram {
     }
 
     /// How many there are.
-    #[cfg(feature = "inspect")]
+    #[cfg(feature = "metrics")]
     pub fn count(&self) -> u64 {
         self.count
     }
 
     /// How long they took in all.
-    #[cfg(feature = "inspect")]
+    #[cfg(feature = "metrics")]
     pub fn total(&self) -> Duration {
         self.total
     }
@@ -151,6 +151,8 @@ pub struct ClientStats {
     pub failed: u64,
     /// Calls that were not answered in time.
     pub timed_out: u64,
+    /// Calls and casts that the bus did not take over, and calls whose connection was lost before the answer.
+    pub undelivered: u64,
     /// Calls under way.
     pub waiting: usize,
     /// Casts that were sent.
@@ -200,7 +202,7 @@ pub struct MethodStats {
 impl fmt::Display for Stats {
     /// A few lines for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientStats { calls, failed, timed_out, waiting, casts, resent, late } = self.client;
+        let ClientStats { calls, failed, timed_out, undelivered, waiting, casts, resent, late } = self.client;
         let Latency { count, median, p99, longest, .. } = calls;
         writeln!(f, "{:?}", self.state)?;
         writeln!(
@@ -208,7 +210,7 @@ impl fmt::Display for Stats {
             "calls: {count} answered, {failed} of them with an error, {timed_out} timed out, {waiting} waiting"
         )?;
         writeln!(f, "       median {median:?}, p99 {p99:?}, longest {longest:?}")?;
-        writeln!(f, "casts: {casts}; sent again: {resent}; late answers: {late}")?;
+        writeln!(f, "casts: {casts}; sent again: {resent}; undelivered: {undelivered}; late answers: {late}")?;
         for consumer in &self.consumers {
             let ConsumerStats { topic, received, in_work, workers, duplicates, retried, buried, .. } = consumer;
             writeln!(f, "topic {topic}: {received} received, {in_work} of {workers} workers busy")?;
@@ -234,6 +236,7 @@ pub(crate) struct ClientCounts {
     pub calls: RefCell<Histogram>,
     pub failed: Cell<u64>,
     pub timed_out: Cell<u64>,
+    pub undelivered: Cell<u64>,
     pub casts: Cell<u64>,
     pub resent: Cell<u64>,
     pub late: Cell<u64>,

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use greenloom::inspect;
 use greenloom_rpc::bridge::Bridge;
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ const DONE_UP_TO: u8 = 5;
 const DONE: u8 = 6;
 const AGAIN: u8 = 7;
 const STOP: u8 = 8;
+const FORGET: u8 = 9;
+const WORKED: u8 = 10;
 
 const READY: u8 = 0;
 const DONE_SAID: u8 = 1;
@@ -29,6 +32,7 @@ const LOG: u8 = 6;
 const MANDATORY: u8 = 1;
 const ENVELOPE: u8 = 2;
 const DECLARE: u8 = 4;
+const RESENT: u8 = 8;
 
 /// A program's end of a socket.
 struct Program(UnixStream);
@@ -106,7 +110,9 @@ impl Program {
 
     fn send(&mut self, number: u64, flags: u8, to: &Value, message: &Value) -> Frame {
         let limits = [0; 16];
-        let body = [&[flags][..], &limits, &text(&to.to_string()), message.to_string().as_bytes()].concat();
+        let id = message["_msg_id"].as_str().unwrap_or_default();
+        let (to, message) = (text(&to.to_string()), message.to_string());
+        let body = [&[flags][..], &limits, &to, &text(id), message.as_bytes()].concat();
         self.say(SEND, number, &body);
         let heard = self.hear();
         assert_eq!(heard.1, number);
@@ -236,4 +242,59 @@ fn what_makes_no_sense_ends_that_socket_and_no_other() {
     cut.say(SEND, 1, &[0; 5]);
     assert_eq!(cut.try_hear(), None);
     assert_eq!(good.send(1, ENVELOPE, &topic("agents"), &json!({})).0, DONE_SAID);
+}
+
+/// What the page of metrics says, once it says so: counts come from the bridge's OS thread.
+fn is_told(sample: &str, holds: impl Fn(f64) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let page = inspect::metrics();
+        let value = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
+        if value.is_some_and(&holds) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{sample}\n{page}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_programs_send_and_take_is_on_the_page_of_metrics() {
+    let mut server = Program::intake("counted", json!([topic("counted")]), true);
+    let mut client = Program::client("counted");
+    client.say(REPLIES, 1, b"");
+    let queue = String::from_utf8(client.hear().2).unwrap();
+    let call = |id: &str| json!({"method": "m", "args": {}, "_unique_id": id, "_msg_id": id, "_reply_q": queue});
+    for (number, id) in ["c1", "c2", "c3"].into_iter().enumerate() {
+        assert_eq!(client.send(number as u64, ENVELOPE, &topic("counted"), &call(id)).0, DONE_SAID);
+    }
+    let cast = json!({"method": "m", "args": {}, "_unique_id": "c4"});
+    assert_eq!(client.send(4, ENVELOPE | RESENT, &topic("counted"), &cast).0, DONE_SAID);
+    let numbers: Vec<u64> = (0..4).map(|_| server.hear_delivery().number).collect();
+    // Other tests call meanwhile, too.
+    is_told("rpc_client_waiting", |waiting| waiting >= 3.0);
+    is_told("messaging_client_sent_messages_total{messaging_operation_name=\"cast\"}", |casts| casts >= 1.0);
+    is_told("messaging_client_resent_messages_total", |resent| resent >= 1.0);
+    let of_topic = "{messaging_destination_name=\"counted\"";
+    is_told(&format!("messaging_client_consumed_messages_total{of_topic}}}"), |received| received == 4.0);
+    is_told(&format!("rpc_server_active_requests{of_topic}}}"), |active| active == 4.0);
+
+    // The first is answered, and with it the server is done with two; of the others nobody waits for an answer.
+    server.say(WORKED, numbers[0], b"\0m");
+    server.say(WORKED, numbers[1], b"\x01m");
+    let answer = json!({"result": 1, "failure": null, "ending": true, "_msg_id": "c1"}).to_string();
+    client.say(REPLY, 0, &[&5f64.to_le_bytes()[..], &text(&queue), answer.as_bytes()].concat());
+    assert_eq!(client.hear().0, ANSWER);
+    client.say(FORGET, 1, b"c2");
+    client.say(FORGET, 2, b"c3");
+    // Forgotten already.
+    client.say(FORGET, 1, b"c1");
+    is_told("rpc_client_call_duration_seconds_count", |calls| calls >= 1.0);
+    is_told("rpc_client_failures_total{error_type=\"timeout\"}", |late| late >= 1.0);
+    is_told("rpc_client_failures_total{error_type=\"undelivered\"}", |undelivered| undelivered >= 1.0);
+    is_told(&format!("rpc_server_active_requests{of_topic}}}"), |active| active == 2.0);
+    let of_method = format!("{of_topic},rpc_method=\"m\"");
+    is_told(&format!("rpc_server_call_duration_seconds_count{of_method}}}"), |worked| worked == 2.0);
+    is_told(&format!("rpc_server_failures_total{of_method},error_type=\"failure\"}}"), |failed| failed == 1.0);
+    is_told(&format!("messaging_queue_messages{of_topic},state=\"ready\"}}"), |ready| ready == 0.0);
 }

@@ -10,12 +10,13 @@ use greenloom::{Chain, hub, sleep, spawn_n};
 use serde::Deserialize;
 
 use super::session::Session;
-use super::wire::{Fields, Frame, Inlet, Outbox, asked, flag, length, put, said};
+use super::wire::{Fields, Frame, Inlet, Outbox, asked, flag, given_up, length, put, said};
 use super::{log, put_failure};
 use crate::deadline::Deadline;
 use crate::envelope::{self, Answered};
 use crate::hash::HashMap;
 use crate::id;
+use crate::stats::count;
 use crate::transport::{Address, Listener, Outgoing, TransportError};
 
 /// The pause before a reply is sent again to a queue that is missing.
@@ -93,6 +94,7 @@ impl Client {
                 let mut moment = || Some(fields.seconds()?.map(|limit| Deadline::after(limit).at()));
                 let (expires_at, until) = (moment()?, moment()?);
                 let to = self.place(fields.text()?)?;
+                let call = fields.text()?;
                 let body = match flags & flag::ENVELOPE {
                     0 => fields.0.into(),
                     _ => sealed(fields.0)?,
@@ -100,8 +102,19 @@ impl Client {
                 let mandatory = flags & flag::MANDATORY != 0;
                 let outgoing = Outgoing { body, expires_at, until, mandatory };
                 let declare = flags & flag::DECLARE != 0;
+                let counts = &self.session.counts;
+                if flags & flag::RESENT != 0 {
+                    count(&counts.resent);
+                }
+                if !call.is_empty() {
+                    self.session.call(call);
+                }
+                let is_cast = call.is_empty() && !declare;
                 self.spawn(move |client| {
                     let sent = client.send(&to, outgoing, declare);
+                    if is_cast && sent.is_ok() {
+                        count(&client.session.counts.casts);
+                    }
                     client.tell(number, sent.map(|()| String::new()));
                 });
             }
@@ -111,6 +124,15 @@ impl Client {
                 let queue = fields.text()?.to_owned();
                 let body = sealed(fields.0)?;
                 self.spawn(move |client| client.reply(queue, body, patience));
+            }
+            asked::FORGET => {
+                let counts = &self.session.counts;
+                let was_waited_for = self.session.forget(fields.rest()?);
+                match number {
+                    given_up::TIMED_OUT if was_waited_for => count(&counts.timed_out),
+                    given_up::UNDELIVERED if was_waited_for => count(&counts.undelivered),
+                    _ => {}
+                }
             }
             asked::FLUSH => {
                 let client = Rc::clone(self);
@@ -185,8 +207,8 @@ impl Client {
         let queue = format!("reply_{}", id::unique());
         let listener = self.session.transport.listen(&[Address::Reply { queue: queue.clone() }], 0)?;
         *self.answers.borrow_mut() = Some((queue.clone(), Rc::clone(&listener)));
-        let outbox = Rc::clone(&self.outbox);
-        spawn_n(move || pass_on(&*listener, &outbox));
+        let (session, outbox) = (Rc::clone(&self.session), Rc::clone(&self.outbox));
+        spawn_n(move || pass_on(&session, &*listener, &outbox));
         Ok(queue)
     }
 
@@ -227,13 +249,13 @@ fn sealed(message: &[u8]) -> Option<Arc<[u8]>> {
 }
 
 /// Passes answers on until the queue is closed.
-fn pass_on(listener: &dyn Listener, outbox: &Outbox) {
+fn pass_on(session: &Session, listener: &dyn Listener, outbox: &Outbox) {
     loop {
         match listener.next() {
             Ok(incoming) => {
                 let problem = match &incoming.problem {
                     Some(problem) => Some(problem.clone()),
-                    None => put_answer(outbox, &incoming.body).err().map(|malformed| malformed.to_string()),
+                    None => put_answer(session, outbox, &incoming.body).err().map(|malformed| malformed.to_string()),
                 };
                 if let Some(problem) = problem {
                     log::warn(outbox, &format!("threw an answer away: {problem}"));
@@ -248,13 +270,16 @@ fn pass_on(listener: &dyn Listener, outbox: &Outbox) {
     }
 }
 
-fn put_answer(outbox: &Outbox, body: &[u8]) -> Result<(), envelope::Malformed> {
+fn put_answer(session: &Session, outbox: &Outbox, body: &[u8]) -> Result<(), envelope::Malformed> {
     let message = envelope::open(body)?;
     let answer = Answered::decode(&message)?;
     let failed = answer.failure.is_some();
     let bits = u64::from(answer.ending) | u64::from(failed) << 1;
     let json = answer.failure.as_deref().or(answer.result).unwrap_or("null");
     let id = &*answer.msg_id;
+    if answer.ending {
+        session.answered(id, failed);
+    }
     outbox.put(|out| put(out, said::ANSWER, bits, &[&length(id), id.as_bytes(), json.as_bytes()]));
     Ok(())
 }

@@ -1,10 +1,15 @@
-//! What the sockets of one driver share: the connections to the bus.
+//! What the sockets of one driver share: the connections to the bus, and what is counted for the page of metrics.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
+use greenloom::hub::now;
+
+use super::intake::Intake;
 use crate::hash::HashMap;
 use crate::open::open_transport;
+use crate::stats::{ClientCounts, count};
 use crate::transport::{Transport, TransportError};
 
 thread_local! {
@@ -14,6 +19,10 @@ thread_local! {
 pub(super) struct Session {
     number: u64,
     pub transport: Rc<dyn Transport>,
+    pub counts: Rc<ClientCounts>,
+    /// Calls that are not answered yet, by the ids of their messages, and since when.
+    calls: RefCell<HashMap<Box<str>, Duration>>,
+    intakes: RefCell<Vec<Weak<Intake>>>,
 }
 
 impl Session {
@@ -24,7 +33,15 @@ impl Session {
             if let Some(session) = sessions.get(&number).and_then(Weak::upgrade) {
                 return Ok(session);
             }
-            let session = Rc::new(Session { number, transport: open_transport(url)? });
+            let session = Rc::new(Session {
+                number,
+                transport: open_transport(url)?,
+                counts: Rc::default(),
+                calls: RefCell::default(),
+                intakes: RefCell::default(),
+            });
+            #[cfg(feature = "metrics")]
+            session.note();
             sessions.insert(number, Rc::downgrade(&session));
             Ok(session)
         })
@@ -36,6 +53,77 @@ impl Session {
             // A socket that is opened meanwhile must not find what is being closed.
             SESSIONS.with_borrow_mut(|sessions| sessions.remove(&self.number));
             self.transport.close();
+        }
+    }
+
+    pub fn add_intake(&self, intake: &Rc<Intake>) {
+        let mut intakes = self.intakes.borrow_mut();
+        intakes.retain(|intake| intake.strong_count() > 0);
+        intakes.push(Rc::downgrade(intake));
+    }
+
+    /// A call goes out, for the first time or again.
+    pub fn call(&self, id: &str) {
+        self.calls.borrow_mut().entry(id.into()).or_insert_with(now);
+    }
+
+    /// A call is answered.
+    pub fn answered(&self, id: &str, with_failure: bool) {
+        let Some(since) = self.calls.borrow_mut().remove(id) else { return count(&self.counts.late) };
+        self.counts.calls.borrow_mut().add(now() - since);
+        if with_failure {
+            count(&self.counts.failed);
+        }
+    }
+
+    /// Nobody waits for the answer to a call any more. Returns whether there was none.
+    pub fn forget(&self, id: &str) -> bool {
+        self.calls.borrow_mut().remove(id).is_some()
+    }
+}
+
+#[cfg(feature = "metrics")]
+mod told {
+    use std::rc::{Rc, Weak};
+
+    use super::Session;
+    use crate::metrics::{Watched, note_connection};
+    use crate::transport::{Depth, State};
+
+    impl Session {
+        pub(super) fn note(self: &Rc<Self>) {
+            let watched: Rc<dyn Watched> = Rc::clone(self) as _;
+            note_connection(Rc::downgrade(&watched), &self.counts);
+        }
+    }
+
+    impl Watched for Session {
+        fn is_wire(&self) -> bool {
+            self.transport.is_wire()
+        }
+
+        fn waiting(&self) -> usize {
+            self.calls.borrow().len()
+        }
+
+        /// How many can be is the program's matter.
+        fn loads(&self) -> Vec<(String, usize, Option<usize>)> {
+            let intakes = self.intakes.borrow();
+            let requests = intakes.iter().filter_map(Weak::upgrade).filter(|intake| intake.once);
+            requests.map(|intake| (intake.topic.clone(), intake.in_work(), None)).collect()
+        }
+
+        fn depths(&self) -> Vec<Depth> {
+            let intakes: Vec<_> = self.intakes.borrow().iter().filter_map(Weak::upgrade).collect();
+            let mut depths = Vec::new();
+            for address in intakes.iter().flat_map(|intake| &intake.from) {
+                // A broker that is away tells nothing, and would be waited for.
+                if self.transport.state() != State::Connected {
+                    break;
+                }
+                depths.extend(self.transport.depth(address).ok().flatten());
+            }
+            depths
         }
     }
 }

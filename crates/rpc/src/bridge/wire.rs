@@ -18,7 +18,7 @@ pub(super) mod asked {
     /// What this socket is: JSON.
     pub const OPEN: u8 = 0;
     /// Flags (8 bits), seconds until it expires and seconds that sending may take (floats; none if zero), an address
-    /// as JSON, the message.
+    /// as JSON, the message's id if it is a call, the message.
     pub const SEND: u8 = 1;
     /// A queue for answers; its name is the answer.
     pub const REPLIES: u8 = 2;
@@ -34,6 +34,10 @@ pub(super) mod asked {
     pub const AGAIN: u8 = 7;
     /// No more deliveries.
     pub const STOP: u8 = 8;
+    /// Nobody waits for the answer to a call any more: its id. The number says [why](super::given_up).
+    pub const FORGET: u8 = 9;
+    /// The request with this number was worked on: whether it failed (8 bits), its method.
+    pub const WORKED: u8 = 10;
 }
 
 /// What the program is told.
@@ -64,6 +68,14 @@ pub(super) mod flag {
     pub const ENVELOPE: u8 = 2;
     /// The queue is made, where it is missing.
     pub const DECLARE: u8 = 4;
+    /// It was sent before.
+    pub const RESENT: u8 = 8;
+}
+
+/// Why nobody waits for the answer to a call any more. Otherwise its caller was ended.
+pub(super) mod given_up {
+    pub const TIMED_OUT: u64 = 1;
+    pub const UNDELIVERED: u64 = 2;
 }
 
 /// Longer ones are not what a bus takes.
@@ -119,6 +131,11 @@ impl<'a> Fields<'a> {
         let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*bytes).into())?;
         self.0 = rest;
         std::str::from_utf8(text).ok()
+    }
+
+    /// The text to the end.
+    pub fn rest(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(std::mem::take(&mut self.0)).ok()
     }
 }
 

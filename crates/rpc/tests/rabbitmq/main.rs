@@ -7,6 +7,7 @@ mod broker;
 mod client;
 mod faults;
 mod ledger;
+mod metrics;
 mod oslo;
 mod proxy;
 mod transport;

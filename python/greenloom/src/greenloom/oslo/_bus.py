@@ -13,14 +13,17 @@ import weakref
 from greenloom import _native
 
 # What is asked for.
-_OPEN, _SEND, _REPLIES, _REPLY, _FLUSH, DONE_UP_TO, DONE, AGAIN, STOP = range(9)
+_OPEN, _SEND, _REPLIES, _REPLY, _FLUSH, DONE_UP_TO, DONE, AGAIN, STOP, _FORGET, WORKED = range(11)
 # What is told.
 _READY, _DONE, _FAILED, _ANSWER, DELIVERY, STOPPED, LOG = range(7)
 
 # How something has failed.
 CLOSED, DISCONNECTED, TIMED_OUT, UNROUTABLE, REFUSED, BAD_URL = range(1, 7)
 
-MANDATORY, ENVELOPE, DECLARE = 1, 2, 4
+MANDATORY, ENVELOPE, DECLARE, RESENT = 1, 2, 4, 8
+
+# Why nobody waits for the answer to a call any more.
+ENDED, LATE, UNDELIVERED = range(3)
 
 _HEAD = struct.Struct("<IBQ")
 _SENDING = struct.Struct("<BddH")
@@ -169,6 +172,7 @@ class Client:
         self._log = log
         self._waiting = {}
         self._calls = {}
+        self._unanswered = set()
         self._numbers = itertools.count(1)
         self._ended = None
         self._answers = None
@@ -201,9 +205,12 @@ class Client:
 
     def _take_answer(self, bits, body):
         (length,) = _LENGTH.unpack_from(body)
-        waiting = self._calls.get(str(body[2 : 2 + length], "utf-8"))
+        msg_id = str(body[2 : 2 + length], "utf-8")
+        waiting = self._calls.get(msg_id)
         # Nobody may wait any more.
         if waiting is not None:
+            if bits & 1:
+                self._unanswered.discard(msg_id)
             waiting.put((bits, body[2 + length :]))
 
     def _ask(self, kind, *parts, timeout=-1):
@@ -220,9 +227,11 @@ class Client:
             raise waiter.outcome
         return waiter.outcome
 
-    def send_message(self, place, message, flags, expires=0.0, within=0.0):
-        """Sends a message, in JSON, and waits until the broker has it. Raises Failed."""
-        self._ask(_SEND, _SENDING.pack(flags, expires, within, len(place)), place, message)
+    def send_message(self, place, message, flags, expires=0.0, within=0.0, call=""):
+        """Sends a message, in JSON, and waits until the broker has it. *call* is its id if it is one. Raises Failed."""
+        call = call.encode()
+        head = _SENDING.pack(flags, expires, within, len(place))
+        self._ask(_SEND, head, place, _LENGTH.pack(len(call)), call, message)
 
     def answers(self):
         """The name of the queue where answers come in."""
@@ -235,10 +244,19 @@ class Client:
     def expect(self, msg_id):
         """A queue of what is answered to a call: bits and JSON."""
         self._calls[msg_id] = answers = queue.Queue()
+        self._unanswered.add(msg_id)
         return answers
 
-    def forget(self, msg_id):
+    def forget(self, msg_id, why=ENDED):
+        """Nobody waits for the answer to a call any more, since there is one, or why not."""
         del self._calls[msg_id]
+        if msg_id in self._unanswered:
+            self._unanswered.discard(msg_id)
+            try:
+                self._socket.send(_FORGET, why, msg_id.encode())
+            except Failed:
+                # With the bus its counts are gone.
+                pass
 
     def reply(self, queue_name, message, patience):
         """Gives an answer away, to be sent for as long as its queue may be missing."""

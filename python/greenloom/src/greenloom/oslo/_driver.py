@@ -129,25 +129,32 @@ class Driver(base.BaseDriver):
             raise _undelivered(error, target) from error
         about = {"_msg_id": msg_id, "_reply_q": reply_q, "_timeout": call_monitor_timeout}
         answers = bus.expect(msg_id)
+        why = _bus.ENDED
         try:
-            self._deliver(bus, place, target, _packed({**message, **about}, ctxt), flags, timeout, retry)
+            self._deliver(bus, place, target, _packed({**message, **about}, ctxt), flags, timeout, retry, msg_id)
             return self._answer(answers, msg_id, began, timeout, call_monitor_timeout)
+        except oslo_messaging.MessagingTimeout:
+            why = _bus.LATE
+            raise
+        except (oslo_messaging.MessageDeliveryFailure, oslo_messaging.MessageUndeliverable):
+            why = _bus.UNDELIVERED
+            raise
         finally:
-            bus.forget(msg_id)
+            bus.forget(msg_id, why)
 
     def send_notification(self, target, ctxt, message, version, retry=None):
         flags = _bus.DECLARE | (_bus.ENVELOPE if version == 2.0 else 0)
         place = json.dumps({"exchange": target.exchange or self._default_exchange, "topic": target.topic}).encode()
         self._deliver(self._bus(), place, target, _packed(message, ctxt), flags, None, retry)
 
-    def _deliver(self, bus, place, target, data, flags, timeout, retry):
+    def _deliver(self, bus, place, target, data, flags, timeout, retry, call=""):
         """Sends, and again while that may help: without a limit if `retry` is none or negative."""
         left = retry if retry is not None and retry >= 0 else None
         began = time.monotonic()
         within = timeout or 0.0
         while True:
             try:
-                return bus.send_message(place, data, flags, timeout or 0.0, within)
+                return bus.send_message(place, data, flags, timeout or 0.0, within, call)
             except _bus.Failed as error:
                 if error.kind == _bus.UNROUTABLE:
                     exchange = target.exchange or self._default_exchange
@@ -160,6 +167,7 @@ class Driver(base.BaseDriver):
                 if error.kind not in (_bus.DISCONNECTED, _bus.TIMED_OUT) or left == 0:
                     raise _undelivered(error, target) from error
                 LOG.warning("a message to %s could not be sent, trying again: %s", target.topic, error)
+                flags |= _bus.RESENT
                 if left is not None:
                     left -= 1
                 if timeout:

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+import oslo_messaging
 from oslo_messaging._drivers import base
 from oslo_messaging._drivers import common
 
@@ -15,6 +16,7 @@ from greenloom.oslo._json import dumps, unique
 
 LOG = logging.getLogger(__name__)
 
+_NO_METHODS = (oslo_messaging.NoSuchMethod, oslo_messaging.UnsupportedVersion)
 _TIMEOUT = struct.Struct("<d")
 _LENGTH = struct.Struct("<H")
 
@@ -49,6 +51,7 @@ class _Incoming(base.RpcIncomingMessage):
         # Nobody waits for the answer to a cast.
         if self.orig_msg_id:
             self._answer(reply, failure, ending=True)
+        self._listener.count(self._number, self.message.get("method"), failure)
 
     def heartbeat(self):
         self._answer(None, None, ending=False)
@@ -145,6 +148,17 @@ class Listener(base.Listener):
             self._socket.send(how, number)
         except _bus.Failed as error:
             LOG.warning("a message is not acknowledged, and will come again: %s", error)
+
+    def count(self, number, method, failure):
+        """A request was worked on."""
+        if not isinstance(method, str) or failure and issubclass(failure[0], _NO_METHODS):
+            # Names that anybody may have made up are not counted one by one.
+            method = "-"
+        try:
+            self._socket.send(_bus.WORKED, number, b"\1" if failure else b"\0", method.encode(errors="replace"))
+        except _bus.Failed:
+            # With the bus its counts are gone.
+            pass
 
     def stop(self):
         try:
