@@ -23,6 +23,7 @@ import uuid
 import warnings
 
 import amqp
+import greenloom.inspect
 import oslo_messaging as messaging
 from oslo_config import cfg
 
@@ -245,6 +246,63 @@ class Requests(OnABroker):
             caller.cast({}, "note", number=number)
         second = self.serve(server="two")
         until(lambda: sorted(second.notes) == [1, 2, 3, 4, 5])
+
+
+def told(sample):
+    """A value on the page of metrics, or None: as of the time before, for the bus has an OS thread of its own."""
+    for line in greenloom.inspect.metrics().splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == sample:
+            return float(value)
+    return None
+
+
+class Metrics(OnABroker):
+    def test_calls_casts_and_queues_are_on_the_page_of_metrics(self):
+        # What is known now of the calls of other tests is not this one's.
+        greenloom.inspect.metrics()
+        self.serve()
+        caller = self.client()
+        until(lambda: told("rpc_client_waiting") == 0)
+        failures = 'rpc_client_failures_total{error_type="%s"}'
+        calls = "rpc_client_call_duration_seconds_count"
+        casts = 'messaging_client_sent_messages_total{messaging_operation_name="cast"}'
+        names = (calls, casts, *(failures % why for why in ("remote", "timeout", "undelivered")))
+        before = [told(name) for name in names]
+        self.assertEqual([caller.call({}, "add", a=1, b=number) for number in range(3)], [1, 2, 3])
+        with self.assertRaises(ValueError):
+            caller.call({}, "fail", why="that is why")
+        with self.assertRaises(messaging.RemoteError):
+            caller.call({}, "made_up_by_the_caller")
+        with self.assertRaises(messaging.MessagingTimeout):
+            caller.prepare(timeout=0.2).call({}, "slow", seconds=1)
+        nobody = messaging.get_rpc_client(
+            self.transport(),
+            messaging.Target(topic="nobody-" + uuid.uuid4().hex),
+            transport_options=messaging.TransportOptions(at_least_once=True),
+        )
+        with self.assertRaises(messaging.MessageUndeliverable):
+            nobody.call({}, "add", a=1, b=2)
+        caller.cast({}, "note", number=1)
+        caller.cast({}, "note", number=2)
+        expected = [before + more for before, more in zip(before, (5, 2, 2, 1, 1))]
+        until(lambda: [told(name) for name in names] == expected)
+        until(lambda: told("rpc_client_waiting") == 0)
+        topic = f'messaging_destination_name="{self.topic}"'
+        until(lambda: told("messaging_client_consumed_messages_total{%s}" % topic) == 8)
+        until(lambda: told("rpc_server_active_requests{%s}" % topic) == 0)
+        for method, worked, failed in (("add", 3, 0), ("note", 2, 0), ("slow", 1, 0), ("fail", 1, 1), ("-", 1, 1)):
+            labels = f'{topic},rpc_method="{method}"'
+            self.assertEqual(told("rpc_server_call_duration_seconds_count{%s}" % labels), worked, method)
+            self.assertEqual(told('rpc_server_failures_total{%s,error_type="failure"}' % labels), failed, method)
+        self.assertGreaterEqual(
+            told('rpc_server_call_duration_seconds_sum{%s,rpc_method="slow"}' % topic), 1, "it has slept for that"
+        )
+        until(lambda: told('messaging_queue_messages{%s,state="ready"}' % topic) == 0)
+        # Its late answer finds nobody.
+        until(lambda: told("rpc_client_late_answers_total") >= 1)
+        self.doCleanups()
+        until(lambda: told('messaging_queue_messages{%s,state="ready"}' % topic) is None)
 
 
 class Notifications(OnABroker):

@@ -5,27 +5,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloom::hub::now;
 use greenloom::{Chain, sleep, spawn_n};
 use serde::Deserialize;
 
 use super::client::Place;
 use super::session::Session;
 use super::wire::{Fields, Inlet, Outbox, asked, length, put, said};
+use super::work::Work;
 use super::{log, put_failure};
 use crate::envelope::{self, Malformed};
-use crate::hash::HashMap;
 use crate::lately::{FROM_A_BROKER, Lately};
-use crate::stats::{ConsumerCounts, count};
+use crate::stats::count;
 use crate::transport::{Address, Incoming, Listener, TransportError};
 
 /// The pause before something is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Of how many requests it is known since when they are worked on, and how many methods are counted one by one.
-const WORKED_ON_AT_MOST: usize = 100_000;
-const METHODS_AT_MOST: usize = 1_000;
-/// The name of the others.
-const OTHER: &str = "-";
 
 /// What a socket takes in.
 #[derive(Debug, Deserialize)]
@@ -42,15 +36,11 @@ struct HandedOver {
     id: Rc<str>,
 }
 
-pub(super) struct Intake {
+struct Intake {
     listener: Rc<dyn Listener>,
     outbox: Rc<Outbox>,
-    pub from: Vec<Address>,
-    pub topic: String,
-    pub once: bool,
-    counts: Rc<ConsumerCounts>,
-    /// The requests that were handed over and not worked on yet, by their numbers, and since when.
-    worked_on: RefCell<HashMap<u64, Duration>>,
+    work: Rc<Work>,
+    once: bool,
     /// The unique ids of what was handed over last.
     known: RefCell<Lately<Rc<str>>>,
     /// What was handed over and is not done with: those from the number on, with gaps.
@@ -61,24 +51,18 @@ pub(super) struct Intake {
 pub(super) fn serve(session: &Session, wanted: Wanted, inlet: &mut Inlet, outbox: &Rc<Outbox>) {
     let (prefetch, once) = (wanted.prefetch, wanted.once);
     let from: Vec<Address> = wanted.from.into_iter().map(Address::from).collect();
-    let topic = from.first().map(Address::to_string).unwrap_or_default();
     let Some(listener) = listen(session, &from, prefetch, outbox) else { return };
-    let counts = Rc::default();
-    #[cfg(feature = "metrics")]
-    crate::metrics::note_consumer(&topic, &counts);
+    let work = Rc::new(Work::new(from, once));
+    session.add_work(&work);
     let intake = Rc::new(Intake {
         listener,
         outbox: Rc::clone(outbox),
-        from,
-        topic,
+        work,
         once,
-        counts,
-        worked_on: RefCell::default(),
         known: RefCell::new(Lately::new(FROM_A_BROKER)),
         out: RefCell::default(),
         first: Cell::new(1),
     });
-    session.add_intake(&intake);
     outbox.put(|out| put(out, said::READY, 0, &[]));
     let reader = Rc::clone(&intake);
     spawn_n(move || reader.hand_over());
@@ -88,7 +72,7 @@ pub(super) fn serve(session: &Session, wanted: Wanted, inlet: &mut Inlet, outbox
             asked::DONE => intake.done(frame.number),
             asked::AGAIN => intake.again(frame.number),
             asked::STOP => intake.listener.stop(),
-            asked::WORKED => intake.worked(frame.number, &mut Fields(frame.body)),
+            asked::WORKED => intake.work.done(frame.number, &mut Fields(frame.body)),
             kind => tracing::error!(kind, "a frame of a program makes no sense"),
         }
     }
@@ -134,7 +118,7 @@ impl Intake {
     }
 
     fn take(&self, incoming: Incoming) {
-        count(&self.counts.received);
+        count(&self.work.counts.received);
         let read = match &incoming.problem {
             Some(problem) => Err(problem.clone()),
             None => self.put_delivery(&incoming.body).map_err(|malformed| malformed.to_string()),
@@ -156,7 +140,7 @@ impl Intake {
         let (unique, id, reply_q) = (&*parted.unique_id, &*parted.msg_id, &*parted.reply_q);
         let unique_id: Rc<str> = unique.into();
         if self.known.borrow().contains(&unique_id) {
-            count(&self.counts.duplicates);
+            count(&self.work.counts.duplicates);
             log::warn(&self.outbox, &format!("threw a message away that was here before: {unique}"));
             return Ok(None);
         }
@@ -178,33 +162,9 @@ impl Intake {
         });
         if self.once {
             self.know(&unique_id);
-            let mut worked_on = self.worked_on.borrow_mut();
-            if worked_on.len() < WORKED_ON_AT_MOST {
-                worked_on.insert(number, now());
-            }
         }
+        self.work.handed_over(number);
         Ok(Some(unique_id))
-    }
-
-    /// How many requests are worked on, or wait for it in the program.
-    #[cfg(feature = "metrics")]
-    pub fn in_work(&self) -> usize {
-        self.worked_on.borrow().len()
-    }
-
-    fn worked(&self, number: u64, how: &mut Fields<'_>) {
-        let (Some(failed), Some(method)) = (how.byte(), how.rest()) else { return };
-        let Some(since) = self.worked_on.borrow_mut().remove(&number) else { return };
-        let mut methods = self.counts.methods.borrow_mut();
-        let name = match methods.get_key_value(method) {
-            Some((name, _)) => *name,
-            // For as long as the process lives, as a service in Rust has its names.
-            None if methods.len() < METHODS_AT_MOST => String::leak(method.to_owned()),
-            None => OTHER,
-        };
-        let counts = methods.entry(name).or_default();
-        counts.latency.add(now() - since);
-        counts.failed += u64::from(failed != 0);
     }
 
     fn know(&self, id: &Rc<str>) {

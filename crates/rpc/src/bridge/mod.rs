@@ -7,6 +7,7 @@
 //! kind, for all it has is a socket.
 //!
 //! - `wire`: the frames on a socket.
+//! - `work`: what is counted of a socket that takes in.
 //! - `session`: what the sockets of one driver share.
 //! - `client`: a socket that sends.
 //! - `intake`: a socket that takes requests and notifications in.
@@ -20,6 +21,7 @@ mod intake;
 mod log;
 mod session;
 mod wire;
+mod work;
 
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use greenloom::hub::now;
 
-use super::intake::Intake;
+use super::work::Work;
 use crate::hash::HashMap;
+use crate::metrics::{Watched, note_connection};
 use crate::open::open_transport;
 use crate::stats::{ClientCounts, count};
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Depth, State, Transport, TransportError};
 
 thread_local! {
     static SESSIONS: RefCell<HashMap<u64, Weak<Session>>> = RefCell::default();
@@ -22,7 +23,7 @@ pub(super) struct Session {
     pub counts: Rc<ClientCounts>,
     /// Calls that are not answered yet, by the ids of their messages, and since when.
     calls: RefCell<HashMap<Box<str>, Duration>>,
-    intakes: RefCell<Vec<Weak<Intake>>>,
+    works: RefCell<Vec<Weak<Work>>>,
 }
 
 impl Session {
@@ -38,10 +39,10 @@ impl Session {
                 transport: open_transport(url)?,
                 counts: Rc::default(),
                 calls: RefCell::default(),
-                intakes: RefCell::default(),
+                works: RefCell::default(),
             });
-            #[cfg(feature = "metrics")]
-            session.note();
+            let watched: Rc<dyn Watched> = Rc::clone(&session) as _;
+            note_connection(Rc::downgrade(&watched), &session.counts);
             sessions.insert(number, Rc::downgrade(&session));
             Ok(session)
         })
@@ -56,10 +57,11 @@ impl Session {
         }
     }
 
-    pub fn add_intake(&self, intake: &Rc<Intake>) {
-        let mut intakes = self.intakes.borrow_mut();
-        intakes.retain(|intake| intake.strong_count() > 0);
-        intakes.push(Rc::downgrade(intake));
+    /// A socket takes in.
+    pub fn add_work(&self, work: &Rc<Work>) {
+        let mut works = self.works.borrow_mut();
+        works.retain(|work| work.strong_count() > 0);
+        works.push(Rc::downgrade(work));
     }
 
     /// A call goes out, for the first time or again.
@@ -82,48 +84,32 @@ impl Session {
     }
 }
 
-#[cfg(feature = "metrics")]
-mod told {
-    use std::rc::{Rc, Weak};
-
-    use super::Session;
-    use crate::metrics::{Watched, note_connection};
-    use crate::transport::{Depth, State};
-
-    impl Session {
-        pub(super) fn note(self: &Rc<Self>) {
-            let watched: Rc<dyn Watched> = Rc::clone(self) as _;
-            note_connection(Rc::downgrade(&watched), &self.counts);
-        }
+impl Watched for Session {
+    fn is_wire(&self) -> bool {
+        self.transport.is_wire()
     }
 
-    impl Watched for Session {
-        fn is_wire(&self) -> bool {
-            self.transport.is_wire()
-        }
+    fn waiting(&self) -> usize {
+        self.calls.borrow().len()
+    }
 
-        fn waiting(&self) -> usize {
-            self.calls.borrow().len()
-        }
+    /// How many can be is the program's matter.
+    fn loads(&self) -> Vec<(String, usize, Option<usize>)> {
+        let works = self.works.borrow();
+        let requests = works.iter().filter_map(Weak::upgrade).filter(|work| work.requests);
+        requests.map(|work| (work.topic.clone(), work.in_work(), None)).collect()
+    }
 
-        /// How many can be is the program's matter.
-        fn loads(&self) -> Vec<(String, usize, Option<usize>)> {
-            let intakes = self.intakes.borrow();
-            let requests = intakes.iter().filter_map(Weak::upgrade).filter(|intake| intake.once);
-            requests.map(|intake| (intake.topic.clone(), intake.in_work(), None)).collect()
-        }
-
-        fn depths(&self) -> Vec<Depth> {
-            let intakes: Vec<_> = self.intakes.borrow().iter().filter_map(Weak::upgrade).collect();
-            let mut depths = Vec::new();
-            for address in intakes.iter().flat_map(|intake| &intake.from) {
-                // A broker that is away tells nothing, and would be waited for.
-                if self.transport.state() != State::Connected {
-                    break;
-                }
-                depths.extend(self.transport.depth(address).ok().flatten());
+    fn depths(&self) -> Vec<Depth> {
+        let works: Vec<_> = self.works.borrow().iter().filter_map(Weak::upgrade).collect();
+        let mut depths = Vec::new();
+        for address in works.iter().flat_map(|work| &work.from) {
+            // A broker that is away tells nothing, and would be waited for.
+            if self.transport.state() != State::Connected {
+                break;
             }
-            depths
+            depths.extend(self.transport.depth(address).ok().flatten());
         }
+        depths
     }
 }
