@@ -221,6 +221,9 @@ mod tests {
         }
         drop(end);
         waits.join().unwrap();
-        assert_eq!(activity(id), None);
+        // The system takes it out of its list a little after it is known to have ended.
+        while activity(id).is_some() {
+            std::thread::yield_now();
+        }
     }
 }
