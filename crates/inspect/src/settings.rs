@@ -67,8 +67,25 @@ pub fn signal_named(name: &str) -> Result<i32, String> {
 
 /// A stream that has something to read when the signal has come.
 pub(crate) fn dump_on(signal: i32) -> io::Result<UnixStream> {
+    if signal_hook::consts::FORBIDDEN.contains(&signal) {
+        let message = format!("no program can handle signal {signal} and go on: name another one, such as USR1");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal, writer)?;
     Ok(reader)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_cannot_be_handled_is_an_error_with_its_number() {
+        for signal in [signal_hook::consts::SIGKILL, signal_hook::consts::SIGSEGV] {
+            assert!(dump_on(signal).unwrap_err().to_string().contains(&format!("signal {signal} ")));
+        }
+        assert!(dump_on(1000).is_err());
+    }
 }

@@ -49,7 +49,11 @@ pub fn stacks(stacks: &Stacks) -> String {
 fn write_stacks(text: &mut String, stacks: &Stacks) -> fmt::Result {
     let (total, places) = (stacks.total, stacks.groups.len());
     let plural = |count: u64| if count == 1 { "" } else { "s" };
-    writeln!(text, "{total} green thread{} at {places} place{}", plural(total), plural(places as u64))?;
+    // Where nothing could be looked at, the problem says why.
+    match total == 0 && !stacks.problems.is_empty() {
+        true => writeln!(text, "green threads unknown")?,
+        false => writeln!(text, "{total} green thread{} at {places} place{}", plural(total), plural(places as u64))?,
+    }
     for problem in stacks.problems.iter().chain(&stacks.hints) {
         writeln!(text, "{problem}")?;
     }

@@ -77,9 +77,11 @@ class Stacks(unittest.TestCase):
         """
         with program(stuck) as process:
             seen = look(process.pid)
+            said, _, _ = greenloom_command("stacks", process.pid)
             metrics, status, _ = greenloom_command("metrics", process.pid)
             _, refused, complaints = greenloom_command("kill", process.pid, "0:1", "--yes")
         self.assertIn("the interpreter's lock was not to be had", seen["stacks"]["problems"][0])
+        self.assertIn("\ngreen threads unknown\nthe interpreter's lock", said)
         self.assertEqual([hub["waits"] for hub in seen["hubs"]], [False])
         self.assertEqual(status, 0)
         self.assertIn("greenloom_switches_total", metrics)
@@ -123,6 +125,9 @@ class Stacks(unittest.TestCase):
     def test_a_signal_that_there_is_not_is_named_and_the_program_goes_on(self):
         with program(WAITING, GREENLOOM_DUMP_SIGNAL="TEA") as process:
             self.assertIn("must be a signal such as USR1, not 'TEA'", process.stderr.readline())
+        with program(WAITING, GREENLOOM_DUMP_SIGNAL="KILL") as process:
+            self.assertIn("no program can handle signal 9", process.stderr.readline())
+            self.assertIsNone(process.poll())
 
 
 class Watchdog(unittest.TestCase):
@@ -318,6 +323,9 @@ class Socket(unittest.TestCase):
             finally:
                 os.kill(child, signal.SIGKILL)
         self.assertEqual((in_child["stacks"]["total"], in_parent["stacks"]["total"]), (2, 2))
+        # Its OS thread has another number there.
+        (hub,) = in_child["hubs"]
+        self.assertEqual((hub["os_thread"], hub["os_thread_id"]), ("main", child))
         group_of(in_child, "in_child")
         group_of(in_parent, "in_parent")
 

@@ -98,7 +98,12 @@ fn head(program: &Program) -> Line<'static> {
     let (pid, language) = (program.watch.pid, &greeting.language);
     let stacks = &program.stacks;
     let memory = program.memory.map(|bytes| format!(", {} MB", bytes >> 20)).unwrap_or_default();
-    let counts = format!("  {} green threads at {} places{memory}  ", stacks.total, stacks.groups.len());
+    // Nobody has told yet, or nothing could be looked at, as the problem says.
+    let is_unknown = stacks.total == 0 && (program.hubs.is_empty() || !stacks.problems.is_empty());
+    let counts = match is_unknown {
+        true => format!("  green threads unknown{memory}  "),
+        false => format!("  {} green threads at {} places{memory}  ", stacks.total, stacks.groups.len()),
+    };
     let mut spans = vec![Span::styled(format!("{pid} {language}"), HEAD), Span::from(counts)];
     match &program.problem {
         Some(problem) => spans.push(Span::styled(problem.clone(), BAD)),

@@ -20,8 +20,9 @@ use crate::py::{self, Gil, Result};
 pub struct Seen {
     /// The number of its thread among those that have greenlets.
     pub number: u64,
-    /// The system's number of its OS thread.
-    pub os_thread: libc::pid_t,
+    /// The system's number of its OS thread, in the process where it was made.
+    os_thread: libc::pid_t,
+    process: u32,
     pub statistics: Arc<Statistics>,
     /// The number of its thread, as Python's `threading.get_ident` has it.
     pub ident: std::ffi::c_ulong,
@@ -33,6 +34,13 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The system's number of its OS thread. In the child of a fork the only one that lives is the one that forked, and
+    /// has the number of the process.
+    pub fn os_thread(&self) -> libc::pid_t {
+        let process = std::process::id();
+        if process == self.process { self.os_thread } else { process.cast_signed() }
+    }
+
     /// Whether the OS thread's own code runs, and no green thread.
     pub fn runs_main(&self) -> bool {
         self.thread.runs(std::ptr::without_provenance_mut(self.main))
@@ -62,11 +70,12 @@ pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
     hubs.retain(|hub| hub.number != thread.number && hub.thread.is_alive());
     if let Some(statistics) = statistics {
         // SAFETY: it asks the system only.
-        let os_thread = unsafe { libc::gettid() };
+        let (os_thread, process) = (unsafe { libc::gettid() }, std::process::id());
         // SAFETY: a hub is made by its own thread, with the lock held.
         let state = unsafe { crate::tstate::current() } as usize;
         let (number, ident, main) = (thread.number, thread.ident, thread.main as usize);
-        hubs.push(Seen { number, os_thread, statistics, ident, state, main, thread: Arc::clone(&thread.handle) });
+        let thread = Arc::clone(&thread.handle);
+        hubs.push(Seen { number, os_thread, process, statistics, ident, state, main, thread });
     }
 }
 

@@ -73,7 +73,7 @@ impl Program for Python {
             let is_free = hub.statistics.waits() || hub.runs_main() && counts.turns == 0;
             // Green threads that take turns begin those of the loop themselves, which counts no look.
             let steps = counts.turns + counts.switches;
-            Pulse { hub: hub.number, os_thread: Some(hub.os_thread), steps, is_free }
+            Pulse { hub: hub.number, os_thread: Some(hub.os_thread()), steps, is_free }
         };
         seen::all().into_iter().map(pulse).collect()
     }
@@ -132,7 +132,7 @@ pub fn hubs() -> Vec<Hub> {
         let counts = hub.statistics.counts();
         Hub {
             number: hub.number,
-            os_thread: name_of(hub.os_thread),
+            os_thread: name_of(hub.os_thread()),
             waits: hub.statistics.waits(),
             green_threads: None,
             switches: counts.switches,
@@ -141,7 +141,7 @@ pub fn hubs() -> Vec<Hub> {
             timer_lag: counts.timer_lag.as_secs_f64(),
             longest_timer_lag: counts.longest_timer_lag.as_secs_f64(),
             longest_block: counts.longest_block.as_secs_f64(),
-            os_thread_id: Some(hub.os_thread),
+            os_thread_id: Some(hub.os_thread()),
             ..Hub::default()
         }
     };
