@@ -303,6 +303,7 @@ class Socket(unittest.TestCase):
     def test_the_child_of_a_fork_has_its_own(self):
         forks = """
             import eventlet, os, sys
+            eventlet.sleep(0)  # with a hub that was the parent's
             child = os.fork()
             def in_child():
                 eventlet.sleep(1000)
