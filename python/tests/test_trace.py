@@ -280,6 +280,19 @@ class TraceTest(unittest.TestCase):
         # And neither keeps the next one from being recorded.
         self.trace(lambda: eventlet.sleep(0))
 
+    def test_an_exception_of_one_s_own_goes_on_where_it_cannot_be_written(self):
+        status, output = run_script("""
+import eventlet, greenloom.inspect
+try:
+    with greenloom.inspect.trace("/dev/full"):
+        raise KeyError("mine")
+except KeyError:
+    print("it went on", flush=True)
+""")
+        self.assertEqual(status, 0, output)
+        self.assertIn("it went on", output)
+        self.assertIn("greenloom: cannot write the trace to /dev/full: No space left on device; the disk is", output)
+
     def test_a_folder_that_may_not_be_written_to_is_said(self):
         status, output = run_script("""
 import os, greenloom.inspect

@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -53,7 +54,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
                 line.push_str(&format!(": {error}"));
                 cause = error.source();
             }
-            eprintln!("greenloom: {line}");
+            eprintln!("greenloom: {}", printable(&line));
             1
         }
     }
@@ -83,8 +84,22 @@ impl Command {
 }
 
 fn say(words: fmt::Arguments<'_>) -> Outcome {
-    writeln!(io::stdout().lock(), "{words}")?;
+    writeln!(io::stdout().lock(), "{}", printable(&words.to_string()))?;
     Ok(())
+}
+
+/// A text for a terminal: no name in the program that is looked at, nor in its files, is a command to that.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !text.contains(is_command) {
+        return text.into();
+    }
+    let shown = |character: char| match is_command(character) {
+        // As in JSON, so that what is JSON stays that.
+        true => format!("\\u{:04x}", character as u32),
+        false => character.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn stacks(pid: u32, json: bool) -> Outcome {
@@ -108,7 +123,7 @@ fn kill(pid: u32, thread: Thread, yes: bool) -> Outcome {
             return Err("it asks first, and there is no terminal to ask at: say --yes".into());
         }
         let program = &client.greeting().program;
-        eprint!("kill green thread {thread} of process {pid} ({program})? [y/N] ");
+        eprint!("kill green thread {thread} of process {pid} ({})? [y/N] ", printable(program));
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {

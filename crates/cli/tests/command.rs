@@ -36,8 +36,9 @@ impl Program for Told {
 
     fn stacks(&mut self) -> Stacks {
         let frame = Frame { file: "pool.rs".into(), line: 63, function: "take".into() };
+        let own = Frame { file: "\x1b[2J".into(), line: 1, function: "\u{9b}5m\u{e4}".into() };
         let examples = vec![Thread { hub: 0, number: 9 }];
-        let group = Group { state: State::Waits, stack: vec![frame], count: 2, examples, ..Group::default() };
+        let group = Group { state: State::Waits, stack: vec![frame, own], count: 2, examples, ..Group::default() };
         Stacks { total: 2, groups: vec![group], ..Stacks::default() }
     }
 
@@ -111,11 +112,13 @@ fn each_command_prints_what_the_program_tells() {
     let pid = std::process::id();
     let (status, said, _) = greenloom(&format!("stacks {pid}"));
     let rest = "hub 0 (main) waits, 7 switches, 0 turns, longest timer lag 0.0 ms, longest block 0.0 ms\n\
-                2 green threads at 1 place\n\n2 waiting, such as 0:9\n    pool.rs:63 take\n";
+                2 green threads at 1 place\n\n2 waiting, such as 0:9\n    pool.rs:63 take\n    \
+                \\u001b[2J:1 \\u009b5m\u{e4}\n";
     assert_eq!((status, said.split_once('\n').unwrap().1), (Some(0), rest));
     let (status, said, _) = greenloom(&format!("stacks {pid} --json"));
     let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((status, &seen["stacks"]["groups"][0]["stack"][0]["line"]), (Some(0), &63.into()));
+    let stack = &seen["stacks"]["groups"][0]["stack"];
+    assert_eq!((status, &stack[0]["line"], &stack[1]["function"]), (Some(0), &63.into(), &"\u{9b}5m\u{e4}".into()));
     let (status, said, _) = greenloom(&format!("metrics {pid}"));
     assert_eq!((status, said.ends_with("\n# EOF\n")), (Some(0), true));
     let (status, said, _) = greenloom(&format!("kill {pid} 0:9 --yes"));

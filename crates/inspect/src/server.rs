@@ -452,10 +452,9 @@ fn line(what: &impl Serialize) -> Vec<u8> {
     line
 }
 
-/// What was started, with its arguments, as the system has it.
+/// What was started, with its arguments, as the system has it, in one line.
 fn command_line() -> String {
     let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words: Vec<_> =
-        bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
-    words.join(" ")
+    let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }

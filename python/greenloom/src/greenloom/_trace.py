@@ -16,7 +16,7 @@ class trace:
     At most the newest *events* of each thread are kept, of 16 bytes each; ``recorded`` and ``dropped`` say afterwards
     how many there were. Raises ``OSError`` if the file cannot be written, at once where that can be known, and
     ``RuntimeError`` while there is another recording. An exception of the ``with`` statement's own goes on, and what
-    led to it is written all the same.
+    led to it is written all the same; that it cannot be written then is said on standard error.
 
     >>> import eventlet, greenloom.inspect, os, tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "out.html")
@@ -39,7 +39,13 @@ class trace:
 
     def __exit__(self, *exception):
         program = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
-        self.recorded, self.dropped = _native._trace_stop(f"{program} ({os.getpid()})", self.path)
+        try:
+            self.recorded, self.dropped = _native._trace_stop(f"{program} ({os.getpid()})", self.path)
+        except OSError as error:
+            if exception[0] is None:
+                raise
+            # The one that goes on matters more.
+            os.write(2, f"greenloom: {error.strerror}\n".encode(errors="replace"))
 
     def __repr__(self):
         return f"<trace to {self.path!r}>"
