@@ -72,7 +72,7 @@ pub(super) fn serve(session: &Session, wanted: Wanted, inlet: &mut Inlet, outbox
             asked::DONE => intake.done(frame.number),
             asked::AGAIN => intake.again(frame.number),
             asked::STOP => intake.listener.stop(),
-            asked::WORKED => intake.work.done(frame.number, &mut Fields(frame.body)),
+            asked::WORKED => intake.work.done(Fields(frame.body)),
             kind => tracing::error!(kind, "a frame of a program makes no sense"),
         }
     }
@@ -163,7 +163,7 @@ impl Intake {
         if self.once {
             self.know(&unique_id);
         }
-        self.work.handed_over(number);
+        self.work.handed_over();
         Ok(Some(unique_id))
     }
 

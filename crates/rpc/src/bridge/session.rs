@@ -97,7 +97,7 @@ impl Watched for Session {
     fn loads(&self) -> Vec<(String, usize, Option<usize>)> {
         let works = self.works.borrow();
         let requests = works.iter().filter_map(Weak::upgrade).filter(|work| work.requests);
-        requests.map(|work| (work.topic.clone(), work.in_work(), None)).collect()
+        requests.map(|work| (work.topic.clone(), work.in_work.get(), None)).collect()
     }
 
     fn depths(&self) -> Vec<Depth> {

@@ -36,7 +36,7 @@ pub(super) mod asked {
     pub const STOP: u8 = 8;
     /// Nobody waits for the answer to a call any more: its id. The number says [why](super::given_up).
     pub const FORGET: u8 = 9;
-    /// The request with this number was worked on: whether it failed (8 bits), its method.
+    /// Requests were worked on: of each whether it failed (8 bits), how many seconds it took (a float), its method.
     pub const WORKED: u8 = 10;
 }
 

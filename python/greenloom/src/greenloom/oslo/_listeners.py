@@ -1,5 +1,6 @@
 """What comes in: requests and notifications, and who takes them."""
 
+import collections
 import json
 import logging
 import math
@@ -17,6 +18,9 @@ from greenloom.oslo._json import dumps, unique
 LOG = logging.getLogger(__name__)
 
 _NO_METHODS = (oslo_messaging.NoSuchMethod, oslo_messaging.UnsupportedVersion)
+_WORKED = struct.Struct("<BdH")
+# How many requests are told of at once that were worked on.
+_TOGETHER = 50
 _TIMEOUT = struct.Struct("<d")
 _LENGTH = struct.Struct("<H")
 
@@ -28,6 +32,7 @@ class _Incoming(base.RpcIncomingMessage):
     def __init__(self, listener, number, body):
         self._listener = listener
         self._number = number
+        self._came = time.monotonic()
         (timeout,) = _TIMEOUT.unpack_from(body)
         names, at = [], 8
         for _ in range(3):
@@ -51,7 +56,7 @@ class _Incoming(base.RpcIncomingMessage):
         # Nobody waits for the answer to a cast.
         if self.orig_msg_id:
             self._answer(reply, failure, ending=True)
-        self._listener.count(self._number, self.message.get("method"), failure)
+        self._listener.count(self.message.get("method"), failure, time.monotonic() - self._came)
 
     def heartbeat(self):
         self._answer(None, None, ending=False)
@@ -83,6 +88,10 @@ class Listener(base.Listener):
         self._once = once
         self._kind = _Incoming if once else _Notification
         self._thread = None
+        # What was not told yet of the requests that were worked on; how many were taken, and how many told.
+        self._worked = collections.deque()
+        self._taken = self._told = 0
+        self._telling = threading.Lock()
         self._socket = _bus.Socket(opening)
         self._early = self._socket.wait_ready(driver.log)
 
@@ -124,11 +133,14 @@ class Listener(base.Listener):
         for kind, number, body in frames:
             if kind == _bus.DELIVERY:
                 last = number
+                self._taken += 1
                 try:
                     batch.append(self._kind(self, number, body))
                 except Exception:
                     LOG.exception("a message that cannot be read is thrown away")
                     self.settle(_bus.DONE, number)
+                    if self._once:
+                        self.count("-", (ValueError,), 0.0)
             elif kind == _bus.STOPPED:
                 stopped = True
             elif kind == _bus.LOG and body:
@@ -149,16 +161,28 @@ class Listener(base.Listener):
         except _bus.Failed as error:
             LOG.warning("a message is not acknowledged, and will come again: %s", error)
 
-    def count(self, number, method, failure):
-        """A request was worked on."""
-        if not isinstance(method, str) or failure and issubclass(failure[0], _NO_METHODS):
+    def count(self, method, failure, seconds):
+        """A request was worked on. Some are told together, as long as others are in work."""
+        if not isinstance(method, str) or len(method) > 255 or failure and issubclass(failure[0], _NO_METHODS):
             # Names that anybody may have made up are not counted one by one.
             method = "-"
-        try:
-            self._socket.send(_bus.WORKED, number, b"\1" if failure else b"\0", method.encode(errors="replace"))
-        except _bus.Failed:
-            # With the bus its counts are gone.
-            pass
+        name = method.encode(errors="replace")
+        worked = self._worked
+        worked.append(_WORKED.pack(failure is not None, seconds, len(name)) + name)
+        if len(worked) >= min(_TOGETHER, self._taken - self._told):
+            self._tell_worked()
+
+    def _tell_worked(self):
+        with self._telling:
+            worked = [self._worked.popleft() for _ in range(len(self._worked))]
+            if not worked:
+                return
+            self._told += len(worked)
+            try:
+                self._socket.send(_bus.WORKED, 0, *worked)
+            except _bus.Failed:
+                # With the bus its counts are gone.
+                pass
 
     def stop(self):
         try:
