@@ -6,7 +6,7 @@
 #[allow(clippy::wildcard_imports)]
 use libc::*;
 
-use crate::calls::{self, lock};
+use crate::calls::{self, lock, rwlock};
 use crate::wait::{errno, set_errno};
 
 unsafe extern "C" {
@@ -43,7 +43,9 @@ fn checked(function: &str) -> Option<*mut c_void> {
         "__read_chk" => Some(read_chk as *mut c_void),
         "__recv_chk" => Some(recv_chk as *mut c_void),
         "__recvfrom_chk" => Some(recvfrom_chk as *mut c_void),
+        "__pread_chk" | "__pread64_chk" => Some(pread_chk as *mut c_void),
         "__poll_chk" => Some(poll_chk as *mut c_void),
+        "__ppoll_chk" => Some(ppoll_chk as *mut c_void),
         _ => locks(function),
     }
 }
@@ -65,7 +67,7 @@ unsafe extern "C-unwind" fn poll_eintr(fds: *mut pollfd, count: nfds_t, limit: c
 }
 
 macro_rules! locks {
-    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
+    ($($module:ident::$name:ident($($argument:ident: $type:ty),*);)*) => {
         fn locks(function: &str) -> Option<*mut c_void> {
             match function {
                 $(
@@ -74,7 +76,7 @@ macro_rules! locks {
                         /// libc's contract.
                         unsafe extern "C-unwind" fn hook($($argument: $type),*) -> c_int {
                             // SAFETY: the caller keeps libc's contract, which is this one's, too.
-                            unsafe { lock::$name($($argument),*) }
+                            unsafe { $module::$name($($argument),*) }
                         }
                         Some(hook as *mut c_void)
                     }
@@ -86,20 +88,28 @@ macro_rules! locks {
 }
 
 locks! {
-    pthread_mutex_lock(mutex: *mut pthread_mutex_t);
-    pthread_mutex_trylock(mutex: *mut pthread_mutex_t);
-    pthread_mutex_unlock(mutex: *mut pthread_mutex_t);
-    pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t);
-    pthread_cond_timedwait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, until: *const timespec);
-    pthread_cond_signal(condition: *mut pthread_cond_t);
-    pthread_cond_broadcast(condition: *mut pthread_cond_t);
-    pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec);
-    pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t);
-    pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t);
-    pthread_rwlock_unlock(lock: *mut pthread_rwlock_t);
-    sem_wait(semaphore: *mut sem_t);
-    sem_timedwait(semaphore: *mut sem_t, until: *const timespec);
-    sem_post(semaphore: *mut sem_t);
+    lock::pthread_mutex_lock(mutex: *mut pthread_mutex_t);
+    lock::pthread_mutex_trylock(mutex: *mut pthread_mutex_t);
+    lock::pthread_mutex_unlock(mutex: *mut pthread_mutex_t);
+    lock::pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t);
+    lock::pthread_cond_timedwait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, until: *const timespec);
+    lock::pthread_cond_clockwait(
+        condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec);
+    lock::pthread_cond_signal(condition: *mut pthread_cond_t);
+    lock::pthread_cond_broadcast(condition: *mut pthread_cond_t);
+    lock::pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec);
+    lock::pthread_mutex_clocklock(mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec);
+    rwlock::pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t);
+    rwlock::pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t);
+    rwlock::pthread_rwlock_timedrdlock(lock: *mut pthread_rwlock_t, until: *const timespec);
+    rwlock::pthread_rwlock_timedwrlock(lock: *mut pthread_rwlock_t, until: *const timespec);
+    rwlock::pthread_rwlock_clockrdlock(lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec);
+    rwlock::pthread_rwlock_clockwrlock(lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec);
+    rwlock::pthread_rwlock_unlock(lock: *mut pthread_rwlock_t);
+    lock::sem_wait(semaphore: *mut sem_t);
+    lock::sem_timedwait(semaphore: *mut sem_t, until: *const timespec);
+    lock::sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, until: *const timespec);
+    lock::sem_post(semaphore: *mut sem_t);
 }
 
 /// # Safety
@@ -148,10 +158,42 @@ unsafe extern "C-unwind" fn recvfrom_chk(
 
 /// # Safety
 /// libc's contract.
+unsafe extern "C-unwind" fn pread_chk(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    offset: off64_t,
+    room: size_t,
+) -> ssize_t {
+    if length > room {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::pread64(fd, buffer, length, offset) }
+}
+
+/// # Safety
+/// libc's contract.
 unsafe extern "C-unwind" fn poll_chk(fds: *mut pollfd, count: nfds_t, limit: c_int, room: size_t) -> c_int {
     if count > (room / size_of::<pollfd>()) as nfds_t {
         __chk_fail();
     }
     // SAFETY: the caller's contract.
     unsafe { calls::poll(fds, count, limit) }
+}
+
+/// # Safety
+/// libc's contract.
+unsafe extern "C-unwind" fn ppoll_chk(
+    fds: *mut pollfd,
+    count: nfds_t,
+    limit: *const timespec,
+    mask: *const sigset_t,
+    room: size_t,
+) -> c_int {
+    if count > (room / size_of::<pollfd>()) as nfds_t {
+        __chk_fail();
+    }
+    // SAFETY: the caller's contract.
+    unsafe { calls::ppoll(fds, count, limit, mask) }
 }

@@ -50,6 +50,16 @@ macro_rules! __hooked_calls {
             getaddrinfo(
                 node: *const c_char, service: *const c_char, hints: *const addrinfo, found: *mut *mut addrinfo
             ) -> c_int;
+            getnameinfo(
+                address: *const sockaddr, length: socklen_t, node: *mut c_char, node_length: socklen_t,
+                service: *mut c_char, service_length: socklen_t, flags: c_int
+            ) -> c_int;
+            gethostbyname(name: *const c_char) -> *mut hostent;
+            gethostbyname_r(
+                name: *const c_char, entry: *mut hostent, buffer: *mut c_char, length: size_t,
+                found: *mut *mut hostent, error: *mut c_int
+            ) -> c_int;
+            wait(status: *mut c_int) -> pid_t;
             waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t;
             wait4(pid: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
             waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int;

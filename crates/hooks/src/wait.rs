@@ -61,38 +61,49 @@ impl Deadline {
     }
 }
 
-/// Tries a call that does not block until it has something to say, and parks between the tries. `real` is the same call
-/// as it blocks, for where it must.
-pub(crate) fn attempt(
-    host: &dyn Host,
+/// The tries of one call at a file descriptor. Its limit of time is one for all parts that are transferred.
+pub(crate) struct Tries<'a> {
+    host: &'a dyn Host,
     fd: c_int,
     direction: Direction,
-    mut call: impl FnMut() -> isize,
-    real: impl FnOnce() -> isize,
-) -> isize {
-    let before = errno();
-    let mut deadline = None;
-    loop {
-        let result = call();
-        if result >= 0 {
-            share(host);
-            set_errno(before);
-            return result;
-        }
-        if errno() != libc::EAGAIN {
-            return result;
-        }
-        let deadline = match deadline {
-            Some(deadline) => deadline,
-            None if is_non_blocking(fd) => return fail(libc::EAGAIN),
-            None if in_signal_handler() => return real(),
-            None => *deadline.insert(Deadline::after(socket_limit(fd, direction))),
-        };
-        match park(host, fd, direction, deadline) {
-            Parked::Again => {}
-            Parked::TimedOut => return fail(libc::EAGAIN),
-            Parked::Failed(code) => return fail(code),
-            Parked::Impossible => return real(),
+    deadline: Cell<Option<Deadline>>,
+}
+
+impl<'a> Tries<'a> {
+    pub fn new(host: &'a dyn Host, fd: c_int, direction: Direction) -> Tries<'a> {
+        Tries { host, fd, direction, deadline: Cell::new(None) }
+    }
+
+    /// Tries a call that does not block until it has something to say, and parks between the tries. `real` is the same
+    /// call as it blocks, for where it must.
+    pub fn until_done(&self, mut call: impl FnMut() -> isize, real: impl FnOnce() -> isize) -> isize {
+        let before = errno();
+        loop {
+            let result = call();
+            if result >= 0 {
+                share(self.host);
+                set_errno(before);
+                return result;
+            }
+            if errno() != libc::EAGAIN {
+                return result;
+            }
+            let deadline = match self.deadline.get() {
+                Some(deadline) => deadline,
+                None if is_non_blocking(self.fd) => return fail(libc::EAGAIN),
+                None if !is_open_for(self.fd, self.direction) || in_signal_handler() => return real(),
+                None => {
+                    let deadline = Deadline::after(socket_limit(self.fd, self.direction));
+                    self.deadline.set(Some(deadline));
+                    deadline
+                }
+            };
+            match park(self.host, self.fd, self.direction, deadline) {
+                Parked::Again => {}
+                Parked::TimedOut => return fail(libc::EAGAIN),
+                Parked::Failed(code) => return fail(code),
+                Parked::Impossible => return real(),
+            }
         }
     }
 }
@@ -192,8 +203,18 @@ pub(crate) fn is_ready(fd: c_int, events: c_short) -> bool {
 
 /// Whether the program itself has made it so that no call waits.
 pub(crate) fn is_non_blocking(fd: c_int) -> bool {
+    open_flags(fd) & libc::O_NONBLOCK != 0
+}
+
+/// An end of a pipe is open in one direction. In the other it never becomes ready, and a call fails at once.
+fn is_open_for(fd: c_int, direction: Direction) -> bool {
+    let other = if direction == Direction::Read { libc::O_WRONLY } else { libc::O_RDONLY };
+    open_flags(fd) & libc::O_ACCMODE != other
+}
+
+fn open_flags(fd: c_int) -> c_int {
     // SAFETY: it takes no pointers.
-    unsafe { libc::fcntl(fd, libc::F_GETFL) & libc::O_NONBLOCK != 0 }
+    unsafe { libc::fcntl(fd, libc::F_GETFL) }
 }
 
 pub(crate) fn socket_option(fd: c_int, name: c_int) -> Option<c_int> {

@@ -14,37 +14,12 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{MILLI, lets_others_run, tcp_pair};
 use greenloom::{spawn, timeout};
 
+mod common;
+
 greenloom_hooks::install!();
-
-const MILLI: Duration = Duration::from_millis(1);
-
-/// Runs `blocked` on a green thread, and shows that another one runs while it waits: that one calls `release`, which
-/// ends the wait.
-fn lets_others_run<T: 'static>(blocked: impl FnOnce() -> T + 'static, release: impl FnOnce() + 'static) -> T {
-    let began = Rc::new(Cell::new(false));
-    let seen = Rc::clone(&began);
-    let waiter = spawn(move || {
-        seen.set(true);
-        blocked()
-    });
-    let releaser = spawn(move || {
-        assert!(began.get(), "it has begun and waits");
-        release();
-    });
-    let result = waiter.wait().expect("it does not fail");
-    releaser.wait().expect("it does not fail");
-    result
-}
-
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = spawn(move || TcpStream::connect(address).unwrap());
-    let (server, _) = listener.accept().unwrap();
-    (client.wait().unwrap(), server)
-}
 
 #[test]
 fn a_sleep_suspends_one_green_thread_only() {

@@ -14,6 +14,7 @@ use libc::*;
 use crate::current;
 use crate::host::Host;
 use crate::lot::{self, Place};
+use crate::real;
 use crate::wait::{errno, fail, in_signal_handler};
 
 /// How long somebody who was not told waits before the next look.
@@ -33,15 +34,60 @@ thread_local! {
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-fn host() -> Option<&'static dyn Host> {
+pub(super) fn host() -> Option<&'static dyn Host> {
     current::here().filter(|_| !in_signal_handler())
 }
 
+/// When a wait gives up.
+#[derive(Clone, Copy)]
+pub(super) struct Until<'a> {
+    clock: clockid_t,
+    time: &'a timespec,
+}
+
+impl<'a> Until<'a> {
+    /// # Safety
+    /// A time, which lives over the call.
+    pub unsafe fn new(clock: clockid_t, time: *const timespec) -> Until<'a> {
+        // SAFETY: the caller's contract.
+        Until { clock, time: unsafe { &*time } }
+    }
+
+    /// A time that a condition's own clock tells, which cannot be asked for. Of the two that it may be, one counts from
+    /// 1970.
+    ///
+    /// # Safety
+    /// A time, which lives over the call.
+    unsafe fn of_a_condition(time: *const timespec) -> Until<'a> {
+        // SAFETY: the caller's contract.
+        let until = unsafe { Until::new(CLOCK_REALTIME, time) };
+        let clock = if until.time.tv_sec > now(CLOCK_REALTIME).tv_sec / 2 { CLOCK_REALTIME } else { CLOCK_MONOTONIC };
+        Until { clock, ..until }
+    }
+
+    /// Whether the real call would say so too.
+    pub fn is_valid(self) -> bool {
+        matches!(self.clock, CLOCK_REALTIME | CLOCK_MONOTONIC) && (0..1_000_000_000).contains(&self.time.tv_nsec)
+    }
+
+    fn left(self) -> Duration {
+        let time = |time: &timespec| crate::wait::duration(time.tv_sec, time.tv_nsec);
+        time(self.time).saturating_sub(time(&now(self.clock)))
+    }
+}
+
+fn now(clock: clockid_t) -> timespec {
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it lives over the call.
+    unsafe { clock_gettime(clock, &raw mut now) };
+    now
+}
+
 /// Tries until it is not busy, or until then.
-fn until(
+pub(super) fn until(
     host: &'static dyn Host,
     address: usize,
-    deadline: Option<&timespec>,
+    deadline: Option<Until<'_>>,
     mut try_it: impl FnMut() -> c_int,
 ) -> c_int {
     let mut limit = FIRST;
@@ -50,7 +96,7 @@ fn until(
         return result;
     }
     loop {
-        let left = deadline.map(left);
+        let left = deadline.map(Until::left);
         if left == Some(Duration::ZERO) {
             return ETIMEDOUT;
         }
@@ -142,9 +188,34 @@ pub unsafe fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
 /// libc's contract.
 pub unsafe fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, deadline: *const timespec) -> c_int {
     // SAFETY: the caller's contract.
-    let Some(host) = host() else { return unsafe { libc::pthread_mutex_timedlock(mutex, deadline) } };
+    unsafe {
+        let until = Until::new(CLOCK_REALTIME, deadline);
+        lock_until(mutex, until, || libc::pthread_mutex_timedlock(mutex, deadline))
+    }
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_mutex_clocklock(
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    deadline: *const timespec,
+) -> c_int {
     // SAFETY: the caller's contract.
-    until(host, mutex.addr(), Some(unsafe { &*deadline }), || unsafe { try_as(host, mutex) })
+    unsafe {
+        let until = Until::new(clock, deadline);
+        lock_until(mutex, until, || real::pthread_mutex_clocklock(mutex, clock, deadline))
+    }
+}
+
+/// # Safety
+/// A mutex.
+unsafe fn lock_until(mutex: *mut pthread_mutex_t, deadline: Until<'_>, real: impl FnOnce() -> c_int) -> c_int {
+    let Some(host) = host().filter(|_| deadline.is_valid()) else { return real() };
+    // SAFETY: the caller's contract.
+    until(host, mutex.addr(), Some(deadline), || unsafe { try_as(host, mutex) })
 }
 
 /// See [`calls`](super).
@@ -198,30 +269,48 @@ pub unsafe fn pthread_cond_timedwait(
     until: *const timespec,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    let Some(host) = host() else { return unsafe { libc::pthread_cond_timedwait(condition, mutex, until) } };
-    // SAFETY: the caller's contract.
-    let left = unsafe { left(&*until) };
-    if left.is_zero() {
-        // It is over: says so, or what is wrong.
-        // SAFETY: the caller's contract.
-        return unsafe { libc::pthread_cond_timedwait(condition, mutex, until) };
+    unsafe {
+        if current::here().is_none() {
+            return libc::pthread_cond_timedwait(condition, mutex, until);
+        }
+        let deadline = Until::of_a_condition(until);
+        look_away_until(condition, mutex, deadline, || libc::pthread_cond_timedwait(condition, mutex, until))
     }
-    // SAFETY: the caller's contract.
-    unsafe { look_away(host, condition, mutex, LOOK.min(left)) }
 }
 
-/// How long it is until then. A condition's clock cannot be asked for: of the two that there are, one counts from 1970.
-fn left(until: &timespec) -> Duration {
-    let now = |clock| {
-        let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it lives over the call.
-        unsafe { clock_gettime(clock, &raw mut now) };
-        now
-    };
-    let real = now(CLOCK_REALTIME);
-    let now = if until.tv_sec > real.tv_sec / 2 { real } else { now(CLOCK_MONOTONIC) };
-    let time = |time: &timespec| crate::wait::duration(time.tv_sec, time.tv_nsec);
-    time(until).saturating_sub(time(&now))
+/// See [`pthread_cond_wait`].
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn pthread_cond_clockwait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    until: *const timespec,
+) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let deadline = Until::new(clock, until);
+        look_away_until(condition, mutex, deadline, || real::pthread_cond_clockwait(condition, mutex, clock, until))
+    }
+}
+
+/// # Safety
+/// The mutex is locked by the running green thread.
+unsafe fn look_away_until(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    deadline: Until<'_>,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    match host().filter(|_| deadline.is_valid()) {
+        // SAFETY: the caller's contract.
+        Some(host) if !deadline.left().is_zero() => unsafe {
+            look_away(host, condition, mutex, LOOK.min(deadline.left()))
+        },
+        // It is over: this says so, or what is wrong.
+        _ => real(),
+    }
 }
 
 /// # Safety
@@ -281,14 +370,33 @@ pub unsafe fn sem_wait(semaphore: *mut sem_t) -> c_int {
 /// libc's contract.
 pub unsafe fn sem_timedwait(semaphore: *mut sem_t, deadline: *const timespec) -> c_int {
     // SAFETY: the caller's contract.
-    let Some(host) = host() else { return unsafe { libc::sem_timedwait(semaphore, deadline) } };
+    unsafe {
+        let until = Until::new(CLOCK_REALTIME, deadline);
+        match host().filter(|_| until.is_valid()) {
+            Some(host) => sem_until(host, semaphore, Some(until)),
+            None => libc::sem_timedwait(semaphore, deadline),
+        }
+    }
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
+pub unsafe fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, deadline: *const timespec) -> c_int {
     // SAFETY: the caller's contract.
-    unsafe { sem_until(host, semaphore, Some(&*deadline)) }
+    unsafe {
+        let until = Until::new(clock, deadline);
+        match host().filter(|_| until.is_valid()) {
+            Some(host) => sem_until(host, semaphore, Some(until)),
+            None => real::sem_clockwait(semaphore, clock, deadline),
+        }
+    }
 }
 
 /// # Safety
 /// A semaphore.
-unsafe fn sem_until(host: &'static dyn Host, semaphore: *mut sem_t, deadline: Option<&timespec>) -> c_int {
+unsafe fn sem_until(host: &'static dyn Host, semaphore: *mut sem_t, deadline: Option<Until<'_>>) -> c_int {
     let before = errno();
     let try_it = || {
         // SAFETY: the caller's contract.
@@ -317,39 +425,5 @@ pub unsafe fn sem_post(semaphore: *mut sem_t) -> c_int {
     if lot::is_used() && !in_signal_handler() {
         lot::wake_one(semaphore.addr());
     }
-    result
-}
-
-/// See [`calls`](super).
-///
-/// # Safety
-/// libc's contract.
-pub unsafe fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
-    // SAFETY: the caller's contract.
-    let Some(host) = host() else { return unsafe { libc::pthread_rwlock_rdlock(lock) } };
-    // SAFETY: the caller's contract.
-    until(host, lock.addr(), None, || unsafe { libc::pthread_rwlock_tryrdlock(lock) })
-}
-
-/// See [`calls`](super).
-///
-/// # Safety
-/// libc's contract.
-pub unsafe fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
-    // SAFETY: the caller's contract.
-    let Some(host) = host() else { return unsafe { libc::pthread_rwlock_wrlock(lock) } };
-    // SAFETY: the caller's contract.
-    until(host, lock.addr(), None, || unsafe { libc::pthread_rwlock_trywrlock(lock) })
-}
-
-/// See [`calls`](super).
-///
-/// # Safety
-/// libc's contract.
-pub unsafe fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
-    // SAFETY: the caller's contract.
-    let result = unsafe { libc::pthread_rwlock_unlock(lock) };
-    // Several readers may go on.
-    lot::wake_all(lock.addr());
     result
 }

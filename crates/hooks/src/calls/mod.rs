@@ -11,14 +11,15 @@ pub(crate) mod lock;
 mod names;
 mod poll;
 mod process;
+pub(crate) mod rwlock;
 mod sleep;
 mod socket;
 mod stream;
 
 pub use file::{close, dup2, dup3, fdatasync, flock, fsync, pread, pread64, pwrite, pwrite64, sendfile, sendfile64};
-pub use names::getaddrinfo;
+pub use names::{getaddrinfo, gethostbyname, gethostbyname_r, getnameinfo};
 pub use poll::{epoll_pwait, epoll_wait, poll, ppoll, pselect, select};
-pub use process::{wait4, waitid, waitpid};
+pub use process::{wait, wait4, waitid, waitpid};
 pub use sleep::{clock_nanosleep, nanosleep, sleep, usleep};
 pub use socket::{accept, accept4, connect, recv, recvfrom, recvmmsg, recvmsg, send, sendmmsg, sendmsg, sendto};
 pub use stream::{read, readv, write, writev};

@@ -259,7 +259,17 @@ pub unsafe fn epoll_pwait(
     mask: *const sigset_t,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    epoll_by(epoll, limit, !mask.is_null(), |limit| unsafe { real::epoll_pwait(epoll, events, count, limit, mask) })
+    let real = |limit| unsafe { real::epoll_pwait(epoll, events, count, limit, mask) };
+    let masked = limit != 0 && !mask.is_null();
+    epoll_by(epoll, limit, masked, |limit| {
+        let mut itself = pollfd { fd: epoll, events: POLLIN, revents: 0 };
+        // Without a time to wait, this call does not look for signals, and ppoll does.
+        // SAFETY: `itself` lives over the call, and the mask is the caller's.
+        if masked && limit == 0 && unsafe { real::ppoll(&raw mut itself, 1, &NO_TIME, mask) } < 0 {
+            return -1;
+        }
+        real(limit)
+    })
 }
 
 /// Event loops take any failure but EINTR for a bug of their own, and what they wait for is not known here. So a wait

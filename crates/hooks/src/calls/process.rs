@@ -17,6 +17,15 @@ use crate::{blocking, real};
 ///
 /// # Safety
 /// libc's contract.
+pub unsafe fn wait(status: *mut c_int) -> pid_t {
+    // SAFETY: the caller's contract.
+    unsafe { waitpid(-1, status, 0) }
+}
+
+/// See [`calls`](super).
+///
+/// # Safety
+/// libc's contract.
 pub unsafe fn waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t {
     // SAFETY: the caller's contract.
     wait_by(pid, options, |options| unsafe { real::waitpid(pid, status, options) })
@@ -55,13 +64,13 @@ fn wait_by(pid: pid_t, options: c_int, real: impl Fn(c_int) -> pid_t) -> pid_t {
 pub unsafe fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int {
     // SAFETY: the caller's contract.
     let real = |info, options| unsafe { real::waitid(kind, id, info, options) };
-    if info.is_null() {
-        // It could not be told whether one was found.
-        return real(info, options);
-    }
+    // SAFETY: zeroes tell of nobody.
+    let mut own: siginfo_t = unsafe { mem::zeroed() };
+    // The system's call takes null too, but does not tell then whether it found one.
+    let info = if info.is_null() { &raw mut own } else { info };
     let states = options & (WEXITED | WSTOPPED | WCONTINUED);
     until_found(options, (kind, id), states, states == WEXITED, |options| {
-        // SAFETY: the caller's contract: there is room for it.
+        // SAFETY: the caller's contract: there is room for it; or it is the one above.
         unsafe { info.write(mem::zeroed()) };
         let result = real(info, options);
         // SAFETY: it was written just now.
@@ -78,10 +87,13 @@ fn until_found(
     only_ends: bool,
     ask: impl Fn(c_int) -> Option<c_int>,
 ) -> c_int {
-    let Some(host) = current::here().filter(|_| options & WNOHANG == 0 && !in_signal_handler()) else {
+    // Children of this OS thread alone cannot be waited for by another one.
+    let waits = options & (WNOHANG | __WNOTHREAD) == 0;
+    let Some(host) = current::here().filter(|_| waits && !in_signal_handler()) else {
         return ask(options).unwrap_or(0);
     };
     let before = errno();
+    let states = states | options & (__WALL | __WCLONE);
     loop {
         if let Some(found) = ask(options | WNOHANG) {
             if found >= 0 {

@@ -11,7 +11,7 @@ use crate::buffers::Buffers;
 use crate::current;
 use crate::host::{Direction, Host, Wait};
 use crate::real;
-use crate::wait::{self, Deadline, Parked, attempt, errno, fail, is_non_blocking, is_ready, set_errno};
+use crate::wait::{self, Deadline, Parked, Tries, errno, fail, is_non_blocking, is_ready, set_errno};
 
 /// Whether a call with these flags never waits.
 fn never_waits(flags: c_int) -> bool {
@@ -68,11 +68,12 @@ unsafe fn recvfrom_by(
         Call::RecvFrom => unsafe { real::recvfrom(fd, at, length, flags, address, address_length) },
     };
     let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(buffer, length, flags) };
+    let tries = Tries::new(host, fd, Direction::Read);
     // How much room there is for an address is overwritten by each call that receives something; none that fails does.
     let part = |done: usize| {
         // SAFETY: `done` is at most `length`.
         let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
-        attempt(host, fd, Direction::Read, || real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
+        tries.until_done(|| real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
     };
     in_parts(length, part, || wants_all(fd, flags))
 }
@@ -110,7 +111,8 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
     // SAFETY: the caller's contract.
     let real = |message, flags| unsafe { real::recvmsg(fd, message, flags) };
     let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
-    let first = attempt(host, fd, Direction::Read, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
+    let tries = Tries::new(host, fd, Direction::Read);
+    let first = tries.until_done(|| real(message, flags | MSG_DONTWAIT), || real(message, flags));
     if first <= 0 || !wants_all(fd, flags) {
         return first;
     }
@@ -118,7 +120,7 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t 
     let buffers = unsafe { Buffers::of(&*message) };
     in_messages(buffers, first, |mut rest| {
         let rest = &raw mut rest;
-        attempt(host, fd, Direction::Read, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
+        tries.until_done(|| real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
     })
 }
 
@@ -161,7 +163,8 @@ pub unsafe fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: 
     let (all, mut done) = (count as usize, 0);
     loop {
         let try_it = || real(done, flags | MSG_DONTWAIT, ptr::null_mut()) as isize;
-        let result = attempt(host, fd, Direction::Read, try_it, || real(done, flags, ptr::null_mut()) as isize);
+        let block = || real(done, flags, ptr::null_mut()) as isize;
+        let result = Tries::new(host, fd, Direction::Read).until_done(try_it, block);
         if result < 0 {
             return if done > 0 { done as c_int } else { -1 };
         }
@@ -197,10 +200,11 @@ pub(super) unsafe fn send_all(
     flags: c_int,
     real: impl Fn(*const c_void, size_t, c_int) -> ssize_t,
 ) -> ssize_t {
+    let tries = Tries::new(host, fd, Direction::Write);
     let part = |done: usize| {
         // SAFETY: `done` is at most `length`.
         let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
-        attempt(host, fd, Direction::Write, || real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
+        tries.until_done(|| real(at, left, flags | MSG_DONTWAIT), || real(at, left, flags))
     };
     in_parts(length, part, || true)
 }
@@ -232,7 +236,8 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
     // SAFETY: the caller's contract.
     let real = |message, flags| unsafe { real::sendmsg(fd, message, flags) };
     let Some(host) = current::here().filter(|_| !never_waits(flags)) else { return real(message, flags) };
-    let first = attempt(host, fd, Direction::Write, || real(message, flags | MSG_DONTWAIT), || real(message, flags));
+    let tries = Tries::new(host, fd, Direction::Write);
+    let first = tries.until_done(|| real(message, flags | MSG_DONTWAIT), || real(message, flags));
     if first < 0 || !is_stream(fd) {
         return first;
     }
@@ -240,7 +245,7 @@ pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_
     let buffers = unsafe { Buffers::of(&*message) };
     in_messages(buffers, first, |rest| {
         let rest = &raw const rest;
-        attempt(host, fd, Direction::Write, || real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
+        tries.until_done(|| real(rest, flags | MSG_DONTWAIT), || real(rest, flags))
     })
 }
 
@@ -364,10 +369,14 @@ pub unsafe fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t,
 fn accept_by(fd: c_int, real: impl Fn() -> c_int + Copy) -> c_int {
     let Some(host) = current::here() else { return real() };
     let call = || {
-        if !is_ready(fd, POLLIN) && !is_non_blocking(fd) {
-            return fail(EAGAIN);
+        if is_non_blocking(fd) {
+            return real() as isize;
         }
-        if is_non_blocking(fd) { real() as isize } else { crate::blocking::run(host, || real() as isize) }
+        if is_ready(fd, POLLIN) {
+            return crate::blocking::run(host, || real() as isize);
+        }
+        // What does not listen fails at once, whether something comes in or not.
+        if wait::socket_option(fd, SO_ACCEPTCONN) == Some(1) { fail(EAGAIN) } else { real() as isize }
     };
-    attempt(host, fd, Direction::Read, call, || real() as isize) as c_int
+    Tries::new(host, fd, Direction::Read).until_done(call, || real() as isize) as c_int
 }

@@ -8,7 +8,7 @@ use crate::buffers::Buffers;
 use crate::current;
 use crate::host::{Direction, Host};
 use crate::real;
-use crate::wait::{attempt, errno, fail, is_ready};
+use crate::wait::{Tries, errno, fail, is_ready};
 
 /// The most that fits a pipe that is ready to be written (`PIPE_BUF`).
 const PIPE_ROOM: usize = 4096;
@@ -66,7 +66,7 @@ fn read_by(host: &dyn Host, fd: c_int, receive: impl Fn() -> ssize_t, real: impl
         }
         if is_ready(fd, POLLIN) { real() } else { fail(EAGAIN) }
     };
-    attempt(host, fd, Direction::Read, call, real)
+    Tries::new(host, fd, Direction::Read).until_done(call, real)
 }
 
 /// See [`calls`](super).
@@ -86,14 +86,29 @@ pub unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t
     if sent >= 0 || errno() != ENOTSOCK {
         return sent;
     }
-    // A pipe takes all of it at once if it is small, and a part whenever it has room.
+    let tries = Tries::new(host, fd, Direction::Write);
+    if length <= PIPE_ROOM || !takes_parts(fd) {
+        let real = || real(buffer, length);
+        return tries.until_done(|| if is_ready(fd, POLLOUT) { real() } else { fail(EAGAIN) }, real);
+    }
     let part = |done: usize| {
         // SAFETY: `done` is less than `length`.
         let (at, left) = (unsafe { buffer.byte_add(done) }, length - done);
         let call = || if is_ready(fd, POLLOUT) { real(at, left.min(PIPE_ROOM)) } else { fail(EAGAIN) };
-        attempt(host, fd, Direction::Write, call, || real(at, left))
+        tries.until_done(call, || real(at, left))
     };
     in_parts(length, part, || true)
+}
+
+/// Whether it may have room for a part only, and waits for more in the middle of a large write: pipes and terminals. To
+/// other files a write is one, which others' writes do not come between.
+fn takes_parts(fd: c_int) -> bool {
+    // SAFETY: zeroes are one.
+    let mut about: stat = unsafe { std::mem::zeroed() };
+    // SAFETY: it lives over the call.
+    let kind = if unsafe { fstat(fd, &raw mut about) } == 0 { about.st_mode & S_IFMT } else { 0 };
+    // SAFETY: it takes no pointers.
+    kind == S_IFIFO || kind == S_IFCHR && unsafe { isatty(fd) } == 1
 }
 
 /// See [`calls`](super).
@@ -119,9 +134,9 @@ pub unsafe fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t 
     let length = unsafe { std::slice::from_raw_parts(buffers, count as usize) }
         .iter()
         .fold(0usize, |length, buffer| length.saturating_add(buffer.iov_len));
-    if length <= PIPE_ROOM {
+    if length <= PIPE_ROOM || !takes_parts(fd) {
         let call = || if is_ready(fd, POLLOUT) { real() } else { fail(EAGAIN) };
-        return attempt(host, fd, Direction::Write, call, real);
+        return Tries::new(host, fd, Direction::Write).until_done(call, real);
     }
     // SAFETY: the caller's contract.
     let mut left = unsafe { Buffers::new(buffers, count as usize) };
