@@ -28,7 +28,9 @@ test-rust: ## the Rust crates, their examples and documentation
 
 # A workspace of its own, whose dependencies stay out of the product's.
 SYNCHRONOUS := tests/synchronous_crates
+# Its lints are here rather than in `check`, which needs no more than Rust: native-tls wants OpenSSL's headers.
 test-synchronous: ## synchronous crates of others on green threads, with PostgreSQL, MariaDB and Redis of its own
+	cd $(SYNCHRONOUS) && ./servers.sh install && $(CARGO) clippy --all-targets -- -D warnings
 	cd $(SYNCHRONOUS) && ./servers.sh run $(CARGO) test
 
 # Each fallback has a hidden switch: the portable stack switch, and guards made by mprotect.

@@ -11,6 +11,9 @@ missing() {
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
     [ -x /usr/sbin/mariadbd ] || echo mariadb-server
     command -v redis-server >/dev/null || echo redis-server
+    # What native-tls is built with.
+    command -v pkg-config >/dev/null || echo pkg-config
+    [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
 }
 
 install() {

@@ -118,6 +118,7 @@ pub(crate) fn park(host: &dyn Host, fd: c_int, direction: Direction, deadline: D
     }
     // SAFETY: the caller has just used it, and what runs meanwhile and closes it tells the host.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let process = process();
     let waited = host.wait_fd(borrowed, direction, deadline.left());
     LAST_SHARED.set(Some(Instant::now()));
     match waited {
@@ -125,7 +126,7 @@ pub(crate) fn park(host: &dyn Host, fd: c_int, direction: Direction, deadline: D
         Ok(Wait::TimedOut) => Parked::TimedOut,
         Ok(Wait::Closed) => Parked::Failed(libc::EBADF),
         Ok(Wait::Interrupted) => {
-            break_connection(fd);
+            break_connection(fd, process);
             Parked::Failed(libc::ECANCELED)
         }
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -143,6 +144,7 @@ pub(crate) fn park_at_all(host: &dyn Host, fds: &[pollfd], deadline: Deadline) -
         return Parked::TimedOut;
     }
     let Ok(set) = watch(fds) else { return Parked::Impossible };
+    let process = process();
     let waited = host.wait_fd(set.as_fd(), Direction::Read, deadline.left());
     LAST_SHARED.set(Some(Instant::now()));
     host.closing(set.as_raw_fd());
@@ -151,7 +153,7 @@ pub(crate) fn park_at_all(host: &dyn Host, fds: &[pollfd], deadline: Deadline) -
         Ok(Wait::TimedOut) => Parked::TimedOut,
         Ok(Wait::Closed) => Parked::Failed(libc::EBADF),
         Ok(Wait::Interrupted) => {
-            fds.iter().for_each(|one| break_connection(one.fd));
+            fds.iter().for_each(|one| break_connection(one.fd, process));
             Parked::Failed(libc::ECANCELED)
         }
         Err(_) => Parked::Impossible,
@@ -182,7 +184,12 @@ fn watch(fds: &[pollfd]) -> io::Result<OwnedFd> {
 
 /// A wait that was given up leaves a connection in the middle of an exchange: the next request would get the answer to
 /// this one. So it ends, and whatever stands on it fails. What has come already could still be read: it is taken out.
-fn break_connection(fd: c_int) {
+///
+/// A wait that began in the parent, and is given up in the child of a fork, is the parent's, and so is the connection.
+fn break_connection(fd: c_int, process: libc::pid_t) {
+    if process != self::process() {
+        return;
+    }
     if socket_option(fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM) && socket_option(fd, libc::SO_ACCEPTCONN) == Some(0)
     {
         let mut lost = [0u8; 4096];
@@ -192,6 +199,11 @@ fn break_connection(fd: c_int) {
             while real::recv(fd, lost.as_mut_ptr().cast(), lost.len(), libc::MSG_DONTWAIT) > 0 {}
         }
     }
+}
+
+fn process() -> libc::pid_t {
+    // SAFETY: it takes no pointers.
+    unsafe { libc::getpid() }
 }
 
 /// Whether it is ready in this way right now.

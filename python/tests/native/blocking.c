@@ -1,5 +1,6 @@
 // An extension module that blocks in C, in the ways of real ones. It is linked with brought.c.
 
+#define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <alloca.h>
@@ -249,6 +250,46 @@ static PyObject *blocking_await(PyObject *self, PyObject *args) {
     return PyLong_FromLong(failed);
 }
 
+// limited(call, milliseconds): takes a lock that others may have, or waits for the value 99; the error.
+static PyObject *blocking_limited(PyObject *self, PyObject *args) {
+    const char *call;
+    int milliseconds, failed;
+    if (!PyArg_ParseTuple(args, "si", &call, &milliseconds)) return NULL;
+    int names_clock = strstr(call, "clock") != NULL;
+    struct timespec until;
+    clock_gettime(names_clock ? CLOCK_MONOTONIC : CLOCK_REALTIME, &until);
+    long nanoseconds = until.tv_nsec + milliseconds % 1000 * 1000000L;
+    until.tv_sec += milliseconds / 1000 + nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
+    Py_BEGIN_ALLOW_THREADS
+    if (strstr(call, "mutex")) {
+        failed = names_clock ? pthread_mutex_clocklock(&mutexes[0], CLOCK_MONOTONIC, &until)
+                             : pthread_mutex_timedlock(&mutexes[0], &until);
+        if (!failed) pthread_mutex_unlock(&mutexes[0]);
+    } else if (strstr(call, "rwlock")) {
+        failed = strstr(call, "rdlock")
+                     ? (names_clock ? pthread_rwlock_clockrdlock(&data_lock, CLOCK_MONOTONIC, &until)
+                                    : pthread_rwlock_timedrdlock(&data_lock, &until))
+                     : (names_clock ? pthread_rwlock_clockwrlock(&data_lock, CLOCK_MONOTONIC, &until)
+                                    : pthread_rwlock_timedwrlock(&data_lock, &until));
+        if (!failed) pthread_rwlock_unlock(&data_lock);
+    } else if (strstr(call, "sem")) {
+        int result = names_clock ? sem_clockwait(&semaphore, CLOCK_MONOTONIC, &until)
+                                 : sem_timedwait(&semaphore, &until);
+        failed = result ? errno : 0;
+    } else {
+        failed = 0;
+        pthread_mutex_lock(&guard);
+        while (value != 99 && !failed) {
+            failed = names_clock ? pthread_cond_clockwait(&changed, &guard, CLOCK_MONOTONIC, &until)
+                                 : pthread_cond_timedwait(&changed, &guard, &until);
+        }
+        pthread_mutex_unlock(&guard);
+    }
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(failed);
+}
+
 static PyObject *blocking_set(PyObject *self, PyObject *args) {
     int wanted;
     if (!PyArg_ParseTuple(args, "i", &wanted)) return NULL;
@@ -287,6 +328,7 @@ static PyMethodDef functions[] = {{"poll", blocking_poll, METH_VARARGS, NULL},
                                   {"lock_at_thread_end", blocking_lock_at_thread_end, METH_NOARGS, NULL},
                                   {"read_locked_poll", blocking_read_locked_poll, METH_VARARGS, NULL},
                                   {"wait_for", blocking_await, METH_VARARGS, NULL},
+                                  {"limited", blocking_limited, METH_VARARGS, NULL},
                                   {"set", blocking_set, METH_VARARGS, NULL},
                                   {"post", blocking_post, METH_NOARGS, NULL},
                                   {"sem_wait", blocking_sem_wait, METH_NOARGS, NULL},

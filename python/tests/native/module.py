@@ -53,6 +53,7 @@ class ModuleTests(unittest.TestCase):
         cls.folder = folder.name
         for name in ("brought", "opened"):
             cc("-o", f"{cls.folder}/lib{name}.so", f"-Wl,-soname,lib{name}.so", SOURCES / "brought.c")
+        cc("-o", f"{cls.folder}/libevery.so", "-Wl,-soname,libevery.so", SOURCES / "every.c")
         include = sysconfig.get_path("include")
         link = ("-L", cls.folder, "-lbrought", "-lpthread")
         # As a distribution's own, it has no search path: brought.so is found because it is loaded before.

@@ -349,13 +349,33 @@ class Calls(ModuleTests):
             assert [one.wait() for one in waiting] == [1, 0]
         """)
 
+    def test_a_child_that_gives_up_a_call_of_the_parents_leaves_the_connection_alone(self):
+        self.check("""
+            waiting = spawn_and_reach(blocking.recv, fd)
+            child = os.fork()
+            if child == 0:
+                waiting.kill()
+                os._exit(end_of(waiting) == "GreenletExit")
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+            theirs.send(b"x")
+            assert waiting.wait() == b"x"
+        """)
+
     def test_in_a_child_that_c_code_has_forked_the_real_call_is_made(self):
         self.check("""
             waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
             own, other = socket.socketpair()
+            reader, writer = os.pipe()
+            def runs():
+                # Not in the child.
+                while True:
+                    os.write(writer, b"%d " % os.getpid())
+                    eventlet.sleep(0.002)
+            spawn_and_reach(runs)
             assert eventlet.spawn(blocking.forked_poll, own.fileno(), 20).wait() == 0
             other.send(b"x")
             assert eventlet.spawn(blocking.forked_poll, own.fileno(), DEADLINE).wait() == 1
+            assert set(os.read(reader, 10000).split()) == {b"%d" % os.getpid()}
             theirs.send(b"x")
             assert waiting.wait() == 1
         """)
@@ -398,6 +418,11 @@ class Calls(ModuleTests):
         self.check("""
             waiting = spawn_and_reach(blocking.recv, fd)
             blocking.close(ours.detach())
+            # Another file has the number now, and something to read.
+            others = socket.socketpair()
+            assert fd in [other.fileno() for other in others]
+            for other in others:
+                other.send(b"x")
             try:
                 waiting.wait()
             except OSError as error:

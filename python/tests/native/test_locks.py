@@ -74,6 +74,34 @@ class Locks(ModuleTests):
             assert 0.15 <= time.monotonic() - began < 0.4
         """)
 
+    def test_a_limit_ends_a_wait_and_what_is_let_go_of_before_it_is_taken(self):
+        self.check("""
+            holders = {
+                "mutex": (blocking.locked_poll, 0, 1, fd, DEADLINE),
+                "rwlock": (blocking.read_locked_poll, True, fd, DEADLINE),
+            }
+            def let_go(kind):
+                if kind in holders:
+                    theirs.send(b"x")
+                else:
+                    blocking.post() if kind == "sem" else blocking.set(99)
+            for call in ["pthread_mutex_timedlock", "pthread_mutex_clocklock", "pthread_rwlock_timedrdlock",
+                         "pthread_rwlock_clockrdlock", "pthread_rwlock_timedwrlock", "pthread_rwlock_clockwrlock",
+                         "pthread_cond_timedwait", "pthread_cond_clockwait", "sem_timedwait", "sem_clockwait"]:
+                kind = call.removeprefix("pthread_").partition("_")[0]
+                holds = spawn_and_reach(*holders[kind]) if kind in holders else None
+                began = time.monotonic()
+                assert spawn_and_reach(blocking.limited, call, 20).wait() == errno.ETIMEDOUT, call
+                assert time.monotonic() - began >= 0.019, call
+                assert holds is None or not holds.dead, call
+                waiting = spawn_and_reach(blocking.limited, call, DEADLINE)
+                let_go(kind)
+                assert waiting.wait() == 0, call
+                if holds is not None:
+                    assert holds.wait() == 0 and ours.recv(1) == b"x", call
+                blocking.set(0)
+        """)
+
     def test_conditions_and_semaphores_are_waited_for_by_green_threads(self):
         self.check("""
             waiting = spawn_and_reach(blocking.wait_for, 7, -1)
