@@ -26,7 +26,7 @@ pub struct Patched {
 }
 
 /// Objects that are never patched, by the beginning of their names, and why.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 11] = [
     ("libc.", "the C library, which the hooks call"),
     ("libm.", "the C library, which the hooks call"),
     ("libpthread.", "the C library, which the hooks call"),
@@ -36,10 +36,13 @@ const REFUSED: [(&str, &str); 12] = [
     ("libnss_", "the C library, which calls it under locks of its own"),
     ("ld-", "the loader"),
     ("libgcc_s.", "the compiler's runtime"),
-    ("libstdc++.", "the compiler's runtime"),
     ("libpython", "the interpreter"),
     ("libasan.", "the compiler's runtime"),
 ];
+
+/// Of the runtime of C++, the conditions alone: a library waits for its own through it. All else that it does for many
+/// is left as it is.
+const CONDITIONS_ONLY: &str = "libstdc++.";
 
 /// Objects that end the process by an assertion when `poll` fails by anything but EINTR, which they tell their callers
 /// of: libzmq, by itself or in pyzmq's extension module.
@@ -158,8 +161,12 @@ impl State {
             return false;
         }
         let slots = if refused.is_none() { &*object.slots } else { &[] };
-        let slots: Vec<&Slot> =
-            slots.iter().filter(|slot| slot.function != "dlopen" || !object.has_search_path).collect();
+        let only_conditions = file_name(&object.path).starts_with(CONDITIONS_ONLY);
+        let is_hooked = |slot: &&Slot| match &*slot.function {
+            "dlopen" if object.has_search_path => false,
+            function => !only_conditions || function.starts_with("pthread_cond_"),
+        };
+        let slots: Vec<&Slot> = slots.iter().filter(is_hooked).collect();
         let only_eintr = EINTR_ONLY.iter().any(|name| file_name(&object.path).starts_with(name));
         let hook = |slot: &Slot| match hooked::failing_by_eintr(&slot.function).filter(|_| only_eintr) {
             None => hook(&slot.function),

@@ -69,5 +69,5 @@ class ModuleTests(unittest.TestCase):
         self.assertEqual(done, (0, wanted), done[1])
 
 
-def cc(*arguments):
-    subprocess.run(["cc", "-O1", "-shared", "-fPIC", *map(str, arguments)], check=True)
+def cc(*arguments, compiler="cc"):
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", *map(str, arguments)], check=True)

@@ -1,8 +1,9 @@
 """Locks of C code that are held over a wait, or waited for, on green threads: mutexes, conditions, semaphores."""
 
+import shutil
 import unittest
 
-from module import ModuleTests
+from module import SOURCES, ModuleTests, cc
 
 
 class Locks(ModuleTests):
@@ -112,6 +113,24 @@ class Locks(ModuleTests):
             waiting = spawn_and_reach(blocking.sem_wait)
             threading.Thread(target=blocking.post).start()
             assert waiting.wait() == 0
+        """)
+
+    @unittest.skipUnless(shutil.which("c++"), "needs a C++ compiler")
+    def test_conditions_of_cpp_are_waited_for_by_green_threads(self):
+        cc("-o", f"{self.folder}/libwaiting.so", SOURCES / "waiting.cpp", compiler="c++")
+        self.check("""
+            library = ctypes.CDLL(FOLDER + "/libwaiting.so")
+            hooks.install([FOLDER + "/libwaiting.so"])
+            waiting = [spawn_and_reach(library.waiting_for, 7, limit) for limit in (-1, DEADLINE)]
+            assert spawn_and_reach(library.waiting_for, 8, 20).wait() == 1
+            library.waiting_set(7)
+            assert [one.wait() for one in waiting] == [0, 0]
+            waiting = spawn_and_reach(library.waiting_for, 8, -1)
+            threading.Thread(target=library.waiting_set, args=(8,)).start()
+            assert waiting.wait() == 0
+            for one in hooks.report():
+                if "libstdc++" in one.path:
+                    assert one.refused is None and all("pthread_cond_" in call for call in one.calls), one
         """)
 
 
