@@ -152,8 +152,10 @@ long every_lookup(const char *call) {
 long every_file(const char *call) {
     char byte = 'x';
     int file = memfd_create("file", 0);
-    long wanted = 1, done = pwrite64(file, &byte, 1, 0);
+    if (ftruncate(file, 10) < 0) return told(-1);
+    long wanted = 1, done = -1;
     if (IS("pwrite")) done = pwrite(file, &byte, 1, 5);
+    else if (IS("pwrite64")) done = pwrite64(file, &byte, 1, 5);
     else if (IS("pread")) done = pread(file, &byte, 1, 0);
     else if (IS("pread64")) done = pread64(file, &byte, 1, 0);
     else if (IS("fsync")) wanted = 0, done = fsync(file);
