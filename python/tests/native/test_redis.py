@@ -64,8 +64,11 @@ class Error(Exception):
 class Hiredis:
     """A connection by the C library, as a program that uses ctypes has it."""
 
-    # hiredis.h: since 1.0 a number with a point comes before the text.
-    _text_at = ctypes.sizeof(ReplyHead) + (0 if HIREDIS and ".so.0." in HIREDIS else ctypes.sizeof(ctypes.c_double))
+    # hiredis.h: since 1.0 an answer has a number with a point before the text, and a connection a pointer before the
+    # error and its text.
+    _is_old = HIREDIS is not None and ".so.0." in HIREDIS
+    _text_at = ctypes.sizeof(ReplyHead) + (0 if _is_old else ctypes.sizeof(ctypes.c_double))
+    _error_at = 0 if _is_old else ctypes.sizeof(ctypes.c_void_p)
     STRING, NIL, FAILED = 1, 4, 6
 
     def __init__(self, path):
@@ -73,8 +76,7 @@ class Hiredis:
         for name in ("redisConnectUnix", "redisCommandArgv"):
             getattr(self.library, name).restype = ctypes.c_void_p
         self.context = self.library.redisConnectUnix(path.encode())
-        # redisContext begins with the error, and its text.
-        if ctypes.c_int.from_address(self.context).value:
+        if ctypes.c_int.from_address(self.context + self._error_at).value:
             self.close()
             raise Error("cannot connect")
 
@@ -85,7 +87,7 @@ class Hiredis:
         context = ctypes.c_void_p(self.context)
         reply = self.library.redisCommandArgv(context, len(words), argv, lengths)
         if reply is None:
-            raise Error(ctypes.string_at(self.context + ctypes.sizeof(ctypes.c_int)).decode())
+            raise Error(ctypes.string_at(self.context + self._error_at + ctypes.sizeof(ctypes.c_int)).decode())
         try:
             kind = ReplyHead.from_address(reply).type
             length = ctypes.c_size_t.from_address(reply + self._text_at).value
