@@ -161,7 +161,7 @@ fn readiness_is_an_edge_and_the_end_of_input_is_for_ever() {
 fn who_is_expected_to_be_readable_is_woken_once_and_may_wait_again() {
     let (mut core, _) = core();
     let (_reader, mut writer, key) = waiting_pipe(&mut core, "first");
-    assert_eq!(core.sources().expect(key), Some("first"));
+    assert_eq!(core.sources().expect(key, Direction::Read), Some("first"));
     assert_eq!((core.sources().expect(key, Direction::Read), core.sources().waiting()), (None, 0));
     // There was nothing: the edge is still to come.
     assert!(core.sources().is_ready(key, Direction::Read));
