@@ -220,7 +220,7 @@ pub trait Transport: sealed::Sealed {
     ///
     /// # Errors
     /// - [`TransportError::Disconnected`] when the connection was lost before that: it may have gone through or not.
-    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::within): it may have gone through or
+    /// - [`TransportError::TimedOut`] when it took longer than it [may](Outgoing::until): it may have gone through or
     ///   not.
     /// - [`TransportError::Unroutable`] for a mandatory message without a queue, and for a reply queue that is gone.
     /// - [`TransportError::Failed`] when the bus refuses this message. Sending it again would not help.

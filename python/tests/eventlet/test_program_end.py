@@ -56,6 +56,24 @@ class Ends(Scenario):
         with self.assertRaises(subprocess.TimeoutExpired):
             self.run_program(_PROGRAM.format(functions="park"), seconds=3, GREENLOOM_EXIT_WAIT="inf")
 
+    def test_a_socket_that_is_left_open_can_still_be_told_of(self):
+        # What the interpreter does to modules before it ends.
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import socket
+            from eventlet.greenio import base
+            one, other = socket.socketpair()
+            vars(base).update(dict.fromkeys(vars(base)))
+            assert "GreenSocket" in repr(one)
+            assert one.getpeername() == ""
+            assert one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+            one.shutdown(socket.SHUT_RDWR)
+            one.close()
+            """
+        )
+
     def test_the_agent_ends_on_sigterm(self):
         done = subprocess.run(
             [sys.executable, str(EXAMPLES / "agent" / "check.py")], capture_output=True, text=True, timeout=50

@@ -39,13 +39,15 @@ pub fn spend_one(gil: Gil<'_>) -> Result<()> {
     // SAFETY: the token says that the lock is held, which guards the number; nothing runs between the two lines.
     let unpaid = unsafe { &mut *UNPAID.get() };
     *unpaid += 1;
-    if *unpaid < AT_ONCE { Ok(()) } else { pay(gil) }
+    if *unpaid < AT_ONCE { Ok(()) } else { pay(gil, std::mem::take(unpaid)) }
 }
 
+/// As [`spend`], for operations that work without a hub too, and while the interpreter ends.
+///
+/// # Errors
+/// Those of [`spend`].
 #[cold]
-fn pay(gil: Gil<'_>) -> Result<()> {
-    // SAFETY: as in `spend_one`.
-    let cost = std::mem::take(unsafe { &mut *UNPAID.get() });
+pub fn pay(gil: Gil<'_>, cost: u32) -> Result<()> {
     match here(gil) {
         Ok(thread) => spend(thread, cost),
         Err(Raised) => {

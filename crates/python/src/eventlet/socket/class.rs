@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use super::super::fairness::{SYSTEM_CALL, pay};
 use super::super::hub_functions::{note_closing, note_opened};
 use super::super::hub_ref;
 use super::super::polling::closed_error;
@@ -50,8 +51,9 @@ fn set_wrapped(this: This<'_, Socket>, value: Option<Owned>) -> Result<()> {
 }
 
 /// Hands a method on to the wrapped object: what `GreenSocket.__getattr__` would do, without an AttributeError
-/// first.
+/// first. It works while the interpreter ends, too: a socket that is left open then is warned of, with its addresses.
 fn hand_on(this: This<'_, Socket>, name: &'static CStr, args: Args<'_>) -> Result<Owned> {
+    pay(args.gil(), SYSTEM_CALL)?;
     // SAFETY: live objects.
     unsafe {
         let method = attribute_of_wrapped(this, name)?;
@@ -184,9 +186,20 @@ fn setsockopt(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 
 fn shutdown(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let done = hand_on(this, c"shutdown", args)?;
+    if py::is_finalizing() {
+        return Ok(done);
+    }
     let thread = here(args.gil())?;
     if let Some(hub) = hub_ref::native(&thread) {
         this.source.rouse(thread, hub);
+    }
+    let hub = hub_ref::object_of(&thread);
+    if !hub.is_null() {
+        // SAFETY: live objects, of which the thread keeps its hub, and a name that is a literal.
+        unsafe {
+            let number = Owned::new(ffi::PyLong_FromLong(this.fd().into()))?;
+            py::call_method(hub, ffi::PyUnicode_InternFromString(c"_rouse".as_ptr()), [number.as_ptr()])?;
+        }
     }
     Ok(done)
 }

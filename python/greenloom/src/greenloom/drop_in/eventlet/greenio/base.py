@@ -23,7 +23,6 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
     socket_connect,
 )
 from eventlet.hubs import IOClosed, notify_opened
-from eventlet.hubs import _current_hub as current_hub
 from eventlet.support import get_errno, names
 from eventlet.support._fairness import SYSTEM_CALL
 
@@ -167,23 +166,6 @@ class GreenSocket(_native.GreenSocket):
     def timeout(self):
         """The timeout in seconds, or None."""
         return self.gettimeout()
-
-    def getpeername(self):
-        """As ``socket.getpeername``."""
-        _native._spend(SYSTEM_CALL)
-        return self._wrapped.getpeername()
-
-    def getsockopt(self, *args):
-        """As ``socket.getsockopt``."""
-        _native._spend(SYSTEM_CALL)
-        return self._wrapped.getsockopt(*args)
-
-    def shutdown(self, how, /):
-        """As ``socket.shutdown``. Who reads or writes there meanwhile tries again, and finds the end."""
-        super().shutdown(how)
-        hub = current_hub()
-        if hub is not None:
-            hub._rouse(self._wrapped.fileno())
 
     # More sockets and files
 
