@@ -156,13 +156,13 @@ ENDLESS_WHEN_PATCHED = {
 }
 
 _STAND_BY = """
-import _thread, multiprocessing, os, select, signal, socket, threading, time
+import _thread, multiprocessing, os, select, signal, socket, sys, threading, time
 
 old_lock = _thread.allocate_lock()
 old_lock.acquire()
 import eventlet
 eventlet.monkey_patch()
-__file__ = os.__file__
+__file__ = sys.executable
 kept = []
 
 def held(lock):
