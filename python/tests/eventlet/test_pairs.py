@@ -50,6 +50,20 @@ class Epolls(OnHub):
         self.round_trips(one, 500)
         self.assertEqual((timer, ready, bytes_came), ([1], [1], [b"x"]))
 
+    def test_who_has_handed_over_and_only_gives_way_then_does_not_keep_the_reader_waiting(self):
+        for make, wake in (
+            (self.pair, lambda one, other: one.sendall(b"x")),
+            (self.tcp_pair, lambda one, other: other.shutdown(socket.SHUT_RDWR)),
+        ):
+            one, other = make()
+            reader = self.blocked(other.recv, 100)
+            wake(one, other)
+            turns = 0
+            while not reader.dead and turns < 1000:
+                eventlet.sleep(0)
+                turns += 1
+            self.assertTrue(reader.dead)
+
     def test_a_wake_for_nothing_is_not_seen(self):
         one, other = self.pair()
         reader = self.blocked(other.recv, 100)

@@ -322,6 +322,8 @@ impl Hub {
             && !self.has_closed.get()
             && !self.debug_blocking.get()
             && !self.ready.borrow().is_empty()
+            // Those to whom somebody has handed over wait no more, and come before the next turn.
+            && self.io.borrow().is_empty()
             && (self.stage.get() == Stage::Io || !waits())
     }
 
