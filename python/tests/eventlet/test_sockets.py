@@ -278,7 +278,7 @@ class Operations(OnHub):
         self.assertEqual((one.gettimeout(), one.timeout), (3.0, 3.0))
 
     def test_a_blocking_send_returns_when_all_is_sent(self):
-        data = bytes(range(256)) * 20_000
+        data = bytes(range(256)) * 80_000
         parts = [data[:1000], array.array("I", data[1000:])]
         for one, other in (self.pair(), self.tcp_pair()):
             for send in (one.send, lambda _: one.sendmsg(parts), lambda data: one.sendmsg([data])):
