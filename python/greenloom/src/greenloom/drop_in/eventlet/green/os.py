@@ -10,6 +10,7 @@ import warnings as _warnings
 from greenloom._native import _limit_by_system, _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
+from eventlet.greenio.attempt import patience_by_system as _patience
 from eventlet.greenio.py3 import _open_green
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
@@ -73,17 +74,9 @@ def read(fd, n):
         if data is not None:
             return data
         try:
-            hubs.trampoline(fd, read=True, **_patience(fd, write=False))
+            hubs.trampoline(fd, read=True, **_patience(_limit_by_system(fd, False)))
         except hubs.IOClosed:
             return b""
-
-
-def _patience(fd, write):
-    """For `trampoline`: the limit that the program has told the system, of a socket."""
-    limit = _limit_by_system(fd, write)
-    if limit is None:
-        return {}
-    return {"timeout": limit, "timeout_exc": BlockingIOError(_errno.EAGAIN, os_orig.strerror(_errno.EAGAIN))}
 
 
 def write(fd, data):
@@ -109,7 +102,7 @@ def write(fd, data):
 def _wait_for_room(fd):
     """Returns whether it is still open."""
     try:
-        hubs.trampoline(fd, write=True, **_patience(fd, write=True))
+        hubs.trampoline(fd, write=True, **_patience(_limit_by_system(fd, True)))
     except hubs.IOClosed:
         return False
     return True

@@ -46,6 +46,14 @@ def socket_accept(descriptor):
     return None
 
 
+def patience_by_system(limit):
+    """For `trampoline`: the seconds that the program has told the system, or None. When they are over, a call says that
+    it would block."""
+    if limit is None:
+        return {}
+    return {"timeout": limit, "timeout_exc": BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))}
+
+
 def connect_in_steps(connect_ex, wait, timeout):
     """Connects a non-blocking socket. Returns 0 or an error number.
 

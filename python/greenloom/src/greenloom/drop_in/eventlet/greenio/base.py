@@ -18,6 +18,7 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
     CONNECT_ERR,
     CONNECT_SUCCESS,
     connect_in_steps,
+    patience_by_system,
     socket_accept,
     socket_checkerr,
     socket_connect,
@@ -278,11 +279,9 @@ class GreenSocket(_native.GreenSocket):
         self._trampoline(self._wrapped, write=True, **self._patience(write=True))
 
     def _patience(self, write):
-        up = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return {
-            "timeout": self._limit(write),
-            "timeout_exc": up if self._timeout is None else socket_timeout("timed out"),
-        }
+        if self._timeout is None:
+            return patience_by_system(self._limit(write))
+        return {"timeout": self._timeout, "timeout_exc": socket_timeout("timed out")}
 
     def _recv_loop(self, recv_meth, empty_val, *args):
         *args, flags = args
