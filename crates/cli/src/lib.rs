@@ -72,6 +72,7 @@ impl Command {
             Command::Help => say(format_args!("{USAGE}")),
             Command::Version => say(format_args!("greenloom {}", env!("CARGO_PKG_VERSION"))),
             Command::Stacks { pid, json } => stacks(pid, json),
+            Command::Thread { pid, thread, json } => one(pid, thread, json),
             Command::Metrics { pid } => {
                 let metrics = Client::connect(pid)?.ask(Ask::Metrics)?.metrics.ok_or(NoAnswer)?;
                 say(format_args!("{}", metrics.trim_end()))
@@ -114,6 +115,15 @@ fn stacks(pid: u32, json: bool) -> Outcome {
     say(format_args!("process {pid} ({}): {}", greeting.language, greeting.program))?;
     let (hubs, stacks) = (text::hubs(&hubs), text::stacks(&stacks));
     say(format_args!("{hubs}{}", stacks.trim_end()))
+}
+
+fn one(pid: u32, thread: Thread, json: bool) -> Outcome {
+    let info = Client::connect(pid)?.ask(Ask::Thread { thread })?.thread.ok_or(NoAnswer)?;
+    if json {
+        let answer = Answer { thread: Some(info), ..Answer::default() };
+        return say(format_args!("{}", serde_json::to_string_pretty(&answer)?));
+    }
+    say(format_args!("{}", text::thread(&info).trim_end()))
 }
 
 fn kill(pid: u32, thread: Thread, yes: bool) -> Outcome {

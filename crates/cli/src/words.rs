@@ -12,6 +12,7 @@ use crate::trace::Wanted;
 pub const USAGE: &str = "\
 usage: greenloom top PID... [--seconds 1]      what programs do, in a terminal
        greenloom stacks PID [--json]            all green threads, grouped by where they wait
+       greenloom stacks PID HUB:NUMBER [--json] one green thread, with its stack
        greenloom metrics PID                    what its hubs have done, as OpenMetrics
        greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]
                                                 records what they do: a file for ui.perfetto.dev, or a page of HTML
@@ -38,6 +39,7 @@ pub enum Command {
     Version,
     Top { pids: Vec<u32>, interval: Duration },
     Stacks { pid: u32, json: bool },
+    Thread { pid: u32, thread: Thread, json: bool },
     Metrics { pid: u32 },
     Trace(Wanted),
     Kill { pid: u32, thread: Thread, yes: bool },
@@ -104,6 +106,11 @@ impl Command {
                 words.only(&["--json"])?;
                 Ok(Command::Stacks { pid: number(pid)?, json: words.has("--json") })
             }
+            ["stacks", pid, thread] => {
+                words.only(&["--json"])?;
+                let thread = thread.parse().map_err(Misunderstood)?;
+                Ok(Command::Thread { pid: number(pid)?, thread, json: words.has("--json") })
+            }
             ["metrics", pid] => {
                 words.only(&[])?;
                 Ok(Command::Metrics { pid: number(pid)? })
@@ -167,6 +174,7 @@ mod tests {
         assert_eq!(parse("stacks --json 12"), Ok(Command::Stacks { pid: 12, json: true }));
         assert_eq!(parse("stacks 12"), Ok(Command::Stacks { pid: 12, json: false }));
         let thread = Thread { hub: 0, number: 7 };
+        assert_eq!(parse("stacks 12 --json 0:7"), Ok(Command::Thread { pid: 12, thread, json: true }));
         assert_eq!(parse("kill 12 0:7 --yes"), Ok(Command::Kill { pid: 12, thread, yes: true }));
     }
 
@@ -196,6 +204,7 @@ mod tests {
         assert_eq!(parse("stacks"), Err("stacks needs other words".into()));
         assert_eq!(parse("metrics 1 --json"), Err("there is no --json here".into()));
         assert_eq!(parse("pot 1"), Err("there is no command pot".into()));
+        assert!(parse("stacks 1 7").unwrap_err().contains("HUB:NUMBER"));
         assert!(parse("kill 1 7").unwrap_err().contains("HUB:NUMBER"));
     }
 }

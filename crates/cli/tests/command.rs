@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Frame, Group, Hub, Program, Server, Settings, Stacks, State, Thread};
+use greenloom_inspect::{Frame, Group, Hub, Info, Program, Server, Settings, Stacks, State, Thread};
 use greenloom_trace::{READY, Readers, Writer, ring};
 
 struct Told;
@@ -40,6 +40,13 @@ impl Program for Told {
         let examples = vec![Thread { hub: 0, number: 9 }];
         let group = Group { state: State::Waits, stack: vec![frame, own], count: 2, examples, ..Group::default() };
         Stacks { total: 2, groups: vec![group], ..Stacks::default() }
+    }
+
+    fn thread(&mut self, thread: Thread) -> Result<Info, String> {
+        let known = Frame { file: "pool.rs".into(), line: 63, function: "take".into() };
+        let stripped = Frame { file: "/usr/bin/server+0x4f1c".into(), ..Frame::default() };
+        let (waits_for, waiters) = (Some("semaphore".into()), vec![Thread { hub: 1, number: 2 }]);
+        Ok(Info { thread, waits_for, waiters, stack: vec![known, stripped], ..Info::default() })
     }
 
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
@@ -119,6 +126,13 @@ fn each_command_prints_what_the_program_tells() {
     let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
     let stack = &seen["stacks"]["groups"][0]["stack"];
     assert_eq!((status, &stack[0]["line"], &stack[1]["function"]), (Some(0), &63.into(), &"\u{9b}5m\u{e4}".into()));
+    let (status, said, _) = greenloom(&format!("stacks {pid} 0:9"));
+    let one = "green thread 0:9\nstate       waiting\nwaits for   semaphore\nwaited for  by 1:2\n\n    \
+               pool.rs:63 take\n    /usr/bin/server+0x4f1c\n";
+    assert_eq!((status, said.as_str()), (Some(0), one));
+    let (status, said, _) = greenloom(&format!("stacks {pid} 0:9 --json"));
+    let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &seen["thread"]["stack"][0]["function"]), (Some(0), &"take".into()));
     let (status, said, _) = greenloom(&format!("metrics {pid}"));
     assert_eq!((status, said.ends_with("\n# EOF\n")), (Some(0), true));
     let (status, said, _) = greenloom(&format!("kill {pid} 0:9 --yes"));

@@ -55,6 +55,7 @@ mod fiber;
 mod fork;
 pub mod overflow;
 mod scope;
+mod snapshot;
 mod stack;
 mod switch;
 mod thread_pointer;
@@ -64,5 +65,15 @@ pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::fork_generation;
 pub use scope::{Erased, Eraser, scope};
+pub use snapshot::{Registers, Snapshot};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};
 pub use ticks::Ticks;
+
+/// Whether code is of this crate, by the path of its source as debug information has it.
+///
+/// ```
+/// assert!(!greenloom_fiber::is_source("src/main.rs"));
+/// ```
+pub fn is_source(path: &str) -> bool {
+    file!().strip_suffix("lib.rs").is_some_and(|folder| path.contains(folder))
+}

@@ -17,7 +17,7 @@ use greenloom::sync::{Event, Mutex, Semaphore};
 use greenloom::trace::Timeline;
 use greenloom::{Builder, GreenThread, Hubs, JoinError, inspect, sleep, spawn, spawn_n, yield_now};
 use greenloom_inspect::protocol::{Answer, Ask};
-use greenloom_inspect::{Client, Group, Stacks, State, Thread, Waits};
+use greenloom_inspect::{Client, Frame, Group, Stacks, State, Thread, Waits};
 
 /// Asks this process from an OS thread of its own, and parks until the answer has come.
 fn ask(ask: Ask) -> Result<Answer, String> {
@@ -172,6 +172,49 @@ fn one_that_waits_for_the_end_of_another_says_for_whose() {
     assert_eq!(waits.holder.map(|holder| holder.number), Some(awaited));
     drop(victim);
     waiter.kill();
+}
+
+/// The functions of a stack that are this file's, innermost first.
+fn functions(stack: &[Frame]) -> Vec<String> {
+    let here = |frame: &&Frame| frame.file.ends_with(file!()) && frame.line > 0;
+    stack.iter().filter(here).map(|frame| frame.function.clone()).collect()
+}
+
+#[inline(never)]
+fn takes_a_nap() {
+    sleep(millis(1_000_000));
+    std::hint::black_box(());
+}
+
+#[inline(never)]
+fn calls_one_that_naps() {
+    takes_a_nap();
+    std::hint::black_box(());
+}
+
+#[test]
+fn a_stack_has_the_functions_from_what_waits_to_what_was_spawned() {
+    let name = "naps two calls deep";
+    let threads: Vec<_> = (0..3).map(|_| named(name, calls_one_that_naps)).collect();
+    yield_now();
+    let seen = stacks();
+    let [group] = &groups_of(&seen, name)[..] else { panic!("{seen:?}") };
+    assert_eq!((group.count, group.stack[0].function.as_str()), (3, "greenloom::sleep::sleep"), "{group:?}");
+    let expected = ["looked_into::takes_a_nap", "looked_into::calls_one_that_naps"];
+    assert_eq!(functions(&group.stack), expected, "{group:?}");
+    assert_eq!(group.stack.last().unwrap().function, expected[1], "{group:?}");
+    // Of one alone it is the same, and a look leaves no trace in it.
+    for _ in 0..3 {
+        let info = ask(Ask::Thread { thread: group.examples[1] }).unwrap().thread.unwrap();
+        assert_eq!((&info.stack, info.waits_for.as_deref()), (&group.stack, Some("sleep")));
+    }
+    threads.iter().for_each(|thread| {
+        thread.kill();
+    });
+    // The OS thread's own waits for the answer, right here.
+    let root = ask(Ask::Thread { thread: Thread { hub: group.examples[0].hub, number: 0 } }).unwrap().thread.unwrap();
+    let itself = "looked_into::a_stack_has_the_functions_from_what_waits_to_what_was_spawned";
+    assert_eq!(functions(&root.stack)[..2], ["looked_into::ask", itself], "{root:?}");
 }
 
 #[test]

@@ -87,6 +87,13 @@ impl<K: Hash + Eq> Groups<K> {
         }
     }
 
+    /// The group at this place has this stack: that of its oldest.
+    pub fn show(&mut self, place: usize, stack: Vec<Frame>) {
+        if let Some(group) = self.found.groups.get_mut(place) {
+            group.stack = stack;
+        }
+    }
+
     /// A hub has so much.
     pub fn size(&mut self, sizes: Sizes) {
         self.found.hubs.push(sizes);

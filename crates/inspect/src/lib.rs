@@ -7,6 +7,7 @@
 //! Each file may use those above it:
 //!
 //! - [`mod@protocol`]: what is asked and answered;
+//! - `native`: stacks of native code, under the feature of that name;
 //! - [`groups`], [`hints`]: green threads grouped by where they wait; what looks wrong among them;
 //! - [`descriptor`]: file descriptors in words;
 //! - `page`: OpenMetrics text, and those that have something to tell there; [`counters`]: what is counted of a hub;
@@ -30,6 +31,8 @@ pub mod descriptor;
 pub mod groups;
 pub mod hints;
 pub mod metrics;
+#[cfg(feature = "native")]
+pub mod native;
 mod page;
 mod peer;
 pub mod place;

@@ -205,12 +205,24 @@ impl fmt::Display for State {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Frame {
-    /// The source file.
+    /// The source file; if that is not known, the program's or library's file and the address in it, as
+    /// `/usr/bin/server+0x4f1c`.
     pub file: String,
     /// The line in it, from 1; 0 if it is not known.
     pub line: u32,
-    /// The function.
+    /// The function; empty if it is not known.
     pub function: String,
+}
+
+/// `FILE:LINE FUNCTION`, as far as it is known.
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.function.is_empty() { Ok(()) } else { write!(f, " {}", self.function) }
+    }
 }
 
 /// Green threads that are at the same place.
@@ -382,6 +394,13 @@ mod tests {
     fn an_answer_with_fields_of_a_later_version_is_read() {
         let answer: Answer = serde_json::from_str(r#"{"id":1,"hubs":[{"number":3,"mood":"good"}],"x":1}"#).unwrap();
         assert_eq!(answer.hubs.unwrap()[0].number, 3);
+    }
+
+    #[test]
+    fn a_frame_shows_what_is_known_of_it() {
+        let known = Frame { file: "src/main.rs".into(), line: 7, function: "serve".into() };
+        let stripped = Frame { file: "/usr/bin/server+0x4f1c".into(), ..Frame::default() };
+        assert_eq!([known, stripped].map(|frame| frame.to_string()), ["src/main.rs:7 serve", "/usr/bin/server+0x4f1c"]);
     }
 
     #[test]

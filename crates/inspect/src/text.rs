@@ -1,9 +1,9 @@
-//! Hubs and stacks for people to read.
+//! Hubs, stacks and green threads for people to read.
 
 use std::fmt::{self, Write};
 
 use crate::counters::COUNTERS;
-use crate::protocol::{Frame, Group, Hub, Seconds, Stacks, Waits};
+use crate::protocol::{Group, Hub, Info, Seconds, Stacks, Waits};
 
 /// Hubs, a line each.
 pub fn hubs(hubs: &[Hub]) -> String {
@@ -66,8 +66,8 @@ fn write_stacks(text: &mut String, stacks: &Stacks) -> fmt::Result {
         if let Some(oldest) = oldest(group) {
             writeln!(text, "  the oldest: {oldest}")?;
         }
-        for Frame { file, line, function } in &group.stack {
-            writeln!(text, "    {file}:{line} {function}")?;
+        for frame in &group.stack {
+            writeln!(text, "    {frame}")?;
         }
     }
     Ok(())
@@ -87,6 +87,41 @@ fn group_head(text: &mut String, group: &Group) -> fmt::Result {
         write!(text, " {example}")?;
     }
     writeln!(text)
+}
+
+/// A green thread, with its stack.
+///
+/// ```text
+/// green thread 0:2098
+/// state       waiting
+/// waits for   semaphore, at 0x7f3a9c0012d0, 30 wait there, for 0:17
+///
+///     src/pool.rs:63 pool::take
+///     src/main.rs:40 server::handle
+/// ```
+pub fn thread(info: &Info) -> String {
+    let mut lines = vec![format!("green thread {}", info.thread)];
+    lines.extend(about(info));
+    lines.extend((!info.stack.is_empty()).then(String::new));
+    lines.extend(info.stack.iter().map(|frame| format!("    {frame}")));
+    lines.join("\n") + "\n"
+}
+
+/// What is known of a green thread beside its stack, a line for each thing.
+pub fn about(info: &Info) -> Vec<String> {
+    let waits_for = info.waits_for.as_ref().map(|what| {
+        let at = info.waits.as_ref().and_then(waits).map(|at| format!(", {at}")).unwrap_or_default();
+        format!("{what}{at}")
+    });
+    let waiters: Vec<_> = info.waiters.iter().map(ToString::to_string).collect();
+    let known = [
+        ("name", info.name.clone()),
+        ("age", info.age.map(|age| duration(age.into()))),
+        ("state", Some(info.state.to_string())),
+        ("waits for", waits_for),
+        ("waited for", (!waiters.is_empty()).then(|| format!("by {}", waiters.join(" ")))),
+    ];
+    known.into_iter().filter_map(|(name, what)| Some(format!("{name:<11} {}", what?))).collect()
 }
 
 /// What is known of the oldest of a group: its age, and at what it waits.
@@ -133,7 +168,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{State, Thread};
+    use crate::protocol::{Frame, State, Thread};
 
     #[test]
     fn a_group_shows_how_many_where_and_who() {

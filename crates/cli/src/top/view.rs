@@ -197,23 +197,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, title: &str, found: Option<&Result<Inf
 }
 
 fn about(info: &Info) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    let mut say = |name: &str, what: String| lines.push(Line::from(format!("{name:<11} {what}")));
-    if let Some(name) = &info.name {
-        say("name", name.clone());
-    }
-    if let Some(age) = info.age {
-        say("age", text::duration(age.into()));
-    }
-    say("state", info.state.to_string());
-    if let Some(what) = &info.waits_for {
-        let at = info.waits.as_ref().and_then(text::waits).map(|at| format!(", {at}")).unwrap_or_default();
-        say("waits for", format!("{what}{at}"));
-    }
-    if !info.waiters.is_empty() {
-        let waiters: Vec<_> = info.waiters.iter().map(ToString::to_string).collect();
-        say("waited for", format!("by {}", waiters.join(" ")));
-    }
+    let mut lines: Vec<_> = text::about(info).into_iter().map(Line::from).collect();
     lines.push(Line::default());
     lines.extend(stack(&info.stack));
     lines
@@ -221,7 +205,6 @@ fn about(info: &Info) -> Vec<Line<'static>> {
 
 fn stack(frames: &[greenloom_inspect::Frame]) -> Vec<Line<'static>> {
     let head = (!frames.is_empty()).then(|| Line::styled("STACK, the innermost first", HEAD));
-    let line =
-        |frame: &greenloom_inspect::Frame| Line::from(format!("  {}:{} {}", frame.file, frame.line, frame.function));
+    let line = |frame: &greenloom_inspect::Frame| Line::from(format!("  {frame}"));
     head.into_iter().chain(frames.iter().map(line)).collect()
 }

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::record::Thread;
 use self::start::{Next, Run, Start};
 use crate::overflow;
+use crate::snapshot::Snapshot;
 use crate::stack::{self, Stack};
 use crate::switch::{Context, switch};
 
@@ -349,6 +350,19 @@ impl Fiber {
             }
             _ => 0,
         }
+    }
+
+    /// What a suspended fiber's stack is like, `most` bytes of it at most; `None` for one that has not begun, runs, or
+    /// has ended, and with the portable switch, which does not say where it has left the registers.
+    pub fn snapshot(&self, most: usize) -> Option<Snapshot> {
+        let fiber = if self.state.get() == State::Root { &Thread::record().root } else { self };
+        if fiber.state.get() != State::Suspended {
+            return None;
+        }
+        // SAFETY: a context is written by a switch away from the fiber, which is suspended, its stack intact.
+        let registers = unsafe { (*fiber.context.get()).registers() }?;
+        let in_use = fiber.stack_bounds().map_or(most, |bounds| bounds.end.saturating_sub(registers.stack_pointer));
+        Some(Snapshot::of(registers, in_use.min(most)))
     }
 }
 

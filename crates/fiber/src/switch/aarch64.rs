@@ -37,6 +37,7 @@
 use std::arch::asm;
 
 use super::Entry;
+use crate::snapshot::Registers;
 
 /// The frame of a suspended fiber, a fresh one's too.
 pub(super) type Frame = [usize; 4];
@@ -44,6 +45,17 @@ pub(super) type Frame = [usize; 4];
 /// The frame of a fiber that has not begun. SP is the end of the frame when the entry begins, and so 16-byte aligned.
 pub(super) fn fresh(entry: Entry) -> Frame {
     [0, entry as usize, 0, 0]
+}
+
+/// The registers with which the fiber goes on whose frame this is.
+///
+/// # Safety
+/// At `frame` is one as drawn above.
+pub(super) unsafe fn registers(frame: *const usize) -> Registers {
+    // SAFETY: a frame has four words.
+    let [frame_pointer, instruction, _, _] = unsafe { frame.cast::<Frame>().read() };
+    let stack_pointer = frame as usize + size_of::<Frame>();
+    Registers { instruction, stack_pointer, frame_pointer: Some(frame_pointer), link: 0 }
 }
 
 /// Leaves the running fiber's stack pointer in `save`, and goes on with the one that is suspended at `load`.

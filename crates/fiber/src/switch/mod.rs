@@ -1,7 +1,8 @@
-//! The switch itself, one file a backend, each with the same three items:
+//! The switch itself, one file a backend, each with the same items:
 //!
 //! - `Context`: where a suspended fiber left off;
 //! - `Context::new(bottom, top, entry)`: a context that will call `entry` on the stack `bottom..top`;
+//! - `Context::registers()`: the registers with which it goes on, where that is known;
 //! - `switch(from, to)`: saves the running context in `from` and goes on with `to`.
 //!
 //! `native` is a few instructions of our own for `x86_64` and `aarch64`, because a symmetric switch built from an

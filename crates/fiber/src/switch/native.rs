@@ -4,11 +4,13 @@
 //! that inline assembly may not name as clobbered. Each architecture draws its frame at the top of its file, which has
 //!
 //! - `Frame`: so many words, and `fresh(entry)`: those of a fiber that has not begun, for the top of its stack;
-//! - `exchange(save, load)`: the instructions.
+//! - `exchange(save, load)`: the instructions;
+//! - `registers(frame)`: what the registers will be that it restores, for who looks at the stack meanwhile.
 
 use std::ptr;
 
 use super::Entry;
+use crate::snapshot::Registers;
 use architecture::Frame;
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
@@ -43,6 +45,15 @@ impl Context {
     /// The stack pointer at which the fiber is suspended.
     pub(crate) fn stack_pointer(&self) -> *const u8 {
         self.sp.cast()
+    }
+
+    /// The registers with which it goes on.
+    ///
+    /// # Safety
+    /// It is suspended, and its stack intact.
+    pub(crate) unsafe fn registers(&self) -> Option<Registers> {
+        // SAFETY: by this function's contract, `sp` is where a switch has left a frame.
+        Some(unsafe { architecture::registers(self.sp) })
     }
 }
 

@@ -18,6 +18,7 @@ use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::Entry;
+use crate::snapshot::Registers;
 
 type Next = *const Context;
 
@@ -53,6 +54,14 @@ impl Context {
     /// About where the stack pointer was when the fiber was suspended.
     pub(crate) fn stack_pointer(&self) -> *const u8 {
         self.stack_pointer.get()
+    }
+
+    /// corosensei knows the registers, and does not say.
+    ///
+    /// # Safety
+    /// None is needed here.
+    pub(crate) unsafe fn registers(&self) -> Option<Registers> {
+        None
     }
 }
 

@@ -41,6 +41,7 @@
 use std::arch::asm;
 
 use super::Entry;
+use crate::snapshot::Registers;
 
 /// A fresh fiber's frame, and in its first three words any suspended one's.
 pub(super) type Frame = [usize; 6];
@@ -49,6 +50,17 @@ pub(super) type Frame = [usize; 6];
 /// 16, which is what the ABI wants at a function's first instruction.
 pub(super) fn fresh(entry: Entry) -> Frame {
     [entry as usize, 0, 0, 0, 0, 0]
+}
+
+/// The registers with which the fiber goes on whose frame this is.
+///
+/// # Safety
+/// At `frame` is one as drawn above.
+pub(super) unsafe fn registers(frame: *const usize) -> Registers {
+    // SAFETY: a frame has at least three words.
+    let [instruction, _, frame_pointer] = unsafe { frame.cast::<[usize; 3]>().read() };
+    let stack_pointer = frame as usize + size_of::<[usize; 3]>();
+    Registers { instruction, stack_pointer, frame_pointer: Some(frame_pointer), link: 0 }
 }
 
 /// Leaves the running fiber's stack pointer in `save`, and goes on with the one that is suspended at `load`.

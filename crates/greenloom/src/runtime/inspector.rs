@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, signal_named};
@@ -42,7 +43,7 @@ pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     held::begin_to_note();
     let opened = match open.take() {
         Some(opened) => opened,
-        None => Open { server: Server::start(Rust, Settings::new().dump(dump).told_watchdog())?, dump },
+        None => Open { server: Server::start(Rust::default(), Settings::new().dump(dump).told_watchdog())?, dump },
     };
     Ok(open.insert(opened).server.path().to_owned())
 }
@@ -102,7 +103,10 @@ pub fn hubs() -> Vec<Hub> {
 }
 
 /// The program.
-struct Rust;
+#[derive(Default)]
+struct Rust {
+    symbols: Symbols,
+}
 
 impl Program for Rust {
     fn language(&self) -> &'static str {
@@ -119,11 +123,12 @@ impl Program for Rust {
     }
 
     fn stacks(&mut self) -> Stacks {
-        Look::at_all()
+        Look::at_all(&mut self.symbols)
     }
 
     fn thread(&mut self, thread: Thread) -> Result<Info, String> {
-        Look::at_one(thread).ok_or_else(|| format!("there is no green thread {thread}: it may have ended"))
+        Look::at_one(thread, &mut self.symbols)
+            .ok_or_else(|| format!("there is no green thread {thread}: it may have ended"))
     }
 
     fn record(&mut self, events: usize) -> Result<Box<dyn Recorded>, String> {

@@ -4,7 +4,8 @@
 //! is ready. A hub that is blocked does not, and that is told.
 //!
 //! There are two rounds. In the first one all are met; in the second one the hubs tell of those that turned out to be
-//! the oldest of their groups, and who of those that others wait for is alive.
+//! the oldest of their groups, and who of those that others wait for is alive. The hubs copy the stacks of the oldest,
+//! which are read afterwards, by the one who looks ([`stacks`](super::stacks)).
 
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
@@ -13,9 +14,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use greenloom_fiber::Snapshot;
 use greenloom_hub::{Direction, TimerKey};
 use greenloom_inspect::groups::Groups;
 use greenloom_inspect::hints::Waiting;
+use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{Group, Info, Stacks, State, Thread, Waits, descriptor};
 
@@ -23,6 +26,7 @@ use super::counters::Counters;
 use super::held::{self, WaitsOn, Who};
 use super::node::{AnyGreenlet, Kind};
 use super::registry::{self, Message};
+use super::stacks;
 use super::state::Runtime;
 use super::try_here;
 use super::work::Work;
@@ -35,6 +39,11 @@ const BETWEEN_CLOCKS: usize = 64;
 
 /// How long a hub may give no sign until that is told.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many bytes of a stack are copied: of each that is told of among all, and of one alone. What is behind them is not
+/// told.
+const STACK_AMONG_ALL: usize = 32 << 10;
+const STACK_OF_ONE: usize = 1 << 20;
 
 /// How many are told of that wait for one.
 const MOST_WAITERS: usize = 10;
@@ -57,6 +66,9 @@ struct Seen {
     waiting: Waiting<Thread>,
     /// Those that are told of in the second round.
     wanted: HashMap<Thread, Info>,
+    /// Their stacks, so many bytes of each at most.
+    stacks: HashMap<Thread, Snapshot>,
+    stack_size: usize,
     /// Those that somebody waits for, and those of them that are there.
     holders: HashSet<Thread>,
     alive: HashSet<Thread>,
@@ -64,9 +76,10 @@ struct Seen {
 
 impl Look {
     /// At all green threads of the process.
-    pub fn at_all() -> Stacks {
+    pub fn at_all(symbols: &mut Symbols) -> Stacks {
         let begun = Instant::now();
         let look = Arc::new(Look::default());
+        look.seen().stack_size = STACK_AMONG_ALL;
         look.meet_all();
         let oldest: Vec<Thread> = {
             let mut seen = look.seen();
@@ -84,6 +97,9 @@ impl Look {
             if let Some(info) = seen.wanted.remove(&thread) {
                 seen.groups.tell(place, info.age.map(|Seconds(age)| age), info.waits);
             }
+            if let Some(stack) = seen.stacks.remove(&thread) {
+                seen.groups.show(place, stacks::frames(symbols, stack));
+            }
         }
         let alive = std::mem::take(&mut seen.alive);
         let is_alive = |holder: &Thread| alive.contains(holder) || !hubs.contains(&holder.hub);
@@ -93,8 +109,9 @@ impl Look {
     }
 
     /// At one green thread, and those that wait for it.
-    pub fn at_one(thread: Thread) -> Option<Info> {
+    pub fn at_one(thread: Thread, symbols: &mut Symbols) -> Option<Info> {
         let look = Arc::new(Look::default());
+        look.seen().stack_size = STACK_OF_ONE;
         look.meet_all();
         look.seen().wanted.insert(thread, Info::default());
         let hub = hubs_of_process().find(|(id, _)| u64::from(*id) == thread.hub)?.0;
@@ -102,6 +119,7 @@ impl Look {
         let mut seen = look.seen();
         let mut info = seen.wanted.remove(&thread).filter(|info| info.thread == thread)?;
         info.waiters = seen.waiting.waiters_for(thread, MOST_WAITERS);
+        info.stack = seen.stacks.remove(&thread).map(|stack| stacks::frames(symbols, stack)).unwrap_or_default();
         Some(info)
     }
 
@@ -296,6 +314,7 @@ impl Runtime {
         let thread = self.name_of(greenlet);
         seen.alive.extend(seen.holders.get(&thread));
         let Some(info) = seen.wanted.get_mut(&thread) else { return };
+        seen.stacks.extend(greenlet.node().fiber.snapshot(seen.stack_size).map(|stack| (thread, stack)));
         let (state, waits_for) = state(greenlet);
         let waits = waits_on(greenlet).map(|(object, holder, _)| Waits {
             object: format!("{object:#x}"),

@@ -18,6 +18,7 @@
 //! | `schedule` | what timers and sources hold |
 //! | `interrupt` | kill and timeout |
 //! | `recorder`, `recording` | what a hub does, for a timeline; all hubs of the process |
+//! | `stacks` | what is in stacks that were copied |
 //! | `look`, `inspector` | all green threads, in steps; what the socket tells of the hubs |
 //! | `turn` | the loop |
 //! | `park` | how a green thread waits and is woken |
@@ -48,6 +49,8 @@ mod schedule;
 mod slots;
 mod spans;
 pub(crate) mod stack_size;
+#[cfg(feature = "inspect")]
+mod stacks;
 pub(crate) mod state;
 mod table;
 mod turn;

@@ -121,8 +121,7 @@ const SOON: Duration = Duration::from_millis(100);
 /// The innermost lines of a stack, in one.
 fn said(lines: &[Frame]) -> Option<String> {
     const LINES: usize = 3;
-    let line = |Frame { file, line, function }: &Frame| format!("{file}:{line} {function}");
-    let said: Vec<_> = lines.iter().take(LINES).map(line).collect();
+    let said: Vec<_> = lines.iter().take(LINES).map(Frame::to_string).collect();
     (!said.is_empty()).then(|| format!("it runs {}", said.join(" < ")))
 }
 

@@ -14,6 +14,8 @@
 
     greenloom top PID... [--seconds 1]      what running programs do, in a terminal
     greenloom stacks PID [--json]           all green threads of a running program, grouped by where they wait
+    greenloom stacks PID HUB:NUMBER [--json]
+                                            one green thread, with its stack
     greenloom metrics PID                   what its hubs have done, as OpenMetrics
     greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]
                                             records what it does, for ui.perfetto.dev or as a page of HTML
@@ -38,7 +40,7 @@ from ._install import install
 USAGE = (
     "usage: greenloom run [--native] (script.py | NAME | -m module | -c code) [args...]\n"
     "       greenloom enable [--user] [--break-system-packages] | disable [--user] | status | --version | --help\n"
-    "       greenloom top PID... | stacks PID [--json] | metrics PID | kill PID HUB:NUMBER [--yes]\n"
+    "       greenloom top PID... | stacks PID [HUB:NUMBER] [--json] | metrics PID | kill PID HUB:NUMBER [--yes]\n"
     "       greenloom trace PID [--seconds 5] [-o FILE] [--html] [--events N]"
 )
 
