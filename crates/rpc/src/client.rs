@@ -23,7 +23,7 @@ use crate::replies::{Expected, Heard};
 use crate::stats::count;
 use crate::target::Target;
 use crate::transport::{Address, Outgoing, TransportError};
-use crate::version::serves;
+use crate::version::{is_version, serves};
 
 /// How long a call waits for its answer, as in oslo.messaging.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -335,7 +335,7 @@ impl Client {
 
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {
         let version = version.unwrap_or("1.0");
-        if serves(version, version).is_none() {
+        if !is_version(version) {
             return Err(Error::NoVersion(version.to_owned()));
         }
         if self.can_send_version(version) {
