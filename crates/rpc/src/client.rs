@@ -317,7 +317,15 @@ impl Client {
             }
         };
         tracing::debug!(request_id = context.request_id(), method, address = %self.address, "asking");
-        let unique_id = &*id::unique();
+        // A call has a name that nobody else has, and its copies share it.
+        let named;
+        let unique_id = match &answer {
+            Some(wants) => wants.msg_id,
+            None => {
+                named = id::unique();
+                &*named
+            }
+        };
         let request = NewRequest {
             method,
             args,
