@@ -24,6 +24,8 @@ _names = set()
 _OWN = (sys.stdlib_module_names | {"greenlet", "greenloom"}) - {"_sqlite3"}
 _own_create_module = ExtensionFileLoader.create_module
 _follows_forks = False
+#: Classes of hubs.
+_warned_of = set()
 
 
 class Library(NamedTuple):
@@ -52,6 +54,7 @@ def install(names=None):
         Without names all extension modules are meant but those of the standard library; of that, sqlite3.
     :raises TypeError: for a string in the place of a list
     :warns UserWarning: of a name that no module has, loaded or to be found
+    :warns RuntimeWarning: of a hub with which hooked calls block the OS thread, be it made before or later
     """
     global _follows_forks
     if isinstance(names, str):
@@ -71,6 +74,7 @@ def install(names=None):
     loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
     _native._hooks_install([*objects, *(spec.origin for spec in loaded if _is_meant(spec.name))])
     ExtensionFileLoader.create_module = _create_module
+    _warn_of_hub(stacklevel=3)
 
 
 def uninstall():
@@ -84,6 +88,21 @@ def report():
     """The libraries that were looked at, each a :class:`Library`: what is hooked, and what was refused and why."""
     _native._hooks_look()
     return [Library(path, tuple(calls), refused) for path, calls, refused in _native._hooks_report()]
+
+
+def _warn_of_hub(stacklevel=2):
+    """Called when hooks are installed, and by eventlet when it has made a hub."""
+    if not _names or _native._hooks_hub_parks():
+        return
+    kind = type(_native._current_hub())
+    if kind not in _warned_of:
+        _warned_of.add(kind)
+        warnings.warn(
+            f"hooked C libraries block the OS thread: {kind.__module__}.{kind.__qualname__} does not park their calls, "
+            "since it waits in its own way; use one of eventlet's hubs, with EVENTLET_HUB=epolls say",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _is_meant(name):

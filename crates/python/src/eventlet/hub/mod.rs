@@ -30,6 +30,7 @@ pub use self::run::Runner;
 use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
+use super::ticket::{Outcome, Ticket};
 use super::work::Work;
 use crate::greenlet::recording::{self, Wake};
 use crate::greenlet::{self, Here, PyGreenlet, State, body};
@@ -80,6 +81,8 @@ pub struct Hub {
     pub(super) stopping: Cell<bool>,
     /// Whether `wait` is the type's own, by [`note_overrides`].
     pub(super) own_wait: Cell<bool>,
+    /// Whether `wait` looks at the hub's poller, too: the type's own, or one that says so.
+    pub(super) looks_at_poller: Cell<bool>,
     /// Whether `default_sleep` is.
     pub(super) own_default_sleep: Cell<bool>,
     /// A Python function in place of the monotonic clock.
@@ -94,6 +97,8 @@ pub struct Hub {
     pub(super) debug_blocking: Cell<bool>,
     /// The loop waits without the interpreter's lock.
     pub asleep: Cell<bool>,
+    /// The main greenlet, while it is in a call of C that a signal ends.
+    pub(super) ends_by_signal: Slot,
     /// The poller, of a hub that uses it.
     pub(super) polling: UnsafeCell<Option<Polling>>,
     /// Other OS threads read it without the interpreter's lock.
@@ -129,6 +134,7 @@ impl Payload for Hub {
             running: Cell::new(false),
             stopping: Cell::new(false),
             own_wait: Cell::new(false),
+            looks_at_poller: Cell::new(false),
             own_default_sleep: Cell::new(false),
             clock: Slot::empty(),
             canceled: Cell::new(0),
@@ -136,6 +142,7 @@ impl Payload for Hub {
             has_closed: Cell::new(false),
             debug_blocking: Cell::new(false),
             asleep: Cell::new(false),
+            ends_by_signal: Slot::empty(),
             polling: UnsafeCell::new(None),
             statistics: Arc::default(),
             time_slice: TimeSlice::default(),
@@ -145,6 +152,7 @@ impl Payload for Hub {
     fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
         visit(self.greenlet.get());
         visit(self.clock.get());
+        visit(self.ends_by_signal.get());
     }
 
     fn clear(&self) {
@@ -172,6 +180,12 @@ impl Hub {
     #[inline]
     pub fn polls_itself(&self) -> bool {
         self.own_wait.get()
+    }
+
+    /// Whether what waits in its poller is woken.
+    #[inline]
+    pub fn looks_at_poller(&self) -> bool {
+        self.looks_at_poller.get()
     }
 
     /// The loop's greenlet, borrowed.
@@ -242,6 +256,28 @@ impl Hub {
             work.tell_woken(Some(Wake::Io));
         }
         self.io.borrow_mut().push_back(work);
+    }
+
+    /// A signal has ended the wait of the loop, and its handlers have raised nothing: a call of C in the main greenlet
+    /// ends by it, as it does on an OS thread that it blocks.
+    pub(super) fn wake_by_signal(&self) {
+        let Some(greenlet) = self.ends_by_signal.take() else { return };
+        // SAFETY: the main greenlet, which is parked.
+        let ticket = unsafe { Ticket::of_present_park(greenlet.as_ptr().cast()) };
+        self.make_ready(Work::Wake(ticket, Outcome::none(greenlet.gil())));
+    }
+
+    /// Parks by `park` in a call of C. Returns whether a signal has ended it, too, where it may: in the main greenlet.
+    pub fn in_call_of_c<T>(&self, thread: Here<'_>, park: impl FnOnce() -> T) -> (T, bool) {
+        // SAFETY: the running greenlet.
+        let is_main = unsafe { body(thread.current()).main };
+        if !is_main {
+            return (park(), false);
+        }
+        // SAFETY: the running greenlet.
+        self.ends_by_signal.set(Some(unsafe { Owned::borrow(thread.current()) }));
+        let value = park();
+        (value, self.ends_by_signal.take().is_none())
     }
 
     /// Ends the wait of the loop, once: in another OS thread, or in an override of `wait` that runs other code.
@@ -443,7 +479,24 @@ pub fn note_overrides(this: This<'_, Hub>) {
     let own = |name| unsafe { is_own(this.gil(), this.as_ptr(), name) };
     let [wait, default_sleep] = ASKED.map(own);
     this.own_wait.set(wait);
+    this.looks_at_poller.set(wait || says_that_it_looks(this));
     this.own_default_sleep.set(default_sleep);
+}
+
+/// Whether the hub's `wait` has the attribute `_looks_at_poller`: it calls the type's own when the descriptor that
+/// `_poller_fileno` names can be read.
+fn says_that_it_looks(this: This<'_, Hub>) -> bool {
+    // SAFETY: a live hub, with the lock held.
+    let looks = unsafe {
+        Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"wait".as_ptr()))
+            .and_then(|wait| Owned::new(ffi::PyObject_GetAttrString(wait.as_ptr(), c"_looks_at_poller".as_ptr())))
+            .and_then(|looks| py::truth(looks.as_ptr()))
+    };
+    looks.unwrap_or_else(|_| {
+        // SAFETY: the lock is held.
+        unsafe { ffi::PyErr_Clear() };
+        false
+    })
 }
 
 /// `eventlet.hubs.hub.BaseHub`, the native type's only direct subclass: what it defines is no override.

@@ -3,6 +3,7 @@
 use greenloom_hooks::got::{self, Patched};
 
 use super::host::{GreenThreads, adopt_process};
+use crate::eventlet::hub_ref;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::object::{self, Object};
@@ -32,6 +33,11 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_hooks_adopt",
             adopt,
             c"_hooks_adopt()\n--\n\nTo be called in the child of a fork that goes on with Python.",
+        ),
+        py::function(
+            c"_hooks_hub_parks",
+            hub_parks,
+            c"_hooks_hub_parks()\n--\n\nWhether the running OS thread's hub, if it has one, parks hooked calls.",
         ),
         py::function(
             c"_take_interruption",
@@ -123,6 +129,12 @@ fn uninstall(args: Args<'_>) -> Result<Owned> {
 fn adopt(args: Args<'_>) -> Result<Owned> {
     adopt_process();
     Ok(Owned::none(args.gil()))
+}
+
+fn hub_parks(args: Args<'_>) -> Result<Owned> {
+    let thread = here(args.gil())?;
+    let parks = hub_ref::object_of(&thread).is_null() || hub_ref::watching(&thread).is_some();
+    Ok(Owned::bool(args.gil(), parks))
 }
 
 fn take_interruption(args: Args<'_>) -> Result<Owned> {
