@@ -396,6 +396,146 @@ class Calls(ModuleTests):
             print(waiting.wait())
         """, "'signal'\n1\n")
 
+    def test_a_signal_ends_a_call_of_the_main_greenlet_as_it_ends_the_real_one(self):
+        for begin in ("", "hooks.uninstall()"):
+            with self.subTest(begin):
+                self.check(f"""
+                    import signal
+                    {begin}
+                    handled = []
+                    signal.signal(signal.SIGALRM, lambda number, frame: handled.append(number))
+                    signal.setitimer(signal.ITIMER_REAL, 0.05)
+                    assert blocking.poll(fd, DEADLINE) == -errno.EINTR
+                    signal.setitimer(signal.ITIMER_REAL, 0.05)
+                    assert 15 < blocking.rest_of_sleep(20) < 20
+                    # What is started anew after a signal goes on.
+                    signal.siginterrupt(signal.SIGALRM, False)
+                    signal.setitimer(signal.ITIMER_REAL, 0.05)
+                    def answer():
+                        while signal.getitimer(signal.ITIMER_REAL)[0]:
+                            time.sleep(0.001)
+                        theirs.send(b"x")
+                    answerer = threading.Thread(target=answer)
+                    answerer.start()
+                    assert blocking.recv(fd) == b"x"
+                    answerer.join()
+                    assert blocking.poll(fd, 10) == 0 and blocking.rest_of_sleep(0.01) == 0
+                """)
+
+    def test_a_signal_ends_no_call_of_another_green_thread(self):
+        self.check("""
+            import signal
+            handled = []
+            signal.signal(signal.SIGALRM, lambda number, frame: handled.append(number))
+            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            for _ in range(3):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                assert blocking.rest_of_sleep(20) > 0
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            while len(handled) < 4:
+                eventlet.sleep(0.01)
+            assert not waiting.dead
+            theirs.send(b"x")
+            assert waiting.wait() == 1
+        """)
+
+    def test_a_handler_that_raises_reaches_the_main_greenlet_in_its_call(self):
+        self.check("""
+            import signal
+            def handler(number, frame):
+                raise KeyError("signal")
+            signal.signal(signal.SIGALRM, handler)
+            other = spawn_and_reach(blocking.poll, fd, DEADLINE)
+            mine, _ = socket.socketpair()
+            for call in (lambda: blocking.poll(mine.fileno(), DEADLINE), lambda: blocking.rest_of_sleep(20)):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                began = time.monotonic()
+                try:
+                    call()
+                    eventlet.sleep(0)
+                except KeyError as error:
+                    print(error, time.monotonic() - began < 10)
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+            mine, _ = socket.socketpair()
+            try:
+                blocking.poll(mine.fileno(), DEADLINE)
+                eventlet.sleep(0)
+            except KeyboardInterrupt:
+                print("interrupted")
+            assert not other.dead
+            theirs.send(b"x")
+            assert other.wait() == 1
+        """, "'signal' True\n'signal' True\ninterrupted\n")
+
+    def test_all_hubs_park_them(self):
+        for hub in ("poll", "selects", "asyncio"):
+            with self.subTest(hub):
+                self.check("""
+                    assert type(eventlet.hubs.get_hub()).__module__ == "eventlet.hubs." + os.environ["EVENTLET_HUB"]
+                    # Beside it, one waits by a listener.
+                    mine, peer = socket.socketpair()
+                    hooked = spawn_and_reach(blocking.poll, fd, DEADLINE)
+                    listener = spawn_and_reach(eventlet.hubs.trampoline, mine, True)
+                    theirs.send(b"x")
+                    assert hooked.wait() == 1 and ours.recv(1) == b"x" and not listener.dead
+                    peer.send(b"y")
+                    listener.wait()
+                    assert blocking.poll(fd, 10) == 0
+                    sleeping = spawn_and_reach(blocking.sleep, 0.01)
+                    sleeping.wait()
+                    with eventlet.Timeout(0.01, False):
+                        blocking.sleep(20)
+                    killed = spawn_and_reach(blocking.poll, fd, DEADLINE)
+                    killed.kill()
+                    assert killed.dead and theirs.recv(1) == b""
+                    # In the child of a fork, too.
+                    ours, theirs = socket.socketpair()
+                    if not (child := os.fork()):
+                        hooked = spawn_and_reach(blocking.poll, ours.fileno(), DEADLINE)
+                        theirs.send(b"x")
+                        os._exit(42 if hooked.wait() == 1 else 1)
+                    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+                """, env={"EVENTLET_HUB": hub})
+
+    def test_a_hub_with_which_calls_block_is_warned_of_once(self):
+        self.check("""
+            import warnings
+            from eventlet import hubs
+            from eventlet.hubs import poll
+            caught = []
+            warnings.showwarning = lambda message, kind, filename, *rest: caught.append((kind, str(message), filename))
+            warnings.simplefilter("always")
+
+            class Own(poll.Hub):
+                def wait(self, seconds=None):
+                    super().wait(seconds)
+
+            class Parks(poll.Hub):
+                def wait(self, seconds=None):
+                    super().wait(seconds)
+                wait._looks_at_poller = True
+
+            for _ in range(2):
+                hubs.use_hub(Own)
+                hubs.get_hub()
+            assert blocking.poll(fd, 1) == 0
+            (kind, message, _), = caught
+            assert kind is RuntimeWarning, kind
+            assert "__main__" in message and "Own" in message and "EVENTLET_HUB=epolls" in message, message
+            for hub in ("epolls", "poll", "selects", "asyncio", Parks):
+                hubs.use_hub(hub)
+                hubs.get_hub()
+            assert len(caught) == 1
+            # The other way round.
+            hooks.uninstall()
+            hubs.use_hub(type("Another", (Own,), {}))
+            hubs.get_hub()
+            assert len(caught) == 1
+            hooks.install(["blocking"])
+            hooks.install(["blocking"])
+            assert len(caught) == 2 and "Another" in caught[1][1] and caught[1][2] == "<string>", caught
+        """)
+
     def test_a_program_ends_while_calls_wait(self):
         self.check("""
             waiting = [spawn_and_reach(blocking.poll, fd, DEADLINE), spawn_and_reach(blocking.recv, theirs.fileno())]

@@ -74,7 +74,7 @@ def install(names=None):
     loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
     _native._hooks_install([*objects, *(spec.origin for spec in loaded if _is_meant(spec.name))])
     ExtensionFileLoader.create_module = _create_module
-    _warn_of_hub(stacklevel=3)
+    _warn_of_hub()
 
 
 def uninstall():
@@ -90,7 +90,7 @@ def report():
     return [Library(path, tuple(calls), refused) for path, calls, refused in _native._hooks_report()]
 
 
-def _warn_of_hub(stacklevel=2):
+def _warn_of_hub():
     """Called when hooks are installed, and by eventlet when it has made a hub."""
     if not _names or _native._hooks_hub_parks():
         return
@@ -101,7 +101,7 @@ def _warn_of_hub(stacklevel=2):
             f"hooked C libraries block the OS thread: {kind.__module__}.{kind.__qualname__} does not park their calls, "
             "since it waits in its own way; use one of eventlet's hubs, with EVENTLET_HUB=epolls say",
             RuntimeWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=3,
         )
 
 
