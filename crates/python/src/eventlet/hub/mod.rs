@@ -6,14 +6,17 @@
 //! parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and begins the next turn too if there
 //! is no I/O to look at in between.
 //!
-//! The state and what changes it from anywhere are here, the loop is in [`run`], the time slice of a green thread in
-//! [`time_slice`], what Python sees in `hub_class`.
+//! The state and what changes it from anywhere are here, the loop is in [`run`], what a signal does in [`signal`],
+//! which methods are Python's in [`overrides`], the time slice of a green thread in [`time_slice`], what Python sees in
+//! `hub_class`.
 //!
 //! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot, and `run`, whose frame lies below
 //! all that the loop calls. A method that Python code overrides is called: those in [`FAST`] make the hub one that is
 //! served through Python, those in [`ASKED`] are looked up when the loop begins and when an attribute is set.
 
+mod overrides;
 mod run;
+mod signal;
 mod time_slice;
 pub mod timer;
 
@@ -26,23 +29,16 @@ use std::sync::Arc;
 use greenloom_hub::{Budget, Due, Statistics, Time, TimerKey, Timers};
 use greenloom_inspect::protocol::Sizes;
 
+pub use self::overrides::{ASKED, BASE, FAST, is_own, note_overrides};
 pub use self::run::Runner;
 use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
-use super::ticket::{Outcome, Ticket};
 use super::work::Work;
 use crate::greenlet::recording::{self, Wake};
 use crate::greenlet::{self, Here, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This};
-
-/// Methods of which an override means that everything must go through Python.
-pub const FAST: [&CStr; 7] =
-    [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
-
-/// Methods of which the loop calls an override.
-pub const ASKED: [&CStr; 2] = [c"wait", c"default_sleep"];
+use crate::py::{self, ClassCell, Gil, Owned, Payload, Raised, Result, Slot, This};
 
 /// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does
 /// not.
@@ -258,28 +254,6 @@ impl Hub {
         self.io.borrow_mut().push_back(work);
     }
 
-    /// A signal has ended the wait of the loop, and its handlers have raised nothing: a call of C in the main greenlet
-    /// ends by it, as it does on an OS thread that it blocks.
-    pub(super) fn wake_by_signal(&self) {
-        let Some(greenlet) = self.ends_by_signal.take() else { return };
-        // SAFETY: the main greenlet, which is parked.
-        let ticket = unsafe { Ticket::of_present_park(greenlet.as_ptr().cast()) };
-        self.make_ready(Work::Wake(ticket, Outcome::none(greenlet.gil())));
-    }
-
-    /// Parks by `park` in a call of C. Returns whether a signal has ended it, too, where it may: in the main greenlet.
-    pub fn in_call_of_c<T>(&self, thread: Here<'_>, park: impl FnOnce() -> T) -> (T, bool) {
-        // SAFETY: the running greenlet.
-        let is_main = unsafe { body(thread.current()).main };
-        if !is_main {
-            return (park(), false);
-        }
-        // SAFETY: the running greenlet.
-        self.ends_by_signal.set(Some(unsafe { Owned::borrow(thread.current()) }));
-        let value = park();
-        (value, self.ends_by_signal.take().is_none())
-    }
-
     /// Ends the wait of the loop, once: in another OS thread, or in an override of `wait` that runs other code.
     #[cold]
     pub fn ring(&self) {
@@ -469,58 +443,6 @@ impl Hub {
             }
             (*self.polling.get()).as_ref().ok_or(Raised)
         }
-    }
-}
-
-/// Looks up which of the methods that the loop asks for are the type's own. Called when the loop begins and when an
-/// attribute of the hub is set.
-pub fn note_overrides(this: This<'_, Hub>) {
-    // SAFETY: a live hub.
-    let own = |name| unsafe { is_own(this.gil(), this.as_ptr(), name) };
-    let [wait, default_sleep] = ASKED.map(own);
-    this.own_wait.set(wait);
-    this.looks_at_poller.set(wait || says_that_it_looks(this));
-    this.own_default_sleep.set(default_sleep);
-}
-
-/// Whether the hub's `wait` has the attribute `_looks_at_poller`: it calls the type's own when the descriptor that
-/// `_poller_fileno` names can be read.
-fn says_that_it_looks(this: This<'_, Hub>) -> bool {
-    // SAFETY: a live hub, with the lock held.
-    let looks = unsafe {
-        Owned::new(ffi::PyObject_GetAttrString(this.as_ptr(), c"wait".as_ptr()))
-            .and_then(|wait| Owned::new(ffi::PyObject_GetAttrString(wait.as_ptr(), c"_looks_at_poller".as_ptr())))
-            .and_then(|looks| py::truth(looks.as_ptr()))
-    };
-    looks.unwrap_or_else(|_| {
-        // SAFETY: the lock is held.
-        unsafe { ffi::PyErr_Clear() };
-        false
-    })
-}
-
-/// `eventlet.hubs.hub.BaseHub`, the native type's only direct subclass: what it defines is no override.
-pub static BASE: GlobalObject = GlobalObject::null();
-
-/// Whether an attribute of a hub is [`BASE`]'s own: not overridden by a subclass or on the instance.
-///
-/// # Safety
-/// A live instance.
-pub unsafe fn is_own(gil: Gil<'_>, hub: *mut PyObject, name: &CStr) -> bool {
-    // SAFETY: a live instance, with the lock held; the looked-up method is compared only.
-    unsafe {
-        let found = || -> Result<bool> {
-            let name = c_name(gil, name)?;
-            let kind = ffi::Py_TYPE(hub).cast();
-            let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
-            let own = Owned::new(ffi::PyObject_GetAttr(BASE.object(), name.as_ptr()))?;
-            let dict = Owned::new(ffi::PyObject_GenericGetDict(hub, ptr::null_mut()))?;
-            Ok(of_class.as_ptr() == own.as_ptr() && ffi::PyDict_Contains(dict.as_ptr(), name.as_ptr()) == 0)
-        };
-        found().unwrap_or_else(|_| {
-            ffi::PyErr_Clear();
-            false
-        })
     }
 }
 
