@@ -90,3 +90,20 @@ class Signals(ModuleTests):
             theirs.send(b"x")
             assert other.wait() == 1
         """, "'signal' True\n'signal' True\ninterrupted\n")
+
+    def test_a_program_that_a_signal_ends_in_a_call_ends_by_that_and_not_by_the_librarys_error(self):
+        program = """
+            import signal
+            def handler(number, frame):
+                sys.exit(7)
+            signal.signal(signal.SIGALRM, handler)
+            {begin}
+            blocking.recv(fd)
+        """
+        interrupt = "threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()"
+        code, output = self.run_program(program.format(begin=interrupt))
+        self.assertEqual(code, 130, output)
+        self.assertIn("During handling of the above exception, another exception occurred", output)
+        self.assertEqual(output.splitlines()[-1], "KeyboardInterrupt")
+        ended = self.run_program(program.format(begin="signal.setitimer(signal.ITIMER_REAL, 0.05)"))
+        self.assertEqual(ended, (7, ""))

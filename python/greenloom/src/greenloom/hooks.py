@@ -7,6 +7,7 @@
 See docs/native.md for how it works, what it was tried with, and what not to do.
 """
 
+import functools
 import importlib.util
 import os
 import sys
@@ -23,7 +24,8 @@ _names = set()
 #: Top-level names of modules that are left alone. What sqlite3 waits for is its library's.
 _OWN = (sys.stdlib_module_names | {"greenlet", "greenloom"}) - {"_sqlite3"}
 _own_create_module = ExtensionFileLoader.create_module
-_follows_forks = False
+#: Whether forks are followed, and what the program ends by.
+_follows = False
 #: Classes of hubs.
 _warned_of = set()
 
@@ -56,7 +58,7 @@ def install(names=None):
     :warns UserWarning: of a name that no module has, loaded or to be found
     :warns RuntimeWarning: of a hub with which hooked calls block the OS thread, be it made before or later
     """
-    global _follows_forks
+    global _follows
     if isinstance(names, str):
         raise TypeError(f"install() takes a list of names: install([{names!r}])")
     names = [None] if names is None else list(names)
@@ -66,9 +68,10 @@ def install(names=None):
             stacklevel=2,
         )
     _names.update(names)
-    if not _follows_forks:
-        _follows_forks = True
+    if not _follows:
+        _follows = True
         os.register_at_fork(after_in_child=_native._hooks_adopt)
+        sys.excepthook = functools.partial(_native._hooks_excepthook, sys.excepthook)
     objects = [name for name in _names if name and ".so" in name]
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
