@@ -80,7 +80,7 @@ else
 		--test switch --test greenlet --test green_thread --test regressions --test hubs --test tcp
 endif
 
-check: check-structure check-rust check-package ## formatting, lints, documents, structure, packages
+check: check-structure check-rust check-names check-package ## formatting, lints, documents, structure, packages
 
 check-rust: ## formatting, lints and documentation of the crates and the benchmarks
 	$(CARGO) fmt --all --check
@@ -89,6 +89,9 @@ check-rust: ## formatting, lints and documentation of the crates and the benchma
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items
 	cd bench && $(CARGO) fmt --check
 	cd $(SYNCHRONOUS) && $(CARGO) fmt --check
+
+check-names: ## names in Python that nothing defines, and what cannot be parsed
+	tools/check-names.sh
 
 check-structure: ## layers, circles of files, unsafe, widths, lengths, lists in the docs (tools/structure)
 	python3 -m unittest -q tools.structure.test_structure

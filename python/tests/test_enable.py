@@ -255,11 +255,55 @@ class Enable(Environment):
             for flag in ("-h", "--help"):
                 status, output = self.greenloom(*command, flag)
                 self.assertEqual(status, 0)
-                self.assertIn("greenloom enable", output)
+                self.assertIn(f"greenloom {command[0] if command else 'enable'}", output)
         for command in ("top", "stacks", "metrics", "trace", "kill"):
             status, output = self.greenloom(command, "--help")
             self.assertEqual(status, 0)
             self.assertIn(f"greenloom {command}", output)
+
+    def test_a_commands_help_is_about_that_command(self):
+        commands = ("run", "enable", "disable", "status", "top", "stacks", "metrics", "trace", "kill")
+        for command in commands:
+            output = self.greenloom(command, "--help")[1]
+            self.assertEqual({line.split()[1] for line in output.splitlines() if "greenloom " in line}, {command})
+        self.assertIn("--html", self.greenloom("trace", "--help")[1])
+        self.assertIn("--break-system-packages", self.greenloom("enable", "--help")[1])
+
+    def test_a_word_that_is_not_known_is_named(self):
+        self.put_stock()
+        for words in (["bogus"], ["enable", "--bogus"], ["disable", "--user", "bogus"]):
+            status, output = self.greenloom(*words)
+            self.assertEqual(status, 1, output)
+            self.assertRegex(output.splitlines()[0], f"^greenloom: .*'{words[-1]}'$")
+            self.assertIn("usage: greenloom run", output)
+        for words in (["run"], ["run", "--native"], ["run", "-m"], ["run", "-c"]):
+            status, output = self.greenloom(*words)
+            self.assertEqual(status, 1, output)
+            self.assertIn("not said what to run", output)
+        self.assert_stock()
+
+    def test_a_module_that_cannot_be_run_is_told_in_one_line_as_by_python(self):
+        os.mkdir(os.path.join(self.packages, "bare"))
+        for module in ("nosuch", "nosuch.within", "bare", "json"):
+            wanted = self.run_python("-m", module)
+            self.assertEqual(wanted[0], 1)
+            self.assertEqual(self.greenloom("run", "-m", module), wanted)
+        # An error of the module's own is one.
+        with open(os.path.join(self.packages, "wants.py"), "w") as file:
+            file.write("import nosuch\n")
+        status, output = self.greenloom("run", "-m", "wants")
+        self.assertEqual(status, 1)
+        self.assertIn("Traceback", output)
+        self.assertIn("No module named 'nosuch'", output)
+
+    def test_the_status_tells_that_amqp_lacks_vine(self):
+        self.put_stock()
+        self.assertNotIn("vine", self.greenloom("status")[1])
+        self.greenloom("enable")
+        self.assertIn("needs vine, which is not installed: pip install vine\n", self.greenloom("status")[1])
+        with open(os.path.join(self.packages, "vine.py"), "w"):
+            pass
+        self.assertNotIn("vine", self.greenloom("status")[1])
 
     def test_a_virtual_environment_that_reads_no_packages_of_the_user_says_so(self):
         status, output = self.greenloom("enable", "--user")

@@ -9,7 +9,7 @@ python=$1/bin/python
 cd "$here/tests/native"
 export PYTHONPATH="$here/tests"
 if [ "${2:-}" = calls ]; then
-    exec "$python" -m unittest --buffer test_calls test_every_call test_locks
+    exec "$python" -m unittest --buffer test_calls test_every_call test_hubs test_locks test_signals
 fi
 
 missing() {

@@ -136,7 +136,7 @@ impl GreenPool {
     }
 
     fn must_run_inline(&self) -> bool {
-        self.inner.places.available() == 0 && self.is_member()
+        self.is_member() && self.inner.places.available() == 0
     }
 
     fn is_member(&self) -> bool {

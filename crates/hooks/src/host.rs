@@ -20,6 +20,8 @@ pub enum Wait {
     Ready,
     /// The time is over.
     TimedOut,
+    /// A signal was handled, which ends a call that the system does not start anew after one.
+    Signalled,
     /// The green thread is to end, or to give this up: the call fails.
     Interrupted,
     /// The file descriptor was closed by somebody else.

@@ -61,8 +61,8 @@ impl Place {
         };
         match waited {
             Ok(Wait::Interrupted | Wait::Closed) => {}
-            Ok(Wait::Ready | Wait::TimedOut) => return,
-            Err(_) if self.host.sleep(limit) == Wait::TimedOut => return,
+            Ok(Wait::Ready | Wait::TimedOut | Wait::Signalled) => return,
+            Err(_) if matches!(self.host.sleep(limit), Wait::TimedOut | Wait::Signalled) => return,
             Err(_) => {}
         }
         let fd = self.bell.as_ref().map_or(-1, AsRawFd::as_raw_fd);

@@ -34,6 +34,8 @@ pub(crate) enum Parked {
     /// Try again.
     Again,
     TimedOut,
+    /// A signal was handled: what the system never starts anew after one fails with EINTR, all others try again.
+    Signalled,
     /// The call fails with this error.
     Failed(c_int),
     /// Parking is not possible: block.
@@ -99,7 +101,7 @@ impl<'a> Tries<'a> {
                 }
             };
             match park(self.host, self.fd, self.direction, deadline) {
-                Parked::Again => {}
+                Parked::Again | Parked::Signalled => {}
                 Parked::TimedOut => return fail(libc::EAGAIN),
                 Parked::Failed(code) => return fail(code),
                 Parked::Impossible => return real(),
@@ -124,6 +126,7 @@ pub(crate) fn park(host: &dyn Host, fd: c_int, direction: Direction, deadline: D
     match waited {
         Ok(Wait::Ready) => Parked::Again,
         Ok(Wait::TimedOut) => Parked::TimedOut,
+        Ok(Wait::Signalled) => Parked::Signalled,
         Ok(Wait::Closed) => Parked::Failed(libc::EBADF),
         Ok(Wait::Interrupted) => {
             break_connection(fd, process);
@@ -151,6 +154,7 @@ pub(crate) fn park_at_all(host: &dyn Host, fds: &[pollfd], deadline: Deadline) -
     match waited {
         Ok(Wait::Ready) => Parked::Again,
         Ok(Wait::TimedOut) => Parked::TimedOut,
+        Ok(Wait::Signalled) => Parked::Signalled,
         Ok(Wait::Closed) => Parked::Failed(libc::EBADF),
         Ok(Wait::Interrupted) => {
             fds.iter().for_each(|one| break_connection(one.fd, process));

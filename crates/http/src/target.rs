@@ -25,9 +25,10 @@ pub fn is_host(value: &[u8]) -> bool {
 fn is_name(mut name: &[u8], is_literal: bool) -> bool {
     while let [byte, rest @ ..] = name {
         name = match (*byte, rest) {
+            (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~', _) => rest,
+            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=', _) => rest,
             (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
             (b':', _) if is_literal => rest,
-            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte) => rest,
             _ => return false,
         };
     }

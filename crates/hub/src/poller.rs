@@ -269,17 +269,20 @@ impl Poller {
 
     /// Waits for events, at most `timeout` (`None`: as long as it takes), and puts them into `events` in place of what
     /// was there. A signal ends the wait early, and it may end up to a millisecond early by itself; it never ends late.
+    /// Returns whether a signal ended it.
     ///
     /// # Errors
     /// Those of `epoll_wait` and `ppoll` but for `EINTR`.
-    pub fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<()> {
+    pub fn wait(&self, timeout: Option<Duration>, events: &mut Events) -> io::Result<bool> {
         events.0.clear();
+        let mut by_signal = false;
         let timeout = match timeout {
             // epoll_wait counts in milliseconds (epoll_pwait2 needs Linux 5.11). The rest is waited for with ppoll.
             Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
                 let mut epoll = [PollFd::from_borrowed_fd(self.epoll(), PollFlags::IN)];
                 match poll(&mut epoll, Some(&Timespec { tv_sec: 0, tv_nsec: rest.subsec_nanos().into() })) {
-                    Ok(_) | Err(Errno::INTR) => {}
+                    Ok(_) => {}
+                    Err(Errno::INTR) => by_signal = true,
                     Err(error) => return Err(error.into()),
                 }
                 Some(Duration::ZERO)
@@ -292,7 +295,8 @@ impl Poller {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         match epoll::wait(self.epoll(), spare_capacity(&mut events.0), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => Ok(by_signal),
+            Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }

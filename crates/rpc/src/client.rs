@@ -23,7 +23,7 @@ use crate::replies::{Expected, Heard};
 use crate::stats::count;
 use crate::target::Target;
 use crate::transport::{Address, Outgoing, TransportError};
-use crate::version::serves;
+use crate::version::{is_version, serves};
 
 /// How long a call waits for its answer, as in oslo.messaging.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -317,7 +317,15 @@ impl Client {
             }
         };
         tracing::debug!(request_id = context.request_id(), method, address = %self.address, "asking");
-        let unique_id = &*id::unique();
+        // A call has a name that nobody else has, and its copies share it.
+        let named;
+        let unique_id = match &answer {
+            Some(wants) => wants.msg_id,
+            None => {
+                named = id::unique();
+                &*named
+            }
+        };
         let request = NewRequest {
             method,
             args,
@@ -335,7 +343,7 @@ impl Client {
 
     fn check_version(&self, version: Option<&str>) -> Result<(), Error> {
         let version = version.unwrap_or("1.0");
-        if serves(version, version).is_none() {
+        if !is_version(version) {
             return Err(Error::NoVersion(version.to_owned()));
         }
         if self.can_send_version(version) {

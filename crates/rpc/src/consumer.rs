@@ -268,17 +268,18 @@ impl Consumer {
 
     /// Answers, and settles the request.
     fn end(&self, mut work: Work<'_>, request: &Request<'_>, outcome: &Outcome, ended: Duration) {
-        let (method, request_id) = (&*request.method, request.context.request_id());
+        let method = &*request.method;
         if let Outcome::GivenBack = outcome {
             // It goes back when it is dropped.
             return;
         }
         if let Outcome::Failed(failure) | Outcome::Panicked(failure) = outcome {
+            let request_id = request.context.request_id();
             tracing::warn!(request_id, method, topic = self.topic, %failure, "request failed");
         }
         let (Some(msg_id), Some(to)) = (request.msg_id.as_deref(), request.reply_q.as_deref()) else {
             return match outcome {
-                Outcome::Panicked(failure) => self.try_again(work, method, request_id, failure),
+                Outcome::Panicked(failure) => self.try_again(work, method, request.context.request_id(), failure),
                 _ => self.finish(&mut work, None),
             };
         };

@@ -11,8 +11,10 @@ thread_local! {
     static RANDOM: RefCell<Random> = RefCell::new(Random::new());
 }
 
-/// A name of that many characters, which takes no allocation.
+/// A name of that many characters, which takes no allocation. Aligned, so that it is compared, copied and seen to be
+/// text in words.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(align(8))]
 pub(crate) struct Name<const LENGTH: usize>([u8; LENGTH]);
 
 /// 32 hexadecimal digits, as a UUID without its dashes.

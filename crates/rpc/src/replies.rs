@@ -33,15 +33,27 @@ pub(crate) struct Replies {
     pub queue: String,
     listener: Rc<dyn Listener>,
     waiting: RefCell<HashMap<Unique, Rc<Queue<Heard>>>>,
+    /// Those of callers that wait no more, for the next.
+    spare: RefCell<Vec<Rc<Queue<Heard>>>>,
     counts: Rc<ClientCounts>,
 }
+
+/// How many queues are kept for the next callers.
+const SPARE: usize = 64;
 
 impl Replies {
     /// Declares a queue and has a green thread read from it until that is stopped, or the transport closed.
     pub fn open(transport: &dyn Transport, counts: &Rc<ClientCounts>) -> Result<Rc<Replies>, TransportError> {
         let queue = format!("reply_{}", id::unique());
         let listener = transport.listen_for_replies(&queue)?;
-        let replies = Rc::new(Replies { queue, listener, waiting: RefCell::default(), counts: Rc::clone(counts) });
+        let replies = Replies {
+            queue,
+            listener,
+            waiting: RefCell::default(),
+            spare: RefCell::default(),
+            counts: Rc::clone(counts),
+        };
+        let replies = Rc::new(replies);
         let (reader, wire) = (Rc::clone(&replies), transport.is_wire());
         drop(spawn(move || reader.read(wire)));
         Ok(replies)
@@ -120,7 +132,8 @@ impl Replies {
 
     /// Registers a caller.
     pub fn expect(self: &Rc<Self>) -> Expected {
-        let (msg_id, heard) = (id::unique(), Rc::new(Queue::unbounded()));
+        let spare = self.spare.borrow_mut().pop();
+        let (msg_id, heard) = (id::unique(), spare.unwrap_or_else(|| Rc::new(Queue::unbounded())));
         self.waiting.borrow_mut().insert(msg_id, Rc::clone(&heard));
         Expected { replies: Rc::clone(self), msg_id, heard }
     }
@@ -135,6 +148,35 @@ pub(crate) struct Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.replies.waiting.borrow_mut().remove(&self.msg_id);
+        let Replies { waiting, spare, .. } = &*self.replies;
+        let Some(heard) = waiting.borrow_mut().remove(&self.msg_id) else { return };
+        // Nobody puts into it any more; what nobody has got is not for the next.
+        while heard.try_get().is_ok() {}
+        let mut spare = spare.borrow_mut();
+        if spare.len() < SPARE {
+            spare.push(heard);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greenloom::queue::Reason;
+
+    use super::*;
+    use crate::memory::Bus;
+
+    #[test]
+    fn what_a_caller_has_not_heard_is_not_for_the_next_one() {
+        let transport = Bus::new().connect();
+        let replies = Replies::open(&*transport, &Rc::default()).unwrap();
+        let caller = replies.expect();
+        for result in ["1", "2"] {
+            let msg_id = Cow::Borrowed(&*caller.msg_id);
+            replies.hand_over(Answered { msg_id, result: Some(result), failure: None, ending: true });
+        }
+        assert!(matches!(caller.heard.try_get(), Ok(Heard::Answer { result: Some(first), .. }) if &*first == "1"));
+        drop(caller);
+        assert!(matches!(replies.expect().heard.try_get(), Err(Reason::Empty)));
     }
 }

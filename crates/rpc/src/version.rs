@@ -1,5 +1,10 @@
 //! Versions of interfaces: `major.minor`, where a minor step adds and a major step breaks.
 
+/// Whether it is a version.
+pub(crate) fn is_version(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 /// Whether what `has` offers serves one who asks for `wants`: the same major number, and a minor one that is as high. A
 /// third number counts where the first two are equal. `None` for what is no version.
 ///
@@ -27,7 +32,7 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::serves;
+    use super::{is_version, serves};
 
     #[test]
     fn a_higher_minor_number_serves_a_lower_one_of_the_same_major() {
@@ -50,6 +55,7 @@ mod tests {
     fn what_is_no_version_is_told_apart() {
         for bad in ["", "1", "1.", ".1", "1..2", "1.2.", "one.two", "1.2.3.4", "1.-2", "1.+2", "1.4294967296", "1. 2"] {
             assert_eq!(serves("1.0", bad), None, "{bad:?}");
+            assert!(!is_version(bad), "{bad:?}");
         }
     }
 }

@@ -712,6 +712,42 @@ class MadeBefore(Scenario):
             """
         )
 
+    def test_an_rlock_whose_waiter_looks_before_it_is_the_owner(self):
+        self.check(
+            """
+            import threading
+            import eventlet
+            eventlet.monkey_patch()
+            native = eventlet.patcher.original("threading")
+            here = native.get_ident()
+            taken, looked = native.Event(), native.Event()
+            class Held(dict):
+                def get(self, *key):
+                    if native.get_ident() == here:
+                        looked.set()
+                    return super().get(*key)
+                def __setitem__(self, *item):
+                    assert looked.wait(10)
+                    super().__setitem__(*item)
+            lock = threading.RLock()
+            lock._held = Held()
+            def hold():
+                with lock:
+                    taken.set()
+                    while not lock._waiting:
+                        real_sleep(0.001)
+                    # It looks no more until it is woken.
+                    looked.clear()
+            thread = native.Thread(target=hold)
+            thread.start()
+            assert taken.wait(10)
+            with lock:
+                assert lock._is_owned() and looked.is_set()
+            thread.join()
+            assert lock.acquire(False)
+            """
+        )
+
     def test_a_simple_queue_between_green_and_os_threads(self):
         self.check(
             """

@@ -83,6 +83,21 @@ static PyObject *blocking_sleep(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+// rest_of_sleep(seconds): what a signal has left of them; 0.0 if there was none.
+static PyObject *blocking_rest_of_sleep(PyObject *self, PyObject *args) {
+    double seconds;
+    if (!PyArg_ParseTuple(args, "d", &seconds)) return NULL;
+    struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (time_t)seconds) * 1e9)};
+    struct timespec left = {0};
+    int result, code;
+    Py_BEGIN_ALLOW_THREADS
+    result = nanosleep(&time, &left);
+    code = errno;
+    Py_END_ALLOW_THREADS
+    if (result < 0 && code != EINTR) return PyErr_Format(PyExc_OSError, "%d", code);
+    return PyFloat_FromDouble(result < 0 ? left.tv_sec + left.tv_nsec / 1e9 : 0.0);
+}
+
 static PyObject *blocking_lookup(PyObject *self, PyObject *args) {
     const char *name;
     struct addrinfo *found = NULL;
@@ -314,6 +329,7 @@ static PyObject *blocking_sem_wait(PyObject *self, PyObject *none) {
 }
 
 static PyMethodDef functions[] = {{"poll", blocking_poll, METH_VARARGS, NULL},
+                                   {"rest_of_sleep", blocking_rest_of_sleep, METH_VARARGS, NULL},
                                   {"brought_poll", blocking_brought_poll, METH_VARARGS, NULL},
                                   {"opened_poll", blocking_opened_poll, METH_VARARGS, NULL},
                                   {"recv", blocking_recv, METH_VARARGS, NULL},

@@ -380,22 +380,6 @@ class Calls(ModuleTests):
             assert waiting.wait() == 1
         """)
 
-    def test_a_signal_handler_that_raises_reaches_whoever_runs(self):
-        self.check("""
-            import signal
-            def handler(number, frame):
-                raise KeyError("signal")
-            signal.signal(signal.SIGALRM, handler)
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
-            try:
-                waiting.wait()
-            except KeyError as error:
-                print(error)
-            theirs.send(b"x")
-            print(waiting.wait())
-        """, "'signal'\n1\n")
-
     def test_a_program_ends_while_calls_wait(self):
         self.check("""
             waiting = [spawn_and_reach(blocking.poll, fd, DEADLINE), spawn_and_reach(blocking.recv, theirs.fileno())]

@@ -54,6 +54,7 @@ fn look_until(
             }
             // Closed by somebody else: the next look tells.
             Parked::Failed(EBADF) => {}
+            Parked::Signalled => return found_or_interrupted(look(), before),
             Parked::Failed(code) => return fail(code) as c_int,
             Parked::Impossible => return real(),
         }
@@ -67,10 +68,22 @@ fn look_until(
     }
 }
 
+/// What a last look found; a signal has ended the wait.
+fn found_or_interrupted(found: c_int, before: c_int) -> c_int {
+    if found == 0 {
+        return fail(EINTR) as c_int;
+    }
+    if found > 0 {
+        set_errno(before);
+    }
+    found
+}
+
 fn sleep_until(host: &dyn Host, deadline: Deadline) -> Parked {
     // Nothing is ever ready: a year at a time.
     match host.sleep(deadline.left().unwrap_or(Duration::from_secs(31_536_000))) {
         Wait::Interrupted => Parked::Failed(ECANCELED),
+        Wait::Signalled => Parked::Signalled,
         _ if deadline.is_over() => Parked::TimedOut,
         _ => Parked::Again,
     }

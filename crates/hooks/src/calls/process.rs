@@ -105,7 +105,7 @@ fn until_found(
             if who.0 == P_PID && only_ends { wait_for_end(host, who.1) } else { wait_for_any(host, who, states) };
         match parked {
             Parked::Failed(code) => return fail(code) as c_int,
-            Parked::Again | Parked::TimedOut => {}
+            Parked::Again | Parked::TimedOut | Parked::Signalled => {}
             Parked::Impossible => return ask(options).unwrap_or(0),
         }
     }

@@ -1,5 +1,5 @@
 //! Waiting for time to pass. A sleep that is given up ends early and says that it is over: callers start one that was
-//! interrupted anew, again and again.
+//! interrupted anew, again and again. After a signal it ends early, too, and says what is left, as the system's does.
 
 use std::time::Duration;
 
@@ -8,22 +8,35 @@ use libc::*;
 
 use super::poll::is_valid;
 use crate::current;
-use crate::host::Host;
+use crate::host::{Host, Wait};
 use crate::real;
-use crate::wait::{duration, errno, in_signal_handler, set_errno};
+use crate::wait::{Deadline, duration, errno, fail, in_signal_handler, set_errno};
 
 fn host() -> Option<&'static dyn Host> {
     current::here().filter(|_| !in_signal_handler())
 }
 
-fn sleep_for(host: &dyn Host, time: Duration) {
-    let before = errno();
-    if time.is_zero() {
+/// Sleeps; after a signal, returns how long it would have gone on.
+fn sleep_for(host: &dyn Host, time: Duration) -> Option<Duration> {
+    let (before, deadline) = (errno(), Deadline::after(Some(time)));
+    let waited = if time.is_zero() {
         host.yield_now();
+        Wait::TimedOut
     } else {
-        host.sleep(time);
-    }
+        host.sleep(time)
+    };
     set_errno(before);
+    (waited == Wait::Signalled).then(|| deadline.left().unwrap_or(time))
+}
+
+/// # Safety
+/// Null, or room for a time.
+unsafe fn tell(place: *mut timespec, left: Duration) {
+    // SAFETY: the caller's contract.
+    if let Some(place) = unsafe { place.as_mut() } {
+        place.tv_sec = left.as_secs().try_into().unwrap_or(time_t::MAX);
+        place.tv_nsec = left.subsec_nanos().into();
+    }
 }
 
 /// See [`calls`](super).
@@ -34,10 +47,14 @@ pub unsafe fn nanosleep(time: *const timespec, left: *mut timespec) -> c_int {
     // SAFETY: the caller's contract: null, which is refused, or a time.
     let valid = unsafe { time.as_ref() }.filter(|time| is_valid(time));
     match (host(), valid) {
-        (Some(host), Some(time)) => {
-            sleep_for(host, duration(time.tv_sec, time.tv_nsec));
-            0
-        }
+        (Some(host), Some(time)) => match sleep_for(host, duration(time.tv_sec, time.tv_nsec)) {
+            None => 0,
+            Some(rest) => {
+                // SAFETY: the caller's contract.
+                unsafe { tell(left, rest) };
+                fail(EINTR) as c_int
+            }
+        },
         // SAFETY: the caller's contract.
         _ => unsafe { real::nanosleep(time, left) },
     }
@@ -63,8 +80,12 @@ pub unsafe fn clock_nanosleep(clock: clockid_t, flags: c_int, time: *const times
         unsafe { clock_gettime(clock, &raw mut now) };
         wanted = wanted.saturating_sub(duration(now.tv_sec, now.tv_nsec));
     }
-    sleep_for(host, wanted);
-    0
+    let Some(rest) = sleep_for(host, wanted) else { return 0 };
+    if flags & TIMER_ABSTIME == 0 {
+        // SAFETY: the caller's contract.
+        unsafe { tell(left, rest) };
+    }
+    EINTR
 }
 
 /// See [`calls`](super).
@@ -73,10 +94,8 @@ pub unsafe fn clock_nanosleep(clock: clockid_t, flags: c_int, time: *const times
 /// libc's contract.
 pub unsafe fn usleep(microseconds: c_uint) -> c_int {
     match host() {
-        Some(host) => {
-            sleep_for(host, Duration::from_micros(microseconds.into()));
-            0
-        }
+        Some(host) if sleep_for(host, Duration::from_micros(microseconds.into())).is_some() => fail(EINTR) as c_int,
+        Some(_) => 0,
         // SAFETY: the caller's contract.
         None => unsafe { real::usleep(microseconds) },
     }
@@ -88,10 +107,9 @@ pub unsafe fn usleep(microseconds: c_uint) -> c_int {
 /// libc's contract.
 pub unsafe fn sleep(seconds: c_uint) -> c_uint {
     match host() {
-        Some(host) => {
-            sleep_for(host, Duration::from_secs(seconds.into()));
-            0
-        }
+        // What is left, to the nearest second.
+        Some(host) => sleep_for(host, Duration::from_secs(seconds.into()))
+            .map_or(0, |rest| c_uint::try_from((rest + Duration::from_millis(500)).as_secs()).unwrap_or(seconds)),
         // SAFETY: the caller's contract.
         None => unsafe { real::sleep(seconds) },
     }

@@ -302,7 +302,7 @@ pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) ->
             _ => return result,
         };
         match parked {
-            Parked::Again => pause = (pause * 2).min(Duration::from_millis(20)),
+            Parked::Again | Parked::Signalled => pause = (pause * 2).min(Duration::from_millis(20)),
             Parked::TimedOut => return fail(EAGAIN) as c_int,
             Parked::Failed(code) => return fail(code) as c_int,
             Parked::Impossible => return real(),
@@ -329,7 +329,7 @@ fn without_blocking(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
 fn finish_connecting(host: &dyn Host, fd: c_int, deadline: Deadline) -> c_int {
     while !is_ready(fd, POLLOUT) {
         match wait::park(host, fd, Direction::Write, deadline) {
-            Parked::Again => {}
+            Parked::Again | Parked::Signalled => {}
             Parked::TimedOut => return fail(EINPROGRESS) as c_int,
             Parked::Failed(code) => return fail(code) as c_int,
             // It is under way: the time for it is all that blocks.

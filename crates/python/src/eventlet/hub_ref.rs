@@ -97,6 +97,12 @@ pub fn native(thread: &Thread) -> Option<&Hub> {
     plain(thread).filter(|hub| hub.polls_itself())
 }
 
+/// The thread's hub, if what is registered with its poller is woken: it polls itself, or looks there in its own `wait`.
+#[inline]
+pub fn watching(thread: &Thread) -> Option<&Hub> {
+    plain(thread).filter(|hub| hub.looks_at_poller())
+}
+
 /// Makes a thread's hub: a Python function without arguments.
 pub static MAKE_HUB: GlobalObject = GlobalObject::null();
 

@@ -187,21 +187,21 @@ impl Polling {
         (self.bell)();
     }
 
-    /// Waits for events, for [`report`](Self::report).
+    /// Waits for events, for [`report`](Self::report). Returns whether a signal ended the wait.
     ///
     /// # Safety
     /// Called by the hub's thread only.
-    pub unsafe fn wait(&self, timeout: Duration) -> io::Result<()> {
+    pub unsafe fn wait(&self, timeout: Duration) -> io::Result<bool> {
         // SAFETY: nobody else looks at the events.
         let events = unsafe { &mut *self.events.get() };
-        self.poller.wait(Some(timeout), events)?;
+        let by_signal = self.poller.wait(Some(timeout), events)?;
         if let Some(listeners) = self.listeners.get()
             && events.iter().any(|event| event.number == LISTENERS)
         {
             // SAFETY: nobody else looks at them.
             listeners.poller.wait(Some(Duration::ZERO), unsafe { &mut *listeners.events.get() })?;
         }
-        Ok(())
+        Ok(by_signal)
     }
 
     /// Hands out the work that the last wait's events wake.

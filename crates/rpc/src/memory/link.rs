@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use greenloom::queue::{Queue as GreenQueue, Reason};
+use greenloom::sync::{Permit, Semaphore};
 
 use super::state::{BusState, Consumer, Delivered, Message, Queue, Shared, Unsettled};
 use crate::deadline::Deadline;
@@ -78,20 +79,16 @@ impl MemoryTransport {
         expires: Option<Duration>,
         until: Option<Duration>,
     ) -> Result<MutexGuard<'a, BusState>, TransportError> {
-        let room = state.queues.get(&queue).and_then(|queue| queue.room.clone());
-        if let Some(room) = room {
-            // Its place stays taken until the message is settled.
-            if let Some(place) = room.try_acquire() {
-                place.forget();
-            } else {
-                drop(state);
-                let place = match until {
-                    Some(until) => room.acquire_timeout(Deadline::until(until).left()),
-                    None => Some(room.acquire()),
-                };
-                place.ok_or_else(|| TransportError::TimedOut(Awaited::Room))?.forget();
-                state = self.shared.lock();
-            }
+        // Its place stays taken until the message is settled.
+        let full = state.queues.get(&queue).and_then(|queue| queue.room.as_ref()).filter(|room| !took_place(room));
+        if let Some(room) = full.map(Arc::clone) {
+            drop(state);
+            let place = match until {
+                Some(until) => room.acquire_timeout(Deadline::until(until).left()),
+                None => Some(room.acquire()),
+            };
+            place.ok_or_else(|| TransportError::TimedOut(Awaited::Room))?.forget();
+            state = self.shared.lock();
         }
         state.push(queue, body, expires);
         Ok(state)
@@ -196,6 +193,11 @@ impl Drop for MemoryTransport {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Takes a place if there is one; returns whether there was.
+fn took_place(room: &Semaphore) -> bool {
+    room.try_acquire().map(Permit::forget).is_some()
 }
 
 fn lost() -> TransportError {

@@ -267,9 +267,10 @@ impl BusState {
         Some(unsettled)
     }
 
-    /// Lets a consumer have more, after it has settled something.
+    /// Lets a consumer have more, after it has settled something. One that could have had more before has it.
     pub fn feed(&mut self, consumer: u64) {
-        let Some(holder) = self.consumers.get(&consumer) else { return };
+        let was_full = |holder: &&Consumer| holder.unsettled.len() + 1 == holder.prefetch;
+        let Some(holder) = self.consumers.get(&consumer).filter(was_full) else { return };
         for at in 0..holder.queues.len() {
             let Some(queue) = self.consumers.get(&consumer).and_then(|holder| holder.queues.get(at)).copied() else {
                 return;

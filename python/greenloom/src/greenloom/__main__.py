@@ -9,6 +9,8 @@
 
     greenloom enable                    for all programs of this environment, with no change in how they are started
     greenloom enable --user             for all programs of this user that the same Python runs
+    greenloom enable --break-system-packages
+                                        where the system's package manager owns the environment, as with pip
     greenloom disable [--user]
     greenloom status                    which greenlet, eventlet and amqp they get, and who uses them
 
@@ -49,20 +51,21 @@ LOOKING = ("top", "stacks", "metrics", "trace", "kill")
 
 FLAGS = {"enable": ("--user", "--break-system-packages"), "disable": ("--user",), "status": ()}
 
-#: The commands that have their help here; the others' is the program's in Rust.
-HELPED = ("run", *FLAGS)
-
 
 def main():
     command, *rest = sys.argv[1:] or [""]
     if command not in ("run", *LOOKING):
         # Whoever reads what is printed may have read enough.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    if command in ("-h", "--help") or command in HELPED and rest[:1] in (["-h"], ["--help"]):
+    if command in ("-h", "--help"):
         print(__doc__.strip())
+    elif command in ("run", *FLAGS, *LOOKING) and rest[:1] in (["-h"], ["--help"]):
+        print(_help(command))
     elif command == "--version" or [command, *rest] == ["run", "--version"]:
         print("greenloom", importlib.metadata.version("greenloom"))
-    elif command in FLAGS and set(rest) <= set(FLAGS[command]):
+    elif command in FLAGS:
+        if unknown := [word for word in rest if word not in FLAGS[command]]:
+            _refuse(f"{command} has no option {unknown[0]!r}")
         _change(command, {flag.strip("-").replace("-", "_"): True for flag in rest})
     elif command in LOOKING:
         from ._native import _command_line
@@ -70,10 +73,30 @@ def main():
         # It waits without Python, which would see to the signal afterwards.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.exit(_command_line([command, *rest]))
-    elif command == "run" and (program := rest[rest[:1] == ["--native"] :]) and program not in (["-m"], ["-c"]):
+    elif command == "run":
+        program = rest[rest[:1] == ["--native"] :]
+        if program in ([], ["-m"], ["-c"]):
+            _refuse(f"it is not said what to run{f', behind {program[0]}' if program else ''}")
         run(program, native=program != rest)
+    elif command:
+        _refuse(f"there is no command {command!r}")
     else:
         sys.exit(USAGE)
+
+
+def _refuse(why):
+    sys.exit(f"greenloom: {why}\n{USAGE}")
+
+
+def _help(command):
+    """The lines of the text above that are about a command."""
+    lines, is_about = [], False
+    for line in __doc__.splitlines():
+        if not line.startswith("     "):
+            is_about = line.split()[:2] == ["greenloom", command]
+        if is_about:
+            lines.append(line.removeprefix("    "))
+    return "usage:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _change(command, flags):
@@ -113,7 +136,7 @@ def run(rest, native=False):
     if wants_own and own is not None:
         sys.path.insert(0, own)
     if rest[0] == "-m":
-        runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        _run_module(rest[1])
     elif rest[0] == "-c":
         run_in_main(compile(rest[1], "<string>", "exec"), None)
     elif entry:
@@ -122,6 +145,19 @@ def run(rest, native=False):
         runpy.run_path(rest[0], run_name="__main__")
     else:
         sys.exit(f"greenloom: there is no file {rest[0]!r}, and no command of that name in {sys.prefix}")
+
+
+def _run_module(name):
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except ImportError as error:
+        trace = error.__traceback__
+        while trace.tb_next:
+            trace = trace.tb_next
+        if trace.tb_frame.f_globals.get("__name__") != "runpy":
+            raise
+        # There is no such module, or none that can be run: what the interpreter says then, in one line.
+        sys.exit(f"{sys.executable}: {error}")
 
 
 def _command(name):

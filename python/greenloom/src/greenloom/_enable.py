@@ -153,7 +153,10 @@ def status():
         is_drop_in = os.path.realpath(spec.origin).startswith(os.path.realpath(DROP_IN) + os.sep)
         ours = is_drop_in or _is_labelled(name)
         unused = _unused(name, os.path.dirname(spec.origin)) if is_drop_in else ""
-        lines.append(f"{name}: {'Greenloom' if ours else 'stock'}, from {os.path.dirname(spec.origin)}{unused}")
+        lacks = ours and name == "amqp" and importlib.machinery.PathFinder.find_spec("vine") is None
+        missing = "; it needs vine, which is not installed: pip install vine" if lacks else ""
+        who = "Greenloom" if ours else "stock"
+        lines.append(f"{name}: {who}, from {os.path.dirname(spec.origin)}{unused}{missing}")
     users = sorted(set(_users()))
     lines.append("used by: " + (", ".join(users) or "no other distribution of this environment"))
     return "\n".join(lines)

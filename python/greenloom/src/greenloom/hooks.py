@@ -7,6 +7,7 @@
 See docs/native.md for how it works, what it was tried with, and what not to do.
 """
 
+import functools
 import importlib.util
 import os
 import sys
@@ -23,7 +24,10 @@ _names = set()
 #: Top-level names of modules that are left alone. What sqlite3 waits for is its library's.
 _OWN = (sys.stdlib_module_names | {"greenlet", "greenloom"}) - {"_sqlite3"}
 _own_create_module = ExtensionFileLoader.create_module
-_follows_forks = False
+#: Whether forks are followed, and what the program ends by.
+_follows = False
+#: Classes of hubs.
+_warned_of = set()
 
 
 class Library(NamedTuple):
@@ -52,8 +56,9 @@ def install(names=None):
         Without names all extension modules are meant but those of the standard library; of that, sqlite3.
     :raises TypeError: for a string in the place of a list
     :warns UserWarning: of a name that no module has, loaded or to be found
+    :warns RuntimeWarning: of a hub with which hooked calls block the OS thread, be it made before or later
     """
-    global _follows_forks
+    global _follows
     if isinstance(names, str):
         raise TypeError(f"install() takes a list of names: install([{names!r}])")
     names = [None] if names is None else list(names)
@@ -63,14 +68,16 @@ def install(names=None):
             stacklevel=2,
         )
     _names.update(names)
-    if not _follows_forks:
-        _follows_forks = True
+    if not _follows:
+        _follows = True
         os.register_at_fork(after_in_child=_native._hooks_adopt)
+        sys.excepthook = functools.partial(_native._hooks_excepthook, sys.excepthook)
     objects = [name for name in _names if name and ".so" in name]
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     loaded = [spec for spec in specs if spec and isinstance(spec.loader, ExtensionFileLoader)]
     _native._hooks_install([*objects, *(spec.origin for spec in loaded if _is_meant(spec.name))])
     ExtensionFileLoader.create_module = _create_module
+    _warn_of_hub()
 
 
 def uninstall():
@@ -84,6 +91,21 @@ def report():
     """The libraries that were looked at, each a :class:`Library`: what is hooked, and what was refused and why."""
     _native._hooks_look()
     return [Library(path, tuple(calls), refused) for path, calls, refused in _native._hooks_report()]
+
+
+def _warn_of_hub():
+    """Called when hooks are installed, and by eventlet when it has made a hub."""
+    if not _names or _native._hooks_hub_parks():
+        return
+    kind = type(_native._current_hub())
+    if kind not in _warned_of:
+        _warned_of.add(kind)
+        warnings.warn(
+            f"hooked C libraries block the OS thread: {kind.__module__}.{kind.__qualname__} does not park their calls, "
+            "since it waits in its own way; use one of eventlet's hubs, with EVENTLET_HUB=epolls say",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _is_meant(name):

@@ -6,14 +6,17 @@
 //! parks takes the next switch of the turn off its hands ([`Hub::next_switch`]), and begins the next turn too if there
 //! is no I/O to look at in between.
 //!
-//! The state and what changes it from anywhere are here, the loop is in [`run`], the time slice of a green thread in
-//! [`time_slice`], what Python sees in `hub_class`.
+//! The state and what changes it from anywhere are here, the loop is in [`run`], what a signal does in [`signal`],
+//! which methods are Python's in [`overrides`], the time slice of a green thread in [`time_slice`], what Python sees in
+//! `hub_class`.
 //!
 //! The type is the base of `eventlet.hubs.hub.BaseHub`, which adds what is not hot, and `run`, whose frame lies below
 //! all that the loop calls. A method that Python code overrides is called: those in [`FAST`] make the hub one that is
 //! served through Python, those in [`ASKED`] are looked up when the loop begins and when an attribute is set.
 
+mod overrides;
 mod run;
+mod signal;
 mod time_slice;
 pub mod timer;
 
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use greenloom_hub::{Budget, Due, Statistics, Time, TimerKey, Timers};
 use greenloom_inspect::protocol::Sizes;
 
+pub use self::overrides::{ASKED, BASE, FAST, is_own, note_overrides};
 pub use self::run::Runner;
 use self::time_slice::TimeSlice;
 use super::clock::monotonic;
@@ -34,14 +38,7 @@ use super::work::Work;
 use crate::greenlet::recording::{self, Wake};
 use crate::greenlet::{self, Here, PyGreenlet, State, body};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, ClassCell, Gil, GlobalObject, Owned, Payload, Raised, Result, Slot, This};
-
-/// Methods of which an override means that everything must go through Python.
-pub const FAST: [&CStr; 7] =
-    [c"switch", c"run", c"add_timer", c"schedule_call_global", c"ensure_greenlet", c"fire_timers", c"timer_canceled"];
-
-/// Methods of which the loop calls an override.
-pub const ASKED: [&CStr; 2] = [c"wait", c"default_sleep"];
+use crate::py::{self, ClassCell, Gil, Owned, Payload, Raised, Result, Slot, This};
 
 /// How long the loop sleeps if it has nothing to wait for, in seconds. It could sleep for ever; stock eventlet does
 /// not.
@@ -80,6 +77,8 @@ pub struct Hub {
     pub(super) stopping: Cell<bool>,
     /// Whether `wait` is the type's own, by [`note_overrides`].
     pub(super) own_wait: Cell<bool>,
+    /// Whether `wait` looks at the hub's poller, too: the type's own, or one that says so.
+    pub(super) looks_at_poller: Cell<bool>,
     /// Whether `default_sleep` is.
     pub(super) own_default_sleep: Cell<bool>,
     /// A Python function in place of the monotonic clock.
@@ -94,6 +93,8 @@ pub struct Hub {
     pub(super) debug_blocking: Cell<bool>,
     /// The loop waits without the interpreter's lock.
     pub asleep: Cell<bool>,
+    /// The main greenlet, while it is in a call of C that a signal ends.
+    pub(super) ends_by_signal: Slot,
     /// The poller, of a hub that uses it.
     pub(super) polling: UnsafeCell<Option<Polling>>,
     /// Other OS threads read it without the interpreter's lock.
@@ -129,6 +130,7 @@ impl Payload for Hub {
             running: Cell::new(false),
             stopping: Cell::new(false),
             own_wait: Cell::new(false),
+            looks_at_poller: Cell::new(false),
             own_default_sleep: Cell::new(false),
             clock: Slot::empty(),
             canceled: Cell::new(0),
@@ -136,6 +138,7 @@ impl Payload for Hub {
             has_closed: Cell::new(false),
             debug_blocking: Cell::new(false),
             asleep: Cell::new(false),
+            ends_by_signal: Slot::empty(),
             polling: UnsafeCell::new(None),
             statistics: Arc::default(),
             time_slice: TimeSlice::default(),
@@ -145,6 +148,7 @@ impl Payload for Hub {
     fn visit(&self, visit: &mut dyn FnMut(*mut PyObject)) {
         visit(self.greenlet.get());
         visit(self.clock.get());
+        visit(self.ends_by_signal.get());
     }
 
     fn clear(&self) {
@@ -172,6 +176,12 @@ impl Hub {
     #[inline]
     pub fn polls_itself(&self) -> bool {
         self.own_wait.get()
+    }
+
+    /// Whether what waits in its poller is woken.
+    #[inline]
+    pub fn looks_at_poller(&self) -> bool {
+        self.looks_at_poller.get()
     }
 
     /// The loop's greenlet, borrowed.
@@ -433,41 +443,6 @@ impl Hub {
             }
             (*self.polling.get()).as_ref().ok_or(Raised)
         }
-    }
-}
-
-/// Looks up which of the methods that the loop asks for are the type's own. Called when the loop begins and when an
-/// attribute of the hub is set.
-pub fn note_overrides(this: This<'_, Hub>) {
-    // SAFETY: a live hub.
-    let own = |name| unsafe { is_own(this.gil(), this.as_ptr(), name) };
-    let [wait, default_sleep] = ASKED.map(own);
-    this.own_wait.set(wait);
-    this.own_default_sleep.set(default_sleep);
-}
-
-/// `eventlet.hubs.hub.BaseHub`, the native type's only direct subclass: what it defines is no override.
-pub static BASE: GlobalObject = GlobalObject::null();
-
-/// Whether an attribute of a hub is [`BASE`]'s own: not overridden by a subclass or on the instance.
-///
-/// # Safety
-/// A live instance.
-pub unsafe fn is_own(gil: Gil<'_>, hub: *mut PyObject, name: &CStr) -> bool {
-    // SAFETY: a live instance, with the lock held; the looked-up method is compared only.
-    unsafe {
-        let found = || -> Result<bool> {
-            let name = c_name(gil, name)?;
-            let kind = ffi::Py_TYPE(hub).cast();
-            let of_class = Owned::new(ffi::PyObject_GetAttr(kind, name.as_ptr()))?;
-            let own = Owned::new(ffi::PyObject_GetAttr(BASE.object(), name.as_ptr()))?;
-            let dict = Owned::new(ffi::PyObject_GenericGetDict(hub, ptr::null_mut()))?;
-            Ok(of_class.as_ptr() == own.as_ptr() && ffi::PyDict_Contains(dict.as_ptr(), name.as_ptr()) == 0)
-        };
-        found().unwrap_or_else(|_| {
-            ffi::PyErr_Clear();
-            false
-        })
     }
 }
 

@@ -352,13 +352,16 @@ impl<'a> Runner<'a> {
             }
             waited
         };
-        match waited {
+        let by_signal = match waited {
             Err(error) if may_be_closed(&error) && hub.renew_if_closed(self.thread)? => return Ok(()),
             waited => checked(hub.gil(), waited)?,
-        }
+        };
         // SAFETY: the lock is held again.
         if !wait.is_zero() && unsafe { ffi::PyErr_CheckSignals() } < 0 {
             return Err(Raised);
+        }
+        if by_signal {
+            hub.wake_by_signal();
         }
         hub.statistics.looked(hub.time()?);
         // SAFETY: asked for anew, as signal handlers may have run; the hub's thread.

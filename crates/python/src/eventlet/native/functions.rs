@@ -3,6 +3,7 @@
 use greenloom_hooks::got::{self, Patched};
 
 use super::host::{GreenThreads, adopt_process};
+use crate::eventlet::hub_ref;
 use crate::greenlet::here;
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::object::{self, Object};
@@ -32,6 +33,17 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_hooks_adopt",
             adopt,
             c"_hooks_adopt()\n--\n\nTo be called in the child of a fork that goes on with Python.",
+        ),
+        py::function(
+            c"_hooks_hub_parks",
+            hub_parks,
+            c"_hooks_hub_parks()\n--\n\nWhether the running OS thread's hub, if it has one, parks hooked calls.",
+        ),
+        py::function(
+            c"_hooks_excepthook",
+            excepthook,
+            c"_hooks_excepthook(former, kind, value, traceback)\n--\n\nA sys.excepthook, with the former one before: \
+              a program that ends by a library's error ends by what was thrown in beneath it.",
         ),
         py::function(
             c"_take_interruption",
@@ -122,6 +134,44 @@ fn uninstall(args: Args<'_>) -> Result<Owned> {
 
 fn adopt(args: Args<'_>) -> Result<Owned> {
     adopt_process();
+    Ok(Owned::none(args.gil()))
+}
+
+fn hub_parks(args: Args<'_>) -> Result<Owned> {
+    let thread = here(args.gil())?;
+    let parks = hub_ref::object_of(&thread).is_null() || hub_ref::watching(&thread).is_some();
+    Ok(Owned::bool(args.gil(), parks))
+}
+
+/// No Python function: as that begins, it raises what was thrown in.
+fn excepthook(args: Args<'_>) -> Result<Owned> {
+    let names = ["former", "kind", "value", "traceback"];
+    let ([former, kind, value, traceback], []) = args.parse("_hooks_excepthook", names, [])?;
+    let thread = here(args.gil())?;
+    // SAFETY: live objects; what was thrown in is an exception, and a context's reference is handed over.
+    unsafe {
+        let Some(thrown) = thread.interruptions.take(thread.ident(), thread.current()) else {
+            return py::call(former.as_ptr(), [kind.as_ptr(), value.as_ptr(), traceback.as_ptr()]);
+        };
+        let is = |class| ffi::PyErr_GivenExceptionMatches(thrown.as_ptr(), class) != 0;
+        let class = ffi::Py_TYPE(thrown.as_ptr()).cast();
+        if is(ffi::PyExc_SystemExit) {
+            ffi::PyErr_SetObject(class, thrown.as_ptr());
+            return Err(Raised);
+        }
+        if value.as_ptr() != thrown.as_ptr() {
+            ffi::PyException_SetContext(thrown.as_ptr(), ffi::incref(value.as_ptr()));
+        }
+        let trace = ffi::PyException_GetTraceback(thrown.as_ptr());
+        let trace = if trace.is_null() { Owned::none(args.gil()) } else { Owned::new(trace)? };
+        py::call(former.as_ptr(), [class, thrown.as_ptr(), trace.as_ptr()])?;
+        if is(ffi::PyExc_KeyboardInterrupt) {
+            // What a shell says of a program that SIGINT has ended.
+            let status = Owned::new(ffi::PyLong_FromLong(128 + libc::SIGINT as std::ffi::c_long))?;
+            ffi::PyErr_SetObject(ffi::PyExc_SystemExit, status.as_ptr());
+            return Err(Raised);
+        }
+    }
     Ok(Owned::none(args.gil()))
 }
 

@@ -49,7 +49,7 @@ pub fn adopt_process() {
 #[inline]
 fn here<'a>() -> Option<(&'a Thread, &'a Hub)> {
     let thread = unlocked_record()?;
-    let hub = hub_ref::native(thread)?;
+    let hub = hub_ref::watching(thread)?;
     let python = PROCESS.load(Ordering::Relaxed) == greenloom_fiber::fork_generation() && !py::is_gone();
     python.then_some((thread, hub))
 }
@@ -132,9 +132,15 @@ unsafe impl Host for GreenThreads {
                 }
                 let ticket = Ticket::take(thread);
                 let until = Some(monotonic() + duration);
-                match park_until(thread, &ticket, &wait::Wait { what: "C: sleep", at: None, until }) {
-                    Ok(_) => Wait::TimedOut,
-                    Err(Raised) => interrupt(thread, false),
+                let park = || park_until(thread, &ticket, &wait::Wait { what: "C: sleep", at: None, until });
+                let parked = match hub_ref::watching(&thread) {
+                    Some(hub) => hub.in_call_of_c(thread, park),
+                    None => (park(), false),
+                };
+                match parked {
+                    (Ok(Some(_)), true) => Wait::Signalled,
+                    (Ok(_), _) => Wait::TimedOut,
+                    (Err(Raised), _) => interrupt(thread, false),
                 }
             })
         }
@@ -181,7 +187,7 @@ unsafe impl Host for GreenThreads {
 
 /// What is registered stays so, and is found again by the next wait: the number may be another file's then.
 fn wait(thread: Here<'_>, fd: RawFd, direction: Direction, limit: Option<Duration>) -> io::Result<Wait> {
-    let Some(hub) = hub_ref::native(&thread) else { return Err(io::ErrorKind::Unsupported.into()) };
+    let Some(hub) = hub_ref::watching(&thread) else { return Err(io::ErrorKind::Unsupported.into()) };
     let direction = match direction {
         Direction::Read => greenloom_hub::Direction::Read,
         Direction::Write => greenloom_hub::Direction::Write,
@@ -199,11 +205,14 @@ fn wait(thread: Here<'_>, fd: RawFd, direction: Direction, limit: Option<Duratio
         key
     };
     let deadline = limit.map(|limit| monotonic() + limit);
-    match wait_for(thread, hub, key, Descriptor { fd, direction }, LastTry::NotMade, deadline) {
-        Ok(Ready::Yes) => Ok(Wait::Ready),
-        Ok(Ready::TimedOut) => Ok(Wait::TimedOut),
-        Ok(Ready::Busy) => Err(io::ErrorKind::ResourceBusy.into()),
-        Err(Raised) => Ok(interrupt(thread, true)),
+    let descriptor = Descriptor { fd, direction };
+    let park = || wait_for(thread, hub, key, descriptor, LastTry::NotMade, deadline);
+    match hub.in_call_of_c(thread, park) {
+        (Ok(Ready::Yes), true) => Ok(Wait::Signalled),
+        (Ok(Ready::Yes), false) => Ok(Wait::Ready),
+        (Ok(Ready::TimedOut), _) => Ok(Wait::TimedOut),
+        (Ok(Ready::Busy), _) => Err(io::ErrorKind::ResourceBusy.into()),
+        (Err(Raised), _) => Ok(interrupt(thread, true)),
     }
 }
 

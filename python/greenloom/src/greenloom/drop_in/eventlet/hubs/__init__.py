@@ -12,6 +12,7 @@ import sys
 from _thread import _local
 
 from greenlet import getcurrent
+from greenloom import hooks
 from greenloom._native import _current_hub, _set_hub, _set_hub_factory, _switch, get_hub
 
 from eventlet.support import greenlets as greenlet
@@ -74,6 +75,7 @@ def _make_hub():
     if hasattr(hub, "_post_initialize"):
         hub._post_initialize()
     _threadlocal.end = _EndsWithThread(hub)
+    hooks._warn_of_hub()
     return hub
 
 

@@ -77,6 +77,8 @@ class Hub(hub.BaseHub):
             if end is not None:
                 end.cancel()
 
+    wait._looks_at_poller = True
+
     def _watch(self, evtype, fileno):
         listeners = self.listeners[evtype]
         if evtype == self.READ:

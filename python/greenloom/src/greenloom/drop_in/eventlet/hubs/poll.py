@@ -54,17 +54,22 @@ class Hub(hub.BaseHub):
             self._bell = bell
         ready = self.do_poll(60 if seconds is None else seconds)
         self._note_looked()
+        if any(fileno == bell for fileno, _ in ready):
+            super().wait(0)
         for listener, fileno in self._find_ready(ready):
             self._tell(listener, fileno)
 
+    wait._looks_at_poller = True
+
     def _find_ready(self, events):
-        """The listeners to call; found before any is called, because they may remove each other."""
+        """The listeners to call; found before any is called, because they may remove each other, but after the bell,
+        which may bring what removes some."""
         found = []
         readers, writers = self.listeners[hub.READ], self.listeners[hub.WRITE]
         for fileno, event in events:
             if fileno == self._bell:
-                super().wait(0)
-            elif event & select.POLLNVAL:
+                continue
+            if event & select.POLLNVAL:
                 self.remove_descriptor(fileno)
             else:
                 for bucket, mask in ((readers, self.READ_MASK), (writers, self.WRITE_MASK)):

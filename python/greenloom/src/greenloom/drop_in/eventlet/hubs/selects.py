@@ -38,6 +38,8 @@ class Hub(hub.BaseHub):
         for listener, fileno in found:
             self._tell(listener, fileno)
 
+    wait._looks_at_poller = True
+
     def _remove_bad_fds(self):
         for fileno in {*self.listeners[hub.READ], *self.listeners[hub.WRITE]}:
             try:

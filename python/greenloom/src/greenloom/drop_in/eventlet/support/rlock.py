@@ -5,7 +5,7 @@ import threading as _stdlib_threading
 import warnings
 from collections import deque
 
-from greenloom._native import _spend, _timeout
+from greenloom._native import _spend, _timeout, sleep
 
 from eventlet import patcher
 from eventlet.lock import Lock
@@ -155,7 +155,7 @@ class RLock(_stdlib_threading._PyRLock):
         except ValueError:
             # Who gives opens the gate first.
             while self._held.get(_CLAIM) is not waiter.claim:
-                greenthread.sleep(0)
+                sleep(0)
             return False
 
     def _pass_on(self):
