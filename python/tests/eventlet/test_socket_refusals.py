@@ -25,6 +25,8 @@ CALLS = [
     "a.recv(-1)", "a.recv('a')", "a.recv(1.0)", "a.recv(1 << 70)", "a.recv()", "a.recv(1, 'a')", "a.recv(1, 1 << 40)",
     "a.recvfrom(-1)", "a.recvfrom('a')", "a.recvmsg(-1)", "a.recvmsg(1, -1)", "a.recvmsg('a')",
     "a.sendmsg(b'abc')", "a.sendmsg(['a'])", "a.sendmsg(3)", "a.sendmsg([b'a'], 3)", "a.sendmsg([b'a'], [], 'a')",
+    "a.sendmsg([b'a'], None)", "a.sendmsg(buffers=[b'a'])", "a.recvmsg(bufsize=1)", "a.recvmsg(1, flags=0)",
+    "a.recvmsg_into(buffers=[bytearray(1)])",
     "udp.sendto('a', ('127.0.0.1', 9))", "udp.sendto(b'a')", "udp.sendto(b'a', 'a', ('127.0.0.1', 9))",
     "udp.sendto(b'a', ('127.0.0.1', -1))", "udp.sendto(b'a', ('127.0.0.1', 1 << 20))", "udp.sendto(b'a', 3)",
     # Addresses.

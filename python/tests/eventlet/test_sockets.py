@@ -375,6 +375,33 @@ class Operations(OnHub):
         other.sendall(b"b")
         self.assertEqual(reader.wait(), b"b")
 
+    def slowly(self, step, pause):
+        """Calls `step` again and again, until the test ends."""
+
+        def steps():
+            while True:
+                eventlet.sleep(pause)
+                step()
+
+        self.addCleanup(eventlet.spawn(steps).kill)
+
+    def test_a_limit_is_one_for_all_parts_of_a_call(self):
+        limit = struct.pack("@ll", 0, 300_000)
+        for one, other in (self.pair(), self.tcp_pair()):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self.slowly(lambda other=other: other.send(b"a"), 0.1)
+            self.assertIn(len(one.recv(10, socket.MSG_WAITALL)), range(1, 10))
+            self.assertIn(one.recv_into(bytearray(10), 10, socket.MSG_WAITALL), range(1, 10))
+        one, other = self.tcp_pair()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self.slowly(lambda: other.recv(40_000), 0.05)
+        self.assertIn(one.send(bytes(16 * 1024 * 1024)), range(1, 16 * 1024 * 1024))
+
+    def test_what_is_thrown_into_a_send_is_not_taken_for_its_end(self):
+        for one, _ in (self.pair(), self.tcp_pair()):
+            with self.assertRaisesRegex(OSError, "mine"), eventlet.Timeout(0.05, OSError("mine")):
+                one.send(bytes(16 * 1024 * 1024))
+
     def test_a_limit_that_the_system_was_told_ends_a_connect(self):
         listener = eventlet.listen(LOCALHOST, backlog=0)
         self.addCleanup(listener.close)

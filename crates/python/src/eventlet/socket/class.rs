@@ -187,8 +187,7 @@ fn setsockopt(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 fn shutdown(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let done = hand_on(this, c"shutdown", args)?;
     // Of others an event tells, in its turn.
-    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX);
-    if !is_unix || py::is_finalizing() {
+    if !this.is_unix() || py::is_finalizing() {
         return Ok(done);
     }
     let thread = here(args.gil())?;

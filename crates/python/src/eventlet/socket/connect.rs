@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use greenloom_hub::Direction;
 
 use super::wait::{errno, os_error, seconds_or_none, set_errno, timed_out, without_the_lock};
-use super::{DEFAULT_TIMEOUT, Failure, Part, Socket, names, overrides, slowly};
+use super::{DEFAULT_TIMEOUT, Failure, Socket, Whole, names, overrides, slowly};
 use crate::eventlet::hub_functions::note_opened;
 use crate::eventlet::source::LastTry;
 use crate::greenlet::here;
@@ -30,9 +30,9 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     let timeout = default_timeout()?;
     let flag = if timeout < 0.0 { 0 } else { libc::SOCK_NONBLOCK };
-    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX);
+    let is_unix = this.is_unix();
     let mut from = Address::empty();
-    let accepted = Socket::attempt(this, Direction::Read, 0, Part::First, |fd| {
+    let accepted = Socket::attempt(this, Direction::Read, 0, &Whole::default(), |fd| {
         from = Address::empty();
         // SAFETY: an out parameter with its size, which is this function's own; no object is touched.
         let accepted = unsafe {

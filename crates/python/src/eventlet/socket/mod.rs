@@ -174,6 +174,10 @@ impl Socket {
         self.plain().is_some_and(|plain| plain.kind == libc::SOCK_STREAM)
     }
 
+    fn is_unix(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.family == libc::AF_UNIX)
+    }
+
     /// Whether the descriptor is blocking, as far as the wrapped socket knows.
     fn is_blocking(&self) -> bool {
         self.plain().is_some_and(|plain| plain.fd >= 0 && plain.timeout < 0)
@@ -210,23 +214,25 @@ impl Socket {
 
     /// Calls a system function until it does not block, and parks in between. The function gets the descriptor and
     /// returns a negative number for an error. `flags` are those that the program gave: they may say not to wait.
-    /// Writing a first `part` begins with a try whatever is known, since room for a few bytes makes no edge.
+    /// Writing the first part of a `whole` begins with a try whatever is known, since room for a few bytes makes no
+    /// edge.
     #[inline(always)]
     fn attempt(
         this: This<'_, Socket>,
         direction: Direction,
         flags: c_int,
-        part: Part,
+        whole: &Whole,
         mut call: impl FnMut(RawFd) -> isize,
     ) -> std::result::Result<usize, Failure> {
         let thread = here(this.gil())?;
         spend(thread, SYSTEM_CALL)?;
         let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
-        let tries = !waits || direction == Direction::Write && part == Part::First;
-        let side = Side { this, thread, direction, waits, tries: Cell::new(tries), last_try: Cell::default() };
+        let tries = !waits || direction == Direction::Write && !whole.has_begun.get();
+        let side = Side { this, thread, direction, waits, whole, tries: Cell::new(tries), last_try: Cell::default() };
         attempt(&side, || {
             let result = call(this.fd());
             if result >= 0 {
+                whole.has_begun.set(true);
                 return Tried::Done(Ok(result.unsigned_abs()));
             }
             match errno() {
@@ -368,13 +374,25 @@ impl Socket {
     }
 }
 
-/// Which part of a whole is transferred.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// The first, or all of it.
-    First,
-    /// One after a part that the system took.
-    Further,
+/// What one call transfers, at once or in parts.
+#[derive(Default)]
+struct Whole {
+    /// A part was transferred.
+    has_begun: Cell<bool>,
+    /// When it gives up, once it has waited.
+    deadline: Cell<Option<Option<Time>>>,
+}
+
+impl Whole {
+    /// One limit for all parts, as the system has it; but a Unix socket's begins anew with each part that is sent.
+    fn deadline(&self, socket: &Socket, direction: Direction) -> Option<Time> {
+        if direction == Direction::Write && socket.is_unix() {
+            return socket.deadline(direction);
+        }
+        let deadline = self.deadline.get().unwrap_or_else(|| socket.deadline(direction));
+        self.deadline.set(Some(deadline));
+        deadline
+    }
 }
 
 /// One direction of a socket, in which an operation is attempted.
@@ -384,6 +402,7 @@ struct Side<'a> {
     direction: Direction,
     /// Parks; otherwise it raises what says that it would block.
     waits: bool,
+    whole: &'a Whole,
     /// The first try is made whatever is known.
     tries: Cell<bool>,
     last_try: Cell<LastTry>,
@@ -405,7 +424,7 @@ impl Endpoint for Side<'_> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.this.deadline(self.direction)
+        self.whole.deadline(&self.this, self.direction)
     }
 
     fn wait(&self, deadline: Option<Time>) -> std::result::Result<(), Failure> {

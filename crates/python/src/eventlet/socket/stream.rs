@@ -8,8 +8,8 @@ use std::mem;
 use std::ptr;
 use std::slice;
 
-use super::transfer::{SCRATCH, SMALL_READ, or_end, read, write_by};
-use super::{Failure, Socket, overrides};
+use super::transfer::{SCRATCH, SMALL_READ, or_end, raise_of_writing, read, write_by};
+use super::{Failure, Socket, Whole, overrides};
 use crate::py::object::{Object, bytes, size};
 use crate::py::{Result, This, call_method, names};
 
@@ -85,13 +85,15 @@ pub fn send_all(socket: Object<'_>, parts: &[&[u8]]) -> Result<()> {
         return send_by_method(socket, parts);
     }
     let total: usize = parts.iter().map(|part| part.len()).sum();
-    let mut sent = 0;
+    let (mut sent, whole) = (0, Whole::default());
     while sent < total {
         let mut vector = [const { libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 } }; PARTS];
         let count = rest_of(parts, sent, &mut vector);
         let vector = &mut vector[..count];
         let asked = vector.iter().map(|part| part.iov_len).sum();
-        sent += write_by(this, asked, sent, |fd| send_vector(fd, vector, libc::MSG_DONTWAIT), 0)?;
+        whole.deadline.take();
+        sent += write_by(this, asked, &whole, |fd| send_vector(fd, vector, libc::MSG_DONTWAIT), 0)
+            .or_else(|failure| raise_of_writing(this, failure))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use greenloom_hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Part, Socket, flags_or_zero, names, overrides, resize, slowly};
+use super::{Failure, Socket, Whole, flags_or_zero, names, overrides, resize, slowly};
 use crate::py::ffi::{self, Py_ssize_t};
 use crate::py::object::{Object, size};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This};
@@ -73,15 +73,16 @@ pub(super) unsafe fn read(
     size: usize,
     flags: c_int,
 ) -> std::result::Result<usize, Failure> {
+    let whole = Whole::default();
     // SAFETY: as this function's.
-    let mut got = unsafe { read_some(this, into, size, flags)? };
+    let mut got = unsafe { read_some(this, into, size, flags, &whole)? };
     let looks = flags & (libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0;
     if flags & libc::MSG_WAITALL == 0 || looks || this.timeout.get() >= 0.0 || !this.is_stream() {
         return Ok(got);
     }
     while 0 < got && got < size {
         // SAFETY: the rest of the buffer.
-        match unsafe { read_some(this, into.add(got), size - got, flags) } {
+        match unsafe { read_some(this, into.add(got), size - got, flags, &whole) } {
             Ok(0) | Err(Failure::Os(_)) => break,
             Ok(more) => got += more,
             Err(failure) => return Err(failure),
@@ -99,10 +100,11 @@ unsafe fn read_some(
     into: *mut u8,
     size: usize,
     flags: c_int,
+    whole: &Whole,
 ) -> std::result::Result<usize, Failure> {
-    let is_unix = this.plain().is_some_and(|plain| plain.family == libc::AF_UNIX) && this.is_stream();
+    let is_unix = this.is_unix() && this.is_stream();
     let mut stopped = false;
-    let got = Socket::attempt(this, Direction::Read, flags, Part::First, |fd| {
+    let got = Socket::attempt(this, Direction::Read, flags, whole, |fd| {
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the buffer has room for that much.
         unsafe {
@@ -248,7 +250,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
         (bytes, into)
     };
     let mut from = Address::empty();
-    let got = Socket::attempt(this, Direction::Read, flags, Part::First, |fd| {
+    let got = Socket::attempt(this, Direction::Read, flags, &Whole::default(), |fd| {
         from = Address::empty();
         let flags = flags | libc::MSG_DONTWAIT;
         // SAFETY: the bytes have this size, and the address says how much room it has.
@@ -279,47 +281,76 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
 // ---------------------------------------------------------------------------------------------------------------------
 // Writing
 
-/// Sends part of the bytes, of which that many were `sent` before; returns how many.
-fn write(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int) -> Result<usize> {
+/// Sends a part of the `whole`, of whose bytes that many were `sent` before; returns how many.
+fn write(
+    this: This<'_, Socket>,
+    data: &Buffer,
+    sent: usize,
+    flags: c_int,
+    whole: &Whole,
+) -> std::result::Result<usize, Failure> {
     let rest = data.size() - sent;
     // SAFETY: the buffer is held, and what was sent is a part of it.
     write_by(
         this,
         rest,
-        sent,
+        whole,
         |fd| unsafe { libc::send(fd, data.start().add(sent).cast(), rest, flags | libc::MSG_DONTWAIT) },
         flags,
     )
 }
 
-/// Sends part of `rest` bytes by `call`, which gets the descriptor; that many were `sent` before. Returns how many.
+/// Sends part of `rest` bytes, which are what is left of the `whole`, by `call`, which gets the descriptor. Returns how
+/// many.
 pub(super) fn write_by(
     this: This<'_, Socket>,
     rest: usize,
-    sent: usize,
+    whole: &Whole,
     mut call: impl FnMut(RawFd) -> isize,
     flags: c_int,
-) -> Result<usize> {
-    let part = if sent > 0 { Part::Further } else { Part::First };
-    let more = Socket::attempt(this, Direction::Write, flags, part, |fd| {
+) -> std::result::Result<usize, Failure> {
+    let more = Socket::attempt(this, Direction::Write, flags, whole, |fd| {
         // SAFETY: the call touches the bytes only, which something holds.
         if rest < LARGE_WRITE { call(fd) } else { unsafe { without_the_lock(this.gil(), || call(fd)) } }
-    });
-    match more {
-        Ok(more) => {
-            this.hand_over();
-            if this.is_stream() && Transfer::of(rest).proves_blocking(more) {
-                this.exhausted(Direction::Write);
-            }
-            Ok(more)
-        }
-        Err(Failure::Raised) => {
+    })?;
+    this.hand_over();
+    if this.is_stream() && Transfer::of(rest).proves_blocking(more) {
+        this.exhausted(Direction::Write);
+    }
+    Ok(more)
+}
+
+/// What writing raises for a failure.
+#[cold]
+pub(super) fn raise_of_writing<T>(this: This<'_, Socket>, failure: Failure) -> Result<T> {
+    match failure {
+        Failure::Raised => {
             // SAFETY: a class that lives for ever; `This` says that the lock is held.
             let class = unsafe { Object::new(ffi::PyExc_OSError) };
             this.replace_closed_error(class, libc::ECONNRESET, CLOSED_BY_ANOTHER)
         }
-        Err(failure) => failure.raise(this.gil()),
+        failure => failure.raise(this.gil()),
     }
+}
+
+/// Sends what is left behind the first `sent` bytes as one call of the system's does. Without a timeout that returns
+/// when all is sent, or, when it fails later or its time is up, how much was.
+fn send_whole(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int, whole: &Whole) -> Result<usize> {
+    let mut done = write(this, data, sent, flags, whole).or_else(|failure| raise_of_writing(this, failure))?;
+    let takes_all = this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream();
+    while takes_all && sent + done < data.size() {
+        match write(this, data, sent + done, flags, whole) {
+            Ok(more) => done += more,
+            Err(Failure::Raised) if this.is_closed_error(this.gil()) => {
+                // SAFETY: an exception is pending, and the lock is held.
+                unsafe { ffi::PyErr_Clear() };
+                break;
+            }
+            Err(Failure::Raised) => return Err(Raised),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
@@ -329,20 +360,7 @@ pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
     let flags = flags_or_zero(flags)?;
-    let mut sent = write(this, &data, 0, flags)?;
-    // Without a timeout the system's own call returns when all is sent, or, when that fails later, how much was.
-    while sent < data.size() && this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream() {
-        match write(this, &data, sent, flags) {
-            Ok(more) => sent += more,
-            // SAFETY: an exception is pending, and the lock is held.
-            Err(Raised) if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) } != 0 => {
-                // SAFETY: the lock is held.
-                unsafe { ffi::PyErr_Clear() };
-                break;
-            }
-            Err(Raised) => return Err(Raised),
-        }
-    }
+    let sent = send_whole(this, &data, 0, flags, &Whole::default())?;
     size(args.gil(), sent)
 }
 
@@ -353,9 +371,12 @@ pub fn sendall(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
     let data = Buffer::of(data, ffi::PyBUF_SIMPLE)?;
     let flags = flags_or_zero(flags)?;
-    let mut sent = write(this, &data, 0, flags)?;
+    let whole = Whole::default();
+    let mut sent = send_whole(this, &data, 0, flags, &whole)?;
     while sent < data.size() {
-        sent += write(this, &data, sent, flags)?;
+        // As on stock, a timeout is for each part; as CPython has it, the system's limit is for each of its calls.
+        whole.deadline.take();
+        sent += send_whole(this, &data, sent, flags, &whole)?;
     }
     Ok(Owned::none(args.gil()))
 }

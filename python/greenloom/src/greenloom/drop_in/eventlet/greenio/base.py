@@ -221,14 +221,14 @@ class GreenSocket(_native.GreenSocket):
         with memoryview(buffer) as view, view.cast("B") as room:
             return whole.receive_rest(self, got, [room[: nbytes or None]], flags), address
 
-    def recvmsg(self, bufsize, ancbufsize=0, flags=0):
+    def recvmsg(self, bufsize, ancbufsize=0, flags=0, /):
         """As ``socket.recvmsg``; waits for a message."""
         data, control, told, address = self._recv_loop(
             self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags
         )
         return whole.with_rest(self, data, bufsize, flags, control), control, told, address
 
-    def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
+    def recvmsg_into(self, buffers, ancbufsize=0, flags=0, /):
         """As ``socket.recvmsg_into``; waits for a message."""
         buffers = list(buffers)
         got, control, told, address = self._recv_loop(
@@ -245,7 +245,7 @@ class GreenSocket(_native.GreenSocket):
         sent = self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags)
         return whole.send_rest(self, sent, [data], flags)
 
-    def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
+    def sendmsg(self, buffers, ancdata=(), flags=0, address=None, /):
         """As ``socket.sendmsg``; waits for room."""
         if address is not None:
             address = names.numeric(self, address)
