@@ -40,8 +40,8 @@ const BETWEEN_CLOCKS: usize = 64;
 /// How long a hub may give no sign until that is told.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many bytes of a stack are copied: of each that is told of among all, and of one alone. What is behind them is not
-/// told.
+/// How many bytes of a stack are copied: of each that is told of among all, and of one alone. What is behind them is
+/// not told.
 const STACK_AMONG_ALL: usize = 32 << 10;
 const STACK_OF_ONE: usize = 1 << 20;
 
