@@ -487,6 +487,30 @@ fn work_that_forks_leaves_its_parents_events_alone() {
     passes("forks_in_a_batch");
 }
 
+#[test]
+#[ignore = "run by a_fork_while_others_look_at_the_hubs_leaves_the_child_its_own, in a process of its own"]
+fn forks_while_others_look() {
+    sleep(millis(1));
+    std::thread::spawn(|| {
+        loop {
+            inspect::hubs();
+        }
+    });
+    for _ in 0..300 {
+        assert!(in_a_fork(|| {
+            // SAFETY: it arranges that the child ends if it hangs.
+            unsafe { libc::alarm(10) };
+            sleep(millis(1));
+            inspect::hubs().len() == 1
+        }));
+    }
+}
+
+#[test]
+fn a_fork_while_others_look_at_the_hubs_leaves_the_child_its_own() {
+    passes("forks_while_others_look");
+}
+
 /// What the destructor of a thread-local finds that comes after the hub's end.
 struct Late {
     hub: Hub,

@@ -4,9 +4,9 @@
 use std::sync::atomic::AtomicU64;
 #[cfg(feature = "inspect")]
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 
-use greenloom_fiber::fork_generation;
+use greenloom_fiber::{fork_generation, hold_over_forks};
 use greenloom_hub::{Direction, Inbox, InboxClosed, SourceKey};
 
 use super::counters::Counters;
@@ -44,6 +44,8 @@ pub struct Watched {
 static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
 
 pub fn add(inbox: Arc<Inbox<Message>>, counters: Arc<Counters>) -> u32 {
+    static HELD: Once = Once::new();
+    HELD.call_once(|| hold_over_forks(|| Box::new(HUBS.write())));
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     // Numbers are not used again: an old waker must not reach a new hub.
     hubs.push(Some(Entry { inbox, counters, generation: fork_generation(), running: None }));

@@ -3,9 +3,9 @@
 //! A hub's [`Statistics`] are counted by its OS thread and read by any, so that a hub is told of that is blocked with
 //! the lock in its hand.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
+use greenloom_fiber::hold_over_forks;
 use greenloom_hub::Statistics;
 use greenloom_inspect::protocol::Sizes;
 
@@ -49,24 +49,15 @@ impl Seen {
 
 static HUBS: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
 
-/// The list. In the child of a fork it may be locked for ever, by an OS thread that is not there: then it stays as it
-/// is, and no hub is seen.
-fn hubs() -> Option<MutexGuard<'static, Vec<Seen>>> {
-    const PATIENCE: Duration = Duration::from_millis(100);
-    let begun = Instant::now();
-    loop {
-        match HUBS.try_lock() {
-            Ok(hubs) => return Some(hubs),
-            Err(TryLockError::Poisoned(hubs)) => return Some(PoisonError::into_inner(hubs)),
-            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => return None,
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
+fn hubs() -> MutexGuard<'static, Vec<Seen>> {
+    HUBS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes the hub of the running thread, or that it has none.
 pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
-    let Some(mut hubs) = hubs() else { return };
+    static HELD: Once = Once::new();
+    HELD.call_once(|| hold_over_forks(|| Box::new(hubs())));
+    let mut hubs = hubs();
     hubs.retain(|hub| hub.number != thread.number && hub.thread.is_alive());
     if let Some(statistics) = statistics {
         // SAFETY: it asks the system only.
@@ -81,8 +72,7 @@ pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
 
 /// The hubs of the threads that live.
 pub fn all() -> Vec<Seen> {
-    let Some(hubs) = hubs() else { return Vec::new() };
-    hubs.iter().filter(|hub| hub.thread.is_alive()).cloned().collect()
+    hubs().iter().filter(|hub| hub.thread.is_alive()).cloned().collect()
 }
 
 /// Whether the thread has a hub.
