@@ -12,7 +12,7 @@ CRATES = {
     "crates/inspect": ("crates/trace",),
     "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect", "crates/trace"),
     "crates/amqp": (),
-    "crates/rpc": ("crates/inspect", "crates/greenloom", "crates/amqp"),
+    "crates/rpc": ("crates/fiber", "crates/inspect", "crates/greenloom", "crates/amqp"),
     "crates/http": (),
     "crates/web": ("crates/greenloom", "crates/http"),
     "crates/hooks": ("crates/greenloom",),

@@ -63,7 +63,7 @@ mod ticks;
 
 pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
-pub use fork::{fork_generation, hold_over_forks};
+pub use fork::{ForkMutex, fork_generation, hold_over_forks};
 pub use scope::{Erased, Eraser, scope};
 pub use snapshot::{Registers, Snapshot};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use greenloom_fiber::ForkMutex;
 use greenloom_hub::blocking::{BlockingPool, DEFAULT_SIZE};
 
 use crate::runtime::chain::Chain;
@@ -201,9 +202,9 @@ impl Drop for Outstanding {
 
 /// The pool of this process. The child of a fork has none of its parent's threads, so it makes a pool of its own.
 pub(crate) fn pool() -> BlockingPool {
-    static POOL: Mutex<Option<(u64, BlockingPool)>> = Mutex::new(None);
+    static POOL: ForkMutex<Option<(u64, BlockingPool)>> = ForkMutex::new(None);
     let forks = greenloom_fiber::fork_generation();
-    let mut pool = lock(&POOL);
+    let mut pool = POOL.lock();
     match &*pool {
         Some((made_after, pool)) if *made_after == forks => pool.clone(),
         _ => pool.insert((forks, BlockingPool::new(first_size()))).1.clone(),

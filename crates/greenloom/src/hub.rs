@@ -18,14 +18,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Duration;
 
-use greenloom_hub::{Inbox, TimerKey};
+use greenloom_hub::TimerKey;
 
 use crate::runtime::fd::{ended, wait_for};
 use crate::runtime::node::AnyGreenlet;
-use crate::runtime::registry::Message;
+use crate::runtime::registry::{self, Message};
 use crate::runtime::state::Runtime;
 use crate::runtime::work::Work;
 use crate::runtime::{here, here_or_error, try_here};
@@ -267,7 +266,7 @@ impl Hub {
 
     /// A handle through which other OS threads reach this hub.
     pub fn handle(&self) -> HubHandle {
-        HubHandle { id: self.runtime.id(), inbox: self.runtime.inbox() }
+        HubHandle { id: self.runtime.id() }
     }
 }
 
@@ -301,8 +300,6 @@ impl fmt::Debug for Hub {
 #[derive(Clone)]
 pub struct HubHandle {
     id: u32,
-    /// None of a hub that had ended.
-    inbox: Option<Arc<Inbox<Message>>>,
 }
 
 /// The hub is gone: its OS thread has ended.
@@ -323,8 +320,7 @@ impl HubHandle {
     /// # Errors
     /// [`HubGone`].
     pub fn schedule(&self, call: impl FnOnce() + Send + 'static) -> Result<(), HubGone> {
-        let inbox = self.inbox.as_ref().ok_or(HubGone)?;
-        inbox.send(Message::Call(Box::new(call))).map_err(|_| HubGone)
+        registry::send(self.id, Message::Call(Box::new(call))).map_err(|_| HubGone)
     }
 
     /// Calls `call` in the hub after `delay` on its clock.

@@ -8,8 +8,9 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
+use greenloom_fiber::ForkMutex;
 use greenloom_hub::Direction;
 use signal_hook::consts;
 use signal_hook::flag;
@@ -218,7 +219,6 @@ struct DefaultAction {
 }
 
 fn defaults() -> MutexGuard<'static, BTreeMap<Signal, DefaultAction>> {
-    static DEFAULTS: Mutex<BTreeMap<Signal, DefaultAction>> = Mutex::new(BTreeMap::new());
-    // Counts are whole at any time.
-    DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner)
+    static DEFAULTS: ForkMutex<BTreeMap<Signal, DefaultAction>> = ForkMutex::new(BTreeMap::new());
+    DEFAULTS.lock()
 }

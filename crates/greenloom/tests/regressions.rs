@@ -511,6 +511,67 @@ fn a_fork_while_others_look_at_the_hubs_leaves_the_child_its_own() {
     passes("forks_while_others_look");
 }
 
+#[test]
+#[ignore = "run by a_fork_while_others_take_stacks_leaves_the_child_its_stacks, in a process of its own"]
+fn forks_while_others_take_stacks() {
+    sleep(millis(1));
+    let busy = || {
+        std::thread::spawn(|| {
+            (0..50).map(|_| spawn(|| sleep(Duration::ZERO))).collect::<Vec<_>>().into_iter().for_each(|thread| {
+                thread.wait().unwrap();
+            });
+        })
+    };
+    std::thread::spawn(move || {
+        loop {
+            busy().join().unwrap();
+        }
+    });
+    for _ in 0..300 {
+        assert!(in_a_fork(|| {
+            // SAFETY: it arranges that the child ends if it hangs.
+            unsafe { libc::alarm(10) };
+            let threads: Vec<_> = (0..500).map(|_| spawn(|| sleep(Duration::ZERO))).collect();
+            threads.into_iter().all(|thread| thread.wait().is_ok())
+        }));
+    }
+}
+
+#[test]
+fn a_fork_while_others_take_stacks_leaves_the_child_its_stacks() {
+    passes("forks_while_others_take_stacks");
+}
+
+#[test]
+#[ignore = "run by the_hubs_of_other_os_threads_are_closed_in_the_child_of_a_fork, in a process of its own"]
+fn forks_with_a_hub_elsewhere() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        sender.send(get_hub().handle()).unwrap();
+        sleep(Duration::from_secs(60));
+    });
+    let elsewhere = receiver.recv().unwrap();
+    let own = get_hub().handle();
+    assert!(in_a_fork(|| {
+        let gone = elsewhere.schedule(|| {}).is_err();
+        let told = Arc::new(Event::new());
+        // At first before the hub has noticed the fork.
+        let well = (0..2).all(|round| {
+            let tell = Arc::clone(&told);
+            tell.reset();
+            own.schedule(move || tell.send(round).unwrap()).unwrap();
+            told.wait().unwrap() == round
+        });
+        gone && well
+    }));
+    elsewhere.schedule(|| {}).unwrap();
+}
+
+#[test]
+fn the_hubs_of_other_os_threads_are_closed_in_the_child_of_a_fork() {
+    passes("forks_with_a_hub_elsewhere");
+}
+
 /// What the destructor of a thread-local finds that comes after the hub's end.
 struct Late {
     hub: Hub,

@@ -10,8 +10,9 @@ use std::io;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 
+use greenloom_fiber::ForkMutex;
 use greenloom_rpc::bridge::Bridge;
 
 use crate::py::ffi::{self, PyMethodDef, PyObject};
@@ -20,7 +21,7 @@ use crate::py::{Args, Global, Owned, Raised, Result, function, runtime_error};
 static FUNCTIONS: Global<[PyMethodDef; 2]> = Global::new([const { PyMethodDef::zeroed() }; 2]);
 
 /// The thread, and the process that has it: a child has none of its parent's.
-static THREAD: Mutex<Option<(u32, Bridge)>> = Mutex::new(None);
+static THREAD: ForkMutex<Option<(u32, Bridge)>> = ForkMutex::new(None);
 
 /// Adds the function.
 ///
@@ -52,7 +53,7 @@ fn serve_bus(args: Args<'_>) -> Result<Owned> {
 }
 
 fn attach(stream: UnixStream) -> io::Result<()> {
-    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut thread = THREAD.lock();
     let here = process::id();
     let bridge = match &mut *thread {
         Some((process, bridge)) if *process == here => bridge,

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use greenloom::hub::HubHandle;
 use greenloom::{get_hub, spawn};
+use greenloom_fiber::ForkMutex;
 use greenloom_inspect::metrics::{self, Kind, Page};
 
 use crate::stats::{ClientCounts, ConsumerCounts, Histogram};
@@ -101,10 +102,10 @@ struct Asked {
 }
 
 /// Hubs that have had a connection.
-static HUBS: Mutex<Vec<Asked>> = Mutex::new(Vec::new());
+static HUBS: ForkMutex<Vec<Asked>> = ForkMutex::new(Vec::new());
 
 /// The sums of hubs that are gone.
-static GONE: Mutex<Option<Sums>> = Mutex::new(None);
+static GONE: ForkMutex<Option<Sums>> = ForkMutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -166,7 +167,7 @@ impl Here {
     fn enroll(&self) {
         let process = std::process::id();
         if self.process.replace(process) != process {
-            lock(&HUBS).push(Asked { process, hub: get_hub().handle(), said: Arc::clone(&self.said) });
+            HUBS.lock().push(Asked { process, hub: get_hub().handle(), said: Arc::clone(&self.said) });
         }
     }
 
@@ -337,7 +338,7 @@ impl Drop for Asking {
 fn tell(page: &mut Page, patience: Duration) {
     let (sender, done) = channel();
     let process = std::process::id();
-    lock(&HUBS).retain(|asked| {
+    HUBS.lock().retain(|asked| {
         if asked.process != process {
             return false;
         }
@@ -347,7 +348,7 @@ fn tell(page: &mut Page, patience: Duration) {
         }
         let is_there = asked.hub.schedule(move || say_all(sender)).is_ok();
         if !is_there {
-            lock(&GONE).get_or_insert_default().merge(&lock(&asked.said).sums);
+            GONE.lock().get_or_insert_default().merge(&lock(&asked.said).sums);
         }
         is_there
     });
@@ -356,8 +357,8 @@ fn tell(page: &mut Page, patience: Duration) {
         // An end without a message: all have said what they know.
         let _ = done.recv_timeout(patience);
     }
-    let (mut sums, mut now) = (lock(&GONE).clone().unwrap_or_default(), Now::default());
-    for asked in &*lock(&HUBS) {
+    let (mut sums, mut now) = (GONE.lock().clone().unwrap_or_default(), Now::default());
+    for asked in &*HUBS.lock() {
         let said = lock(&asked.said);
         sums.merge(&said.sums);
         now.merge(&said.now);

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{MIN_STACK_SIZE, StackError, guard};
+use crate::fork::ForkMutex;
 
 /// A stack that was looked at keeps this many bytes at its top: up to 20 KiB that its user may have reserved, of which
 /// the lowest page is in use, and a page of the stack.
@@ -31,7 +31,8 @@ pub(super) struct Pool {
     pub(super) size: usize,
     /// Bytes of the guard region, a multiple of the page size.
     pub(super) guard: usize,
-    shared: Mutex<Shared>,
+    /// Nothing that is done under it leaves the data half changed.
+    shared: ForkMutex<Shared>,
 }
 
 #[derive(Debug, Default)]
@@ -46,12 +47,7 @@ struct Shared {
 // SAFETY: `uncut` is an address range that this pool owns.
 unsafe impl Send for Shared {}
 
-static POOLS: Mutex<Vec<&'static Pool>> = Mutex::new(Vec::new());
-
-/// Nothing that is done under these locks leaves the data half changed, so a panic in between does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static POOLS: ForkMutex<Vec<&'static Pool>> = ForkMutex::new(Vec::new());
 
 /// The pool for stacks of at least `size` bytes. A call of its own, as [`Pool::map`]: a fiber that parks may begin the
 /// next one, and how deep that goes is how many pages of its stack stay in use.
@@ -64,31 +60,31 @@ pub(super) fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
     let guard = page.max(16 * 1024);
     let rounded = size.checked_next_multiple_of(page).filter(|rounded| *rounded < isize::MAX as usize / LARGEST_SLAB);
     let rounded = rounded.ok_or(StackError::TooLarge { size })?;
-    let mut pools = lock(&POOLS);
+    let mut pools = POOLS.lock();
     if let Some(pool) = pools.iter().find(|pool| pool.size == rounded) {
         return Ok(pool);
     }
-    let shared = Mutex::new(Shared { next_slab: FIRST_SLAB, ..Shared::default() });
-    let pool: &Pool = Box::leak(Box::new(Pool { size: rounded, guard, shared }));
+    let shared = ForkMutex::new(Shared { next_slab: FIRST_SLAB, ..Shared::default() });
+    let pool: &'static Pool = Box::leak(Box::new(Pool { size: rounded, guard, shared }));
     pools.push(pool);
     Ok(pool)
 }
 
 /// Calls `report` with the size of a slot, guard included, and the number of slots, for each pool.
 pub(super) fn count(mut report: impl FnMut(usize, usize)) {
-    for pool in lock(&POOLS).iter() {
-        report(pool.size + pool.guard, lock(&pool.shared).stacks);
+    for pool in POOLS.lock().iter() {
+        report(pool.size + pool.guard, pool.shared.lock().stacks);
     }
 }
 
 impl Pool {
     /// A stack that no OS thread keeps, or a new one.
-    pub(super) fn take(&self, size: usize) -> Result<Slot, StackError> {
-        self.cut().map_err(|source| StackError::OutOfMemory { size, stacks: lock(&self.shared).stacks, source })
+    pub(super) fn take(&'static self, size: usize) -> Result<Slot, StackError> {
+        self.cut().map_err(|source| StackError::OutOfMemory { size, stacks: self.shared.lock().stacks, source })
     }
 
-    fn cut(&self) -> io::Result<Slot> {
-        let mut shared = lock(&self.shared);
+    fn cut(&'static self) -> io::Result<Slot> {
+        let mut shared = self.shared.lock();
         if let Some(slot) = shared.free.pop() {
             return Ok(slot);
         }
@@ -159,9 +155,9 @@ impl Pool {
     }
 
     /// Returns the stacks' pages to the system and the stacks to all threads.
-    pub(super) fn give_back(&self, slots: impl Iterator<Item = Slot>) {
+    pub(super) fn give_back(&'static self, slots: impl Iterator<Item = Slot>) {
         let slots: Vec<Slot> = slots.inspect(|slot| self.discard(*slot, 0)).collect();
-        lock(&self.shared).free.extend(slots);
+        self.shared.lock().free.extend(slots);
     }
 
     /// Gives back the pages of a stack that are deeper than a shallow fiber uses, if there are any.

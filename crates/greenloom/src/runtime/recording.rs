@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use greenloom_fiber::Ticks;
+use greenloom_fiber::{ForkMutex, Ticks};
 use greenloom_trace::{Reader, Readers, Timeline};
 
 use super::counters::Counters;
@@ -61,12 +61,7 @@ struct Begun {
 const HUBS: usize = 1000;
 
 /// The one of this process.
-static RECORDING: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
-
-fn recording() -> MutexGuard<'static, Option<Arc<Shared>>> {
-    // It is replaced as a whole.
-    RECORDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static RECORDING: ForkMutex<Option<Arc<Shared>>> = ForkMutex::new(None);
 
 impl Recording {
     /// Begins to record, at most the newest [`CAPACITY`] events of each hub.
@@ -82,7 +77,7 @@ impl Recording {
     /// # Errors
     /// As there.
     pub fn with_capacity(capacity: usize) -> io::Result<Recording> {
-        let mut present = recording();
+        let mut present = RECORDING.lock();
         if present.is_some() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
@@ -159,7 +154,7 @@ impl Shared {
                 let _ = registry::send(hub, Message::Call(Box::new(leave)));
             }
         }
-        *recording() = None;
+        *RECORDING.lock() = None;
     }
 
     fn begun(&self) -> MutexGuard<'_, Begun> {
@@ -182,7 +177,7 @@ thread_local! {
 /// On the OS thread of a hub that was just made.
 pub(super) fn begin_in_new_hub() {
     // A copy: to begin takes a lock of its own.
-    let present = recording().clone().filter(|_| !here().counters.is_simulated);
+    let present = RECORDING.lock().clone().filter(|_| !here().counters.is_simulated);
     if let Some(shared) = present {
         begin(&shared);
     }

@@ -1,16 +1,18 @@
 //! Numbers for hubs, so that a waker is plain data and waking at home touches no reference count; and what hubs are
 //! sent.
 
+use std::any::Any;
 use std::sync::atomic::AtomicU64;
 #[cfg(feature = "inspect")]
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Once, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
 
 use greenloom_fiber::{fork_generation, hold_over_forks};
 use greenloom_hub::{Direction, Inbox, InboxClosed, SourceKey};
 
 use super::counters::Counters;
 use super::node::Wake;
+use super::try_here;
 
 /// What other OS threads send to a hub.
 pub(crate) enum Message {
@@ -24,7 +26,7 @@ pub(crate) enum Message {
 struct Entry {
     inbox: Arc<Inbox<Message>>,
     counters: Arc<Counters>,
-    /// The process it lives in: of a fork's child only the hub is alive that has noticed the fork.
+    /// The process it lives in: of a fork's child only the hub of the OS thread that forked is alive.
     generation: u64,
     /// Which greenlet runs, and the system's number of the OS thread.
     running: Option<(&'static AtomicU64, i32)>,
@@ -45,11 +47,37 @@ static HUBS: RwLock<Vec<Option<Entry>>> = RwLock::new(Vec::new());
 
 pub fn add(inbox: Arc<Inbox<Message>>, counters: Arc<Counters>) -> u32 {
     static HELD: Once = Once::new();
-    HELD.call_once(|| hold_over_forks(|| Box::new(HUBS.write())));
+    HELD.call_once(|| hold_over_forks(|| HeldOverAFork::take().map(|held| Box::new(held) as Box<dyn Any>)));
     let mut hubs = HUBS.write().unwrap_or_else(PoisonError::into_inner);
     // Numbers are not used again: an old waker must not reach a new hub.
     hubs.push(Some(Entry { inbox, counters, generation: fork_generation(), running: None }));
     u32::try_from(hubs.len() - 1).expect("4 billion hubs were made")
+}
+
+/// The list while the process forks. Those of other OS threads are gone in the child, where their inboxes may be locked
+/// for ever: what is sent there from then on finds them closed.
+struct HeldOverAFork {
+    hubs: RwLockWriteGuard<'static, Vec<Option<Entry>>>,
+    own: Option<u32>,
+}
+
+impl HeldOverAFork {
+    fn take() -> Option<HeldOverAFork> {
+        let hubs = match HUBS.try_write() {
+            Ok(hubs) => hubs,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(HeldOverAFork { hubs, own: try_here().map(|runtime| runtime.id()) })
+    }
+}
+
+impl Drop for HeldOverAFork {
+    fn drop(&mut self) {
+        if let Some(entry) = self.own.and_then(|id| self.hubs[id as usize].as_mut()) {
+            entry.generation = fork_generation();
+        }
+    }
 }
 
 pub fn replace(id: u32, inbox: Arc<Inbox<Message>>) {
@@ -96,8 +124,8 @@ pub fn remove(id: u32) {
 pub fn send(id: u32, message: Message) -> Result<(), InboxClosed<Message>> {
     let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
     match &hubs[id as usize] {
-        Some(entry) => entry.inbox.send(message),
-        None => Err(InboxClosed(message)),
+        Some(entry) if entry.generation == fork_generation() => entry.inbox.send(message),
+        _ => Err(InboxClosed(message)),
     }
 }
 

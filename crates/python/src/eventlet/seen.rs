@@ -3,9 +3,9 @@
 //! A hub's [`Statistics`] are counted by its OS thread and read by any, so that a hub is told of that is blocked with
 //! the lock in its hand.
 
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::Arc;
 
-use greenloom_fiber::hold_over_forks;
+use greenloom_fiber::ForkMutex;
 use greenloom_hub::Statistics;
 use greenloom_inspect::protocol::Sizes;
 
@@ -47,17 +47,11 @@ impl Seen {
     }
 }
 
-static HUBS: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
-
-fn hubs() -> MutexGuard<'static, Vec<Seen>> {
-    HUBS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static HUBS: ForkMutex<Vec<Seen>> = ForkMutex::new(Vec::new());
 
 /// Notes the hub of the running thread, or that it has none.
 pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
-    static HELD: Once = Once::new();
-    HELD.call_once(|| hold_over_forks(|| Box::new(hubs())));
-    let mut hubs = hubs();
+    let mut hubs = HUBS.lock();
     hubs.retain(|hub| hub.number != thread.number && hub.thread.is_alive());
     if let Some(statistics) = statistics {
         // SAFETY: it asks the system only.
@@ -72,7 +66,7 @@ pub fn note(thread: &Thread, statistics: Option<Arc<Statistics>>) {
 
 /// The hubs of the threads that live.
 pub fn all() -> Vec<Seen> {
-    hubs().iter().filter(|hub| hub.thread.is_alive()).cloned().collect()
+    HUBS.lock().iter().filter(|hub| hub.thread.is_alive()).cloned().collect()
 }
 
 /// Whether the thread has a hub.

@@ -9,11 +9,10 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use super::recorder::is_on;
-use greenloom_fiber::Ticks;
+use greenloom_fiber::{ForkMutex, Ticks};
 pub use greenloom_trace::Wake;
 use greenloom_trace::{ENDED, READY, Reader, Readers, Timeline, ring};
 
@@ -26,7 +25,7 @@ use crate::py::{Gil, Owned, Pending, Result, text};
 
 /// How many events of each thread are kept.
 static CAPACITY: AtomicUsize = AtomicUsize::new(0);
-static RECORDING: Mutex<Option<Recording>> = Mutex::new(None);
+static RECORDING: ForkMutex<Option<Recording>> = ForkMutex::new(None);
 
 /// What the process's recording has.
 struct Recording {
@@ -53,10 +52,6 @@ const THREADS: usize = 1000;
 /// Frames of a stack at most.
 const DEEPEST: usize = 64;
 
-fn recording() -> MutexGuard<'static, Option<Recording>> {
-    RECORDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Begins to record, with room for so many events of each thread; `false` if somebody does already.
 pub fn start(gil: Gil<'_>, capacity: usize) -> bool {
     begin(gil, capacity).is_some()
@@ -68,7 +63,7 @@ pub fn follow(gil: Gil<'_>, capacity: usize) -> Option<Followed> {
 }
 
 fn begin(gil: Gil<'_>, capacity: usize) -> Option<Ticks> {
-    let mut recording = recording();
+    let mut recording = RECORDING.lock();
     if recording.is_some() {
         return None;
     }
@@ -116,7 +111,7 @@ pub fn stop(gil: Gil<'_>, title: String) -> Option<impl FnOnce() -> Timeline + S
 
 /// Nothing is recorded any more.
 fn end() -> Option<Recording> {
-    let ended = recording().take()?;
+    let ended = RECORDING.lock().take()?;
     ON.store(false, Ordering::Relaxed);
     Some(ended)
 }
@@ -125,7 +120,7 @@ impl Followed {
     /// Those of all threads that take part.
     pub fn readers(&mut self) -> &mut Readers {
         if !self.is_over
-            && let Some(recording) = &mut *recording()
+            && let Some(recording) = &mut *RECORDING.lock()
         {
             recording.readers.drain(..).for_each(|reader| self.readers.push(reader));
         }
@@ -167,7 +162,7 @@ fn with<R>(thread: &Thread, f: impl FnOnce(&Recorder) -> R) -> Option<R> {
 /// A thread takes part.
 #[cold]
 fn join(thread: &Thread) {
-    if recording().as_ref().is_none_or(|recording| recording.threads >= THREADS) {
+    if RECORDING.lock().as_ref().is_none_or(|recording| recording.threads >= THREADS) {
         return;
     }
     let mut names = vec![(number(thread.main), String::from("main greenlet"))];
@@ -180,7 +175,7 @@ fn join(thread: &Thread) {
         // Looking for names has run code that switched.
         return;
     }
-    let mut recording = recording();
+    let mut recording = RECORDING.lock();
     let Some(recording) = &mut *recording else { return };
     let (writer, reader) = ring(CAPACITY.load(Ordering::Relaxed), thread_name(thread, recording.threads));
     recording.threads += 1;

@@ -9,8 +9,10 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use greenloom_fiber::ForkMutex;
 
 use super::body::{Body, PyGreenlet, allocate, attach_body, body, greenlet_type};
 use super::extension::Extension;
@@ -75,20 +77,16 @@ static THREADS: AtomicU64 = AtomicU64::new(0);
 static MAIN_GREENLETS: AtomicUsize = AtomicUsize::new(0);
 
 /// Threads that have ended, until the interpreter calls back.
-static EXITED: Mutex<Vec<Record>> = Mutex::new(Vec::new());
+static EXITED: ForkMutex<Vec<Record>> = ForkMutex::new(Vec::new());
 
 /// All records of the process.
-static ALL: Mutex<Vec<Record>> = Mutex::new(Vec::new());
+static ALL: ForkMutex<Vec<Record>> = ForkMutex::new(Vec::new());
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Record(*const Thread);
 
 // SAFETY: followed only by holders of the interpreter's lock.
 unsafe impl Send for Record {}
-
-fn lock(records: &Mutex<Vec<Record>>) -> std::sync::MutexGuard<'_, Vec<Record>> {
-    records.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The running thread's record, made if there is none; null with an exception if that fails. Lets go of what other
 /// threads left here, keeping a pending exception.
@@ -197,7 +195,7 @@ impl Thread {
         // SAFETY: the record lives until the thread ends, which ends the handle.
         unsafe { handle.begin(record.cast_const().cast()) };
         EXIT.with(|_| ());
-        lock(&ALL).push(Record(record));
+        ALL.lock().push(Record(record));
         record
     }
 
@@ -315,7 +313,7 @@ impl Drop for Exit {
         if py::is_gone() {
             return;
         }
-        let mut exited = lock(&EXITED);
+        let mut exited = EXITED.lock();
         exited.push(Record(record));
         if exited.len() == 1 {
             // SAFETY: may be called without the interpreter's lock. If its queue is full, the next exit asks again.
@@ -334,8 +332,8 @@ static PENDING_CALL_REFUSED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn let_go_of_exited(_: *mut std::ffi::c_void) -> std::ffi::c_int {
     loop {
-        let Some(Record(record)) = lock(&EXITED).pop() else { return 0 };
-        lock(&ALL).retain(|other| other.0 != record);
+        let Some(Record(record)) = EXITED.lock().pop() else { return 0 };
+        ALL.lock().retain(|other| other.0 != record);
         // SAFETY: queued once, by its thread, which is gone; the interpreter's lock is held.
         unsafe {
             let record = Box::from_raw(record.cast_mut());
@@ -408,7 +406,7 @@ pub fn cleanup_clocks() -> Option<i64> {
 
 /// How many threads have ended whose records were not let go of yet.
 pub fn exited_threads() -> usize {
-    lock(&EXITED).len()
+    EXITED.lock().len()
 }
 
 /// How many main greenlets there are.
@@ -423,7 +421,7 @@ pub fn main_greenlet_is_gone() {
 
 /// Looks at the records of the threads that live until one answers. `look` must run no Python code.
 pub fn find_thread<T>(_: Gil<'_>, mut look: impl FnMut(&Thread) -> Option<T>) -> Option<T> {
-    lock(&ALL).iter().find_map(|Record(record)| {
+    ALL.lock().iter().find_map(|Record(record)| {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
         let thread = unsafe { &**record };
         if thread.handle.is_alive() { look(thread) } else { None }
@@ -434,7 +432,7 @@ pub fn find_thread<T>(_: Gil<'_>, mut look: impl FnMut(&Thread) -> Option<T>) ->
 /// `look` must run no Python code.
 pub fn of_all_threads<T>(_: Gil<'_>, look: impl Fn(&Thread) -> Option<T>) -> Vec<(std::ffi::c_ulong, T)> {
     let mut found = Vec::new();
-    for Record(record) in lock(&ALL).iter() {
+    for Record(record) in ALL.lock().iter() {
         // SAFETY: records are removed from the list before they go, under the interpreter's lock.
         let thread = unsafe { &**record };
         if thread.handle.is_alive()

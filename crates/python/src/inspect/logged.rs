@@ -5,7 +5,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use greenloom_fiber::ForkMutex;
 
 use crate::py::ffi;
 use crate::py::{self, Owned};
@@ -13,24 +14,11 @@ use crate::py::{self, Owned};
 /// Messages that are kept at most: a main thread that is blocked for ever logs nothing.
 const MOST: usize = 100;
 
-static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// The list. In the child of a fork it may be locked for ever, by an OS thread that is not there: then nothing is
-/// logged.
-fn messages() -> Option<MutexGuard<'static, Vec<String>>> {
-    for _ in 0..1000 {
-        match MESSAGES.try_lock() {
-            Ok(messages) => return Some(messages),
-            Err(TryLockError::Poisoned(messages)) => return Some(messages.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    }
-    None
-}
+static MESSAGES: ForkMutex<Vec<String>> = ForkMutex::new(Vec::new());
 
 /// Leaves a message.
 pub fn log(message: String) {
-    let Some(mut messages) = messages() else { return };
+    let mut messages = MESSAGES.lock();
     if messages.len() < MOST {
         messages.push(message);
     }
@@ -42,8 +30,8 @@ pub fn log(message: String) {
 
 /// In the main thread, with the interpreter's lock. An exception of a handler is written as one that nobody catches.
 extern "C" fn log_them(_: *mut c_void) -> c_int {
-    let left = messages().map(|mut messages| std::mem::take(&mut *messages));
-    for message in left.into_iter().flatten() {
+    let left = std::mem::take(&mut *MESSAGES.lock());
+    for message in left {
         // SAFETY: called with the lock held; live objects.
         unsafe {
             let logged = Owned::new(ffi::PyImport_ImportModule(c"greenloom.inspect".as_ptr())).and_then(|module| {

@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use greenloom::spawn_after;
 use greenloom::sync::Event;
+use greenloom_fiber::ForkMutex;
 
 use crate::reason::UrlError;
 use crate::transport::{Transport, TransportError};
@@ -134,7 +135,7 @@ pub(crate) fn open(rest: &str) -> Result<Rc<dyn Transport>, TransportError> {
     thread_local! {
         static OF_THIS_THREAD: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
     }
-    static OF_THE_PROCESS: Mutex<BTreeMap<String, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+    static OF_THE_PROCESS: ForkMutex<BTreeMap<String, Weak<Shared>>> = ForkMutex::new(BTreeMap::new());
 
     let (name, options) = rest.split_once('?').unwrap_or((rest, ""));
     let name = name.trim_end_matches('/');
@@ -149,7 +150,7 @@ pub(crate) fn open(rest: &str) -> Result<Rc<dyn Transport>, TransportError> {
     let shared = if name.is_empty() {
         OF_THIS_THREAD.with_borrow_mut(|place| find_or_make(place, None))
     } else {
-        let mut buses = OF_THE_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buses = OF_THE_PROCESS.lock();
         buses.retain(|_, bus| bus.strong_count() > 0);
         find_or_make(buses.entry(name.to_string()).or_default(), Some(Instant::now()))
     };
