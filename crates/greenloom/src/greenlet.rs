@@ -50,7 +50,7 @@ use greenloom_fiber::{Fiber, Stack};
 use crate::runtime::chain::Chain;
 use crate::runtime::error::{Panic, Refused};
 use crate::runtime::here;
-use crate::runtime::node::{ANYTHING, Kind, Mail, Node};
+use crate::runtime::node::{ANYTHING, Interrupts, Kind, Mail, Node};
 use crate::runtime::stack_size::default_stack_size;
 use crate::runtime::state::Runtime;
 
@@ -126,12 +126,16 @@ impl<T> fmt::Debug for Receiver<T> {
 pub struct Current<T> {
     /// The greenlet's own handle would keep it alive for ever, so it is looked up when it is needed.
     id: u64,
-    in_hub: bool,
+    /// The number that the running greenlet has where this may switch: nobody's if it is the hub's own.
+    switches_as: u64,
     mail: Rc<Mail>,
     port: Rc<Port<T>>,
     /// Only one made by [`Current::here`] has it, for [`Current::receiver`].
     receiver: Option<Receiver<T>>,
 }
+
+/// No greenlet's number, nor what stands for it when the hub has ended.
+const NOBODY: u64 = u64::MAX - 1;
 
 impl<T: 'static> Current<T> {
     /// A place where the running greenlet, whichever it is, receives values of type `T`.
@@ -147,7 +151,9 @@ impl<T: 'static> Current<T> {
     fn of(greenlet: &AnyGreenlet, port: Rc<Port<T>>) -> Current<T> {
         let node = greenlet.node();
         let mail = Rc::clone(node.mail());
-        Current { id: greenlet.id(), in_hub: node.kind.get() == Kind::Hub, mail, port, receiver: None }
+        let id = greenlet.id();
+        let switches_as = if node.kind.get() == Kind::Hub { NOBODY } else { id };
+        Current { id, switches_as, mail, port, receiver: None }
     }
 
     /// The handle by which others switch to this place.
@@ -173,11 +179,12 @@ impl<T: 'static> Current<T> {
     pub fn switch<U>(&self, target: &Receiver<U>, value: U) -> Result<T, Error> {
         // Split so that the value and the result pass in registers: a `Result<T, Error>` that is built in one function
         // and copied in another costs more than the switch.
-        if let Some(misuse) = self.refuses(target) {
+        let runtime = here();
+        if let Some(misuse) = self.refuses(runtime, target) {
             return Err(misuse.into());
         }
         target.port.value.set(Some(value));
-        self.go(&target.greenlet);
+        self.go(runtime, &target.greenlet);
         match self.port.value.take() {
             Some(value) => Ok(value),
             None => Err(what_came()),
@@ -186,12 +193,12 @@ impl<T: 'static> Current<T> {
 
     /// Why a switch to `target` is not possible, if it is not.
     #[inline]
-    fn refuses<U>(&self, target: &Receiver<U>) -> Option<Misuse> {
+    fn refuses<U>(&self, runtime: &'static Runtime, target: &Receiver<U>) -> Option<Misuse> {
         let node = target.greenlet.node();
         if node.receives_at() != target.port.address() && node.fiber.is_started() && !node.fiber.is_running() {
             return Some(if node.fiber.is_finished() { Misuse::Dead } else { Misuse::NotReceiving });
         }
-        self.refuses_here()
+        self.refuses_here(runtime)
     }
 
     /// Suspends the running greenlet and goes on with `target`, whose switch returns `error`. A target that has not
@@ -202,17 +209,17 @@ impl<T: 'static> Current<T> {
     /// As [`Current::switch`]. [`Error::NotReceiving`] for a green thread that waits in the hub: see
     /// [`GreenThread::kill`](crate::GreenThread::kill).
     pub fn throw(&self, target: &AnyGreenlet, error: Error) -> Result<T, Error> {
-        let next = self.throw_into(target, error)?;
-        self.go(&next);
+        let runtime = here();
+        let next = self.throw_into(runtime, target, error)?;
+        self.go(runtime, &next);
         self.port.value.take().ok_or_else(what_came)
     }
 
     /// Leaves the error where its receiver finds it; returns who that is.
-    fn throw_into(&self, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
-        if let Some(misuse) = self.refuses_here() {
+    fn throw_into(&self, runtime: &'static Runtime, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
+        if let Some(misuse) = self.refuses_here(runtime) {
             return Err(misuse.into());
         }
-        let runtime = here();
         let node = target.node();
         let exit = matches!(error, Error::Exit);
         if node.fiber.is_finished() && exit {
@@ -232,7 +239,7 @@ impl<T: 'static> Current<T> {
             return Err(Error::NotReceiving);
         } else {
             if exit {
-                runtime.change_interrupts(target, |interrupts| interrupts.killed = true);
+                runtime.change_interrupts(target, Interrupts::set_killed);
             } else {
                 node.mail().thrown.set(Some(Box::new(error)));
             }
@@ -245,26 +252,32 @@ impl<T: 'static> Current<T> {
     }
 
     #[inline]
-    fn refuses_here(&self) -> Option<Misuse> {
-        let runtime = here();
-        if runtime.current_id() != self.id {
-            return Some(if runtime.has_ended() { Misuse::ThreadEnding } else { Misuse::NotCurrent });
+    fn refuses_here(&self, runtime: &'static Runtime) -> Option<Misuse> {
+        if runtime.current_id() != self.switches_as {
+            return Some(self.why_not_here(runtime));
         }
         if std::thread::panicking() {
             return Some(Misuse::Panicking);
-        }
-        if self.in_hub {
-            return Some(Misuse::InHub);
         }
         let _ = runtime.check_interrupts();
         None
     }
 
+    #[cold]
+    fn why_not_here(&self, runtime: &Runtime) -> Misuse {
+        match runtime.current_id() == self.id {
+            _ if runtime.has_ended() => Misuse::ThreadEnding,
+            true if std::thread::panicking() => Misuse::Panicking,
+            true => Misuse::InHub,
+            false => Misuse::NotCurrent,
+        }
+    }
+
     /// Suspends the running greenlet, to receive at this port, and goes on with `target`.
     #[inline(always)]
-    fn go(&self, target: &AnyGreenlet) {
+    fn go(&self, runtime: &Runtime, target: &AnyGreenlet) {
         self.mail.receives_at.set(self.port.address());
-        here().switch_to(target);
+        runtime.switch_to(target);
         self.mail.receives_at.set(0);
     }
 }
@@ -300,7 +313,7 @@ fn what_came() -> Error {
     let me = current();
     match me.node().mail().thrown.take() {
         Some(error) => *error,
-        None if me.node().interrupts.get().killed => {
+        None if me.node().interrupts.get().killed() => {
             drop(me);
             resume_unwind(Box::new(GreenletExit))
         }

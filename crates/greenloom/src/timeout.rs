@@ -55,7 +55,7 @@ pub fn timeout<R>(after: Duration, body: impl FnOnce() -> R) -> Result<R, Elapse
         let Some(extra) = extra.as_mut() else { return };
         let Some(limit) = extra.limits.iter_mut().find(|candidate| candidate.id == limit) else { return };
         limit.expired = true;
-        runtime.change_interrupts(&greenlet, |interrupts| interrupts.expired = true);
+        runtime.change_interrupts(&greenlet, |interrupts| interrupts.set_expired(true));
         runtime.wake(node.slot.get(), node.ticket.get(), Wake::Interrupted);
     };
     with_limits(&me, |limits| limits.push(TimeLimit { id: limit, expired: false }));
@@ -70,7 +70,7 @@ pub fn timeout<R>(after: Duration, body: impl FnOnce() -> R) -> Result<R, Elapse
         limits.retain(|candidate| candidate.id != limit);
         limits.iter().any(|limit| limit.expired)
     });
-    runtime.change_interrupts(&me, |interrupts| interrupts.expired = expired);
+    runtime.change_interrupts(&me, |interrupts| interrupts.set_expired(expired));
     drop(me);
     match result {
         Ok(value) => Ok(value),

@@ -162,6 +162,9 @@ impl Fiber {
         if !thread.is_guarded.replace(true) {
             overflow::install(record::running);
             stack::keep_until_the_end();
+            if thread.current.get().is_null() {
+                thread.current.set(&thread.root);
+            }
         }
         let start = Start::place(&stack, function, run);
         // SAFETY: nothing lives on the stack but the function, which begins at `start`, aligned to 16 bytes and in the
@@ -210,9 +213,21 @@ impl Fiber {
     /// of another stack. Every call between the caller's own function and the switch costs a mispredicted return.
     #[inline(always)]
     pub fn switch(&self) -> Result<(), SwitchError> {
+        if std::thread::panicking() {
+            return Err(SwitchError::Panicking);
+        }
+        self.go_on()
+    }
+
+    /// As [`Fiber::switch`], where the caller has seen that no panic unwinds: it is not looked for again.
+    ///
+    /// # Errors
+    /// [`SwitchError::Finished`].
+    #[inline(always)]
+    pub fn go_on(&self) -> Result<(), SwitchError> {
         // SAFETY: `self` is borrowed until the call returns, so it stays where it is; it is of this OS thread, since
         // `Fiber` is not Send.
-        unsafe { Fiber::switch_raw(self) }
+        unsafe { Fiber::go_on_raw(self) }
     }
 
     /// Like [`Fiber::switch`], for a fiber that may have ended and be gone when the call returns.
@@ -227,14 +242,29 @@ impl Fiber {
         if std::thread::panicking() {
             return Err(SwitchError::Panicking);
         }
+        // SAFETY: as the caller promised.
+        unsafe { Fiber::go_on_raw(fiber) }
+    }
+
+    /// # Safety
+    /// As for [`Fiber::switch_raw`].
+    #[inline(always)]
+    unsafe fn go_on_raw(fiber: *const Fiber) -> Result<(), SwitchError> {
         let thread = Thread::record();
         // SAFETY: the fiber stays where it is at least until it runs, as the caller promised, and is not used after
         // that.
-        let target = thread.resolve(unsafe { &*fiber });
+        let mut target = unsafe { &*fiber };
         if !target.state.get().can_go_on() {
-            return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
+            target = thread.resolve(target);
+            match target.state.get() {
+                State::Running => return Ok(()),
+                state if !state.can_go_on() => return Err(SwitchError::Finished),
+                _ => {}
+            }
         }
-        let me = thread.current();
+        // SAFETY: a fiber that can go on was given a function on this OS thread, or is the root, from which one was
+        // switched to.
+        let me = unsafe { thread.current() };
         if thread.kept.get().is_some() {
             thread.release_after_the_switch();
         }

@@ -14,7 +14,7 @@ use crate::switch::switch;
 /// What an OS thread knows of its fibers. Nothing here has a destructor, so that it can be used until the very end.
 pub(super) struct Thread {
     pub(super) root: Fiber,
-    /// The running fiber; null at first, which means the root.
+    /// The running fiber; null until the first one begins.
     pub(super) current: Cell<*const Fiber>,
     next_id: Cell<u64>,
     /// Whether the OS thread is ready to report an overflow.
@@ -81,11 +81,15 @@ impl Thread {
         if fiber.state.get() == State::Root { self.root() } else { fiber }
     }
 
+    /// The running fiber.
+    ///
+    /// # Safety
+    /// A function was given to a fiber on this OS thread, which notes the root as what runs.
     #[inline(always)]
-    pub(super) fn current(&self) -> &Fiber {
-        let current = self.current.get();
-        // SAFETY: the running fiber is alive (see the documentation of `super`), and the root as long as the thread.
-        if current.is_null() { self.root() } else { unsafe { &*current } }
+    pub(super) unsafe fn current(&self) -> &Fiber {
+        // SAFETY: not null, as the caller says. The running fiber is alive (see the documentation of `super`), and the
+        // root as long as the thread.
+        unsafe { &*self.current.get() }
     }
 
     /// A call, for the sake of a branch, which the processor predicts. Chosen by a conditional move, the address of
@@ -126,7 +130,8 @@ impl Thread {
     /// behind that the processor predicts for the next return of whatever goes on.
     #[inline(always)]
     fn finish(&self, next: Next) -> ! {
-        let me = self.current();
+        // SAFETY: one ends here.
+        let me = unsafe { self.current() };
         if self.kept.get().is_some() {
             self.release_after_the_switch();
         }
@@ -158,7 +163,8 @@ impl Thread {
 pub(super) extern "C-unwind" fn entry() -> ! {
     let thread = Thread::record();
     thread.clean_up();
-    let start = thread.current().start.take().expect("a fiber begins once");
+    // SAFETY: one begins here.
+    let start = unsafe { thread.current() }.start.take().expect("a fiber begins once");
     // SAFETY: `Fiber::start` placed it on the stack of this fiber, which runs now; taking it leaves no second copy.
     let next = unsafe { Start::run(start) };
     thread.finish(next)

@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 
 use super::error::{Expired, GreenletExit, Refused};
-use super::node::{ANYTHING, AnyGreenlet, Kind, Wake};
+use super::node::{ANYTHING, AnyGreenlet, Interrupts, Kind, Wake};
 use super::state::Runtime;
 
 impl Runtime {
@@ -20,7 +20,7 @@ impl Runtime {
             return Err(Refused::Panicking);
         }
         let me = self.current();
-        if me.node().interrupts.get().killed {
+        if me.node().interrupts.get().killed() {
             drop(me);
             resume_unwind(Box::new(GreenletExit));
         }
@@ -47,7 +47,7 @@ impl Runtime {
             return;
         }
         let node = target.node();
-        self.change_interrupts(target, |interrupts| interrupts.killed = true);
+        self.change_interrupts(target, Interrupts::set_killed);
         let me = self.current();
         if target.is(&me) {
             let _ = self.check_interrupts();
@@ -91,7 +91,7 @@ impl Runtime {
             return self.abandon(greenlet.clone());
         }
         let me = self.current();
-        self.change_interrupts(&greenlet, |interrupts| interrupts.killed = true);
+        self.change_interrupts(&greenlet, Interrupts::set_killed);
         *greenlet.node().parent.borrow_mut() = Some(me.clone());
         let mail = me.node().mail();
         // An error may have come with the switch after which we look after what was abandoned; it is not this one's.

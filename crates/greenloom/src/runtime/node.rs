@@ -94,16 +94,30 @@ pub(crate) enum Wake {
 
 /// What makes the next park, or the present one, unwind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Interrupts {
-    pub killed: bool,
-    /// At least one of the calls of `timeout` it is in has expired.
-    pub expired: bool,
-}
+pub(crate) struct Interrupts(u8);
 
 impl Interrupts {
+    const KILLED: u8 = 1;
+    /// At least one of the calls of `timeout` it is in has expired.
+    const EXPIRED: u8 = 2;
+
     #[inline]
     pub fn any(self) -> bool {
-        self.killed | self.expired
+        self.0 != 0
+    }
+
+    #[inline]
+    pub fn killed(self) -> bool {
+        self.0 & Interrupts::KILLED != 0
+    }
+
+    pub fn set_killed(&mut self) {
+        self.0 |= Interrupts::KILLED;
+    }
+
+    pub fn set_expired(&mut self, expired: bool) {
+        self.0 &= !Interrupts::EXPIRED;
+        self.0 |= if expired { Interrupts::EXPIRED } else { 0 };
     }
 }
 

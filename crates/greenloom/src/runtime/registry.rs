@@ -123,8 +123,9 @@ pub fn remove(id: u32) {
 
 pub fn send(id: u32, message: Message) -> Result<(), InboxClosed<Message>> {
     let hubs = HUBS.read().unwrap_or_else(PoisonError::into_inner);
-    match &hubs[id as usize] {
-        Some(entry) if entry.generation == fork_generation() => entry.inbox.send(message),
+    // A hub that has ended has nobody's number.
+    match hubs.get(id as usize) {
+        Some(Some(entry)) if entry.generation == fork_generation() => entry.inbox.send(message),
         _ => Err(InboxClosed(message)),
     }
 }

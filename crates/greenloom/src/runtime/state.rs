@@ -148,7 +148,7 @@ impl Runtime {
 
     #[inline]
     pub fn is_current_killed(&self) -> bool {
-        self.is_current_interrupted() && self.with_current(|me| me.node().interrupts.get().killed)
+        self.is_current_interrupted() && self.with_current(|me| me.node().interrupts.get().killed())
     }
 
     pub fn change_interrupts(&self, greenlet: &AnyGreenlet, change: impl FnOnce(&mut Interrupts)) {
@@ -257,12 +257,12 @@ impl Runtime {
         self.loop_greenlet().clone()
     }
 
-    /// Switches, and comes back when somebody switches back. Always inlined, as `Fiber::switch` is, and all that calls
+    /// Switches, and comes back when somebody switches back. Not while a panic unwinds. Always inlined, as `Fiber::switch` is, and all that calls
     /// it on a hot path.
     #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
         let spans = self.set_current(target);
-        if let Err(error) = target.node().fiber.switch() {
+        if let Err(error) = target.node().fiber.go_on() {
             cannot_run(error);
         }
         spans.enter();
