@@ -438,7 +438,8 @@ fn a_program() {
             .spawn(|| sleep(millis(1_000_000)))
             .unwrap();
         sleep(millis(1));
-        eprintln!("forked {child}");
+        // In one piece: both processes write to the same pipe.
+        std::io::stderr().write_all(format!("forked {child}\n").as_bytes()).unwrap();
     }
     spawn_n(|| eprintln!("ready"));
     sleep(millis(1_000_000));
