@@ -149,13 +149,13 @@ fn a_socket_is_told_with_its_peer_and_a_timer_with_what_is_left_of_it() {
     let (accepted, _) = listener.accept().unwrap();
     let threads = [
         named("reads", move || drop(std::io::Read::read(&mut stream, &mut [0]))),
-        named("naps", || sleep(millis(500_000))),
+        named("takes a rest", || sleep(millis(500_000))),
     ];
     yield_now();
     let seen = stacks();
     let (_, waits) = waits_of(&seen, "reads");
     assert!(waits.detail.ends_with(&format!(" to read, peer {address}")), "{waits:?}");
-    let (_, waits) = waits_of(&seen, "naps");
+    let (_, waits) = waits_of(&seen, "takes a rest");
     assert!(waits.due_in.is_some_and(|due| 400.0 < due && due <= 500.0), "{waits:?}");
     drop(accepted);
     threads[1].kill();
