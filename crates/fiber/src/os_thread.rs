@@ -209,9 +209,9 @@ fn take(signal: libc::c_int) -> bool {
 /// Copies the stack of the OS thread that is asked: makes two system calls and touches nothing but the request.
 extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let asked = REQUEST.state.load(Ordering::Acquire);
-    // SAFETY: makes a system call that cannot fail.
-    let here = unsafe { libc::gettid() };
-    let is_meant = asked & PHASES == ASKED && (asked >> 2) as u32 == here.cast_unsigned();
+    // SAFETY: cannot fail. Old C libraries have no function for it.
+    let here = unsafe { libc::syscall(libc::SYS_gettid) };
+    let is_meant = asked & PHASES == ASKED && u32::try_from(here) == Ok((asked >> 2) as u32);
     let copies = asked ^ ASKED ^ COPIES;
     let state = &REQUEST.state;
     if !is_meant || state.compare_exchange(asked, copies, Ordering::AcqRel, Ordering::Relaxed).is_err() {
