@@ -32,6 +32,13 @@ skipped=(
     # The system tells of qemu's own system calls, by the other processor's numbers.
     the_watchdog_names_a_green_thread_that_waits_for_a_lock_of_std
     the_watchdog_tells_the_name_of_what_had_blocked_the_hub
+    # qemu copies no memory for process_vm_readv, and the system tells of qemu's registers and signals.
+    the_watchdog_names_a_function_that_computes
+    one_that_runs_is_copied_and_goes_on_as_if_nothing_was
+    one_that_waits_is_copied_and_its_system_call_goes_on
+    one_that_blocks_all_signals_is_told_of_and_is_sent_none
+    a_signal_that_the_program_handles_is_left_to_it
+    a_fiber_whose_stack_is_all_but_full_is_copied
 )
 arguments=()
 for test in "${skipped[@]}"; do arguments+=(--skip "$test"); done

@@ -9,7 +9,7 @@ CRATES = {
     "crates/fiber": (),
     "crates/hub": (),
     "crates/trace": (),
-    "crates/inspect": ("crates/trace",),
+    "crates/inspect": ("crates/fiber", "crates/trace"),
     "crates/greenloom": ("crates/fiber", "crates/hub", "crates/inspect", "crates/trace"),
     "crates/amqp": (),
     "crates/rpc": ("crates/fiber", "crates/inspect", "crates/greenloom", "crates/amqp"),

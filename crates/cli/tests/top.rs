@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greenloom_inspect::protocol::{Seconds, Sizes};
-use greenloom_inspect::{Frame, Group, Hub, Info, Program, Server, Settings, Stacks, State, Thread, Waits};
+use greenloom_inspect::{Frame, Group, Hub, Info, Program, Pulse, Server, Settings, Stacks, State, Thread, Waits};
 use terminal::Terminal;
 
 /// How often it was asked.
@@ -152,6 +152,58 @@ fn one_is_reached_through_its_group() {
     terminal.has("52 green threads");
     terminal.press("q");
     assert_eq!(terminal.program.end(), Some(0));
+}
+
+/// A program whose only hub does not move.
+struct Stuck;
+
+impl Program for Stuck {
+    fn language(&self) -> &'static str {
+        "python"
+    }
+
+    fn hubs(&mut self) -> Vec<Hub> {
+        vec![Hub { os_thread: "main".into(), ..Hub::default() }]
+    }
+
+    fn stacks(&mut self) -> Stacks {
+        Stacks::default()
+    }
+
+    fn kill(&mut self, _: Thread) -> Result<String, String> {
+        Err("it is not killed".into())
+    }
+
+    fn pulses(&mut self) -> Vec<Pulse> {
+        vec![Pulse { os_thread: Some(i32::MAX), ..Pulse::default() }]
+    }
+
+    fn whereabouts(&mut self, _: u64) -> Option<String> {
+        Some("it runs app.py:3 find".into())
+    }
+
+    fn backtrace(&mut self, _: i32) -> Result<Vec<Frame>, String> {
+        Ok(vec![frame("/lib/libz.so.1+0x4cd5", 0, "deflate"), frame("/src/zlibmodule.c", 380, "zlib_compress")])
+    }
+}
+
+#[test]
+fn a_hub_that_is_stuck_is_shown_with_the_native_code_that_it_is_in() {
+    let _alone = alone();
+    let _server = Server::start(Stuck, Settings::new().watchdog(Some(Duration::from_millis(1)))).unwrap();
+    let terminal = Terminal::run(&format!("top {} --seconds 0.05", std::process::id()));
+    let screen = terminal.has("STUCK");
+    let (at, where_) = line_with(&screen, "it runs app.py:3 find");
+    assert!(where_.contains(": hub 0 has not moved for "), "{where_}");
+    let (under, native) = line_with(&screen, ": in deflate < zlibmodule.c:380 zlib_compress");
+    assert!(under == at + 1 && native.starts_with(&std::process::id().to_string()), "{screen}");
+    // As text it has a line for each.
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_greenloom")).args(["stacks", &std::process::id().to_string()]).output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    let frames =
+        ": it runs app.py:3 find\n    /lib/libz.so.1+0x4cd5 deflate\n    /src/zlibmodule.c:380 zlib_compress\n";
+    assert!(said.contains(frames), "{said}");
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (what keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
 //! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], fork
-//! detection, the processor's clock, and the one system call that takes a descriptor's bare number.
+//! detection, the processor's clock, looks at the stacks of other OS threads, and the one system call that takes
+//! a descriptor's bare number.
 //!
 //! It must not know greenlets, hubs, I/O or Python.
 //!
@@ -53,6 +54,7 @@ compile_error!("greenloom needs panic = \"unwind\": kill, timeout and the isolat
 mod epoll;
 mod fiber;
 mod fork;
+mod os_thread;
 pub mod overflow;
 mod scope;
 mod snapshot;
@@ -64,8 +66,9 @@ mod ticks;
 pub use epoll::epoll_forget;
 pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::{ForkMutex, fork_generation, hold_over_forks};
+pub use os_thread::Unseen;
 pub use scope::{Erased, Eraser, scope};
-pub use snapshot::{Registers, Snapshot};
+pub use snapshot::{Registers, Snapshot, read_memory};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};
 pub use ticks::Ticks;
 

@@ -35,18 +35,31 @@ impl Snapshot {
     /// assert!(Snapshot::of(Registers::default(), 100).stack.is_empty());
     /// ```
     pub fn of(registers: Registers, size: usize) -> Snapshot {
-        let mut stack = vec![0; size];
-        let copied = read_memory(registers.stack_pointer, &mut stack);
-        stack.truncate(copied);
-        Snapshot { registers, stack }
+        Snapshot { registers, stack: read_memory(registers.stack_pointer, size) }
     }
 }
 
-/// Copies memory of this process from `address` on; returns how many bytes there were.
+/// A copy of this process's memory from `address` on: `size` bytes, and fewer where the memory ends, or where the
+/// system forbids it.
 ///
 /// The system copies, so that memory which is not there is no fault, and that of others who write to it meanwhile may
 /// be read.
-fn read_memory(address: usize, into: &mut [u8]) -> usize {
+///
+/// ```
+/// let word = 7_u64;
+/// assert!(matches!(greenloom_fiber::read_memory(&raw const word as usize, 8).len(), 8 | 0));
+/// assert!(greenloom_fiber::read_memory(0, 8).is_empty());
+/// ```
+pub fn read_memory(address: usize, size: usize) -> Vec<u8> {
+    let mut memory = vec![0; size];
+    let copied = read_memory_into(address, &mut memory);
+    memory.truncate(copied);
+    memory
+}
+
+/// As [`read_memory`], to where there is room; returns how much there was. May be called in a signal handler, but for
+/// `errno`.
+pub(crate) fn read_memory_into(address: usize, into: &mut [u8]) -> usize {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
     // SAFETY: the system writes into the one buffer, which is as long as is said.

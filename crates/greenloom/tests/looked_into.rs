@@ -5,13 +5,13 @@
 mod common;
 
 use std::cell::Cell;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::ChildStderr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use common::millis;
+use common::{millis, program};
 use greenloom::net::{TcpListener, TcpStream};
 use greenloom::sync::{Event, Mutex, Semaphore};
 use greenloom::trace::Timeline;
@@ -149,13 +149,13 @@ fn a_socket_is_told_with_its_peer_and_a_timer_with_what_is_left_of_it() {
     let (accepted, _) = listener.accept().unwrap();
     let threads = [
         named("reads", move || drop(std::io::Read::read(&mut stream, &mut [0]))),
-        named("naps", || sleep(millis(500_000))),
+        named("takes a rest", || sleep(millis(500_000))),
     ];
     yield_now();
     let seen = stacks();
     let (_, waits) = waits_of(&seen, "reads");
     assert!(waits.detail.ends_with(&format!(" to read, peer {address}")), "{waits:?}");
-    let (_, waits) = waits_of(&seen, "naps");
+    let (_, waits) = waits_of(&seen, "takes a rest");
     assert!(waits.due_in.is_some_and(|due| 400.0 < due && due <= 500.0), "{waits:?}");
     drop(accepted);
     threads[1].kill();
@@ -355,76 +355,6 @@ fn metrics_have_each_hub() {
     assert!(text.contains("# TYPE greenloom_switches counter\n") && text.contains("thread_name="), "{text}");
 }
 
-/// Not a test of its own: a green thread that waits for a lock of std, and then one that runs.
-#[test]
-#[ignore = "a program that others look into"]
-fn a_program_that_blocks() {
-    let lock = Arc::new(std::sync::Mutex::new(()));
-    let (locked, is_locked) = channel();
-    let (release, released) = channel::<()>();
-    let held = Arc::clone(&lock);
-    let holder = std::thread::spawn(move || {
-        let _guard = held.lock().unwrap();
-        locked.send(()).unwrap();
-        let _ = released.recv();
-    });
-    is_locked.recv().unwrap();
-    // The one who releases it is told to by a line.
-    std::thread::spawn(move || {
-        std::io::stdin().lines().next();
-        drop(release);
-    });
-    let blocked = Builder::new().name("waits for std").spawn(move || drop(lock.lock().unwrap())).unwrap();
-    blocked.wait().unwrap();
-    holder.join().unwrap();
-    eprintln!("done");
-    sleep(millis(1_000_000));
-}
-
-#[test]
-fn the_watchdog_names_a_green_thread_that_waits_for_a_lock_of_std() {
-    let mut child = program("a_program_that_blocks", &[("GREENLOOM_INSPECT", "1"), ("GREENLOOM_WATCHDOG", "50")]);
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let blocked = lines.next().unwrap();
-    assert!(blocked.starts_with("greenloom: hub 0 has not moved for "), "{blocked}");
-    assert!(blocked.contains("; it waits for a lock (futex 0x"), "{blocked}");
-    assert!(blocked.ends_with("let go of it before what parks, or use greenloom::sync"), "{blocked}");
-    let mut client = Client::connect(child.id()).unwrap();
-    let hubs = client.ask(Ask::Hubs).unwrap().hubs.unwrap();
-    assert!(hubs[0].blocked.is_some_and(|seconds| seconds >= 0.05), "{hubs:?}");
-    writeln!(child.stdin.take().unwrap()).unwrap();
-    let after: Vec<_> = lines.by_ref().take(3).collect();
-    let has = |what: &str| after.iter().any(|line| line.starts_with(what));
-    assert!(has("done") && has("greenloom: hub 0 moves again, after "), "{after:?}");
-    // It had the time to end before anybody asked for its name.
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Not a test of its own: a green thread that runs for a while, and one that sleeps on std.
-#[test]
-#[ignore = "a program that others look into"]
-fn a_program_that_blocks_and_goes_on() {
-    let place = Builder::new().name("blocks").spawn(|| {
-        std::thread::sleep(millis(300));
-        sleep(millis(1_000_000));
-    });
-    let _ = (place.unwrap(), sleep(millis(1_000_000)));
-}
-
-#[test]
-fn the_watchdog_tells_the_name_of_what_had_blocked_the_hub() {
-    let variables = [("GREENLOOM_INSPECT", "1"), ("GREENLOOM_WATCHDOG", "50")];
-    let mut child = program("a_program_that_blocks_and_goes_on", &variables);
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let blocked = lines.next().unwrap();
-    assert!(blocked.contains("green thread 0:") && blocked.contains("system call clock_nanosleep"), "{blocked}");
-    let after: Vec<_> = lines.take(2).collect();
-    assert!(after.iter().any(|line| line.contains("was blocked by green thread 0:") && line.contains("\"blocks\"")));
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 /// Not a test of its own: what the next ones look into.
 #[test]
 #[ignore = "a program that others look into"]
@@ -443,18 +373,6 @@ fn a_program() {
     }
     spawn_n(|| eprintln!("ready"));
     sleep(millis(1_000_000));
-}
-
-/// Starts one of the programs of this file.
-fn program(name: &str, variables: &[(&str, &str)]) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
-        .envs(variables.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Runs it until `body` is done with it, which gets the lines of its standard error.

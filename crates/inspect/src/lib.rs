@@ -16,7 +16,7 @@
 //! - [`traced`]: events of a recording, as they go through the socket;
 //! - `settings`, `peer`, `server`, `client`: the two ends.
 //!
-//! Of [`greenloom_trace`] it knows what an event is.
+//! Of [`greenloom_trace`] it knows what an event is, of `greenloom_fiber` what a copied stack is.
 //!
 //! This crate must not know hubs, greenlets or Python: what there is to tell comes through
 //! [`Program`].

@@ -10,31 +10,16 @@ use std::fs;
 use std::ops::Range;
 
 use addr2line::Loader;
+use greenloom_fiber::{Registers, Snapshot};
 use object::{Object, ObjectSection, ObjectSegment, ReadCache};
 
 use crate::protocol::Frame;
 
-/// A stack at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct NativeStack {
-    /// Where it goes on.
-    pub instruction: u64,
-    /// The stack pointer.
-    pub stack_pointer: u64,
-    /// The frame pointer; 0 if it is not known, which ends the stack at the first function that needs it.
-    pub frame_pointer: u64,
-    /// The link register; 0 if it is not known, or there is none.
-    pub link: u64,
-    /// The memory from the stack pointer up.
-    pub memory: Vec<u8>,
-}
-
-impl NativeStack {
-    fn word(&self, address: u64) -> Result<u64, ()> {
-        let at = usize::try_from(address.checked_sub(self.stack_pointer).ok_or(())?).map_err(drop)?;
-        let bytes = self.memory.get(at..).and_then(|rest| rest.first_chunk()).ok_or(())?;
-        Ok(u64::from_ne_bytes(*bytes))
-    }
+/// The word at an address of a stack that was copied.
+fn word_at(stack: &Snapshot, address: u64) -> Result<u64, ()> {
+    let at = usize::try_from(address).ok().and_then(|at| at.checked_sub(stack.registers.stack_pointer)).ok_or(())?;
+    let bytes = stack.stack.get(at..).and_then(|rest| rest.first_chunk()).ok_or(())?;
+    Ok(u64::from_ne_bytes(*bytes))
 }
 
 /// How many places in the code are kept in words.
@@ -43,13 +28,15 @@ const MOST_KNOWN: usize = 50_000;
 /// What is known of the program's code. It is read when it is needed first, and kept.
 #[derive(Default)]
 pub struct Symbols {
+    /// Code of files, in the order of addresses.
+    mappings: Vec<Mapping>,
     modules: Vec<Module>,
     unwinder: architecture::Unwinder,
     /// Places in words: a function that was inlined has a frame of its own.
     known: HashMap<u64, Vec<Frame>>,
 }
 
-/// A file that is mapped as code.
+/// A file that is mapped as code, and was read.
 struct Module {
     path: String,
     code: Range<u64>,
@@ -60,31 +47,44 @@ struct Module {
 
 impl Symbols {
     /// The frames of a stack, innermost first, `most` of them at most.
-    pub fn frames(&mut self, stack: &NativeStack, most: usize) -> Vec<Frame> {
-        // Libraries may have come since the last time.
-        if !self.is_code(stack.instruction) {
-            self.look_for_modules();
-        }
+    pub fn frames(&mut self, stack: &Snapshot, most: usize) -> Vec<Frame> {
+        self.look_for_modules(stack);
         let mut frames = Vec::new();
-        for address in self.unwinder.unwind(stack, most) {
+        for address in self.unwinder.unwind(stack, most, &self.modules) {
             frames.extend_from_slice(self.in_words(address));
         }
         frames.truncate(most);
         frames
     }
 
-    fn is_code(&self, address: u64) -> bool {
-        self.modules.iter().any(|module| module.code.contains(&address))
+    /// The frames of another OS thread of this process, as it runs or waits.
+    ///
+    /// # Errors
+    /// A sentence, if its stack is not to be had.
+    pub fn of_os_thread(&mut self, os_thread: i32, most: usize) -> Result<Vec<Frame>, String> {
+        let stack = Snapshot::of_os_thread(os_thread).map_err(|unseen| unseen.to_string())?;
+        Ok(self.frames(&stack, most))
     }
 
-    fn look_for_modules(&mut self) {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        (self.modules, self.unwinder) = Default::default();
-        self.known.clear();
-        for mapping in maps.lines().filter_map(Mapping::read) {
-            let (module, sections) = Module::read(&mapping).unwrap_or_else(|| Module::without_file(&mapping));
-            self.unwinder.add(&module, sections);
-            self.modules.push(module);
+    /// Reads the files whose code the stack may lead through: a program may have hundreds of libraries.
+    fn look_for_modules(&mut self, stack: &Snapshot) {
+        let Registers { instruction, link, .. } = stack.registers;
+        // Libraries may have come since the last time.
+        if !self.mappings.iter().any(|mapping| mapping.memory.contains(&(instruction as u64))) {
+            let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+            *self = Symbols { mappings: maps.lines().filter_map(Mapping::read).collect(), ..Symbols::default() };
+        }
+        let words = stack.stack.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
+        for word in [instruction as u64, link as u64].into_iter().chain(words) {
+            let index = self.mappings.partition_point(|mapping| mapping.memory.end <= word);
+            if let Some(mapping) = self.mappings.get_mut(index)
+                && mapping.memory.contains(&word)
+                && !std::mem::replace(&mut mapping.is_read, true)
+            {
+                let (module, sections) = Module::read(mapping).unwrap_or_else(|| Module::without_file(mapping));
+                self.unwinder.add(&module, sections);
+                self.modules.push(module);
+            }
         }
     }
 
@@ -92,12 +92,16 @@ impl Symbols {
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
-        let module = self.modules.iter().find(|module| module.code.contains(&address));
+        let module = module_of(&self.modules, address);
         self.known.entry(address).or_insert_with(|| match module {
             Some(module) => module.in_words(address.wrapping_sub(module.bias)),
             None => vec![Frame { file: format!("{address:#x}"), ..Frame::default() }],
         })
     }
+}
+
+fn module_of(modules: &[Module], address: u64) -> Option<&Module> {
+    modules.iter().find(|module| module.code.contains(&address))
 }
 
 impl fmt::Debug for Symbols {
@@ -107,20 +111,23 @@ impl fmt::Debug for Symbols {
 }
 
 /// A line of `/proc/self/maps` that is code of a file.
-struct Mapping<'a> {
+struct Mapping {
     memory: Range<u64>,
     offset: u64,
-    path: &'a str,
+    path: String,
+    /// Whether there is a module of it.
+    is_read: bool,
 }
 
-impl Mapping<'_> {
-    fn read(line: &str) -> Option<Mapping<'_>> {
+impl Mapping {
+    fn read(line: &str) -> Option<Mapping> {
         let (fields, path) = line.split_at(line.find('/')?);
         let mut fields = fields.split_whitespace();
         let (from, to) = fields.next()?.split_once('-')?;
         fields.next()?.contains('x').then_some(())?;
         let hex = |text| u64::from_str_radix(text, 16).ok();
-        Some(Mapping { memory: hex(from)?..hex(to)?, offset: hex(fields.next()?)?, path })
+        let memory = hex(from)?..hex(to)?;
+        Some(Mapping { memory, offset: hex(fields.next()?)?, path: path.into(), is_read: false })
     }
 }
 
@@ -133,8 +140,8 @@ struct Sections {
 }
 
 impl Module {
-    fn read(mapping: &Mapping<'_>) -> Option<(Module, Sections)> {
-        let cache = ReadCache::new(fs::File::open(mapping.path).ok()?);
+    fn read(mapping: &Mapping) -> Option<(Module, Sections)> {
+        let cache = ReadCache::new(fs::File::open(&mapping.path).ok()?);
         let file = object::File::parse(&cache).ok()?;
         // Whole pages are mapped, a part's first one from its beginning.
         let is_it = |(offset, size): (u64, u64)| {
@@ -154,19 +161,26 @@ impl Module {
             got: section(".got").map(|(addresses, _)| addresses),
         };
         let module = Module {
-            path: mapping.path.into(),
+            path: mapping.path.clone(),
             code: mapping.memory.clone(),
             bias: bias.wrapping_sub(part.address()),
-            symbols: Loader::new(mapping.path).ok(),
+            symbols: Loader::new(&mapping.path).ok(),
         };
         Some((module, sections))
     }
 
     /// One whose file was deleted or replaced since: it has no symbols.
-    fn without_file(mapping: &Mapping<'_>) -> (Module, Sections) {
+    fn without_file(mapping: &Mapping) -> (Module, Sections) {
         let bias = mapping.memory.start.wrapping_sub(mapping.offset);
-        let module = Module { path: mapping.path.into(), code: mapping.memory.clone(), bias, symbols: None };
+        let module = Module { path: mapping.path.clone(), code: mapping.memory.clone(), bias, symbols: None };
         (module, Sections::default())
+    }
+
+    /// Where the function begins that has an address.
+    #[cfg(target_arch = "x86_64")]
+    fn function_of(&self, address: u64) -> Option<u64> {
+        let symbol = self.symbols.as_ref()?.find_symbol_info(address.wrapping_sub(self.bias))?;
+        Some(symbol.address().wrapping_add(self.bias))
     }
 
     /// A place in the file: the function, and those that were inlined there; at least the file and the address.
@@ -212,10 +226,11 @@ fn without_types(name: &str) -> String {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod architecture {
-    use framehop::{CacheNative, ExplicitModuleSectionInfo, MayAllocateDuringUnwind, UnwinderNative};
+    use framehop::{CacheNative, ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, UnwinderNative};
     use framehop::{UnwindRegsNative, Unwinder as _};
+    use greenloom_fiber::Snapshot;
 
-    use super::{Module, NativeStack, Sections};
+    use super::{Module, Sections, word_at};
 
     /// Finds out who called whom.
     pub(super) struct Unwinder {
@@ -247,33 +262,123 @@ mod architecture {
         }
 
         /// The places in the code, innermost first: behind a call, the call.
-        pub fn unwind(&mut self, stack: &NativeStack, most: usize) -> Vec<u64> {
-            let mut word = |address| stack.word(address);
-            let mut frames = self.unwinder.iter_frames(stack.instruction, registers(stack), &mut self.cache, &mut word);
+        pub fn unwind(&mut self, stack: &Snapshot, most: usize, modules: &[Module]) -> Vec<u64> {
+            let mut word = |address| word_at(stack, address);
+            let mut registers = registers(stack);
+            let mut frame = FrameAddress::from_instruction_pointer(stack.registers.instruction as u64);
             let mut found = Vec::new();
-            while found.len() < most
-                && let Ok(Some(frame)) = frames.next()
-            {
+            while found.len() < most {
                 found.push(frame.address_for_lookup());
+                let before = registers;
+                let mut next = self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, &mut word);
+                let here = frame.address_for_lookup();
+                if !matches!(next, Ok(Some(_)))
+                    && let Some(known) = frame_pointer::find(stack, before, here, modules)
+                {
+                    registers = known;
+                    next = self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, &mut word);
+                }
+                match next.ok().flatten().and_then(FrameAddress::from_return_address) {
+                    Some(caller) => frame = caller,
+                    None => break,
+                }
             }
             found
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn registers(stack: &NativeStack) -> UnwindRegsNative {
-        UnwindRegsNative::new(stack.instruction, stack.stack_pointer, stack.frame_pointer)
+    fn registers(stack: &Snapshot) -> UnwindRegsNative {
+        let registers = stack.registers;
+        let frame_pointer = registers.frame_pointer.unwrap_or(0);
+        UnwindRegsNative::new(registers.instruction as u64, registers.stack_pointer as u64, frame_pointer as u64)
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn registers(stack: &NativeStack) -> UnwindRegsNative {
-        UnwindRegsNative::new(stack.link, stack.stack_pointer, stack.frame_pointer)
+    fn registers(stack: &Snapshot) -> UnwindRegsNative {
+        let registers = stack.registers;
+        let frame_pointer = registers.frame_pointer.unwrap_or(0);
+        UnwindRegsNative::new(registers.link as u64, registers.stack_pointer as u64, frame_pointer as u64)
+    }
+
+    /// The frame pointer of a function that needs it, where it is not known: the system does not tell it of an OS
+    /// thread that waits. Such a function has laid its caller's on the stack right under the address where the caller
+    /// goes on. That place is known from others, which may be left over from earlier calls, by the instruction before
+    /// that address, if it calls this very function. A function that was called through a register is not found so.
+    #[cfg(target_arch = "x86_64")]
+    mod frame_pointer {
+        use framehop::UnwindRegsNative;
+        use greenloom_fiber::{Snapshot, read_memory};
+
+        use super::super::{Module, module_of, word_at};
+
+        /// The registers with it, if it is not known and can be found.
+        pub fn find(
+            stack: &Snapshot,
+            mut registers: UnwindRegsNative,
+            address: u64,
+            modules: &[Module],
+        ) -> Option<UnwindRegsNative> {
+            if registers.bp() != 0 {
+                return None;
+            }
+            let function = module_of(modules, address)?.function_of(address)?;
+            let calls = |caller: u64| module_of(modules, caller).is_some() && called_before(caller) == Some(function);
+            let first = registers.sp().checked_next_multiple_of(16)?;
+            let end = stack.registers.stack_pointer.saturating_add(stack.stack.len()) as u64;
+            registers.set_bp((first..end).step_by(16).find(|at| word_at(stack, at + 8).is_ok_and(calls))?);
+            Some(registers)
+        }
+
+        /// The address that the call before an address calls.
+        fn called_before(address: u64) -> Option<u64> {
+            let code = read_memory(usize::try_from(address.checked_sub(6)?).ok()?, 6);
+            let code: [u8; 6] = code.try_into().ok()?;
+            let [first, second, offset @ ..] = code;
+            let target = address.wrapping_add_signed(i32::from_le_bytes(offset).into());
+            match (first, second) {
+                (_, 0xe8) => through_table(target).or(Some(target)),
+                (0xff, 0x15) => pointer_at(target),
+                _ => None,
+            }
+        }
+
+        /// The target of a jump of the linker's table of functions in other libraries.
+        fn through_table(address: u64) -> Option<u64> {
+            let code = read_memory(usize::try_from(address).ok()?, 16);
+            // Before the jump there may be a mark for indirect jumps, and a prefix.
+            let code = code.strip_prefix(&[0xf3, 0x0f, 0x1e, 0xfa]).unwrap_or(&code);
+            let code = code.strip_prefix(&[0xf2]).unwrap_or(code);
+            let offset = code.strip_prefix(&[0xff, 0x25])?.first_chunk()?;
+            let read = 16 - (code.len() - 6);
+            pointer_at((address + read as u64).wrapping_add_signed(i32::from_le_bytes(*offset).into()))
+        }
+
+        fn pointer_at(address: u64) -> Option<u64> {
+            let word = read_memory(usize::try_from(address).ok()?, 8);
+            Some(u64::from_ne_bytes(word.try_into().ok()?))
+        }
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    mod frame_pointer {
+        use framehop::UnwindRegsNative;
+        use greenloom_fiber::Snapshot;
+
+        use super::super::Module;
+
+        /// It is not looked for: without the link register a function that calls nobody ends the stack before.
+        pub fn find(_: &Snapshot, _: UnwindRegsNative, _: u64, _: &[Module]) -> Option<UnwindRegsNative> {
+            None
+        }
     }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod architecture {
-    use super::{Module, NativeStack, Sections};
+    use greenloom_fiber::Snapshot;
+
+    use super::{Module, Sections};
 
     /// Nobody knows how to unwind here: a stack is its innermost frame.
     #[derive(Default)]
@@ -282,8 +387,8 @@ mod architecture {
     impl Unwinder {
         pub fn add(&mut self, _: &Module, _: Sections) {}
 
-        pub fn unwind(&mut self, stack: &NativeStack, _: usize) -> Vec<u64> {
-            vec![stack.instruction]
+        pub fn unwind(&mut self, stack: &Snapshot, _: usize, _: &[Module]) -> Vec<u64> {
+            vec![stack.registers.instruction as u64]
         }
     }
 }
@@ -319,10 +424,10 @@ mod tests {
 
     #[test]
     fn a_stack_that_makes_no_sense_ends() {
-        let nonsense =
-            NativeStack { instruction: 1, stack_pointer: u64::MAX - 7, memory: vec![255; 64], ..Default::default() };
+        let registers = Registers { instruction: 1, stack_pointer: usize::MAX - 7, ..Registers::default() };
+        let nonsense = Snapshot { registers, stack: vec![255; 64] };
         assert_eq!(Symbols::default().frames(&nonsense, 10).len(), 1);
-        assert_eq!(nonsense.word(u64::MAX - 8), Err(()));
-        assert_eq!(nonsense.word(0), Err(()));
+        assert_eq!(word_at(&nonsense, u64::MAX - 8), Err(()));
+        assert_eq!(word_at(&nonsense, 0), Err(()));
     }
 }

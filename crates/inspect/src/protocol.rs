@@ -144,6 +144,9 @@ pub struct Hub {
     /// What it was doing when that was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whereabouts: Option<String>,
+    /// The native code that it was in then, innermost first, as far as that says more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backtrace: Vec<Frame>,
     /// The system's number of its OS thread, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub os_thread_id: Option<i32>,

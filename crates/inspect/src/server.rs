@@ -22,7 +22,7 @@ use rustix::event::{Timespec, epoll};
 use serde::Serialize;
 
 use crate::peer::{MOST_PEERS, Peer, STALL, admit};
-use crate::protocol::{Answer, Ask, Greeting, Hub, Info, Request, Stacks, Thread, VERSION};
+use crate::protocol::{Answer, Ask, Frame, Greeting, Hub, Info, Request, Stacks, Thread, VERSION};
 use crate::settings::{Settings, dump_on};
 use crate::traced::Recorded;
 use crate::watchdog::{self, Found, Pulse, Watchdog};
@@ -80,6 +80,16 @@ pub trait Program: Send + 'static {
     /// The watchdog has found this, and has written it to standard error: for the program's own log.
     fn log(&mut self, message: String) {
         drop(message);
+    }
+
+    /// The native code that an OS thread with a hub is in, innermost first, as far as that tells something that
+    /// [`whereabouts`](Program::whereabouts) does not.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
+        let _ = os_thread;
+        Ok(Vec::new())
     }
 
     /// What a hub is doing that does not move: which green thread runs, and where.
@@ -167,7 +177,7 @@ impl Server {
             epoll,
             sockets: Arc::clone(&sockets),
             watch,
-            whereabouts: HashMap::new(),
+            blocked: HashMap::new(),
             following: HashMap::new(),
         };
         let thread = std::thread::Builder::new().name("greenloom-inspect".into()).spawn(|| service.run())?;
@@ -219,9 +229,15 @@ struct Service<P> {
     sockets: Arc<Mutex<Option<Sockets>>>,
     watch: Option<Watchdog>,
     /// What hubs were doing that the watchdog has found not to move.
-    whereabouts: HashMap<u64, String>,
+    blocked: HashMap<u64, Doing>,
     /// The connections that follow what the program does.
     following: HashMap<u64, Following>,
+}
+
+/// What a hub was doing, in words, and the native code it was in.
+struct Doing {
+    whereabouts: String,
+    backtrace: Vec<Frame>,
 }
 
 /// What a connection follows.
@@ -273,22 +289,37 @@ impl<P: Program> Service<P> {
         for found in watch.look(Instant::now(), &self.program.pulses()) {
             match found {
                 Found::Blocked(pulse, lasts) => {
-                    let activity = pulse.os_thread.and_then(watchdog::activity);
-                    let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
-                    let advice = waits_for_lock.then(|| self.program.of_locks().to_owned());
-                    let known = [self.program.whereabouts(pulse.hub), activity, advice];
-                    let known: Vec<_> = known.into_iter().flatten().filter(|known| !known.is_empty()).collect();
-                    let known =
-                        if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
-                    self.whereabouts.insert(pulse.hub, known.clone());
-                    self.warn(format!("hub {} has not moved for {} ms: {known}", pulse.hub, lasts.as_millis()));
+                    let Doing { whereabouts, backtrace } = self.look_at(&pulse);
+                    let native = text::in_a_line(&backtrace).map(|line| format!("; in {line}")).unwrap_or_default();
+                    let (hub, lasts) = (pulse.hub, lasts.as_millis());
+                    self.warn(format!("hub {hub} has not moved for {lasts} ms: {whereabouts}{native}"));
+                    self.blocked.insert(hub, Doing { whereabouts, backtrace });
                 }
                 Found::Moves(pulse, lasts) => {
-                    self.whereabouts.remove(&pulse.hub);
+                    self.blocked.remove(&pulse.hub);
                     self.warn(format!("hub {} moves again, after {} ms", pulse.hub, lasts.as_millis()));
                 }
             }
         }
+    }
+
+    /// What a hub that does not move is doing.
+    fn look_at(&mut self, pulse: &Pulse) -> Doing {
+        let activity = pulse.os_thread.and_then(watchdog::activity);
+        let backtrace = pulse.os_thread.map_or(Ok(Vec::new()), |os_thread| self.program.backtrace(os_thread));
+        // It may have moved on before it was looked at.
+        let stays = |now: &Pulse| (now.hub, now.steps, now.is_free) == (pulse.hub, pulse.steps, false);
+        let (backtrace, problem) = match backtrace {
+            Ok(backtrace) if self.program.pulses().iter().any(stays) => (backtrace, None),
+            Ok(_) => (Vec::new(), None),
+            Err(problem) => (Vec::new(), Some(format!("its native code is not known: {problem}"))),
+        };
+        let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
+        let advice = waits_for_lock.then(|| self.program.of_locks().to_owned());
+        let known = [self.program.whereabouts(pulse.hub), activity, problem, advice];
+        let known: Vec<_> = known.into_iter().flatten().filter(|known| !known.is_empty()).collect();
+        let whereabouts = if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
+        Doing { whereabouts, backtrace }
     }
 
     fn warn(&mut self, message: String) {
@@ -302,7 +333,10 @@ impl<P: Program> Service<P> {
         for hub in &mut hubs {
             let blocked = self.watch.as_ref().and_then(|watch| watch.blocked(hub.number));
             hub.blocked = blocked.map(|blocked| blocked.as_secs_f64());
-            hub.whereabouts = blocked.and_then(|_| self.whereabouts.get(&hub.number).cloned());
+            if let Some(doing) = blocked.and_then(|_| self.blocked.get(&hub.number)) {
+                hub.whereabouts = Some(doing.whereabouts.clone());
+                hub.backtrace.clone_from(&doing.backtrace);
+            }
         }
         hubs
     }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::counters::COUNTERS;
-use crate::protocol::{Group, Hub, Info, Seconds, Stacks, Waits};
+use crate::protocol::{Frame, Group, Hub, Info, Seconds, Stacks, Waits};
 
 /// Hubs, a line each.
 pub fn hubs(hubs: &[Hub]) -> String {
@@ -25,10 +25,31 @@ fn hub_line(text: &mut String, hub: &Hub) -> fmt::Result {
     match hub.blocked {
         Some(seconds) => {
             let known = hub.whereabouts.as_deref().unwrap_or("something blocks its OS thread");
-            writeln!(text, "hub {} has not moved for {seconds:.1} s: {known}", hub.number)
+            writeln!(text, "hub {} has not moved for {seconds:.1} s: {known}", hub.number)?;
+            hub.backtrace.iter().try_for_each(|frame| writeln!(text, "    {frame}"))
         }
         None => Ok(()),
     }
+}
+
+/// The innermost frames of native code in a line, files without their folders, and of the standard library the
+/// functions alone. `None` if there is no frame.
+///
+/// ```
+/// use greenloom_inspect::{Frame, text::in_a_line};
+///
+/// let frame = |file: &str, line, function: &str| Frame { file: file.into(), line, function: function.into() };
+/// let stack = [frame("/lib/c.so+0x10", 0, "usleep"), frame("/lib/x.so+0x20", 0, ""), frame("/src/a.rs", 7, "a::nap")];
+/// assert_eq!(in_a_line(&stack).unwrap(), "usleep < x.so+0x20 < a.rs:7 a::nap");
+/// ```
+pub fn in_a_line(frames: &[Frame]) -> Option<String> {
+    const FRAMES: usize = 8;
+    let said = |frame: &Frame| match frame.function.is_empty() {
+        false if frame.line == 0 || frame.file.starts_with("/rustc/") => frame.function.clone(),
+        _ => Frame { file: frame.file.rsplit('/').next().unwrap_or_default().into(), ..frame.clone() }.to_string(),
+    };
+    let said: Vec<_> = frames.iter().take(FRAMES).map(said).collect();
+    (!said.is_empty()).then(|| said.join(" < "))
 }
 
 /// Groups of green threads, the largest first, each with its stack.
@@ -168,7 +189,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Frame, State, Thread};
+    use crate::protocol::{State, Thread};
 
     #[test]
     fn a_group_shows_how_many_where_and_who() {

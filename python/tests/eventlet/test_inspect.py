@@ -159,6 +159,8 @@ class Watchdog(unittest.TestCase):
         loop = "end = time.monotonic() + 0.3\n                while time.monotonic() < end: pass"
         blocked, *_ = self.blocked_by(loop)
         self.assertRegex(blocked, r"it runs <string>:6 culprit < ")
+        # That the interpreter runs it is nothing new.
+        self.assertNotRegex(blocked, "EvalFrame|[vV]ectorcall")
 
     def test_a_lock_that_is_not_given_back_is_told_from_other_waits(self):
         blocked, *_ = self.blocked_by("lock.acquire(); lock.acquire(timeout=0.3)")
@@ -168,8 +170,30 @@ class Watchdog(unittest.TestCase):
     def test_the_line_that_called_c_code_which_holds_the_interpreter_s_lock_is_named(self):
         blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(300000)")
         self.assertIn("it runs <string>:5 culprit < ", blocked)
+        # And the function of C. musl's has no unwind tables.
+        self.assertRegex(blocked, r"it is in the system call clock_nanosleep; in .*(usleep|musl)")
         blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
         self.assertIn("C code holds the interpreter's lock; it runs <string>:5 culprit < ", blocked)
+
+    def test_c_code_that_computes_is_named(self):
+        blocked, *_ = self.blocked_by("__import__('re').match('(a+)+b', 'a' * 24)")
+        self.assertIn(":5 culprit < ", blocked)
+        # Where the interpreter has no symbols, it is the file and the address.
+        self.assertRegex(blocked, r"; it runs; in (\S+:\d+ )?(sre_|\S*python)")
+        self.assertNotRegex(blocked, "EvalFrame|[vV]ectorcall")
+
+    def test_it_is_said_that_native_code_is_not_known_where_no_signal_gets_through(self):
+        deaf = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
+        blocked, *_ = self.blocked_by(f"{deaf}; __import__('re').match('(a+)+b', 'a' * 24)")
+        self.assertIn("its native code is not known: it runs, and blocks or handles every signal", blocked)
+
+    def test_system_calls_of_what_blocks_do_not_end_for_it(self):
+        # Nothing in between begins a system call anew, as Python would.
+        polls = "print('polled', ctypes.CDLL(None, use_errno=True).poll(None, 0, 500), ctypes.get_errno(), " \
+            "file=__import__('sys').stderr, flush=True)"
+        lines = self.blocked_by(polls, until=("moves again", "polled"))
+        self.assertRegex(lines[0], r"it is in the system call p?poll; in .*(poll|musl)")
+        self.assertIn("polled 0 0\n", lines)
 
     def test_lines_are_read_without_the_lock_whatever_they_look_like(self):
         holds = "holds = ctypes.PyDLL(None).usleep"

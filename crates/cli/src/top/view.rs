@@ -19,7 +19,7 @@ const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 const QUIET: Style = Style::new().fg(Color::DarkGray);
 
 /// Lines of hints at most.
-const HINTS: usize = 4;
+const HINTS: usize = 6;
 
 /// Draws the screen.
 pub fn draw(frame: &mut Frame<'_>, state: &mut State) {
@@ -151,10 +151,12 @@ fn hints(program: &Program) -> Vec<Line<'static>> {
     let pid = program.watch.pid;
     let stuck = program.hubs.iter().filter_map(|now| {
         let where_ = now.hub.whereabouts.as_ref()?;
-        Some(format!("{pid}: hub {} has not moved for {:.1} s: {where_}", now.hub.number, now.hub.blocked?))
+        let said = format!("{pid}: hub {} has not moved for {:.1} s: {where_}", now.hub.number, now.hub.blocked?);
+        let native = text::in_a_line(&now.hub.backtrace).map(|line| format!("{pid}: in {line}"));
+        Some([Some(said), native].into_iter().flatten())
     });
     let others = program.stacks.problems.iter().chain(&program.stacks.hints).map(|hint| format!("{pid}: {hint}"));
-    stuck.chain(others).map(|hint| Line::styled(hint, BAD)).collect()
+    stuck.flatten().chain(others).map(|hint| Line::styled(hint, BAD)).collect()
 }
 
 fn group_row(group: &Group, pid: Option<u32>) -> Row<'static> {

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, signal_named};
+use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, signal_named};
 
 use super::held;
 use super::look::{Look, PATIENCE};
 use super::node::{AnyGreenlet, Kind};
 use super::recording::Recording;
 use super::registry::{self, Message};
+use super::stacks;
 use super::state::Runtime;
 use super::try_here;
 use super::watch::Event;
@@ -151,6 +152,10 @@ impl Program for Rust {
             }
         };
         registry::watched().into_iter().map(pulse).collect()
+    }
+
+    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
+        stacks::of_os_thread(&mut self.symbols, os_thread)
     }
 
     /// Which one runs is known at once. What it is called the hub says itself, when it moves again.

@@ -98,7 +98,7 @@ impl Look {
                 seen.groups.tell(place, info.age.map(|Seconds(age)| age), info.waits);
             }
             if let Some(stack) = seen.stacks.remove(&thread) {
-                seen.groups.show(place, stacks::frames(symbols, stack));
+                seen.groups.show(place, stacks::frames(symbols, &stack));
             }
         }
         let alive = std::mem::take(&mut seen.alive);
@@ -119,7 +119,7 @@ impl Look {
         let mut seen = look.seen();
         let mut info = seen.wanted.remove(&thread).filter(|info| info.thread == thread)?;
         info.waiters = seen.waiting.waiters_for(thread, MOST_WAITERS);
-        info.stack = seen.stacks.remove(&thread).map(|stack| stacks::frames(symbols, stack)).unwrap_or_default();
+        info.stack = seen.stacks.remove(&thread).map(|stack| stacks::frames(symbols, &stack)).unwrap_or_default();
         Some(info)
     }
 

@@ -3,28 +3,28 @@
 use greenloom_fiber::Snapshot;
 use greenloom_inspect::Frame;
 use greenloom_inspect::groups::MOST_FRAMES;
-use greenloom_inspect::native::{NativeStack, Symbols};
+use greenloom_inspect::native::Symbols;
 
 /// The frames of a stack, innermost first.
-pub(super) fn frames(symbols: &mut Symbols, stack: Snapshot) -> Vec<Frame> {
-    let Snapshot { registers, stack: memory } = stack;
-    let stack = NativeStack {
-        instruction: registers.instruction as u64,
-        stack_pointer: registers.stack_pointer as u64,
-        frame_pointer: registers.frame_pointer.unwrap_or(0) as u64,
-        link: registers.link as u64,
-        memory,
-    };
-    without_runtime(symbols.frames(&stack, 4 * MOST_FRAMES))
-}
-
-/// Leaves out how it waits, and how its function was called.
-fn without_runtime(mut frames: Vec<Frame>) -> Vec<Frame> {
-    let end = frames.iter().rposition(|frame| !calls(frame)).map_or(frames.len(), |last| last + 1);
-    frames.truncate(end);
+pub(super) fn frames(symbols: &mut Symbols, stack: &Snapshot) -> Vec<Frame> {
+    let mut frames = without_base(symbols.frames(stack, 4 * MOST_FRAMES));
     let begin = frames.iter().position(|frame| !waits(frame)).unwrap_or(0);
     frames.drain(..begin);
     frames.truncate(MOST_FRAMES);
+    frames
+}
+
+/// The frames of an OS thread as it runs, or waits in the kernel.
+pub(super) fn of_os_thread(symbols: &mut Symbols, os_thread: i32) -> Result<Vec<Frame>, String> {
+    let mut frames = without_base(symbols.of_os_thread(os_thread, 4 * MOST_FRAMES)?);
+    frames.truncate(MOST_FRAMES);
+    Ok(frames)
+}
+
+/// Leaves out how its function was called.
+fn without_base(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let end = frames.iter().rposition(|frame| !calls(frame)).map_or(frames.len(), |last| last + 1);
+    frames.truncate(end);
     frames
 }
 

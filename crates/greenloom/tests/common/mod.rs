@@ -97,3 +97,16 @@ impl Random {
         self.0 % limit
     }
 }
+
+/// This test program again, running only the test `name`, which is ignored otherwise, with pipes to it and from its
+/// standard error.
+pub fn program(name: &str, variables: &[(&str, &str)]) -> std::process::Child {
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(variables.iter().copied())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greenloom_inspect::groups::MOST_FRAMES;
+use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread};
@@ -24,12 +25,13 @@ pub struct Python {
     locked: Arc<Locked>,
     /// Nothing if this interpreter is not as expected.
     unlocked: Option<Unlocked>,
+    symbols: Symbols,
 }
 
 impl Python {
     /// What it needs the interpreter's lock for is done by `locked`.
     pub fn new(gil: Gil<'_>, locked: Arc<Locked>) -> Python {
-        Python { locked, unlocked: Unlocked::learn(gil) }
+        Python { locked, unlocked: Unlocked::learn(gil), symbols: Symbols::default() }
     }
 }
 
@@ -82,6 +84,17 @@ impl Program for Python {
         logged::log(message);
     }
 
+    /// The C code that the innermost line of Python has called.
+    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
+        let mut frames = self.symbols.of_os_thread(os_thread, 4 * MOST_FRAMES)?;
+        let end = frames.iter().position(|frame| is_interpreter(&frame.function)).unwrap_or(frames.len());
+        frames.truncate(end);
+        // How the interpreter has called it.
+        let end = frames.iter().rposition(|frame| !is_call(&frame.function)).map_or(0, |last| last + 1);
+        frames.truncate(end.min(MOST_FRAMES));
+        Ok(frames)
+    }
+
     /// The lines that it runs, read without the interpreter's lock. That is then asked for, to know whether C code has
     /// it. If the lines cannot be read, what there is when C code lets go of the lock is said then.
     fn whereabouts(&mut self, hub: u64) -> Option<String> {
@@ -106,6 +119,16 @@ impl Program for Python {
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
         self.locked.ask(move || Kill { thread, outcome: None }).unwrap_or_else(|| Err(lock_is_held()))
     }
+}
+
+/// Whether a function runs Python code.
+fn is_interpreter(function: &str) -> bool {
+    ["_PyEval_", "PyEval_", "_TAIL_CALL_"].iter().any(|name| function.starts_with(name))
+}
+
+/// Whether a function calls what Python code calls.
+fn is_call(function: &str) -> bool {
+    function.to_ascii_lowercase().contains("vectorcall") || function.contains("PyObject_Call")
 }
 
 fn lock_is_held() -> String {
