@@ -5,7 +5,7 @@
 mod common;
 
 use std::cell::Cell;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::ChildStderr;
 use std::rc::Rc;
 use std::sync::Arc;
