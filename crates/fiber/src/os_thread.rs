@@ -34,7 +34,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unseen {
-    /// There is no such OS thread in this process, or none any more.
+    /// There is no such OS thread in this process, or none any more, or the system does not tell what it does.
     Ended,
     /// It runs, and the signals that the program does not handle are blocked in it.
     NoSignal,
@@ -49,7 +49,7 @@ pub enum Unseen {
 impl fmt::Display for Unseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unseen::Ended => "there is no such OS thread",
+            Unseen::Ended => "the OS thread has ended, or the system does not tell what it does",
             Unseen::NoSignal => "it runs, and blocks or handles every signal by which it could be asked",
             Unseen::NoAnswer => "it has not answered a signal",
             Unseen::Busy => "another one is being looked at",

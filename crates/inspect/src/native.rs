@@ -72,7 +72,12 @@ impl Symbols {
         // Libraries may have come since the last time.
         if !self.mappings.iter().any(|mapping| mapping.memory.contains(&(instruction as u64))) {
             let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-            *self = Symbols { mappings: maps.lines().filter_map(Mapping::read).collect(), ..Symbols::default() };
+            let mappings: Vec<_> = maps.lines().filter_map(Mapping::read).collect();
+            // It may be in code that is no file's.
+            let is_same = |(one, other): (&Mapping, &Mapping)| one.memory == other.memory && one.path == other.path;
+            if mappings.len() != self.mappings.len() || !mappings.iter().zip(&self.mappings).all(is_same) {
+                *self = Symbols { mappings, ..Symbols::default() };
+            }
         }
         let words = stack.stack.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
         for word in [instruction as u64, link as u64].into_iter().chain(words) {
@@ -420,6 +425,19 @@ mod tests {
         assert_eq!(module.in_words(0x7f00_0000_1010 - module.bias), [told]);
         assert!(Mapping::read("7f0000003000-7f0000004000 r--p 00006000 08:01 77 /opt/server").is_none());
         assert!(Mapping::read("7ffc0000-7ffd0000 r-xp 00000000 00:00 0 [vdso]").is_none());
+    }
+
+    #[test]
+    fn files_are_read_where_a_stack_leads_and_once() {
+        let here = Registers { instruction: without_types as *const () as usize, ..Registers::default() };
+        let mut symbols = Symbols::default();
+        let frames = symbols.frames(&Snapshot { registers: here, stack: Vec::new() }, 10);
+        assert!(frames[0].function.ends_with("native::without_types"), "{frames:?}");
+        assert_eq!(symbols.modules.len(), 1);
+        // Code that is no file's, as a compiler at run time makes it.
+        let elsewhere = Registers { instruction: 1, ..Registers::default() };
+        symbols.frames(&Snapshot { registers: elsewhere, stack: Vec::new() }, 10);
+        assert_eq!(symbols.modules.len(), 1);
     }
 
     #[test]
