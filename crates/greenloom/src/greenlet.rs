@@ -134,9 +134,6 @@ pub struct Current<T> {
     receiver: Option<Receiver<T>>,
 }
 
-/// No greenlet's number, nor what stands for it when the hub has ended.
-const NOBODY: u64 = u64::MAX - 1;
-
 impl<T: 'static> Current<T> {
     /// A place where the running greenlet, whichever it is, receives values of type `T`.
     pub fn here() -> Current<T> {
@@ -150,10 +147,9 @@ impl<T: 'static> Current<T> {
 
     fn of(greenlet: &AnyGreenlet, port: Rc<Port<T>>) -> Current<T> {
         let node = greenlet.node();
-        let mail = Rc::clone(node.mail());
         let id = greenlet.id();
-        let switches_as = if node.kind.get() == Kind::Hub { NOBODY } else { id };
-        Current { id, switches_as, mail, port, receiver: None }
+        let switches_as = if node.kind.get() == Kind::Hub { u64::MAX - 1 } else { id };
+        Current { id, switches_as, mail: Rc::clone(node.mail()), port, receiver: None }
     }
 
     /// The handle by which others switch to this place.
@@ -209,14 +205,14 @@ impl<T: 'static> Current<T> {
     /// As [`Current::switch`]. [`Error::NotReceiving`] for a green thread that waits in the hub: see
     /// [`GreenThread::kill`](crate::GreenThread::kill).
     pub fn throw(&self, target: &AnyGreenlet, error: Error) -> Result<T, Error> {
-        let runtime = here();
-        let next = self.throw_into(runtime, target, error)?;
-        self.go(runtime, &next);
+        let next = self.throw_into(target, error)?;
+        self.go(here(), &next);
         self.port.value.take().ok_or_else(what_came)
     }
 
     /// Leaves the error where its receiver finds it; returns who that is.
-    fn throw_into(&self, runtime: &'static Runtime, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
+    fn throw_into(&self, target: &AnyGreenlet, error: Error) -> Result<AnyGreenlet, Error> {
+        let runtime = here();
         if let Some(misuse) = self.refuses_here(runtime) {
             return Err(misuse.into());
         }
@@ -265,11 +261,13 @@ impl<T: 'static> Current<T> {
 
     #[cold]
     fn why_not_here(&self, runtime: &Runtime) -> Misuse {
-        match runtime.current_id() == self.id {
-            _ if runtime.has_ended() => Misuse::ThreadEnding,
-            true if std::thread::panicking() => Misuse::Panicking,
-            true => Misuse::InHub,
-            false => Misuse::NotCurrent,
+        let is_own = runtime.current_id() == self.id;
+        if runtime.has_ended() {
+            Misuse::ThreadEnding
+        } else if is_own {
+            Misuse::InHub
+        } else {
+            Misuse::NotCurrent
         }
     }
 

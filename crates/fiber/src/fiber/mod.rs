@@ -256,10 +256,8 @@ impl Fiber {
         let mut target = unsafe { &*fiber };
         if !target.state.get().can_go_on() {
             target = thread.resolve(target);
-            match target.state.get() {
-                State::Running => return Ok(()),
-                state if !state.can_go_on() => return Err(SwitchError::Finished),
-                _ => {}
+            if !target.state.get().can_go_on() {
+                return if target.state.get() == State::Running { Ok(()) } else { Err(SwitchError::Finished) };
             }
         }
         // SAFETY: a fiber that can go on was given a function on this OS thread, or is the root, from which one was

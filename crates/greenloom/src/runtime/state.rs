@@ -33,8 +33,7 @@ pub(crate) struct Runtime {
     id: Cell<u32>,
     pub(super) current: RefCell<AnyGreenlet>,
     /// The current one's number, which other OS threads may read, and whether it is interrupted, beside it: they are
-    /// asked for at every switch, and each
-    /// borrow of `current` has to wait for the stores of the one before.
+    /// asked for at every switch, and each borrow of `current` has to wait for the stores of the one before.
     current_id: AtomicU64,
     current_interrupted: Cell<bool>,
     pub(super) root: AnyGreenlet,
@@ -257,8 +256,8 @@ impl Runtime {
         self.loop_greenlet().clone()
     }
 
-    /// Switches, and comes back when somebody switches back. Not while a panic unwinds. Always inlined, as `Fiber::switch` is, and all that calls
-    /// it on a hot path.
+    /// Switches, and comes back when somebody switches back. Not while a panic unwinds. Always inlined, as
+    /// `Fiber::switch` is, and all that calls it on a hot path.
     #[inline(always)]
     pub fn switch_to(&self, target: &AnyGreenlet) {
         let spans = self.set_current(target);
