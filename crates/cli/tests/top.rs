@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greenloom_inspect::protocol::{Seconds, Sizes};
-use greenloom_inspect::{Frame, Group, Hub, Info, Program, Pulse, Server, Settings, Stacks, State, Thread, Waits};
+use greenloom_inspect::{
+    Frame, Group, Hub, Info, Program, Pulse, Server, Settings, Stacks, State, Thread, Waits, Whereabouts,
+};
 use terminal::Terminal;
 
 /// How often it was asked.
@@ -178,12 +180,14 @@ impl Program for Stuck {
         vec![Pulse { os_thread: Some(i32::MAX), ..Pulse::default() }]
     }
 
-    fn whereabouts(&mut self, _: u64) -> Option<String> {
-        Some("it runs app.py:3 find".into())
-    }
-
-    fn backtrace(&mut self, _: i32) -> Result<Vec<Frame>, String> {
-        Ok(vec![frame("/lib/libz.so.1+0x4cd5", 0, "deflate"), frame("/src/zlibmodule.c", 380, "zlib_compress")])
+    fn whereabouts(&mut self, _: &Pulse) -> Whereabouts {
+        Whereabouts {
+            said: vec!["it runs app.py:3 find".into()],
+            backtrace: vec![
+                frame("/lib/libz.so.1+0x4cd5", 0, "deflate"),
+                frame("/src/zlibmodule.c", 380, "zlib_compress"),
+            ],
+        }
     }
 }
 

@@ -45,6 +45,6 @@ pub mod watchdog;
 
 pub use client::{Client, Failure};
 pub use protocol::{Frame, Group, Hub, Info, Stacks, State, Thread, Waits};
-pub use server::{Program, Server};
+pub use server::{Program, Server, Whereabouts};
 pub use settings::{Settings, signal_named};
 pub use watchdog::Pulse;

@@ -57,15 +57,6 @@ impl Symbols {
         frames
     }
 
-    /// The frames of another OS thread of this process, as it runs or waits.
-    ///
-    /// # Errors
-    /// A sentence, if its stack is not to be had.
-    pub fn of_os_thread(&mut self, os_thread: i32, most: usize) -> Result<Vec<Frame>, String> {
-        let stack = Snapshot::of_os_thread(os_thread).map_err(|unseen| unseen.to_string())?;
-        Ok(self.frames(&stack, most))
-    }
-
     /// Reads the files whose code the stack may lead through: a program may have hundreds of libraries.
     fn look_for_modules(&mut self, stack: &Snapshot) {
         let Registers { instruction, link, .. } = stack.registers;

@@ -82,21 +82,20 @@ pub trait Program: Send + 'static {
         drop(message);
     }
 
-    /// The native code that an OS thread with a hub is in, innermost first, as far as that tells something that
-    /// [`whereabouts`](Program::whereabouts) does not.
-    ///
-    /// # Errors
-    /// A sentence.
-    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
-        let _ = os_thread;
-        Ok(Vec::new())
-    }
-
     /// What a hub is doing that does not move: which green thread runs, and where.
-    fn whereabouts(&mut self, hub: u64) -> Option<String> {
-        let _ = hub;
-        None
+    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
+        let _ = pulse;
+        Whereabouts::default()
     }
+}
+
+/// What a hub is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Whereabouts {
+    /// In sentences.
+    pub said: Vec<String>,
+    /// The native code that its OS thread is in, innermost first, as far as that tells something more.
+    pub backtrace: Vec<Frame>,
 }
 
 /// How long metrics wait for hubs that are busy.
@@ -229,15 +228,9 @@ struct Service<P> {
     sockets: Arc<Mutex<Option<Sockets>>>,
     watch: Option<Watchdog>,
     /// What hubs were doing that the watchdog has found not to move.
-    blocked: HashMap<u64, Doing>,
+    blocked: HashMap<u64, Whereabouts>,
     /// The connections that follow what the program does.
     following: HashMap<u64, Following>,
-}
-
-/// What a hub was doing, in words, and the native code it was in.
-struct Doing {
-    whereabouts: String,
-    backtrace: Vec<Frame>,
 }
 
 /// What a connection follows.
@@ -289,11 +282,11 @@ impl<P: Program> Service<P> {
         for found in watch.look(Instant::now(), &self.program.pulses()) {
             match found {
                 Found::Blocked(pulse, lasts) => {
-                    let Doing { whereabouts, backtrace } = self.look_at(&pulse);
-                    let native = text::in_a_line(&backtrace).map(|line| format!("; in {line}")).unwrap_or_default();
-                    let (hub, lasts) = (pulse.hub, lasts.as_millis());
-                    self.warn(format!("hub {hub} has not moved for {lasts} ms: {whereabouts}{native}"));
-                    self.blocked.insert(hub, Doing { whereabouts, backtrace });
+                    let whereabouts = self.look_at(&pulse);
+                    let native = text::in_a_line(&whereabouts.backtrace).map(|line| format!("; in {line}"));
+                    let (said, native) = (whereabouts.said.join("; "), native.unwrap_or_default());
+                    self.warn(format!("hub {} has not moved for {} ms: {said}{native}", pulse.hub, lasts.as_millis()));
+                    self.blocked.insert(pulse.hub, whereabouts);
                 }
                 Found::Moves(pulse, lasts) => {
                     self.blocked.remove(&pulse.hub);
@@ -303,23 +296,17 @@ impl<P: Program> Service<P> {
         }
     }
 
-    /// What a hub that does not move is doing.
-    fn look_at(&mut self, pulse: &Pulse) -> Doing {
+    /// What a hub that does not move is doing. Says something.
+    fn look_at(&mut self, pulse: &Pulse) -> Whereabouts {
         let activity = pulse.os_thread.and_then(watchdog::activity);
-        let backtrace = pulse.os_thread.map_or(Ok(Vec::new()), |os_thread| self.program.backtrace(os_thread));
-        // It may have moved on before it was looked at.
-        let stays = |now: &Pulse| (now.hub, now.steps, now.is_free) == (pulse.hub, pulse.steps, false);
-        let (backtrace, problem) = match backtrace {
-            Ok(backtrace) if self.program.pulses().iter().any(stays) => (backtrace, None),
-            Ok(_) => (Vec::new(), None),
-            Err(problem) => (Vec::new(), Some(format!("its native code is not known: {problem}"))),
-        };
+        let mut found = self.program.whereabouts(pulse);
         let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
         let advice = waits_for_lock.then(|| self.program.of_locks().to_owned());
-        let known = [self.program.whereabouts(pulse.hub), activity, problem, advice];
-        let known: Vec<_> = known.into_iter().flatten().filter(|known| !known.is_empty()).collect();
-        let whereabouts = if known.is_empty() { "something blocks its OS thread".into() } else { known.join("; ") };
-        Doing { whereabouts, backtrace }
+        found.said.extend(activity.into_iter().chain(advice).filter(|said| !said.is_empty()));
+        if found.said.is_empty() {
+            found.said.push("something blocks its OS thread".into());
+        }
+        found
     }
 
     fn warn(&mut self, message: String) {
@@ -333,9 +320,9 @@ impl<P: Program> Service<P> {
         for hub in &mut hubs {
             let blocked = self.watch.as_ref().and_then(|watch| watch.blocked(hub.number));
             hub.blocked = blocked.map(|blocked| blocked.as_secs_f64());
-            if let Some(doing) = blocked.and_then(|_| self.blocked.get(&hub.number)) {
-                hub.whereabouts = Some(doing.whereabouts.clone());
-                hub.backtrace.clone_from(&doing.backtrace);
+            if let Some(found) = blocked.and_then(|_| self.blocked.get(&hub.number)) {
+                hub.whereabouts = Some(found.said.join("; "));
+                hub.backtrace.clone_from(&found.backtrace);
             }
         }
         hubs

@@ -179,7 +179,7 @@ class Watchdog(unittest.TestCase):
         blocked, *_ = self.blocked_by("__import__('re').match('(a+)+b', 'a' * 24)")
         self.assertIn(":5 culprit < ", blocked)
         # Where the interpreter has no symbols, it is the file and the address.
-        self.assertRegex(blocked, r"; it runs; in (\S+:\d+ )?(sre_|\S*python)")
+        self.assertRegex(blocked, "; it runs; in .*(sre_|python)")
         self.assertNotRegex(blocked, "EvalFrame|[vV]ectorcall")
 
     def test_it_is_said_that_native_code_is_not_known_where_no_signal_gets_through(self):

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use greenloom_fiber::Snapshot;
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, signal_named};
+use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts, signal_named};
 
 use super::held;
 use super::look::{Look, PATIENCE};
@@ -154,25 +155,34 @@ impl Program for Rust {
         registry::watched().into_iter().map(pulse).collect()
     }
 
-    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
-        stacks::of_os_thread(&mut self.symbols, os_thread)
-    }
-
     /// Which one runs is known at once. What it is called the hub says itself, when it moves again.
-    fn whereabouts(&mut self, hub: u64) -> Option<String> {
-        let hub = registry::watched().into_iter().find(|watched| u64::from(watched.id) == hub)?;
+    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
+        let Some(hub) = registry::watched().into_iter().find(|watched| u64::from(watched.id) == pulse.hub) else {
+            return Whereabouts::default();
+        };
+        let stack = Snapshot::of_os_thread(hub.os_thread);
+        // It may have moved on before it was looked at.
+        if !self.pulses().contains(pulse) {
+            return Whereabouts::default();
+        }
         let (id, running) = (hub.id, hub.running);
+        let name = hub.counters.os_thread.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let mut found = Whereabouts::default();
+        found.said.push(match running {
+            ROOT => format!("the OS thread's own code{name} runs"),
+            number => format!("green thread {id}:{number}{name} runs"),
+        });
+        match stack {
+            Ok(stack) => found.backtrace = stacks::frames_of_running(&mut self.symbols, &stack),
+            Err(unseen) => found.said.push(format!("its native code is not known: {unseen}")),
+        }
         let tell = move || {
             if let Some(runtime) = try_here() {
                 runtime.tell_what_blocked(running);
             }
         };
         let _ = registry::send(id, Message::Call(Box::new(tell)));
-        let name = hub.counters.os_thread.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-        Some(match running {
-            ROOT => format!("the OS thread's own code{name} runs"),
-            number => format!("green thread {id}:{number}{name} runs"),
-        })
+        found
     }
 
     fn kill(&mut self, thread: Thread) -> Result<String, String> {

@@ -14,11 +14,11 @@ pub(super) fn frames(symbols: &mut Symbols, stack: &Snapshot) -> Vec<Frame> {
     frames
 }
 
-/// The frames of an OS thread as it runs, or waits in the kernel.
-pub(super) fn of_os_thread(symbols: &mut Symbols, os_thread: i32) -> Result<Vec<Frame>, String> {
-    let mut frames = without_base(symbols.of_os_thread(os_thread, 4 * MOST_FRAMES)?);
+/// The frames of the stack of an OS thread as it runs, or waits in the kernel.
+pub(super) fn frames_of_running(symbols: &mut Symbols, stack: &Snapshot) -> Vec<Frame> {
+    let mut frames = without_base(symbols.frames(stack, 4 * MOST_FRAMES));
     frames.truncate(MOST_FRAMES);
-    Ok(frames)
+    frames
 }
 
 /// Leaves out how its function was called.

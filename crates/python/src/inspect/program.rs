@@ -4,11 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use greenloom_fiber::Snapshot;
 use greenloom_inspect::groups::MOST_FRAMES;
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread};
+use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread, Whereabouts};
 
 use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
 use super::logged;
@@ -84,20 +85,51 @@ impl Program for Python {
         logged::log(message);
     }
 
-    /// The C code that the innermost line of Python has called.
-    fn backtrace(&mut self, os_thread: i32) -> Result<Vec<Frame>, String> {
-        let mut frames = self.symbols.of_os_thread(os_thread, 4 * MOST_FRAMES)?;
-        let end = frames.iter().position(|frame| is_interpreter(&frame.function)).unwrap_or(frames.len());
-        frames.truncate(end);
-        // How the interpreter has called it.
-        let end = frames.iter().rposition(|frame| !is_call(&frame.function)).map_or(0, |last| last + 1);
-        frames.truncate(end.min(MOST_FRAMES));
-        Ok(frames)
+    /// The lines of Python that it runs, and the C code that the innermost of them has called.
+    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
+        let stack = pulse.os_thread.map(Snapshot::of_os_thread);
+        // It may have moved on before it was looked at.
+        if !self.pulses().contains(pulse) {
+            return Whereabouts::default();
+        }
+        let mut found = Whereabouts { said: self.lines(pulse.hub).into_iter().collect(), backtrace: Vec::new() };
+        match stack {
+            Some(Ok(stack)) => found.backtrace = called(self.symbols.frames(&stack, 4 * MOST_FRAMES)),
+            Some(Err(unseen)) => found.said.push(format!("its native code is not known: {unseen}")),
+            None => {}
+        }
+        found
     }
 
+    fn kill(&mut self, thread: Thread) -> Result<String, String> {
+        self.locked.ask(move || Kill { thread, outcome: None }).unwrap_or_else(|| Err(lock_is_held()))
+    }
+}
+
+/// The C code that Python code has called, of a whole stack.
+fn called(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let end = frames.iter().position(|frame| is_interpreter(&frame.function)).unwrap_or(frames.len());
+    frames.truncate(end);
+    // How the interpreter has called it.
+    let end = frames.iter().rposition(|frame| !is_call(&frame.function)).map_or(0, |last| last + 1);
+    frames.truncate(end.min(MOST_FRAMES));
+    frames
+}
+
+/// Whether a function runs Python code.
+fn is_interpreter(function: &str) -> bool {
+    ["_PyEval_", "PyEval_", "_TAIL_CALL_"].iter().any(|name| function.starts_with(name))
+}
+
+/// Whether a function calls what Python code calls.
+fn is_call(function: &str) -> bool {
+    function.to_ascii_lowercase().contains("vectorcall") || function.contains("PyObject_Call")
+}
+
+impl Python {
     /// The lines that it runs, read without the interpreter's lock. That is then asked for, to know whether C code has
     /// it. If the lines cannot be read, what there is when C code lets go of the lock is said then.
-    fn whereabouts(&mut self, hub: u64) -> Option<String> {
+    fn lines(&mut self, hub: u64) -> Option<String> {
         let Seen { ident, state, .. } = seen::all().into_iter().find(|seen| seen.number == hub)?;
         let lines = self.unlocked.as_ref().map(|unlocked| unlocked.lines(state, MOST_FRAMES)).unwrap_or_default();
         let frame = |Line { file, line, function }| Frame { file, line, function };
@@ -115,20 +147,6 @@ impl Program for Python {
         }
         Some("C code holds the interpreter's lock".into())
     }
-
-    fn kill(&mut self, thread: Thread) -> Result<String, String> {
-        self.locked.ask(move || Kill { thread, outcome: None }).unwrap_or_else(|| Err(lock_is_held()))
-    }
-}
-
-/// Whether a function runs Python code.
-fn is_interpreter(function: &str) -> bool {
-    ["_PyEval_", "PyEval_", "_TAIL_CALL_"].iter().any(|name| function.starts_with(name))
-}
-
-/// Whether a function calls what Python code calls.
-fn is_call(function: &str) -> bool {
-    function.to_ascii_lowercase().contains("vectorcall") || function.contains("PyObject_Call")
 }
 
 fn lock_is_held() -> String {
