@@ -48,7 +48,7 @@ use std::rc::Rc;
 use greenloom_fiber::{Fiber, Stack};
 
 use crate::runtime::chain::Chain;
-use crate::runtime::error::{Panic, Refused};
+use crate::runtime::error::{Misuse, Panic};
 use crate::runtime::here;
 use crate::runtime::node::{ANYTHING, Interrupts, Kind, Mail, Node};
 use crate::runtime::stack_size::default_stack_size;
@@ -277,31 +277,6 @@ impl<T: 'static> Current<T> {
         self.mail.receives_at.set(self.port.address());
         runtime.switch_to(target);
         self.mail.receives_at.set(0);
-    }
-}
-
-/// The errors that are found before a switch. One byte, for the sake of the path on which there are none.
-#[derive(Clone, Copy)]
-enum Misuse {
-    Dead,
-    NotReceiving,
-    NotCurrent,
-    Panicking,
-    InHub,
-    ThreadEnding,
-}
-
-impl From<Misuse> for Error {
-    #[cold]
-    fn from(misuse: Misuse) -> Error {
-        match misuse {
-            Misuse::Dead => Error::Dead,
-            Misuse::NotReceiving => Error::NotReceiving,
-            Misuse::NotCurrent => Error::NotCurrent,
-            Misuse::Panicking => Error::Refused(Refused::Panicking),
-            Misuse::InHub => Error::Refused(Refused::InHub),
-            Misuse::ThreadEnding => Error::Refused(Refused::ThreadEnding),
-        }
     }
 }
 

@@ -319,3 +319,28 @@ impl From<Refused> for JoinError {
         JoinError::Refused(refused)
     }
 }
+
+/// The errors that are found before a switch. One byte, for the sake of the path on which there are none.
+#[derive(Clone, Copy)]
+pub(crate) enum Misuse {
+    Dead,
+    NotReceiving,
+    NotCurrent,
+    Panicking,
+    InHub,
+    ThreadEnding,
+}
+
+impl From<Misuse> for Error {
+    #[cold]
+    fn from(misuse: Misuse) -> Error {
+        match misuse {
+            Misuse::Dead => Error::Dead,
+            Misuse::NotReceiving => Error::NotReceiving,
+            Misuse::NotCurrent => Error::NotCurrent,
+            Misuse::Panicking => Error::Refused(Refused::Panicking),
+            Misuse::InHub => Error::Refused(Refused::InHub),
+            Misuse::ThreadEnding => Error::Refused(Refused::ThreadEnding),
+        }
+    }
+}
