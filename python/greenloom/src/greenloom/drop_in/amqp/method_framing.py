@@ -5,6 +5,7 @@ import threading
 from greenloom import _native
 
 from .basic_message import Message
+from .transport import plain_calls
 
 __all__ = ("frame_handler", "frame_writer")
 
@@ -31,19 +32,5 @@ def frame_handler(connection, callback):
 
 def frame_writer(connection, transport):
     """A function that writes a method, and its message if it has one, as frames; one call at a time."""
-    write = transport.write
-    frames_of = _native.amqp_frames
-    # Frames of two callers must not be mixed, and a write may wait.
-    lock = threading.Lock()
-
-    def write_frame(type_, channel, method_sig, args, content):
-        frames = frames_of(type_, channel, method_sig, args, content, connection.frame_max)
-        with lock:
-            if type(frames) is list:
-                for frame in frames:
-                    write(frame)
-            else:
-                write(memoryview(frames))
-            connection.bytes_sent += 1
-
-    return write_frame
+    # The lock is of the kind that the program's threads have: a write may wait.
+    return _native.AmqpWriter(connection, transport, threading.Lock(), *plain_calls(transport)).write

@@ -1,5 +1,6 @@
 """Sockets to a broker, plain and with TLS. What waits here waits as the module ``socket`` says, patched or not."""
 
+import _socket
 import errno
 import os
 import re
@@ -467,6 +468,25 @@ class TCPTransport(_SocketTransport):
             self._reading = False
         if data is not None:
             stream.peeked(sock.fileno(), data)
+
+
+_WRITE = _AbstractTransport.write
+_SENDALL = _socket.socket.sendall
+
+
+def plain_calls(transport):
+    """``sendall`` and ``fileno`` of a transport's socket if writing to the transport is nothing but sending to the
+    descriptor; else None twice. A program may have a transport or a socket of its own, or change what one does; and
+    green sockets do more: they see to it that others have their turn.
+    """
+    write = getattr(transport, "write", None)
+    if type(transport) is not TCPTransport or getattr(write, "__func__", None) is not _WRITE:
+        return None, None
+    sock, sendall = transport.sock, transport._write
+    method = getattr(type(sock), "sendall", None)
+    if method is not _SENDALL or getattr(sendall, "__self__", None) is not sock:
+        return None, None
+    return sendall, sock.fileno
 
 
 def Transport(host, connect_timeout=None, ssl=False, **kwargs):
