@@ -1,6 +1,5 @@
 """Sockets to a broker, plain and with TLS. What waits here waits as the module ``socket`` says, patched or not."""
 
-import _socket
 import errno
 import os
 import re
@@ -8,6 +7,8 @@ import socket
 import ssl
 from ssl import SSLError
 from struct import pack, unpack
+
+from greenloom._native import GreenSocket as _GreenSocket
 
 from .exceptions import UnexpectedFrame
 from .platform import KNOWN_TCP_OPTS, SOL_TCP
@@ -270,9 +271,20 @@ class _AbstractTransport:
 
     def _receive(self, timeout, *flags):
         """Reads what there is, at most once; None if nothing came."""
+        sock = self.sock
         try:
-            with self.having_timeout(timeout):
+            if timeout is None:
                 data = self._quick_recv(self._CHUNK, *flags)
+            elif timeout > 0 and isinstance(sock, _GreenSocket) and sock._is_plain and not sock.act_non_blocking:
+                # Its reads say by a flag of their own that they do not wait: the descriptor's flag can stay as it is.
+                former, sock._timeout = sock._timeout, timeout
+                try:
+                    data = self._quick_recv(self._CHUNK, *flags)
+                finally:
+                    sock._timeout = former
+            else:
+                with self.having_timeout(timeout):
+                    data = self._quick_recv(self._CHUNK, *flags)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOENT) and not isinstance(error, socket.timeout):
                 if self.raise_on_initial_eintr:
@@ -468,25 +480,6 @@ class TCPTransport(_SocketTransport):
             self._reading = False
         if data is not None:
             stream.peeked(sock.fileno(), data)
-
-
-_WRITE = _AbstractTransport.write
-_SENDALL = _socket.socket.sendall
-
-
-def plain_calls(transport):
-    """``sendall`` and ``fileno`` of a transport's socket if writing to the transport is nothing but sending to the
-    descriptor; else None twice. A program may have a transport or a socket of its own, or change what one does; and
-    green sockets do more: they see to it that others have their turn.
-    """
-    write = getattr(transport, "write", None)
-    if type(transport) is not TCPTransport or getattr(write, "__func__", None) is not _WRITE:
-        return None, None
-    sock, sendall = transport.sock, transport._write
-    method = getattr(type(sock), "sendall", None)
-    if method is not _SENDALL or getattr(sendall, "__self__", None) is not sock:
-        return None, None
-    return sendall, sock.fileno
 
 
 def Transport(host, connect_timeout=None, ssl=False, **kwargs):
