@@ -81,11 +81,47 @@ print(sum(numbers == (60, 40) for numbers, _ in broker.methods), broker.methods[
 """
 
 
+PATIENCE = CONNECTED + """
+import os
+import socket
+
+sock = connection.sock
+before = sock.gettimeout(), os.get_blocking(sock.fileno())
+turns = 0
+
+def others():
+    global turns
+    while True:
+        turns += 1
+        eventlet.sleep(0.001)
+
+eventlet.spawn(others)
+try:
+    connection.drain_events(timeout=0.05)
+except socket.timeout:
+    print("nothing came:", turns > 1)
+print((sock.gettimeout(), os.get_blocking(sock.fileno())) == before)
+reader = eventlet.spawn(connection.drain_events, 10)
+eventlet.sleep(0)
+reader.kill()
+print((sock.gettimeout(), os.get_blocking(sock.fileno())) == before)
+sock.settimeout(5)
+try:
+    connection.drain_events(timeout=0.05)
+except socket.timeout:
+    print("nothing came:", sock.gettimeout())
+"""
+
+
 class Green(unittest.TestCase):
     def test_waits_are_green_and_an_interrupted_one_loses_nothing(self):
         status, output = run_python(sys.executable, "-W", "ignore", "-c", INTERRUPTED % HERE)
         expected = "interrupted\ninterrupted\nothers run: True\n[b'one', b'two', b'three']\n"
         self.assertEqual((status, output), (0, expected))
+
+    def test_a_wait_with_a_timeout_ends_and_leaves_the_socket_as_it_was(self):
+        status, output = run_python(sys.executable, "-W", "ignore", "-c", PATIENCE % HERE)
+        self.assertEqual((status, output), (0, "nothing came: True\nTrue\nTrue\nnothing came: 5.0\n"))
 
     def test_those_that_share_a_channel_send_whole_frames_and_the_second_reader_is_refused(self):
         status, output = run_python(sys.executable, "-W", "ignore", "-c", SHARED % HERE)

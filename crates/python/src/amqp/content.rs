@@ -9,7 +9,7 @@ use super::texts::short_text;
 use super::write::Fields;
 use crate::py::ffi;
 use crate::py::object::{self, Object, bytes, int, put, unsigned};
-use crate::py::{Args, Gil, GlobalObject, Owned, Raised, Result};
+use crate::py::{self, Args, Gil, GlobalObject, Owned, Raised, Result};
 
 /// The names, from the highest flag down, and the letters of their fields.
 const PROPERTIES: [(&CStr, u8); 14] = [
@@ -34,8 +34,19 @@ static NAMES: [GlobalObject; PROPERTIES.len()] = [const { GlobalObject::null() }
 /// Whether the flags say that the message tells its encoding.
 pub const HAS_ENCODING: u16 = 1 << 14;
 
+static PROPERTIES_NAME: GlobalObject = GlobalObject::null();
+static LIST_NAME: GlobalObject = GlobalObject::null();
+static SERIALIZE_NAME: GlobalObject = GlobalObject::null();
+
+/// The class's own function that serialises properties, and its own list of them.
+static SERIALIZE: GlobalObject = GlobalObject::null();
+static LIST: GlobalObject = GlobalObject::null();
+
 /// Makes the names, at import.
 pub fn intern(gil: Gil<'_>) -> Result<()> {
+    object::intern(gil, &PROPERTIES_NAME, c"properties")?;
+    object::intern(gil, &LIST_NAME, c"PROPERTIES")?;
+    object::intern(gil, &SERIALIZE_NAME, c"_serialize_properties")?;
     PROPERTIES.iter().zip(&NAMES).try_for_each(|((text, _), name)| object::intern(gil, name, text))
 }
 
@@ -67,17 +78,52 @@ pub fn load(args: Args<'_>) -> Result<Owned> {
 pub fn dump(args: Args<'_>) -> Result<Owned> {
     let [properties] = args.exactly()?;
     let mut out = Vec::with_capacity(128);
+    put_properties(properties, &mut out)?;
+    bytes(args.gil(), &out)
+}
+
+/// `amqp_message(serialize, list)`
+pub fn message(args: Args<'_>) -> Result<Owned> {
+    let [serialize, list] = args.exactly()?;
+    SERIALIZE.set(serialize.owned());
+    LIST.set(list.owned());
+    Ok(Owned::none(args.gil()))
+}
+
+/// Appends the flags and fields of a message's properties: as its method makes them, which is not called where it is
+/// the one that does what is done here.
+pub fn put_properties_of(message: Object<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let serialize = message.attribute(Object::word(&SERIALIZE_NAME))?;
+    // SAFETY: a live object, with the lock held, and looked into only where it is a method.
+    let known = unsafe {
+        ffi::is_method(serialize.as_ptr())
+            && ffi::PyMethod_Function(serialize.as_ptr()) == SERIALIZE.object()
+            && ffi::PyMethod_Self(serialize.as_ptr()) == message.as_ptr()
+    };
+    if known && message.attribute(Object::word(&LIST_NAME))?.as_ptr() == LIST.object() {
+        let properties = message.attribute(Object::word(&PROPERTIES_NAME))?;
+        return put_properties(Object::of(&properties), out);
+    }
+    // SAFETY: a live object, with the lock held.
+    let properties = unsafe { py::call(serialize.as_ptr(), [])? };
+    out.extend_from_slice(Object::of(&properties).content()?);
+    Ok(())
+}
+
+/// Appends the flags and fields of a dict of properties.
+fn put_properties(properties: Object<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let at = out.len();
     let mut flags = 0u16;
-    flags.put(&mut out);
+    flags.put(out);
     for (place, ((_, letter), name)) in PROPERTIES.iter().zip(&NAMES).enumerate() {
         let Some(value) = item(properties, name)? else { continue };
         if !Object::of(&value).is_none() {
             flags |= 1 << (15 - place);
-            Fields { out: &mut out, bits: 0 }.put(*letter, Object::of(&value))?;
+            Fields { out: &mut *out, bits: 0 }.put(*letter, Object::of(&value))?;
         }
     }
-    out[..2].copy_from_slice(&flags.to_be_bytes());
-    bytes(args.gil(), &out)
+    out[at..at + 2].copy_from_slice(&flags.to_be_bytes());
+    Ok(())
 }
 
 /// An item of a mapping, if it has one of that name.

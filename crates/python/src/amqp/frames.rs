@@ -3,14 +3,14 @@
 use greenloom_amqp::frame::{BODY, HEADER, METHOD, OVERHEAD, put_frame};
 use greenloom_amqp::wire::Field;
 
+use super::content::put_properties_of;
 use super::read::letters;
 use crate::py::ffi::{self, PyObject};
-use crate::py::object::{self, Object, bytes};
-use crate::py::{self, Args, Gil, GlobalObject, Owned, Raised, Result, type_error, value_error};
+use crate::py::object::{self, Object};
+use crate::py::{self, Gil, GlobalObject, Owned, Result, type_error, value_error};
 
 static BODY_NAME: GlobalObject = GlobalObject::null();
 static PROPERTIES: GlobalObject = GlobalObject::null();
-static SERIALIZE_PROPERTIES: GlobalObject = GlobalObject::null();
 static CONTENT_ENCODING: GlobalObject = GlobalObject::null();
 static UTF_8: GlobalObject = GlobalObject::null();
 static SETDEFAULT: GlobalObject = GlobalObject::null();
@@ -21,7 +21,6 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
     [
         (&BODY_NAME, c"body"),
         (&PROPERTIES, c"properties"),
-        (&SERIALIZE_PROPERTIES, c"_serialize_properties"),
         (&CONTENT_ENCODING, c"content_encoding"),
         (&UTF_8, c"utf-8"),
         (&SETDEFAULT, c"setdefault"),
@@ -31,10 +30,17 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
     .try_for_each(|(place, name)| object::intern(gil, place, name))
 }
 
-/// `amqp_frames(kind, channel, method, arguments, content, limit)`
-pub fn frames(args: Args<'_>) -> Result<Owned> {
-    let [kind, channel, method, arguments, content, limit] = args.exactly()?;
-    let gil = args.gil();
+/// What goes out for one method.
+pub enum Frames {
+    /// In one piece, which fits a frame's limit.
+    Whole(Vec<u8>),
+    /// Each in a piece of its own.
+    Pieces(Vec<Vec<u8>>),
+}
+
+/// Makes the frames of a method and its content: a message, or something false.
+pub fn frames([kind, channel, method, arguments, content]: [Object<'_>; 5], limit: Object<'_>) -> Result<Frames> {
+    let gil = kind.gil();
     let limit = limit.size()?;
     if limit <= OVERHEAD {
         return value_error(gil, "a frame of so few bytes has no room for anything");
@@ -42,7 +48,6 @@ pub fn frames(args: Args<'_>) -> Result<Owned> {
     let (kind, channel) = (within(kind)?, within(channel)?);
     let mut class = 0u16;
     let mut out = Vec::with_capacity(256);
-    let mut ends = Vec::new();
     if kind == METHOD {
         let Some([first, second]) = method.tuple_items() else {
             return type_error(gil, "a method is a pair of numbers");
@@ -61,40 +66,41 @@ pub fn frames(args: Args<'_>) -> Result<Owned> {
         put_frame(&mut out, kind, channel, |_| {});
     }
     if !content.truth()? {
-        return bytes(gil, &out);
+        return Ok(Frames::Whole(out));
     }
     // First the body: it may add to the properties.
     let body = body_of(content)?;
-    let properties = call(content, &SERIALIZE_PROPERTIES, [])?;
-    ends.push(out.len());
-    let (properties, body) = (Object::of(&properties).content()?, Object::of(&body).content()?);
+    let body = Object::of(&body).content()?;
+    let header_at = out.len();
+    // Room for all of it, or for the heads where the body goes in pieces.
+    out.reserve(128 + if body.len() < limit { body.len() } else { 0 });
+    let mut properties = Ok(());
     put_frame(&mut out, HEADER, channel, |out| {
         class.put(out);
         0u16.put(out);
         (body.len() as u64).put(out);
-        out.extend_from_slice(properties);
+        properties = put_properties_of(content, out);
     });
-    ends.push(out.len());
+    properties?;
     // What is larger than one frame goes out in pieces: it is not worth a copy of all of it.
-    let whole = out.len() + OVERHEAD + body.len() <= limit;
-    if whole {
+    if out.len() + OVERHEAD + body.len() <= limit {
         if !body.is_empty() {
             put_frame(&mut out, BODY, channel, |out| out.extend_from_slice(body));
         }
-        return bytes(gil, &out);
+        return Ok(Frames::Whole(out));
     }
+    let header = out.split_off(header_at);
     let pieces = body.chunks(limit - OVERHEAD).map(|piece| {
         let mut out = Vec::with_capacity(piece.len() + OVERHEAD);
         put_frame(&mut out, BODY, channel, |out| out.extend_from_slice(piece));
-        bytes(gil, &out)
+        out
     });
-    let heads = [&out[..ends[0]], &out[ends[0]..ends[1]]].map(|head| bytes(gil, head));
-    list(gil, heads.into_iter().chain(pieces))
+    Ok(Frames::Pieces([out, header].into_iter().chain(pieces).collect()))
 }
 
 /// A message's body as bytes. A string is encoded as its properties say; if they do not, they say UTF-8 from then on.
 fn body_of(content: Object<'_>) -> Result<Owned> {
-    let body = get(content, &BODY_NAME)?;
+    let body = content.attribute(Object::word(&BODY_NAME))?;
     let object = Object::of(&body);
     // SAFETY: live objects, with the lock held.
     unsafe {
@@ -105,15 +111,10 @@ fn body_of(content: Object<'_>) -> Result<Owned> {
             return Owned::new(ffi::PyBytes_FromObject(object.as_ptr()));
         }
     }
-    let properties = get(content, &PROPERTIES)?;
+    let properties = content.attribute(Object::word(&PROPERTIES))?;
     let default = [Object::word(&CONTENT_ENCODING).as_ptr(), Object::word(&UTF_8).as_ptr()];
     let encoding = call(Object::of(&properties), &SETDEFAULT, default)?;
     call(object, &ENCODE, [encoding.as_ptr()])
-}
-
-fn get(object: Object<'_>, name: &GlobalObject) -> Result<Owned> {
-    // SAFETY: live objects, with the lock held.
-    unsafe { Owned::new(ffi::PyObject_GetAttr(object.as_ptr(), name.object())) }
 }
 
 fn call<const N: usize>(object: Object<'_>, name: &GlobalObject, args: [*mut PyObject; N]) -> Result<Owned> {
@@ -123,17 +124,4 @@ fn call<const N: usize>(object: Object<'_>, name: &GlobalObject, args: [*mut PyO
 
 fn within<T: TryFrom<usize>>(number: Object<'_>) -> Result<T> {
     T::try_from(number.size()?).or_else(|_| value_error(number.gil(), "a number does not fit a frame's head"))
-}
-
-fn list(_: Gil<'_>, items: impl Iterator<Item = Result<Owned>>) -> Result<Owned> {
-    // SAFETY: the token says that the lock is held; the list is seen by nobody until it is returned.
-    unsafe {
-        let list = Owned::new(ffi::PyList_New(0))?;
-        for item in items {
-            if ffi::PyList_Append(list.as_ptr(), item?.as_ptr()) < 0 {
-                return Err(Raised);
-            }
-        }
-        Ok(list)
-    }
 }

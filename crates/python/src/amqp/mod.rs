@@ -9,6 +9,7 @@
 //! - [`content`]: properties of messages, both ways.
 //! - [`stream`]: frames to events.
 //! - [`frames`]: a method and its content to frames.
+//! - [`writer`]: frames to a transport.
 //!
 //! What py-amqp has too takes arguments by name, as there; the other functions take them by position only.
 
@@ -19,6 +20,7 @@ mod shell;
 mod stream;
 mod texts;
 mod write;
+mod writer;
 
 use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::object::Object;
@@ -26,7 +28,7 @@ use crate::py::{Gil, Global, Raised, Result, function};
 
 static FUNCTIONS: Global<[PyMethodDef; 8]> = Global::new([const { PyMethodDef::zeroed() }; 8]);
 
-/// Adds the functions and `AmqpStream`.
+/// Adds the functions, `AmqpStream` and `AmqpWriter`.
 ///
 /// # Safety
 /// Called at import, once.
@@ -38,6 +40,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         content::intern(gil)?;
         frames::intern(gil)?;
         stream::fill(gil, Object::new(module))?;
+        writer::fill(gil, Object::new(module))?;
         *FUNCTIONS.get() = functions();
         if ffi::PyModule_AddFunctions(module, FUNCTIONS.get().cast()) < 0 { Err(Raised) } else { Ok(()) }
     }
@@ -76,11 +79,11 @@ fn functions() -> [PyMethodDef; 8] {
               properties, as bytes.",
         ),
         function(
-            c"amqp_frames",
-            frames::frames,
-            c"amqp_frames(kind, channel, method, arguments, content, limit, /)\n--\n\nThe frames of a \
-              method and its content: bytes, in one piece if they fit a frame's limit; else a list, each in a piece \
-              of its own. method is a pair of numbers; content is a message, or something false.",
+            c"amqp_message",
+            content::message,
+            c"amqp_message(serialize, list, /)\n--\n\nA class of messages' own function that serialises their \
+              properties, and its own list of these. Where a message has both, the function is not called: \
+              amqp_dump_properties() does the same.",
         ),
         PyMethodDef::zeroed(),
     ]

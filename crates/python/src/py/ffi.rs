@@ -44,6 +44,23 @@ mod unwinding {
 }
 pub use unwinding::{PyObject_Call, PyObject_GetAttr, PyObject_VectorcallMethod};
 
+unsafe extern "C" {
+    static mut PyMethod_Type: PyTypeObject;
+    /// The function of a method of a class that is written in Python, borrowed.
+    pub fn PyMethod_Function(method: *mut PyObject) -> *mut PyObject;
+    /// The object that it was looked up on, borrowed.
+    pub fn PyMethod_Self(method: *mut PyObject) -> *mut PyObject;
+}
+
+/// Whether it is a method of a class that is written in Python, looked up on an object.
+///
+/// # Safety
+/// A live object.
+pub unsafe fn is_method(object: *mut PyObject) -> bool {
+    // SAFETY: a live object; the type has no subtypes.
+    unsafe { Py_TYPE(object) == &raw mut PyMethod_Type }
+}
+
 /// One more reference.
 ///
 /// # Safety

@@ -1,6 +1,7 @@
 """What a connection and its channels have in common: sending methods, waiting for answers, telling who listens."""
 
 import logging
+from types import FunctionType
 
 from vine import Thenable, promise
 
@@ -47,7 +48,9 @@ class _Arrival:
 
 def ensure_promise(callback):
     """What is kept when a method arrives, which calls *callback* unless that is None."""
-    return callback if callback is not None and isinstance(callback, Thenable) else _Arrival(callback)
+    # A plain function is none of vine's, and to ask that of an abstract class costs more than the rest of the wait.
+    plain = callback is None or type(callback) is FunctionType
+    return _Arrival(callback) if plain or not isinstance(callback, Thenable) else callback
 
 
 class AbstractChannel:
@@ -123,7 +126,8 @@ class AbstractChannel:
         methods = method if isinstance(method, list) else [method]
         pending = self._pending
         former = [pending.get(one) for one in methods]
-        pending.update((one, arrived) for one in methods)
+        for one in methods:
+            pending[one] = arrived
         try:
             while not arrived.ready:
                 connection = self.connection

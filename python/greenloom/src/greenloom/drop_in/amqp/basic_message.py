@@ -1,5 +1,7 @@
 """Messages."""
 
+from greenloom import _native
+
 from .serialization import GenericContent, _dump_properties
 from .spec import Basic
 
@@ -36,8 +38,11 @@ class Message(GenericContent):
 
     __slots__ = ("delivery_info", "body", "channel")
 
-    def __init__(self, body="", children=None, channel=None, **properties):
-        super().__init__(**properties)
+    def __init__(self, body="", children=None, channel=None, *, frame_method=None, frame_args=None, **properties):
+        # Not by way of the base, which would copy the properties: one is made for each message that is published.
+        self.frame_method = frame_method
+        self.frame_args = frame_args
+        self.properties = properties
         self.body = body
         self.channel = channel
 
@@ -55,3 +60,6 @@ class Message(GenericContent):
     def delivery_tag(self):
         """What the broker knows the delivery by."""
         return self.delivery_info.get("delivery_tag")
+
+
+_native.amqp_message(Message._serialize_properties, Message.PROPERTIES)

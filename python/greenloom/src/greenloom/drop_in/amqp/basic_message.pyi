@@ -12,7 +12,14 @@ class Message(GenericContent):
     channel: Channel | Any
     delivery_info: dict[str, Any]
     def __init__(
-        self, body: str | bytes = "", children: Any = None, channel: Channel | None = None, **properties: Any
+        self,
+        body: str | bytes = "",
+        children: Any = None,
+        channel: Channel | None = None,
+        *,
+        frame_method: tuple[int, int] | None = None,
+        frame_args: bytes | None = None,
+        **properties: Any,
     ) -> None: ...
     @property
     def headers(self) -> dict[str, Any] | None: ...

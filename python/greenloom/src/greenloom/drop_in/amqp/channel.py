@@ -422,7 +422,8 @@ class Channel(AbstractChannel):
         capabilities = connection.client_properties.get("capabilities", {})
         if capabilities.get("connection.blocked", False):
             # The broker may have said that it is blocked, or that something is wrong.
-            if connection._idle() is not True:
+            stream = connection._stream
+            if stream is None or connection._transport.is_idle(stream) is not True:
                 try:
                     connection.drain_events(timeout=0)
                 except socket.timeout:

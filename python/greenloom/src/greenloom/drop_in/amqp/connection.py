@@ -423,11 +423,6 @@ class Connection(Heartbeats, AbstractChannel):
         self.on_inbound_method(*event)
         return True
 
-    def _idle(self):
-        """Whether it is known, without waiting, that nothing has come in; or somebody waits who will see to it."""
-        stream = self._stream
-        return stream is not None and self._transport.is_idle(stream)
-
     def on_inbound_method(self, channel_id, method_sig, payload, content):
         """Hands a method to its channel."""
         channels = self.channels

@@ -59,7 +59,8 @@ def _size_in(header):
     return struct.unpack_from(">Q", header, 4)[0] if header else 0
 
 
-def _properties_in(header):
+def _properties_of(content):
+    header = content._header
     return decode_properties_basic(header, 12)[0] if header else {}
 
 
@@ -67,7 +68,7 @@ def _properties_in(header):
 _UNSET = {
     "_header": lambda content: None,
     "_encoded": lambda content: False,
-    "properties": lambda content: _properties_in(content._header),
+    "properties": _properties_of,
     "body_size": lambda content: _size_in(content._header),
     "body_received": lambda content: _size_in(content._header),
     "ready": lambda content: content._header is not None,
@@ -106,11 +107,12 @@ class GenericContent:
         self.properties = props
 
     def __getattr__(self, name):
-        # Asked only for what is not set. Copying and pickling ask an instance that has nothing yet.
-        if name.startswith("__"):
-            raise AttributeError(name)
+        # Asked only for what is not set.
         make = _UNSET.get(name)
         if make is None:
+            # Copying and pickling ask an instance that has nothing yet.
+            if name.startswith("__"):
+                raise AttributeError(name)
             try:
                 return self.properties[name]
             except KeyError:

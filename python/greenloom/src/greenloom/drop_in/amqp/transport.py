@@ -8,6 +8,8 @@ import ssl
 from ssl import SSLError
 from struct import pack, unpack
 
+from greenloom._native import GreenSocket as _GreenSocket
+
 from .exceptions import UnexpectedFrame
 from .platform import KNOWN_TCP_OPTS, SOL_TCP
 from .utils import set_cloexec
@@ -269,9 +271,20 @@ class _AbstractTransport:
 
     def _receive(self, timeout, *flags):
         """Reads what there is, at most once; None if nothing came."""
+        sock = self.sock
         try:
-            with self.having_timeout(timeout):
+            if timeout is None:
                 data = self._quick_recv(self._CHUNK, *flags)
+            elif timeout > 0 and isinstance(sock, _GreenSocket) and sock._is_plain and not sock.act_non_blocking:
+                # Its reads say by a flag of their own that they do not wait: the descriptor's flag can stay as it is.
+                former, sock._timeout = sock._timeout, timeout
+                try:
+                    data = self._quick_recv(self._CHUNK, *flags)
+                finally:
+                    sock._timeout = former
+            else:
+                with self.having_timeout(timeout):
+                    data = self._quick_recv(self._CHUNK, *flags)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EINTR, errno.ENOENT) and not isinstance(error, socket.timeout):
                 if self.raise_on_initial_eintr:
