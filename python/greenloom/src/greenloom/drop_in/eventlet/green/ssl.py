@@ -115,7 +115,7 @@ class GreenSSLSocket(_original_sslsocket):
             self._connected = self._has_peer()
             if self._connected:
                 self._start_tls()
-        except (OSError, ValueError):
+        except BaseException:
             self.close()
             raise
         return self
@@ -206,12 +206,15 @@ class GreenSSLSocket(_original_sslsocket):
             self._wait(waits_to_write, self._timeout)
 
     def _read_plain(self, func, at_end, *a):
-        try:
-            return self._call_trampolining(func, *a)
-        except OSError as error:
-            if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
-                raise
-            return at_end
+        def read(*a):
+            try:
+                return func(*a)
+            except OSError as error:
+                if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
+                    raise
+                return at_end
+
+        return self._call_trampolining(read, *a)
 
     # Operations
 
@@ -306,7 +309,7 @@ class GreenSSLSocket(_original_sslsocket):
                 self._connected = True
                 if self.do_handshake_on_connect:
                     self.do_handshake()
-        except (OSError, ValueError):
+        except BaseException:
             self._sslobj = None
             raise
         if code not in (0, errno.EINPROGRESS):
