@@ -90,6 +90,8 @@ class Pipes(OnHub):
         self.blocked(read.read, 10).kill()
         with self.assertRaises(eventlet.Timeout), eventlet.Timeout(0.02):
             read.read(10)
+        with self.assertRaises(BlockingIOError), eventlet.Timeout(0.02, BlockingIOError("thrown in")):
+            read.read(10)
         write.write(b"still here")
         self.assertEqual(read.read(10), b"still here")
 

@@ -111,6 +111,61 @@ class Calls(OnHub):
             self.assertRaises(BlockingIOError, green_os.read, one.fileno(), 1)
             self.assertGreater(green_os.write(one.fileno(), bytes(4 << 20)), 0)
             self.assertRaises(BlockingIOError, green_os.write, one.fileno(), b"a")
+            self.assertRaises(BlockingIOError, green_os.readv, one.fileno(), [bytearray(1)])
+            self.assertRaises(BlockingIOError, green_os.preadv, one.fileno(), [bytearray(1)], -1)
+            self.assertRaises(BlockingIOError, green_os.writev, one.fileno(), [b"a", b"b"])
+            read, write = os.pipe()
+            os.write(write, b"abc")
+            self.assertRaises(BlockingIOError, green_os.splice, read, one.fileno(), 3)
+            self.assertRaises(BlockingIOError, green_os.splice, one.fileno(), write, 3)
+            os.close(read)
+            os.close(write)
+
+    def test_a_limit_is_one_for_all_parts_of_a_call(self):
+        one, other = self.tcp_pair()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 400_000))
+        writer = self.blocked(green_os.write, one.fileno(), bytes(32 << 20))
+        eventlet.sleep(0.2)
+        with self.assertRaises(BlockingIOError):
+            while other.recv(1 << 20, socket.MSG_DONTWAIT):
+                pass
+        eventlet.sleep(0.3)
+        self.assertTrue(writer.dead, "its limit was due before")
+        self.assertIn(writer.wait(), range(1, 32 << 20))
+
+    def test_a_limit_of_a_unix_socket_is_for_each_part_and_ends_with_a_try(self):
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(300_000))
+            file.flush()
+            for call, size in (
+                (lambda fd: green_os.write(fd, bytes(240_000)), 240_000),
+                (lambda fd: green_os.writev(fd, [bytes(240_000)]), 240_000),
+                (lambda fd: green_os.sendfile(fd, file.fileno(), 0, 300_000), 300_000),
+            ):
+                one, other = self.pair()
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 200_000))
+                writer = self.blocked(call, one.fileno())
+                for _ in range(4):
+                    other.recv(20_000)
+                self.assertEqual(writer.wait(), size)
+
+    def test_the_position_of_a_file_that_waits_is_read_and_written_while_others_run(self):
+        read, write = os.pipe()
+        room = bytearray(10)
+        reader = self.blocked(green_os.preadv, read, [room], -1)
+        self.assertEqual(green_os.pwritev(write, [b"abc"], -1), 3)
+        self.assertEqual((reader.wait(), room[:3]), (3, b"abc"))
+        writer = self.blocked(green_os.pwritev, write, [bytes(100_000)] * 2, -1)
+        received = 0
+        while received < 200_000:
+            received += len(os.read(read, 65536))
+            eventlet.sleep(0)
+        self.assertEqual(writer.wait(), 200_000)
+        os.close(read)
+        os.close(write)
+        with tempfile.TemporaryFile() as file:
+            self.assertEqual(green_os.pwritev(file.fileno(), [b"ab", b"c"], 1), 3)
+            self.assertEqual((green_os.preadv(file.fileno(), [room], 0), room[:4]), (4, b"\0abc"))
 
 
 class CallsOnPoll(Calls):

@@ -17,6 +17,7 @@ import warnings
 
 import eventlet
 from eventlet import debug, greenio, hubs
+from eventlet.green import os as green_os
 from eventlet.green import socket
 
 from io_support import LOCALHOST, OnHub
@@ -397,10 +398,78 @@ class Operations(OnHub):
         self.slowly(lambda: other.recv(40_000), 0.05)
         self.assertIn(one.send(bytes(16 * 1024 * 1024)), range(1, 16 * 1024 * 1024))
 
-    def test_what_is_thrown_into_a_send_is_not_taken_for_its_end(self):
-        for one, _ in (self.pair(), self.tcp_pair()):
-            with self.assertRaisesRegex(OSError, "mine"), eventlet.Timeout(0.05, OSError("mine")):
-                one.send(bytes(16 * 1024 * 1024))
+    def fill(self, one):
+        with self.assertRaises(BlockingIOError):
+            while True:
+                one.send(bytes(100_000), socket.MSG_DONTWAIT)
+
+    def drain(self, one):
+        with self.assertRaises(BlockingIOError):
+            while one.recv(1 << 20, socket.MSG_DONTWAIT):
+                pass
+
+    def test_a_limit_is_one_for_what_waits_before_the_first_part_and_after_it(self):
+        for call in (
+            lambda one: one.recv(10, socket.MSG_WAITALL),
+            lambda one: one.recvfrom(10, socket.MSG_WAITALL)[0],
+            lambda one: one.recvmsg(10, 0, socket.MSG_WAITALL)[0],
+            lambda one: bytes(one.recvfrom_into(bytearray(10), 10, socket.MSG_WAITALL)[0]),
+            lambda one: bytes(one.recvmsg_into([bytearray(5), bytearray(5)], 0, socket.MSG_WAITALL)[0]),
+        ):
+            one, other = self.pair()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 400_000))
+            reader = self.blocked(call, one)
+            eventlet.sleep(0.2)
+            other.send(b"a")
+            eventlet.sleep(0.3)
+            self.assertTrue(reader.dead, "its limit was due before")
+            self.assertEqual(len(reader.wait()), 1)
+        for call in (
+            lambda one: one.send(bytes(32 << 20)),
+            lambda one: one.sendto(bytes(32 << 20), 0, one.getpeername()),
+            lambda one: one.sendmsg([bytes(32 << 20), b"x"]),
+        ):
+            one, other = self.tcp_pair()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 400_000))
+            self.fill(one)
+            writer = self.blocked(call, one)
+            eventlet.sleep(0.2)
+            self.drain(other)
+            eventlet.sleep(0.3)
+            self.assertTrue(writer.dead, "its limit was due before")
+            self.assertIn(writer.wait(), range(1, 32 << 20))
+
+    def test_at_the_end_of_a_limit_a_unix_socket_takes_what_there_is_room_for(self):
+        for call in (
+            lambda one: one.send(bytes(240_000)),
+            lambda one: one.sendmsg([bytes(240_000)]),
+        ):
+            one, other = self.pair()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 200_000))
+            writer = self.blocked(call, one)
+            for _ in range(4):
+                other.recv(20_000)
+            self.assertEqual(writer.wait(), 240_000)
+
+    def test_what_is_thrown_into_a_transfer_is_not_taken_for_its_end(self):
+        much = bytes(16 * 1024 * 1024)
+        for call in (
+            lambda one: one.send(much),
+            lambda one: one.sendmsg([much]),
+            lambda one: one.recv(10, socket.MSG_WAITALL),
+            lambda one: one.recvmsg(10, 0, socket.MSG_WAITALL),
+            lambda one: one.recvfrom_into(bytearray(10), 10, socket.MSG_WAITALL),
+            lambda one: green_os.write(one.fileno(), much),
+        ):
+            for one, other in (self.pair(), self.tcp_pair()):
+                for limit in (bytes(16), struct.pack("@ll", 9, 0)):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+                    for error in (OSError("mine"), OSError(errno.ECONNRESET, "mine"), BlockingIOError("mine")):
+                        other.send(b"a")
+                        with self.assertRaises(OSError) as raised, eventlet.Timeout(0.01, error):
+                            call(one)
+                        self.assertIs(raised.exception, error)
 
     def test_a_limit_that_the_system_was_told_ends_a_connect(self):
         listener = eventlet.listen(LOCALHOST, backlog=0)

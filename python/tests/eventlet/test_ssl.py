@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import pathlib
+import socket as plain
 import ssl as plain_ssl
 import unittest
 import warnings
@@ -245,6 +246,43 @@ class Waits(TlsCase):
         self.assertEqual(good.recv(10), b"hello")
         server.wait()
         silent.close()
+
+    def drip(self, sock, record):
+        """Sends the head of a record of TLS, and then byte by byte."""
+        sock.sendall(record)
+
+        def drops():
+            while True:
+                eventlet.sleep(0.1)
+                sock.send(b"x")
+
+        self.addCleanup(eventlet.spawn(drops).kill)
+
+    def test_a_timeout_is_one_for_all_that_an_operation_waits_for(self):
+        one, other = self.pair()
+        one.settimeout(0.3)
+        self.drip(other, b"\x16\x03\x03\x40\x00\x02\x00\x3f\xf0")
+        with self.assertRaises(socket.timeout):
+            client_context().wrap_socket(one, server_hostname="localhost")
+        client, server = self.tls_pair()
+        client.settimeout(0.3)
+        self.drip(greenio.GreenSocket(plain.socket(fileno=os.dup(server.fileno()))), b"\x17\x03\x03\x10\x00")
+        self.assertRaises(socket.timeout, client.recv, 10)
+
+    def test_a_descriptor_that_is_given_away_is_blocking_without_a_timeout(self):
+        for timeout, blocking in ((None, True), (5, False)):
+            client, _ = self.tls_pair()
+            client.settimeout(timeout)
+            fd = client.detach()
+            self.assertIs(os.get_blocking(fd), blocking)
+            os.close(fd)
+
+    def test_who_is_killed_in_the_handshake_leaves_no_descriptor(self):
+        one, _ = self.pair()
+        fd = one.fileno()
+        killed = self.blocked(lambda: client_context().wrap_socket(one, server_hostname="localhost"))
+        killed.kill()
+        self.assertRaises(OSError, os.fstat, fd)
 
     def test_timeouts(self):
         client, _ = self.tls_pair()

@@ -10,7 +10,7 @@ from scenario import Scenario
 PATCHED = """
 import eventlet
 eventlet.monkey_patch()
-import queue, threading, _thread
+import greenlet, queue, threading, _thread
 from eventlet.green import thread as green_thread
 native = eventlet.patcher.original("threading")
 """
@@ -199,6 +199,83 @@ class Threads(Green):
             for _ in range(10):
                 eventlet.spawn(work).wait()
             assert len(copy._active) == len(threading._active) == 1, copy._active
+            """
+        )
+
+    def test_who_is_killed_after_it_was_notified_leaves_that_to_the_next(self):
+        self.check(
+            """
+            def outcome(call):
+                try:
+                    call()
+                except BaseException as error:
+                    return error
+            condition, semaphore = threading.Condition(), threading.Semaphore(0)
+            def wait():
+                with condition:
+                    condition.wait()
+            def notify():
+                with condition:
+                    condition.notify()
+            for call, tell in ((wait, notify), (semaphore.acquire, semaphore.release)):
+                for kill in (lambda g: g.kill(), lambda g: g.kill(eventlet.Timeout())):
+                    first, second = eventlet.spawn(outcome, call), eventlet.spawn(call)
+                    eventlet.sleep(0.01)
+                    tell()
+                    kill(first)
+                    with eventlet.Timeout(2):
+                        second.wait()
+            # One that was not told takes nothing from others.
+            event = threading.Event()
+            waiters = [eventlet.spawn(event.wait) for _ in range(3)]
+            eventlet.sleep(0)
+            waiters[0].kill()
+            eventlet.sleep(0.01)
+            assert not waiters[1].dead and not waiters[2].dead
+            event.set()
+            assert [each.wait() for each in waiters[1:]] == [True, True]
+            """
+        )
+
+    def test_who_is_killed_while_it_takes_the_lock_of_a_condition_again_has_it_then(self):
+        self.check(
+            """
+            for lock in (None, threading.Lock()):
+                condition = threading.Condition(lock)
+                def wait():
+                    try:
+                        with condition:
+                            condition.wait()
+                    except BaseException as error:
+                        return error
+                for error in (greenlet.GreenletExit(), eventlet.Timeout(), OSError("mine")):
+                    waiter = eventlet.spawn(wait)
+                    eventlet.sleep(0)
+                    with condition:
+                        condition.notify()
+                        eventlet.sleep(0.01)
+                        waiter.kill(error)
+                        assert not waiter.dead
+                    raised = waiter.wait()
+                    assert raised is error, raised
+                    assert condition.acquire(False)
+                    condition.release()
+            """
+        )
+
+    def test_errors_that_are_no_exceptions_end_a_thread_of_thread_only(self):
+        self.check(
+            """
+            import sys
+            seen = []
+            sys.unraisablehook = lambda args: seen.append(args.exc_type)
+            class Error(BaseException):
+                pass
+            def fail():
+                raise Error
+            _thread.start_new_thread(fail, ())
+            eventlet.sleep(0.01)
+            assert seen == [Error], seen
             """
         )
 

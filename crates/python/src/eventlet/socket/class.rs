@@ -13,7 +13,7 @@ use super::super::ticket::restore;
 use super::classes::names;
 use super::connect::{accept, connect, connect_ex, connect_now};
 use super::limit::{limit, note_option};
-use super::transfer::{recv, recv_into, recvfrom, send, sendall};
+use super::transfer::{receive_rest, recv, recv_into, recvfrom, send, send_rest, sendall};
 use super::wait::{seconds_object, seconds_or_none};
 use super::{Socket, follow_timeout, small_integer};
 use crate::greenlet::here;
@@ -282,6 +282,10 @@ pub(super) fn socket_class() -> Class<Socket> {
         .method(c"setsockopt", setsockopt, c"As the method of socket.socket.")
         .method(c"_limit", limit, c"_limit($self, write)\n--\n\nHow many seconds reading, or writing, waits at most; \
           None for no limit.")
+        .method(c"_receive_rest", receive_rest, c"_receive_rest($self, buffer, flags, left)\n--\n\nGoes on with a call \
+          that has received something, as far as it goes; *left* is how many seconds it has. Returns how many bytes.")
+        .method(c"_send_rest", send_rest, c"_send_rest($self, data, flags, left)\n--\n\nThe same for one that has sent \
+          something.")
         .method(c"_connect_now", connect_now, c"_connect_now($self, address)\n--\n\nconnect_ex() of the wrapped \
           socket, which does not wait.")
         .property(c"fd", lent, set_wrapped, c"The wrapped socket; non-blocking from then on.")

@@ -28,13 +28,14 @@ mod limit;
 pub mod stream;
 mod transfer;
 mod wait;
+mod whole;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 use std::os::fd::RawFd;
 use std::ptr;
 
-use greenloom_hub::attempt::{Endpoint, Tried, attempt};
+use greenloom_hub::attempt::{Tried, attempt};
 use greenloom_hub::{Direction, Time};
 
 use super::clock::monotonic;
@@ -51,6 +52,7 @@ use classes::{DEFAULT_TIMEOUT, PLAIN_SOCKETS, PySocket, fill_names, names, overr
 use descriptor::descriptor_class;
 use limit::takes_timeout;
 use wait::{Failure, errno, seconds_object, wait_natively};
+use whole::{Side, Whole};
 
 /// Called at import.
 ///
@@ -228,7 +230,8 @@ impl Socket {
         spend(thread, SYSTEM_CALL)?;
         let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
         let tries = !waits || direction == Direction::Write && !whole.has_begun.get();
-        let side = Side { this, thread, direction, waits, whole, tries: Cell::new(tries), last_try: Cell::default() };
+        let (tries, is_last, last_try) = (Cell::new(tries), Cell::new(false), Cell::default());
+        let side = Side { this, thread, direction, waits, whole, tries, is_last, last_try };
         attempt(&side, || {
             let result = call(this.fd());
             if result >= 0 {
@@ -371,67 +374,6 @@ impl Socket {
             ffi::PyErr_SetObject(exception.as_ptr(), args.as_ptr());
         }
         Err(Raised)
-    }
-}
-
-/// What one call transfers, at once or in parts.
-#[derive(Default)]
-struct Whole {
-    /// A part was transferred.
-    has_begun: Cell<bool>,
-    /// When it gives up, once it has waited.
-    deadline: Cell<Option<Option<Time>>>,
-}
-
-impl Whole {
-    /// One limit for all parts, as the system has it; but a Unix socket's begins anew with each part that is sent.
-    fn deadline(&self, socket: &Socket, direction: Direction) -> Option<Time> {
-        if direction == Direction::Write && socket.is_unix() {
-            return socket.deadline(direction);
-        }
-        let deadline = self.deadline.get().unwrap_or_else(|| socket.deadline(direction));
-        self.deadline.set(Some(deadline));
-        deadline
-    }
-}
-
-/// One direction of a socket, in which an operation is attempted.
-struct Side<'a> {
-    this: This<'a, Socket>,
-    thread: Here<'a>,
-    direction: Direction,
-    /// Parks; otherwise it raises what says that it would block.
-    waits: bool,
-    whole: &'a Whole,
-    /// The first try is made whatever is known.
-    tries: Cell<bool>,
-    last_try: Cell<LastTry>,
-}
-
-impl Endpoint for Side<'_> {
-    type Error = Failure;
-
-    #[inline]
-    fn is_ready(&self) -> std::result::Result<bool, Failure> {
-        let (this, thread) = (self.this, self.thread);
-        let knows = |hub| this.source.is_ready(thread, hub, self.direction);
-        Ok(self.tries.replace(false) || hub_ref::native(&thread).is_none_or(knows))
-    }
-
-    #[inline]
-    fn would_block(&self) {
-        self.last_try.set(LastTry::WouldBlock);
-    }
-
-    fn deadline(&self) -> Option<Time> {
-        self.whole.deadline(&self.this, self.direction)
-    }
-
-    fn wait(&self, deadline: Option<Time>) -> std::result::Result<(), Failure> {
-        if !self.waits {
-            return Err(Failure::Os(libc::EAGAIN));
-        }
-        Socket::wait(self.this, self.thread, self.direction, self.last_try.take(), deadline)
     }
 }
 

@@ -10,7 +10,7 @@ use greenloom_hub::attempt::Transfer;
 
 use super::connect::Address;
 use super::wait::without_the_lock;
-use super::{Failure, Socket, Whole, flags_or_zero, names, overrides, resize, slowly};
+use super::{Failure, Socket, Whole, flags_or_zero, names, overrides, resize, slowly, small_integer};
 use crate::py::ffi::{self, Py_ssize_t};
 use crate::py::object::{Object, size};
 use crate::py::{self, Args, Global, Owned, Raised, Result, This};
@@ -74,15 +74,31 @@ pub(super) unsafe fn read(
     flags: c_int,
 ) -> std::result::Result<usize, Failure> {
     let whole = Whole::default();
-    // SAFETY: as this function's.
-    let mut got = unsafe { read_some(this, into, size, flags, &whole)? };
-    let looks = flags & (libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0;
-    if flags & libc::MSG_WAITALL == 0 || looks || this.timeout.get() >= 0.0 || !this.is_stream() {
-        return Ok(got);
+    // SAFETY: as this function's; the rest of the buffer.
+    unsafe {
+        let got = read_some(this, into, size, flags, &whole)?;
+        let more = if got == 0 { 0 } else { read_rest(this, into.add(got), size - got, flags, &whole)? };
+        Ok(got + more)
     }
-    while 0 < got && got < size {
+}
+
+/// Reads the rest of what a call that has read something asked for; nothing if such a call returns what there is.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn read_rest(
+    this: This<'_, Socket>,
+    into: *mut u8,
+    size: usize,
+    flags: c_int,
+    whole: &Whole,
+) -> std::result::Result<usize, Failure> {
+    let looks = flags & (libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0;
+    let takes_all = flags & libc::MSG_WAITALL != 0 && !looks && this.timeout.get() < 0.0 && this.is_stream();
+    let mut got = 0;
+    while takes_all && got < size {
         // SAFETY: the rest of the buffer.
-        match unsafe { read_some(this, into.add(got), size - got, flags, &whole) } {
+        match unsafe { read_some(this, into.add(got), size - got, flags, whole) } {
             Ok(0) | Err(Failure::Os(_)) => break,
             Ok(more) => got += more,
             Err(failure) => return Err(failure),
@@ -234,6 +250,20 @@ pub fn recv_into(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
 }
 
+/// For Python: [`read_rest`].
+pub fn receive_rest(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let ([object, flags, left], []) = args.parse("_receive_rest", ["buffer", "flags", "left"], [])?;
+    let (buffer, flags, whole) = (Buffer::of(object, ffi::PyBUF_WRITABLE)?, small_integer(flags)?, Whole::rest(left)?);
+    if !this.is_native() {
+        return size(args.gil(), 0);
+    }
+    // SAFETY: it is held, and as large as it says.
+    match unsafe { read_rest(this, buffer.start(), buffer.size(), flags, &whole) } {
+        Ok(got) => size(args.gil(), got),
+        Err(failure) => or_end(failure, || size(args.gil(), 0), this),
+    }
+}
+
 pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     let ([size], [flags]) = args.parse("recvfrom", ["bufsize"], ["flags"])?;
     let (size, flags) = (size.number()?, flags_or_zero(flags)?);
@@ -336,8 +366,13 @@ pub(super) fn raise_of_writing<T>(this: This<'_, Socket>, failure: Failure) -> R
 /// Sends what is left behind the first `sent` bytes as one call of the system's does. Without a timeout that returns
 /// when all is sent, or, when it fails later or its time is up, how much was.
 fn send_whole(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int, whole: &Whole) -> Result<usize> {
-    let mut done = write(this, data, sent, flags, whole).or_else(|failure| raise_of_writing(this, failure))?;
+    let done = write(this, data, sent, flags, whole).or_else(|failure| raise_of_writing(this, failure))?;
+    Ok(done + send_rest_of(this, data, sent + done, flags, whole)?)
+}
+
+fn send_rest_of(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int, whole: &Whole) -> Result<usize> {
     let takes_all = this.timeout.get() < 0.0 && flags & libc::MSG_DONTWAIT == 0 && this.is_stream();
+    let mut done = 0;
     while takes_all && sent + done < data.size() {
         match write(this, data, sent + done, flags, whole) {
             Ok(more) => done += more,
@@ -351,6 +386,14 @@ fn send_whole(this: This<'_, Socket>, data: &Buffer, sent: usize, flags: c_int, 
         }
     }
     Ok(done)
+}
+
+/// For Python: sends the rest of what a call that has sent something was given, as far as such a call goes.
+pub fn send_rest(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
+    let ([data, flags, left], []) = args.parse("_send_rest", ["data", "flags", "left"], [])?;
+    let (data, flags, whole) = (Buffer::of(data, ffi::PyBUF_SIMPLE)?, small_integer(flags)?, Whole::rest(left)?);
+    let sent = if this.is_native() { send_rest_of(this, &data, 0, flags, &whole)? } else { 0 };
+    size(args.gil(), sent)
 }
 
 pub fn send(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {

@@ -21,16 +21,6 @@ __patched__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
 
 
 class _Condition(_threading.Condition):
-    """A condition whose waiters may be killed or timed out."""
-
-    def wait(self, timeout=None):
-        try:
-            return super().wait(timeout)
-        except BaseException:
-            # It may have been notified, and the item or the room that it was told of is there for another.
-            self.notify()
-            raise
-
     def notify(self, n=1):
         # The usual case first: nobody waits, and the caller holds the lock as it has to.
         if self._waiters or not self._lock.locked():

@@ -10,7 +10,7 @@ import warnings as _warnings
 from greenloom._native import _limit_by_system, _read_now, _write_now
 
 from eventlet import greenio, greenthread, hubs, patcher
-from eventlet.greenio.attempt import patience_by_system as _patience
+from eventlet.greenio.attempt import Patience as _Patience
 from eventlet.greenio.py3 import _open_green
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
@@ -20,7 +20,7 @@ __patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open
 __patched__ += [
     name
     for name in (
-        *("readv", "writev", "sendfile", "splice", "eventfd_read", "eventfd_write", "lockf"),
+        *("readv", "writev", "preadv", "pwritev", "sendfile", "splice", "eventfd_read", "eventfd_write", "lockf"),
         *("sched_yield", "wait3", "wait4", "waitid"),
     )
     if hasattr(os_orig, name)
@@ -36,7 +36,7 @@ _originals = {name: getattr(os_orig, name) for name in __patched__}
 
 _LONGEST_PAUSE = 0.01
 
-_select = patcher.original("select")
+_select, _socket = map(patcher.original, ("select", "socket"))
 _poll, _POLLIN, _POLLOUT = _select.poll, _select.POLLIN, _select.POLLOUT
 
 
@@ -69,14 +69,20 @@ def read(fd, n):
     """As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile. Does
     not wait if the program has made the file descriptor non-blocking.
     """
+    patience = _patience(fd, False)
     while True:
         data = _read_now(fd, n)
         if data is not None:
             return data
         try:
-            hubs.trampoline(fd, read=True, **_patience(_limit_by_system(fd, False)))
+            hubs.trampoline(fd, read=True, **patience.of_a_wait())
         except hubs.IOClosed:
             return b""
+
+
+def _patience(fd, write):
+    """How long a call waits that the program has told the system of a limit for, if `fd` is a socket."""
+    return _Patience(lambda: _limit_by_system(fd, write))
 
 
 def write(fd, data):
@@ -86,52 +92,77 @@ def write(fd, data):
     On a file descriptor that the program has made non-blocking that is what fits; on a blocking one it is all of
     `data`, as it would be without us.
     """
+    room = _Room(fd)
     while (written := _write_now(fd, data)) is None:
-        if not _wait_for_room(fd):
+        if not room.wait():
             return 0
     with memoryview(data) as view, view.cast("B") as rest:
         while 0 < written < len(rest) and os_orig.get_blocking(fd) and not _stat.S_ISREG(os_orig.fstat(fd).st_mode):
             some = _write_now(fd, rest[written:])
             if some is not None:
                 written += some
-            elif not _has_room_again(fd):
+            elif not room.wait(written):
                 break
     return written
 
 
-def _wait_for_room(fd):
-    """Returns whether it is still open."""
-    try:
-        hubs.trampoline(fd, write=True, **_patience(_limit_by_system(fd, True)))
-    except hubs.IOClosed:
-        return False
-    return True
+class _Room:
+    """The waits of one call that writes, for a file to have room again and again.
+
+    The system's limit is for the whole call; but where it sends in *pieces*, as to a Unix socket, it begins anew with
+    each, and at its end there is one more try.
+    """
+
+    def __init__(self, fd, pieces=False):
+        self._fd, self._pieces, self._is_unix = fd, pieces, None
+        self._patience, self._done, self._is_last = _patience(fd, True), 0, False
+
+    def wait(self, done=0):
+        """Returns whether it is worth a try: not if the file is closed, or the time is up. That is raised if nothing is
+        `done`."""
+        if self._is_unix is None and self._patience.left() is not None:
+            self._is_unix = _is_unix(self._fd)
+        in_pieces = self._is_unix or self._pieces and done
+        if in_pieces and done > self._done:
+            self._patience, self._done, self._is_last = _patience(self._fd, True), done, False
+        try:
+            hubs.trampoline(self._fd, write=True, **self._patience.of_a_wait())
+        except hubs.IOClosed:
+            return False
+        except BlockingIOError as error:
+            if not self._patience.is_over(error):
+                raise
+            if in_pieces and not self._is_last:
+                self._is_last = True
+                return True
+            if not done:
+                raise
+            return False
+        return True
 
 
-def _has_room_again(fd):
-    """The same for the rest of what is written: that its time is up is told by how much was."""
-    try:
-        return _wait_for_room(fd)
-    except BlockingIOError:
-        return False
+def _is_unix(fd):
+    with _socket.socket(fileno=os_orig.dup(fd)) as sock:
+        return sock.family == _socket.AF_UNIX
 
 
 def _wait_until_ready(fd, event):
     """Waits in the hub until a call on the file descriptor does not block; not if the program has made it so, nor if
     the call must fail, as the file is not open for it."""
     fails = os_orig.O_WRONLY if event == _POLLIN else os_orig.O_RDONLY
+    patience = _patience(fd, event == _POLLOUT)
     while os_orig.get_blocking(fd) and _fcntl.fcntl(fd, _fcntl.F_GETFL) & os_orig.O_ACCMODE != fails:
         poll = _poll()
         poll.register(fd, event)
         if poll.poll(0):
             return
-        hubs.trampoline(fd, read=event == _POLLIN, write=event == _POLLOUT)
+        hubs.trampoline(fd, read=event == _POLLIN, write=event == _POLLOUT, **patience.of_a_wait())
 
 
 def readv(fd, buffers, /):
     """As os.readv. Waits in the hub until there is something to read."""
     try:
-        return os_orig.preadv(fd, buffers, -1, os_orig.RWF_NOWAIT)
+        return _originals["preadv"](fd, buffers, -1, os_orig.RWF_NOWAIT)
     except OSError as error:
         if error.errno not in _WOULD_BLOCK:
             raise
@@ -154,6 +185,20 @@ def writev(fd, buffers, /):
 
 #: More buffers are refused (IOV_MAX).
 _MOST_BUFFERS = 1024
+
+
+def preadv(fd, buffers, offset, flags=0, /):
+    """As os.preadv. At the offset -1, the file's position, it waits in the hub as `readv` does."""
+    if offset == -1 and not flags & os_orig.RWF_NOWAIT:
+        _wait_until_ready(fd, _POLLIN)
+    return _originals["preadv"](fd, buffers, offset, flags)
+
+
+def pwritev(fd, buffers, offset, flags=0, /):
+    """As os.pwritev. At the offset -1, the file's position, it waits in the hub as `write` does."""
+    if offset == -1 and not flags:
+        return writev(fd, buffers)
+    return _originals["pwritev"](fd, buffers, offset, flags)
 
 
 def splice(src, dst, count, *args, **kw):
@@ -194,11 +239,11 @@ def lockf(fd, command, length, /):
 def sendfile(out_fd, in_fd, offset, count, *args, **kw):
     """As os.sendfile: a blocking socket takes all that there is, anything else what fits. Waits in the hub until there
     is room; reading the file blocks."""
-    done = 0
+    done, room = 0, _Room(out_fd, pieces=True)
     while os_orig.get_blocking(out_fd):
         sent = _sendfile_now(out_fd, in_fd, offset, count - done, *args, **kw)
         if sent is None:
-            if not (_has_room_again if done else _wait_for_room)(out_fd):
+            if not room.wait(done):
                 return done
             continue
         done += sent

@@ -10,6 +10,7 @@ import errno
 import os
 import types
 from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
+from time import monotonic
 
 from greenloom._native import Descriptor
 
@@ -39,9 +40,9 @@ _plain_socket = _original_sslsocket.__bases__[0]
 class GreenSSLSocket(_original_sslsocket):
     """An ``ssl.SSLSocket`` whose operations suspend the green thread.
 
-    It takes over the descriptor of the socket it is made of. Each wait takes the timeout at most. One green thread may
-    read and one may write at a time; closing it wakes those with an OSError. An accepted socket makes its handshake in
-    the first operation, so that a peer that does not answer keeps nobody from accepting.
+    It takes over the descriptor of the socket it is made of. An operation takes the timeout at most, whatever it waits
+    for. One green thread may read and one may write at a time; closing it wakes those with an OSError. An accepted
+    socket makes its handshake in the first operation, so that a peer that does not answer keeps nobody from accepting.
     """
 
     def __new__(
@@ -115,7 +116,7 @@ class GreenSSLSocket(_original_sslsocket):
             self._connected = self._has_peer()
             if self._connected:
                 self._start_tls()
-        except (OSError, ValueError):
+        except BaseException:
             self.close()
             raise
         return self
@@ -157,7 +158,7 @@ class GreenSSLSocket(_original_sslsocket):
     # Waiting
 
     def settimeout(self, timeout):
-        """Sets how many seconds each wait takes at most; None for no limit, 0 for non-blocking mode."""
+        """Sets how many seconds an operation takes at most; None for no limit, 0 for non-blocking mode."""
         self._timeout = timeout
         self.act_non_blocking = timeout == 0.0
 
@@ -187,7 +188,9 @@ class GreenSSLSocket(_original_sslsocket):
             self._waiter.wait_read(timeout)
 
     def _call_trampolining(self, func, *a, write=False, **kw):
-        """Calls a function of the standard library's until it does not say that it would block."""
+        """Calls a function of the standard library's until it does not say that it would block. One timeout is for all
+        of its waits: a peer that sends byte by byte would make it wait for ever."""
+        end = None
         while True:
             try:
                 return func(*a, **kw)
@@ -203,15 +206,23 @@ class GreenSSLSocket(_original_sslsocket):
                 if self.act_non_blocking:
                     raise
                 waits_to_write = write
-            self._wait(waits_to_write, self._timeout)
+            if self._timeout is None:
+                self._wait(waits_to_write, None)
+                continue
+            now = monotonic()
+            end = end or now + self._timeout
+            self._wait(waits_to_write, max(end - now, 0.0))
 
     def _read_plain(self, func, at_end, *a):
-        try:
-            return self._call_trampolining(func, *a)
-        except OSError as error:
-            if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
-                raise
-            return at_end
+        def read(*a):
+            try:
+                return func(*a)
+            except OSError as error:
+                if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
+                    raise
+                return at_end
+
+        return self._call_trampolining(read, *a)
 
     # Operations
 
@@ -306,7 +317,7 @@ class GreenSSLSocket(_original_sslsocket):
                 self._connected = True
                 if self.do_handshake_on_connect:
                     self.do_handshake()
-        except (OSError, ValueError):
+        except BaseException:
             self._sslobj = None
             raise
         if code not in (0, errno.EINPROGRESS):
@@ -344,9 +355,12 @@ class GreenSSLSocket(_original_sslsocket):
             waiter.close()
 
     def detach(self):
-        """Gives the descriptor away, open; returns it."""
+        """Gives the descriptor away, open; returns it. It is blocking if the socket has no timeout."""
         self._forget()
-        return super().detach()
+        fd = super().detach()
+        if fd >= 0 and self._timeout is None:
+            os.set_blocking(fd, True)
+        return fd
 
     def _real_close(self):
         self._forget()

@@ -106,7 +106,10 @@ def _body(function, args, kwargs, handle):
         function(*args, **kwargs)
     except (SystemExit, GreenletExit):
         pass
-    except Exception as error:
+    except KeyboardInterrupt:
+        # A signal's, which is the main greenlet's.
+        raise
+    except BaseException as error:
         _report(function, error)
     finally:
         _running.pop(ident, None)

@@ -219,7 +219,62 @@ def _is_set(self):
 
 
 _is_set.__name__ = "is_set"
-_copy.Event.is_set = _is_set
+
+
+def _wait(self, timeout=None):
+    """Waits until it is notified, at most `timeout` seconds. Returns whether it was.
+
+    A kill or a Timeout that ends the wait comes out when the lock is held again, and if it comes after the notification
+    another waiter is notified."""
+    if not self._is_owned():
+        raise RuntimeError("cannot wait on un-acquired lock")
+    gate = thread.allocate_lock()
+    gate.acquire()
+    self._waiters.append(gate)
+    state = self._release_save()
+    try:
+        try:
+            if timeout is None:
+                notified = gate.acquire()
+            else:
+                notified = gate.acquire(True, timeout) if timeout > 0 else gate.acquire(False)
+        finally:
+            _take_again(self, state)
+    except BaseException:
+        if not _forget(self, gate) and self._is_owned():
+            self.notify()
+        raise
+    if not notified:
+        _forget(self, gate)
+    return notified
+
+
+def _take_again(condition, state):
+    try:
+        condition._acquire_restore(state)
+    except BaseException:
+        # One interruption waits for the lock; a second one ends that, too.
+        condition._acquire_restore(state)
+        raise
+
+
+def _forget(condition, gate):
+    try:
+        condition._waiters.remove(gate)
+    except ValueError:
+        return False
+    return True
+
+
+_wait.__name__ = "wait"
+
+
+def _improve(module):
+    module.Event.is_set = _is_set
+    module.Condition.wait = _wait
+
+
+_improve(_copy)
 
 
 def _patch_in_place(module):
@@ -235,7 +290,7 @@ def _patch_in_place(module):
     if hasattr(module, "_thread_local_info"):
         module._thread_local_info = thread._local()  # which notes the end of a _DummyThread's thread
     _replace_after_fork(module)
-    module.Event.is_set = _is_set
+    _improve(module)
     module._shutdown = _with_native_threads(module, module._shutdown)
 
 

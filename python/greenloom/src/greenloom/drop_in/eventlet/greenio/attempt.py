@@ -46,12 +46,38 @@ def socket_accept(descriptor):
     return None
 
 
-def patience_by_system(limit):
-    """For `trampoline`: the seconds that the program has told the system, or None. When they are over, a call says that
-    it would block."""
-    if limit is None:
-        return {}
-    return {"timeout": limit, "timeout_exc": BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))}
+class Patience:
+    """How long one call waits in all, in however many parts: it begins with the first wait.
+
+    :param limit: a function that tells how many seconds the program has told the system, None for no limit
+    :param timeout: the program's own seconds, which come first, or None
+    """
+
+    def __init__(self, limit, timeout=None):
+        self._limit, self._timeout = limit, timeout
+        self._end = self._error = None
+
+    def left(self):
+        """How many seconds are left; None for no limit."""
+        if self._error is None:
+            seconds = self._limit() if self._timeout is None else self._timeout
+            if seconds is None:
+                return None
+            self._end = time.monotonic() + seconds
+            # What the socket says when its time is up, and the system.
+            self._error = socket.timeout("timed out")
+            if self._timeout is None:
+                self._error = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return max(self._end - time.monotonic(), 0.0)
+
+    def of_a_wait(self):
+        """The arguments of `trampoline` for a wait."""
+        left = self.left()
+        return {} if left is None else {"timeout": left, "timeout_exc": self._error}
+
+    def is_over(self, error):
+        """Whether this error, which ended a wait, is its own: that the time is up."""
+        return error is self._error
 
 
 def connect_in_steps(connect_ex, wait, timeout):

@@ -17,8 +17,8 @@ from eventlet.greenio import whole
 from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, as in stock eventlet
     CONNECT_ERR,
     CONNECT_SUCCESS,
+    Patience,
     connect_in_steps,
-    patience_by_system,
     socket_accept,
     socket_checkerr,
     socket_connect,
@@ -217,24 +217,28 @@ class GreenSocket(_native.GreenSocket):
 
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         """As ``socket.recvfrom_into``; waits for a message."""
-        got, address = self._recv_loop(self._wrapped.recvfrom_into, (0, None), buffer, nbytes, flags)
+        patience = self._patience(write=False)
+        got, address = self._recv_loop(
+            self._wrapped.recvfrom_into, (0, None), buffer, nbytes, flags, patience=patience
+        )
         with memoryview(buffer) as view, view.cast("B") as room:
-            return whole.receive_rest(self, got, [room[: nbytes or None]], flags), address
+            return whole.receive_rest(self, got, [room[: nbytes or None]], flags, patience), address
 
     def recvmsg(self, bufsize, ancbufsize=0, flags=0, /):
         """As ``socket.recvmsg``; waits for a message."""
+        patience = self._patience(write=False)
         data, control, told, address = self._recv_loop(
-            self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags
+            self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags, patience=patience
         )
-        return whole.with_rest(self, data, bufsize, flags, control), control, told, address
+        return whole.with_rest(self, data, bufsize, flags, patience, control), control, told, address
 
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0, /):
         """As ``socket.recvmsg_into``; waits for a message."""
-        buffers = list(buffers)
+        buffers, patience = list(buffers), self._patience(write=False)
         got, control, told, address = self._recv_loop(
-            self._wrapped.recvmsg_into, (0, [], 0, None), buffers, ancbufsize, flags
+            self._wrapped.recvmsg_into, (0, [], 0, None), buffers, ancbufsize, flags, patience=patience
         )
-        return whole.receive_rest(self, got, buffers, flags, control), control, told, address
+        return whole.receive_rest(self, got, buffers, flags, patience, control), control, told, address
 
     def sendto(self, data, *args):
         """As ``socket.sendto``; waits for room."""
@@ -242,8 +246,9 @@ class GreenSocket(_native.GreenSocket):
             return self._wrapped.sendto(data, *args)
         flags, address = (0, *args) if len(args) == 1 else args
         address = names.numeric(self, address)
-        sent = self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags)
-        return whole.send_rest(self, sent, [data], flags)
+        patience = self._patience(write=True)
+        sent = self._send_loop(lambda data, flags: self._wrapped.sendto(data, flags, address), data, flags, patience)
+        return whole.send_rest(self, sent, [data], flags, patience)
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None, /):
         """As ``socket.sendmsg``; waits for room."""
@@ -253,8 +258,9 @@ class GreenSocket(_native.GreenSocket):
         def sendmsg(buffers, flags):
             return self._wrapped.sendmsg(buffers, ancdata, flags, address)
 
-        ancdata, buffers = list(ancdata), list(buffers)
-        return whole.send_rest(self, self._send_loop(sendmsg, buffers, flags), buffers, flags)
+        ancdata, buffers, patience = list(ancdata), list(buffers), self._patience(write=True)
+        sent = self._send_loop(sendmsg, buffers, flags, patience)
+        return whole.send_rest(self, sent, buffers, flags, patience)
 
     # They wait with what the patched module has. Reading the file blocks.
     _check_sendfile_params = _plain_socket._check_sendfile_params
@@ -272,19 +278,18 @@ class GreenSocket(_native.GreenSocket):
         client, address = self.accept()
         return client.detach(), address
 
-    def _read_trampoline(self):
-        self._trampoline(self._wrapped, read=True, **self._patience(write=False))
+    def _read_trampoline(self, patience=None):
+        self._trampoline(self._wrapped, read=True, **(patience or self._patience(write=False)).of_a_wait())
 
-    def _write_trampoline(self):
-        self._trampoline(self._wrapped, write=True, **self._patience(write=True))
+    def _write_trampoline(self, patience=None):
+        self._trampoline(self._wrapped, write=True, **(patience or self._patience(write=True)).of_a_wait())
 
     def _patience(self, write):
-        if self._timeout is None:
-            return patience_by_system(self._limit(write))
-        return {"timeout": self._timeout, "timeout_exc": socket_timeout("timed out")}
+        return Patience(lambda: self._limit(write), self._timeout)
 
-    def _recv_loop(self, recv_meth, empty_val, *args):
+    def _recv_loop(self, recv_meth, empty_val, *args, patience=None):
         *args, flags = args
+        patience = patience or self._patience(write=False)
         if not self._waits(flags):
             _native._spend(SYSTEM_CALL)
             return recv_meth(*args, flags)
@@ -294,7 +299,7 @@ class GreenSocket(_native.GreenSocket):
             # The system reads nothing at once. With a timeout, a read of nothing waits until there is something, as on
             # stock.
             if self._timeout is not None and _asks_for_nothing(args[0]):
-                self._read_trampoline()
+                self._read_trampoline(patience)
             while True:
                 _native._spend(SYSTEM_CALL)
                 try:
@@ -309,15 +314,18 @@ class GreenSocket(_native.GreenSocket):
                     was_unconnected = code == errno.ENOTCONN
                     if not was_unconnected and self._must_not_wait():
                         raise
-                self._read_trampoline()
+                self._read_trampoline(patience)
         except IOClosed:
             raise EOFError() from None
 
-    def _send_loop(self, send_method, data, flags=0):
+    def _send_loop(self, send_method, data, flags=0, patience=None):
         if not self._waits(flags):
             _native._spend(SYSTEM_CALL)
             return send_method(data, flags)
         flags = self._without_waiting(flags)
+        patience = patience or self._patience(write=True)
+        # At the end of its limit the system tries once more; of others it was told when there is room.
+        tries_at_end = self._is_plain and self._wrapped.family == socket.AF_UNIX
         while True:
             _native._spend(SYSTEM_CALL)
             try:
@@ -327,7 +335,11 @@ class GreenSocket(_native.GreenSocket):
                 if code == errno.ENOTCONN or code not in SOCKET_BLOCKING or self._must_not_wait():
                     raise
             try:
-                self._write_trampoline()
+                self._write_trampoline(patience)
+            except BlockingIOError as error:
+                if not tries_at_end or not patience.is_over(error):
+                    raise
+                tries_at_end = False
             except IOClosed:
                 raise OSError(errno.ECONNRESET, "Connection closed by another thread") from None
 
@@ -346,8 +358,9 @@ class GreenSocket(_native.GreenSocket):
         return self._recv_loop(self._wrapped.recv_into, 0, buffer, nbytes, flags)
 
     def _slow_recvfrom(self, bufsize, flags=0):
-        data, address = self._recv_loop(self._wrapped.recvfrom, (b"", None), bufsize, flags)
-        return whole.with_rest(self, data, bufsize, flags), address
+        patience = self._patience(write=False)
+        data, address = self._recv_loop(self._wrapped.recvfrom, (b"", None), bufsize, flags, patience=patience)
+        return whole.with_rest(self, data, bufsize, flags, patience), address
 
     def _slow_send(self, data, flags=0):
         return self._send_loop(self._wrapped.send, data, flags)

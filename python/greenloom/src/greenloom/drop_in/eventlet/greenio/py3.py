@@ -86,9 +86,13 @@ class GreenFileIO(io.RawIOBase):
         return _posix.isatty(self._fileno)
 
     def _try(self, wait, function, argument):
+        """None if it would block, and the program has said not to wait."""
         self._checkClosed()
         while True:
-            result = function(self._fileno, argument, self._obeys)
+            try:
+                result = function(self._fileno, argument, self._obeys)
+            except BlockingIOError:
+                return None
             if result is not None:
                 return result
             self._parked += 1
@@ -116,10 +120,7 @@ class GreenFileIO(io.RawIOBase):
         """Reads up to *size* bytes, or all; waits for the first."""
         if size is None or size < 0:
             return self.readall()
-        try:
-            return self._try(self._waiter.wait_read, _read_now, size)
-        except BlockingIOError:
-            return None
+        return self._try(self._waiter.wait_read, _read_now, size)
 
     def readall(self):
         """Reads to the end."""
@@ -130,20 +131,17 @@ class GreenFileIO(io.RawIOBase):
 
     def readinto(self, buffer):
         """Reads into a buffer; returns how many bytes."""
-        try:
-            return self._try(self._waiter.wait_read, _readinto_now, buffer)
-        except BlockingIOError:
-            return None
+        return self._try(self._waiter.wait_read, _readinto_now, buffer)
 
     def write(self, data):
         """Writes all; waits for room again and again. Returns how many bytes that are."""
         with memoryview(data) as view, view.cast("B") as rest:
             done = 0
-            try:
-                while done < len(rest):
-                    done += self._try(self._waiter.wait_write, _write_now, rest[done:])
-            except BlockingIOError:
-                return done or None
+            while done < len(rest):
+                written = self._try(self._waiter.wait_write, _write_now, rest[done:])
+                if written is None:
+                    return done or None
+                done += written
             return done
 
     def seek(self, offset, whence=_os.SEEK_SET):

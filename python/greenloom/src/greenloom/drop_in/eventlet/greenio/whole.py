@@ -1,19 +1,12 @@
 """What a stream's own calls do without a timeout: they go on until all is sent or, with MSG_WAITALL, received.
 
-What fails on the way is told by the next call; this one tells how much there was.
+Here for the calls that are not native; their rest is.
 """
 
 import socket
 
-from greenloom import _native
-
 #: Flags of calls that do not wait.
 DOES_NOT_WAIT = socket.MSG_DONTWAIT | getattr(socket, "MSG_ERRQUEUE", 0)
-
-
-def _takes_all(sock, flags, asked):
-    looks = flags & (DOES_NOT_WAIT | socket.MSG_PEEK | socket.MSG_OOB)
-    return flags & asked == asked and not looks and sock._timeout is None and sock.type == socket.SOCK_STREAM
 
 
 def _beyond(count, buffers):
@@ -25,37 +18,32 @@ def _beyond(count, buffers):
             count = max(count - len(part), 0)
 
 
-def _transfer_rest(done, buffers, transfer):
+def _transfer_rest(done, buffers, flags, patience, transfer):
     for part in _beyond(done, buffers):
-        try:
-            more = transfer(part)
-        except OSError:
-            break
+        more = transfer(part, flags, patience.left())
         done += more
         if more < len(part):
             break
     return done
 
 
-def send_rest(sock, sent, buffers, flags):
+def send_rest(sock, sent, buffers, flags, patience):
     """Sends what is left of buffers of which so much was sent. Returns how much it is then."""
-    if not _takes_all(sock, flags, 0):
-        return sent
-    return _transfer_rest(sent, buffers, lambda part: _native.GreenSocket.send(sock, part, flags))
+    return _transfer_rest(sent, buffers, flags, patience, sock._send_rest)
 
 
-def receive_rest(sock, got, buffers, flags, control=()):
+def receive_rest(sock, got, buffers, flags, patience, control=()):
     """Fills what is left of buffers of which so much is filled. Returns how much it is then. The system stops at
     `control` messages."""
-    if not got or control or not _takes_all(sock, flags, socket.MSG_WAITALL):
+    if not got or control or not flags & socket.MSG_WAITALL:
         return got
-    return _transfer_rest(got, buffers, lambda part: _native.GreenSocket.recv_into(sock, part, 0, flags))
+    return _transfer_rest(got, buffers, flags, patience, sock._receive_rest)
 
 
-def with_rest(sock, data, size, flags, control=()):
+def with_rest(sock, data, size, flags, patience, control=()):
     """Returns the bytes received, and what is still to come of that many."""
     if flags & socket.MSG_WAITALL and 0 < len(data) < size:
         room = bytearray(size)
         room[: len(data)] = data
-        data = bytes(room[: receive_rest(sock, len(data), [room], flags, control)])
+        data = bytes(room[: receive_rest(sock, len(data), [room], flags, patience, control)])
     return data

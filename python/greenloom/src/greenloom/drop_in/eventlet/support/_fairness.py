@@ -14,7 +14,8 @@ SYSTEM_CALL = 4
 #: By module, or by what of it is in a module of its own.
 _RETURN_AT_ONCE = {
     "os": (
-        *("eventfd_read", "eventfd_write", "lockf", "open", "readv", "sendfile", "splice", "writev"),
+        *("eventfd_read", "eventfd_write", "lockf", "open", "preadv", "pwritev", "readv", "sendfile", "splice"),
+        "writev",
         *("wait", "wait3", "wait4", "waitid", "waitpid"),
     ),
     "fcntl": ("flock", "lockf"),
