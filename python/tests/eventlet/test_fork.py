@@ -271,6 +271,55 @@ class Fork(Scenario):
             prints="[0, 1, 4]\n",
         )
 
+    def test_multiprocessing_from_a_thread_that_another_waits_for(self):
+        # The child says that its main thread has ended, which is this one, and then waits for its own threads.
+        self.check(
+            """
+            import multiprocessing
+            def work(queue):
+                queue.put(os.getpid())
+                time.sleep(0.1)
+            def start():
+                context = multiprocessing.get_context("fork")
+                queue = context.Queue()
+                process = context.Process(target=work, args=(queue,))
+                process.start()
+                assert queue.get(timeout=10) == process.pid
+                process.join(10)
+                assert process.exitcode == 0, process.exitcode
+            import sys, time
+            parent = os.getpid()
+            thread = threading.Thread(target=start)
+            thread.start()
+            thread.join()
+            if os.getpid() != parent:
+                print("the child's main greenlet has gone on", file=sys.stderr, flush=True)
+                os._exit(7)
+            """
+        )
+
+    def test_whoever_waits_for_the_thread_that_forked_goes_on_when_it_has_ended(self):
+        self.check(
+            """
+            import time
+            ended = []
+            def fork():
+                global pid
+                time.sleep(0.05)  # until it is waited for
+                pid = os.fork()
+                threading._shutdown() if pid == 0 else None
+                time.sleep(0.05)
+                ended.append(pid)
+            thread = threading.Thread(target=fork)
+            thread.start()
+            thread.join()
+            assert ended == [pid], ended
+            if pid == 0:
+                os._exit(3)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            """
+        )
+
     def test_what_was_made_before_the_patch(self):
         super().check(
             """

@@ -40,14 +40,15 @@ _running = {}
 
 
 class _Running:
-    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, a function that
-    is called then, and the signals that it blocks, if it has set them."""
+    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, functions that are
+    called then, the signals that it blocks, if it has set them, and whether it was there before the process forked."""
 
     def __init__(self):
         self.os_thread = _native_ident()
         self.sentinel = None
-        self.at_end = None
+        self.at_end = []
         self.blocks = None
+        self.is_parents = False
 
 
 def get_ident(gr=None):
@@ -113,8 +114,8 @@ def _body(function, args, kwargs, handle):
         _report(function, error)
     finally:
         _running.pop(ident, None)
-        if running.at_end is not None:
-            running.at_end()
+        for at_end in running.at_end:
+            at_end()
         if running.sentinel is not None and running.sentinel.locked():
             running.sentinel.release()
         if handle is not None:
@@ -155,9 +156,14 @@ class _Sentinel(Lock):
     def __init__(self):
         super().__init__()
         self._interrupted = set()
+        self._for_parents = None
 
     def acquire(self, blocking=True, timeout=-1):
         try:
+            if self._for_parents is not None and _is_parents():
+                if not self._for_parents.acquire(blocking, timeout):
+                    return False
+                self._for_parents.release()
             return super().acquire(blocking, timeout)
         except BaseException:
             self._interrupted.add(get_ident())
@@ -186,7 +192,7 @@ class _ThreadHandle:
     def __init__(self):
         self.ident = None
         self._started = False
-        self._end = event.Event()
+        self._end = self._end_for_parents = event.Event()
 
     def __repr__(self):
         return f"<_ThreadHandle object: ident={self.ident}>"
@@ -207,11 +213,12 @@ class _ThreadHandle:
             raise RuntimeError("thread not started")
         if timeout is not None:
             timeout = _timeout(timeout)
-        if self._end.ready():
+        end = self._end_for_parents if _is_parents() else self._end
+        if end.ready():
             return
         if self.ident == get_ident():
             raise RuntimeError("Cannot join current thread")
-        self._end.wait(None if timeout is None or timeout < 0 else timeout)
+        end.wait(None if timeout is None or timeout < 0 else timeout)
 
 
 _awaited_at_exit = set()
@@ -228,6 +235,33 @@ def start_joinable_thread(function, handle=None, daemon=True):
         _awaited_at_exit.add(handle)
     handle.ident = id(greenthread.spawn_n(_body, function, (), {}, handle))
     return handle
+
+
+def _is_parents():
+    """Whether what calls was there before the process forked, or may have been: what is no thread is not told apart."""
+    running = _running.get(get_ident())
+    return running is None or running.is_parents
+
+
+def _leave_waiters_behind(thread):
+    """In the child of a fork, whose main thread is now the green `thread` that forked. threading says so early that it
+    has ended: when it shuts down, as multiprocessing has it do at the end of a child's work. The parent's threads, its
+    main one say, are not there for OS threads; here those that wait for it go on when it has really ended."""
+    for each in _running.values():
+        each.is_parents = True
+    running = _running.get(get_ident())
+    if running is None:
+        return
+    handle = getattr(thread, "_os_thread_handle", None) or getattr(thread, "_handle", None)
+    if isinstance(handle, _ThreadHandle):
+        if handle.ident == get_ident() and handle._end is handle._end_for_parents:
+            running.at_end.append(handle._end.send)
+            handle._end = event.Event()
+    elif (earlier := running.sentinel) is not None and earlier is getattr(thread, "_tstate_lock", None):
+        running.at_end.append(earlier.release)
+        thread._tstate_lock = running.sentinel = _Sentinel()
+        running.sentinel.acquire()
+        running.sentinel._for_parents = earlier
 
 
 def _make_thread_handle(ident):

@@ -127,7 +127,7 @@ def current_thread():
     running = thread._running.get(ident)
     if running is not None:
         module = _stdlib if _patcher.is_monkey_patched("thread") else _copy
-        running.at_end = _partial(_forget_dummy, module, ident)
+        running.at_end.append(_partial(_forget_dummy, module, ident))
         return module._DummyThread()
     if not isinstance(g, _greenthread.GreenThread):
         return _active.get(thread._native_ident()) or _original.current_thread()
@@ -169,7 +169,8 @@ def _forked(module):
     active = module["_active"]
     for ident in [ident for ident in active if ident != native and ident not in thread._running]:
         _mark_stopped(active.pop(ident))
-    module["_main_thread"] = _thread_that_forked(module)
+    module["_main_thread"] = main = _thread_that_forked(module)
+    thread._leave_waiters_behind(main)
     for each in active.values():
         each._set_native_id()
     if "_shutdown_locks" in module:
