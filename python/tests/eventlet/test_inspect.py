@@ -160,7 +160,7 @@ class Watchdog(unittest.TestCase):
         blocked, *_ = self.blocked_by(loop)
         self.assertRegex(blocked, r"it runs <string>:6 culprit < ")
         # That the interpreter runs it is nothing new.
-        self.assertNotRegex(blocked, "EvalFrame|[vV]ectorcall")
+        self.assertNotIn("EvalFrame", blocked)
 
     def test_a_lock_that_is_not_given_back_is_told_from_other_waits(self):
         blocked, *_ = self.blocked_by("lock.acquire(); lock.acquire(timeout=0.3)")
@@ -180,7 +180,7 @@ class Watchdog(unittest.TestCase):
         self.assertIn(":5 culprit < ", blocked)
         # Where the interpreter has no symbols, it is the file and the address.
         self.assertRegex(blocked, "; it runs; in .*(sre_|python)")
-        self.assertNotRegex(blocked, "EvalFrame|[vV]ectorcall")
+        self.assertNotIn("EvalFrame", blocked)
 
     def test_it_is_said_that_native_code_is_not_known_where_no_signal_gets_through(self):
         deaf = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
