@@ -4,11 +4,15 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::rc::Rc;
+use std::time::Duration;
 
 use common::millis;
 use greenloom::net::UdpSocket;
 use greenloom::{get_hub, sleep, spawn, timeout, yield_now};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn socket() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").unwrap()
@@ -44,6 +48,24 @@ fn connected_it_needs_no_address() {
     assert_eq!(server.recv(&mut buf).unwrap(), 4);
     server.send_to(b"pong!", client.local_addr().unwrap()).unwrap();
     assert_eq!(client.recv(&mut buf).unwrap(), 5);
+}
+
+#[test]
+fn receiving_ends_when_it_is_shut_down() {
+    for waits in [false, true] {
+        let (socket, peer) = (Rc::new(socket()), socket());
+        socket.connect(peer.local_addr().unwrap()).unwrap();
+        let shut = Rc::clone(&socket);
+        let shut = spawn(move || shut.shutdown(Shutdown::Read).unwrap());
+        if !waits {
+            shut.wait().unwrap();
+        }
+        let buf = &mut [0; 4];
+        assert_eq!(timeout(10 * SECOND, || socket.recv(buf)).unwrap().unwrap(), 0);
+        assert_eq!(timeout(10 * SECOND, || socket.peek(buf)).unwrap().unwrap(), 0);
+        // As of std, for want of an address.
+        assert_eq!(socket.recv_from(buf).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]

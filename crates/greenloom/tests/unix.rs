@@ -4,6 +4,7 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
@@ -171,6 +172,21 @@ fn connected_datagrams_wait_for_room() {
         assert_eq!(u32::from_be_bytes(buf), number);
     }
     sender.wait().unwrap();
+}
+
+#[test]
+fn receiving_datagrams_ends_when_it_is_shut_down() {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let ours = Rc::new(ours);
+    let receiver = Rc::clone(&ours);
+    let receiver = spawn(move || receiver.recv(&mut [0; 4]).unwrap());
+    yield_now();
+    theirs.send(b"last").unwrap();
+    ours.shutdown(Shutdown::Read).unwrap();
+    assert_eq!(receiver.wait().unwrap(), 4, "what came before is there");
+    assert_eq!(ours.recv(&mut [0; 4]).unwrap(), 0);
+    let (length, from) = ours.recv_from(&mut [0; 4]).unwrap();
+    assert!(length == 0 && from.is_unnamed());
 }
 
 #[test]

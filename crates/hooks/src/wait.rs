@@ -90,6 +90,10 @@ impl<'a> Tries<'a> {
             if errno() != libc::EAGAIN {
                 return result;
             }
+            // That tells a datagram socket's end to nobody who does not wait, and those who do, wait for nothing.
+            if self.direction == Direction::Read && is_ready(self.fd, libc::POLLRDHUP) {
+                return real();
+            }
             let deadline = match self.deadline.get() {
                 Some(deadline) => deadline,
                 None if is_non_blocking(self.fd) => return fail(libc::EAGAIN),

@@ -9,8 +9,9 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::mem;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::net::UnixDatagram;
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 use std::time::Duration;
@@ -291,6 +292,17 @@ fn to_a_file_a_large_write_is_one() {
         .unwrap();
         assert_eq!((sent, writes), (LENGTH as isize, 1));
     }
+}
+
+#[test]
+fn receiving_datagrams_ends_with_a_shutdown() {
+    let (ours, _theirs) = UnixDatagram::pair().unwrap();
+    let ours = Rc::new(ours);
+    let shut = Rc::clone(&ours);
+    let shut = move || shut.shutdown(Shutdown::Read).unwrap();
+    let receive = move || ours.recv(&mut [0; 4]).unwrap();
+    assert_eq!(lets_others_run(receive.clone(), shut), 0);
+    assert_eq!(receive(), 0);
 }
 
 #[test]

@@ -19,6 +19,12 @@ backend.init_backend(backend.BackendType.EVENTLET)
 from oslo_service import loopingcall, service  # noqa: E402
 
 
+def say(what):
+    """Prints a line in one piece, for the workers print to the same pipe."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 class Endpoint:
     """What clients may call."""
 
@@ -74,7 +80,7 @@ class Server(service.Service):
         except KeyError:
             pass
         assert self.beats > 3, self.beats
-        print("answered", flush=True)
+        say("answered")
 
     def stop(self, graceful=False):
         super().stop(graceful)
@@ -85,7 +91,7 @@ class Server(service.Service):
         self.heartbeat.stop()
         server.stop()
         server.wait()
-        print("stopped", flush=True)
+        say("stopped")
 
 
 if __name__ == "__main__":

@@ -509,6 +509,39 @@ class Operations(OnHub):
             one.shutdown(socket.SHUT_RD)
             self.assertEqual(reader.wait(), b"")
 
+    def test_receiving_datagrams_ends_with_a_shutdown(self):
+        # The system tells that to calls that wait only, and of ours none does.
+        def pairs():
+            yield socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            one, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+            for each in one, other:
+                each.bind(("127.0.0.1", 0))
+            one.connect(other.getsockname())
+            yield one, other
+
+        calls = (
+            (lambda sock: sock.recv(10), b""),
+            (lambda sock: sock.recv_into(bytearray(10)), 0),
+            (lambda sock: sock.recvfrom(10), (b"", None)),
+            (lambda sock: sock.recvfrom_into(bytearray(10)), (0, None)),
+            (lambda sock: sock.recvmsg(10), (b"", [], 0, None)),
+            (lambda sock: sock.recvmsg_into([bytearray(10)]), (0, [], 0, None)),
+            (lambda sock: green_os.read(sock.fileno(), 10), b""),
+            (lambda sock: sock.makefile("rb", buffering=0).read(10), b""),
+        )
+        for receive, end in calls:
+            for waits in (True, False):
+                for one, other in pairs():
+                    with one, other, self.subTest(end=end, waits=waits, family=one.family), eventlet.Timeout(5):
+                        if waits:
+                            eventlet.spawn_after(0.01, one.shutdown, socket.SHUT_RD)
+                        else:
+                            one.shutdown(socket.SHUT_RD)
+                        self.assertEqual(receive(one), end)
+                        # Who does not wait is told that there is nothing, as without us.
+                        one.settimeout(0)
+                        self.assertRaises(BlockingIOError, one.recv, 10)
+
     def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(listener.close)

@@ -111,15 +111,16 @@ macro_rules! io_type {
                 self.source.retry(Direction::Write, |socket| socket.send(datagram))
             }
 
-            /// Receives a datagram and returns its length. Parks until there is one. What does not fit is lost.
+            /// Receives a datagram and returns its length. Parks until there is one. What does not fit is lost. Of a
+            /// socket that is [shut down](Self::shutdown) for reading the length is 0.
             ///
             /// # Errors
             /// Those of `recv`: `ConnectionRefused` when the peer said so of an earlier one; `TimedOut`.
             pub fn recv(&self, buf: &mut [u8]) -> std::io::Result<usize> {
-                self.source.retry(Direction::Read, |socket| socket.recv(buf))
+                self.source.receive(|socket| socket.recv(buf), || Ok(0))
             }
 
-            /// Ends reading, writing or both.
+            /// Ends reading, writing or both. Who waits to receive goes on.
             ///
             /// # Errors
             /// `NotConnected`.

@@ -115,6 +115,19 @@ impl<T: AsFd> Source<T> {
         })?
     }
 
+    /// Tries to receive a datagram as [`Source::retry`] does. Once the socket is shut down for reading there is none,
+    /// and `end` says so: the system tells that to calls that wait, which these do not.
+    pub fn receive<R>(
+        &self,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+        end: impl Fn() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.retry(Direction::Read, |inner| match operation(inner) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_shut_down(inner.as_fd()) => end(),
+            done => done,
+        })
+    }
+
     /// For `select`: leaves `work` where the next edge finds it; returns whether an operation would not block now, so
     /// that there is nothing to wait for.
     pub fn begin_waiting(&self, direction: Direction, work: Work) -> io::Result<bool> {
@@ -321,6 +334,12 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
+}
+
+/// Whether a datagram socket was shut down for reading.
+fn is_shut_down(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1)) && fds[0].revents().contains(PollFlags::RDHUP)
 }
 
 fn remove(home: u32, key: u64, fd: BorrowedFd<'_>) {

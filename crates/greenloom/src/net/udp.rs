@@ -71,9 +71,10 @@ impl UdpSocket {
     /// lost.
     ///
     /// # Errors
-    /// Those of `recvfrom`; `TimedOut`.
+    /// Those of `recvfrom`; `TimedOut`; `InvalidInput`, as of std, when the socket is shut down for reading: nobody has
+    /// sent that.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Direction::Read, |socket| socket.recv_from(buf))
+        self.source.receive(|socket| socket.recv_from(buf), || Err(io::ErrorKind::InvalidInput.into()))
     }
 
     /// As [`UdpSocket::recv`], but the datagram stays to be received again.
@@ -81,7 +82,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::recv`].
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Direction::Read, |socket| socket.peek(buf))
+        self.source.receive(|socket| socket.peek(buf), || Ok(0))
     }
 
     /// As [`UdpSocket::recv_from`], but the datagram stays to be received again.
@@ -89,7 +90,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::recv_from`].
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Direction::Read, |socket| socket.peek_from(buf))
+        self.source.receive(|socket| socket.peek_from(buf), || Err(io::ErrorKind::InvalidInput.into()))
     }
 
     /// The address it is bound to.

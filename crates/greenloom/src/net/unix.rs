@@ -228,7 +228,7 @@ impl UnixDatagram {
     /// # Errors
     /// Those of `recvfrom`; `TimedOut`.
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Direction::Read, |socket| socket.recv_from(buf))
+        self.source.receive(|socket| socket.recv_from(buf), || Ok((0, SocketAddr::from_pathname("")?)))
     }
 
     /// The address it is bound to.

@@ -77,9 +77,9 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     }
 }
 
-/// Whether a listening Unix socket was shut down. A call that waits is refused then; one that does not is only told
-/// that nobody is there.
-fn is_shut_down(fd: RawFd) -> bool {
+/// Whether a listening Unix socket was shut down, or one of datagrams for reading. A call that waits is told so; one
+/// that does not is only told that nobody, or nothing, is there.
+pub(super) fn is_shut_down(fd: RawFd) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one entry, which lives over the call.
     unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & libc::POLLRDHUP != 0 }

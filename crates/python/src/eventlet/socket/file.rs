@@ -8,6 +8,7 @@ use std::ffi::c_int;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use super::connect::is_shut_down;
 use super::transfer::Buffer;
 use super::wait::{errno, os_error, without_the_lock};
 use super::{resize, small_integer};
@@ -72,6 +73,11 @@ unsafe fn transfer(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys: 
             // SAFETY: memory of that size.
             libc::EAGAIN if always_ready(fd) => return unsafe { ordinary(gil, fd, memory, size, false) },
             libc::EAGAIN if obeys && flags(fd) & libc::O_NONBLOCK != 0 => return os_error(gil, libc::EAGAIN),
+            // A call that waits is told of the end of a socket of datagrams, and does not wait for it.
+            libc::EAGAIN if matches!(memory, Memory::Into(_)) && is_shut_down(fd) => {
+                // SAFETY: memory of that size.
+                return unsafe { ordinary(gil, fd, memory, size, obeys) };
+            }
             libc::EAGAIN => return Ok(None),
             libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE => {
                 // SAFETY: memory of that size.

@@ -180,6 +180,10 @@ impl Socket {
         self.plain().is_some_and(|plain| plain.family == libc::AF_UNIX)
     }
 
+    fn is_shut_down_datagram(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.kind & 0xf == libc::SOCK_DGRAM && connect::is_shut_down(plain.fd))
+    }
+
     /// Whether the descriptor is blocking, as far as the wrapped socket knows.
     fn is_blocking(&self) -> bool {
         self.plain().is_some_and(|plain| plain.fd >= 0 && plain.timeout < 0)
@@ -242,6 +246,10 @@ impl Socket {
                 // SAFETY: `This` says that the lock is held.
                 libc::EINTR if unsafe { ffi::PyErr_CheckSignals() } < 0 => Tried::Done(Err(Failure::Raised)),
                 libc::EINTR => Tried::Interrupted,
+                // As on a broken connection, which every receive takes for the end.
+                libc::EAGAIN if direction == Direction::Read && waits && this.is_shut_down_datagram() => {
+                    Tried::Done(Err(Failure::Os(libc::ESHUTDOWN)))
+                }
                 libc::EAGAIN => Tried::WouldBlock,
                 code => Tried::Done(Err(Failure::Os(code))),
             }

@@ -18,6 +18,7 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
     CONNECT_ERR,
     CONNECT_SUCCESS,
     Patience,
+    is_shut_down,
     connect_in_steps,
     socket_accept,
     socket_checkerr,
@@ -314,6 +315,9 @@ class GreenSocket(_native.GreenSocket):
                     was_unconnected = code == errno.ENOTCONN
                     if not was_unconnected and self._must_not_wait():
                         raise
+                    # Of datagrams, that is told to calls that wait, which this one is not.
+                    if self._wrapped.type == socket.SOCK_DGRAM and is_shut_down(self._wrapped.fileno()):
+                        return empty_val
                 self._read_trampoline(patience)
         except IOClosed:
             raise EOFError() from None
