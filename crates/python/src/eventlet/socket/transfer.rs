@@ -294,7 +294,7 @@ pub fn recvfrom(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
             Err(failure) => {
                 return or_end(
                     failure,
-                    || Owned::new(ffi::Py_BuildValue(c"(y#O)".as_ptr(), c"".as_ptr(), 0 as Py_ssize_t, ffi::Py_None())),
+                    || Owned::new(ffi::Py_BuildValue(c"(yO)".as_ptr(), c"".as_ptr(), ffi::Py_None())),
                     this,
                 );
             }
