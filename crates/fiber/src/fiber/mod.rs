@@ -162,9 +162,7 @@ impl Fiber {
         if !thread.is_guarded.replace(true) {
             overflow::install(record::running);
             stack::keep_until_the_end();
-            if thread.current.get().is_null() {
-                thread.current.set(&thread.root);
-            }
+            thread.current.set(&thread.root);
         }
         let start = Start::place(&stack, function, run);
         // SAFETY: nothing lives on the stack but the function, which begins at `start`, aligned to 16 bytes and in the
