@@ -91,7 +91,7 @@ impl<'a> Tries<'a> {
                 return result;
             }
             // That tells a datagram socket's end to nobody who does not wait, and those who do, wait for nothing.
-            if self.direction == Direction::Read && is_ready(self.fd, libc::POLLRDHUP) {
+            if self.direction == Direction::Read && is_shut_down(self.fd) {
                 return real();
             }
             let deadline = match self.deadline.get() {
@@ -219,6 +219,13 @@ pub(crate) fn is_ready(fd: c_int, events: c_short) -> bool {
     let mut one = pollfd { fd, events, revents: 0 };
     // SAFETY: `one` lives over the call.
     unsafe { real::poll(&raw mut one, 1, 0) != 0 }
+}
+
+/// Whether a socket was shut down for reading. Other news, as of an error in its queue, keep no call from waiting.
+fn is_shut_down(fd: c_int) -> bool {
+    let mut one = pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `one` lives over the call.
+    unsafe { real::poll(&raw mut one, 1, 0) == 1 && one.revents & libc::POLLRDHUP != 0 }
 }
 
 /// Whether the program itself has made it so that no call waits.
