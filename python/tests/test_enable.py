@@ -284,7 +284,7 @@ class Enable(Environment):
 
     def test_a_module_that_cannot_be_run_is_told_in_one_line_as_by_python(self):
         os.mkdir(os.path.join(self.packages, "bare"))
-        for module in ("nosuch", "nosuch.within", "bare", "json"):
+        for module in ("nosuch", "nosuch.within", "bare", "email"):
             wanted = self.run_python("-m", module)
             self.assertEqual(wanted[0], 1)
             self.assertEqual(self.greenloom("run", "-m", module), wanted)
