@@ -7,7 +7,7 @@
 //! All cores are watched, even where a figure needs only one: two cores of a virtual machine may be two threads of one
 //! real core, and then a busy one slows the other by half.
 
-use std::{fs, io, time::Instant};
+use std::{env, fs, io, path::Path, time::Instant};
 
 use rustix::param::clock_ticks_per_second;
 
@@ -31,7 +31,15 @@ impl Meter {
 
 fn others_ticks() -> io::Result<u64> {
     Ok(machine_ticks(&fs::read_to_string("/proc/stat")?)?
-        .saturating_sub(own_ticks(&fs::read_to_string("/proc/self/stat")?)?))
+        .saturating_sub(own_ticks(&fs::read_to_string("/proc/self/stat")?)?)
+        .saturating_sub(broker_ticks()?))
+}
+
+/// A broker that was started for this run works for what is measured, so it is none of the others.
+fn broker_ticks() -> io::Result<u64> {
+    let Some(folder) = env::var_os("GREENLOOM_RABBITMQ") else { return Ok(0) };
+    let pid = fs::read_to_string(Path::new(&folder).join("pid"))?;
+    own_ticks(&fs::read_to_string(format!("/proc/{}/stat", pid.trim()))?)
 }
 
 /// The line `cpu user nice system idle iowait irq softirq steal ...`, without the two idle ones.
