@@ -9,6 +9,8 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::advice;
+
 /// Whether guards have to be made by mprotect.
 static SPLIT_MAPPINGS: AtomicBool = AtomicBool::new(false);
 
@@ -17,10 +19,26 @@ pub(super) fn split_mappings() -> bool {
     SPLIT_MAPPINGS.load(Ordering::Relaxed)
 }
 
-/// Makes `length` bytes from `base` on inaccessible.
-pub(super) fn install(base: NonNull<u8>, length: usize) -> io::Result<()> {
-    const MADV_GUARD_INSTALL: libc::c_int = 102;
-    if !split_mappings() && !mprotect_was_asked_for() && !advice_is_ignored(base) {
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// Makes `length` bytes from each of `bases` on inaccessible, in order. Returns how many it did, and why no more.
+pub(super) fn install(bases: &[NonNull<u8>], length: usize) -> (usize, io::Result<()>) {
+    let free_of_mappings =
+        !split_mappings() && !mprotect_was_asked_for() && bases.first().is_some_and(|base| !advice_is_ignored(*base));
+    // SAFETY: each range is a slot's guard, in which nothing is read or written.
+    if free_of_mappings && unsafe { advice::of_all(bases, length, MADV_GUARD_INSTALL) } {
+        return (bases.len(), Ok(()));
+    }
+    for (installed, base) in bases.iter().enumerate() {
+        if let Err(error) = install_one(*base, length) {
+            return (installed, Err(error));
+        }
+    }
+    (bases.len(), Ok(()))
+}
+
+fn install_one(base: NonNull<u8>, length: usize) -> io::Result<()> {
+    if !split_mappings() {
         // SAFETY: the range is the slot's guard, in which nothing is read or written.
         if unsafe { libc::madvise(base.as_ptr().cast(), length, MADV_GUARD_INSTALL) } == 0 {
             return Ok(());

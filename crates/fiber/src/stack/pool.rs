@@ -3,7 +3,7 @@
 use std::io;
 use std::ptr::{self, NonNull};
 
-use super::{MIN_STACK_SIZE, StackError, guard};
+use super::{MIN_STACK_SIZE, StackError, advice, guard};
 use crate::fork::ForkMutex;
 
 /// A stack that was looked at keeps this many bytes at its top: up to 20 KiB that its user may have reserved, of which
@@ -13,6 +13,9 @@ pub(super) const SHALLOW: usize = 24 * 1024;
 /// The first slab of a size holds this many stacks; each later one twice as many as the one before, up to the maximum.
 const FIRST_SLAB: usize = 64;
 const LARGEST_SLAB: usize = 1024;
+
+/// Stacks are cut by the eighth of what there are, up to this many, so that the system calls for one are shared.
+const LARGEST_CUT: usize = 64;
 
 /// The lowest address of a slot, which is its guard's, and how often the slot was given out.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +91,6 @@ impl Pool {
         if let Some(slot) = shared.free.pop() {
             return Ok(slot);
         }
-        let stride = self.size + self.guard;
         let (base, left) = match shared.uncut.take() {
             Some(uncut) => uncut,
             None => {
@@ -97,16 +99,29 @@ impl Pool {
                 slab
             }
         };
-        if let Err(error) = guard::install(base, self.guard) {
-            shared.uncut = Some((base, left));
-            return Err(error);
+        // SAFETY: the slab holds `left` slots from `base` on; the address behind the last one is its end.
+        let nth = |slot: usize| unsafe { base.add(slot * (self.size + self.guard)) };
+        let wanted: Vec<_> = (0..(shared.stacks / 8).clamp(1, LARGEST_CUT).min(left)).map(nth).collect();
+        let (count, failure) = guard::install(&wanted, self.guard);
+        if count < left {
+            shared.uncut = Some((nth(count), left - count));
         }
-        if left > 1 {
-            // SAFETY: the slab holds `left` slots from `base` on, and `left` is more than one.
-            shared.uncut = Some((unsafe { base.add(stride) }, left - 1));
-        }
-        shared.stacks += 1;
-        Ok(Slot { base, uses: 0 })
+        let cut = &wanted[..count];
+        self.populate(cut);
+        shared.stacks += count;
+        // The lowest last, so that it goes first.
+        shared.free.extend(cut.iter().rev().map(|base| Slot { base: *base, uses: 0 }));
+        shared.free.pop().ok_or_else(|| failure.expect_err("no guard was installed, and nothing failed"))
+    }
+
+    /// Has the first page of new stacks made resident, which costs less than their faults would one by one. Where the
+    /// kernel does not do it, or has no memory, the faults tell.
+    fn populate(&self, bases: &[NonNull<u8>]) {
+        let page = guard::page_size();
+        // SAFETY: a slot is longer than a page.
+        let tops: Vec<_> = bases.iter().map(|base| unsafe { base.add(self.guard + self.size - page) }).collect();
+        // SAFETY: the pages are the new stacks' own, which are readable and writable.
+        unsafe { advice::of_all(&tops, page, libc::MADV_POPULATE_WRITE) };
     }
 
     /// Maps a slab of `stacks` slots, or of fewer if the system does not give so much at once.
