@@ -182,10 +182,12 @@ fn a_limit_of_a_socket_ends_a_wait_to_send_with_what_was_sent() {
     for (name, call) in SEND {
         let (ours, _theirs) = tcp_pair();
         ours.set_write_timeout(Some(20 * MILLI)).unwrap();
-        let both = move || (told(call(ours.as_raw_fd())), told(call(ours.as_raw_fd())));
-        let (first, second) = lets_others_run(both, || ());
+        let mut send = move || told(call(ours.as_raw_fd()));
+        // The system may find a little more room when the first call has ended.
+        let calls = move || (send(), (0..100).map(|_| send()).find(|sent| *sent < 0));
+        let (first, refused) = lets_others_run(calls, || ());
         assert!(first > 0 && first < LENGTH as isize, "{name}: {first}");
-        assert_eq!(second, -(libc::EAGAIN as isize), "{name}");
+        assert_eq!(refused, Some(-(libc::EAGAIN as isize)), "{name}");
     }
 }
 
