@@ -542,6 +542,23 @@ class Operations(OnHub):
                         one.settimeout(0)
                         self.assertRaises(BlockingIOError, one.recv, 10)
 
+    def test_a_call_that_need_not_wait_does_not_mind_who_waits(self):
+        one, other = socket.socketpair()
+        listener = socket.create_server(("127.0.0.1", 0))
+        for sock in (one, other, listener):
+            self.addCleanup(sock.close)
+        reader, server = self.blocked(one.recv, 1), self.blocked(listener.accept)
+        self.assert_errno(errno.EINVAL, one.accept)
+        self.assert_errno(errno.ENOTCONN, listener.recv, 1)
+        self.assert_errno(errno.ENOTCONN, listener.recv_into, bytearray(1))
+        # Those that have to wait are told that somebody does.
+        self.assertRaisesRegex(RuntimeError, "Second simultaneous read", one.recv, 1)
+        other.send(b"x")
+        self.assertEqual(reader.wait(), b"x")
+        client = socket.create_connection(listener.getsockname())
+        self.addCleanup(client.close)
+        server.wait()[0].close()
+
     def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(listener.close)

@@ -132,7 +132,7 @@ fn connect_to(this: This<'_, Socket>, address: Object<'_>) -> std::result::Resul
             code => return Ok(Connected::Done(code)),
         }
         match Socket::wait(this, thread, Direction::Write, LastTry::WouldBlock, deadline) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(Failure::TimedOut) => return Ok(Connected::TimedOut),
             // The system goes on connecting.
             Err(Failure::Os(libc::EAGAIN)) => return Ok(Connected::Done(libc::EINPROGRESS)),

@@ -276,14 +276,14 @@ impl Socket {
         }
     }
 
-    /// Parks until another try is worth it.
+    /// Parks until another try is worth it; [`Ready::Busy`] if the first one has to come before it can be said whether.
     fn wait(
         this: This<'_, Socket>,
         thread: Here<'_>,
         direction: Direction,
         last_try: LastTry,
         deadline: Option<Time>,
-    ) -> std::result::Result<(), Failure> {
+    ) -> std::result::Result<Ready, Failure> {
         let gil = this.gil();
         if this.closed.get() {
             let error = closed_error(gil)?;
@@ -301,8 +301,8 @@ impl Socket {
         };
         let result = match waited {
             Ok(Some(Ready::TimedOut)) => return Err(this.gives_up()),
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => Socket::wait_through_python(this, direction, deadline),
+            Ok(Some(ready)) => return Ok(ready),
+            Ok(None) => Socket::wait_through_python(this, direction, deadline).map(|()| Ready::Yes),
             Err(Raised) => Err(Raised),
         };
         // SAFETY: after an error an exception is pending.

@@ -15,10 +15,10 @@ use crate::py::object::Object;
 use crate::py::{self, Gil, Owned, Raised, Result};
 
 /// Waits for a descriptor, always the same number, without Python's help. None: that cannot be, and `_trampoline` is to
-/// be called.
+/// be called. [`Ready::Busy`]: somebody else waits there, and the call was not tried yet; it may not have to wait.
 ///
 /// # Errors
-/// Those of [`Source::wait`]; RuntimeError if somebody else waits there.
+/// Those of [`Source::wait`]; RuntimeError if somebody else waits there after a try, too.
 #[inline]
 pub fn wait_natively(
     source: &Source,
@@ -31,6 +31,7 @@ pub fn wait_natively(
     hub_ref::ensure(thread)?;
     let Some(hub) = hub_ref::native(&thread) else { return Ok(None) };
     match source.wait(thread, hub, fd, direction, last_try, deadline)? {
+        Ready::Busy if last_try == LastTry::NotMade => Ok(Some(Ready::Busy)),
         Ready::Busy if may_share(thread.gil())? => Ok(None),
         Ready::Busy => refuse_second(thread.gil(), fd, direction),
         ready => Ok(Some(ready)),

@@ -8,7 +8,7 @@ use greenloom_hub::{Direction, Time};
 use super::Socket;
 use super::wait::{Failure, deadline_after, seconds_or_none};
 use crate::eventlet::hub_ref;
-use crate::eventlet::source::LastTry;
+use crate::eventlet::source::{LastTry, Ready};
 use crate::greenlet::Here;
 use crate::py::object::Object;
 use crate::py::{Result, This};
@@ -85,6 +85,9 @@ impl Endpoint for Side<'_> {
             self.tries.set(true);
             return Ok(());
         }
-        waited
+        if waited? == Ready::Busy {
+            self.tries.set(true);
+        }
+        Ok(())
     }
 }

@@ -309,8 +309,8 @@ class GreenSocket(_native.GreenSocket):
                     code = get_errno(error)
                     if code in SOCKET_CLOSED:
                         return empty_val
-                    # It might be connected meanwhile; if it is not, nothing would ever tell.
-                    if code not in SOCKET_BLOCKING or code == errno.ENOTCONN and was_unconnected:
+                    # It might be connected meanwhile, unless it listens; if it is not, nothing would ever tell.
+                    if code not in SOCKET_BLOCKING or code == errno.ENOTCONN and (was_unconnected or self._listens()):
                         raise
                     was_unconnected = code == errno.ENOTCONN
                     if not was_unconnected and self._must_not_wait():
@@ -321,6 +321,9 @@ class GreenSocket(_native.GreenSocket):
                 self._read_trampoline(patience)
         except IOClosed:
             raise EOFError() from None
+
+    def _listens(self):
+        return self._is_plain and self._wrapped.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
 
     def _send_loop(self, send_method, data, flags=0, patience=None):
         if not self._waits(flags):
