@@ -168,7 +168,8 @@ class BelowTheHubsWait(guarded.Guarded):
         while frame is not None:
             names.add(frame.f_code.co_name)
             frame = frame.f_back
-        self.assertIn("run", names)
+        # Of the loop's wait, or of the green thread that calls the handlers.
+        self.assertTrue(names & {"run", "main"}, names)
 
     def test_other_threads_see_where_it_waits(self):
         found = []

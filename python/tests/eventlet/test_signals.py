@@ -163,6 +163,88 @@ class Signals(Scenario):
             """
         )
 
+    def test_a_handler_may_wait_for_others_while_the_main_greenlet_waits(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import queue, signal, threading, time
+            lock, letters, told = threading.Lock(), queue.Queue(), []
+            lock.acquire()
+
+            def handle(number, frame):
+                told.append(threading.current_thread() is threading.main_thread())
+                time.sleep(0.001)
+                with lock:
+                    told.append(letters.get())
+
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            # It comes while the hub waits.
+            time.sleep(0.2)
+            assert told == [True]
+            lock.release()
+            time.sleep(0.01)
+            letters.put("a letter")
+            while len(told) < 2:
+                time.sleep(0.01)
+            assert told == [True, "a letter"], told
+            """,
+            EVENTLET_HUB="epolls",
+        )
+
+    def test_what_a_handler_raises_comes_up_in_the_main_greenlet(self):
+        self.check(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import signal, threading, time
+            class Boom(Exception):
+                pass
+
+            def at_once(number, frame):
+                raise Boom
+            def after_a_wait(number, frame):
+                time.sleep(0.01)
+                raise Boom
+            def leave(number, frame):
+                raise SystemExit(3)
+            from eventlet import hubs
+            late = after_a_wait if type(hubs.get_hub()).__module__.endswith("epolls") else at_once
+            for handler, error in (at_once, Boom), (late, Boom), (leave, SystemExit):
+                signal.signal(signal.SIGALRM, handler)
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                try:
+                    threading.Event().wait(10)
+                except BaseException as raised:
+                    assert type(raised) is error, raised
+                else:
+                    raise AssertionError("nothing came up")
+            """
+        )
+
+    def test_an_interrupt_of_a_thread_that_computes_ends_the_program(self):
+        output = self.run_program(
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            import os, signal, threading, time
+            begun = threading.Event()
+            def compute():
+                begun.wait()
+                signal.raise_signal(signal.SIGINT)
+            thread = threading.Thread(target=compute)
+            thread.start()
+            try:
+                begun.set()
+                time.sleep(10)
+            except KeyboardInterrupt:
+                print("interrupted")
+            thread.join()
+            """
+        )
+        self.assertEqual(output.strip(), "interrupted")
+
 
 if __name__ == "__main__":
     unittest.main()

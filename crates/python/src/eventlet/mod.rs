@@ -4,10 +4,10 @@
 //!
 //! - [`clock`], [`ticket`], [`work`], [`polling`]: time, the name of a park, what a hub has to do, its file
 //!   descriptors.
+//! - [`frame`]: the Python frame at the base of each green thread.
 //! - [`hub`]: the hub's state and its loop, which runs in the hub's greenlet.
 //! - [`seen`]: what others may see of a hub, without the interpreter's lock too.
 //! - [`hub_ref`]: a thread's hub, whatever its class.
-//! - [`frame`]: the Python frame at the base of each green thread.
 //! - [`mod@line`], [`end`]: those that wait for something to take; the end of a green thread.
 //! - [`park`]: how a greenlet is suspended; all that blocks is built of it. [`fairness`]: turns for others between what
 //!   does not block.
@@ -84,6 +84,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
     unsafe {
         hub_ref::fill(module)?;
         park::fill()?;
+        hub::signal::fill()?;
         hub_class::class().build(module)?;
         timer_class::class().build(module)?;
         green_thread::ready(module)?;

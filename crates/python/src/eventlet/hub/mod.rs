@@ -16,7 +16,7 @@
 
 mod overrides;
 mod run;
-mod signal;
+pub mod signal;
 mod time_slice;
 pub mod timer;
 
@@ -95,6 +95,8 @@ pub struct Hub {
     pub asleep: Cell<bool>,
     /// The main greenlet, while it is in a call of C that a signal ends.
     pub(super) ends_by_signal: Slot,
+    /// The exception that comes out of a greenlet now is that of a signal's handler.
+    pub(super) raised_by_signal: Cell<bool>,
     /// The poller, of a hub that uses it.
     pub(super) polling: UnsafeCell<Option<Polling>>,
     /// Other OS threads read it without the interpreter's lock.
@@ -139,6 +141,7 @@ impl Payload for Hub {
             debug_blocking: Cell::new(false),
             asleep: Cell::new(false),
             ends_by_signal: Slot::empty(),
+            raised_by_signal: Cell::new(false),
             polling: UnsafeCell::new(None),
             statistics: Arc::default(),
             time_slice: TimeSlice::default(),

@@ -221,10 +221,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Reports the pending exception, or returns it if it is one that ends programs.
+    /// Reports the pending exception, or returns it if it is one that ends programs, or a signal's.
     #[cold]
     fn report(self, timer: Option<Owned>, fd: Option<c_int>) -> Result<()> {
         let (object, gil) = (self.hub.as_ptr(), self.hub.gil());
+        if self.hub.raised_by_signal.take() {
+            return Err(Raised);
+        }
         // SAFETY: an exception is pending; live objects.
         unsafe {
             let pending = Pending::take(gil);
@@ -356,12 +359,11 @@ impl<'a> Runner<'a> {
             Err(error) if may_be_closed(&error) && hub.renew_if_closed(self.thread)? => return Ok(()),
             waited => checked(hub.gil(), waited)?,
         };
-        // SAFETY: the lock is held again.
-        if !wait.is_zero() && unsafe { ffi::PyErr_CheckSignals() } < 0 {
-            return Err(Raised);
-        }
         if by_signal {
-            hub.wake_by_signal();
+            Hub::begin_handlers(hub)?;
+        // SAFETY: the lock is held again.
+        } else if !wait.is_zero() && unsafe { ffi::PyErr_CheckSignals() } < 0 {
+            return Err(Raised);
         }
         hub.statistics.looked(hub.time()?);
         // SAFETY: asked for anew, as signal handlers may have run; the hub's thread.

@@ -1,15 +1,95 @@
 //! Signals that come while the loop waits, and C code that is parked in the main greenlet meanwhile.
+//!
+//! The loop itself may not wait, but a handler may: it logs, and another green thread has the log's lock. So handlers
+//! are called in a greenlet of their own, which is the first to run when a signal has ended the wait. What they raise
+//! ends the loop, and so goes to the main greenlet.
+
+use std::ptr;
 
 use super::Hub;
+use crate::eventlet::frame;
 use crate::eventlet::ticket::{Outcome, Ticket};
 use crate::eventlet::work::Work;
-use crate::greenlet::{Here, body};
-use crate::py::Owned;
+use crate::greenlet::{self, Here, PyGreenlet, body};
+use crate::py::ffi::{self, PyMethodDef, PyObject};
+use crate::py::object::Object;
+use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result, This};
+
+static DEFINITION: Global<PyMethodDef> = Global::new(PyMethodDef::zeroed());
+
+static HANDLE_SIGNALS: GlobalObject = GlobalObject::null();
+
+/// Called at import.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn fill() -> Result<()> {
+    // SAFETY: called at import, once; the definition and the object live for ever.
+    unsafe {
+        *DEFINITION.get() = py::function(c"handle_signals", handle_signals, c"");
+        HANDLE_SIGNALS.set(Owned::new(ffi::PyCFunction_NewEx(DEFINITION.get(), ptr::null_mut(), ptr::null_mut()))?);
+    }
+    Ok(())
+}
+
+/// Calls those handlers that the frame below has not called yet. Its argument is [`run_handlers`]'.
+fn handle_signals(args: Args<'_>) -> Result<Owned> {
+    let gil = args.gil();
+    // SAFETY: the token says that the lock is held.
+    if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(Owned::none(gil)) }
+}
+
+/// Runs [`handle_signals`], whose one argument is the hub. A handler may end the wait of the loop, and no more than
+/// that, by raising an OSError with EINTR, as in stock eventlet.
+///
+/// # Safety
+/// As the `Runner` of a greenlet.
+unsafe fn run_handlers(
+    gil: Gil<'_>,
+    _: *mut PyGreenlet,
+    function: *mut PyObject,
+    args: *mut PyObject,
+    kwargs: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: what a runner is called with; without a result an exception is pending. A tuple has its hub.
+    unsafe {
+        let result = frame::call(function, args, kwargs);
+        if args.is_null() {
+            return result;
+        }
+        let hub = This::<Hub>::of(ffi::PyTuple_GET_ITEM(args, 0));
+        if !result.is_null() {
+            hub.wake_by_signal();
+        } else if ffi::PyErr_ExceptionMatches(ffi::PyExc_InterruptedError) != 0 {
+            ffi::PyErr_Clear();
+            return Owned::none(gil).into_raw();
+        } else {
+            hub.raised_by_signal.set(true);
+        }
+        result
+    }
+}
 
 impl Hub {
+    /// A signal has ended the wait of the loop: its handlers are called next.
+    pub(super) fn begin_handlers(this: This<'_, Hub>) -> Result<()> {
+        let function = Object::word(&HANDLE_SIGNALS);
+        // SAFETY: a fresh object, and the hub, which keeps the greenlet of its loop.
+        unsafe {
+            let greenlet = Owned::new(greenlet::make(this.gil(), greenlet::greenlet_type()))?;
+            body(greenlet.as_ptr().cast()).runner.set(Some(run_handlers));
+            if greenlet::set_up(greenlet.as_ptr().cast(), function.as_ptr(), this.greenlet().cast()) < 0 {
+                return Err(Raised);
+            }
+            let args = Owned::new(ffi::PyTuple_Pack(1, this.as_ptr()))?;
+            this.make_ready(Work::Start { greenlet, args, kwargs: None });
+        }
+        Ok(())
+    }
+
     /// A signal has ended the wait of the loop, and its handlers have raised nothing: a call of C in the main greenlet
     /// ends by it, as it does on an OS thread that it blocks.
-    pub(super) fn wake_by_signal(&self) {
+    fn wake_by_signal(&self) {
         let Some(greenlet) = self.ends_by_signal.take() else { return };
         // SAFETY: the main greenlet, which is parked.
         let ticket = unsafe { Ticket::of_present_park(greenlet.as_ptr().cast()) };

@@ -5,6 +5,7 @@ two share what they know: which threads there are, the main one, and whom the en
 """
 
 import itertools as _itertools
+import sys as _sys
 import threading as _stdlib
 import weakref as _weakref
 from functools import partial as _partial
@@ -270,9 +271,27 @@ def _forget(condition, gate):
 _wait.__name__ = "wait"
 
 
+def _let_interrupts_out(make):
+    """As threading's maker of what tells of the error that ends a thread, but a KeyboardInterrupt comes out: a signal
+    came while a green thread ran, and it is for the main one."""
+
+    def make_invoke_excepthook():
+        invoke = make()
+
+        def invoke_excepthook(thread):
+            if isinstance(_sys.exc_info()[1], KeyboardInterrupt):
+                raise  # noqa: PLE0704: that of the caller
+            invoke(thread)
+
+        return invoke_excepthook
+
+    return make_invoke_excepthook
+
+
 def _improve(module):
     module.Event.is_set = _is_set
     module.Condition.wait = _wait
+    module._make_invoke_excepthook = _let_interrupts_out(module._make_invoke_excepthook)
 
 
 _improve(_copy)
