@@ -54,6 +54,15 @@ impl Life {
         Life { address: greenlet as usize, began: unsafe { body(greenlet).began.get() } }
     }
 
+    /// Of a greenlet that has begun and not ended.
+    ///
+    /// # Safety
+    /// A live greenlet.
+    pub unsafe fn of_active(greenlet: *mut PyGreenlet) -> Option<Life> {
+        // SAFETY: a live greenlet.
+        unsafe { body(greenlet).is_active().then(|| Life::of(greenlet)) }
+    }
+
     /// How long ago it began, if that was noted.
     pub fn age(self) -> Option<Duration> {
         let clock = CLOCK.get().filter(|_| self.began > 0)?;
