@@ -17,6 +17,7 @@ mod program;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use greenloom_fiber::SignalsBlocked;
 use greenloom_inspect::{Server, Settings, metrics};
 
 use self::locked::Locked;
@@ -73,7 +74,9 @@ fn start(args: Args<'_>) -> Result<Owned> {
     let mut inspector = inspector();
     begin_to_note();
     if inspector.is_none() {
-        let opened = Locked::start().and_then(|locked| {
+        // A signal whose handler is Python's shall interrupt an OS thread that runs Python.
+        let opened = SignalsBlocked::all_but(dump).and_then(|_blocked| {
+            let locked = Locked::start()?;
             let server = Server::start(
                 Python::new(args.gil(), Arc::clone(&locked)),
                 Settings::new().dump(dump).told_watchdog(),
