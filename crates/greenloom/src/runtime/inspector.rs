@@ -83,6 +83,7 @@ pub(super) fn after_fork() {
     let opened = OPEN.try_lock().ok().and_then(|mut open| open.take());
     if let Some(Open { server, dump }) = opened {
         server.leave_to_parent();
+        held::stop_ticking();
         if let Err(error) = serve(dump) {
             say(&format!("the child of a fork cannot be looked into: {error}"));
         }
@@ -152,6 +153,7 @@ impl Program for Rust {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
+        held::tick();
         let pulse = |hub: registry::Watched| {
             let statistics = &hub.counters.statistics;
             // The OS thread's own code keeps nobody waiting where there are no green threads.

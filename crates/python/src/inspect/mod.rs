@@ -23,7 +23,7 @@ use greenloom_inspect::{Server, Settings, metrics};
 use self::locked::Locked;
 use self::look::Look;
 use self::program::Python;
-use crate::greenlet::wait::begin_to_note;
+use crate::greenlet::wait::{begin_to_note, stop_ticking};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Owned, Result};
@@ -99,6 +99,7 @@ fn stop(args: Args<'_>) -> Result<Owned> {
         // First, so that the server's OS thread, for which its end waits, finds nothing to wait for.
         locked.stop();
         drop(server);
+        stop_ticking();
     });
     Ok(Owned::none(args.gil()))
 }
@@ -108,6 +109,7 @@ fn after_fork(args: Args<'_>) -> Result<Owned> {
     let was_open = opened.is_some();
     if let Some(Inspector { server, locked }) = opened {
         server.leave_to_parent();
+        stop_ticking();
         // Its OS thread, which may have been in the middle of anything, is not there.
         std::mem::forget(locked);
     }
