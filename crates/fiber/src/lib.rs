@@ -7,8 +7,8 @@
 //! The API is safe. What makes it so is in [`fiber`](Fiber)'s documentation (what keeps a running fiber alive) and in
 //! [`Stack`]'s (a stack is reused only when nothing lives on it). This crate holds all the `unsafe` of the Rust side:
 //! the switch, the stack pool, the overflow handler, the lifetime erasure behind [`scope()`], fork
-//! detection, the processor's clock, looks at the stacks of other OS threads, and the one system call that takes
-//! a descriptor's bare number.
+//! detection, the processor's clock, looks at the stacks of other OS threads, the signals of an OS thread, and the one
+//! system call that takes a descriptor's bare number.
 //!
 //! It must not know greenlets, hubs, I/O or Python.
 //!
@@ -42,7 +42,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stderr))]
 #![warn(missing_debug_implementations)]
 
 #[cfg(not(target_os = "linux"))]
@@ -51,12 +51,15 @@ compile_error!("greenloom-fiber runs on Linux only: stacks, guards and the overf
 #[cfg(panic = "abort")]
 compile_error!("greenloom needs panic = \"unwind\": kill, timeout and the isolation of a panic unwind a stack");
 
+use std::io::Write;
+
 mod epoll;
 mod fiber;
 mod fork;
 mod os_thread;
 pub mod overflow;
 mod scope;
+mod signals;
 mod snapshot;
 mod stack;
 mod switch;
@@ -68,6 +71,7 @@ pub use fiber::{Fiber, Resume, SwitchError, leaked_stacks};
 pub use fork::{ForkMutex, fork_generation, hold_over_forks};
 pub use os_thread::Unseen;
 pub use scope::{Erased, Eraser, scope};
+pub use signals::SignalsBlocked;
 pub use snapshot::{Registers, Snapshot, read_memory};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};
 pub use ticks::Ticks;
@@ -79,4 +83,12 @@ pub use ticks::Ticks;
 /// ```
 pub fn is_source(path: &str) -> bool {
     file!().strip_suffix("lib.rs").is_some_and(|folder| path.contains(folder))
+}
+
+/// Ends the process. A panic would not do here, as the macros of std have it where standard error is full or closed.
+#[cold]
+#[inline(never)]
+fn die(message: &str) -> ! {
+    let _ = writeln!(std::io::stderr(), "greenloom: {message}");
+    std::process::abort();
 }

@@ -3,7 +3,8 @@
 //! One that waits in the kernel is read from outside: the system says where its stack is and where it goes on, as long
 //! as it waits. Nothing is sent to it, so no system call of it ends early. One that runs has its registers in a
 //! processor, and no other way is known to have them than a signal: its handler copies them and the stack to a place
-//! that is there beforehand, on the alternate signal stack, and the OS thread goes on.
+//! that is there beforehand, on the alternate signal stack, and the OS thread goes on. One that waits for a processor
+//! may be at the end of a system call, which the signal would end with an error: it is left alone until it has run.
 //!
 //! The signal is one that the program has left as it was: SIGURG, which does nothing where it is not handled, else a
 //! real-time signal. The handler stays, since a signal that comes late would end the process without one; if the
@@ -23,7 +24,7 @@ use crate::snapshot::{Registers, Snapshot, read_memory_into};
 /// How much of a stack is copied at most.
 const MOST: usize = 256 * 1024;
 
-/// How long an OS thread that runs may take to come to the handler: it may have to wait for a processor.
+/// How long an OS thread that runs may take to have a processor, and again to come to the handler.
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// How often it is looked whether it waits, before it is taken for one that runs, and how long between two looks.
@@ -38,7 +39,7 @@ pub enum Unseen {
     Ended,
     /// It runs, and the signals that the program does not handle are blocked in it.
     NoSignal,
-    /// It runs, and has not answered a signal in time.
+    /// It runs, and has not had a processor, or not answered a signal, in time.
     NoAnswer,
     /// Another one is being looked at.
     Busy,
@@ -51,7 +52,7 @@ impl fmt::Display for Unseen {
         f.write_str(match self {
             Unseen::Ended => "the OS thread has ended, or the system does not tell what it does",
             Unseen::NoSignal => "it runs, and blocks or handles every signal by which it could be asked",
-            Unseen::NoAnswer => "it has not answered a signal",
+            Unseen::NoAnswer => "it has not had a processor in time, or has not answered a signal",
             Unseen::Busy => "another one is being looked at",
             Unseen::Processor => "it runs, and its registers are not to be had on this processor",
         })
@@ -74,13 +75,21 @@ impl Snapshot {
     /// assert_eq!(Snapshot::of_os_thread(0), Err(Unseen::Ended));
     /// ```
     pub fn of_os_thread(id: i32) -> Result<Snapshot, Unseen> {
-        for _ in 0..LOOKS {
+        let begun = Instant::now();
+        let (mut looks, mut before) = (0, None);
+        while begun.elapsed() < LIMIT {
             if let Some(snapshot) = waiting(id)? {
                 return Ok(snapshot);
             }
+            let (now, time) = (Instant::now(), time_on_processor(id)?);
+            let runs = before.replace((now, time)).is_some_and(|(then, time_then)| 2 * (time - time_then) > now - then);
+            looks += 1;
+            if runs && looks >= LOOKS {
+                return running(id);
+            }
             std::thread::sleep(BETWEEN_LOOKS);
         }
-        running(id)
+        Err(Unseen::NoAnswer)
     }
 }
 
@@ -96,6 +105,21 @@ fn waiting(id: i32) -> Result<Option<Snapshot>, Unseen> {
     let registers = Registers { instruction, stack_pointer, ..Registers::default() };
     let snapshot = Snapshot::of(registers, MOST);
     Ok((told()? == before).then_some(snapshot))
+}
+
+/// How long an OS thread has been on a processor.
+fn time_on_processor(id: i32) -> Result<Duration, Unseen> {
+    // As the system counts the clocks of OS threads: the time that they were scheduled.
+    const SCHEDULED_OF_ONE: libc::clockid_t = 6;
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: clock_gettime(2) has written the time where it returned 0.
+    let time = unsafe {
+        if libc::clock_gettime(!id << 3 | SCHEDULED_OF_ONE, time.as_mut_ptr()) != 0 {
+            return Err(Unseen::Ended);
+        }
+        time.assume_init()
+    };
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// What the handler is asked, and what it answers.
@@ -145,6 +169,11 @@ fn running(id: i32) -> Result<Snapshot, Unseen> {
     let change = |from, to| REQUEST.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
     if !is_free || !change(before, request | ASKED) {
         return Err(Unseen::Busy);
+    }
+    // It may wait by now, in a system call that the signal would end.
+    if let Some(found) = waiting(id).transpose() {
+        REQUEST.state.store(IDLE, Ordering::Release);
+        return found;
     }
     // SAFETY: a signal that is handled, to an OS thread of this process or to none.
     if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, signal) } != 0 {

@@ -45,8 +45,8 @@ type FindRunning = fn() -> Option<Running>;
 
 static FIND_RUNNING: OnceLock<FindRunning> = OnceLock::new();
 
-/// Installs the handler, once a process, and an alternate signal stack in an OS thread that has none. Called once an OS
-/// thread.
+/// Installs the handler, once a process, and an alternate signal stack in an OS thread that has none of this size.
+/// Called once an OS thread.
 #[cold]
 pub(crate) fn install(find_running: FindRunning) {
     FIND_RUNNING.get_or_init(|| {
@@ -127,14 +127,19 @@ fn report(running: &Running) {
     unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), length) };
 }
 
-/// The alternate signal stack of a thread that Rust did not make (its own threads have one).
+/// The alternate signal stack of an OS thread. That which Rust makes has room for one signal on some processors, and a
+/// second one that comes meanwhile would end the process.
 struct AlternateStack(Cell<*mut libc::c_void>);
 
 impl AlternateStack {
     const SIZE: usize = 64 * 1024;
 
     fn ensure(&self) {
-        if Self::present().is_none_or(|present| present.ss_flags & libc::SS_DISABLE == 0) {
+        let is_enough = |present: libc::stack_t| {
+            let is_used = present.ss_flags & libc::SS_ONSTACK != 0;
+            is_used || present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= Self::SIZE
+        };
+        if Self::present().is_none_or(is_enough) {
             return;
         }
         let access = libc::PROT_READ | libc::PROT_WRITE;

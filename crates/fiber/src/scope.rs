@@ -43,8 +43,7 @@ pub fn scope<'env, R>(
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
-            eprintln!("greenloom: waiting for the green threads of a scope panicked; they borrow, so the process ends");
-            std::process::abort();
+            crate::die("waiting for the green threads of a scope panicked; they borrow, so the process ends");
         }
     }
 

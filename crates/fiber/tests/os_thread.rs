@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use greenloom_fiber::{Fiber, MIN_STACK_SIZE, Resume, Snapshot, Stack, Unseen};
+use greenloom_fiber::{Fiber, MIN_STACK_SIZE, Resume, SignalsBlocked, Snapshot, Stack, Unseen};
 
 /// Looks are one at a time, and some tests take signals away that others need.
 fn one_at_a_time() -> impl Drop {
@@ -201,4 +201,69 @@ fn a_fiber_whose_stack_is_all_but_full_is_copied() {
     assert!(seen.stack.len() > MIN_STACK_SIZE - 2000 && seen.registers.frame_pointer.is_some());
     end.store(true, Ordering::Relaxed);
     thread.join().unwrap();
+}
+
+/// A handler of the program's that has no room for much on an alternate signal stack of a few KB, and takes its time.
+extern "C" fn takes_its_time(_: libc::c_int) {
+    let large = [MARK; 1000];
+    STAYS.store(own_number(), Ordering::Release);
+    while STAYS.load(Ordering::Acquire) != 0 {
+        std::hint::black_box(&large);
+    }
+}
+
+static STAYS: AtomicI32 = AtomicI32::new(0);
+
+#[test]
+fn one_that_is_in_a_handler_on_its_alternate_stack_is_copied() {
+    struct Node(Fiber);
+    impl Resume for Node {
+        fn fiber(&self) -> &Fiber {
+            &self.0
+        }
+    }
+    let _one = one_at_a_time();
+    // SAFETY: all-zero is a valid sigaction; the handler writes to its stack and to an atomic.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = takes_its_time as *const () as usize;
+        action.sa_flags = libc::SA_ONSTACK;
+        assert_eq!(libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()), 0);
+    }
+    let thread = std::thread::spawn(|| {
+        let root = Rc::new(Node(Fiber::root()));
+        let fiber = Fiber::new(Stack::new(MIN_STACK_SIZE).unwrap(), move || {
+            // SAFETY: the signal is handled.
+            unsafe { libc::raise(libc::SIGUSR2) };
+            root
+        });
+        fiber.switch().unwrap();
+    });
+    while STAYS.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    let seen = Snapshot::of_os_thread(STAYS.load(Ordering::Acquire)).unwrap();
+    assert!(has_mark(&seen) && seen.registers.frame_pointer.is_some(), "{:?}", seen.registers);
+    STAYS.store(0, Ordering::Release);
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_os_thread_that_is_started_while_signals_are_blocked_gets_none() {
+    fn blocked() -> Vec<libc::c_int> {
+        // SAFETY: the system fills the set that it is given.
+        unsafe {
+            let mut blocked = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut blocked);
+            (1..=64).filter(|signal| libc::sigismember(&blocked, *signal) == 1).collect()
+        }
+    }
+    let before = blocked();
+    let held = SignalsBlocked::all_but(Some(libc::SIGUSR1)).unwrap();
+    let there = std::thread::spawn(blocked).join().unwrap();
+    drop(held);
+    assert_eq!(blocked(), before);
+    let has = |signals: &[libc::c_int]| signals.iter().all(|signal| there.contains(signal));
+    assert!(has(&[libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGPROF, libc::SIGPIPE]), "{there:?}");
+    assert!(!there.contains(&libc::SIGUSR1) && !there.contains(&libc::SIGSEGV), "{there:?}");
 }

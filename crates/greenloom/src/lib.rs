@@ -43,7 +43,7 @@
 //! | [`testing`] | virtual time, replayable schedules, deadlock detection |
 //! | [`inspect`], [`instrument`], [`trace`] | what runs, what waits for what; a timeline of it |
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stderr))]
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 

@@ -180,6 +180,8 @@ impl Simulation {
         })
     }
 
+    /// By the macro, whose output belongs to a test's.
+    #[allow(clippy::print_stderr)]
     fn print_seed(&self) {
         if let Some(seed) = self.seed {
             eprintln!(

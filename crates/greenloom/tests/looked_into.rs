@@ -410,3 +410,16 @@ fn the_child_of_a_fork_has_a_socket_of_its_own() {
         assert!(groups_of(&in_parent, "in the child").is_empty());
     });
 }
+
+#[test]
+fn the_os_thread_that_serves_leaves_signals_to_the_program() {
+    inspect::serve().unwrap();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let mut named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).unwrap() == "greenloom-inspe\n");
+    let status = std::fs::read_to_string(named.next().unwrap().join("status")).unwrap();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+    let is_blocked = |signal: libc::c_int| blocked >> (signal - 1) & 1 == 1;
+    assert!([libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGUSR1].into_iter().all(is_blocked), "{blocked:x}");
+    assert!(!is_blocked(libc::SIGSEGV), "{blocked:x}");
+}

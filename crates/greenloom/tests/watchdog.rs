@@ -152,3 +152,30 @@ fn the_watchdog_tells_the_name_of_what_had_blocked_the_hub() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_program_whose_standard_error_nobody_reads_goes_on_and_is_looked_into() {
+    let variables = [("GREENLOOM_INSPECT", "1"), ("GREENLOOM_WATCHDOG", "20")];
+    let mut child = program("a_program_that_blocks_and_goes_on", &variables);
+    drop(child.stderr.take());
+    let (id, mut stdin) = (child.id(), child.stdin.take().unwrap());
+    let hub = || loop {
+        // It may not have begun.
+        if let Ok(mut client) = Client::connect(id) {
+            break client.ask(Ask::Hubs).unwrap().hubs.unwrap().remove(0);
+        }
+    };
+    while hub().blocked.is_none() {
+        std::thread::yield_now();
+    }
+    writeln!(stdin).unwrap();
+    // What had blocked it is said by the hub, which goes on.
+    while hub().blocked.is_some() || !hub().waits {
+        std::thread::yield_now();
+    }
+    let mut client = Client::connect(id).unwrap();
+    let stacks = client.ask(Ask::Stacks).unwrap().stacks.unwrap();
+    assert!(stacks.groups.iter().any(|group| group.name.as_deref() == Some("blocks")), "{stacks:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

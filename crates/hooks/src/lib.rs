@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg(target_os = "linux")]
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stderr))]
 #![warn(missing_debug_implementations)]
 
 mod blocking;

@@ -1,6 +1,7 @@
 //! libc's own functions, found behind the hooked ones when first called.
 
 use std::ffi::{CStr, c_void};
+use std::io::Write;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 #[allow(clippy::wildcard_imports)]
@@ -23,7 +24,7 @@ impl Real {
         // SAFETY: the name ends with a zero byte. dlsym is safe to call from any OS thread.
         let address = unsafe { dlsym(RTLD_NEXT, self.name.as_ptr()) };
         if address.is_null() {
-            eprintln!("greenloom-hooks: this libc has no {:?}; the process ends", self.name);
+            let _ = writeln!(std::io::stderr(), "greenloom-hooks: this libc has no {:?}; the process ends", self.name);
             std::process::abort();
         }
         self.address.store(address, Ordering::Relaxed);

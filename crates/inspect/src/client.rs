@@ -50,7 +50,9 @@ impl fmt::Display for Failure {
                 "process {pid} cannot be looked into: start it with GREENLOOM_INSPECT=1, or call \
                  greenloom.inspect.start() in it (Rust: greenloom::inspect::serve())"
             ),
-            Failure::Refused(pid) => write!(f, "process {pid} is another user's: ask as that user"),
+            Failure::Refused(pid) => {
+                write!(f, "process {pid} is another user's, or was when it was started: ask as that user")
+            }
             Failure::OtherVersion(pid, theirs) => write!(
                 f,
                 "process {pid} speaks version {theirs} of the protocol, this program version {VERSION}: use the \
@@ -84,11 +86,17 @@ impl Client {
         let mut refused = false;
         for path in place::candidates(pid) {
             match UnixStream::connect(&path) {
-                Ok(stream) => return Client::greeted(pid, stream),
+                // Of another container, if not: the folder may be shared with it.
+                Ok(stream) if place::is_served_by(&stream, pid) => return Client::greeted(pid, stream),
+                Ok(_) => {}
                 Err(error) => refused |= error.kind() == io::ErrorKind::PermissionDenied,
             }
         }
-        Err(if refused { Failure::Refused(pid) } else { Failure::NotServed(pid) })
+        Err(match refused {
+            _ if place::is_zombie(pid) => Failure::Ended(pid),
+            true => Failure::Refused(pid),
+            false => Failure::NotServed(pid),
+        })
     }
 
     fn greeted(pid: u32, stream: UnixStream) -> Result<Client, Failure> {

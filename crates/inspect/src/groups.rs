@@ -4,12 +4,13 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use crate::protocol::{Frame, Group, Seconds, Sizes, Stacks, State, Thread, Waits};
 
-/// How many groups are kept. Green threads at other places are counted only.
+/// How many groups are kept. Where there are more places, the smallest makes room for one with twice as many, in
+/// whatever order they are met. Green threads of no group are counted only.
 pub const MOST_GROUPS: usize = 500;
 
 /// How many frames of a stack are told, from the innermost.
@@ -25,12 +26,25 @@ pub struct Groups<K> {
     /// Of each group the oldest, with what they are compared by.
     oldest: Vec<Vec<(u64, Thread)>>,
     found: Stacks,
+    /// The places of the groups.
+    keys: Vec<K>,
+    /// How many were met at places that have no group, by hashes of the places: which are the same matters little.
+    others: HashMap<u64, u64>,
 }
+
+/// How many places without a group are told apart, until all of them are forgotten.
+const MOST_OTHERS: usize = 100_000;
 
 impl<K: Hash + Eq> Groups<K> {
     /// Nothing.
     pub fn new() -> Groups<K> {
-        Groups { places: HashMap::new(), oldest: Vec::new(), found: Stacks::default() }
+        Groups {
+            places: HashMap::new(),
+            oldest: Vec::new(),
+            found: Stacks::default(),
+            keys: Vec::new(),
+            others: HashMap::new(),
+        }
     }
 
     /// Meets a green thread, the `place_in_line`th of all by age; `describe` is asked for the first at its place.
@@ -54,15 +68,18 @@ impl<K: Hash + Eq> Groups<K> {
         self.found.total += 1;
         let index = match self.places.get(place) {
             Some(index) => *index,
-            None if self.found.groups.len() == MOST_GROUPS => {
-                self.found.left_out += 1;
-                return;
-            }
             None => {
-                let index = self.found.groups.len();
+                let Some(index) = self.room(place) else {
+                    self.found.left_out += 1;
+                    return;
+                };
                 self.places.insert(place.to_owned(), index);
-                self.found.groups.push(describe());
-                self.oldest.push(Vec::with_capacity(EXAMPLES + 1));
+                match self.keys.get_mut(index) {
+                    Some(key) => *key = place.to_owned(),
+                    None => self.keys.push(place.to_owned()),
+                }
+                let before = self.found.groups[index].count;
+                self.found.groups[index] = Group { count: before, ..describe() };
                 index
             }
         };
@@ -73,6 +90,43 @@ impl<K: Hash + Eq> Groups<K> {
             oldest.insert(at, (place_in_line, thread));
             oldest.truncate(EXAMPLES);
         }
+    }
+
+    /// Where there is room for a group at a new place, whose count says how many were met there before.
+    fn room<Q: Hash + Eq + ?Sized>(&mut self, place: &Q) -> Option<usize>
+    where
+        K: Borrow<Q>,
+    {
+        if self.keys.len() < MOST_GROUPS {
+            self.found.groups.push(Group::default());
+            self.oldest.push(Vec::with_capacity(EXAMPLES + 1));
+            return Some(self.keys.len());
+        }
+        if self.others.len() >= MOST_OTHERS {
+            self.others.clear();
+        }
+        let hasher = self.places.hasher();
+        let others = self.others.entry(hasher.hash_one(place)).or_default();
+        let before = *others;
+        *others += 1;
+        // It is looked seldom: for the smallest all are looked at.
+        if before == 0 || !others.is_power_of_two() {
+            return None;
+        }
+        let larger = *others;
+        let waiting = self.found.groups.iter().enumerate().filter(|(_, group)| group.state != State::Runs);
+        let (index, group) = waiting.min_by_key(|(_, group)| group.count)?;
+        let smallest = group.count;
+        if 2 * smallest > larger {
+            return None;
+        }
+        let smallest_place = self.keys[index].borrow();
+        self.others.insert(hasher.hash_one(smallest_place), smallest);
+        self.places.remove(smallest_place);
+        self.oldest[index].clear();
+        self.found.left_out = self.found.left_out + smallest - before;
+        self.found.groups[index].count = before;
+        Some(index)
     }
 
     /// The oldest of each group, by the groups' places.
@@ -207,5 +261,42 @@ mod tests {
         let found = groups.finish(Duration::ZERO);
         assert_eq!((found.total, found.left_out), (2 * MOST_GROUPS as u64, MOST_GROUPS as u64));
         assert_eq!(found.groups.len(), MOST_GROUPS);
+    }
+
+    #[test]
+    fn the_largest_groups_are_kept_in_whatever_order_they_are_met() {
+        let (many, places) = (3 * MOST_GROUPS as u64, 1_000_000);
+        for order in ["first", "last", "between"] {
+            let mut groups = Groups::<u64>::new();
+            let mut number = 0;
+            let mut meet = |place: u64| {
+                number += 1;
+                let line = u32::try_from(place).unwrap();
+                let stack = vec![Frame { line, ..Frame::default() }];
+                let state = if place == places { State::Runs } else { State::Waits };
+                groups.meet(&place, Thread { hub: 0, number }, number, || Group { state, stack, ..Group::default() });
+            };
+            meet(places);
+            for place in 0..many {
+                // Of some there are two.
+                (0..1 + place % 2).for_each(|_| meet(place));
+                if order == "between" {
+                    (0..2).for_each(|_| meet(places + 1));
+                }
+                if order == "first" && place == 0 || order == "last" && place + 1 == many {
+                    (0..2 * many).for_each(|_| meet(places + 1));
+                }
+            }
+            let found = groups.finish(Duration::ZERO);
+            assert_eq!(
+                (found.groups[0].count, found.groups[0].stack[0].line),
+                (2 * many, places as u32 + 1),
+                "{order}"
+            );
+            assert!(found.groups.iter().any(|group| group.state == State::Runs));
+            let told: u64 = found.groups.iter().map(|group| group.count).sum();
+            assert_eq!((told + found.left_out, found.groups.len()), (found.total, MOST_GROUPS));
+            assert!(found.groups.iter().all(|group| !group.examples.is_empty()));
+        }
     }
 }

@@ -13,15 +13,15 @@
 //! - `page`: OpenMetrics text, and those that have something to tell there; [`counters`]: what is counted of a hub;
 //! - [`text`], [`metrics`]: the same for people to read, and as OpenMetrics;
 //! - [`place`]: where the sockets are; [`watchdog`]: hubs that do not move;
-//! - [`traced`]: events of a recording, as they go through the socket;
-//! - `settings`, `peer`, `server`, `client`: the two ends.
+//! - [`traced`]: events of a recording, as they go through the socket; `stderr`: what is said without being asked;
+//! - `settings`, `peer`, `sockets`, `server`, `client`: the two ends.
 //!
 //! Of [`greenloom_trace`] it knows what an event is, of `greenloom_fiber` what a copied stack is.
 //!
 //! This crate must not know hubs, greenlets or Python: what there is to tell comes through
 //! [`Program`].
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stderr))]
 #![warn(missing_debug_implementations)]
 #![forbid(unsafe_code)]
 
@@ -39,6 +39,8 @@ pub mod place;
 pub mod protocol;
 mod server;
 mod settings;
+mod sockets;
+mod stderr;
 pub mod text;
 pub mod traced;
 pub mod watchdog;
@@ -47,4 +49,5 @@ pub use client::{Client, Failure};
 pub use protocol::{Frame, Group, Hub, Info, Stacks, State, Thread, Waits};
 pub use server::{Program, Server, Whereabouts};
 pub use settings::{Settings, signal_named};
+pub use stderr::to_stderr;
 pub use watchdog::Pulse;

@@ -46,6 +46,16 @@ struct Module {
 }
 
 impl Symbols {
+    /// Called before stacks are looked at: libraries may have come and gone since the last time, and others may be
+    /// where they were.
+    pub fn renew(&mut self) {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let mappings: Vec<_> = maps.lines().filter_map(Mapping::read).collect();
+        if !mappings.iter().map(|mapping| &mapping.line).eq(self.mappings.iter().map(|mapping| &mapping.line)) {
+            *self = Symbols { mappings, ..Symbols::default() };
+        }
+    }
+
     /// The frames of a stack, innermost first, `most` of them at most.
     pub fn frames(&mut self, stack: &Snapshot, most: usize) -> Vec<Frame> {
         self.look_for_modules(stack);
@@ -60,16 +70,6 @@ impl Symbols {
     /// Reads the files whose code the stack may lead through: a program may have hundreds of libraries.
     fn look_for_modules(&mut self, stack: &Snapshot) {
         let Registers { instruction, link, .. } = stack.registers;
-        // Libraries may have come since the last time.
-        if !self.mappings.iter().any(|mapping| mapping.memory.contains(&(instruction as u64))) {
-            let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-            let mappings: Vec<_> = maps.lines().filter_map(Mapping::read).collect();
-            // It may be in code that is no file's.
-            let is_same = |(one, other): (&Mapping, &Mapping)| one.memory == other.memory && one.path == other.path;
-            if mappings.len() != self.mappings.len() || !mappings.iter().zip(&self.mappings).all(is_same) {
-                *self = Symbols { mappings, ..Symbols::default() };
-            }
-        }
         let words = stack.stack.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
         for word in [instruction as u64, link as u64].into_iter().chain(words) {
             let index = self.mappings.partition_point(|mapping| mapping.memory.end <= word);
@@ -108,6 +108,8 @@ impl fmt::Debug for Symbols {
 
 /// A line of `/proc/self/maps` that is code of a file.
 struct Mapping {
+    /// All of it, the number of the file included.
+    line: String,
     memory: Range<u64>,
     offset: u64,
     path: String,
@@ -123,7 +125,8 @@ impl Mapping {
         fields.next()?.contains('x').then_some(())?;
         let hex = |text| u64::from_str_radix(text, 16).ok();
         let memory = hex(from)?..hex(to)?;
-        Some(Mapping { memory, offset: hex(fields.next()?)?, path: path.into(), is_read: false })
+        let (offset, line, path) = (hex(fields.next()?)?, line.into(), path.into());
+        Some(Mapping { line, memory, offset, path, is_read: false })
     }
 }
 
@@ -422,13 +425,32 @@ mod tests {
     fn files_are_read_where_a_stack_leads_and_once() {
         let here = Registers { instruction: without_types as *const () as usize, ..Registers::default() };
         let mut symbols = Symbols::default();
+        symbols.renew();
         let frames = symbols.frames(&Snapshot { registers: here, stack: Vec::new() }, 10);
         assert!(frames[0].function.ends_with("native::without_types"), "{frames:?}");
         assert_eq!(symbols.modules.len(), 1);
         // Code that is no file's, as a compiler at run time makes it.
+        symbols.renew();
         let elsewhere = Registers { instruction: 1, ..Registers::default() };
         symbols.frames(&Snapshot { registers: elsewhere, stack: Vec::new() }, 10);
         assert_eq!(symbols.modules.len(), 1);
+    }
+
+    #[test]
+    fn what_was_read_is_forgotten_when_another_file_is_there() {
+        let here = Registers { instruction: without_types as *const () as usize, ..Registers::default() };
+        let here = Snapshot { registers: here, stack: Vec::new() };
+        let mut symbols = Symbols::default();
+        symbols.renew();
+        symbols.frames(&here, 10);
+        symbols.renew();
+        assert_eq!(symbols.modules.len(), 1);
+        // As it was before: a library of the same name, which was closed since, and built anew.
+        let mapping = symbols.mappings.iter_mut().find(|mapping| mapping.is_read).unwrap();
+        mapping.line = mapping.line.replace(" r-xp ", " r-xp 0");
+        symbols.renew();
+        assert!(symbols.modules.is_empty() && symbols.known.is_empty());
+        assert!(symbols.frames(&here, 10)[0].function.ends_with("native::without_types"));
     }
 
     #[test]

@@ -4,9 +4,13 @@
 //! somebody else has put there is refused.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// The folder for the sockets of this process, made if there is none.
 ///
@@ -58,20 +62,57 @@ fn is_marked_secure() -> bool {
     }
 }
 
-/// Removes the sockets that processes have left which are gone.
+/// Removes the sockets that processes have left which are gone. The folder may be shared with processes of another PID
+/// namespace, as a container's are, which cannot be seen from here: their sockets are served, and stay.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !exists(pid)) {
+        if pid.is_some_and(|pid| !exists(pid)) && server(&entry.path()) == Served::ByNobody {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Whether there is such a process.
-pub fn exists(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+/// Who serves a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Nobody, or there is no socket.
+    ByNobody,
+    /// This process.
+    ByUs,
+    /// Another process, which may have this one's number in another PID namespace.
+    ByAnother,
 }
+
+/// Who serves the socket of this path.
+pub fn server(path: &Path) -> Served {
+    match UnixStream::connect(path) {
+        Ok(stream) if is_served_by(&stream, std::process::id()) => Served::ByUs,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Served::ByNobody,
+        _ => Served::ByAnother,
+    }
+}
+
+/// Whether the other end of a connection was opened by the process that has this number here.
+pub fn is_served_by(stream: &UnixStream, pid: u32) -> bool {
+    let peer = rustix::net::sockopt::socket_peercred(stream);
+    peer.is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(pid))
+}
+
+/// Whether there is such a process. The system is asked, since `/proc` may be missing, or hide those of others.
+pub fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(Errno::SRCH)))
+}
+
+/// Whether a process has ended, and its parent has not asked how.
+pub fn is_zombie(pid: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, which may have anything in it, is in brackets.
+    state.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
+}
+
+const ROOT: u32 = 0;
 
 /// Where the socket of another process may be, the likeliest place first: that depends on its environment, which its
 /// own user may read.
@@ -81,15 +122,15 @@ pub fn candidates(pid: u32) -> Vec<PathBuf> {
         let value = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(name.as_bytes()))?;
         Some(PathBuf::from(String::from_utf8_lossy(value).into_owned()))
     };
-    let user = fs::metadata(format!("/proc/{pid}")).map_or(rustix::process::geteuid().as_raw(), |found| found.uid());
-    let runtime = [
-        of_process("XDG_RUNTIME_DIR="),
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
-        Some(PathBuf::from(format!("/run/user/{user}"))),
-    ];
+    let own = rustix::process::geteuid().as_raw();
+    // It may have opened its socket as another user than it is now, as one that gives up its rights does.
+    let users = [fs::metadata(format!("/proc/{pid}")).map_or(own, |found| found.uid()), own, ROOT];
+    let runtime = [of_process("XDG_RUNTIME_DIR="), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)];
+    let of_users = users.map(|user| PathBuf::from(format!("/run/user/{user}")));
     let temporary = [of_process("TMPDIR="), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
-    let in_runtime = runtime.into_iter().flatten().map(|path| path.join("greenloom"));
-    let in_temporary = temporary.into_iter().flatten().map(|path| path.join(format!("greenloom-{user}")));
+    let in_runtime = runtime.into_iter().flatten().chain(of_users).map(|path| path.join("greenloom"));
+    let of_user = |path: PathBuf| users.map(|user| path.join(format!("greenloom-{user}")));
+    let in_temporary = temporary.into_iter().flatten().flat_map(of_user);
     let mut found: Vec<PathBuf> = Vec::new();
     for folder in in_runtime.chain(in_temporary) {
         let path = folder.join(pid.to_string());

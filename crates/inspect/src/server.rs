@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,11 @@ use rustix::event::{Timespec, epoll};
 use serde::Serialize;
 
 use crate::peer::{MOST_PEERS, Peer, STALL, admit};
+use crate::place::Served;
 use crate::protocol::{Answer, Ask, Frame, Greeting, Hub, Info, Request, Stacks, Thread, VERSION};
 use crate::settings::{Settings, dump_on};
+use crate::sockets::{LISTENER, Sockets, lock};
+use crate::stderr::to_stderr;
 use crate::traced::Recorded;
 use crate::watchdog::{self, Found, Pulse, Watchdog};
 use crate::{metrics, place, text};
@@ -34,9 +37,6 @@ use crate::{metrics, place, text};
 pub trait Program: Send + 'static {
     /// `rust` or `python`.
     fn language(&self) -> &'static str;
-
-    /// Called first in the OS thread.
-    fn begin(&mut self) {}
 
     /// What each hub has done.
     fn hubs(&mut self) -> Vec<Hub>;
@@ -101,6 +101,9 @@ pub struct Whereabouts {
 /// How long metrics wait for hubs that are busy.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long a dump waits for whoever reads standard error.
+const DUMP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How large an answer may be, in bytes.
 const LARGEST_ANSWER: usize = 8 << 20;
 
@@ -113,10 +116,8 @@ const MOST_EVENTS: usize = 1 << 26;
 /// How long a recording goes on that nobody reads.
 const UNREAD: Duration = Duration::from_secs(30);
 
-const LISTENER: u64 = 0;
 const BELL: u64 = 1;
 const DUMP: u64 = 2;
-const FIRST_PEER: u64 = 3;
 
 /// A socket that is served. Dropping it closes and removes it.
 pub struct Server {
@@ -129,21 +130,8 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is open.
-struct Sockets {
-    listener: UnixListener,
-    _bell: UnixStream,
-    dump: Option<UnixStream>,
-    peers: HashMap<u64, Peer>,
-    next: u64,
-}
-
-fn lock(sockets: &Mutex<Option<Sockets>>) -> MutexGuard<'_, Option<Sockets>> {
-    sockets.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Server {
-    /// Opens the socket and starts the OS thread.
+    /// Opens the socket and starts the OS thread, which takes the signals that the caller's takes: leave it none.
     ///
     /// # Errors
     /// Those of [`place::folder`], of the socket, of the OS thread, and of a signal that cannot be handled.
@@ -152,6 +140,13 @@ impl Server {
         place::sweep(&folder);
         let pid = std::process::id();
         let path = folder.join(pid.to_string());
+        if place::server(&path) == Served::ByAnother {
+            let message = format!(
+                "{} is served by another process with this one's number, of another container: set XDG_RUNTIME_DIR",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+        }
         // Another process had the number; or this one has a socket already, which is then out of reach.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
@@ -168,7 +163,7 @@ impl Server {
         if let Some(dump) = &dump {
             watch(dump, DUMP)?;
         }
-        let sockets = Sockets { listener, _bell: rung, dump, peers: HashMap::new(), next: FIRST_PEER };
+        let sockets = Sockets::new(listener, rung, dump)?;
         let sockets = Arc::new(Mutex::new(Some(sockets)));
         let watch = settings.watchdog.map(Watchdog::new);
         let service = Service {
@@ -241,12 +236,11 @@ struct Following {
 
 impl<P: Program> Service<P> {
     fn run(mut self) {
-        self.program.begin();
         let mut events = Vec::with_capacity(MOST_PEERS);
         loop {
-            let Some(stalled) = self.close_stalled() else { return };
+            let Some(waits) = self.close_stalled() else { return };
             let interval = self.watch.as_ref().map(Watchdog::interval);
-            let soon = stalled || !self.following.is_empty();
+            let soon = waits || !self.following.is_empty();
             let timeout = interval.or_else(|| soon.then_some(Duration::from_secs(1)));
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
@@ -266,14 +260,16 @@ impl<P: Program> Service<P> {
         }
     }
 
-    /// Closes connections that take nothing. Whether there are others whose output waits; `None` when nothing is open.
+    /// Closes connections that take nothing. Whether it is to be called again soon; `None` when nothing is open.
     fn close_stalled(&mut self) -> Option<bool> {
         let mut sockets = lock(&self.sockets);
-        let peers = &mut sockets.as_mut()?.peers;
+        let sockets = sockets.as_mut()?;
+        sockets.renew_reserve(&self.epoll);
+        let peers = &mut sockets.peers;
         peers.retain(|_, peer| peer.stalled.is_none_or(|since| since.elapsed() < STALL));
         // A recording ends with the one that follows it, or that does so no more.
         self.following.retain(|peer, following| peers.contains_key(peer) && following.read_at.elapsed() < UNREAD);
-        Some(peers.values().any(|peer| peer.stalled.is_some()))
+        Some(sockets.is_full || peers.values().any(|peer| peer.stalled.is_some()))
     }
 
     /// Looks which hubs do not move, and says so.
@@ -310,7 +306,7 @@ impl<P: Program> Service<P> {
     }
 
     fn warn(&mut self, message: String) {
-        eprintln!("greenloom: {message}");
+        to_stderr(&format!("greenloom: {message}\n"), Duration::ZERO);
         self.program.log(message);
     }
 
@@ -331,7 +327,7 @@ impl<P: Program> Service<P> {
     fn accept(&mut self) {
         let mut sockets = lock(&self.sockets);
         let Some(sockets) = sockets.as_mut() else { return };
-        while let Ok((stream, _)) = sockets.listener.accept() {
+        while let Some(stream) = sockets.accept(&self.epoll) {
             let first = match admit(&stream, sockets.peers.len()) {
                 Ok(()) => line(&self.greeting()),
                 Err(problem) => {
@@ -463,7 +459,7 @@ impl<P: Program> Service<P> {
         }
         let hubs = text::hubs(&self.hubs());
         let stacks = text::stacks(&self.program.stacks());
-        let _ = write!(io::stderr().lock(), "greenloom: process {}\n{hubs}{stacks}", std::process::id());
+        to_stderr(&format!("greenloom: process {}\n{hubs}{stacks}", std::process::id()), DUMP_PATIENCE);
     }
 }
 

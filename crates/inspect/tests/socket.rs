@@ -244,3 +244,57 @@ fn another_version_and_the_end_of_the_program_are_told() {
     assert!(matches!(client.ask(Ask::Hubs), Err(Failure::Ended(_))));
     std::fs::remove_file(&path).unwrap();
 }
+
+/// Not a test of its own: another process that serves a socket of this name, until it is told to end.
+#[test]
+#[ignore = "a program of another test"]
+fn a_process_that_serves_a_socket() {
+    let _listener = UnixListener::bind(std::env::var_os("GREENLOOM_TEST_SOCKET").unwrap()).unwrap();
+    println!("ready");
+    std::io::stdin().lines().next();
+}
+
+#[test]
+fn sockets_of_processes_that_are_not_seen_from_here_are_left_alone() {
+    let _alone = alone();
+    // Of numbers that no process here has, and that this one has: in another container they are others'.
+    let folder = place::folder().unwrap();
+    let (theirs, ours) = (folder.join("2000000001"), folder.join(std::process::id().to_string()));
+    let [mut one, mut other] = [&theirs, &ours].map(|path| {
+        let _ = std::fs::remove_file(path);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process_that_serves_a_socket", "--ignored", "--nocapture"])
+            .env("GREENLOOM_TEST_SOCKET", path)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.find(|line| line.ends_with("ready")).unwrap();
+        child
+    });
+    let refused = Server::start(Told(0), Settings::new()).unwrap_err();
+    assert!(refused.to_string().contains("is served by another process with this one's number"), "{refused}");
+    assert!(theirs.exists() && ours.exists());
+    // Nor is it taken for this process's.
+    assert!(matches!(Client::connect(std::process::id()), Err(Failure::NotServed(_))));
+    for child in [&mut one, &mut other] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
+    assert!(!theirs.exists());
+    Client::connect(std::process::id()).unwrap().ask(Ask::Hubs).unwrap();
+}
+
+#[test]
+fn a_process_that_has_ended_and_was_not_waited_for_is_told_so() {
+    let mut child = Command::new("true").spawn().unwrap();
+    while !place::is_zombie(child.id()) {
+        std::thread::yield_now();
+    }
+    assert!(place::exists(child.id()));
+    assert!(matches!(Client::connect(child.id()), Err(Failure::Ended(pid)) if pid == child.id()));
+    child.wait().unwrap();
+    assert!(!place::exists(child.id()) && !place::is_zombie(child.id()));
+}

@@ -11,8 +11,10 @@ use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::mpsc;
+use std::time::Duration;
 
-use greenloom_fiber::ForkMutex;
+use greenloom_fiber::{ForkMutex, SignalsBlocked};
+use greenloom_inspect::to_stderr;
 use greenloom_rpc::bridge::Bridge;
 
 use crate::py::ffi::{self, PyMethodDef, PyObject};
@@ -64,39 +66,12 @@ fn attach(stream: UnixStream) -> io::Result<()> {
 
 fn start() -> io::Result<Bridge> {
     let (give, made) = mpsc::channel();
-    let _blocked = Blocked::all()?;
+    // Signals are the matter of the interpreter's threads.
+    let _blocked = SignalsBlocked::all_but(None)?;
     std::thread::Builder::new().name("greenloom-bus".into()).spawn(move || {
         // One who does not get it has given up.
         let served = Bridge::serve(|bridge| drop(give.send(bridge)));
-        served.unwrap_or_else(|error| eprintln!("greenloom: no hub for the bus: {error}"));
+        served.unwrap_or_else(|error| to_stderr(&format!("greenloom: no hub for the bus: {error}\n"), Duration::ZERO));
     })?;
     made.recv().map_err(|_| io::Error::other("there is no hub for the bus"))
-}
-
-/// Signals are the matter of the interpreter's threads: a thread that is started meanwhile gets none but those of its
-/// own faults.
-struct Blocked(libc::sigset_t);
-
-impl Blocked {
-    fn all() -> io::Result<Blocked> {
-        // SAFETY: plain data, which the calls fill in.
-        unsafe {
-            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigfillset(&mut all);
-            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP] {
-                libc::sigdelset(&mut all, fault);
-            }
-            match libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before) {
-                0 => Ok(Blocked(before)),
-                error => Err(io::Error::from_raw_os_error(error)),
-            }
-        }
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // SAFETY: it is the mask that this thread had.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
-    }
 }

@@ -15,7 +15,7 @@
 //!
 //! All state is guarded by the interpreter's lock unless a comment says otherwise. Here the module is put together.
 
-#![warn(clippy::unwrap_used)]
+#![warn(clippy::unwrap_used, clippy::print_stderr)]
 
 mod amqp;
 mod bus;

@@ -17,13 +17,13 @@ import textwrap
 
 
 @contextlib.contextmanager
-def program(script, **environment):
+def program(script, stderr=subprocess.PIPE, **environment):
     """A program that can be looked into. It has said "ready" when this goes on."""
     started = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, "GREENLOOM_INSPECT": "1", **environment},
     )
@@ -31,7 +31,7 @@ def program(script, **environment):
         try:
             line = started.stdout.readline()
             if line != "ready\n":
-                raise AssertionError(line + started.stderr.read())
+                raise AssertionError(line + (started.stderr.read() if started.stderr else ""))
             yield started
         finally:
             started.kill()
@@ -70,15 +70,36 @@ def group_of(seen, function):
 
 def ask(pid, **request):
     """What the program's socket answers."""
-    folder = os.path.join(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder = os.path.join(folder, "greenloom" if os.environ.get("XDG_RUNTIME_DIR") else f"greenloom-{os.geteuid()}")
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(os.path.join(folder, str(pid)))
-        lines = connection.makefile("rw")
-        lines.readline()
-        lines.write(json.dumps({"id": 1, **request}) + "\n")
-        lines.flush()
-        return json.loads(lines.readline())
+    with contextlib.closing(ask_of(pid)) as asks:
+        return asks(**request)
+
+
+class ask_of:
+    """A connection to the program's socket, which is called with a request."""
+
+    def __init__(self, pid):
+        folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        name = "greenloom" if os.environ.get("XDG_RUNTIME_DIR") else f"greenloom-{os.geteuid()}"
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(os.path.join(folder, name, str(pid)))
+        self.lines = self.connection.makefile("rw")
+        self.lines.readline()
+
+    def __call__(self, **request):
+        self.lines.write(json.dumps({"id": 1, **request}) + "\n")
+        self.lines.flush()
+        return json.loads(self.lines.readline())
+
+    def close(self):
+        self.lines.close()
+        self.connection.close()
+
+
+def processor_time(pid):
+    """How long all OS threads of a process have run, in seconds."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Terminal:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import eventlet
 import greenloom.inspect
-from inspect_support import all_wait, greenloom_command, group_of, look, program
+from inspect_support import all_wait, ask_of, greenloom_command, group_of, look, processor_time, program
 
 WAITING = """
     import eventlet
@@ -128,138 +129,6 @@ class Stacks(unittest.TestCase):
         with program(WAITING, GREENLOOM_DUMP_SIGNAL="KILL") as process:
             self.assertIn("no program can handle signal 9", process.stderr.readline())
             self.assertIsNone(process.poll())
-
-
-class Watchdog(unittest.TestCase):
-    def blocked_by(self, what, until=("moves again",)):
-        """What is said of a program whose green thread blocks its hub, until that was said."""
-        script = f"""
-            import eventlet, threading, time, ctypes
-            lock = threading.Lock()
-            def culprit():
-                {what}
-            eventlet.sleep(0)
-            print("ready", flush=True)
-            eventlet.spawn(culprit).wait()
-            eventlet.sleep(1000)
-        """
-        lines = []
-        with program(script, GREENLOOM_WATCHDOG="50") as process:
-            while not all(said in "".join(lines) for said in until):
-                lines.append(process.stderr.readline())
-        self.assertRegex(lines[0], r"^greenloom: hub 0 has not moved for \d+ ms: ")
-        return lines
-
-    def test_a_line_of_python_that_blocks_is_named(self):
-        blocked, *_ = self.blocked_by("time.sleep(0.3)")
-        self.assertIn("it runs <string>:5 culprit", blocked)
-        self.assertRegex(blocked, "it is in the system call (clock_nanosleep|p?select)")
-
-    def test_a_loop_that_does_not_end_is_named(self):
-        loop = "end = time.monotonic() + 0.3\n                while time.monotonic() < end: pass"
-        blocked, *_ = self.blocked_by(loop)
-        self.assertRegex(blocked, r"it runs <string>:6 culprit < ")
-        # That the interpreter runs it is nothing new.
-        self.assertNotIn("EvalFrame", blocked)
-
-    def test_a_lock_that_is_not_given_back_is_told_from_other_waits(self):
-        blocked, *_ = self.blocked_by("lock.acquire(); lock.acquire(timeout=0.3)")
-        self.assertIn("it runs <string>:5 culprit", blocked)
-        self.assertRegex(blocked, r"it waits for a lock \(futex 0x.*make it after eventlet.monkey_patch\(\)")
-
-    def test_the_line_that_called_c_code_which_holds_the_interpreter_s_lock_is_named(self):
-        blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(300000)")
-        self.assertIn("it runs <string>:5 culprit < ", blocked)
-        # And the function of C. musl's has no unwind tables.
-        self.assertRegex(blocked, r"it is in the system call clock_nanosleep; in .*(usleep|musl)")
-        blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
-        self.assertIn("C code holds the interpreter's lock; it runs <string>:5 culprit < ", blocked)
-
-    def test_c_code_that_computes_is_named(self):
-        blocked, *_ = self.blocked_by("__import__('re').match('(a+)+b', 'a' * 24)")
-        self.assertIn(":5 culprit < ", blocked)
-        # Where the interpreter has no symbols, it is the file and the address.
-        self.assertRegex(blocked, "; it runs; in .*(sre_|python)")
-        self.assertNotIn("EvalFrame", blocked)
-
-    def test_it_is_said_that_native_code_is_not_known_where_no_signal_gets_through(self):
-        deaf = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
-        blocked, *_ = self.blocked_by(f"{deaf}; __import__('re').match('(a+)+b', 'a' * 24)")
-        self.assertIn("its native code is not known: it runs, and blocks or handles every signal", blocked)
-
-    def test_system_calls_of_what_blocks_do_not_end_for_it(self):
-        # Nothing in between begins a system call anew, as Python would.
-        polls = "print('polled', ctypes.CDLL(None, use_errno=True).poll(None, 0, 500), ctypes.get_errno(), " \
-            "file=__import__('sys').stderr, flush=True)"
-        lines = self.blocked_by(polls, until=("moves again", "polled"))
-        self.assertRegex(lines[0], r"it is in the system call p?poll; in .*(poll|musl)")
-        self.assertIn("polled 0 0\n", lines)
-
-    def test_lines_are_read_without_the_lock_whatever_they_look_like(self):
-        holds = "holds = ctypes.PyDLL(None).usleep"
-        for source, line, file, function in (
-            ("\n" * 3000 + "def far(\n): holds(\n\n300000)\nfar()", 3002, "far.py", "far"),
-            ("class \u03b1:\n  def \xe9(self):\n    for _ in range(1):\n\n\n\n      holds(300000)\n\u03b1().\xe9()",
-             7, "\xe4.py", "\u03b1.\xe9" if sys.version_info >= (3, 11) else "\xe9"),
-            ("def last():\n  x = [\n   1,\n   holds(300000),\n   3]\nlast()", 4, "\U0001f40d.py", "last"),
-        ):
-            with self.subTest(file):
-                runs = f"exec(compile({source!r}, {file!r}, 'exec'), dict(holds=holds))"
-                blocked, *_ = self.blocked_by(f"{holds}; {runs}")
-                self.assertIn(f"it runs {file}:{line} {function} < {file}:", blocked)
-
-    def test_code_that_comes_and_goes_is_read_without_a_fault(self):
-        changes = """
-            import eventlet, time
-            def nested(depth, end):
-                code = compile("def inner(): return [n for n in range(50)]\\ninner()", "x" * depth, "exec")
-                while time.monotonic() < end:
-                    exec(code, {})
-                    if depth < 20:
-                        nested(depth + 1, min(end, time.monotonic() + 0.001))
-            eventlet.sleep(0)
-            print("ready", flush=True)
-            for _ in range(100):
-                eventlet.spawn(nested, 1, time.monotonic() + 0.01).wait()
-        """
-        with program(changes, GREENLOOM_WATCHDOG="1") as process:
-            said = process.stderr.read()
-            self.assertEqual(process.wait(30), 0)
-        self.assertIn(" nested", said)
-
-    def test_what_it_finds_is_a_record_of_a_logger_that_is_handled(self):
-        logs = """
-            import eventlet, logging, time
-            eventlet.monkey_patch(time=False)
-            logging.basicConfig(stream=__import__("sys").stdout, format="%(name)s %(levelname)s %(message)s")
-            def culprit():
-                time.sleep(0.3)
-            eventlet.sleep(0)
-            print("ready", flush=True)
-            eventlet.spawn(culprit).wait()
-            while True:
-                eventlet.sleep(0.01)
-        """
-        with program(logs, GREENLOOM_WATCHDOG="50") as process:
-            lines = [process.stdout.readline(), process.stdout.readline()]
-        self.assertRegex(lines[0], r"^greenloom WARNING hub 0 has not moved for \d+ ms: it runs <string>:6 culprit")
-        self.assertRegex(lines[1], r"^greenloom WARNING hub 0 moves again, after \d+ ms$")
-
-    def test_what_waits_in_its_own_way_blocks_nobody(self):
-        fine = """
-            import eventlet
-            def busy():
-                while True:
-                    eventlet.sleep(0)
-            eventlet.spawn(eventlet.sleep, 1000)
-            print("ready", flush=True)
-            eventlet.sleep(0.5)
-            eventlet.spawn(busy)
-            eventlet.sleep(0.5)
-        """
-        with program(fine, GREENLOOM_WATCHDOG="200") as process:
-            self.assertEqual(process.wait(30), 0)
-            self.assertEqual(process.stderr.read(), "")
 
 
 class Kill(unittest.TestCase):
@@ -393,6 +262,64 @@ class Socket(unittest.TestCase):
         """
         with program(privileged, GREENLOOM_INSPECT="") as process:
             self.assertIn("rights that its user has not", process.stdout.readline())
+
+    def test_a_program_without_a_descriptor_left_is_looked_into_by_one_after_the_other(self):
+        has_none = """
+            import eventlet, os, resource
+            eventlet.sleep(0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            try:
+                while True:
+                    os.dup(0)
+            except OSError:
+                print("ready", flush=True)
+            eventlet.sleep(1000)
+        """
+        with program(has_none) as process:
+            first = ask_of(process.pid)
+            self.assertIn("hubs", first(ask="hubs"))
+            command = [sys.executable, "-m", "greenloom", "stacks", str(process.pid)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    second.wait(1)
+                before = processor_time(process.pid)
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    second.wait(1)
+                # The wait is no loop.
+                self.assertLess(processor_time(process.pid) - before, 0.3)
+                first.close()
+                self.assertIn("1 green thread at 1 place", second.communicate()[0])
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs rights to give up")
+    def test_a_program_that_has_given_up_its_rights_since_is_found(self):
+        gives_up = """
+            import eventlet, os
+            eventlet.sleep(0)
+            os.setgid(65534)
+            os.setuid(65534)
+            print("ready", flush=True)
+            eventlet.sleep(1000)
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            for folders in ({"XDG_RUNTIME_DIR": "", "TMPDIR": "/tmp"}, {"XDG_RUNTIME_DIR": folder}):
+                with self.subTest(**folders), unittest.mock.patch.dict(os.environ, folders):
+                    with program(gives_up, **folders) as process:
+                        self.assertEqual(look(process.pid)["stacks"]["total"], 1)
+
+    def test_its_os_threads_leave_signals_to_the_program(self):
+        with program(WAITING, GREENLOOM_DUMP_SIGNAL="USR1") as process:
+            masks = {}
+            for task in os.listdir(f"/proc/{process.pid}/task"):
+                with open(f"/proc/{process.pid}/task/{task}/status") as status:
+                    of_task = dict(line.split(":\t") for line in status.read().splitlines() if ":\t" in line)
+                masks[of_task["Name"]] = int(of_task["SigBlk"], 16)
+        ours = [mask for name, mask in masks.items() if name.startswith("greenloom-")]
+        self.assertEqual(len(ours), 2, masks)
+        for mask in ours:
+            for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR2):
+                self.assertTrue(mask >> number - 1 & 1, number)
+            for number in (signal.SIGSEGV, signal.SIGUSR1):
+                self.assertFalse(mask >> number - 1 & 1, number)
 
     def test_nothing_is_open_unless_it_is_asked_for(self):
         with program(WAITING, GREENLOOM_INSPECT="") as process:

@@ -53,11 +53,15 @@ class Waits(unittest.TestCase):
                 condition.wait()
         def waiter():
             threads[0].wait()
+        def late():
+            eventlet.sleep(1000)
+        def early():
+            eventlet.spawn(late).wait()
         server, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
         client.connect(server.getsockname())
         idle, other_end = socket.socketpair()
         functions = first, second, leaker, victim, getter, reader, waiter, holder, holder, signalled
-        functions += (chooser,) + (spawner,) * 4
+        functions += (chooser, early) + (spawner,) * 4
         threads = [eventlet.spawn(function) for function in functions]
         eventlet.sleep(0.01)
         print("ready", flush=True)
@@ -106,6 +110,11 @@ class Waits(unittest.TestCase):
         hint = f"semaphore {waits['object']}: all 2 are taken, and 2 wait for one"
         self.assertIn(hint, self.seen["stacks"]["hints"])
 
+    def test_one_that_begins_after_it_is_waited_for_is_alive(self):
+        what, waits = self.waits("early")
+        self.assertEqual((what, waits["holder"], waits["holder_has_ended"]),
+                         ("green thread", self.example("late"), False))
+
     def test_nothing_else_looks_wrong(self):
         # A condition and a lock that is taken twice wait by way of locks that they have taken themselves.
         self.assertEqual(group_of(self.seen, "signalled")["waits_for"], "semaphore")
@@ -128,7 +137,7 @@ class Waits(unittest.TestCase):
     def test_a_hub_is_told_with_what_it_has(self):
         (sizes,) = self.seen["stacks"]["hubs"]
         # The main greenlet's sleep, those of the pool and of one with a lock, the limits of the getter and the chooser.
-        self.assertEqual((sizes["hub"], sizes["ready"], sizes["timers"]), (0, 0, 6))
+        self.assertEqual((sizes["hub"], sizes["ready"], sizes["timers"]), (0, 0, 7))
         # The reader's, and the chooser's; other hubs have them in a poller or an event loop of Python's.
         native = os.environ.get("EVENTLET_HUB", "epolls") == "epolls"
         self.assertEqual(sizes["descriptors"], 2 if native else None)

@@ -430,9 +430,11 @@ impl Drop for Unwound {
     }
 }
 
+/// Out of line, as nothing of it is to be on the stack of one that waits.
+#[cold]
+#[inline(never)]
 fn die(message: &str) -> ! {
-    eprintln!("greenloom: {message}; this is a fault of the layer above the fibers, and the process ends");
-    std::process::abort();
+    crate::die(&format!("{message}; this is a fault of the layer above the fibers, and the process ends"));
 }
 
 #[cfg(test)]

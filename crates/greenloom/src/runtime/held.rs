@@ -22,10 +22,28 @@ fn clock() -> Option<&'static Ticks> {
     if cfg!(feature = "inspect") { CLOCK.get() } else { None }
 }
 
+/// The time, as the OS thread has it that looks at the hubs many times a second; 0 while there is none.
+static TICK: AtomicU64 = AtomicU64::new(0);
+
+/// From now on births have this time, until the next call.
+#[cfg(feature = "inspect")]
+pub(super) fn tick() {
+    TICK.store(clock().map_or(0, Ticks::now), Ordering::Relaxed);
+}
+
+/// Nobody calls [`tick`] any more.
+#[cfg(feature = "inspect")]
+pub(super) fn stop_ticking() {
+    TICK.store(0, Ordering::Relaxed);
+}
+
 /// The time of a birth; 0 if those are not noted.
 #[inline]
 pub(crate) fn birth() -> u64 {
-    clock().map_or(0, |clock| clock.now().max(1))
+    clock().map_or(0, |clock| match TICK.load(Ordering::Relaxed) {
+        0 => clock.now().max(1),
+        tick => tick,
+    })
 }
 
 /// How long ago a birth was, if it was noted.

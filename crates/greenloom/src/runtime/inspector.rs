@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use greenloom_fiber::Snapshot;
+use greenloom_fiber::{SignalsBlocked, Snapshot};
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts, signal_named};
+use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts};
+use greenloom_inspect::{signal_named, to_stderr};
 
 use super::held;
 use super::look::{Look, PATIENCE};
@@ -45,9 +47,18 @@ pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     held::begin_to_note();
     let opened = match open.take() {
         Some(opened) => opened,
-        None => Open { server: Server::start(Rust::default(), Settings::new().dump(dump).told_watchdog())?, dump },
+        None => {
+            // The dump is the matter of the OS thread that serves: the hubs may block the signal.
+            let _blocked = SignalsBlocked::all_but(dump)?;
+            Open { server: Server::start(Rust::default(), Settings::new().dump(dump).told_watchdog())?, dump }
+        }
     };
     Ok(open.insert(opened).server.path().to_owned())
+}
+
+/// Says something, if standard error takes it: no hub waits for that.
+fn say(message: &str) {
+    to_stderr(&format!("greenloom: {message}\n"), Duration::ZERO);
 }
 
 /// Opens the socket if the environment says so. What is wrong with that is printed, and the program goes on.
@@ -61,7 +72,7 @@ pub(super) fn serve_as_told() {
     if wanted || dump.is_some() {
         let dump = dump.map(|name| signal_named(&name)).transpose();
         if let Err(error) = dump.map_err(io::Error::other).and_then(serve) {
-            eprintln!("greenloom: cannot be looked into: {error}");
+            say(&format!("cannot be looked into: {error}"));
         }
     }
 }
@@ -72,8 +83,9 @@ pub(super) fn after_fork() {
     let opened = OPEN.try_lock().ok().and_then(|mut open| open.take());
     if let Some(Open { server, dump }) = opened {
         server.leave_to_parent();
+        held::stop_ticking();
         if let Err(error) = serve(dump) {
-            eprintln!("greenloom: the child of a fork cannot be looked into: {error}");
+            say(&format!("the child of a fork cannot be looked into: {error}"));
         }
     }
 }
@@ -141,6 +153,7 @@ impl Program for Rust {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
+        held::tick();
         let pulse = |hub: registry::Watched| {
             let statistics = &hub.counters.statistics;
             // The OS thread's own code keeps nobody waiting where there are no green threads.
@@ -173,7 +186,10 @@ impl Program for Rust {
             number => format!("green thread {id}:{number}{name} runs"),
         });
         match stack {
-            Ok(stack) => found.backtrace = stacks::frames_of_running(&mut self.symbols, &stack),
+            Ok(stack) => {
+                self.symbols.renew();
+                found.backtrace = stacks::frames_of_running(&mut self.symbols, &stack);
+            }
             Err(unseen) => found.said.push(format!("its native code is not known: {unseen}")),
         }
         let tell = move || {
@@ -228,7 +244,7 @@ impl Runtime {
             if number == ROOT { "the OS thread's own code".into() } else { format!("green thread {id}:{number}") };
         let message =
             format!("hub {id} was blocked by {who}{}", name.map(|name| format!(", {name}")).unwrap_or_default());
-        eprintln!("greenloom: {message}");
+        say(&message);
         self.watch.tell(&Event::Warning { message: format_args!("{message}") });
     }
 

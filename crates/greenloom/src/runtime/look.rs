@@ -92,6 +92,7 @@ impl Look {
         for (id, _) in hubs_of_process().filter(|(id, _)| hubs.contains(&u64::from(*id))) {
             look.ask(id, Round::Tell);
         }
+        symbols.renew();
         let seen = &mut *look.seen();
         for (place, thread) in oldest.into_iter().enumerate() {
             if let Some(info) = seen.wanted.remove(&thread) {
@@ -119,6 +120,7 @@ impl Look {
         let mut seen = look.seen();
         let mut info = seen.wanted.remove(&thread).filter(|info| info.thread == thread)?;
         info.waiters = seen.waiting.waiters_for(thread, MOST_WAITERS);
+        symbols.renew();
         info.stack = seen.stacks.remove(&thread).map(|stack| stacks::frames(symbols, &stack)).unwrap_or_default();
         Some(info)
     }

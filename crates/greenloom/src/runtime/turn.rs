@@ -1,6 +1,7 @@
 //! The loop of an OS thread's hub, in a greenlet of its own: what [`greenloom_hub::run_turn`] asks for.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::sync::atomic::Ordering;
 
 use greenloom_hub::{Budget, Cause, Loop, Others};
@@ -108,7 +109,8 @@ impl Runtime {
             },
             Some(Err(error)) => {
                 // Without the poller nothing can be waited for; to go on would be to spin or to hang.
-                eprintln!("greenloom: the hub cannot wait for I/O: {error}; the process ends");
+                let _ =
+                    writeln!(std::io::stderr(), "greenloom: the hub cannot wait for I/O: {error}; the process ends");
                 std::process::abort();
             }
         }

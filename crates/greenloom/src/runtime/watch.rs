@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -151,7 +152,8 @@ impl Watch {
         if self.instrument.borrow().is_some() {
             self.tell(&Event::Warning { message });
         } else {
-            eprintln!("greenloom: {message}");
+            // Not by a macro of std, which panics where standard error is full or closed.
+            let _ = writeln!(std::io::stderr(), "greenloom: {message}");
         }
     }
 

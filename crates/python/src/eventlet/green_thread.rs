@@ -453,8 +453,8 @@ fn wait(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
         return py::assertion_error(args.gil(), "a green thread cannot wait for its own end");
     }
     let place = end.waiters.join(Ticket::take(thread), ());
-    // SAFETY: a live green thread, which its caller keeps.
-    let awaited = Awaits(unsafe { Life::of(this.object().as_ptr().cast()) });
+    // Its caller keeps it.
+    let awaited = Awaits(this.object().as_ptr().cast());
     let value = park_in(thread, &Wait { what: "green thread", at: Some(&awaited), until: None });
     if !end.done.get() {
         // Woken by somebody else: nobody shall find the ticket.
@@ -464,11 +464,13 @@ fn wait(this: GreenThread<'_>, args: Args<'_>) -> Result<Owned> {
 }
 
 /// The wait for a green thread's end.
-struct Awaits(Life);
+struct Awaits(*mut PyGreenlet);
 
 impl Awaited for Awaits {
     fn at(&self) -> At {
-        At { object: self.0.address, waiters: 1, holder: Some(self.0), all_taken: None }
+        // SAFETY: alive as long as it is waited for. It may begin only now.
+        let holder = unsafe { Life::of_active(self.0) };
+        At { object: self.0 as usize, waiters: 1, holder, all_taken: None }
     }
 }
 

@@ -338,7 +338,7 @@ unsafe fn prepare_with(
         *this.fiber.get() = Fiber::new_unguarded(stack, move || self::run(begin));
         *this.thread.get() = Some(std::sync::Arc::clone(&thread.handle));
         this.state.set(State::Active);
-        this.began.set(wait::birth());
+        this.began.set(wait::birth(thread.gil()));
         thread.link(greenlet);
     }
     thread.mailbox.set(args);

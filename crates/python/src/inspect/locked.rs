@@ -4,7 +4,6 @@
 //! waiting for long. Who asks waits as long as there is progress.
 
 use std::io;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,7 +68,6 @@ impl Locked {
     }
 
     fn run(&self) {
-        leave_signals_to_others();
         loop {
             let mut next = lock(&self.next);
             while matches!(*next, Next::Nothing) {
@@ -176,15 +174,5 @@ impl Locked {
             self.steps.fetch_add(1, Ordering::Relaxed);
             Some(result)
         }
-    }
-}
-
-/// A signal whose handler is Python's shall interrupt an OS thread that runs Python.
-pub fn leave_signals_to_others() {
-    // SAFETY: a set that is filled before it is used, for the running OS thread alone.
-    unsafe {
-        let mut all = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &all, ptr::null_mut());
     }
 }

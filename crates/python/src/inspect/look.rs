@@ -18,7 +18,8 @@ use crate::eventlet::seen;
 use crate::greenlet::wait::{At, Awaited, Life, Wait, wait_of};
 use crate::greenlet::{self, PyGreenlet, Walk, find, function_of, places, suspended_frame};
 use crate::py::ffi::{self, PyObject};
-use crate::py::{self, Gil, Owned, Raised, Result};
+use crate::py::{self, Gil, Owned, Result};
+use crate::tstate;
 
 /// How long a step may have the interpreter's lock.
 const STEP: Duration = Duration::from_millis(2);
@@ -319,19 +320,8 @@ pub fn without_log(mut lines: Vec<Frame>) -> Vec<Frame> {
 
 /// The innermost frame of a thread by its number.
 fn running_frame(gil: Gil<'_>, ident: std::ffi::c_ulong) -> Option<Owned> {
-    // SAFETY: the function is the interpreter's own; what a dict lends is kept. An exception is forgotten.
-    let found: Result<Owned> = unsafe {
-        (|| {
-            let function = ffi::PySys_GetObject(c"_current_frames".as_ptr());
-            if function.is_null() {
-                return Err(Raised);
-            }
-            let frames = py::call(function, [])?;
-            let key = Owned::new(ffi::PyLong_FromUnsignedLong(ident))?;
-            let frame = ffi::PyDict_GetItemWithError(frames.as_ptr(), key.as_ptr());
-            if frame.is_null() { Err(Raised) } else { Ok(Owned::borrow(frame)) }
-        })()
-    };
+    // SAFETY: the token says that the lock is held; a frame that is returned is a new reference.
+    let found = unsafe { Owned::new(tstate::frame_of_thread(ident)) };
     unless_raised(gil, found)
 }
 

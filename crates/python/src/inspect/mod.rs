@@ -17,12 +17,13 @@ mod program;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use greenloom_fiber::SignalsBlocked;
 use greenloom_inspect::{Server, Settings, metrics};
 
 use self::locked::Locked;
 use self::look::Look;
 use self::program::Python;
-use crate::greenlet::wait::begin_to_note;
+use crate::greenlet::wait::{begin_to_note, stop_ticking};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Owned, Result};
@@ -73,7 +74,9 @@ fn start(args: Args<'_>) -> Result<Owned> {
     let mut inspector = inspector();
     begin_to_note();
     if inspector.is_none() {
-        let opened = Locked::start().and_then(|locked| {
+        // A signal whose handler is Python's shall interrupt an OS thread that runs Python.
+        let opened = SignalsBlocked::all_but(dump).and_then(|_blocked| {
+            let locked = Locked::start()?;
             let server = Server::start(
                 Python::new(args.gil(), Arc::clone(&locked)),
                 Settings::new().dump(dump).told_watchdog(),
@@ -96,6 +99,7 @@ fn stop(args: Args<'_>) -> Result<Owned> {
         // First, so that the server's OS thread, for which its end waits, finds nothing to wait for.
         locked.stop();
         drop(server);
+        stop_ticking();
     });
     Ok(Owned::none(args.gil()))
 }
@@ -105,6 +109,7 @@ fn after_fork(args: Args<'_>) -> Result<Owned> {
     let was_open = opened.is_some();
     if let Some(Inspector { server, locked }) = opened {
         server.leave_to_parent();
+        stop_ticking();
         // Its OS thread, which may have been in the middle of anything, is not there.
         std::mem::forget(locked);
     }

@@ -9,14 +9,15 @@ use greenloom_inspect::groups::MOST_FRAMES;
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread, Whereabouts};
+use greenloom_inspect::{Frame, Hub, Info, Program, Pulse, Stacks, Thread, Whereabouts, to_stderr};
 
-use super::locked::{Locked, PATIENCE, Task, leave_signals_to_others};
+use super::locked::{Locked, PATIENCE, Task};
 use super::logged;
 use super::look::{Look, One, Running, without_log};
 use crate::eventlet::seen::{self, Seen};
 use crate::greenlet::find;
 use crate::greenlet::recording::{self, Followed};
+use crate::greenlet::wait;
 use crate::py::Gil;
 use crate::py::ffi;
 use crate::tstate::{Line, Unlocked};
@@ -39,10 +40,6 @@ impl Python {
 impl Program for Python {
     fn language(&self) -> &'static str {
         "python"
-    }
-
-    fn begin(&mut self) {
-        leave_signals_to_others();
     }
 
     fn hubs(&mut self) -> Vec<Hub> {
@@ -70,6 +67,7 @@ impl Program for Python {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
+        wait::tick();
         let pulse = |hub: seen::Seen| {
             let counts = hub.statistics.counts();
             // Before the first turn of its loop there is nothing that it keeps waiting.
@@ -94,7 +92,10 @@ impl Program for Python {
         }
         let mut found = Whereabouts { said: self.lines(pulse.hub).into_iter().collect(), backtrace: Vec::new() };
         match stack {
-            Some(Ok(stack)) => found.backtrace = called(self.symbols.frames(&stack, 4 * MOST_FRAMES)),
+            Some(Ok(stack)) => {
+                self.symbols.renew();
+                found.backtrace = called(self.symbols.frames(&stack, 4 * MOST_FRAMES));
+            }
             Some(Err(unseen)) => found.said.push(format!("its native code is not known: {unseen}")),
             None => {}
         }
@@ -139,7 +140,8 @@ impl Python {
         }
         let tell = move |lines: Vec<Frame>| {
             if let Some(said) = said(&lines) {
-                eprintln!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}");
+                let said = format!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}\n");
+                to_stderr(&said, Duration::ZERO);
             }
         };
         if let Some(lines) = self.locked.ask_or_tell(SOON, move || Running::of(ident), tell) {

@@ -89,3 +89,29 @@ pub unsafe fn frame_of(saved: &Saved) -> *mut ffi::PyObject {
 fn c_budget(size: usize) -> std::ffi::c_int {
     std::ffi::c_int::try_from(size * 600 / (1 << 20)).unwrap_or(std::ffi::c_int::MAX)
 }
+
+/// The innermost Python frame of a thread of this interpreter, by the thread's number, as a new reference; null if
+/// there is none.
+///
+/// Not by `sys._current_frames`, which makes frame objects for the threads of all interpreters: one that has a lock of
+/// its own runs meanwhile, and gives back to its own memory what is of ours.
+///
+/// # Safety
+/// The interpreter's lock is held.
+pub unsafe fn frame_of_thread(ident: std::ffi::c_ulong) -> *mut ffi::PyObject {
+    // SAFETY: a thread state is taken out of the list with the lock held, and others are put in at its beginning. The
+    // thread does not run while we have the lock.
+    unsafe {
+        let mut state = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+        while !state.is_null() {
+            if (*state.cast::<ThreadState>()).thread_id == ident {
+                let frame = ffi::PyThreadState_GetFrame(state);
+                if !frame.is_null() {
+                    return frame.cast();
+                }
+            }
+            state = ffi::PyThreadState_Next(state);
+        }
+    }
+    std::ptr::null_mut()
+}
