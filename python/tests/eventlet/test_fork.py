@@ -345,6 +345,41 @@ class Fork(Scenario):
             """
         )
 
+    def test_an_rlock_is_free_unless_a_green_thread_holds_it_that_lives_on(self):
+        self.check(
+            """
+            mine, another, elsewhere = threading.RLock(), threading.RLock(), threading.RLock()
+            held, over = native.Event(), native.Event()
+            def os_thread():
+                with elsewhere:
+                    eventlet.spawn(another.acquire)
+                    eventlet.sleep(0.01)
+                    held.set()
+                    over.wait()
+            go = eventlet.event.Event()
+            green = eventlet.spawn(lambda: (another.acquire(), go.wait(), another.release()))
+            eventlet.sleep(0)
+            other = native.Thread(target=os_thread)
+            other.start()
+            held.wait()
+            mine.acquire(), mine.acquire()
+            def child():
+                for lock in (mine, another, elsewhere):
+                    lock._at_fork_reinit()
+                assert not mine.locked() and not elsewhere.locked() and another.locked()
+                assert another._waiters == [], another._waiters
+                go.send()
+                green.wait()
+                assert not another.locked() and another.acquire(timeout=0)
+            try:
+                assert in_child(child)
+                assert mine._is_owned() and len(another._waiters) == 1
+            finally:
+                over.set()
+            other.join()
+            """
+        )
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -116,9 +116,16 @@ class Waits(unittest.TestCase):
                          ("green thread", self.example("late"), False))
 
     def test_nothing_else_looks_wrong(self):
-        # A condition and a lock that is taken twice wait by way of locks that they have taken themselves.
+        # A condition waits by way of a lock that it has taken itself.
         self.assertEqual(group_of(self.seen, "signalled")["waits_for"], "semaphore")
         self.assertEqual(len(self.seen["stacks"]["hints"]), 3, self.seen["stacks"]["hints"])
+
+    def test_an_rlock_is_told_with_the_one_that_has_it(self):
+        groups = self.seen["stacks"]["groups"]
+        holders = [group for group in groups if any(frame["function"] == "holder" for frame in group["stack"])]
+        (waits,) = (group["waits"] for group in holders if group["waits_for"] == "lock")
+        (owner,) = (group["examples"][0] for group in holders if group["waits_for"] != "lock")
+        self.assertEqual((waits["detail"], waits["waiters"], waits["holder"]), ("count 1", 1, owner))
 
     def test_a_socket_is_told_with_its_peer(self):
         what, waits = self.waits("reader")

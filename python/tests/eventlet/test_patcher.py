@@ -712,39 +712,30 @@ class MadeBefore(Scenario):
             """
         )
 
-    def test_an_rlock_whose_waiter_looks_before_it_is_the_owner(self):
+    def test_an_rlock_that_another_os_thread_gives_back_has_its_waiter_for_owner(self):
         self.check(
             """
             import threading
             import eventlet
             eventlet.monkey_patch()
             native = eventlet.patcher.original("threading")
-            here = native.get_ident()
-            taken, looked = native.Event(), native.Event()
-            class Held(dict):
-                def get(self, *key):
-                    if native.get_ident() == here:
-                        looked.set()
-                    return super().get(*key)
-                def __setitem__(self, *item):
-                    assert looked.wait(10)
-                    super().__setitem__(*item)
-            lock = threading.RLock()
-            lock._held = Held()
+            taken, lock = native.Event(), threading.RLock()
             def hold():
-                with lock:
+                with lock, lock:
                     taken.set()
-                    while not lock._waiting:
+                    while not lock._waiters:
                         real_sleep(0.001)
-                    # It looks no more until it is woken.
-                    looked.clear()
+                assert not lock._is_owned() and not lock.acquire(False)
+                checked.set()
+            checked = native.Event()
             thread = native.Thread(target=hold)
             thread.start()
             assert taken.wait(10)
             with lock:
-                assert lock._is_owned() and looked.is_set()
+                assert lock._is_owned() and lock._recursion_count() == 1
+                assert checked.wait(10)
             thread.join()
-            assert lock.acquire(False)
+            assert not lock.locked() and lock.acquire(False)
             """
         )
 

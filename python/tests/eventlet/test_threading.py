@@ -548,34 +548,99 @@ class RLocks(Green):
             """
         )
 
-    def test_a_finalizer_may_take_it_at_any_moment(self):
+    def test_finalizers_and_signal_handlers_may_take_it_at_any_moment(self):
         self.check(
             """
-            lock = threading.RLock()
-            # Each call of each line within acquire() and release() is interrupted by one that takes the lock as well.
-            def interrupt(frame, event, arg):
-                if frame.f_code.co_filename == green_thread.__file__ and event == "line":
-                    sys.settrace(None)
-                    try:
-                        eventlet.spawn(lambda: None)
-                        assert lock.acquire(timeout=2), frame.f_lineno
-                        lock.release()
-                    finally:
-                        sys.settrace(interrupt)
-                        frame.f_trace = interrupt
-                return interrupt
+            import gc, signal
+            lock, hub = threading.RLock(), eventlet.hubs.get_hub().greenlet
+            inside, taken = [], {"finalizer": 0, "handler": 0, "thread": 0}
+            def take(name, **how):
+                # The hub cannot wait.
+                if greenlet.getcurrent() is hub or not lock.acquire(**how):
+                    return
+                assert not inside or inside[-1] is greenlet.getcurrent(), inside
+                inside.append(greenlet.getcurrent())
+                taken[name] += 1
+                inside.pop()
+                lock.release()
+            class Garbage:
+                def __init__(self):
+                    self.itself = self
+                def __del__(self):
+                    take("finalizer", timeout=20)
             def work():
-                sys.settrace(interrupt)
-                try:
-                    for _ in range(3):
-                        with lock:
-                            eventlet.sleep(0)
-                finally:
-                    sys.settrace(None)
+                for _ in range(300):
+                    with lock:
+                        Garbage()
+                        inside.append(greenlet.getcurrent())
+                        inside.pop()
+                    take("thread")
+                    eventlet.sleep(0)
+            signal.signal(signal.SIGPROF, lambda *_: take("handler", blocking=False))
+            gc.set_threshold(1)
+            signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
             threads = [eventlet.spawn(work) for _ in range(3)]
             for thread in threads:
                 thread.wait()
-            assert not lock.locked()
+            while not taken["handler"]:
+                take("thread")
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            gc.collect()
+            del Garbage.__del__
+            assert not lock.locked() and taken["thread"] >= 900 and all(taken.values()), (lock, taken)
+            """
+        )
+
+    def test_it_is_an_object_as_cpythons_is(self):
+        self.check(
+            """
+            import copy, pickle, weakref
+            lock = threading.RLock()
+            assert weakref.ref(lock)() is lock and isinstance(lock, threading._PyRLock)
+            lock.attribute = 1
+            for refused in (
+                lambda: pickle.dumps(lock), lambda: copy.copy(lock), lambda: lock.release(1),
+                lambda: lock.acquire(timeout=None), lambda: lock.acquire(True, 1, 2), lambda: lock._acquire_restore(1),
+            ):
+                try:
+                    refused()
+                except TypeError as error:
+                    seen = error
+                else:
+                    raise AssertionError
+                assert not lock.locked(), seen
+            assert lock._owner is None and lock._count == 0 and lock._waiters == []
+            with lock as entered, lock:
+                assert entered is True and lock._owner == id(greenlet.getcurrent()) and lock._count == 2
+                waiter = eventlet.spawn(lock.acquire)
+                eventlet.sleep(0)
+                assert lock._waiters == [waiter]
+            assert waiter.wait() and lock._owner == id(waiter)
+            class Released(type(lock)):
+                def release(self):
+                    print("given back")
+                    super().release()
+            with Released() as mine:
+                pass
+            """,
+            prints="given back\n",
+        )
+
+    def test_it_is_not_given_to_the_threads_of_an_os_thread_that_has_ended(self):
+        self.check(
+            """
+            lock = threading.RLock()
+            def os_thread():
+                eventlet.spawn(lock.acquire)
+                eventlet.sleep(0.01)
+            with lock:
+                other = native.Thread(target=os_thread)
+                other.start()
+                other.join()
+                assert len(lock._waiters) == 1
+                waiter = eventlet.spawn(lock.acquire, timeout=20)
+                eventlet.sleep(0)
+            assert waiter.wait()
             """
         )
 

@@ -31,10 +31,14 @@ const PROPERTIES: [(&CStr, u8); 14] = [
 
 static NAMES: [GlobalObject; PROPERTIES.len()] = [const { GlobalObject::null() }; PROPERTIES.len()];
 
-/// Whether the flags say that the message tells its encoding.
-pub const HAS_ENCODING: u16 = 1 << 14;
+/// The place of `content_encoding` in the list.
+const ENCODING: usize = 1;
 
-static PROPERTIES_NAME: GlobalObject = GlobalObject::null();
+/// Whether the flags say that the message tells its encoding.
+pub const HAS_ENCODING: u16 = 1 << (15 - ENCODING);
+
+/// The attribute of a message that has them.
+pub static PROPERTIES_NAME: GlobalObject = GlobalObject::null();
 static LIST_NAME: GlobalObject = GlobalObject::null();
 static SERIALIZE_NAME: GlobalObject = GlobalObject::null();
 
@@ -48,6 +52,11 @@ pub fn intern(gil: Gil<'_>) -> Result<()> {
     object::intern(gil, &LIST_NAME, c"PROPERTIES")?;
     object::intern(gil, &SERIALIZE_NAME, c"_serialize_properties")?;
     PROPERTIES.iter().zip(&NAMES).try_for_each(|((text, _), name)| object::intern(gil, name, text))
+}
+
+/// The name of the property that tells how a message's text is encoded.
+pub fn content_encoding<'a>() -> Object<'a> {
+    Object::word(&NAMES[ENCODING])
 }
 
 /// `amqp_load_properties(buf, offset)`

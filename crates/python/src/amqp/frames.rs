@@ -3,31 +3,22 @@
 use greenloom_amqp::frame::{BODY, HEADER, METHOD, OVERHEAD, put_frame};
 use greenloom_amqp::wire::Field;
 
-use super::content::put_properties_of;
+use super::content::{PROPERTIES_NAME, content_encoding, put_properties_of};
 use super::read::letters;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{self, Object};
 use crate::py::{self, Gil, GlobalObject, Owned, Result, type_error, value_error};
 
 static BODY_NAME: GlobalObject = GlobalObject::null();
-static PROPERTIES: GlobalObject = GlobalObject::null();
-static CONTENT_ENCODING: GlobalObject = GlobalObject::null();
 static UTF_8: GlobalObject = GlobalObject::null();
 static SETDEFAULT: GlobalObject = GlobalObject::null();
 static ENCODE: GlobalObject = GlobalObject::null();
 
 /// Makes the names, at import.
 pub fn intern(gil: Gil<'_>) -> Result<()> {
-    [
-        (&BODY_NAME, c"body"),
-        (&PROPERTIES, c"properties"),
-        (&CONTENT_ENCODING, c"content_encoding"),
-        (&UTF_8, c"utf-8"),
-        (&SETDEFAULT, c"setdefault"),
-        (&ENCODE, c"encode"),
-    ]
-    .into_iter()
-    .try_for_each(|(place, name)| object::intern(gil, place, name))
+    [(&BODY_NAME, c"body"), (&UTF_8, c"utf-8"), (&SETDEFAULT, c"setdefault"), (&ENCODE, c"encode")]
+        .into_iter()
+        .try_for_each(|(place, name)| object::intern(gil, place, name))
 }
 
 /// What goes out for one method.
@@ -111,8 +102,8 @@ fn body_of(content: Object<'_>) -> Result<Owned> {
             return Owned::new(ffi::PyBytes_FromObject(object.as_ptr()));
         }
     }
-    let properties = content.attribute(Object::word(&PROPERTIES))?;
-    let default = [Object::word(&CONTENT_ENCODING).as_ptr(), Object::word(&UTF_8).as_ptr()];
+    let properties = content.attribute(Object::word(&PROPERTIES_NAME))?;
+    let default = [content_encoding().as_ptr(), Object::word(&UTF_8).as_ptr()];
     let encoding = call(Object::of(&properties), &SETDEFAULT, default)?;
     call(object, &ENCODE, [encoding.as_ptr()])
 }

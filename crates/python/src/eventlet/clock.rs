@@ -6,7 +6,7 @@ use greenloom_hub::Time;
 
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
-use crate::py::{self, Args, Owned, Result};
+use crate::py::{self, Args, Gil, Owned, Result};
 
 /// The time of CLOCK_MONOTONIC, as `time.monotonic` has it.
 #[inline]
@@ -51,6 +51,33 @@ pub fn timeout(object: Object<'_>) -> Result<f64> {
         return py::overflow_error(object.gil(), "timeout value is too large");
     }
     Ok(seconds)
+}
+
+/// How long one waits to acquire something.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    /// Not at all.
+    None,
+    /// So many seconds.
+    Seconds(f64),
+    /// As long as it takes.
+    Endless,
+}
+
+/// The patience in the arguments of an `acquire`, which are checked as those of `threading`'s locks.
+///
+/// # Errors
+/// Those of [`timeout`]; ValueError if it is negative, except -1, which stands for none, or with `blocking` false.
+pub fn patience(gil: Gil<'_>, blocking: Option<Object<'_>>, limit: Option<Object<'_>>) -> Result<Patience> {
+    let blocking = blocking.map_or(Ok(true), Object::truth)?;
+    let seconds = limit.map_or(Ok(-1.0), timeout)?;
+    match (blocking, seconds) {
+        (true, -1.0) => Ok(Patience::Endless),
+        (false, -1.0) => Ok(Patience::None),
+        (false, _) => py::value_error(gil, "can't specify a timeout for a non-blocking call"),
+        (true, seconds) if seconds < 0.0 => py::value_error(gil, "timeout value must be a non-negative number"),
+        (true, seconds) => Ok(Patience::Seconds(seconds)),
+    }
 }
 
 /// The functions of the module about this.

@@ -13,7 +13,7 @@
 //!   does not block.
 //! - [`pair`]: what tells one end of a connection that the other was written to. [`source`]: the descriptor of a green
 //!   object.
-//! - [`event`], [`semaphore`], [`queue`], [`pool`]: what green threads wait for each other with.
+//! - [`event`], [`semaphore`], [`rlock`], [`queue`], [`pool`]: what green threads wait for each other with.
 //! - [`finish`]: what runs in a green thread, and the news of its end.
 //! - [`green_thread`]: sleep, spawn, kill and the `GreenThread` type; [`pool_class`]: the type of pools, which spawn;
 //!   [`time_sleep`]: `time.sleep` of a patched program.
@@ -48,6 +48,7 @@ mod polling;
 mod pool;
 mod pool_class;
 mod queue;
+mod rlock;
 pub mod seen;
 mod semaphore;
 pub mod socket;
@@ -90,6 +91,7 @@ pub unsafe fn fill(module: *mut PyObject) -> Result<()> {
         green_thread::ready(module)?;
         event::class().build(module)?;
         semaphore::fill(module)?;
+        rlock::fill(module)?;
         queue::fill(module)?;
         pool_class::class().build(module)?;
         local::fill(module)?;

@@ -9,7 +9,7 @@ use std::ptr;
 
 use greenloom_hub::Time;
 
-use super::clock;
+use super::clock::{self, Patience};
 use super::fairness::spend_one;
 use super::hub_ref;
 use super::line::Line;
@@ -18,7 +18,7 @@ use super::ticket::Ticket;
 use crate::greenlet::here;
 use crate::greenlet::wait::{self, At, Awaited, Life, Wait};
 use crate::py::ffi::{self, PyObject, PyTypeObject};
-use crate::py::object::Object;
+use crate::py::object::{Object, list};
 use crate::py::{
     self, Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Pending, Raised, Result, This, number,
 };
@@ -164,24 +164,19 @@ impl Semaphore {
             return Ok(true);
         }
         let ([], [blocking, timeout]) = args.parse("acquire", [], ["blocking", "timeout"])?;
-        let blocking = blocking.map_or(Ok(true), Object::truth)?;
-        let seconds = timeout.and_then(Object::unless_none).map_or(Ok(-1.0), clock::timeout)?;
-        let is_timed = seconds != -1.0;
-        if !blocking && is_timed {
-            return py::value_error(gil, "can't specify a timeout for a non-blocking call");
-        }
-        if is_timed && seconds < 0.0 {
-            return py::value_error(gil, "timeout value must be a non-negative number");
-        }
-        if blocking && !is_timed {
+        let patience = clock::patience(gil, blocking, timeout.and_then(Object::unless_none))?;
+        if let Patience::Endless = patience {
             self.acquire(gil)?;
             return Ok(true);
         }
         spend_one(gil)?;
-        if !blocking {
-            return Ok(self.try_acquire(gil));
+        if self.try_acquire(gil) {
+            return Ok(true);
         }
-        Ok(self.try_acquire(gil) || self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds)))?)
+        match patience {
+            Patience::Seconds(seconds) => self.acquire_slowly(gil, Some(clock::after(clock::monotonic(), seconds))),
+            _ => Ok(false),
+        }
     }
 }
 
@@ -303,15 +298,7 @@ pub fn to_number(gil: Gil<'_>, value: Option<Owned>) -> Result<i64> {
 
 /// The greenlets that wait, as a new list.
 fn waiters(this: This<'_, Semaphore>) -> Result<Owned> {
-    let greenlets = this.line.greenlets();
-    // SAFETY: a list of this size, whose items are handed over before anybody sees it.
-    unsafe {
-        let list = Owned::new(ffi::PyList_New(greenlets.len() as ffi::Py_ssize_t))?;
-        for (index, greenlet) in greenlets.into_iter().enumerate() {
-            ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, greenlet.into_raw());
-        }
-        Ok(list)
-    }
+    list(this.gil(), this.line.greenlets())
 }
 
 const ACQUIRE_DOC: &CStr = c"acquire($self, blocking=True, timeout=None)\n--\n\nTakes one. Waits until there is one, \

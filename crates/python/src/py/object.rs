@@ -237,6 +237,18 @@ pub fn tuple<const N: usize>(_: Gil<'_>, items: [Owned; N]) -> Result<Owned> {
     }
 }
 
+/// A list of objects, which are handed over.
+pub fn list(_: Gil<'_>, items: Vec<Owned>) -> Result<Owned> {
+    // SAFETY: a list of this size, whose items are put in before anybody sees it; the token says that the lock is held.
+    unsafe {
+        let list = Owned::new(ffi::PyList_New(items.len() as ffi::Py_ssize_t))?;
+        for (index, item) in items.into_iter().enumerate() {
+            ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, item.into_raw());
+        }
+        Ok(list)
+    }
+}
+
 /// A string that lives for ever, for `name`, a literal.
 pub fn intern(_: Gil<'_>, place: &GlobalObject, name: &'static std::ffi::CStr) -> Result<()> {
     // SAFETY: the name ends in a zero, and the token says that the lock is held.
