@@ -5,8 +5,8 @@
 # Version: eventlet 0.41.3 and gevent 26.8.0, both with greenlet 3.5.6, after their monkey_patch() and patch_all().
 #
 # Behaviour: a handler that is called while all threads wait runs in the hub, which may not wait. If another thread is
-# writing a log record then, so that it holds the lock of the log's handler, logging.info() in the signal handler raises:
-# AssertionError with eventlet, BlockingSwitchOutError with gevent. And a KeyboardInterrupt that comes while a
+# writing a log record then, so that it holds the lock of the log's handler, logging.info() in the signal handler
+# raises: AssertionError with eventlet, BlockingSwitchOutError with gevent. And a KeyboardInterrupt that comes while a
 # threading.Thread computes is raised in that thread, where threading takes it for an error of the thread: it calls
 # threading.excepthook, and the program goes on.
 #
