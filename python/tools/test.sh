@@ -28,6 +28,8 @@ echo "$found" | while read -r version python; do
     if [ "$version" = "$newest" ]; then
         beside=$("$here/tools/stock-venv.sh" "$version" "$python")
         "$beside/bin/python" -m pip install --quiet --disable-pip-version-check types-greenlet==3.5.0.20260518
+        "$beside/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: gevent==26.9.0 \
+            || echo "no gevent for CPython $version; the test of amqp on it is skipped"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check mypy==2.4.1 "pyright[nodejs]==1.1.414" \
             || echo "no type checkers for CPython $version; the tests of the stubs are skipped"
         export GREENLOOM_STOCK_PYTHON="$beside/bin/python"

@@ -108,13 +108,21 @@ class Faults(unittest.TestCase):
     def test_properties_that_cannot_be_read_are_the_message_s_matter(self):
         got = []
         broker, connection, _channel = self.consume(got.append)
-        broker.send(message(1, b"bad", properties=b"\x80\0\xff") + message(1, b"good"))
-        connection.drain_events(timeout=10)
-        connection.drain_events(timeout=10)
-        self.assertEqual([one.body for one in got], [b"bad", b"good"])
-        with self.assertRaises(amqp.FrameSyntaxError):
-            got[0].properties
-        self.assertEqual(got[1].properties, {})
+        unreadable = [b"\x80\0\xff", b"\xc0\0\1a\xff"]
+        encoded = {b"\x40\0\5utf-8": "g\xf6\xf6d", b"\x40\0\6latin9": "g\xc3\xb6\xc3\xb6d", b"\x40\0\4none": None}
+        for properties in (*unreadable, *encoded):
+            broker.send(message(1, "g\xf6\xf6d".encode(), properties=properties))
+        broker.send(message(1, b"plain"))
+        for _ in range(6):
+            connection.drain_events(timeout=10)
+        as_it_came = "g\xf6\xf6d".encode()
+        bodies = [as_it_came, as_it_came, *(text or as_it_came for text in encoded.values()), b"plain"]
+        self.assertEqual([one.body for one in got], bodies)
+        for one in got[:2]:
+            with self.assertRaises(amqp.FrameSyntaxError):
+                one.properties
+        self.assertEqual([one.content_encoding for one in got[2:5]], ["utf-8", "latin9", "none"])
+        self.assertEqual(got[5].properties, {})
 
     def test_closing_with_any_code_is_the_exception_of_that_code(self):
         for code in (*exceptions.ERROR_MAP, 200, 999):

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use greenloom_amqp::wire::Field;
+use greenloom_amqp::wire::{Field, Reader};
 
 use super::read::{short, table, take, with_rest};
 use super::texts::short_text;
@@ -62,25 +62,27 @@ pub fn content_encoding<'a>() -> Object<'a> {
 /// `amqp_load_properties(buf, offset)`
 pub fn load(args: Args<'_>) -> Result<Owned> {
     let ([buffer, offset], []) = args.parse("decode_properties_basic", ["buf", "offset"], [])?;
-    let gil = args.gil();
-    with_rest(buffer, offset, |reader| {
-        // SAFETY: the token says that the lock is held.
-        let properties = unsafe { Owned::new(ffi::PyDict_New())? };
-        let flags = take::<u16>(gil, reader)?;
-        for (place, ((_, letter), name)) in PROPERTIES.iter().zip(&NAMES).enumerate() {
-            if flags & 1 << (15 - place) == 0 {
-                continue;
-            }
-            let value = match letter {
-                b's' => short_text(gil, short(gil, reader)?)?,
-                b'o' => int(gil, take::<u8>(gil, reader)?.into())?,
-                b'L' => unsigned(gil, take(gil, reader)?)?,
-                _ => table(gil, reader, 0)?,
-            };
-            put(&properties, Object::word(name), &value)?;
+    with_rest(buffer, offset, |reader| read(args.gil(), reader))
+}
+
+/// The properties in a content header, from their flags on.
+pub fn read(gil: Gil<'_>, reader: &mut Reader<'_>) -> Result<Owned> {
+    // SAFETY: the token says that the lock is held.
+    let properties = unsafe { Owned::new(ffi::PyDict_New())? };
+    let flags = take::<u16>(gil, reader)?;
+    for (place, ((_, letter), name)) in PROPERTIES.iter().zip(&NAMES).enumerate() {
+        if flags & 1 << (15 - place) == 0 {
+            continue;
         }
-        Ok(properties)
-    })
+        let value = match letter {
+            b's' => short_text(gil, short(gil, reader)?)?,
+            b'o' => int(gil, take::<u8>(gil, reader)?.into())?,
+            b'L' => unsigned(gil, take(gil, reader)?)?,
+            _ => table(gil, reader, 0)?,
+        };
+        put(&properties, Object::word(name), &value)?;
+    }
+    Ok(properties)
 }
 
 /// `amqp_dump_properties(properties)`

@@ -19,8 +19,9 @@ use std::os::fd::RawFd;
 
 use greenloom_amqp::events::{Event, Events, Name, Step};
 use greenloom_amqp::frame::{HEARTBEAT, Raw};
+use greenloom_amqp::wire::Reader;
 
-use super::content::HAS_ENCODING;
+use super::content::{self, HAS_ENCODING, PROPERTIES_NAME};
 use super::shell;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{Object, bytes, int, tuple};
@@ -277,25 +278,34 @@ fn name_object(this: This<'_, Stream>, name: Name) -> Result<Owned> {
     Ok(object)
 }
 
-/// A message whose properties are read when they are asked for. `__init__` is not called: what it would set, the class
-/// makes when it is asked for.
+/// A message whose properties are read when they are asked for: at once if its body is encoded, as who decodes it asks.
+/// `__init__` is not called: what it would set, the class makes when it is asked for.
 fn message(this: This<'_, Stream>, name: &Owned, arguments: &Owned, header: Owned, body: Owned) -> Result<Owned> {
     let gil = this.gil();
     let class = this.message.get().cast::<ffi::PyTypeObject>();
-    let flags = Object::of(&header).content()?.get(12..14).map_or(0, |flags| u16::from_be_bytes([flags[0], flags[1]]));
-    let encoded = Owned::bool(gil, flags & HAS_ENCODING != 0);
+    let octets = Object::of(&header).content()?.get(12..).unwrap_or(&[]);
+    let is_encoded = octets.first_chunk().is_some_and(|flags| u16::from_be_bytes(*flags) & HAS_ENCODING != 0);
+    let encoded = Owned::bool(gil, is_encoded);
+    let properties = if is_encoded { content::read(gil, &mut Reader::new(octets)).ok() } else { None };
+    if is_encoded && properties.is_none() {
+        // It is an error of whoever asks for them.
+        // SAFETY: the token says that the lock is held.
+        unsafe { ffi::PyErr_Clear() };
+    }
     // SAFETY: the stream keeps the class, which was checked to be one; live objects, with the lock held.
     unsafe {
         let Some(new) = (*class).tp_new else { return type_error(gil, "a message's class makes no instances") };
         let none = Owned::new(ffi::PyTuple_New(0))?;
         let message = Owned::new(new(class, none.as_ptr(), std::ptr::null_mut()))?;
-        for (attribute, value) in [
+        let parts = [
             (&FRAME_METHOD, name),
             (&FRAME_ARGS, arguments),
             (&HEADER_NAME, &header),
             (&ENCODED, &encoded),
             (&BODY_NAME, &body),
-        ] {
+        ];
+        let properties = properties.iter().map(|properties| (&PROPERTIES_NAME, properties));
+        for (attribute, value) in parts.into_iter().chain(properties) {
             if ffi::PyObject_SetAttr(message.as_ptr(), attribute.object(), value.as_ptr()) < 0 {
                 return Err(Raised);
             }

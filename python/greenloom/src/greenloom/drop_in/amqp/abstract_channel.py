@@ -152,7 +152,7 @@ class AbstractChannel:
             return
         if content and self.auto_decode and content._encoded:
             try:
-                content.body = content.body.decode(content.content_encoding)
+                content.body = content.body.decode(content.properties["content_encoding"])
             except Exception:
                 # The body stays as it came.
                 pass
