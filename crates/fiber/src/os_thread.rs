@@ -82,7 +82,9 @@ impl Snapshot {
                 return Ok(snapshot);
             }
             let (now, time) = (Instant::now(), time_on_processor(id)?);
-            let runs = before.replace((now, time)).is_some_and(|(then, time_then)| 2 * (time - time_then) > now - then);
+            // The number may be another one's by now, which has run for less.
+            let ran = |(then, time_then)| 2 * time.saturating_sub(time_then) > now - then;
+            let runs = before.replace((now, time)).is_some_and(ran);
             looks += 1;
             if runs && looks >= LOOKS {
                 return running(id);

@@ -124,7 +124,7 @@ impl<K: Hash + Eq> Groups<K> {
         self.others.insert(hasher.hash_one(smallest_place), smallest);
         self.places.remove(smallest_place);
         self.oldest[index].clear();
-        self.found.left_out = self.found.left_out + smallest - before;
+        self.found.left_out = (self.found.left_out + smallest).saturating_sub(before);
         self.found.groups[index].count = before;
         Some(index)
     }

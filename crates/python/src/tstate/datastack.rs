@@ -15,9 +15,9 @@ use std::ptr;
 
 use pyo3_ffi as ffi;
 
-/// The memory that a root chunk takes. With this much, the C stack begins 3,200 bytes into the topmost page but four;
+/// The memory that a root chunk takes. With this much, the C stack begins 3,328 bytes into the topmost page but four;
 /// see [`Chunk::root`].
-pub const ROOT_CHUNK_SIZE: usize = SIZE + 896;
+pub const ROOT_CHUNK_SIZE: usize = SIZE + 768;
 
 /// The size of a chunk that CPython makes, `_PY_DATA_STACK_CHUNK_SIZE`. A profiler in another process reads that much
 /// from a chunk's beginning, and some profilers believe in no other size.
