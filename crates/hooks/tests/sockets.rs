@@ -182,7 +182,7 @@ fn a_limit_of_a_socket_ends_a_wait_to_send_with_what_was_sent() {
     for (name, call) in SEND {
         let (ours, _theirs) = tcp_pair();
         ours.set_write_timeout(Some(20 * MILLI)).unwrap();
-        let mut send = move || told(call(ours.as_raw_fd()));
+        let send = move || told(call(ours.as_raw_fd()));
         // The system may find a little more room when the first call has ended.
         let calls = move || (send(), (0..100).map(|_| send()).find(|sent| *sent < 0));
         let (first, refused) = lets_others_run(calls, || ());
