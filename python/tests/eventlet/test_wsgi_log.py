@@ -1,5 +1,7 @@
 """The access log's lines on their way to a file: which are gathered, their order, and that none is lost."""
 
+import contextlib
+import errno
 import gc
 import io
 import os
@@ -383,6 +385,49 @@ class Ends(unittest.TestCase):
                 os.waitpid(pid, 0)
             """)
         self.assertEqual(sorted(lines), ["0"] * 50 + ["1"] * 50)
+
+
+class FailingLogTest(unittest.TestCase):
+    def test_a_log_that_fails_for_a_while_does_not_end_the_server(self):
+        class Log(io.StringIO):
+            is_full = False
+
+            def write(self, text):
+                if self.is_full:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return super().write(text)
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "2")])
+            return [b"ok"]
+
+        def ask():
+            with eventlet.connect(listener.getsockname()) as client, eventlet.Timeout(10):
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return client.recv(15)
+
+        log, told = Log(), io.StringIO()
+        listener = eventlet.listen(("127.0.0.1", 0))
+        server = eventlet.spawn(wsgi.server, listener, app, log=log)
+        self.addCleanup(server.kill)
+        with contextlib.redirect_stderr(told):
+            self.assertEqual(ask(), b"HTTP/1.1 200 OK")
+            log.is_full = True
+            ask()
+            log.is_full = False
+            self.assertEqual(ask(), b"HTTP/1.1 200 OK")
+        self.assertFalse(server.dead)
+        self.assertIn("No space left", told.getvalue())
+
+    def test_a_log_that_fails_at_the_end_leaves_no_socket_open(self):
+        log = io.StringIO()
+        listener = eventlet.listen(("127.0.0.1", 0))
+        server = eventlet.spawn(wsgi.server, listener, None, log=log)
+        eventlet.sleep(0)
+        log.close()
+        with contextlib.redirect_stderr(io.StringIO()):
+            server.kill()
+        self.assertEqual(listener.fileno(), -1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The server: what connections have in common, and the loop that accepts them."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -198,12 +199,12 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
                     continue
                 client, address = accepted
                 client.settimeout(serv.socket_timeout)
-                serv.log.debug("({}) accepted {!r}".format(serv.pid, address))
+                _tell(serv.log.debug, "({}) accepted {!r}".format(serv.pid, address))
                 connection = [address, client, STATE_IDLE]
                 connections[id(connection)] = connection
                 pool.spawn(serv.process_request, connection).link(clean_up, connection)
             except (KeyboardInterrupt, SystemExit):
-                serv.log.info("wsgi exiting")
+                _tell(serv.log.info, "wsgi exiting")
                 break
     finally:
         for connection in list(connections.values()):
@@ -212,12 +213,22 @@ def server(sock, site, log=None, environ=None, max_size=None, max_http_version=D
             if was_idle:
                 greenio.shutdown_safe(connection[1])
         pool.waitall()
-        serv.log.info("({}) wsgi exited, is_accepting={}".format(serv.pid, eventlet.wsgi.is_accepting))
+        _tell(serv.log.info, "({}) wsgi exited, is_accepting={}".format(serv.pid, eventlet.wsgi.is_accepting))
         try:
             sock.close()
         except OSError as error:
             if support.get_errno(error) not in eventlet.wsgi.BROKEN_SOCK:
                 traceback.print_exc()
+
+
+def _tell(write, message):
+    """Logs what happened to the server. A log that fails by then, its disk full, is no reason to end it."""
+    try:
+        write(message)
+    except Exception:
+        # The log may be standard error itself.
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
 
 
 def _accept(sock, serv):
@@ -227,10 +238,10 @@ def _accept(sock, serv):
     except eventlet.wsgi.ACCEPT_EXCEPTIONS as error:
         number = support.get_errno(error)
         if number in eventlet.wsgi.EXHAUSTED_ERRNO:
-            serv.log.error("({}) cannot accept for now: {}".format(serv.pid, error))
+            _tell(serv.log.error, "({}) cannot accept for now: {}".format(serv.pid, error))
             eventlet.sleep(eventlet.wsgi.EXHAUSTED_PAUSE)
         elif number in eventlet.wsgi.ACCEPT_ERRNO and sock.fileno() >= 0:
-            serv.log.debug("({}) a connection failed before it was accepted: {}".format(serv.pid, error))
+            _tell(serv.log.debug, "({}) a connection failed before it was accepted: {}".format(serv.pid, error))
             eventlet.sleep(0)
         else:
             raise
