@@ -15,7 +15,7 @@ sources() {
     folder="$root/target/$1-$2-tests"
     if [ ! -d "$folder/t" ]; then
         unpacked=$(mktemp -d)
-        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary "$1" \
             --dest "$unpacked" "$1==$2" >&2
         tar -xzf "$unpacked/$1-$2.tar.gz" -C "$unpacked"
         mkdir -p "$folder"

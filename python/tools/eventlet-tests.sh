@@ -8,7 +8,7 @@ folder="$root/target/eventlet-$version-tests"
 if [ ! -d "$folder/tests" ]; then
     unpacked=$(mktemp -d)
     trap 'rm -rf "$unpacked"' EXIT
-    "$1" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+    "$1" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary eventlet \
         --dest "$unpacked" "eventlet==$version" >&2
     tar -xzf "$unpacked/eventlet-$version.tar.gz" -C "$unpacked"
     mkdir -p "$folder"

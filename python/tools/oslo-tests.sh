@@ -22,7 +22,7 @@ fi
 sources="$root/target/oslo.messaging-$messaging-tests"
 if [ ! -d "$sources" ]; then
     unpacked=$(mktemp -d)
-    pip download --no-deps --no-binary :all: --dest "$unpacked" "oslo.messaging==$messaging"
+    pip download --no-deps --no-binary oslo.messaging --dest "$unpacked" "oslo.messaging==$messaging"
     tar -xzf "$unpacked/oslo_messaging-$messaging.tar.gz" -C "$unpacked"
     mv "$unpacked/oslo_messaging-$messaging" "$sources"
     rm -rf "$unpacked"

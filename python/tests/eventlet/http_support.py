@@ -1,5 +1,6 @@
 """A server in this process, clients that send bytes, and a strict reading of requests to compare with."""
 
+import contextlib
 import io
 import re
 import unittest
@@ -7,6 +8,7 @@ import unittest
 import eventlet
 from eventlet import wsgi
 from eventlet.green import socket
+from eventlet.support.greenlets import GreenletExit
 
 
 class Overriding(wsgi.HttpProtocol):
@@ -40,9 +42,16 @@ class ServerCase(unittest.TestCase):
         options.setdefault("protocol", self.protocol)
         options.setdefault("log", self.log)
         server = eventlet.spawn(wsgi.server, self.listener, app, **options)
-        self.addCleanup(server.kill)
+        self.addCleanup(self.end, server)
         eventlet.sleep(0)
         return server
+
+    def end(self, server):
+        """Ends a server, whose last line is in its log then, unless it has a connection that does not end."""
+        self.close_clients()
+        server.kill()
+        with eventlet.Timeout(0.5, False), contextlib.suppress(GreenletExit):
+            server.wait()
 
     def connect(self):
         client = socket.create_connection(self.address)

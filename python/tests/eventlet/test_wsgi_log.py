@@ -44,7 +44,8 @@ class Writes:
 
 def text_file(writes, encoding="latin-1", **options):
     """A text file that passes each of its own writes on, so that they can be told from each other."""
-    raw = io.FileIO(writes.writer.fileno(), "w", closefd=False)
+    # Of its own: a server writes a last line when it has ended, and the number may be another file's by then.
+    raw = io.FileIO(os.dup(writes.writer.fileno()), "w")
     file = io.TextIOWrapper(io.BufferedWriter(raw, 1), encoding=encoding, **options)
     file._CHUNK_SIZE = 1
     return file
