@@ -30,6 +30,7 @@ mod pool;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
 
 use self::pool::{Pool, Slot, pool_of};
 
@@ -153,6 +154,7 @@ impl Stack {
             return None;
         }
         self.reserved = reserved;
+        self.pool.reserved.store(reserved, Ordering::Relaxed);
         NonNull::new(self.top())
     }
 

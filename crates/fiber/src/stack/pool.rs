@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{MIN_STACK_SIZE, StackError, advice, guard};
 use crate::fork::ForkMutex;
@@ -34,6 +35,8 @@ pub(super) struct Pool {
     pub(super) size: usize,
     /// Bytes of the guard region, a multiple of the page size.
     pub(super) guard: usize,
+    /// How many bytes users of the size have set aside at the top of a stack, of late: below them is what is touched.
+    pub(super) reserved: AtomicU32,
     /// Nothing that is done under it leaves the data half changed.
     shared: ForkMutex<Shared>,
 }
@@ -68,7 +71,7 @@ pub(super) fn pool_of(size: usize) -> Result<&'static Pool, StackError> {
         return Ok(pool);
     }
     let shared = ForkMutex::new(Shared { next_slab: FIRST_SLAB, ..Shared::default() });
-    let pool: &'static Pool = Box::leak(Box::new(Pool { size: rounded, guard, shared }));
+    let pool: &'static Pool = Box::leak(Box::new(Pool { size: rounded, guard, reserved: AtomicU32::new(0), shared }));
     pools.push(pool);
     Ok(pool)
 }
@@ -114,14 +117,16 @@ impl Pool {
         shared.free.pop().ok_or_else(|| failure.expect_err("no guard was installed, and nothing failed"))
     }
 
-    /// Has the first page of new stacks made resident, which costs less than their faults would one by one. Where the
-    /// kernel does not do it, or has no memory, the faults tell.
+    /// Has the page with which new stacks begin made resident, which costs less than their faults would one by one.
+    /// Where the kernel does not do it, or has no memory, the faults tell.
     fn populate(&self, bases: &[NonNull<u8>]) {
         let page = guard::page_size();
-        // SAFETY: a slot is longer than a page.
-        let tops: Vec<_> = bases.iter().map(|base| unsafe { base.add(self.guard + self.size - page) }).collect();
+        let top = self.guard + self.size - self.reserved.load(Ordering::Relaxed) as usize;
+        let first = (top - 1) / page * page;
+        // SAFETY: what was set aside is less than the stack.
+        let firsts: Vec<_> = bases.iter().map(|base| unsafe { base.add(first) }).collect();
         // SAFETY: the pages are the new stacks' own, which are readable and writable.
-        unsafe { advice::of_all(&tops, page, libc::MADV_POPULATE_WRITE) };
+        unsafe { advice::of_all(&firsts, page, libc::MADV_POPULATE_WRITE) };
     }
 
     /// Maps a slab of `stacks` slots, or of fewer if the system does not give so much at once.
