@@ -1,7 +1,7 @@
 //! Queries a second, and the client's CPU time of each, by 100 clients on one OS thread: a synchronous crate as it
 //! comes on green threads, or its asynchronous peer in as many tasks of tokio. `mysql` and `redis` are green by the
-//! hooks. `postgres` is on the blocking pool, which has an OS thread for each client, since it waits in a runtime of
-//! tokio's, of which an OS thread can be in one at a time. And what a hooked call costs off a green thread.
+//! hooks. `postgres` is on the blocking pool, since it waits in a runtime of tokio's, of which an OS thread can be in
+//! one at a time. And what a hooked call costs off a green thread.
 //!
 //! `queries postgres | tokio | mysql | mysql-async | redis | redis-tokio | off`; `bench/python/hooks/compare.py` runs
 //! them in turns.
@@ -21,10 +21,7 @@ const QUERY: &str = "select 42";
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("postgres") => {
-            greenloom::blocking::set_size(CLIENTS.try_into().expect("more than none"));
-            on_green_threads(postgres_client, ask_postgres, end_postgres);
-        }
+        Some("postgres") => on_green_threads(postgres_client, ask_postgres, end_postgres),
         Some("tokio") => {
             on_tokio(async || tokio_postgres_client().await, async |client| ask_tokio_postgres(client).await)
         }
