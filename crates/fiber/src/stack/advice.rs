@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 /// The most ranges that one call takes (`UIO_MAXIOV`).
-pub(super) const MOST: usize = 1024;
+const MOST: usize = 1024;
 
 /// Gives `advice` about `length` bytes from each of `bases` on. Returns whether the kernel took it for all of them; it
 /// may have for some where it did not. One range alone is left to the caller, who has `madvise` for it.

@@ -154,7 +154,10 @@ impl Stack {
             return None;
         }
         self.reserved = reserved;
-        self.pool.reserved.store(reserved, Ordering::Relaxed);
+        // Hardly ever another number, and others read what lies beside it.
+        if self.pool.reserved.load(Ordering::Relaxed) != reserved {
+            self.pool.reserved.store(reserved, Ordering::Relaxed);
+        }
         NonNull::new(self.top())
     }
 
