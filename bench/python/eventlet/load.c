@@ -208,10 +208,11 @@ int main(int count, char **arguments)
     }
     for (int i = 0; i < connections; i++)
         ask(&all[i]);
-    run(poller, seconds(CLOCK_MONOTONIC) + 0.5);
+    unsigned long before = run(poller, seconds(CLOCK_MONOTONIC) + 0.5);
     double began = seconds(CLOCK_MONOTONIC), used = seconds(CLOCK_PROCESS_CPUTIME_ID);
     unsigned long answers = run(poller, began + atof(arguments[3]));
     double took = seconds(CLOCK_MONOTONIC) - began;
-    printf("{\"per_second\": %.1f, \"client_busy\": %.3f}\n", answers / took, (seconds(CLOCK_PROCESS_CPUTIME_ID) - used) / took);
+    double busy = (seconds(CLOCK_PROCESS_CPUTIME_ID) - used) / took;
+    printf("{\"per_second\": %.1f, \"client_busy\": %.3f, \"answers\": %lu}\n", answers / took, busy, before + answers);
     return 0;
 }

@@ -87,9 +87,7 @@ def measure(pythons, load, kind, asked, contender):
         before = processor_seconds(process.pid)
         answer = json.loads(output_of([load, port, CONNECTIONS, SECONDS, "1", asked]))
         used = processor_seconds(process.pid) - before
-        # The client warms up for half a second, at the same rate or so.
-        requests = answer["per_second"] * (float(SECONDS) + 0.5)
-        return {**answer, "microseconds": used / requests * 1e6}
+        return {**answer, "microseconds": used / answer["answers"] * 1e6}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
