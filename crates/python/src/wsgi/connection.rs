@@ -250,20 +250,28 @@ impl Connection<'_> {
 
     /// The request that the bytes begin with, and the length of its head; none while that is incomplete.
     fn read_head(&self, data: &[u8]) -> Result<Option<(Request, usize)>> {
-        let (service, place) = (self.service(), self.this.place.get());
-        let limits = service.limits(Object::of(&self.handler))?;
-        if service.heads.begins(place, data, &limits)
-            && let Some(base) = service.known_base(self.gil())?
-            && let Some((environ, said)) = service.heads.again(place, data, &limits, &base)?
-        {
-            return self.request(data, environ, said).map(Some);
-        }
-        self.parse_head(data, &limits)
+        let limits = self.service().limits(Object::of(&self.handler))?;
+        let head = match self.known_head(data, &limits)? {
+            Some(head) => Some(head),
+            None => self.parse_head(data, &limits)?,
+        };
+        head.map(|(environ, said)| self.request(data, environ, said)).transpose()
     }
 
-    // A frame of its own: what it needs of the stack, an idle connection or an application would keep.
+    /// What the connection's last head says, if the bytes begin with it again.
+    fn known_head(&self, data: &[u8], limits: &Limits) -> Result<Option<(Owned, Said)>> {
+        let (service, place) = (self.service(), self.this.place.get());
+        if !service.heads.begins(place, data, limits) {
+            return Ok(None);
+        }
+        let Some(base) = service.known_base(self.gil())? else { return Ok(None) };
+        service.heads.again(place, data, limits, &base)
+    }
+
+    // A frame of its own, which has gone when others are called: what it needs of the stack, an idle connection would
+    // keep.
     #[inline(never)]
-    fn parse_head(&self, data: &[u8], limits: &Limits) -> Result<Option<(Request, usize)>> {
+    fn parse_head(&self, data: &[u8], limits: &Limits) -> Result<Option<(Owned, Said)>> {
         let (gil, service) = (self.gil(), self.service());
         let read = with_head(data, limits, |head| {
             let start = offset_of(head.line, data);
@@ -279,10 +287,10 @@ impl Connection<'_> {
             if service.known_base(gil)?.is_some() {
                 self.this.place.set(service.heads.note(&data[..head.length], limits, &base, &environ, &said)?);
             }
-            self.request(data, environ, said)
+            Ok((environ, said))
         });
         match read {
-            Ok(request) => request.transpose(),
+            Ok(head) => head.transpose(),
             Err(refusal) => request::refuse(gil, refusal),
         }
     }
