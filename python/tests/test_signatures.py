@@ -24,7 +24,8 @@ STOCK = os.environ.get("GREENLOOM_STOCK_PYTHON")
 # What ours has no use for: the inside of stock's classes, and methods that are handed on to a connection.
 ABSENT = re.compile(
     r"eventlet\.(queue\.(Item)?Waiter\b|tpool\.(tworker|tpool_trampoline)|hubs\.hub\.(arm_alarm|alarm_itimer)"
-    r"|hubs\.epolls\.Hub\.(register|do_poll)|support\.greendns\.compute_expiration|backdoor\.SocketConsole\.switch_out"
+    r"|hubs\.(epolls|poll)\.Hub\.(register|do_poll)|support\.greendns\.compute_expiration"
+    r"|backdoor\.SocketConsole\.switch_out"
     r"|db_pool\.(Generic|Pooled)ConnectionWrapper\.\w+|greenio\.(base\.)?SSL$)"
     r"|amqp\.method_framing\.Buffer\b"
 )

@@ -21,11 +21,13 @@ import threading  # noqa: E402
 import time  # noqa: E402
 import warnings  # noqa: E402
 
+import datagram_kinds  # noqa: E402, F401
 import io_kinds  # noqa: E402, F401
 import process_kinds  # noqa: E402, F401
 import several_kinds  # noqa: E402, F401
 import sync_kinds  # noqa: E402, F401
 import thread_kinds  # noqa: E402, F401
+import tls_kinds  # noqa: E402, F401
 from kinds import KINDS, SHORT, described  # noqa: E402
 
 #: An operation that does not wait, or only for a SHORT time, and takes so long is stuck.
@@ -70,9 +72,22 @@ class Step:
         self.brief = not line or thing.is_brief(operation, arguments)
 
 
+def is_race(watch, taker):
+    """Whether one takes what the other waits to see: when it comes, the other may be too late."""
+    if watch.thing is not taker.thing or not (watch.line and taker.line):
+        return False
+    _, verb, *where = watch.line.split()
+    _, takes, *taken = taker.line.split()
+    if verb != "watch":
+        return False
+    end, direction = where
+    return takes in {"r": ("read", "accept"), "w": ("write",)}[direction] and taken[:1] in ([], [end])
+
+
 class Conductor:
     def __init__(self, program):
         self.owned = program["owned"]
+        self.races = program.get("races", False)
         self.things = {name: KINDS[kind](*arguments) for name, kind, *arguments in program["things"]}
         self.workers = [Worker() for _ in range(program["threads"])]
         self.waiting = []
@@ -107,6 +122,8 @@ class Conductor:
         if step.method.owned and not self.owned:
             return False
         if step.method.alone and any(other.thing is step.thing for other in self.waiting):
+            return False
+        if not self.races and any(is_race(step, other) or is_race(other, step) for other in self.waiting):
             return False
         same_line = [other for other in self.waiting if step.line and other.line == step.line]
         return all(other.text == step.text and not self.owned for other in same_line)

@@ -33,7 +33,8 @@ class Expected:
         self.patterns = [line.strip() for line in file.read_text().splitlines() if line.startswith("    ")]
         self.whole = [pattern_of(pattern) for pattern in self.patterns]
         # A pattern for every operation, or one that needs others, keeps none from being drawn.
-        places = {pattern.split(": ")[0] for pattern in self.patterns} - {"*"}
+        parts = [pattern.split(": ", 1) for pattern in self.patterns]
+        places = {place for place, what in parts if not re.match(r"[a-z*]+\.", what)} - {"*"}
         self.where = [pattern_of(place) for place in places]
         self.met = set()
 

@@ -1,5 +1,9 @@
-"""Sockets, listeners and pipes, and what watches them."""
+"""Sockets, listeners and pipes, and what watches them.
 
+Over 500 lines: what is watched has the same operations, and each kind is one table of them.
+"""
+
+import array
 import os
 import select
 import selectors
@@ -50,11 +54,11 @@ def in_child(body):
 class Watched(Thing):
     """`file(end)` is what is watched."""
 
-    @operation(WATCHERS, ENDS, ("r", "w"), (None, LONG, SHORT, 0), line="watch {1}", weight=4)
+    @operation(WATCHERS, ENDS, ("r", "w"), (None, LONG, SHORT, 0), line="watch {1} {2}", weight=4)
     def ready(self, watcher, end, direction, timeout):
         return ready(watcher, self.file(end), direction, timeout)
 
-    @operation(("select", "poll", "epoll", "selector"), (NAN, -1, "x", 1e100), line="watch 0")
+    @operation(("select", "poll", "epoll", "selector"), (NAN, -1, "x", 1e100), line="watch 0 r")
     def ready_badly(self, watcher, timeout):
         return bool(ready(watcher, self.file(0), "r", timeout))
 
@@ -156,8 +160,40 @@ class Sockets(Watched):
     @operation(ENDS, ("MSG_PEEK", "MSG_WAITALL", "MSG_TRUNC"), line="read {0}", weight=2)
     def recv_with(self, end, flag):
         data = self.ends[end].recv(50, getattr(socket, flag))
-        # With MSG_TRUNC it is as long as the datagram, and what did not fit is whatever the memory had.
-        return len(data), data[:50]
+        # With MSG_TRUNC it is as long as the datagram, and what did not fit is whatever the memory had; TCP throws all
+        # of it away.
+        return len(data), data[: 0 if self.stream and flag == "MSG_TRUNC" else 50]
+
+    @operation(ENDS, ("sendmsg", "send_fds"), line="write {0}", weight=2)
+    def send_a_descriptor(self, end, how):
+        with tempfile.TemporaryFile() as file:
+            os.write(file.fileno(), self.payload(10))
+            if how == "send_fds":
+                return socket.send_fds(self.ends[end], [self.payload(5)], [file.fileno()])
+            rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()] * 2)
+            return self.ends[end].sendmsg([self.payload(5)], [rights])
+
+    @operation(ENDS, ("recvmsg", "recv_fds", "recvmsg_into"), line="read {0}", weight=2)
+    def recv_descriptors(self, end, how):
+        space = socket.CMSG_SPACE(2 * array.array("i").itemsize)
+        if how == "recv_fds":
+            data, fds, flags, _ = socket.recv_fds(self.ends[end], 50, 2)
+            return data, [in_file(fd) for fd in fds], flags
+        if how == "recvmsg":
+            data, ancillary, flags, _ = self.ends[end].recvmsg(50, space)
+        else:
+            data = bytearray(50)
+            _, ancillary, flags, _ = self.ends[end].recvmsg_into([data], space)
+        return data, [in_file(fd) for *_, fds in ancillary for fd in array.array("i", fds)], flags
+
+    @operation(ENDS, (1, 100), line="write {0}")
+    def sendto(self, end, count):
+        return self.ends[end].sendto(self.payload(count), self.ends[1 - end].getsockname())
+
+    @operation(ENDS, (20, 50), line="read {0}")
+    def recvfrom_into(self, end, count):
+        buffer = bytearray(60)
+        return self.ends[end].recvfrom_into(buffer, count)[0], buffer
 
     @operation(ENDS)
     def recv_dontwait(self, end):
@@ -177,8 +213,6 @@ class Sockets(Watched):
 
     @operation(ENDS, line="write {0}")
     def send_other_buffers(self, end):
-        import array
-
         return self.ends[end].send(memoryview(array.array("i", [1, 2, 3])))
 
     @operation(ENDS, (1, 50, 4096), line="read {0}", weight=2)
@@ -290,6 +324,14 @@ class Sockets(Watched):
         return [(end.fileno() >= 0, end.gettimeout()) for end in self.ends]
 
 
+def in_file(fd):
+    """What is in a file that was handed over."""
+    try:
+        return os.pread(fd, 50, 0)
+    finally:
+        os.close(fd)
+
+
 def described_error(call, *arguments):
     try:
         return call(*arguments) is not None
@@ -299,13 +341,14 @@ def described_error(call, *arguments):
 
 @kind("listener")
 class Listener(Watched):
-    made_with = (("tcp", "unix"),)
+    made_with = (("tcp", "unix", "packets"),)
 
     def __init__(self, what):
+        self.type = socket.SOCK_SEQPACKET if what == "packets" else socket.SOCK_STREAM
         if what == "tcp":
             self.listener = socket.create_server(("127.0.0.1", 0))
         else:
-            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener = socket.socket(socket.AF_UNIX, self.type)
             self.listener.bind(b"\0differential-%d-%d" % (os.getpid(), id(self)))
             self.listener.listen()
         self.address = self.listener.getsockname()
@@ -336,7 +379,7 @@ class Listener(Watched):
 
     @operation((None, LONG, SHORT), line="talk", weight=4)
     def talk(self, timeout):
-        with socket.socket(self.family) as client:
+        with socket.socket(self.family, self.type) as client:
             client.settimeout(timeout)
             client.connect(self.address)
             client.sendall(self.payload(5))
@@ -344,13 +387,13 @@ class Listener(Watched):
 
     @operation(weight=2)
     def connect_only(self):
-        client = socket.socket(self.family)
+        client = socket.socket(self.family, self.type)
         self.accepted.append(client)
         return client.connect_ex(self.address), client.gettimeout()
 
     @operation()
     def connect_again(self):
-        with socket.socket(self.family) as client:
+        with socket.socket(self.family, self.type) as client:
             client.connect(self.address)
             return described_error(client.connect, self.address), client.connect_ex(self.address)
 
@@ -429,6 +472,11 @@ class Pipe(Watched):
 
     @operation(ENDS, alone=True)
     def close(self, end):
+        fd, self.ends[end] = self.ends[end], -1
+        return os.close(fd)
+
+    @operation(ENDS)
+    def close_under(self, end):
         fd, self.ends[end] = self.ends[end], -1
         return os.close(fd)
 

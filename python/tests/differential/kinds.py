@@ -4,8 +4,8 @@ A kind is a class, an operation a method with `@operation`. The conductor calls 
 a thread that the program names, and writes down what it returned or raised. So an operation says what the conductor
 has to know beforehand: what to draw its arguments from, and whether it may wait, in which line.
 
-This module knows no kind; those are in `sync_kinds`, `thread_kinds`, `io_kinds`, `process_kinds` and `several_kinds`,
-which a program's process imports after `monkey_patch()`.
+This module knows no kind; those are in `sync_kinds`, `thread_kinds`, `io_kinds`, `datagram_kinds`, `tls_kinds`,
+`process_kinds` and `several_kinds`, which a program's process imports after `monkey_patch()`.
 """
 
 import zlib

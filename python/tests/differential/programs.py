@@ -9,11 +9,13 @@ import signal
 import subprocess
 import tempfile
 
+import datagram_kinds  # noqa: F401
 import io_kinds  # noqa: F401
 import process_kinds  # noqa: F401
 import several_kinds  # noqa: F401
 import sync_kinds  # noqa: F401
 import thread_kinds  # noqa: F401
+import tls_kinds  # noqa: F401
 from kinds import KINDS
 
 CONDUCTOR = pathlib.Path(__file__).resolve().parent / "conductor.py"

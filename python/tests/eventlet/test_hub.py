@@ -624,5 +624,44 @@ class Timers(Guarded):
         self.assertIn("test_hub.py", repr(listener))
 
 
+class RegularFiles(unittest.TestCase):
+    """What epoll refuses is always ready on the hubs that are called after poll and select."""
+
+    def test_a_listener_is_told_in_each_turn_and_others_run(self):
+        for hub in ("poll", "selects"):
+            with self.subTest(hub):
+                code, output = run_script(
+                    """if True:
+                    import os, tempfile
+                    import eventlet
+                    from eventlet import hubs
+                    hub = hubs.get_hub()
+                    with tempfile.TemporaryFile() as file:
+                        fd, told = file.fileno(), []
+                        hubs.trampoline(fd, read=True)
+                        hubs.trampoline(fd, write=True)
+                        reads = hub.add(hub.READ, fd, lambda fd: told.append("read"), None, None)
+                        writes = hub.add(hub.WRITE, fd, lambda fd: told.append("write"), None, None)
+                        for _ in range(6):
+                            eventlet.sleep(0)
+                        assert told.count("read") >= 3 and told.count("write") >= 3, told
+                        hub.remove(reads)
+                        eventlet.sleep(0)
+                        del told[:]
+                        for _ in range(6):
+                            eventlet.sleep(0)
+                        assert set(told) == {"write"}, told
+                        hub.remove(writes)
+                        eventlet.sleep(0)
+                        del told[:]
+                        for _ in range(6):
+                            eventlet.sleep(0)
+                        assert told == [], told
+                    """,
+                    env={"EVENTLET_HUB": hub},
+                )
+                self.assertEqual((code, output), (0, ""))
+
+
 if __name__ == "__main__":
     unittest.main()

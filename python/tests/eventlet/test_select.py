@@ -104,7 +104,6 @@ class Select(Green):
             """
         )
 
-    @unittest.skipIf(os.environ.get("EVENTLET_HUB") == "selects", "the hub itself has that limit")
     def test_file_descriptors_beyond_the_systems_limit_for_select(self):
         self.check(
             """

@@ -4,6 +4,34 @@ import unittest
 
 from scenario import Scenario
 
+HUBS = ("epolls", "poll", "selects", "asyncio")
+
+A_HANDLER_WAITS = """
+import eventlet
+eventlet.monkey_patch()
+import queue, signal, threading, time
+lock, letters, told = threading.Lock(), queue.Queue(), []
+lock.acquire()
+
+def handle(number, frame):
+    told.append(threading.current_thread() is threading.main_thread())
+    time.sleep(0.001)
+    with lock:
+        told.append(letters.get())
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+# It comes while the hub waits.
+time.sleep(0.2)
+assert told == [True]
+lock.release()
+time.sleep(0.01)
+letters.put("a letter")
+while len(told) < 2:
+    time.sleep(0.01)
+assert told == [True, "a letter"], told
+"""
+
 
 class Signals(Scenario):
     def test_waits_for_a_blocked_signal_let_others_run(self):
@@ -164,33 +192,39 @@ class Signals(Scenario):
         )
 
     def test_a_handler_may_wait_for_others_while_the_main_greenlet_waits(self):
+        for hub in HUBS:
+            with self.subTest(hub):
+                self.check(A_HANDLER_WAITS, EVENTLET_HUB=hub)
+
+    def test_a_handler_may_wait_for_what_a_coroutine_does(self):
         self.check(
             """
+            import asyncio, signal
             import eventlet
-            eventlet.monkey_patch()
-            import queue, signal, threading, time
-            lock, letters, told = threading.Lock(), queue.Queue(), []
-            lock.acquire()
+            from eventlet.asyncio import spawn_for_awaitable
+            from eventlet.event import Event
+            told, event = [], Event()
 
             def handle(number, frame):
-                told.append(threading.current_thread() is threading.main_thread())
-                time.sleep(0.001)
-                with lock:
-                    told.append(letters.get())
+                told.append(event.wait())
+
+            async def tell():
+                while not signal.getitimer(signal.ITIMER_REAL) == (0, 0):
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+                event.send("by a coroutine")
+                while not told:
+                    await asyncio.sleep(0.01)
+                return "done"
 
             signal.signal(signal.SIGALRM, handle)
+            coroutine = spawn_for_awaitable(tell())
+            eventlet.sleep(0)
             signal.setitimer(signal.ITIMER_REAL, 0.05)
-            # It comes while the hub waits.
-            time.sleep(0.2)
-            assert told == [True]
-            lock.release()
-            time.sleep(0.01)
-            letters.put("a letter")
-            while len(told) < 2:
-                time.sleep(0.01)
-            assert told == [True, "a letter"], told
+            # It comes while the event loop waits.
+            assert coroutine.wait() == "done" and told == ["by a coroutine"], told
             """,
-            EVENTLET_HUB="epolls",
+            EVENTLET_HUB="asyncio",
         )
 
     def test_what_a_handler_raises_comes_up_in_the_main_greenlet(self):
@@ -209,9 +243,7 @@ class Signals(Scenario):
                 raise Boom
             def leave(number, frame):
                 raise SystemExit(3)
-            from eventlet import hubs
-            late = after_a_wait if type(hubs.get_hub()).__module__.endswith("epolls") else at_once
-            for handler, error in (at_once, Boom), (late, Boom), (leave, SystemExit):
+            for handler, error in (at_once, Boom), (after_a_wait, Boom), (leave, SystemExit):
                 signal.signal(signal.SIGALRM, handler)
                 signal.setitimer(signal.ITIMER_REAL, 0.02)
                 try:

@@ -559,6 +559,14 @@ class Operations(OnHub):
         self.addCleanup(client.close)
         server.wait()[0].close()
 
+    def test_accept_on_one_that_does_not_listen_leaves_it_blocking(self):
+        listener = eventlet.listen(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        for one in (socket.socketpair()[0], eventlet.connect(listener.getsockname())):
+            with one:
+                self.assert_errno(errno.EINVAL, one.accept)
+                self.assertTrue(os.get_blocking(one.fileno()))
+
     def test_a_unix_listener_that_is_shut_down_refuses_to_accept(self):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(listener.close)

@@ -199,6 +199,45 @@ class Connections(TlsCase):
         self.assertEqual(reader.wait(), b"")
         self.assertEqual(client.recv(10), b"")
 
+    def test_who_waits_while_another_shuts_down_goes_on_in_tls(self):
+        client, server = self.tls_pair()
+        reader = self.blocked(client.recv, 10)
+        client.shutdown(socket.SHUT_RD)
+        self.assertEqual(reader.wait(), b"")
+        client, server = self.tls_pair()
+        data = os.urandom(1 << 20) * 16
+        writer = self.blocked(client.sendall, data)
+        client.shutdown(socket.SHUT_RD)
+        received = bytearray()
+        while len(received) < len(data):
+            received += server.recv(1 << 16)
+        self.assertTrue(received == data, "other bytes have arrived")
+        writer.wait()
+        for connected in self.pairs():
+            client = client_context().wrap_socket(connected, do_handshake_on_connect=False, server_hostname="localhost")
+            handshake = self.blocked(client.do_handshake)
+            client.shutdown(socket.SHUT_RD)
+            self.assertRaises(plain_ssl.SSLEOFError, handshake.wait)
+            client.close()
+            self.assert_errno(errno.EBADF, client.do_handshake)
+
+    def pairs(self):
+        for make in (socket.socketpair, lambda: self.connected()):
+            one, other = make()
+            self.addCleanup(other.close)
+            yield one
+
+    def connected(self):
+        listener = eventlet.listen(LOCALHOST)
+        self.addCleanup(listener.close)
+        one = eventlet.connect(listener.getsockname())
+        return one, listener.accept()[0]
+
+    def test_what_is_sent_after_the_end_is_not_lost_in_silence(self):
+        client, server = self.tls_pair()
+        client.shutdown(socket.SHUT_WR)
+        self.assert_errno(errno.EPIPE, client.sendall, b"x" * 3000)
+
     def test_text_from_before_tls_is_refused(self):
         listener = eventlet.listen(LOCALHOST)
         raw = eventlet.connect(listener.getsockname())

@@ -1,9 +1,10 @@
 """Signals that come while C code is parked."""
 
+import itertools
+
 from module import ModuleTests
 
-#: The hub that notices signals whose handlers raise nothing.
-EPOLLS = {"EVENTLET_HUB": "epolls"}
+HUBS = ("epolls", "poll", "selects", "asyncio")
 
 
 class Signals(ModuleTests):
@@ -24,8 +25,8 @@ class Signals(ModuleTests):
         """, "'signal'\n1\n")
 
     def test_a_signal_ends_a_call_of_the_main_greenlet_as_it_ends_the_real_one(self):
-        for begin in ("", "hooks.uninstall()"):
-            with self.subTest(begin):
+        for hub, begin in itertools.product(HUBS, ("", "hooks.uninstall()")):
+            with self.subTest(hub=hub, begin=begin):
                 self.check(f"""
                     import signal
                     {begin}
@@ -47,24 +48,26 @@ class Signals(ModuleTests):
                     assert blocking.recv(fd) == b"x"
                     answerer.join()
                     assert blocking.poll(fd, 10) == 0 and blocking.rest_of_sleep(0.01) == 0
-                """, env=EPOLLS)
+                """, env={"EVENTLET_HUB": hub})
 
     def test_a_signal_ends_no_call_of_another_green_thread(self):
-        self.check("""
-            import signal
-            handled = []
-            signal.signal(signal.SIGALRM, lambda number, frame: handled.append(number))
-            waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
-            for _ in range(3):
-                signal.setitimer(signal.ITIMER_REAL, 0.02)
-                assert blocking.rest_of_sleep(20) > 0
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
-            while len(handled) < 4:
-                eventlet.sleep(0.01)
-            assert not waiting.dead
-            theirs.send(b"x")
-            assert waiting.wait() == 1
-        """, env=EPOLLS)
+        for hub in HUBS:
+            with self.subTest(hub):
+                self.check("""
+                    import signal
+                    handled = []
+                    signal.signal(signal.SIGALRM, lambda number, frame: handled.append(number))
+                    waiting = spawn_and_reach(blocking.poll, fd, DEADLINE)
+                    for _ in range(3):
+                        signal.setitimer(signal.ITIMER_REAL, 0.02)
+                        assert blocking.rest_of_sleep(20) > 0
+                    signal.setitimer(signal.ITIMER_REAL, 0.02)
+                    while len(handled) < 4:
+                        eventlet.sleep(0.01)
+                    assert not waiting.dead
+                    theirs.send(b"x")
+                    assert waiting.wait() == 1
+                """, env={"EVENTLET_HUB": hub})
 
     def test_a_handler_that_raises_reaches_the_main_greenlet_in_its_call(self):
         self.check("""

@@ -90,6 +90,12 @@ pub fn class() -> Class<Hub> {
               other OS threads made ready. For hubs that wait in their own way.",
         )
         .method(
+            c"_wait_for",
+            wait_for,
+            c"_wait_for($self, fileno, seconds)\n--\n\nFor hubs that wait in their own way: until a descriptor can be \
+              read, for *seconds*, or with None without a limit. Handlers of signals may wait meanwhile.",
+        )
+        .method(
             c"_renew_if_closed",
             |this: This<'_, Hub>, _: Args<'_>| {
                 let renewed = this.renew_if_closed(here(this.gil())?)?;
@@ -314,6 +320,14 @@ fn wait(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
         this.stage.set(Stage::Io);
         runner.drain_watched()?;
     }
+    Ok(Owned::none(this.gil()))
+}
+
+fn wait_for(this: This<'_, Hub>, args: Args<'_>) -> Result<Owned> {
+    let ([fd, seconds], []) = args.parse("_wait_for", ["fileno", "seconds"], [])?;
+    let fd = c_int::try_from(fd.number()?).unwrap_or(-1);
+    let seconds = seconds.unless_none().map(Object::float).transpose()?;
+    Runner::new(this, here(this.gil())?).wait_for(fd, seconds)?;
     Ok(Owned::none(this.gil()))
 }
 

@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::io;
 use std::os::fd::RawFd;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use greenloom_hub::{Budget, Direction, Loop, TURN_EVERY, Time, run_turn};
@@ -335,24 +337,9 @@ impl<'a> Runner<'a> {
             unsafe { polling.wait(wait) }
         } else {
             hub.asleep.set(true);
-            if recording::is_on() {
-                recording::idle(&self.thread);
-            }
-            let waited_until;
-            // SAFETY: the hub's thread; no object is touched without the lock.
-            let waited = unsafe {
-                let state = ffi::PyEval_SaveThread();
-                hub.statistics.set_waits(true);
-                let waited = polling.wait(wait);
-                hub.statistics.set_waits(false);
-                waited_until = recording::is_on().then(Instant::now);
-                ffi::PyEval_RestoreThread(state);
-                waited
-            };
+            // SAFETY: the hub's thread; no object is touched.
+            let waited = unsafe { self.without_the_lock(|| polling.wait(wait)) };
             hub.asleep.set(false);
-            if let Some(until) = waited_until {
-                recording::busy(&self.thread, until);
-            }
             waited
         };
         let by_signal = match waited {
@@ -378,6 +365,50 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// For a hub that waits in its own way: until a descriptor can be read, for these seconds at most. The handlers of
+    /// a signal that ends the wait are called here and now: where Python code goes on, the interpreter would call them
+    /// in the loop's greenlet. If they wait, the loop goes on meanwhile.
+    pub(in crate::eventlet) fn wait_for(self, fd: RawFd, seconds: Option<f64>) -> Result<()> {
+        let limit = seconds.map(clock::duration).map(|span| libc::timespec {
+            tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: span.subsec_nanos().into(),
+        });
+        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, which lives over the call, as the limit does; no object is touched.
+        let by_signal = unsafe {
+            self.without_the_lock(|| {
+                libc::ppoll(&mut poll, 1, limit, ptr::null()) < 0
+                    && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+            })
+        };
+        if by_signal { self.perform(Hub::handlers(self.hub)?) } else { Ok(()) }
+    }
+
+    /// Waits without the interpreter's lock.
+    ///
+    /// # Safety
+    /// No object is touched.
+    unsafe fn without_the_lock<T>(self, wait: impl FnOnce() -> T) -> T {
+        if recording::is_on() {
+            recording::idle(&self.thread);
+        }
+        // SAFETY: the hub's thread has the lock, and has it again afterwards.
+        let (waited, until) = unsafe {
+            let state = ffi::PyEval_SaveThread();
+            self.hub.statistics.set_waits(true);
+            let waited = wait();
+            self.hub.statistics.set_waits(false);
+            let until = recording::is_on().then(Instant::now);
+            ffi::PyEval_RestoreThread(state);
+            (waited, until)
+        };
+        if let Some(until) = until {
+            recording::busy(&self.thread, until);
+        }
+        waited
     }
 }
 

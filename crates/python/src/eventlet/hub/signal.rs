@@ -2,7 +2,8 @@
 //!
 //! The loop itself may not wait, but a handler may: it logs, and another green thread has the log's lock. So handlers
 //! are called in a greenlet of their own, which is the first to run when a signal has ended the wait. What they raise
-//! ends the loop, and so goes to the main greenlet.
+//! ends the loop, and so goes to the main greenlet. A hub that waits in its own way asks for it: see
+//! [`Runner::wait_for`](super::Runner::wait_for).
 
 use std::ptr;
 
@@ -73,6 +74,12 @@ unsafe fn run_handlers(
 impl Hub {
     /// A signal has ended the wait of the loop: its handlers are called next.
     pub(super) fn begin_handlers(this: This<'_, Hub>) -> Result<()> {
+        this.make_ready(Hub::handlers(this)?);
+        Ok(())
+    }
+
+    /// A greenlet that is to begin, and calls the handlers of the signals that have come.
+    pub(super) fn handlers(this: This<'_, Hub>) -> Result<Work> {
         let function = Object::word(&HANDLE_SIGNALS);
         // SAFETY: a fresh object, and the hub, which keeps the greenlet of its loop.
         unsafe {
@@ -82,9 +89,8 @@ impl Hub {
                 return Err(Raised);
             }
             let args = Owned::new(ffi::PyTuple_Pack(1, this.as_ptr()))?;
-            this.make_ready(Work::Start { greenlet, args, kwargs: None });
+            Ok(Work::Start { greenlet, args, kwargs: None })
         }
-        Ok(())
     }
 
     /// A signal has ended the wait of the loop, and its handlers have raised nothing: a call of C in the main greenlet

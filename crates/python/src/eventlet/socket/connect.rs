@@ -47,7 +47,13 @@ pub fn accept(this: This<'_, Socket>, args: Args<'_>) -> Result<Owned> {
     });
     let fd = match accepted {
         Ok(fd) => fd as RawFd,
-        Err(failure) => return failure.raise(this.gil()),
+        Err(failure) => {
+            if matches!(failure, Failure::Os(libc::EINVAL | libc::EOPNOTSUPP)) {
+                // It does not listen: it is one that is read and written by its number, too.
+                this.take_our_flag_back()?;
+            }
+            return failure.raise(this.gil());
+        }
     };
     // SAFETY: the descriptor was just accepted, and is nobody else's.
     let wrapped = unsafe { plain_socket(this, fd, flag) }.inspect_err(|_| {

@@ -38,7 +38,17 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_write_now(fd, data, obeys=True)\n--\n\nWrites what there is room for; None if that would \
               block. Raises as _read_now() does.",
         ),
+        py::function(
+            c"_is_shut_down",
+            tell_if_shut_down,
+            c"_is_shut_down(fd)\n--\n\nWhether a socket was shut down for reading.",
+        ),
     ]
+}
+
+fn tell_if_shut_down(args: Args<'_>) -> Result<Owned> {
+    let ([fd], []) = args.parse("_is_shut_down", ["fd"], [])?;
+    Ok(Owned::bool(args.gil(), is_shut_down(RawFd::try_from(fd.number()?).unwrap_or(-1))))
 }
 
 /// Memory to read into or to write from.

@@ -189,9 +189,13 @@ class GreenSSLSocket(_original_sslsocket):
 
     def _call_trampolining(self, func, *a, write=False, **kw):
         """Calls a function of the standard library's until it does not say that it would block. One timeout is for all
-        of its waits: a peer that sends byte by byte would make it wait for ever."""
-        end = None
+        of its waits: a peer that sends byte by byte would make it wait for ever.
+
+        What has begun in TLS goes on in it: `shutdown` takes the TLS object from the socket, not from who waits.
+        """
+        end, tls = None, self._sslobj
         while True:
+            present, self._sslobj = self._sslobj, tls
             try:
                 return func(*a, **kw)
             except SSLWantReadError:  # noqa: F821
@@ -206,6 +210,9 @@ class GreenSSLSocket(_original_sslsocket):
                 if self.act_non_blocking:
                     raise
                 waits_to_write = write
+            finally:
+                if self._sslobj is tls:
+                    self._sslobj = present
             if self._timeout is None:
                 self._wait(waits_to_write, None)
                 continue
@@ -228,6 +235,8 @@ class GreenSSLSocket(_original_sslsocket):
 
     def do_handshake(self, block=False):
         """Makes the handshake; waits for the peer."""
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._call_trampolining(super().do_handshake)
 
     def read(self, len=1024, buffer=None):
@@ -277,13 +286,9 @@ class GreenSSLSocket(_original_sslsocket):
         if self._sslobj is not None:
             return super().sendall(data, flags)
         with memoryview(data) as view, view.cast("B") as rest:
-            try:
-                sent = self.send(rest, flags)
-                while sent < len(rest):
-                    sent += self.send(rest[sent:], flags)
-            except OSError as error:
-                if self.act_non_blocking or error.errno not in greenio.SOCKET_CLOSED:
-                    raise
+            sent = self.send(rest, flags)
+            while sent < len(rest):
+                sent += self.send(rest[sent:], flags)
 
     def unwrap(self):
         """Ends TLS, and returns a green socket for what comes after it on the same connection."""

@@ -5,11 +5,8 @@ import os
 import socket
 import time
 
-from eventlet import greenthread, patcher
+from eventlet import greenthread
 from eventlet.support import get_errno
-
-_select = patcher.original("select")
-_poll, _POLLRDHUP = _select.poll, _select.POLLRDHUP
 
 #: What ``connect_ex`` returns while it goes on, and when it has succeeded.
 CONNECT_ERR = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
@@ -47,13 +44,6 @@ def socket_accept(descriptor):
         if get_errno(error) != errno.EWOULDBLOCK:
             raise
     return None
-
-
-def is_shut_down(fd):
-    """Whether a socket of datagrams was shut down for reading."""
-    poller = _poll()
-    poller.register(fd, _POLLRDHUP)
-    return any(events & _POLLRDHUP for _, events in poller.poll(0))
 
 
 class Patience:

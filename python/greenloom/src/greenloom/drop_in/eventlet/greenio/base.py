@@ -18,7 +18,6 @@ from eventlet.greenio.attempt import (  # noqa: F401, some are for others only, 
     CONNECT_ERR,
     CONNECT_SUCCESS,
     Patience,
-    is_shut_down,
     connect_in_steps,
     socket_accept,
     socket_checkerr,
@@ -316,7 +315,7 @@ class GreenSocket(_native.GreenSocket):
                     if not was_unconnected and self._must_not_wait():
                         raise
                     # Of datagrams, that is told to calls that wait, which this one is not.
-                    if self._wrapped.type == socket.SOCK_DGRAM and is_shut_down(self._wrapped.fileno()):
+                    if self._wrapped.type == socket.SOCK_DGRAM and _native._is_shut_down(self._wrapped.fileno()):
                         return empty_val
                 self._read_trampoline(patience)
         except IOClosed:

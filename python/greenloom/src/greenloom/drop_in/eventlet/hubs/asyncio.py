@@ -42,8 +42,10 @@ class Hub(hub.BaseHub):
         self._asyncio = asyncio = _prepared_asyncio()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        if pipe := self._selector_and_pipe()[1]:
+        selector, pipe = self._selector_and_pipe()
+        if pipe:
             self._pipe = _file_of(pipe)
+            self._wait_natively(selector)
         _hubs.add(self)
         # Green threads find the loop from the first turn on.
         self.schedule_call_global(0, asyncio._set_running_loop, self.loop)
@@ -113,6 +115,19 @@ class Hub(hub.BaseHub):
         self.loop.stop()
         super().wait(0)
 
+    def _wait_natively(self, selector):
+        """The handlers of signals may wait: they are not called beneath the selector's own wait."""
+        select = selector.select
+
+        def wait_and_select(timeout=None):
+            if (timeout is None or timeout > 0) and getcurrent() is self.greenlet:
+                self._wait_for(selector.fileno(), timeout)
+                timeout = 0
+            return select(timeout)
+
+        if hasattr(selector, "fileno"):
+            selector.select = wait_and_select
+
     def _thread_ends(self):
         self._asyncio._set_running_loop(None)
         self.loop.close()
@@ -159,6 +174,7 @@ class Hub(hub.BaseHub):
                 with contextlib.suppress(OSError):  # It was closed.
                     renewed.register(key.fd, key.events, key.data)
         self._bell = None
+        self._wait_natively(renewed)
         loop._selector = renewed
         if are_own:
             selector.close()

@@ -1,7 +1,7 @@
-"""A hub on poll(2)."""
+"""A hub for programs that select it by name: it waits as `epolls` does, and takes the files that epoll refuses, too."""
 
 from eventlet import patcher
-from eventlet.hubs import hub
+from eventlet.hubs import epolls
 
 select = patcher.original("select")
 
@@ -11,68 +11,27 @@ def is_available():
     return hasattr(select, "poll")
 
 
-class Hub(hub.BaseHub):
-    """Waits with poll."""
+class Hub(epolls.Hub):
+    """Finds what epoll refuses, regular files for one, ready in each turn, as poll and select do."""
 
     def __init__(self, clock=None):
         super().__init__(clock)
-        self.EXC_MASK = select.POLLERR | select.POLLHUP
-        self.READ_MASK = select.POLLIN | select.POLLPRI
-        self.WRITE_MASK = select.POLLOUT
-        self.poll = select.poll()
-        self._bell = None
+        self._always_ready = set()
 
     def _watch(self, evtype, fileno):
-        self.register(fileno)
-
-    def register(self, fileno):
-        """Makes the poller watch what there are listeners for."""
-        mask = 0
-        if fileno in self.listeners[hub.READ]:
-            mask |= self.READ_MASK | self.EXC_MASK
-        if fileno in self.listeners[hub.WRITE]:
-            mask |= self.WRITE_MASK | self.EXC_MASK
-        if mask:
-            self.poll.register(fileno, mask)
-            return
         try:
-            self.poll.unregister(fileno)
-        except (KeyError, ValueError):
-            # It was not registered, or is no file descriptor at all.
-            pass
+            super()._watch(evtype, fileno)
+        except PermissionError:
+            if fileno not in self._always_ready:
+                self._always_ready.add(fileno)
+                self.schedule_call_global(0, self._find_ready, fileno)
 
-    def do_poll(self, seconds):
-        """Waits for that many seconds at most; returns pairs of file descriptor and event mask."""
-        return self.poll.poll(seconds * 1000.0)
-
-    def wait(self, seconds=None):
-        """Waits for the listeners' file descriptors, and calls the listeners of those that are ready."""
-        bell = self._poller_fileno()
-        if bell != self._bell:
-            # The first wait, or the first in a forked process.
-            self.poll.register(bell, select.POLLIN)
-            self._bell = bell
-        ready = self.do_poll(60 if seconds is None else seconds)
-        self._note_looked()
-        if any(fileno == bell for fileno, _ in ready):
-            super().wait(0)
-        for listener, fileno in self._find_ready(ready):
-            self._tell(listener, fileno)
-
-    wait._looks_at_poller = True
-
-    def _find_ready(self, events):
-        """The listeners to call; found before any is called, because they may remove each other, but after the bell,
-        which may bring what removes some."""
-        found = []
-        readers, writers = self.listeners[hub.READ], self.listeners[hub.WRITE]
-        for fileno, event in events:
-            if fileno == self._bell:
-                continue
-            if event & select.POLLNVAL:
-                self.remove_descriptor(fileno)
-            else:
-                for bucket, mask in ((readers, self.READ_MASK), (writers, self.WRITE_MASK)):
-                    if event & (mask | self.EXC_MASK) and fileno in bucket:
-                        found.append((bucket[fileno], fileno))
-        return found
+    def _find_ready(self, fileno):
+        self._always_ready.remove(fileno)
+        for evtype in (self.READ, self.WRITE):
+            listener = self.listeners[evtype].get(fileno)
+            if listener is not None:
+                self._tell(listener, fileno)
+        for evtype in (self.READ, self.WRITE):
+            if fileno in self.listeners[evtype]:
+                self._watch(evtype, fileno)

@@ -1,9 +1,9 @@
 from typing import Any
 
-from eventlet.hubs import hub
+from eventlet.hubs import poll
 
 select: Any
 
 def is_available() -> bool: ...
 
-class Hub(hub.BaseHub): ...
+class Hub(poll.Hub): ...
