@@ -4,19 +4,20 @@ import errno as _errno
 import fcntl as _fcntl
 import os as os_orig
 import stat as _stat
-import time as _time
 import warnings as _warnings
 
 from greenloom._native import _limit_by_system, _read_now, _write_now
 
-from eventlet import greenio, greenthread, hubs, patcher
+from eventlet import event, greenio, greenthread, hubs, patcher
 from eventlet.greenio.attempt import Patience as _Patience
 from eventlet.greenio.py3 import _open_green
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
+from eventlet.support.clock import monotonic as _monotonic
+from eventlet.support.greenlets import getcurrent as _getcurrent
 
 __all__ = os_orig.__all__
-__patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open"]
+__patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open", "system"]
 __patched__ += [
     name
     for name in (
@@ -37,6 +38,7 @@ _originals = {name: getattr(os_orig, name) for name in __patched__}
 _LONGEST_PAUSE = 0.01
 
 _select, _socket = map(patcher.original, ("select", "socket"))
+_start_os_thread = patcher.original("_thread").start_new_thread
 _poll, _POLLIN, _POLLOUT = _select.poll, _select.POLLIN, _select.POLLOUT
 
 
@@ -312,11 +314,11 @@ def _wait_for_child(wait, pid, options):
 def _wait_until(look, pid=0, timeout=float("inf")):
     """Returns what `look` returns, once that is not None; None after `timeout` seconds. `pid` is the child whose end is
     waited for, if it is one."""
-    end, pause = _time.monotonic() + timeout, 0.0005
+    end, pause = _monotonic() + timeout, 0.0005
     while (found := look()) is None:
         if pid > 0 and _wait_for_end(pid):
             continue
-        left = end - _time.monotonic()
+        left = end - _monotonic()
         if left <= 0:
             return None
         greenthread.sleep(min(pause, left))
@@ -354,6 +356,25 @@ def open(path, flags, mode=0o777, *, dir_fd=None):
     fd = __original_open__(path, flags, mode, dir_fd=dir_fd)
     hubs.notify_opened(fd)
     return fd
+
+
+def system(command):
+    """As os.system; other green threads run while the command does."""
+    if hubs.get_hub().greenlet is _getcurrent():
+        return _originals["system"](command)
+    done = event.Event()
+    # The system ignores signals of the terminal meanwhile, and knows how: it is called in an OS thread.
+    _start_os_thread(_run_system, (command, done))
+    return done.wait()
+
+
+def _run_system(command, done):
+    try:
+        status = _originals["system"](command)
+    except BaseException as error:
+        done.send_exception(error)
+    else:
+        done.send(status)
 
 
 def sched_yield():
