@@ -50,6 +50,25 @@ class Replaced(Scenario):
             prints="True\n",
         )
 
+    def test_os_functions_do_not_use_what_is_put_in_place_of_others(self):
+        self.check(
+            """
+            import os, tempfile
+            def broken(*args):
+                raise AssertionError(args)
+            source, target = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+            source.write(b"x" * 10)
+            source.flush()
+            for name in ("fstat", "get_blocking", "close", "getpid"):
+                setattr(os, name, broken)
+            print(os.sendfile(target.fileno(), source.fileno(), 0, 10))
+            read, write = os.pipe()
+            print(os.write(write, b"x" * 10), os.read(read, 10))
+            print(os.system("exit 0"))
+            """,
+            prints="10\n10 b'xxxxxxxxxx'\n0\n",
+        )
+
     def test_a_stopped_clock_stops_no_wait(self):
         self.check(
             """
