@@ -157,6 +157,23 @@ class Imports(Scenario):
             """
         )
 
+    def test_what_is_imported_by_the_way_has_the_modules_of_all(self):
+        self.check(
+            """
+            import types
+            import eventlet
+            from eventlet.green import socket
+            for name, module in list(sys.modules.items()):
+                if name.split(".")[0] in ("eventlet", "greenloom", "dns") or name.startswith("__"):
+                    continue
+                for attribute, value in vars(module).items():
+                    green = isinstance(value, types.ModuleType) and value.__name__.startswith("eventlet.green.")
+                    assert not green, (name, attribute, value)
+            import os, tempfile
+            assert tempfile._os is os
+            """
+        )
+
     def test_a_module_that_patches_may_be_imported_by_a_green_thread(self):
         self.check(
             """

@@ -269,22 +269,23 @@ class Locks(Scenario):
 
 
 class Names(Scenario):
-    def test_functions_are_pickled_by_the_names_that_an_unpatched_process_knows(self):
+    def test_functions_and_classes_are_pickled_by_the_names_that_an_unpatched_process_knows(self):
         self.check(
             """
             import pickle
             import eventlet
             eventlet.monkey_patch()
-            import os, select, socket, threading
+            import os, queue, select, socket, threading
             functions = [time.sleep, os.read, os.waitpid, select.select, socket.getaddrinfo, socket.create_connection,
-                threading.current_thread]
+                threading.current_thread, queue.Queue, threading.RLock, select.epoll]
             for function in functions:
+                # By the names of Python 2, which this protocol is for.
                 name = pickle.dumps(function, 0).split(b"\\n")[:2]
                 print(*(part.decode() for part in name))
                 assert pickle.loads(pickle.dumps(function)) is function
             """,
             prints="ctime sleep\ncos read\ncos waitpid\ncselect select\ncsocket getaddrinfo\n"
-            "csocket create_connection\ncthreading current_thread\n",
+            "csocket create_connection\ncthreading current_thread\ncQueue Queue\ncthread RLock\ncselect epoll\n",
         )
 
 

@@ -492,7 +492,7 @@ class RLocks(Green):
                 thread.wait()
             print("".join(order), str(lock).split(" at ")[0])
             """,
-            prints="abcabcabc <unlocked eventlet.green.thread.RLock object owner=0 count=0\n",
+            prints="abcabcabc <unlocked _thread.RLock object owner=0 count=0\n",
         )
 
     def test_its_methods(self):

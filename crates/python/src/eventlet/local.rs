@@ -13,6 +13,7 @@ use crate::py::ffi::{self, PyMethodDef, PyObject};
 use crate::py::names::{Name, intern};
 use crate::py::object::Object;
 use crate::py::{self, Args, Class, ClassCell, Gil, Owned, Payload, Pending, Raised, Result, Slot, This};
+use crate::tstate::{self, KEPT};
 
 /// The state of a local.
 pub struct Local {
@@ -48,6 +49,7 @@ impl Payload for Local {
         if plain && (!args.positional.is_empty() || args.has_keywords()) {
             return py::type_error(this.gil(), "Initialization arguments are not supported");
         }
+        this.dicts.object.set(this.as_ptr());
         // In this greenlet `__init__` is about to be called as for any object.
         add_dict(this, here(this.gil())?)?;
         if !plain {
@@ -156,15 +158,98 @@ fn class() -> Class<Local> {
 
 /// The functions of the module.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![py::function(
-        c"get_ident",
-        |args| {
-            let current = here(args.gil())?.current();
-            // SAFETY: the token says that the lock is held.
-            unsafe { Owned::new(ffi::PyLong_FromVoidPtr(current.cast())) }
-        },
-        c"get_ident()\n--\n\nThe id() of the current greenlet.",
-    )]
+    vec![
+        py::function(
+            c"get_ident",
+            |args| {
+                let current = here(args.gil())?.current();
+                // SAFETY: the token says that the lock is held.
+                unsafe { Owned::new(ffi::PyLong_FromVoidPtr(current.cast())) }
+            },
+            c"get_ident()\n--\n\nThe id() of the current greenlet.",
+        ),
+        py::function(
+            c"_begin_thread",
+            |args| begin_thread(args.gil()),
+            c"_begin_thread()\n--\n\nThe running greenlet begins to be what Python knows as a thread: what C keeps for \
+              each thread, it keeps for it.",
+        ),
+        py::function(
+            c"_as_os_thread",
+            as_os_thread,
+            c"_as_os_thread(function)\n--\n\nCalls a function with what is kept for the OS thread, not for the \
+              running greenlet.",
+        ),
+        py::function(
+            c"_end_thread",
+            |args| end_thread(args.gil()),
+            c"_end_thread()\n--\n\nLets go of all that is kept for the running greenlet as a thread. What that calls \
+              may wait.",
+        ),
+    ]
+}
+
+fn begin_thread(gil: Gil<'_>) -> Result<Owned> {
+    let greenlet = here(gil)?.current();
+    // SAFETY: the running greenlet and its thread state, with the lock held.
+    unsafe {
+        let saved = body(greenlet).saved.get();
+        if !(*saved).is_thread() {
+            (*saved).begin_thread(tstate::current(), [ptr::null_mut(); KEPT]);
+        }
+    }
+    Ok(Owned::none(gil))
+}
+
+/// Calls a function with what is kept for the OS thread.
+fn as_os_thread(args: Args<'_>) -> Result<Owned> {
+    let greenlet = here(args.gil())?.current();
+    let &[function] = args.positional else {
+        return py::type_error(args.gil(), "_as_os_thread() takes a function");
+    };
+    // SAFETY: the running greenlet and its thread state, with the lock held; what is taken out is put back.
+    unsafe {
+        let saved = body(greenlet).saved.get();
+        if !(*saved).is_thread() {
+            return Owned::new(ffi::PyObject_CallNoArgs(function.as_ptr()));
+        }
+        let kept = (*saved).end_thread(tstate::current());
+        let result = Owned::new(ffi::PyObject_CallNoArgs(function.as_ptr()));
+        (*saved).begin_thread(tstate::current(), kept);
+        result
+    }
+}
+
+/// In CPython's order, and here, because where a greenlet is deallocated may be the hub, which cannot wait.
+fn end_thread(gil: Gil<'_>) -> Result<Owned> {
+    let greenlet = here(gil)?.current();
+    // SAFETY: the running greenlet, which is alive.
+    let this = unsafe { body(greenlet) };
+    for dicts in this.locals.take() {
+        let_go(&dicts, greenlet.cast());
+    }
+    // SAFETY: the running greenlet and its thread state, with the lock held; what is taken out is owned. Code that runs
+    // meanwhile may use new ones.
+    unsafe {
+        let kept = (*this.saved.get()).take_kept(tstate::current());
+        kept.into_iter().for_each(|object| ffi::xdecref(object));
+        let context = ptr::replace(&raw mut (*tstate::current()).context, ptr::null_mut());
+        (*tstate::current()).context_ver += 1;
+        ffi::xdecref(context);
+        let late = (*this.saved.get()).end_thread(tstate::current());
+        late.into_iter().for_each(|object| ffi::xdecref(object));
+    }
+    Ok(Owned::none(gil))
+}
+
+/// Lets go of a greenlet's values in one local.
+fn let_go(dicts: &Dicts, greenlet: *mut PyObject) {
+    let present = (dicts.present.get() == greenlet).then(|| {
+        // SAFETY: the object has not let go of its dicts, or nobody's would be present.
+        unsafe { This::<Local>::of(dicts.object.get()) }.replace_attributes(None)
+    });
+    dicts.forget(greenlet);
+    drop(present);
 }
 
 /// The greenlet's dict is its own as long as it lives: `__dict__` cannot be set, nor deleted.

@@ -39,6 +39,11 @@ fn time_sleep(args: Args<'_>) -> Result<Owned> {
         let count = args.positional.len();
         return py::type_error(gil, &format!("time.sleep() takes exactly one argument ({count} given)"));
     };
+    // SAFETY: a live argument, as the format says, with the lock held.
+    #[cfg(Py_3_11)]
+    if unsafe { ffi::PySys_Audit(c"time.sleep".as_ptr(), c"O".as_ptr(), given.as_ptr()) } != 0 {
+        return Err(Raised);
+    }
     let seconds = timeout(given)?;
     if seconds < 0.0 {
         return py::value_error(gil, "sleep length must be non-negative");

@@ -18,6 +18,8 @@ pub struct Dicts {
     pub all: RefCell<HashMap<*mut PyObject, Owned>>,
     /// Whose dict the object has now. It keeps the dict of one that is gone until somebody uses it, as eventlet's does.
     pub present: Cell<*mut PyObject>,
+    /// The object, borrowed.
+    pub object: Cell<*mut PyObject>,
 }
 
 /// What a greenlet knows of its locals.
@@ -48,13 +50,18 @@ impl Locals {
         users.push(Rc::downgrade(dicts));
     }
 
+    /// Those that have one, which are forgotten here.
+    pub fn take(&self) -> Vec<Rc<Dicts>> {
+        self.users.take().iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// The greenlet goes, and its values with it.
     #[inline]
     pub fn forget(&self, greenlet: *mut PyObject) {
         if self.users.borrow().is_empty() {
             return;
         }
-        for dicts in self.users.take().iter().filter_map(Weak::upgrade) {
+        for dicts in self.take() {
             dicts.forget(greenlet);
         }
     }
@@ -63,7 +70,7 @@ impl Locals {
 impl Dicts {
     /// None yet.
     pub fn new() -> Dicts {
-        Dicts { all: RefCell::default(), present: Cell::new(ptr::null_mut()) }
+        Dicts { all: RefCell::default(), present: Cell::new(ptr::null_mut()), object: Cell::new(ptr::null_mut()) }
     }
 
     /// Removes the one of a greenlet.

@@ -9,6 +9,7 @@
 pub use pyo3_ffi::*;
 
 use std::cell::Cell;
+use std::ffi::{c_char, c_int};
 use std::ptr;
 
 /// A function in the form of a `METH_FASTCALL | METH_KEYWORDS` method.
@@ -46,6 +47,8 @@ pub use unwinding::{PyObject_Call, PyObject_GetAttr, PyObject_VectorcallMethod};
 
 unsafe extern "C" {
     static mut PyMethod_Type: PyTypeObject;
+    /// Tells the hooks for audits of an event. Not 0, with an exception, if one refuses it.
+    pub fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
     /// The function of a method of a class that is written in Python, borrowed.
     pub fn PyMethod_Function(method: *mut PyObject) -> *mut PyObject;
     /// The object that it was looked up on, borrowed.

@@ -21,7 +21,7 @@ const MARGIN: usize = 2048 * size_of::<usize>();
 
 /// How many words behind what we know of the thread state are looked at. The limits are near its end, and what it has
 /// in every release is not shorter than this.
-const WORDS: usize = if cfg!(Py_3_15) { 90 } else { 80 };
+const WORDS: usize = if cfg!(Py_3_15) { 86 } else { 77 };
 
 /// Where the limits lie in the thread state, in bytes.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);

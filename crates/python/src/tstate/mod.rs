@@ -56,7 +56,7 @@ compile_error!(
 pub use check::check;
 #[cfg(Py_3_11)]
 pub use datastack::{Chunk, DataStack, ROOT_CHUNK_SIZE};
-pub use saved::Saved;
+pub use saved::{KEPT, Saved};
 pub use unlocked::{Line, Unlocked};
 #[cfg(not(Py_3_11))]
 pub use version::{Chunk, DataStack, ROOT_CHUNK_SIZE};

@@ -29,6 +29,10 @@ pub struct Saved {
     exc_info: *mut ExcState,
     depth: c_int,
     datastack: DataStack,
+    /// Owned. Of a greenlet that is a [thread](Self::begin_thread), what C keeps for each thread: its own while it is
+    /// suspended, that of all others while it runs. Null for those that share it.
+    kept: [*mut PyObject; KEPT],
+    is_thread: bool,
     own: Own,
 }
 
@@ -41,7 +45,60 @@ impl Saved {
             exc_info: ptr::null_mut(),
             depth: 0,
             datastack: DataStack::empty(),
+            kept: [ptr::null_mut(); KEPT],
+            is_thread: false,
             own: Own::NEW,
+        }
+    }
+
+    /// Makes the running greenlet what Python knows as a thread: what C keeps for each thread, it keeps for it.
+    ///
+    /// # Safety
+    /// `state` is the running OS thread's, and its lock is held; `kept`, what is kept for it so far, is owned.
+    pub unsafe fn begin_thread(&mut self, state: *mut ThreadState, kept: [*mut PyObject; KEPT]) {
+        self.kept = kept;
+        self.is_thread = true;
+        // SAFETY: as for `save`.
+        unsafe { self.exchange_kept(state) };
+    }
+
+    /// Whether the greenlet is one.
+    pub fn is_thread(&self) -> bool {
+        self.is_thread
+    }
+
+    /// Takes out what was kept for the running greenlet as a thread so far: owned objects, or null.
+    ///
+    /// # Safety
+    /// As [`begin_thread`](Self::begin_thread).
+    pub unsafe fn take_kept(&mut self, state: *mut ThreadState) -> [*mut PyObject; KEPT] {
+        if !self.is_thread {
+            return [ptr::null_mut(); KEPT];
+        }
+        // SAFETY: as for `save`.
+        unsafe { (*state).kept_for_thread().map(|place| place.replace(ptr::null_mut())) }
+    }
+
+    /// As [`take_kept`](Self::take_kept), and from then on the greenlet shares what all others have.
+    ///
+    /// # Safety
+    /// As [`begin_thread`](Self::begin_thread).
+    pub unsafe fn end_thread(&mut self, state: *mut ThreadState) -> [*mut PyObject; KEPT] {
+        // SAFETY: as for `save`.
+        unsafe { self.exchange_kept(state) };
+        self.is_thread = false;
+        std::mem::replace(&mut self.kept, [ptr::null_mut(); KEPT])
+    }
+
+    #[inline]
+    unsafe fn exchange_kept(&mut self, state: *mut ThreadState) {
+        if self.is_thread {
+            // SAFETY: as for `save`.
+            unsafe {
+                for (mine, place) in self.kept.iter_mut().zip((*state).kept_for_thread()) {
+                    *mine = place.replace(*mine);
+                }
+            }
         }
     }
 
@@ -60,6 +117,7 @@ impl Saved {
             self.exc_info = if exc_info == &raw mut (*state).exc_state { ptr::null_mut() } else { exc_info };
             self.depth = (*state).depth();
             self.datastack = (*state).datastack;
+            self.exchange_kept(state);
             self.own.save(state);
         }
     }
@@ -78,6 +136,7 @@ impl Saved {
             (*state).exc_info = if self.exc_info.is_null() { &raw mut (*state).exc_state } else { self.exc_info };
             (*state).set_depth(self.depth);
             (*state).datastack = self.datastack;
+            self.exchange_kept(state);
             self.own.restore(state);
         }
     }
@@ -118,6 +177,7 @@ impl Saved {
             // Up to 3.11, None is left there once an exception was handled.
             self.exc_state = std::mem::replace(&mut (*state).exc_state, ExcState::NONE);
             self.context = std::mem::replace(&mut (*state).context, ptr::null_mut());
+            self.exchange_kept(state);
             (*state).datastack.free_to_root();
             Own::end(state);
         }
@@ -212,7 +272,8 @@ impl Saved {
 
     /// The objects that a suspended greenlet holds through its thread state.
     pub fn held(&self) -> impl Iterator<Item = *mut PyObject> {
-        self.exc_state.values.into_iter().chain([self.context]).filter(|object| !object.is_null())
+        let own = self.exc_state.values.into_iter().chain([self.context]).chain(self.kept);
+        own.filter(|object| !object.is_null())
     }
 
     /// The Python stack of a suspended greenlet, as a new reference to its innermost frame; null if there is none.
@@ -249,6 +310,24 @@ impl ThreadState {
             entry = unsafe { (*entry).previous };
         }
         false
+    }
+}
+
+/// How many objects C keeps for each thread.
+pub const KEPT: usize = if cfg!(Py_3_13) { 3 } else { 1 };
+
+impl ThreadState {
+    /// The places of what C keeps for each thread: a dict, in which up to 3.12 the values of its `threading.local` are,
+    /// the containers whose `repr` is under way, and ctypes' copy of errno; and from 3.13 on whose values are whose.
+    #[inline]
+    fn kept_for_thread(&mut self) -> [*mut *mut PyObject; KEPT] {
+        [
+            &raw mut self.dict,
+            #[cfg(Py_3_13)]
+            &raw mut self.threading_local_key,
+            #[cfg(Py_3_13)]
+            &raw mut self.threading_local_sentinel,
+        ]
     }
 }
 

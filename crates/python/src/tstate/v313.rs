@@ -52,6 +52,10 @@ pub struct ThreadState {
     pub id: u64,
     pub datastack: DataStack,
     pub exc_state: ExcState,
+    pub previous_executor: *mut PyObject,
+    pub dict_global_version: u64,
+    pub threading_local_key: *mut PyObject,
+    pub threading_local_sentinel: *mut PyObject,
 }
 
 /// `_PyInterpreterFrame`, up to the last field that we use.
@@ -130,6 +134,8 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("id", offset_of!(ThreadState, id)),
     ("datastack_chunk", offset_of!(ThreadState, datastack)),
     ("exc_state", offset_of!(ThreadState, exc_state)),
+    ("threading_local_key", offset_of!(ThreadState, threading_local_key)),
+    ("threading_local_sentinel", offset_of!(ThreadState, threading_local_sentinel)),
 ];
 
 /// What a greenlet has of its own beside what all versions keep.

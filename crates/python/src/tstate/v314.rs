@@ -52,6 +52,9 @@ pub struct ThreadState {
     pub datastack: DataStack,
     pub exc_state: ExcState,
     pub current_executor: *mut PyObject,
+    pub dict_global_version: u64,
+    pub threading_local_key: *mut PyObject,
+    pub threading_local_sentinel: *mut PyObject,
 }
 
 /// `_PyInterpreterFrame`, up to the last field that we use.
@@ -131,6 +134,8 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("datastack_chunk", offset_of!(ThreadState, datastack)),
     ("exc_state", offset_of!(ThreadState, exc_state)),
     ("current_executor", offset_of!(ThreadState, current_executor)),
+    ("threading_local_key", offset_of!(ThreadState, threading_local_key)),
+    ("threading_local_sentinel", offset_of!(ThreadState, threading_local_sentinel)),
 ];
 
 /// What a greenlet has of its own beside [that of 3.14 and later](super::since_v314): nothing.

@@ -60,6 +60,10 @@ pub struct ThreadState {
     pub datastack_cached_chunk: *mut c_void,
     pub exc_state: ExcState,
     pub current_executor: *mut PyObject,
+    pub jit_exit: *mut c_void,
+    pub dict_global_version: u64,
+    pub threading_local_key: *mut PyObject,
+    pub threading_local_sentinel: *mut PyObject,
 }
 
 /// `_PyInterpreterFrame`, up to its local variables.
@@ -241,6 +245,8 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("datastack_chunk", offset_of!(ThreadState, datastack)),
     ("exc_state", offset_of!(ThreadState, exc_state)),
     ("current_executor", offset_of!(ThreadState, current_executor)),
+    ("threading_local_key", offset_of!(ThreadState, threading_local_key)),
+    ("threading_local_sentinel", offset_of!(ThreadState, threading_local_sentinel)),
     ("_PyInterpreterFrame.f_executable", offset_of!(Frame, code)),
     ("_PyInterpreterFrame.previous", offset_of!(Frame, previous)),
     ("_PyInterpreterFrame.f_funcobj", offset_of!(Frame, function)),

@@ -7,7 +7,6 @@ import types as _types
 from collections import deque as _deque
 from heapq import heappop as _heappop
 from heapq import heappush as _heappush
-from time import monotonic as _monotonic
 
 from greenloom._native import _spend, _timeout
 
@@ -16,6 +15,7 @@ from eventlet import queue as _native
 from eventlet.green import threading as _threading
 from eventlet.greenthread import sleep as _sleep
 from eventlet.semaphore import Semaphore as _Semaphore
+from eventlet.support.clock import monotonic as _monotonic
 
 __patched__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
 

@@ -5,13 +5,13 @@ to C the lock of a green thread is that of its OS thread, so a recursive one not
 """
 
 import _multiprocessing as _c
-from time import monotonic as _monotonic
 
 from greenloom._native import _spend
 
 from eventlet import hubs as _hubs
 from eventlet.green.thread import get_ident as _get_ident
 from eventlet.greenthread import sleep as _sleep
+from eventlet.support.clock import monotonic as _monotonic
 from eventlet.support.greenlets import getcurrent as _getcurrent
 
 __patched__ = ["SemLock"]

@@ -3,20 +3,22 @@
 import errno as _errno
 import fcntl as _fcntl
 import os as os_orig
+import posix as _posix
 import stat as _stat
-import time as _time
 import warnings as _warnings
 
 from greenloom._native import _limit_by_system, _read_now, _write_now
 
-from eventlet import greenio, greenthread, hubs, patcher
+from eventlet import event, greenio, greenthread, hubs, patcher
 from eventlet.greenio.attempt import Patience as _Patience
 from eventlet.greenio.py3 import _open_green
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
+from eventlet.support.clock import monotonic as _monotonic
+from eventlet.support.greenlets import getcurrent as _getcurrent
 
 __all__ = os_orig.__all__
-__patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open"]
+__patched__ = ["closerange", "fdopen", "read", "write", "wait", "waitpid", "open", "system"]
 __patched__ += [
     name
     for name in (
@@ -37,6 +39,7 @@ _originals = {name: getattr(os_orig, name) for name in __patched__}
 _LONGEST_PAUSE = 0.01
 
 _select, _socket = map(patcher.original, ("select", "socket"))
+_start_os_thread = patcher.original("_thread").start_new_thread
 _poll, _POLLIN, _POLLOUT = _select.poll, _select.POLLIN, _select.POLLOUT
 
 
@@ -97,7 +100,7 @@ def write(fd, data):
         if not room.wait():
             return 0
     with memoryview(data) as view, view.cast("B") as rest:
-        while 0 < written < len(rest) and os_orig.get_blocking(fd) and not _stat.S_ISREG(os_orig.fstat(fd).st_mode):
+        while 0 < written < len(rest) and _posix.get_blocking(fd) and not _stat.S_ISREG(_posix.fstat(fd).st_mode):
             some = _write_now(fd, rest[written:])
             if some is not None:
                 written += some
@@ -151,7 +154,7 @@ def _wait_until_ready(fd, event):
     the call must fail, as the file is not open for it."""
     fails = os_orig.O_WRONLY if event == _POLLIN else os_orig.O_RDONLY
     patience = _patience(fd, event == _POLLOUT)
-    while os_orig.get_blocking(fd) and _fcntl.fcntl(fd, _fcntl.F_GETFL) & os_orig.O_ACCMODE != fails:
+    while _posix.get_blocking(fd) and _fcntl.fcntl(fd, _fcntl.F_GETFL) & os_orig.O_ACCMODE != fails:
         poll = _poll()
         poll.register(fd, event)
         if poll.poll(0):
@@ -178,7 +181,7 @@ def writev(fd, buffers, /):
     """As os.writev: the buffers are written as one. Waits in the hub as `write` does."""
     if 0 < len(buffers) <= _MOST_BUFFERS:
         data = b"".join(buffers)
-        if data and os_orig.get_blocking(fd):
+        if data and _posix.get_blocking(fd):
             return write(fd, data)
     return _originals["writev"](fd, buffers)
 
@@ -240,14 +243,14 @@ def sendfile(out_fd, in_fd, offset, count, *args, **kw):
     """As os.sendfile: a blocking socket takes all that there is, anything else what fits. Waits in the hub until there
     is room; reading the file blocks."""
     done, room = 0, _Room(out_fd, pieces=True)
-    while os_orig.get_blocking(out_fd):
+    while _posix.get_blocking(out_fd):
         sent = _sendfile_now(out_fd, in_fd, offset, count - done, *args, **kw)
         if sent is None:
             if not room.wait(done):
                 return done
             continue
         done += sent
-        if not sent or done == count or not _stat.S_ISSOCK(os_orig.fstat(out_fd).st_mode):
+        if not sent or done == count or not _stat.S_ISSOCK(_posix.fstat(out_fd).st_mode):
             return done
         if offset is not None:
             offset += sent
@@ -256,7 +259,7 @@ def sendfile(out_fd, in_fd, offset, count, *args, **kw):
 
 def _sendfile_now(out_fd, *args, **kw):
     """As os.sendfile, but returns None if that would block, whatever the file descriptor's flag."""
-    blocking = os_orig.get_blocking(out_fd)
+    blocking = _posix.get_blocking(out_fd)
     if blocking:
         # The call has no flag of its own for that.
         os_orig.set_blocking(out_fd, False)
@@ -312,11 +315,11 @@ def _wait_for_child(wait, pid, options):
 def _wait_until(look, pid=0, timeout=float("inf")):
     """Returns what `look` returns, once that is not None; None after `timeout` seconds. `pid` is the child whose end is
     waited for, if it is one."""
-    end, pause = _time.monotonic() + timeout, 0.0005
+    end, pause = _monotonic() + timeout, 0.0005
     while (found := look()) is None:
         if pid > 0 and _wait_for_end(pid):
             continue
-        left = end - _time.monotonic()
+        left = end - _monotonic()
         if left <= 0:
             return None
         greenthread.sleep(min(pause, left))
@@ -328,10 +331,10 @@ def _wait_for_end(pid, timeout=None):
     """Waits in the hub until the child ends. Returns False at once if this system cannot tell, None after `timeout`
     seconds."""
     try:
-        fd = os_orig.pidfd_open(pid)
+        fd = _posix.pidfd_open(pid)
     except (AttributeError, OSError):
         return False
-    process = os_orig.getpid()
+    process = _posix.getpid()
     try:
         hubs.notify_opened(fd)
         hubs.trampoline(fd, read=True, timeout=timeout, timeout_exc=_Elapsed)
@@ -340,9 +343,9 @@ def _wait_for_end(pid, timeout=None):
         return None
     finally:
         hubs.notify_close(fd)
-        if os_orig.getpid() == process:
+        if _posix.getpid() == process:
             # In the child of a fork the number may be another file's.
-            os_orig.close(fd)
+            _posix.close(fd)
 
 
 class _Elapsed(Exception):
@@ -354,6 +357,25 @@ def open(path, flags, mode=0o777, *, dir_fd=None):
     fd = __original_open__(path, flags, mode, dir_fd=dir_fd)
     hubs.notify_opened(fd)
     return fd
+
+
+def system(command):
+    """As os.system; other green threads run while the command does."""
+    if hubs.get_hub().greenlet is _getcurrent():
+        return _originals["system"](command)
+    done = event.Event()
+    # The system ignores signals of the terminal meanwhile, and knows how: it is called in an OS thread.
+    _start_os_thread(_run_system, (command, done))
+    return done.wait()
+
+
+def _run_system(command, done):
+    try:
+        status = _originals["system"](command)
+    except BaseException as error:
+        done.send_exception(error)
+    else:
+        done.send(status)
 
 
 def sched_yield():

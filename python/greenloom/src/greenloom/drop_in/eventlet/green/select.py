@@ -8,13 +8,13 @@ once spends from the hub's budget, so that a loop around it keeps nobody from ru
 
 import errno
 import os as _os
-import time as _time
 from contextlib import contextmanager
 
 from greenloom import _native
 
 from eventlet import greenthread, hubs, patcher
 from eventlet.support import functions, running_loops
+from eventlet.support.clock import monotonic as _monotonic
 
 _select = patcher.original("select")
 
@@ -25,7 +25,6 @@ patcher.slurp_properties(_select, globals(), ignore=__patched__, srckeys=dir(_se
 
 _IN, _OUT, _PRI = _select.POLLIN, _select.POLLOUT, _select.POLLPRI
 _ALWAYS = _select.POLLERR | _select.POLLHUP | _select.POLLNVAL
-_monotonic = _time.monotonic
 
 
 #: What each look at files spends of the time until others have their turn.

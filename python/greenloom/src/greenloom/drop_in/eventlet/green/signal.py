@@ -3,9 +3,13 @@
 The system has one mask for all green threads of an OS thread: the main greenlet and eventlet's own green threads set
 that. A thread of `threading` has one that is kept here. So a signal that it blocks still reaches the others, as with OS
 threads, and one that it unblocks comes. The processes that it starts have the system's mask.
+
+Nor may such a thread set handlers, which is for the main thread; libraries find out by that which one they run in.
 """
 
+import functools
 import signal as signal_orig
+import threading
 
 from greenloom._native import _timeout
 
@@ -15,7 +19,8 @@ from eventlet.green.os import _wait_until
 from eventlet.support import _fairness
 from eventlet.support import functions as _functions
 
-_CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask", "pthread_kill")
+_CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask", "pthread_kill", "signal")
+_CALLS += ("set_wakeup_fd",)
 __patched__ = [name for name in _CALLS if hasattr(signal_orig, name)]
 
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
@@ -73,6 +78,23 @@ def pthread_kill(thread_id, signalnum, /):
     _originals["pthread_kill"](_thread.os_thread_of(thread_id), signalnum)
 
 
+def _for_main_thread(name):
+    original = _originals[name]
+
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        ident = _thread.get_ident()
+        if ident in _thread._running and threading.main_thread().ident != ident:
+            raise ValueError(f"{name} only works in main thread of the main interpreter")
+        return original(*args, **kwargs)
+
+    return call
+
+
+signal = _for_main_thread("signal")
+set_wakeup_fd = _for_main_thread("set_wakeup_fd")
+
+
 def pause():
     """As signal.pause: returns after a signal was handled; other green threads run meanwhile. In other OS threads than
     the main one it blocks."""
@@ -82,14 +104,14 @@ def pause():
     for end in (read, write):
         _os.set_blocking(end, False)
         hubs.notify_opened(end)
-    before = signal_orig.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = _originals["set_wakeup_fd"](write, warn_on_full_buffer=False)
     try:
         hubs.trampoline(read, read=True)
     finally:
-        now = signal_orig.set_wakeup_fd(before)
+        now = _originals["set_wakeup_fd"](before)
         if now != write:
             # Somebody else has set another one meanwhile.
-            signal_orig.set_wakeup_fd(now)
+            _originals["set_wakeup_fd"](now)
         elif before >= 0:
             _tell(before, _os.read(read, 4096) if _select.select([read], [], [], 0)[0] else b"")
         hubs.notify_close(read)

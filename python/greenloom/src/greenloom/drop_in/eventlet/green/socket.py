@@ -3,7 +3,7 @@ EVENTLET_NO_GREENDNS is ``yes`` or dnspython is not installed."""
 
 import sys
 
-from eventlet.patcher import is_monkey_patched, slurp_properties
+from eventlet.patcher import slurp_properties
 from eventlet.support import _fairness, functions, names
 
 __import__("eventlet.green._socket_nodns")
@@ -11,7 +11,6 @@ __socket = sys.modules["eventlet.green._socket_nodns"]
 
 __all__ = __socket.__all__
 __patched__ = __socket.__patched__ + [
-    "create_connection",
     "getaddrinfo",
     "gethostbyaddr",
     "gethostbyname",
@@ -33,11 +32,8 @@ del _resolver
 functions.stand_for_those_of_c(__socket, globals(), _fairness.make_fair("socket", globals()))
 
 
-def _socket_class():
-    # After the patch it is what the module has: programs put their own class there.
-    return sys.modules["socket"].socket if is_monkey_patched("socket") else socket  # noqa: F821
-
-
+# The module's own stays there after the patch. It looks its names up there, where programs put their own, a class of
+# sockets or a function that looks up names.
 def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=None, *, all_errors=False):  # noqa: F821
     """Connects to a host and a port and returns the socket, having tried each address of the host in turn.
 
@@ -50,7 +46,7 @@ def create_connection(address, timeout=_GLOBAL_DEFAULT_TIMEOUT, source_address=N
     for family, kind, protocol, _, socket_address in getaddrinfo(host, port, 0, SOCK_STREAM):  # noqa: F821
         sock = None
         try:
-            sock = _socket_class()(family, kind, protocol)
+            sock = socket(family, kind, protocol)  # noqa: F821
             if timeout is not _GLOBAL_DEFAULT_TIMEOUT:  # noqa: F821
                 sock.settimeout(timeout)
             if source_address:

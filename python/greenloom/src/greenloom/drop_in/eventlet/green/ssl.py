@@ -10,7 +10,6 @@ import errno
 import os
 import types
 from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
-from time import monotonic
 
 from greenloom._native import Descriptor
 
@@ -19,6 +18,7 @@ from eventlet.greenio.attempt import connect_in_steps
 from eventlet.hubs import notify_opened
 from eventlet.patcher import slurp_properties
 from eventlet.support import names
+from eventlet.support.clock import monotonic
 
 slurp_properties(__ssl, globals(), srckeys=dir(__ssl))
 
@@ -27,8 +27,6 @@ __patched__ = [
     "SSLContext",
     "wrap_socket",
     "sslwrap_simple",
-    "create_default_context",
-    "_create_default_https_context",
 ]
 
 _original_sslsocket = __ssl.SSLSocket

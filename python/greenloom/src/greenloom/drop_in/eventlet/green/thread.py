@@ -8,9 +8,12 @@ import errno
 import signal
 import sys
 import threading as _stdlib_threading
+import weakref
 from functools import cache, partial
 
-from greenloom._native import _timeout
+from greenloom import set_stack_size as _set_stack_size
+from greenloom import stack_size as _green_stack_size
+from greenloom._native import _begin_thread, _end_thread, _timeout
 
 from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
@@ -24,7 +27,7 @@ _original = patcher.original("_thread")
 __patched__ = [
     "Lock", "LockType", "RLock", "_ThreadHandle", "_count", "_local", "_make_thread_handle", "_set_sentinel",
     "_shutdown", "allocate", "allocate_lock", "exit", "exit_thread", "get_ident", "interrupt_main", "lock", "set_name",
-    "start_joinable_thread", "start_new", "start_new_thread",
+    "stack_size", "start_joinable_thread", "start_new", "start_new_thread",
 ]  # fmt: skip
 # Only what this Python's module has: others look there to find out which Python it is.
 __patched__ = [name for name in __patched__ if hasattr(_original, name)] + ["Lock"]
@@ -33,6 +36,7 @@ patcher.slurp_properties(_original, globals(), ignore=__patched__, srckeys=dir(_
 LockType = lock = Lock
 
 _native_ident = _original.get_ident
+_native_frames = sys._current_frames
 _main_os_thread = _stdlib_threading.main_thread().ident
 
 # The green threads that were started here and run, by identifier.
@@ -40,10 +44,12 @@ _running = {}
 
 
 class _Running:
-    """What is known of one: the identifier of its OS thread, the lock that is released when it ends, functions that are
-    called then, the signals that it blocks, if it has set them, and whether it was there before the process forked."""
+    """What is known of one: its greenlet, the identifier of its OS thread, the lock that is released when it ends,
+    functions that are called then, the signals that it blocks, if it has set them, and whether it was there before the
+    process forked."""
 
     def __init__(self):
+        self.greenlet = weakref.ref(getcurrent())
         self.os_thread = _native_ident()
         self.sentinel = None
         self.at_end = []
@@ -74,7 +80,7 @@ def os_thread_of(ident):
     running = _running.get(ident)
     if running is not None:
         return running.os_thread
-    if ident in sys._current_frames():
+    if ident in _native_frames():
         return ident
     if ident == get_ident():
         return _native_ident()
@@ -92,6 +98,7 @@ def start_new_thread(function, args=(), kwargs=None):
         kwargs = {}
     elif not isinstance(kwargs, dict):
         raise TypeError("optional 3rd arg must be a dictionary")
+    sys.audit("_thread.start_new_thread", function, args, kwargs)
     return id(greenthread.spawn_n(_body, function, args, kwargs, None))
 
 
@@ -103,6 +110,7 @@ def _body(function, args, kwargs, handle):
     _running[ident] = running = _Running()
     if handle is not None:
         handle.ident = ident
+    _begin_thread()
     try:
         function(*args, **kwargs)
     except (SystemExit, GreenletExit):
@@ -113,6 +121,9 @@ def _body(function, args, kwargs, handle):
     except BaseException as error:
         _report(function, error)
     finally:
+        # Finalizers run in the thread whose values they are of, and may wait.
+        args = kwargs = None
+        _end_thread()
         _running.pop(ident, None)
         for at_end in running.at_end:
             at_end()
@@ -228,6 +239,7 @@ def start_joinable_thread(function, handle=None, daemon=True):
     """Starts a green thread that calls a function without arguments, and returns its handle."""
     if handle is None:
         handle = _ThreadHandle()
+    sys.audit("_thread.start_joinable_thread", function, daemon, handle)
     if handle._started:
         raise RuntimeError("thread already started")
     handle._started = True
@@ -293,6 +305,44 @@ def _wait_for_sentinel(sentinel, timeout):
         sentinel.release()
 
 
+_usual_stack_size = None
+
+
+def stack_size(size=0, /):
+    """As _thread.stack_size, for OS threads and for green threads. These have never less than they would have without:
+    where it is more, all that begin from then on have it, until it is set to something else."""
+    global _usual_stack_size
+    former = _original.stack_size(size)
+    if _usual_stack_size is not None or size > _green_stack_size():
+        _usual_stack_size = _usual_stack_size or _green_stack_size()
+        _set_stack_size(max(size, _usual_stack_size))
+    return former
+
+
+def _current_frames():
+    """As sys._current_frames, with the frames of the green threads that were started here."""
+    frames = _native_frames()
+    current, main = getcurrent(), _main_of_os_thread()
+    if current is not main:
+        frames[_native_ident()] = main.gr_frame
+    for ident, running in list(_running.items()):
+        greenlet = running.greenlet()
+        if greenlet is not None and greenlet is not current:
+            # One that runs in another OS thread has the frame of that.
+            frame = greenlet.gr_frame or frames.get(running.os_thread)
+            if frame is not None:
+                frames[ident] = frame
+    frames[get_ident()] = sys._getframe(1)
+    return frames
+
+
+def _main_of_os_thread():
+    greenlet = getcurrent()
+    while greenlet.parent is not None:
+        greenlet = greenlet.parent
+    return greenlet
+
+
 def _count():
     return len(_running)
 
@@ -327,9 +377,7 @@ exit_thread = exit
 def interrupt_main(signum=signal.SIGINT):
     """Simulates a signal. In a green thread of the main OS thread its handler is called at once; what that raises, it
     raises in the main greenlet, which goes on first then."""
-    main = current = getcurrent()
-    while main.parent is not None:
-        main = main.parent
+    current, main = getcurrent(), _main_of_os_thread()
     handler = signal.getsignal(signum)
     if current is main or current.parent is main or not callable(handler) or not _is_main_os_thread():
         _original.interrupt_main(signum)

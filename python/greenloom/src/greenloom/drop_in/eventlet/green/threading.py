@@ -5,6 +5,7 @@ two share what they know: which threads there are, the main one, and whom the en
 """
 
 import itertools as _itertools
+import reprlib as _reprlib
 import sys as _sys
 import threading as _stdlib
 import weakref as _weakref
@@ -25,7 +26,7 @@ _copy = _patcher.inject("threading", globals(), ("_thread", thread), ("time", _g
 __patched__ = [
     "Lock", "RLock", "_CRLock", "_LockType", "_ThreadHandle", "_allocate_lock", "_make_thread_handle", "_set_name",
     "_set_sentinel", "_start_joinable_thread", "_start_new_thread", "_thread_shutdown",
-    "currentThread", "current_thread", "get_ident", "local",
+    "currentThread", "current_thread", "get_ident", "local", "stack_size",
 ]  # fmt: skip
 __patched__ = [name for name in __patched__ if hasattr(_stdlib, name)]
 
@@ -312,6 +313,9 @@ def _patch_in_place(module):
     _replace_after_fork(module)
     _improve(module)
     module._shutdown = _with_native_threads(module, module._shutdown)
+    _sys._current_frames = thread._current_frames
+    # It was imported long before, and has the function from there.
+    _reprlib.get_ident = thread.get_ident
 
 
 def _with_native_threads(module, shutdown):

@@ -3,10 +3,10 @@
 import errno
 import os
 import socket
-import time
 
 from eventlet import greenthread
 from eventlet.support import get_errno
+from eventlet.support.clock import monotonic
 
 #: What ``connect_ex`` returns while it goes on, and when it has succeeded.
 CONNECT_ERR = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
@@ -63,12 +63,12 @@ class Patience:
             seconds = self._limit() if self._timeout is None else self._timeout
             if seconds is None:
                 return None
-            self._end = time.monotonic() + seconds
+            self._end = monotonic() + seconds
             # What the socket says when its time is up, and the system.
             self._error = socket.timeout("timed out")
             if self._timeout is None:
                 self._error = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return max(self._end - time.monotonic(), 0.0)
+        return max(self._end - monotonic(), 0.0)
 
     def of_a_wait(self):
         """The arguments of `trampoline` for a wait."""
@@ -88,7 +88,7 @@ def connect_in_steps(connect_ex, wait, timeout):
     :param timeout: how many seconds all may take, or None
     :raises socket.timeout: when the time is up
     """
-    end = None if timeout is None else time.monotonic() + timeout
+    end = None if timeout is None else monotonic() + timeout
     has_begun = False
     while True:
         code = connect_ex()
@@ -96,7 +96,7 @@ def connect_in_steps(connect_ex, wait, timeout):
             return 0
         if code not in CONNECT_ERR:
             return code
-        left = None if end is None else end - time.monotonic()
+        left = None if end is None else end - monotonic()
         if left is not None and left <= 0:
             raise socket.timeout("timed out")
         if code == errno.EAGAIN:

@@ -10,10 +10,11 @@ import inspect
 import os
 import sys
 from _thread import _local
+from functools import partial
 
 from greenlet import getcurrent
 from greenloom import hooks
-from greenloom._native import _current_hub, _set_hub, _set_hub_factory, _switch, get_hub
+from greenloom._native import _as_os_thread, _current_hub, _set_hub, _set_hub_factory, _switch, get_hub
 
 from eventlet.support import greenlets as greenlet
 
@@ -79,7 +80,8 @@ def _make_hub():
     return hub
 
 
-_set_hub_factory(_make_hub)
+# A green thread that is one of threading's has locals of its own.
+_set_hub_factory(partial(_as_os_thread, _make_hub))
 
 #: In order of preference.
 builtin_hub_names = ("epolls", "kqueue", "poll", "selects")
@@ -116,7 +118,8 @@ def use_hub(mod=None):
     if hasattr(mod, "is_available") and not mod.is_available():
         raise HubError(f"this hub does not work on this system: {mod!r}")
     _set_hub(None)
-    _threadlocal.Hub = mod if inspect.isclass(mod) else getattr(mod, class_name)
+    kind = mod if inspect.isclass(mod) else getattr(mod, class_name)
+    _as_os_thread(lambda: setattr(_threadlocal, "Hub", kind))
 
 
 from eventlet import timeout  # noqa: E402 - it needs get_hub

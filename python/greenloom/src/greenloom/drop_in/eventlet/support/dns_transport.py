@@ -1,9 +1,9 @@
 """Asking one nameserver over a green socket, in place of dnspython's `udp` and `tcp`, whose timeouts block the hub."""
 
 import struct
-import time as _time
 
 from eventlet.green import _socket_nodns as socket
+from eventlet.support.clock import monotonic
 from eventlet.support.green_dnspython import dns
 
 # Seconds.
@@ -65,12 +65,12 @@ def tcp(q, where, timeout=DNS_QUERY_TIMEOUT, port=53, af=None, source=None, sour
 
 
 def _deadline(timeout):
-    return None if timeout is None else _time.monotonic() + timeout
+    return None if timeout is None else monotonic() + timeout
 
 
 def _within(deadline, s, operation, *args):
     """Calls an operation of a socket. Raises dns.exception.Timeout if it does not end in time."""
-    left = None if deadline is None else deadline - _time.monotonic()
+    left = None if deadline is None else deadline - monotonic()
     if left is not None and left <= 0:
         raise dns.exception.Timeout
     s.settimeout(left)

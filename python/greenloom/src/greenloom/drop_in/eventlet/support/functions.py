@@ -31,8 +31,11 @@ def stand_for_those_of_c(original, namespace, names):
             namespace[name] = made.setdefault(function, Function(function))
 
 
-def belongs_to(function, module_name, name):
-    """Makes pickle name a function by its place in the standard library: another process, which may not be patched,
-    finds its own there."""
-    if isinstance(function, (types.FunctionType, Function)) and function.__name__ == name:
-        function.__module__, function.__qualname__ = module_name, name
+def belongs_to(what, module_name, name):
+    """Makes pickle name a function or class by its place in the standard library, the first that it has there: another
+    process, which may not be patched, finds its own there. Programs look there, too, whether an RLock is one of C."""
+    if not isinstance(what, (types.FunctionType, Function)):
+        if type(what) is not type or not what.__module__.startswith("eventlet.green."):
+            return
+    if what.__name__ == name:
+        what.__module__, what.__qualname__ = module_name, name

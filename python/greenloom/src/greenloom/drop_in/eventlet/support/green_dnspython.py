@@ -30,7 +30,7 @@ def _import_dns():
 
 def _import_green_dns():
     """Returns a copy of dnspython that sees green modules."""
-    # What it uses for DNS over HTTPS and QUIC belongs to all, and must not see them.
+    # What it uses for DNS over HTTPS and QUIC belongs to all, and must not see them, not even while it is imported.
     for name in ("httpx", "httpcore", "h2", "aioquic.quic.connection"):
         try:
             importlib.import_module(name)
@@ -38,14 +38,28 @@ def _import_green_dns():
             pass
     theirs = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_dns(name)}
     green = (("os", os), ("select", select), ("socket", _socket_nodns), ("ssl", ssl), ("time", time))
+    before = set(sys.modules)
     try:
         return patcher.patch_function(_import_dns, *green)()
     finally:
+        _give_back({name: module for name, module in sys.modules.items() if name not in before}, green)
         # A program that has imported dnspython keeps it whole; others may as well have the green copy.
         if theirs:
             for name in [name for name in sys.modules if _is_dns(name)]:
                 del sys.modules[name]
             sys.modules.update(theirs)
+
+
+def _give_back(modules, green):
+    """What else was imported by the way, `tempfile` say, belongs to all as well: it gets the modules that others have.
+    """
+    for name, module in modules.items():
+        if _is_dns(name):
+            continue
+        for attribute, value in list(vars(module).items()):
+            for real, seen in green:
+                if value is seen:
+                    setattr(module, attribute, importlib.import_module(real))
 
 
 dns = _import_green_dns()

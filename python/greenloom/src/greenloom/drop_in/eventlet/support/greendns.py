@@ -6,6 +6,7 @@ copy of dnspython that sees green sockets, with the `udp` and `tcp` of `dns_tran
 
 import io
 import re
+import sys
 import warnings
 
 from eventlet.green import _socket_nodns, os
@@ -279,6 +280,7 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     if _needs_no_lookup(host):
         name, addresses = host, [host]
     else:
+        sys.audit("socket.getaddrinfo", host, port, family, type, proto)
         name, addresses = _look_up(host, family, flags)
 
     found = []
@@ -359,20 +361,24 @@ def _is_for_the_system(host):
 def gethostbyname(hostname):
     """As socket.gethostbyname; parks."""
     if is_ipv4_addr(hostname):
+        sys.audit("socket.gethostbyname", hostname)
         return hostname
     hostname = _as_text(hostname)
     if _is_for_the_system(hostname):
         return socket.gethostbyname(hostname)
+    sys.audit("socket.gethostbyname", hostname)
     return resolve(hostname).rrset[0].address
 
 
 def gethostbyname_ex(hostname):
     """As socket.gethostbyname_ex; parks."""
     if is_ipv4_addr(hostname):
+        sys.audit("socket.gethostbyname", hostname)
         return hostname, [], [hostname]
     hostname = _as_text(hostname)
     if _is_for_the_system(hostname):
         return socket.gethostbyname_ex(hostname)
+    sys.audit("socket.gethostbyname", hostname)
     answer = resolve(hostname)
     return str(answer.qname).removesuffix("."), getaliases(hostname), _addresses(answer)
 
@@ -382,6 +388,7 @@ def gethostbyaddr(host):
     host = _as_text(host)
     if not host or not isinstance(host, str) or "\0" in host:
         return socket.gethostbyaddr(host)  # which refuses it
+    sys.audit("socket.gethostbyaddr", host)
     if host == "<broadcast>":
         host = "255.255.255.255"
     address = host if is_ip_addr(host) else getaddrinfo(host.encode(), None, 0, socket.SOCK_STREAM)[0][4][0]

@@ -9,7 +9,6 @@ Who took hold of a method before it was replaced releases without our notice, an
 lock that tells of a thread's end. Therefore waiters look again now and then.
 """
 
-import time
 import types
 from _queue import Empty, SimpleQueue
 from collections import deque
@@ -19,6 +18,7 @@ from greenloom._native import _replace_methods, _spend, _timeout
 
 from eventlet import hubs, patcher, semaphore
 from eventlet.green import thread
+from eventlet.support.clock import monotonic as _monotonic
 from eventlet.support.greenlets import getcurrent
 
 _SHORTEST_PAUSE = 0.002
@@ -32,8 +32,6 @@ RLOCK = _native.RLock
 # The waiters, by the id() of what they wait for. An entry exists only while somebody waits, and keeps what it is for
 # alive.
 _waiting = {}
-
-_monotonic = time.monotonic
 
 
 def _may_switch():

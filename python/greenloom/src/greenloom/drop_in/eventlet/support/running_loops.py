@@ -11,29 +11,29 @@ import weakref
 from greenlet import gettrace, settrace
 
 from eventlet import hubs
-from eventlet.patcher import original
 
-_local = original("_thread")._local()
+# By hub, which each OS thread has one of.
+_followers = weakref.WeakKeyDictionary()
 
 
 def follow():
     """Begins to do so in this OS thread, if the caller runs a loop. The loop itself calls this when it first waits."""
     events = sys.modules.get("asyncio.events")
-    if events is None or hasattr(_local, "follower"):
+    if events is None or (hub := hubs.get_hub()) in _followers:
         return
     # The asyncio hub has one that all its green threads find.
     loop = events._get_running_loop()
-    if loop is None or loop is getattr(hubs.get_hub(), "loop", None):
+    if loop is None or loop is getattr(hub, "loop", None):
         return
-    _local.follower = _Follower(gettrace())
-    settrace(_local.follower)
+    _followers[hub] = follower = _Follower(gettrace(), weakref.ref(hub))
+    settrace(follower)
 
 
 class _Follower:
     """A trace function: called after each switch."""
 
-    def __init__(self, former):
-        self._former = former
+    def __init__(self, former, hub):
+        self._former, self._hub = former, hub
         self._asides = weakref.WeakKeyDictionary()
 
     def __call__(self, event, args):
@@ -48,7 +48,7 @@ class _Follower:
             _bring_back(*aside)
         elif not self._asides and gettrace() in (self, None):
             # All loops have ended.
-            del _local.follower
+            _followers.pop(self._hub(), None)
             settrace(self._former)
 
 

@@ -10,18 +10,16 @@ a number of seconds to wait instead, whatever they do: 0 is stock's rule, inf is
 """
 
 import os
-import time
 import warnings
 
 from greenlet import gettrace, settrace
 
 from eventlet import hubs
+from eventlet.support.clock import monotonic as _monotonic
 
 QUIET = 0.5
 ASLEEP = 1.5
 LIMIT = 5.0
-
-_monotonic = time.monotonic
 
 
 def wait_for_threads(unfinished):
