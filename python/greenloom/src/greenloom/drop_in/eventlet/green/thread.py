@@ -10,7 +10,7 @@ import sys
 import threading as _stdlib_threading
 from functools import cache, partial
 
-from greenloom._native import _timeout
+from greenloom._native import _is_os_thread, _timeout
 
 from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
@@ -74,7 +74,7 @@ def os_thread_of(ident):
     running = _running.get(ident)
     if running is not None:
         return running.os_thread
-    if ident in sys._current_frames():
+    if _is_os_thread(ident):
         return ident
     if ident == get_ident():
         return _native_ident()
