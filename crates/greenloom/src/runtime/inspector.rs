@@ -17,7 +17,7 @@ use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts};
 use greenloom_inspect::{signal_named, to_stderr};
 
-use super::held;
+use super::held::BIRTHS;
 use super::look::{Look, PATIENCE};
 use super::node::{AnyGreenlet, Kind};
 use super::recording::Recording;
@@ -44,7 +44,7 @@ fn open() -> MutexGuard<'static, Option<Open>> {
 /// Opens the socket, unless it is open. Returns its path.
 pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     let mut open = open();
-    held::begin_to_note();
+    BIRTHS.begin();
     let opened = match open.take() {
         Some(opened) => opened,
         None => {
@@ -83,7 +83,7 @@ pub(super) fn after_fork() {
     let opened = OPEN.try_lock().ok().and_then(|mut open| open.take());
     if let Some(Open { server, dump }) = opened {
         server.leave_to_parent();
-        held::stop_ticking();
+        BIRTHS.stop_ticking();
         if let Err(error) = serve(dump) {
             say(&format!("the child of a fork cannot be looked into: {error}"));
         }
@@ -153,7 +153,7 @@ impl Program for Rust {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
-        held::tick();
+        BIRTHS.tick();
         let pulse = |hub: registry::Watched| {
             let statistics = &hub.counters.statistics;
             // The OS thread's own code keeps nobody waiting where there are no green threads.

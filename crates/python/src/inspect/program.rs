@@ -19,7 +19,7 @@ use super::look::{Look, One, Running, without_log};
 use crate::eventlet::seen::{self, Seen};
 use crate::greenlet::find;
 use crate::greenlet::recording::{self, Followed};
-use crate::greenlet::wait;
+use crate::greenlet::wait::BIRTHS;
 use crate::py::Gil;
 use crate::py::ffi;
 use crate::tstate::{Line, Unlocked};
@@ -72,7 +72,7 @@ impl Program for Python {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
-        wait::tick();
+        BIRTHS.tick();
         let pulse = |hub: seen::Seen| {
             let counts = hub.statistics.counts();
             // Before the first turn of its loop there is nothing that it keeps waiting.
