@@ -2,10 +2,11 @@
 
 mod terminal;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{
@@ -180,14 +181,10 @@ impl Program for Stuck {
         vec![Pulse { os_thread: Some(i32::MAX), ..Pulse::default() }]
     }
 
-    fn whereabouts(&mut self, _: &Pulse) -> Whereabouts {
-        Whereabouts {
-            said: vec!["it runs app.py:3 find".into()],
-            backtrace: vec![
-                frame("/lib/libz.so.1+0x4cd5", 0, "deflate"),
-                frame("/src/zlibmodule.c", 380, "zlib_compress"),
-            ],
-        }
+    fn whereabouts(&mut self, _: &[Pulse], _: Instant) -> Vec<Whereabouts> {
+        let backtrace =
+            vec![frame("/lib/libz.so.1+0x4cd5", 0, "deflate"), frame("/src/zlibmodule.c", 380, "zlib_compress")];
+        vec![Whereabouts { said: vec!["it runs app.py:3 find".into()], backtrace }]
     }
 }
 
@@ -226,6 +223,39 @@ fn what_is_frozen_stays_and_the_end_of_the_program_is_said() {
     terminal.press("f");
     let screen = terminal.has(&format!("process {} has ended", std::process::id()));
     line_with(&screen, "next_job");
+}
+
+/// Not a test of its own: a process that can be looked into, until it is told to end.
+#[test]
+#[ignore = "a program of another test"]
+fn a_process_that_can_be_looked_into() {
+    let _server = Server::start(Told, Settings::new()).unwrap();
+    println!("ready");
+    std::io::stdin().lines().next();
+}
+
+#[test]
+fn a_process_that_is_stopped_is_shown_as_such_until_it_goes_on() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_process_that_can_be_looked_into", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!({ lines }.any(|line| line.ends_with("ready")));
+    let send = |signal: &str| {
+        assert!(Command::new("kill").args([signal.to_owned(), child.id().to_string()]).status().unwrap().success());
+    };
+    let terminal = Terminal::run(&format!("top {} --seconds 0.05", child.id()));
+    terminal.has("next_job");
+    send("-STOP");
+    line_with(&terminal.has("is stopped, by a signal or a debugger"), "52 green threads at 2 places");
+    send("-CONT");
+    terminal.shows("what it shows of one that runs", |screen| !screen.contains("is stopped"));
+    drop(terminal);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

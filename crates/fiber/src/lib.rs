@@ -74,7 +74,7 @@ pub use scope::{Erased, Eraser, scope};
 pub use signals::SignalsBlocked;
 pub use snapshot::{Registers, Snapshot, read_memory};
 pub use stack::{MIN_STACK_SIZE, PoolStats, Stack, StackError, pool_stats};
-pub use ticks::Ticks;
+pub use ticks::{Births, Ticks};
 
 /// Whether code is of this crate, by the path of its source as debug information has it.
 ///
@@ -85,10 +85,11 @@ pub fn is_source(path: &str) -> bool {
     file!().strip_suffix("lib.rs").is_some_and(|folder| path.contains(folder))
 }
 
-/// Ends the process. A panic would not do here, as the macros of std have it where standard error is full or closed.
+/// Says so and ends the process: for what must not go on, and no caller could mend. A panic would not do, as the macros
+/// of std have it where standard error is full or closed.
 #[cold]
 #[inline(never)]
-fn die(message: &str) -> ! {
+pub fn die(message: &str) -> ! {
     let _ = writeln!(std::io::stderr(), "greenloom: {message}");
     std::process::abort();
 }

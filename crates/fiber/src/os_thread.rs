@@ -24,7 +24,7 @@ use crate::snapshot::{Registers, Snapshot, read_memory_into};
 /// How much of a stack is copied at most.
 const MOST: usize = 256 * 1024;
 
-/// How long an OS thread that runs may take to have a processor, and again to come to the handler.
+/// How long an OS thread that runs may take to have a processor, and to come to the handler.
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// How often it is looked whether it waits, before it is taken for one that runs, and how long between two looks.
@@ -39,6 +39,8 @@ pub enum Unseen {
     Ended,
     /// It runs, and the signals that the program does not handle are blocked in it.
     NoSignal,
+    /// It runs, and the system forbids to send it a signal.
+    Forbidden,
     /// It runs, and has not had a processor, or not answered a signal, in time.
     NoAnswer,
     /// Another one is being looked at.
@@ -52,6 +54,7 @@ impl fmt::Display for Unseen {
         f.write_str(match self {
             Unseen::Ended => "the OS thread has ended, or the system does not tell what it does",
             Unseen::NoSignal => "it runs, and blocks or handles every signal by which it could be asked",
+            Unseen::Forbidden => "it runs, and the system forbids the signal by which it would be asked",
             Unseen::NoAnswer => "it has not had a processor in time, or has not answered a signal",
             Unseen::Busy => "another one is being looked at",
             Unseen::Processor => "it runs, and its registers are not to be had on this processor",
@@ -75,23 +78,41 @@ impl Snapshot {
     /// assert_eq!(Snapshot::of_os_thread(0), Err(Unseen::Ended));
     /// ```
     pub fn of_os_thread(id: i32) -> Result<Snapshot, Unseen> {
-        let begun = Instant::now();
+        Snapshot::of_os_thread_until(id, Instant::now() + LIMIT)
+    }
+
+    /// The same, where one that runs is waited for until then, and not at all if that is past: for those who look at
+    /// many, with one limit for all.
+    ///
+    /// # Errors
+    /// See [`Unseen`].
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// use greenloom_fiber::{Snapshot, Unseen};
+    ///
+    /// assert_eq!(Snapshot::of_os_thread_until(0, Instant::now()), Err(Unseen::Ended));
+    /// ```
+    pub fn of_os_thread_until(id: i32, until: Instant) -> Result<Snapshot, Unseen> {
         let (mut looks, mut before) = (0, None);
-        while begun.elapsed() < LIMIT {
+        loop {
             if let Some(snapshot) = waiting(id)? {
                 return Ok(snapshot);
             }
             let (now, time) = (Instant::now(), time_on_processor(id)?);
+            if now >= until {
+                return Err(Unseen::NoAnswer);
+            }
             // The number may be another one's by now, which has run for less.
             let ran = |(then, time_then)| 2 * time.saturating_sub(time_then) > now - then;
             let runs = before.replace((now, time)).is_some_and(ran);
             looks += 1;
             if runs && looks >= LOOKS {
-                return running(id);
+                return running(id, until);
             }
             std::thread::sleep(BETWEEN_LOOKS);
         }
-        Err(Unseen::NoAnswer)
     }
 }
 
@@ -164,7 +185,7 @@ fn request(id: i32) -> u64 {
 }
 
 /// Of one that runs.
-fn running(id: i32) -> Result<Snapshot, Unseen> {
+fn running(id: i32, until: Instant) -> Result<Snapshot, Unseen> {
     let signal = free_signal(id)?;
     let (request, before) = (request(id), REQUEST.state.load(Ordering::Acquire));
     let is_free = before & PHASES == IDLE || before >> 34 != request >> 34;
@@ -179,13 +200,13 @@ fn running(id: i32) -> Result<Snapshot, Unseen> {
     }
     // SAFETY: a signal that is handled, to an OS thread of this process or to none.
     if unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, signal) } != 0 {
+        let has_ended = std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
         REQUEST.state.store(IDLE, Ordering::Release);
-        return Err(Unseen::Ended);
+        return Err(if has_ended { Unseen::Ended } else { Unseen::Forbidden });
     }
-    let asked = Instant::now();
     while REQUEST.state.load(Ordering::Acquire) != request | DONE {
         // If it copies already, it will be done.
-        if asked.elapsed() > LIMIT && change(request | ASKED, IDLE) {
+        if Instant::now() > until && change(request | ASKED, IDLE) {
             return Err(Unseen::NoAnswer);
         }
         std::thread::sleep(Duration::from_micros(100));

@@ -26,7 +26,8 @@ pub fn admit(stream: &UnixStream, peers: usize) -> Result<(), String> {
     let own = rustix::process::geteuid();
     match rustix::net::sockopt::socket_peercred(stream) {
         Ok(peer) if peer.uid == own || peer.uid.is_root() => {}
-        _ => return Err("only the program's own user may look into it".into()),
+        Ok(_) => return Err("only the program's own user may look into it".into()),
+        Err(error) => return Err(format!("the system does not say who asks: {error}")),
     }
     if peers >= MOST_PEERS {
         return Err(format!("{MOST_PEERS} others look already; end one of them"));

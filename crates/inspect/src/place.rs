@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, test_kill_process};
 
 /// The folder for the sockets of this process, made if there is none.
@@ -67,7 +68,7 @@ fn is_marked_secure() -> bool {
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !exists(pid)) && server(&entry.path()) == Served::ByNobody {
+        if pid.is_some_and(|pid| !exists(pid)) && matches!(server(&entry.path()), Ok(Served::ByNobody)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -85,18 +86,39 @@ pub enum Served {
 }
 
 /// Who serves the socket of this path.
-pub fn server(path: &Path) -> Served {
-    match UnixStream::connect(path) {
-        Ok(stream) if is_served_by(&stream, std::process::id()) => Served::ByUs,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Served::ByNobody,
-        _ => Served::ByAnother,
+///
+/// # Errors
+/// When it cannot be found out.
+pub fn server(path: &Path) -> io::Result<Served> {
+    match connect(path) {
+        Ok(stream) if is_served_by(&stream, std::process::id())? => Ok(Served::ByUs),
+        Ok(_) => Ok(Served::ByAnother),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Ok(Served::ByNobody)
+        }
+        // It takes no connections at the moment.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Served::ByAnother),
+        Err(error) => Err(error),
     }
 }
 
+/// Connects to the socket of this path. Does not wait where too many have connected that nobody has taken yet, as those
+/// of a process that is stopped: that is an error of the kind `WouldBlock`.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = UnixStream::from(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?);
+    net::connect(&stream, &SocketAddrUnix::new(path)?)?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// Whether the other end of a connection was opened by the process that has this number here.
-pub fn is_served_by(stream: &UnixStream, pid: u32) -> bool {
-    let peer = rustix::net::sockopt::socket_peercred(stream);
-    peer.is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(pid))
+///
+/// # Errors
+/// When the system does not say.
+pub fn is_served_by(stream: &UnixStream, pid: u32) -> io::Result<bool> {
+    let peer = net::sockopt::socket_peercred(stream)?;
+    Ok(u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(pid))
 }
 
 /// Whether there is such a process. The system is asked, since `/proc` may be missing, or hide those of others.
@@ -107,9 +129,20 @@ pub fn exists(pid: u32) -> bool {
 
 /// Whether a process has ended, and its parent has not asked how.
 pub fn is_zombie(pid: u32) -> bool {
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state(pid).starts_with('Z')
+}
+
+/// What a process is like that is stopped, by a signal or a debugger. One that does not change is one that stands
+/// still: a debugger stops what it looks at for moments, too.
+pub(crate) fn stopped(pid: u32) -> Option<String> {
+    Some(state(pid)).filter(|state| state.starts_with(['T', 't']))
+}
+
+/// What the system says of a process: its state, and then numbers, of which some say how long it has run.
+fn state(pid: u32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name, which may have anything in it, is in brackets.
-    state.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
+    stat.rsplit_once(") ").map(|(_, state)| state.to_owned()).unwrap_or_default()
 }
 
 const ROOT: u32 = 0;

@@ -52,8 +52,10 @@ pub trait Program: Send + 'static {
         Err(format!("this program tells nothing of green thread {thread}"))
     }
 
-    /// What is to be said when an OS thread with a hub waits for a lock: what sort of lock that may be, and what to do.
-    fn of_locks(&self) -> &'static str {
+    /// What is to be said when an OS thread with a hub, of which this is known, waits for a lock: what sort of lock it
+    /// may be, and what to do.
+    fn of_locks(&self, found: &Whereabouts) -> &'static str {
+        let _ = found;
         ""
     }
 
@@ -82,10 +84,11 @@ pub trait Program: Send + 'static {
         drop(message);
     }
 
-    /// What a hub is doing that does not move: which green thread runs, and where.
-    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
-        let _ = pulse;
-        Whereabouts::default()
+    /// What each of these hubs is doing, which do not move: which green thread runs, and where. What has to be waited
+    /// for is waited for once, however many there are; what is not known by then is left out.
+    fn whereabouts(&mut self, pulses: &[Pulse], until: Instant) -> Vec<Whereabouts> {
+        let _ = until;
+        vec![Whereabouts::default(); pulses.len()]
     }
 }
 
@@ -100,6 +103,9 @@ pub struct Whereabouts {
 
 /// How long metrics wait for hubs that are busy.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long hubs that do not move are looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a dump waits for whoever reads standard error.
 const DUMP_PATIENCE: Duration = Duration::from_secs(1);
@@ -140,7 +146,7 @@ impl Server {
         place::sweep(&folder);
         let pid = std::process::id();
         let path = folder.join(pid.to_string());
-        if place::server(&path) == Served::ByAnother {
+        if place::server(&path)? == Served::ByAnother {
             let message = format!(
                 "{} is served by another process with this one's number, of another container: set XDG_RUNTIME_DIR",
                 path.display()
@@ -244,11 +250,15 @@ impl<P: Program> Service<P> {
             let timeout = interval.or_else(|| soon.then_some(Duration::from_secs(1)));
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             events.clear();
+            let begun = Instant::now();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
+                Err(error) => {
+                    to_stderr(&format!("greenloom: cannot be looked into any more: {error}\n"), Duration::ZERO);
+                    return;
+                }
             }
-            self.watch_hubs();
+            self.watch_hubs(begun.elapsed());
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept(),
@@ -269,16 +279,20 @@ impl<P: Program> Service<P> {
         peers.retain(|_, peer| peer.stalled.is_none_or(|since| since.elapsed() < STALL));
         // A recording ends with the one that follows it, or that does so no more.
         self.following.retain(|peer, following| peers.contains_key(peer) && following.read_at.elapsed() < UNREAD);
-        Some(sockets.is_full || peers.values().any(|peer| peer.stalled.is_some()))
+        Some(sockets.paused.is_some() || peers.values().any(|peer| peer.stalled.is_some()))
     }
 
-    /// Looks which hubs do not move, and says so.
-    fn watch_hubs(&mut self) {
+    /// Looks which hubs do not move, and says so, after a wait that took so long.
+    fn watch_hubs(&mut self, waited: Duration) {
         let Some(watch) = &mut self.watch else { return };
-        for found in watch.look(Instant::now(), &self.program.pulses()) {
+        watch.wake(waited);
+        let found = watch.look(Instant::now(), &self.program.pulses());
+        let blocked: Vec<_> = found.iter().filter_map(Found::blocked).cloned().collect();
+        let mut whereabouts = self.look_at(&blocked).into_iter();
+        for found in found {
             match found {
                 Found::Blocked(pulse, lasts) => {
-                    let whereabouts = self.look_at(&pulse);
+                    let whereabouts = whereabouts.next().unwrap_or_default();
                     let native = text::in_a_line(&whereabouts.backtrace).map(|line| format!("; in {line}"));
                     let (said, native) = (whereabouts.said.join("; "), native.unwrap_or_default());
                     self.warn(format!("hub {} has not moved for {} ms: {said}{native}", pulse.hub, lasts.as_millis()));
@@ -292,17 +306,22 @@ impl<P: Program> Service<P> {
         }
     }
 
-    /// What a hub that does not move is doing. Says something.
-    fn look_at(&mut self, pulse: &Pulse) -> Whereabouts {
-        let activity = pulse.os_thread.and_then(watchdog::activity);
-        let mut found = self.program.whereabouts(pulse);
-        let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
-        let advice = waits_for_lock.then(|| self.program.of_locks().to_owned());
-        found.said.extend(activity.into_iter().chain(advice).filter(|said| !said.is_empty()));
-        if found.said.is_empty() {
-            found.said.push("something blocks its OS thread".into());
+    /// What hubs that do not move are doing. Says something of each.
+    fn look_at(&mut self, pulses: &[Pulse]) -> Vec<Whereabouts> {
+        if pulses.is_empty() {
+            return Vec::new();
         }
-        found
+        let activities: Vec<_> = pulses.iter().map(|pulse| pulse.os_thread.and_then(watchdog::activity)).collect();
+        let mut all = self.program.whereabouts(pulses, Instant::now() + LOOK);
+        for (found, activity) in all.iter_mut().zip(activities) {
+            let waits_for_lock = activity.as_deref().is_some_and(watchdog::is_wait_for_lock);
+            let advice = waits_for_lock.then(|| self.program.of_locks(found).to_owned());
+            found.said.extend(activity.into_iter().chain(advice).filter(|said| !said.is_empty()));
+            if found.said.is_empty() {
+                found.said.push("something blocks its OS thread".into());
+            }
+        }
+        all
     }
 
     fn warn(&mut self, message: String) {
@@ -357,7 +376,7 @@ impl<P: Program> Service<P> {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             language: self.program.language().into(),
-            program: command_line(),
+            program: text::command_line(),
         }
     }
 
@@ -463,15 +482,15 @@ impl<P: Program> Service<P> {
     }
 }
 
+impl<P> Drop for Service<P> {
+    /// Whoever asks when nobody serves any more, for whatever reason, is refused, and does not wait.
+    fn drop(&mut self) {
+        lock(&self.sockets).take();
+    }
+}
+
 fn line(what: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(what).expect("all keys are strings");
     line.push(b'\n');
     line
-}
-
-/// What was started, with its arguments, as the system has it, in one line.
-fn command_line() -> String {
-    let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,7 @@
 //! Hubs, stacks and green threads for people to read.
 
 use std::fmt::{self, Write};
+use std::fs;
 
 use crate::counters::COUNTERS;
 use crate::protocol::{Frame, Group, Hub, Info, Seconds, Stacks, Waits};
@@ -184,6 +185,13 @@ pub fn duration(seconds: f64) -> String {
         300.0..3600.0 => format!("{:.0} min", seconds / 60.0),
         _ => format!("{} h {} min", seconds as u64 / 3600, seconds as u64 % 3600 / 60),
     }
+}
+
+/// What was started, with its arguments, as the system has it, in one line.
+pub(crate) fn command_line() -> String {
+    let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

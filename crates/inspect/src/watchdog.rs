@@ -31,6 +31,16 @@ pub enum Found {
     Moves(Pulse, Duration),
 }
 
+impl Found {
+    /// The hub, if it is one that has not moved.
+    pub fn blocked(&self) -> Option<&Pulse> {
+        match self {
+            Found::Blocked(pulse, _) => Some(pulse),
+            Found::Moves(..) => None,
+        }
+    }
+}
+
 /// What is known of the hubs.
 #[derive(Debug)]
 pub struct Watchdog {
@@ -54,6 +64,15 @@ impl Watchdog {
     /// How long until it wants to look again.
     pub fn interval(&self) -> Duration {
         (self.limit / 4).max(Duration::from_millis(1))
+    }
+
+    /// Whoever looks has waited for the next look. If that was much longer than it wanted, the process was stopped (by
+    /// a debugger, say) or had no processor, and the hubs with it: that is not held against them.
+    pub fn wake(&mut self, waited: Duration) {
+        let kept = waited.saturating_sub(self.interval());
+        if kept > self.interval() {
+            self.hubs.values_mut().for_each(|known| known.since += kept);
+        }
     }
 
     /// Looks at the hubs. Each block is found once, and its end.
@@ -192,6 +211,20 @@ mod tests {
         assert_eq!(look(450, 8, false), []);
         // It moves, however much it has to do.
         assert_eq!((0..50).map(|n| look(500 + 90 * n, 9 + n, false).len()).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_hub_of_a_process_that_was_stopped_is_not_blocked_for_that() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let pulse = Pulse { hub: 3, ..Pulse::default() };
+        let mut watchdog = Watchdog::new(Duration::from_millis(100));
+        assert_eq!(watchdog.look(at(0), std::slice::from_ref(&pulse)), []);
+        watchdog.wake(Duration::from_millis(60_025));
+        assert_eq!(watchdog.look(at(60_025), std::slice::from_ref(&pulse)), []);
+        watchdog.wake(Duration::from_millis(30));
+        let found = watchdog.look(at(60_105), std::slice::from_ref(&pulse));
+        assert_eq!(found, [Found::Blocked(pulse, Duration::from_millis(105))]);
     }
 
     #[test]

@@ -3,13 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use greenloom_inspect::protocol::{Ask, Trace};
 use greenloom_inspect::traced::{self, Recorded};
-use greenloom_inspect::{Client, Failure, Frame, Group, Hub, Program, Server, Settings, Stacks, Thread, place};
+use greenloom_inspect::{
+    Client, Failure, Frame, Group, Hub, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts, place,
+};
 use greenloom_trace::{READY, Readers};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Has as many groups as it is told.
 struct Told(usize);
@@ -245,6 +249,20 @@ fn another_version_and_the_end_of_the_program_are_told() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// Runs a test of this file as a program of its own. It has said that it is ready.
+fn program(name: &str, variables: &[(&str, &std::path::Path)]) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.ends_with("ready")).unwrap();
+    child
+}
+
 /// Not a test of its own: another process that serves a socket of this name, until it is told to end.
 #[test]
 #[ignore = "a program of another test"]
@@ -252,6 +270,124 @@ fn a_process_that_serves_a_socket() {
     let _listener = UnixListener::bind(std::env::var_os("GREENLOOM_TEST_SOCKET").unwrap()).unwrap();
     println!("ready");
     std::io::stdin().lines().next();
+}
+
+/// Not a test of its own: a process that can be looked into, until it is told to end.
+#[test]
+#[ignore = "a program of another test"]
+fn a_process_that_can_be_looked_into() {
+    let _server = Server::start(Told(0), Settings::new()).unwrap();
+    println!("ready");
+    std::io::stdin().lines().next();
+}
+
+#[test]
+fn a_process_that_is_stopped_is_told_so_and_answers_when_it_goes_on() {
+    let mut child = program("a_process_that_can_be_looked_into", &[]);
+    let pid = child.id();
+    let send = |signal| kill_process(Pid::from_child(&child), signal).unwrap();
+    let is_stopped =
+        |failure: Failure| assert!(matches!(failure, Failure::Stopped(stopped) if stopped == pid), "{failure}");
+    let mut client = Client::connect(pid).unwrap();
+    send(Signal::STOP);
+    // It stops a little later.
+    is_stopped((0..).find_map(|_| client.ask(Ask::Hubs).err()).unwrap());
+    is_stopped(Client::connect(pid).unwrap_err());
+    // Until so many have connected and given up that there is no place for another one.
+    let path = place::candidates(pid).into_iter().find(|path| path.exists()).unwrap();
+    while place::connect(&path).is_ok() {}
+    is_stopped(Client::connect(pid).unwrap_err());
+    send(Signal::CONT);
+    loop {
+        match Client::connect(pid) {
+            Ok(mut client) => break assert!(client.ask(Ask::Hubs).unwrap().hubs.is_some()),
+            // Those before are let go of first.
+            Err(failure) => assert!(matches!(failure, Failure::Io(..) | Failure::Problem(_)), "{failure}"),
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A program that cannot say what its hubs have done.
+struct Faulty;
+
+impl Program for Faulty {
+    fn language(&self) -> &'static str {
+        "rust"
+    }
+
+    fn hubs(&mut self) -> Vec<Hub> {
+        panic!("a fault")
+    }
+
+    fn stacks(&mut self) -> Stacks {
+        Stacks::default()
+    }
+
+    fn kill(&mut self, _: Thread) -> Result<String, String> {
+        Err("it is not killed".into())
+    }
+}
+
+#[test]
+fn whoever_asks_when_nobody_serves_any_more_is_refused_at_once() {
+    let _alone = alone();
+    let _server = Server::start(Faulty, Settings::new()).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    assert!(matches!(client.ask(Ask::Hubs), Err(Failure::Ended(_))));
+    let failure = Client::connect(std::process::id()).unwrap_err();
+    assert!(matches!(failure, Failure::NotServed(_)), "{failure}");
+}
+
+/// A program with 40 hubs that do not move. It notes how many it is asked for at once.
+struct Stuck;
+
+static ASKED_FOR: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+impl Program for Stuck {
+    fn language(&self) -> &'static str {
+        "rust"
+    }
+
+    fn hubs(&mut self) -> Vec<Hub> {
+        (0..40).map(|number| Hub { number, ..Hub::default() }).collect()
+    }
+
+    fn stacks(&mut self) -> Stacks {
+        Stacks::default()
+    }
+
+    fn kill(&mut self, _: Thread) -> Result<String, String> {
+        Err("it is not killed".into())
+    }
+
+    fn pulses(&mut self) -> Vec<Pulse> {
+        (0..40).map(|hub| Pulse { hub, ..Pulse::default() }).collect()
+    }
+
+    fn whereabouts(&mut self, pulses: &[Pulse], _: Instant) -> Vec<Whereabouts> {
+        ASKED_FOR.lock().unwrap().push(pulses.len());
+        let told = |pulse: &Pulse| Whereabouts { said: vec![format!("it is {}", pulse.hub)], backtrace: Vec::new() };
+        pulses.iter().map(told).collect()
+    }
+}
+
+#[test]
+fn hubs_that_do_not_move_are_looked_at_together() {
+    let _alone = alone();
+    let _server = Server::start(Stuck, Settings::new().watchdog(Some(Duration::from_millis(1)))).unwrap();
+    let mut client = Client::connect(std::process::id()).unwrap();
+    let hubs = loop {
+        let hubs = client.ask(Ask::Hubs).unwrap().hubs.unwrap();
+        if hubs.iter().all(|hub| hub.blocked.is_some()) {
+            break hubs;
+        }
+    };
+    assert_eq!(*ASKED_FOR.lock().unwrap(), [40]);
+    for hub in hubs {
+        assert_eq!(hub.whereabouts, Some(format!("it is {}", hub.number)));
+    }
 }
 
 #[test]
@@ -262,16 +398,7 @@ fn sockets_of_processes_that_are_not_seen_from_here_are_left_alone() {
     let (theirs, ours) = (folder.join("2000000001"), folder.join(std::process::id().to_string()));
     let [mut one, mut other] = [&theirs, &ours].map(|path| {
         let _ = std::fs::remove_file(path);
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_process_that_serves_a_socket", "--ignored", "--nocapture"])
-            .env("GREENLOOM_TEST_SOCKET", path)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        lines.find(|line| line.ends_with("ready")).unwrap();
-        child
+        program("a_process_that_serves_a_socket", &[("GREENLOOM_TEST_SOCKET", path)])
     });
     let refused = Server::start(Told(0), Settings::new()).unwrap_err();
     assert!(refused.to_string().contains("is served by another process with this one's number"), "{refused}");

@@ -17,10 +17,12 @@ import textwrap
 
 
 @contextlib.contextmanager
-def program(script, stderr=subprocess.PIPE, **environment):
-    """A program that can be looked into. It has said "ready" when this goes on."""
+def program(script, stderr=subprocess.PIPE, within=(), begin=None, **environment):
+    """A program that can be looked into. It has said "ready" when this goes on. *within* are the words of a command
+    that starts it, *begin* is called before that in its process."""
     started = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [*within, sys.executable, "-c", textwrap.dedent(script)],
+        preexec_fn=begin,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -37,11 +39,10 @@ def program(script, stderr=subprocess.PIPE, **environment):
             started.kill()
 
 
-def greenloom_command(*words):
-    """What the command says, its exit status, and its complaints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "greenloom", *map(str, words)], capture_output=True, text=True, timeout=60, input=""
-    )
+def greenloom_command(*words, within=(), begin=None):
+    """What the command says, its exit status, and its complaints. *within* and *begin* as for `program`."""
+    command = [*within, sys.executable, "-m", "greenloom", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, input="", preexec_fn=begin)
     return done.stdout, done.returncode, done.stderr
 
 

@@ -245,6 +245,23 @@ class Seen(Green):
             prints="[['<module>', 'join'], True, 'looks', 3]\n1\n",
         )
 
+    def test_after_a_fork_the_frames_are_those_of_the_child_alone(self):
+        self.check(
+            """
+            import os
+            event = threading.Event()
+            waiting = threading.Thread(target=event.wait)
+            waiting.start()
+            child = os.fork()
+            if not child:
+                os._exit(len(sys._current_frames()))
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(sys._current_frames()))
+            event.set()
+            waiting.join()
+            """,
+            prints="1 2\n",
+        )
+
     def test_audit_hooks_are_told(self):
         self.check(
             """

@@ -1,11 +1,13 @@
 """What the watchdog says of hubs that do not move, and that it changes nothing for them."""
 
 import contextlib
+import itertools
 import os
+import re
 import sys
 import unittest
 
-from inspect_support import greenloom_command, look, program
+from inspect_support import ask_of, greenloom_command, look, program
 
 
 class Watchdog(unittest.TestCase):
@@ -52,6 +54,49 @@ class Watchdog(unittest.TestCase):
         self.assertRegex(blocked, r"it is in the system call clock_nanosleep; in .*(usleep|musl)")
         blocked, *_ = self.blocked_by("ctypes.PyDLL(None).usleep(900000)")
         self.assertIn("C code holds the interpreter's lock; it runs <string>:5 culprit < ", blocked)
+
+    def test_many_hubs_that_wait_for_the_interpreter_s_lock_are_told_of_while_c_code_holds_it(self):
+        waits = """
+            import ctypes, eventlet, sys
+            threading = eventlet.patcher.original("threading")
+            begun = threading.Barrier(31)
+            def busy():
+                begun.wait()
+                while True:
+                    eventlet.sleep(0)
+            for _ in range(30):
+                threading.Thread(target=lambda: eventlet.spawn(busy).wait(), daemon=True).start()
+            def culprit():
+                ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(1), 1)
+            begun.wait()
+            print("ready", flush=True)
+            eventlet.spawn(culprit).wait()
+            eventlet.sleep(1000)
+        """
+        with program(waits, GREENLOOM_WATCHDOG="500") as process, contextlib.closing(ask_of(process.pid)) as asks:
+            # It lasts as long as it does not read what comes below, and whoever asks is answered meanwhile. A hub that
+            # has gone to look for I/O counts as one that waits.
+            hubs = []
+            while not hubs or not all("blocked" in hub or hub["waits"] and hub["number"] for hub in hubs):
+                hubs = asks(ask="hubs")["hubs"]
+            self.assertIn("greenloom_switches_total", asks(ask="metrics")["metrics"])
+            for _ in range(3):
+                problem, = asks(ask="stacks")["stacks"]["problems"]
+                self.assertIn("the interpreter's lock was not to be had", problem)
+            process.stdin.write("x")
+            process.stdin.flush()
+            lines = iter(process.stderr.readline, "")
+            lines = list(itertools.takewhile(lambda line: "hub 0 moves again" not in line, lines))
+        found = re.compile(r"hub (\d+) has not moved for \d+ ms: (.*)")
+        told = dict(match.groups() for line in lines if (match := found.search(line)))
+        self.assertLessEqual({str(hub["number"]) for hub in hubs if "blocked" in hub}, set(told))
+        self.assertIn("it runs <string>:12 culprit < ", told["0"])
+        for said in told.values():
+            self.assertIn("C code holds the interpreter's lock; it runs ", said)
+            # Now and then it looks up.
+            if "it waits for a lock" in said and "take_gil" in said:
+                self.assertIn("that is the interpreter's lock, which another OS thread has; in ", said)
+                self.assertNotIn("monkey_patch", said)
 
     def test_c_code_that_computes_is_named(self):
         blocked, *_ = self.blocked_by("__import__('re').match('(a+)+b', 'a' * 24)")

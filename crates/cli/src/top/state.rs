@@ -18,7 +18,7 @@ pub struct Program {
     pub hubs: Vec<HubNow>,
     pub stacks: Stacks,
     pub memory: Option<u64>,
-    /// Why nothing more comes.
+    /// Why nothing comes.
     pub problem: Option<String>,
 }
 
@@ -124,7 +124,7 @@ impl State {
             Err(problem) => program.problem = Some(problem),
             Ok(found) => {
                 let Found { hubs, stacks, one, memory } = *found;
-                (program.hubs, program.stacks, program.memory) = (hubs, stacks, memory);
+                (program.hubs, program.stacks, program.memory, program.problem) = (hubs, stacks, memory, None);
                 let is_shown = |one: &Result<Info, String>| match (one, shown) {
                     (Ok(info), Some((pid, thread))) => pid == news.pid && info.thread == thread,
                     (Err(_), Some((pid, _))) => pid == news.pid,

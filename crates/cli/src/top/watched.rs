@@ -14,7 +14,7 @@ use greenloom_inspect::{Client, Failure, Hub, Info, Stacks, Thread};
 /// What was found out of a program.
 pub struct News {
     pub pid: u32,
-    /// Why nothing more comes, if so.
+    /// Why nothing comes, if so.
     pub found: Result<Box<Found>, String>,
 }
 
@@ -61,12 +61,13 @@ impl Watch {
     pub fn start(client: Client, interval: Duration, news: Sender<News>) -> io::Result<Watch> {
         let greeting = client.greeting().clone();
         let (pid, wanted) = (client.pid(), Arc::new(Wanted::default()));
-        let mut asking = Asking { pid, client, wanted: Arc::clone(&wanted), before: HashMap::new() };
+        let mut asking = Asking { pid, client: Some(client), wanted: Arc::clone(&wanted), before: HashMap::new() };
         std::thread::Builder::new().name(format!("watch {pid}")).spawn(move || {
             loop {
                 let begun = Instant::now();
-                let found = asking.ask().map(Box::new).map_err(|failure| failure.to_string());
-                let is_over = found.is_err();
+                let found = asking.ask();
+                let is_over = found.as_ref().is_err_and(|failure| !matches!(failure, Failure::Stopped(_)));
+                let found = found.map(Box::new).map_err(|failure| failure.to_string());
                 // The screen may be gone.
                 if news.send(News { pid, found }).is_err() || is_over {
                     return;
@@ -89,7 +90,8 @@ impl Watch {
 
 struct Asking {
     pid: u32,
-    client: Client,
+    /// None where the last one has failed: what it asked may be answered still.
+    client: Option<Client>,
     wanted: Arc<Wanted>,
     /// Of each hub: when, its counters, the nanoseconds of its OS thread on a processor.
     before: HashMap<u64, (Instant, Vec<f64>, Option<u64>)>,
@@ -98,16 +100,18 @@ struct Asking {
 impl Asking {
     fn ask(&mut self) -> Result<Found, Failure> {
         let no_answer = || Failure::Problem(crate::NoAnswer.to_string());
-        let hubs = self.client.ask(Ask::Hubs)?.hubs.ok_or_else(no_answer)?;
+        let mut client = self.client.take().map_or_else(|| Client::connect(self.pid), Ok)?;
+        let hubs = client.ask(Ask::Hubs)?.hubs.ok_or_else(no_answer)?;
         let hubs = hubs.into_iter().map(|hub| self.compared(hub)).collect();
-        let stacks = self.client.ask(Ask::Stacks)?.stacks.ok_or_else(no_answer)?;
+        let stacks = client.ask(Ask::Stacks)?.stacks.ok_or_else(no_answer)?;
         let wanted = *self.wanted.lock();
-        let one = match wanted.map(|thread| self.client.ask(Ask::Thread { thread })) {
+        let one = match wanted.map(|thread| client.ask(Ask::Thread { thread })) {
             None => None,
             Some(Ok(answer)) => Some(Ok(answer.thread.ok_or_else(no_answer)?)),
             Some(Err(Failure::Problem(problem))) => Some(Err(problem)),
             Some(Err(failure)) => return Err(failure),
         };
+        self.client = Some(client);
         Ok(Found { hubs, stacks, one, memory: memory(self.pid) })
     }
 

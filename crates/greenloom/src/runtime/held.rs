@@ -1,57 +1,25 @@
 //! Who has taken something, for whom a green thread waits, and since when there is one: for those who look. All of it
 //! is noted only since the process can be looked into.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use greenloom_fiber::Ticks;
+use greenloom_fiber::Births;
 
 use super::{here, try_here};
 
-/// Set since the process can be looked into.
-static CLOCK: OnceLock<Ticks> = OnceLock::new();
-
-/// From now on all of it is noted.
-#[cfg(feature = "inspect")]
-pub(super) fn begin_to_note() {
-    CLOCK.get_or_init(Ticks::new);
-}
+/// They, and all the rest, are noted since the process can be looked into.
+pub(super) static BIRTHS: Births = Births::new();
 
 #[inline]
-fn clock() -> Option<&'static Ticks> {
-    if cfg!(feature = "inspect") { CLOCK.get() } else { None }
-}
-
-/// The time, as the OS thread has it that looks at the hubs many times a second; 0 while there is none.
-static TICK: AtomicU64 = AtomicU64::new(0);
-
-/// From now on births have this time, until the next call.
-#[cfg(feature = "inspect")]
-pub(super) fn tick() {
-    TICK.store(clock().map_or(0, Ticks::now), Ordering::Relaxed);
-}
-
-/// Nobody calls [`tick`] any more.
-#[cfg(feature = "inspect")]
-pub(super) fn stop_ticking() {
-    TICK.store(0, Ordering::Relaxed);
+fn is_noted() -> bool {
+    cfg!(feature = "inspect") && BIRTHS.are_noted()
 }
 
 /// The time of a birth; 0 if those are not noted.
 #[inline]
 pub(crate) fn birth() -> u64 {
-    clock().map_or(0, |clock| match TICK.load(Ordering::Relaxed) {
-        0 => clock.now().max(1),
-        tick => tick,
-    })
-}
-
-/// How long ago a birth was, if it was noted.
-#[cfg(feature = "inspect")]
-pub(super) fn age(birth: u64) -> Option<std::time::Duration> {
-    let clock = clock().filter(|_| birth > 0)?;
-    let ticks = clock.now().saturating_sub(birth);
-    Some(std::time::Duration::from_nanos((ticks as f64 * clock.length()) as u64))
+    if cfg!(feature = "inspect") { BIRTHS.now() } else { 0 }
 }
 
 /// A green thread among all that there ever were: its hub's number, and its own.
@@ -95,7 +63,7 @@ impl Takers {
     /// The running green thread has taken a unit.
     #[inline]
     pub fn take(&mut self) {
-        if clock().is_some() {
+        if is_noted() {
             self.note().take();
         }
     }
@@ -109,10 +77,11 @@ impl Takers {
     /// The running green thread is about to wait for a unit. Returns what it [takes](Taken::take) one from when it was
     /// granted one.
     pub fn wait(&mut self) -> Option<Arc<Taken>> {
-        clock()?;
-        let taken = Arc::clone(self.note());
-        waits_on(WaitsOn::Unit(Arc::clone(&taken)));
-        Some(taken)
+        is_noted().then(|| {
+            let taken = Arc::clone(self.note());
+            waits_on(WaitsOn::Unit(Arc::clone(&taken)));
+            taken
+        })
     }
 }
 
@@ -150,7 +119,7 @@ fn waits_on(what: WaitsOn) {
 /// The running green thread is about to wait for the end of another one of its hub.
 #[inline]
 pub(crate) fn waits_for_end(number: u64) {
-    if clock().is_some() {
+    if is_noted() {
         waits_on(WaitsOn::End(Who { hub: here().id(), number }));
     }
 }
@@ -158,7 +127,7 @@ pub(crate) fn waits_for_end(number: u64) {
 /// It waits no more.
 #[inline]
 pub(crate) fn waits_no_more() {
-    if clock().is_some() {
+    if is_noted() {
         here().with_current(|me| {
             if let Some(extra) = &mut *me.node().extra.borrow_mut() {
                 extra.waits_on = None;

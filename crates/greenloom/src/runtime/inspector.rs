@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloom_fiber::{SignalsBlocked, Snapshot};
 use greenloom_inspect::native::Symbols;
@@ -17,7 +17,7 @@ use greenloom_inspect::traced::{self, Recorded};
 use greenloom_inspect::{Hub, Info, Program, Pulse, Server, Settings, Stacks, Thread, Whereabouts};
 use greenloom_inspect::{signal_named, to_stderr};
 
-use super::held;
+use super::held::BIRTHS;
 use super::look::{Look, PATIENCE};
 use super::node::{AnyGreenlet, Kind};
 use super::recording::Recording;
@@ -44,7 +44,7 @@ fn open() -> MutexGuard<'static, Option<Open>> {
 /// Opens the socket, unless it is open. Returns its path.
 pub fn serve(dump: Option<i32>) -> io::Result<PathBuf> {
     let mut open = open();
-    held::begin_to_note();
+    BIRTHS.begin();
     let opened = match open.take() {
         Some(opened) => opened,
         None => {
@@ -83,7 +83,7 @@ pub(super) fn after_fork() {
     let opened = OPEN.try_lock().ok().and_then(|mut open| open.take());
     if let Some(Open { server, dump }) = opened {
         server.leave_to_parent();
-        held::stop_ticking();
+        BIRTHS.stop_ticking();
         if let Err(error) = serve(dump) {
             say(&format!("the child of a fork cannot be looked into: {error}"));
         }
@@ -131,7 +131,7 @@ impl Program for Rust {
         hubs()
     }
 
-    fn of_locks(&self) -> &'static str {
+    fn of_locks(&self, _: &Whereabouts) -> &'static str {
         "if that is a lock of std (Mutex, RwLock, Condvar) which a green thread holds while it is parked, let go of it \
          before what parks, or use greenloom::sync"
     }
@@ -153,7 +153,7 @@ impl Program for Rust {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
-        held::tick();
+        BIRTHS.tick();
         let pulse = |hub: registry::Watched| {
             let statistics = &hub.counters.statistics;
             // The OS thread's own code keeps nobody waiting where there are no green threads.
@@ -168,15 +168,38 @@ impl Program for Rust {
         registry::watched().into_iter().map(pulse).collect()
     }
 
-    /// Which one runs is known at once. What it is called the hub says itself, when it moves again.
-    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
-        let Some(hub) = registry::watched().into_iter().find(|watched| u64::from(watched.id) == pulse.hub) else {
-            return Whereabouts::default();
+    fn whereabouts(&mut self, pulses: &[Pulse], until: Instant) -> Vec<Whereabouts> {
+        pulses.iter().map(|pulse| self.whereabouts_of(pulse, until).unwrap_or_default()).collect()
+    }
+
+    fn kill(&mut self, thread: Thread) -> Result<String, String> {
+        let (sender, receiver) = sync_channel(1);
+        let gone = || format!("there is no green thread {thread}: it may have ended");
+        let hub = u32::try_from(thread.hub).ok().filter(|id| registry::all().iter().any(|(other, _)| other == id));
+        let call = move || {
+            let killed = try_here().map(|runtime| runtime.kill_from_outside(thread.number));
+            let _ = sender.try_send(killed.unwrap_or(false));
         };
-        let stack = Snapshot::of_os_thread(hub.os_thread);
+        match hub.map(|hub| registry::send(hub, Message::Call(Box::new(call)))) {
+            Some(Ok(())) => {}
+            _ => return Err(gone()),
+        }
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(true) => Ok(format!("green thread {thread} unwinds")),
+            Ok(false) => Err(gone()),
+            Err(_) => Err(format!("the hub of {thread} is blocked: it will be killed when that has ended")),
+        }
+    }
+}
+
+impl Rust {
+    /// Which one runs is known at once. What it is called the hub says itself, when it moves again.
+    fn whereabouts_of(&mut self, pulse: &Pulse, until: Instant) -> Option<Whereabouts> {
+        let hub = registry::watched().into_iter().find(|watched| u64::from(watched.id) == pulse.hub)?;
+        let stack = Snapshot::of_os_thread_until(hub.os_thread, until);
         // It may have moved on before it was looked at.
         if !self.pulses().contains(pulse) {
-            return Whereabouts::default();
+            return None;
         }
         let (id, running) = (hub.id, hub.running);
         let name = hub.counters.os_thread.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -198,26 +221,7 @@ impl Program for Rust {
             }
         };
         let _ = registry::send(id, Message::Call(Box::new(tell)));
-        found
-    }
-
-    fn kill(&mut self, thread: Thread) -> Result<String, String> {
-        let (sender, receiver) = sync_channel(1);
-        let gone = || format!("there is no green thread {thread}: it may have ended");
-        let hub = u32::try_from(thread.hub).ok().filter(|id| registry::all().iter().any(|(other, _)| other == id));
-        let call = move || {
-            let killed = try_here().map(|runtime| runtime.kill_from_outside(thread.number));
-            let _ = sender.try_send(killed.unwrap_or(false));
-        };
-        match hub.map(|hub| registry::send(hub, Message::Call(Box::new(call)))) {
-            Some(Ok(())) => {}
-            _ => return Err(gone()),
-        }
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(true) => Ok(format!("green thread {thread} unwinds")),
-            Ok(false) => Err(gone()),
-            Err(_) => Err(format!("the hub of {thread} is blocked: it will be killed when that has ended")),
-        }
+        Some(found)
     }
 }
 

@@ -23,7 +23,7 @@ use greenloom_inspect::protocol::{Seconds, Sizes};
 use greenloom_inspect::{Group, Info, Stacks, State, Thread, Waits, descriptor};
 
 use super::counters::Counters;
-use super::held::{self, WaitsOn, Who};
+use super::held::{BIRTHS, WaitsOn, Who};
 use super::node::{AnyGreenlet, Kind};
 use super::registry::{self, Message};
 use super::stacks;
@@ -328,7 +328,7 @@ impl Runtime {
             thread,
             name: in_words(&called(greenlet).map(String::from)),
             state,
-            age: held::age(greenlet.node().began.get()).map(Seconds),
+            age: BIRTHS.age(greenlet.node().began.get()).map(Seconds),
             waits_for: (!waits_for.is_empty()).then(|| waits_for.into()),
             waits,
             ..Info::default()

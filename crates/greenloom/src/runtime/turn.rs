@@ -1,9 +1,9 @@
 //! The loop of an OS thread's hub, in a greenlet of its own: what [`greenloom_hub::run_turn`] asks for.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::sync::atomic::Ordering;
 
+use greenloom_fiber::die;
 use greenloom_hub::{Budget, Cause, Loop, Others};
 
 use super::node::Wake;
@@ -107,12 +107,8 @@ impl Runtime {
                 Some(report) => report(),
                 None => panic!("nothing can happen any more, and nobody asked to be told"),
             },
-            Some(Err(error)) => {
-                // Without the poller nothing can be waited for; to go on would be to spin or to hang.
-                let _ =
-                    writeln!(std::io::stderr(), "greenloom: the hub cannot wait for I/O: {error}; the process ends");
-                std::process::abort();
-            }
+            // Without the poller nothing can be waited for; to go on would be to spin or to hang.
+            Some(Err(error)) => die(&format!("the hub cannot wait for I/O: {error}; the process ends")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The functions of the module about hubs, and what a thread's hub is told of files that are opened and closed.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_ulong};
 use std::os::fd::RawFd;
 
 use greenloom_hub::Direction;
@@ -16,6 +16,7 @@ use crate::greenlet::{Here, here, of_all_threads};
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Owned, Raised, Result, This};
+use crate::tstate;
 
 /// The functions of the module about hubs.
 pub fn functions() -> Vec<PyMethodDef> {
@@ -34,6 +35,11 @@ pub fn functions() -> Vec<PyMethodDef> {
         ),
         py::function(c"get_hub", get_hub, c"get_hub()\n--\n\nThe hub of this thread, made if there is none."),
         py::function(c"_hubs", hubs, c"_hubs()\n--\n\nPairs of an OS thread's number and its hub."),
+        py::function(
+            c"_is_os_thread",
+            is_os_thread,
+            c"_is_os_thread(ident)\n--\n\nWhether an OS thread of that number runs Python code of this interpreter.",
+        ),
         py::function(c"_set_hub", set_hub, c"_set_hub(hub)\n--\n\nSets this thread's hub; None removes it."),
         py::function(
             c"_current_hub",
@@ -95,6 +101,17 @@ fn switch_for(args: Args<'_>) -> Result<Owned> {
     let wait = Wait { what: if at.is_some() { "I/O" } else { "select" }, at, until: None };
     // SAFETY: a live object.
     in_wait(thread, &wait, || unsafe { call_hub(args.gil(), hub.as_ptr(), c"switch", []) })
+}
+
+fn is_os_thread(args: Args<'_>) -> Result<Owned> {
+    let ([ident], []) = args.parse("_is_os_thread", ["ident"], [])?;
+    // Numbers that are no OS thread's have no frame.
+    let ident = ident.number()? as c_ulong;
+    // SAFETY: called by the interpreter.
+    let frame = unsafe { tstate::frame_of_thread(ident) };
+    // SAFETY: a new reference, or null.
+    unsafe { ffi::xdecref(frame) };
+    Ok(Owned::bool(args.gil(), !frame.is_null()))
 }
 
 fn get_hub(args: Args<'_>) -> Result<Owned> {

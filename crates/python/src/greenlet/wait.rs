@@ -2,56 +2,35 @@
 //!
 //! Births, and who has taken a lock, are noted only since the process can be looked into.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use greenloom_fiber::Ticks;
+use greenloom_fiber::Births;
 
 pub use super::awaited::{At, Awaited, Life, Wait};
 use super::body::{PyGreenlet, State, body};
 use super::thread::Here;
 use crate::py::Gil;
 
-/// Set since the process can be looked into.
-static CLOCK: OnceLock<Ticks> = OnceLock::new();
-
-/// From now on births, and who has taken a lock, are noted.
-pub fn begin_to_note() {
-    CLOCK.get_or_init(Ticks::new);
-}
+/// They, and who has taken a lock, are noted since the process can be looked into. What ticks needs no lock.
+pub static BIRTHS: Births = Births::new();
 
 /// Whether they are.
 #[inline]
 pub fn is_noted() -> bool {
-    CLOCK.get().is_some()
+    BIRTHS.are_noted()
 }
-
-/// The time, as the OS thread has it that looks at the hubs many times a second; 0 while there is none. To read the
-/// clock at each birth would be 3 % of a spawn.
-static TICK: AtomicU64 = AtomicU64::new(0);
 
 /// The last birth. Changed by holders of the interpreter's lock only.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// From now on births have this time, until the next call. Without the lock.
-pub fn tick() {
-    TICK.store(CLOCK.get().map_or(0, Ticks::now), Ordering::Relaxed);
-}
-
-/// Nobody calls [`tick`] any more.
-pub fn stop_ticking() {
-    TICK.store(0, Ordering::Relaxed);
-}
-
 /// The time of a birth, which no other one has; 0 if those are not noted.
 #[inline]
 pub fn birth(_: Gil<'_>) -> u64 {
-    let Some(clock) = CLOCK.get() else { return 0 };
-    let now = match TICK.load(Ordering::Relaxed) {
-        0 => clock.now(),
-        tick => tick,
-    };
+    let now = BIRTHS.now();
+    if now == 0 {
+        return 0;
+    }
     let birth = now.max(LAST.load(Ordering::Relaxed) + 1);
     LAST.store(birth, Ordering::Relaxed);
     birth
@@ -60,7 +39,9 @@ pub fn birth(_: Gil<'_>) -> u64 {
 /// Who runs, if that is noted.
 #[inline]
 pub fn taker(gil: Gil<'_>) -> Option<Life> {
-    CLOCK.get()?;
+    if !is_noted() {
+        return None;
+    }
     super::here(gil).ok().map(|thread| Life::of_running(thread))
 }
 
@@ -90,9 +71,7 @@ impl Life {
 
     /// How long ago it began, if that was noted.
     pub fn age(self) -> Option<Duration> {
-        let clock = CLOCK.get().filter(|_| self.began > 0)?;
-        let ticks = clock.now().saturating_sub(self.began);
-        Some(Duration::from_nanos((ticks as f64 * clock.length()) as u64))
+        BIRTHS.age(self.began)
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::py::ffi;
 use crate::py::{self, Gil};
@@ -38,6 +38,8 @@ pub struct Locked {
     is_over: Mutex<bool>,
     /// How many steps were done.
     steps: AtomicU64,
+    /// Since when the interpreter's lock is waited for, if it is.
+    waits_since: Mutex<Option<Instant>>,
 }
 
 enum Next {
@@ -61,6 +63,7 @@ impl Locked {
             come: Condvar::new(),
             is_over: Mutex::new(false),
             steps: AtomicU64::new(0),
+            waits_since: Mutex::new(None),
         });
         let this = Arc::clone(&locked);
         std::thread::Builder::new().name("greenloom-look".into()).spawn(move || this.run())?;
@@ -136,10 +139,12 @@ impl Locked {
         found.or_else(|| receiver.try_recv().ok())
     }
 
+    /// Waits for what is found, as long as the lock may be waited for, be it since somebody else has asked.
     fn receive<T>(&self, receiver: &Receiver<T>, patience: Duration) -> Option<T> {
         loop {
             let before = self.steps.load(Ordering::Relaxed);
-            match receiver.recv_timeout(patience) {
+            let waited = lock(&self.waits_since).map_or(Duration::ZERO, |since| since.elapsed());
+            match receiver.recv_timeout(patience.saturating_sub(waited)) {
                 Ok(found) => return Some(found),
                 Err(RecvTimeoutError::Timeout) if self.steps.load(Ordering::Relaxed) != before => {}
                 Err(_) => return None,
@@ -168,7 +173,9 @@ impl Locked {
         }
         // SAFETY: the interpreter's end waits for `is_over`; what is taken is given back.
         unsafe {
+            *lock(&self.waits_since) = Some(Instant::now());
             let state = ffi::PyGILState_Ensure();
+            *lock(&self.waits_since) = None;
             let result = call(Gil::assume());
             ffi::PyGILState_Release(state);
             self.steps.fetch_add(1, Ordering::Relaxed);

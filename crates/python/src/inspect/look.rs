@@ -268,28 +268,29 @@ unsafe fn called(gil: Gil<'_>, greenlet: *mut PyGreenlet) -> Option<String> {
     }
 }
 
-/// A look at what one thread runs.
+/// A look at what threads run that have hubs, by the hubs' numbers. One step, so that the lock is waited for once.
 pub struct Running {
-    ident: std::ffi::c_ulong,
-    lines: Vec<Frame>,
+    threads: Vec<(u64, std::ffi::c_ulong)>,
+    lines: HashMap<u64, Vec<Frame>>,
 }
 
 impl Running {
-    /// Of the thread with this number.
-    pub fn of(ident: std::ffi::c_ulong) -> Running {
-        Running { ident, lines: Vec::new() }
+    /// Of the hubs with these numbers, and their threads with these.
+    pub fn of(threads: Vec<(u64, std::ffi::c_ulong)>) -> Running {
+        Running { threads, lines: HashMap::new() }
     }
 }
 
 impl Task for Running {
-    type Found = Vec<Frame>;
+    type Found = HashMap<u64, Vec<Frame>>;
 
     fn step(&mut self, gil: Gil<'_>) -> bool {
-        self.lines = running_lines(gil, self.ident, &mut Vec::new());
+        let lines = |(hub, ident)| (hub, running_lines(gil, ident, &mut Vec::new()));
+        self.lines = self.threads.drain(..).map(lines).collect();
         false
     }
 
-    fn finish(self, _: Option<Gil<'_>>) -> Vec<Frame> {
+    fn finish(self, _: Option<Gil<'_>>) -> HashMap<u64, Vec<Frame>> {
         self.lines
     }
 }

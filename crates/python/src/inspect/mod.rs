@@ -23,7 +23,7 @@ use greenloom_inspect::{Server, Settings, metrics};
 use self::locked::Locked;
 use self::look::Look;
 use self::program::Python;
-use crate::greenlet::wait::{begin_to_note, stop_ticking};
+use crate::greenlet::wait::BIRTHS;
 use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Gil, Owned, Result};
@@ -72,7 +72,7 @@ fn start(args: Args<'_>) -> Result<Owned> {
     let signal = signal.map_or(Ok(0), Object::number)?;
     let dump = i32::try_from(signal).ok().filter(|signal| *signal > 0);
     let mut inspector = inspector();
-    begin_to_note();
+    BIRTHS.begin();
     if inspector.is_none() {
         // A signal whose handler is Python's shall interrupt an OS thread that runs Python.
         let opened = SignalsBlocked::all_but(dump).and_then(|_blocked| {
@@ -99,7 +99,7 @@ fn stop(args: Args<'_>) -> Result<Owned> {
         // First, so that the server's OS thread, for which its end waits, finds nothing to wait for.
         locked.stop();
         drop(server);
-        stop_ticking();
+        BIRTHS.stop_ticking();
     });
     Ok(Owned::none(args.gil()))
 }
@@ -109,7 +109,7 @@ fn after_fork(args: Args<'_>) -> Result<Owned> {
     let was_open = opened.is_some();
     if let Some(Inspector { server, locked }) = opened {
         server.leave_to_parent();
-        stop_ticking();
+        BIRTHS.stop_ticking();
         // Its OS thread, which may have been in the middle of anything, is not there.
         std::mem::forget(locked);
     }

@@ -1,10 +1,12 @@
 //! A Python program as [`greenloom_inspect`] asks for it.
 
+use std::collections::HashMap;
+use std::ffi::c_ulong;
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use greenloom_fiber::Snapshot;
+use greenloom_fiber::{Snapshot, Unseen};
 use greenloom_inspect::groups::MOST_FRAMES;
 use greenloom_inspect::native::Symbols;
 use greenloom_inspect::protocol::Trace;
@@ -17,7 +19,7 @@ use super::look::{Look, One, Running, without_log};
 use crate::eventlet::seen::{self, Seen};
 use crate::greenlet::find;
 use crate::greenlet::recording::{self, Followed};
-use crate::greenlet::wait;
+use crate::greenlet::wait::BIRTHS;
 use crate::py::Gil;
 use crate::py::ffi;
 use crate::tstate::{Line, Unlocked};
@@ -46,7 +48,10 @@ impl Program for Python {
         hubs()
     }
 
-    fn of_locks(&self) -> &'static str {
+    fn of_locks(&self, found: &Whereabouts) -> &'static str {
+        if found.backtrace.iter().any(|frame| frame.function == "take_gil") {
+            return "that is the interpreter's lock, which another OS thread has";
+        }
         "if that is a lock of threading which another green thread holds, make it after eventlet.monkey_patch()"
     }
 
@@ -67,7 +72,7 @@ impl Program for Python {
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
-        wait::tick();
+        BIRTHS.tick();
         let pulse = |hub: seen::Seen| {
             let counts = hub.statistics.counts();
             // Before the first turn of its loop there is nothing that it keeps waiting.
@@ -83,23 +88,24 @@ impl Program for Python {
         logged::log(message);
     }
 
-    /// The lines of Python that it runs, and the C code that the innermost of them has called.
-    fn whereabouts(&mut self, pulse: &Pulse) -> Whereabouts {
-        let stack = pulse.os_thread.map(Snapshot::of_os_thread);
-        // It may have moved on before it was looked at.
-        if !self.pulses().contains(pulse) {
-            return Whereabouts::default();
-        }
-        let mut found = Whereabouts { said: self.lines(pulse.hub).into_iter().collect(), backtrace: Vec::new() };
-        match stack {
-            Some(Ok(stack)) => {
-                self.symbols.renew();
-                found.backtrace = called(self.symbols.frames(&stack, 4 * MOST_FRAMES));
+    /// The lines of Python that they run, and the C code that the innermost of them has called. That is read without
+    /// the interpreter's lock, which is then asked for: to know whether C code has it, and for lines that could not be
+    /// read. If it is not to be had soon, those are said when C code lets go of it.
+    fn whereabouts(&mut self, pulses: &[Pulse], until: Instant) -> Vec<Whereabouts> {
+        let still: Vec<_> = pulses.iter().map(|pulse| self.still(pulse, until)).collect();
+        let unread = |still: &&Still| still.lines.is_none();
+        let unread = still.iter().flatten().filter(unread).map(|still| (still.hub, still.ident)).collect();
+        let tell = |found: HashMap<u64, Vec<Frame>>| {
+            for (hub, lines) in found {
+                if let Some(said) = said(&lines) {
+                    let said = format!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}\n");
+                    to_stderr(&said, Duration::ZERO);
+                }
             }
-            Some(Err(unseen)) => found.said.push(format!("its native code is not known: {unseen}")),
-            None => {}
-        }
-        found
+        };
+        let found = self.locked.ask_or_tell(SOON, move || Running::of(unread), tell);
+        let told = |still: Option<Still>| still.map(|still| still.told(found.as_ref())).unwrap_or_default();
+        still.into_iter().map(told).collect()
     }
 
     fn kill(&mut self, thread: Thread) -> Result<String, String> {
@@ -127,27 +133,42 @@ fn is_call(function: &str) -> bool {
     function.to_ascii_lowercase().contains("vectorcall") || function.contains("PyObject_Call")
 }
 
+/// A hub that does not move, as it is without the interpreter's lock.
+struct Still {
+    hub: u64,
+    ident: c_ulong,
+    lines: Option<String>,
+    backtrace: Vec<Frame>,
+    unseen: Option<Unseen>,
+}
+
 impl Python {
-    /// The lines that it runs, read without the interpreter's lock. That is then asked for, to know whether C code has
-    /// it. If the lines cannot be read, what there is when C code lets go of the lock is said then.
-    fn lines(&mut self, hub: u64) -> Option<String> {
-        let Seen { ident, state, .. } = seen::all().into_iter().find(|seen| seen.number == hub)?;
+    /// `None` if it has moved on before it was looked at.
+    fn still(&mut self, pulse: &Pulse, until: Instant) -> Option<Still> {
+        let Seen { number: hub, ident, state, .. } = seen::all().into_iter().find(|seen| seen.number == pulse.hub)?;
+        let stack = pulse.os_thread.map(|id| Snapshot::of_os_thread_until(id, until)).transpose();
+        if !self.pulses().contains(pulse) {
+            return None;
+        }
         let lines = self.unlocked.as_ref().map(|unlocked| unlocked.lines(state, MOST_FRAMES)).unwrap_or_default();
         let frame = |Line { file, line, function }| Frame { file, line, function };
-        if let Some(said) = said(&without_log(lines.into_iter().map(frame).collect())) {
-            let is_free = self.locked.ask_or_tell(SOON, move || Running::of(ident), drop).is_some();
-            return Some(if is_free { said } else { format!("C code holds the interpreter's lock; {said}") });
-        }
-        let tell = move |lines: Vec<Frame>| {
-            if let Some(said) = said(&lines) {
-                let said = format!("greenloom: hub {hub}: C code let go of the interpreter's lock; {said}\n");
-                to_stderr(&said, Duration::ZERO);
-            }
-        };
-        if let Some(lines) = self.locked.ask_or_tell(SOON, move || Running::of(ident), tell) {
-            return said(&lines);
-        }
-        Some("C code holds the interpreter's lock".into())
+        let lines = said(&without_log(lines.into_iter().map(frame).collect()));
+        let (stack, unseen) = stack.map_or_else(|unseen| (None, Some(unseen)), |stack| (stack, None));
+        let backtrace = stack.map(|stack| {
+            self.symbols.renew();
+            called(self.symbols.frames(&stack, 4 * MOST_FRAMES))
+        });
+        Some(Still { hub, ident, lines, backtrace: backtrace.unwrap_or_default(), unseen })
+    }
+}
+
+impl Still {
+    /// In words, with what was found with the lock; that is `None` if the lock was not to be had.
+    fn told(self, found: Option<&HashMap<u64, Vec<Frame>>>) -> Whereabouts {
+        let held = found.is_none().then(|| "C code holds the interpreter's lock".into());
+        let lines = self.lines.or_else(|| said(found?.get(&self.hub)?));
+        let unseen = self.unseen.map(|unseen| format!("its native code is not known: {unseen}"));
+        Whereabouts { said: [held, lines, unseen].into_iter().flatten().collect(), backtrace: self.backtrace }
     }
 }
 
@@ -196,7 +217,7 @@ fn name_of(os_thread: libc::pid_t) -> String {
         return "main".into();
     }
     let name = fs::read_to_string(format!("/proc/self/task/{os_thread}/comm")).unwrap_or_default();
-    format!("{} {os_thread}", name.trim_end())
+    format!("{} {os_thread}", name.trim_end()).trim_start().into()
 }
 
 /// Begins to record.

@@ -107,15 +107,17 @@ pub(super) fn set_classes(args: Args<'_>) -> Result<Owned> {
     let ([plain, original, sample, green, default_timeout], []) = args.parse("_set_socket_classes", parameters, [])?;
     // SAFETY: called by the interpreter; the layout is believed only if it fits.
     unsafe {
-        let fd = py::call(sample.attribute(names().fileno)?.as_ptr(), [])?;
-        let fd = Object::of(&fd).number()?;
-        let layout = sample.as_ptr().cast::<PySocket>();
-        let fits = (*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize as usize >= mem::size_of::<PySocket>()
-            && i64::from((*layout).fd) == fd
-            && (*layout).family == libc::AF_INET
-            && (*layout).kind == libc::SOCK_STREAM
-            && (*layout).timeout == SAMPLE_TIMEOUT;
-        if fits {
+        let fits = |sample: Object<'_>| -> Result<bool> {
+            let fd = py::call(sample.attribute(names().fileno)?.as_ptr(), [])?;
+            let fd = Object::of(&fd).number()?;
+            let layout = sample.as_ptr().cast::<PySocket>();
+            Ok((*ffi::Py_TYPE(sample.as_ptr())).tp_basicsize as usize >= mem::size_of::<PySocket>()
+                && i64::from((*layout).fd) == fd
+                && (*layout).family == libc::AF_INET
+                && (*layout).kind == libc::SOCK_STREAM
+                && (*layout).timeout == SAMPLE_TIMEOUT)
+        };
+        if !sample.is_none() && fits(sample)? {
             for (class, kept) in [plain, original].into_iter().zip(&PLAIN_SOCKETS) {
                 kept.set(class.owned());
             }

@@ -76,7 +76,8 @@ pub fn functions() -> Vec<PyMethodDef> {
         c"_set_socket_classes",
         set_classes,
         c"_set_socket_classes(plain, original, sample, green, getdefaulttimeout)\n--\n\nSays which classes sockets are \
-          of. *sample* is a TCP socket of the class *original* with a timeout of 5 seconds.",
+          of. *sample* is a TCP socket of the class *original* with a timeout of 5 seconds, or None: nothing is \
+          then believed of how they lie in memory.",
     ));
     functions
 }

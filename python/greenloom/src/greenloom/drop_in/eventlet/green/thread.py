@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from greenloom import set_stack_size as _set_stack_size
 from greenloom import stack_size as _green_stack_size
-from greenloom._native import _begin_thread, _end_thread, _timeout
+from greenloom._native import _begin_thread, _end_thread, _is_os_thread, _timeout
 
 from eventlet import event, greenthread, patcher
 from eventlet.corolocal import local as _local  # noqa: F401  it is a name of _thread
@@ -80,7 +80,7 @@ def os_thread_of(ident):
     running = _running.get(ident)
     if running is not None:
         return running.os_thread
-    if ident in _native_frames():
+    if _is_os_thread(ident):
         return ident
     if ident == get_ident():
         return _native_ident()
@@ -327,7 +327,8 @@ def _current_frames():
         frames[_native_ident()] = main.gr_frame
     for ident, running in list(_running.items()):
         greenlet = running.greenlet()
-        if greenlet is not None and greenlet is not current:
+        # After a fork, those that the parent had are no threads any more.
+        if greenlet is not None and greenlet is not current and not running.is_parents:
             # One that runs in another OS thread has the frame of that.
             frame = greenlet.gr_frame or frames.get(running.os_thread)
             if frame is not None:

@@ -431,9 +431,14 @@ class GreenSocket(_native.GreenSocket):
 
 
 def _tell_native():
-    with _original_socket(socket.AF_INET, socket.SOCK_STREAM) as sample:
-        sample.settimeout(5)
-        _native._set_socket_classes(socket.socket, _original_socket, sample, GreenSocket, socket.getdefaulttimeout)
+    classes = (GreenSocket, socket.getdefaulttimeout)
+    try:
+        with _original_socket(socket.AF_INET, socket.SOCK_STREAM) as sample:
+            sample.settimeout(5)
+            _native._set_socket_classes(socket.socket, _original_socket, sample, *classes)
+    except OSError:
+        # The system lets this program have none.
+        _native._set_socket_classes(socket.socket, _original_socket, None, *classes)
 
 
 _tell_native()
