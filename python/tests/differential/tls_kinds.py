@@ -121,9 +121,9 @@ class Tls(Thing):
 
     @operation(ENDS, line="change {0}", weight=8)
     def do_handshake(self, end):
-        if self.begun[end] == "failed":
-            # CPython raises whatever error number the thread had last.
-            return "failed before"
+        if self.begun[end]:
+            # What TLS has given up raises whatever error number the thread had last.
+            return "tried before"
         return self.change(end, lambda: self.try_to_begin(end))
 
     def try_to_begin(self, end):

@@ -20,6 +20,8 @@ def handle(number, frame):
         told.append(letters.get())
 
 signal.signal(signal.SIGALRM, handle)
+# The hub is there.
+time.sleep(0.001)
 signal.setitimer(signal.ITIMER_REAL, 0.05)
 # It comes while the hub waits.
 time.sleep(0.2)
