@@ -284,7 +284,7 @@ class GreenSSLSocket(_original_sslsocket):
         if self._sslobj is not None:
             return super().sendall(data, flags)
         with memoryview(data) as view, view.cast("B") as rest:
-            sent = self.send(rest, flags)
+            sent = 0
             while sent < len(rest):
                 sent += self.send(rest[sent:], flags)
 
