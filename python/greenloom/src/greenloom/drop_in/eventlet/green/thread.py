@@ -325,9 +325,12 @@ def _current_frames():
     current, main = getcurrent(), _main_of_os_thread()
     if current is not main:
         frames[_native_ident()] = main.gr_frame
+        if get_ident() in _running and _is_parents():
+            # The main one is not there for threading any more.
+            del frames[_native_ident()]
     for ident, running in list(_running.items()):
         greenlet = running.greenlet()
-        if greenlet is not None and greenlet is not current:
+        if greenlet is not None and greenlet is not current and not running.is_parents:
             # One that runs in another OS thread has the frame of that.
             frame = greenlet.gr_frame or frames.get(running.os_thread)
             if frame is not None:
