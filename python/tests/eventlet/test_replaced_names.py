@@ -1,5 +1,6 @@
 """What a program puts in place of a function, a class or a clock: who uses it, and who must not."""
 
+import os
 import unittest
 
 from scenario import Scenario
@@ -69,6 +70,7 @@ class Replaced(Scenario):
             prints="10\n10 b'xxxxxxxxxx'\n0\n",
         )
 
+    @unittest.skipIf(os.environ.get("EVENTLET_HUB") == "asyncio", "that clock is asyncio's own")
     def test_a_stopped_clock_stops_no_wait(self):
         self.check(
             """

@@ -325,6 +325,9 @@ def _current_frames():
     current, main = getcurrent(), _main_of_os_thread()
     if current is not main:
         frames[_native_ident()] = main.gr_frame
+        if get_ident() in _running and _is_parents():
+            # The main one is not there for threading any more.
+            del frames[_native_ident()]
     for ident, running in list(_running.items()):
         greenlet = running.greenlet()
         # After a fork, those that the parent had are no threads any more.

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import weakref
+from posix import fstat as _fstat  # as it is, whatever a program puts into os
 
 from greenlet import getcurrent
 
@@ -52,7 +53,7 @@ class Hub(hub.BaseHub):
 
     def _listener(self, evtype, fileno, cb, tb, mark_as_closed):
         try:
-            os.fstat(fileno)
+            _fstat(fileno)
         except OSError:
             raise ValueError(f"invalid file descriptor: {fileno!r}") from None
         return super()._listener(evtype, fileno, cb, tb, mark_as_closed)
@@ -204,7 +205,7 @@ class Hub(hub.BaseHub):
 
 def _file_of(sock):
     """What tells a socket's file from all others, whatever their numbers."""
-    status = os.fstat(sock.fileno())
+    status = _fstat(sock.fileno())
     return status.st_dev, status.st_ino
 
 
