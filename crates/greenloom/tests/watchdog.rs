@@ -52,7 +52,8 @@ fn the_watchdog_names_a_green_thread_that_waits_for_a_lock_of_std() {
     assert!(blocked.starts_with("greenloom: hub 0 has not moved for "), "{blocked}");
     assert!(blocked.contains("; it waits for a lock (futex 0x"), "{blocked}");
     assert!(blocked.contains("let go of it before what parks, or use greenloom::sync; in "), "{blocked}");
-    assert!(blocked.contains("Mutex::lock") && blocked.contains(" watchdog::wants_a_lock_of_std < "), "{blocked}");
+    assert!(blocked.contains("::lock < watchdog.rs:"), "{blocked}");
+    assert!(blocked.contains(" watchdog::wants_a_lock_of_std < "), "{blocked}");
     let mut client = Client::connect(child.id()).unwrap();
     let hubs = client.ask(Ask::Hubs).unwrap().hubs.unwrap();
     assert!(hubs[0].blocked.is_some_and(|seconds| seconds >= 0.05), "{hubs:?}");
