@@ -7,7 +7,6 @@ threads, and one that it unblocks comes. The processes that it starts have the s
 Nor may such a thread set handlers, which is for the main thread; libraries find out by that which one they run in.
 """
 
-import functools
 import signal as signal_orig
 import threading
 
@@ -78,21 +77,28 @@ def pthread_kill(thread_id, signalnum, /):
     _originals["pthread_kill"](_thread.os_thread_of(thread_id), signalnum)
 
 
-def _for_main_thread(name):
-    original = _originals[name]
+def signal(signalnum, handler):
+    """As signal.signal.
 
-    @functools.wraps(original)
-    def call(*args, **kwargs):
-        ident = _thread.get_ident()
-        if ident in _thread._running and threading.main_thread().ident != ident:
-            raise ValueError(f"{name} only works in main thread of the main interpreter")
-        return original(*args, **kwargs)
-
-    return call
+    :raises ValueError: in a thread of threading, too, that is not the main one.
+    """
+    _refuse_threads("signal")
+    return _originals["signal"](signalnum, handler)
 
 
-signal = _for_main_thread("signal")
-set_wakeup_fd = _for_main_thread("set_wakeup_fd")
+def set_wakeup_fd(fd, /, *, warn_on_full_buffer=True):
+    """As signal.set_wakeup_fd.
+
+    :raises ValueError: in a thread of threading, too, that is not the main one.
+    """
+    _refuse_threads("set_wakeup_fd")
+    return _originals["set_wakeup_fd"](fd, warn_on_full_buffer=warn_on_full_buffer)
+
+
+def _refuse_threads(name):
+    ident = _thread.get_ident()
+    if ident in _thread._running and threading.main_thread().ident != ident:
+        raise ValueError(f"{name} only works in main thread of the main interpreter")
 
 
 def pause():
