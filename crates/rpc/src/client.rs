@@ -132,8 +132,8 @@ impl Client {
     }
 
     /// How often a message is sent again when the connection was lost before it was taken over, or before a call was
-    /// answered; by default never. A server that got it twice works on it once, as long as it remembers; another server
-    /// may work on it again.
+    /// answered, or could be; by default never. A server that got it twice works on it once, as long as it remembers;
+    /// another server may work on it again.
     pub fn resend(mut self, times: u32) -> Client {
         self.resend = times;
         self
@@ -209,13 +209,14 @@ impl Client {
             };
             match self.connection.transport.send(&self.address, outgoing) {
                 Ok(()) => break,
-                Err(TransportError::Disconnected(_)) if left > 0 && self.wait_connected(deadline.left()) => left -= 1,
+                Err(TransportError::Disconnected(_)) if self.may_try_again(&mut left, deadline) => {
+                    count(&self.connection.counts.resent);
+                }
                 Err(error) => {
                     count(&self.connection.counts.undelivered);
                     return Err(self.late_or(error, method, deadline));
                 }
             }
-            count(&self.connection.counts.resent);
         }
         count(&self.connection.counts.casts);
         Ok(())
@@ -233,8 +234,11 @@ impl Client {
         Error::Timeout { method: method.to_owned(), address: self.address.to_string(), after: self.timeout }
     }
 
-    fn wait_connected(&self, timeout: Duration) -> bool {
-        self.connection.transport.wait_connected(timeout)
+    /// Waits for a connection after one was lost, if there is a try left.
+    fn may_try_again(&self, left: &mut u32, deadline: Deadline) -> bool {
+        let may = *left > 0 && self.connection.transport.wait_connected(deadline.left());
+        *left -= u32::from(may);
+        may
     }
 
     /// Sends a call, and again where that was chosen, and waits for its answer.
@@ -244,12 +248,17 @@ impl Client {
         args: &(impl Serialize + ?Sized),
         deadline: Deadline,
     ) -> Result<Option<Box<str>>, Error> {
-        let replies = self.connection.replies(deadline).map_err(|error| self.late_or(error, method, deadline))?;
+        let mut left = self.resend;
+        let replies = loop {
+            match self.connection.replies(deadline) {
+                Err(TransportError::Disconnected(_)) if self.may_try_again(&mut left, deadline) => {}
+                replies => break replies.map_err(|error| self.late_or(error, method, deadline))?,
+            }
+        };
         let expected = replies.expect();
         let monitor = self.monitor.map(|within| within.as_secs().max(1));
         let wants = WantsAnswer { msg_id: &expected.msg_id, reply_q: &replies.queue, monitor };
         let message = self.request(method, args, Some(wants))?;
-        let mut left = self.resend;
         loop {
             let outgoing = Outgoing {
                 body: Arc::clone(&message),
@@ -260,10 +269,7 @@ impl Client {
             let sent = self.connection.transport.send(&self.address, outgoing);
             let sent = sent.map_err(|error| self.late_or(error, method, deadline));
             match sent.and_then(|()| self.wait_for(&expected, method, deadline)) {
-                Err(Error::Transport(TransportError::Disconnected(_)))
-                    if left > 0 && self.wait_connected(deadline.left()) =>
-                {
-                    left -= 1;
+                Err(Error::Transport(TransportError::Disconnected(_))) if self.may_try_again(&mut left, deadline) => {
                     count(&self.connection.counts.resent);
                 }
                 other => return other,

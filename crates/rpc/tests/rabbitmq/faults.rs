@@ -84,6 +84,27 @@ fn connections_that_are_cut_anywhere_in_a_frame_lose_nothing() {
 
 #[test]
 #[ignore = "needs a broker: make test-rpc"]
+fn a_first_call_is_tried_again_when_there_is_no_connection_in_time_for_its_reply_queue() {
+    let topic = name("topic");
+    let server = create_connection(&url("")).unwrap();
+    let endpoint = Endpoint::builder().method("ping", |_: &(), _: &Context, (): ()| Ok("pong")).build();
+    server.create_consumer(&topic, [endpoint], Fanout::Ignore).unwrap();
+    server.consume_in_threads().unwrap();
+    let proxy = Proxy::to(port("AMQP"));
+    proxy.stall(true);
+    let connection = create_connection(&format!("amqp://127.0.0.1:{}/?connection_timeout=0.2", proxy.port)).unwrap();
+    let client = Client::new(&connection, Target::topic(&topic)).timeout(PATIENCE);
+    let lost = client.call::<String>("ping", &());
+    assert!(matches!(lost, Err(Error::Transport(TransportError::Disconnected(_)))), "{lost:?}");
+    let caller = spawn(move || client.resend(1).call::<String>("ping", &()));
+    // Several times as long as it waits for a connection.
+    sleep(SECOND);
+    proxy.stall(false);
+    assert_eq!(caller.wait().unwrap().unwrap(), "pong");
+}
+
+#[test]
+#[ignore = "needs a broker: make test-rpc"]
 fn callers_are_told_when_the_broker_stops_and_served_when_it_is_back() {
     let (topic, url) = (name("topic"), url(""));
     let server = create_connection(&url).unwrap();
