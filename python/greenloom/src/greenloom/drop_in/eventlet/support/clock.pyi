@@ -1,1 +1,3 @@
-def monotonic() -> float: ...
+from collections.abc import Callable
+
+monotonic: Callable[[], float]
