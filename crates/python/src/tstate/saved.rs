@@ -30,9 +30,8 @@ pub struct Saved {
     depth: c_int,
     datastack: DataStack,
     /// Owned. Of a greenlet that is a [thread](Self::begin_thread), what C keeps for each thread: its own while it is
-    /// suspended, that of all others while it runs. Null for those that share it.
-    kept: [*mut PyObject; KEPT],
-    is_thread: bool,
+    /// suspended, that of all others while it runs. Apart, as most are none.
+    kept: Option<Box<[*mut PyObject; KEPT]>>,
     own: Own,
 }
 
@@ -45,8 +44,7 @@ impl Saved {
             exc_info: ptr::null_mut(),
             depth: 0,
             datastack: DataStack::empty(),
-            kept: [ptr::null_mut(); KEPT],
-            is_thread: false,
+            kept: None,
             own: Own::NEW,
         }
     }
@@ -56,15 +54,14 @@ impl Saved {
     /// # Safety
     /// `state` is the running OS thread's, and its lock is held; `kept`, what is kept for it so far, is owned.
     pub unsafe fn begin_thread(&mut self, state: *mut ThreadState, kept: [*mut PyObject; KEPT]) {
-        self.kept = kept;
-        self.is_thread = true;
+        self.kept = Some(Box::new(kept));
         // SAFETY: as for `save`.
         unsafe { self.exchange_kept(state) };
     }
 
     /// Whether the greenlet is one.
     pub fn is_thread(&self) -> bool {
-        self.is_thread
+        self.kept.is_some()
     }
 
     /// Takes out what was kept for the running greenlet as a thread so far: owned objects, or null.
@@ -72,7 +69,7 @@ impl Saved {
     /// # Safety
     /// As [`begin_thread`](Self::begin_thread).
     pub unsafe fn take_kept(&mut self, state: *mut ThreadState) -> [*mut PyObject; KEPT] {
-        if !self.is_thread {
+        if !self.is_thread() {
             return [ptr::null_mut(); KEPT];
         }
         // SAFETY: as for `save`.
@@ -86,16 +83,15 @@ impl Saved {
     pub unsafe fn end_thread(&mut self, state: *mut ThreadState) -> [*mut PyObject; KEPT] {
         // SAFETY: as for `save`.
         unsafe { self.exchange_kept(state) };
-        self.is_thread = false;
-        std::mem::replace(&mut self.kept, [ptr::null_mut(); KEPT])
+        self.kept.take().map_or([ptr::null_mut(); KEPT], |kept| *kept)
     }
 
     #[inline]
     unsafe fn exchange_kept(&mut self, state: *mut ThreadState) {
-        if self.is_thread {
+        if let Some(kept) = &mut self.kept {
             // SAFETY: as for `save`.
             unsafe {
-                for (mine, place) in self.kept.iter_mut().zip((*state).kept_for_thread()) {
+                for (mine, place) in kept.iter_mut().zip((*state).kept_for_thread()) {
                     *mine = place.replace(*mine);
                 }
             }
@@ -272,7 +268,8 @@ impl Saved {
 
     /// The objects that a suspended greenlet holds through its thread state.
     pub fn held(&self) -> impl Iterator<Item = *mut PyObject> {
-        let own = self.exc_state.values.into_iter().chain([self.context]).chain(self.kept);
+        let own =
+            self.exc_state.values.into_iter().chain([self.context]).chain(self.kept.iter().flat_map(|kept| **kept));
         own.filter(|object| !object.is_null())
     }
 
