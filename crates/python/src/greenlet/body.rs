@@ -238,8 +238,12 @@ pub unsafe fn drop_body(greenlet: *mut PyGreenlet) {
         body.locals.forget(greenlet.cast());
         ffi::clear(&body.parent);
         ffi::clear(&body.run);
-        for held in (*body.saved.get()).held() {
+        let saved = &*body.saved.get();
+        for held in saved.held() {
             ffi::decref(held);
+        }
+        if saved.is_thread() {
+            saved.kept().for_each(|kept| ffi::decref(kept));
         }
         ptr::drop_in_place(memory);
         if !(*FREE_BODIES.get()).keep(memory.cast()) {

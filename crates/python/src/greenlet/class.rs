@@ -101,7 +101,8 @@ pub unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, ar
         }
         let body = body(this);
         let own = [body.parent.get().cast(), body.run.get(), (*this).dict];
-        for object in own.into_iter().filter(|object| !object.is_null()).chain((*body.saved.get()).held()) {
+        let saved = &*body.saved.get();
+        for object in own.into_iter().filter(|object| !object.is_null()).chain(saved.held()).chain(saved.kept()) {
             let answer = visit(object, arg);
             if answer != 0 {
                 return answer;

@@ -88,13 +88,18 @@ impl Saved {
 
     #[inline]
     unsafe fn exchange_kept(&mut self, state: *mut ThreadState) {
-        if let Some(kept) = &mut self.kept {
+        #[cold]
+        unsafe fn exchange(kept: &mut [*mut PyObject; KEPT], state: *mut ThreadState) {
             // SAFETY: as for `save`.
             unsafe {
                 for (mine, place) in kept.iter_mut().zip((*state).kept_for_thread()) {
                     *mine = place.replace(*mine);
                 }
             }
+        }
+        if let Some(kept) = &mut self.kept {
+            // SAFETY: as for `save`.
+            unsafe { exchange(kept, state) }
         }
     }
 
@@ -167,6 +172,7 @@ impl Saved {
     ///
     /// # Safety
     /// As [`save`](Self::save); the running greenlet began with [`begin`](Self::begin) and has nothing left to run.
+    #[inline]
     pub unsafe fn end(&mut self, state: *mut ThreadState) {
         // SAFETY: as for `save`; no frame of the data stack is used again.
         unsafe {
@@ -266,11 +272,14 @@ impl Saved {
         }
     }
 
-    /// The objects that a suspended greenlet holds through its thread state.
+    /// The objects that a suspended greenlet holds through its thread state, but for those [kept](Self::kept).
     pub fn held(&self) -> impl Iterator<Item = *mut PyObject> {
-        let own =
-            self.exc_state.values.into_iter().chain([self.context]).chain(self.kept.iter().flat_map(|kept| **kept));
-        own.filter(|object| !object.is_null())
+        self.exc_state.values.into_iter().chain([self.context]).filter(|object| !object.is_null())
+    }
+
+    /// The objects that are kept for it as a thread. Told apart, as most are none, and each one's end asks.
+    pub fn kept(&self) -> impl Iterator<Item = *mut PyObject> {
+        self.kept.iter().flat_map(|kept| **kept).filter(|object| !object.is_null())
     }
 
     /// The Python stack of a suspended greenlet, as a new reference to its innermost frame; null if there is none.
