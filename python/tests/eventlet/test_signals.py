@@ -34,6 +34,60 @@ while len(told) < 2:
 assert told == [True, "a letter"], told
 """
 
+A_HANDLER_IN_THE_LOOP = """
+import eventlet
+eventlet.monkey_patch()
+import signal, threading, time
+lock, told = threading.Lock(), []
+lock.acquire()
+
+class Boom(Exception):
+    pass
+
+def handle(number, frame):
+    time.sleep(0.001)
+    told.append((threading.current_thread() is threading.main_thread(), frame is not None))
+    with lock:
+        told.append(number)
+
+def boom(number, frame):
+    time.sleep(0.001)
+    raise Boom
+
+def come():
+    signal.raise_signal(signal.SIGALRM)
+    told.append("the loop goes on")
+
+assert signal.signal(signal.SIGALRM, handle) == signal.SIG_DFL
+assert signal.getsignal(signal.SIGALRM) is handle
+# Its function is called in the greenlet of the hub's loop.
+hub = eventlet.hubs.get_hub()
+hub.schedule_call_global(0, come)
+while len(told) < 2:
+    time.sleep(0.01)
+lock.release()
+time.sleep(0.01)
+assert told == ["the loop goes on", (True, True), signal.SIGALRM], told
+
+assert signal.signal(signal.SIGALRM, boom) is handle
+assert signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGALRM)) is boom
+hub.schedule_call_global(0, come)
+try:
+    threading.Event().wait(10)
+except Boom:
+    print("came up")
+for handler in signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler:
+    signal.signal(signal.SIGALRM, handler)
+    assert signal.getsignal(signal.SIGALRM) is handler
+for handler in "no handler", None:
+    try:
+        signal.signal(signal.SIGALRM, handler)
+    except TypeError:
+        pass
+    else:
+        raise AssertionError(handler)
+"""
+
 
 class Signals(Scenario):
     def test_waits_for_a_blocked_signal_let_others_run(self):
@@ -198,6 +252,11 @@ class Signals(Scenario):
             with self.subTest(hub):
                 self.check(A_HANDLER_WAITS, EVENTLET_HUB=hub)
 
+    def test_a_handler_may_wait_that_comes_while_the_loop_runs(self):
+        for hub in HUBS:
+            with self.subTest(hub):
+                self.assertEqual(self.run_program(A_HANDLER_IN_THE_LOOP, EVENTLET_HUB=hub), "came up\n")
+
     def test_a_handler_may_wait_for_what_a_coroutine_does(self):
         self.check(
             """
@@ -225,6 +284,32 @@ class Signals(Scenario):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             # It comes while the event loop waits.
             assert coroutine.wait() == "done" and told == ["by a coroutine"], told
+            """,
+            EVENTLET_HUB="asyncio",
+        )
+
+    def test_a_handler_may_wait_that_comes_in_the_middle_of_a_coroutine(self):
+        self.check(
+            """
+            import asyncio
+            import eventlet
+            eventlet.monkey_patch()
+            import signal, time
+            from eventlet.asyncio import spawn_for_awaitable
+            told = []
+
+            def handle(number, frame):
+                time.sleep(0.01)
+                told.append("handled")
+
+            async def come():
+                signal.raise_signal(signal.SIGALRM)
+                told.append("goes on")
+                await asyncio.sleep(0.1)
+                return told
+
+            signal.signal(signal.SIGALRM, handle)
+            assert spawn_for_awaitable(come()).wait() == ["goes on", "handled"], told
             """,
             EVENTLET_HUB="asyncio",
         )

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use greenloom_hub::Direction;
 
+use super::hub::signal::handle_in_loop;
 use super::hub::{BASE, Hub, call_hub, is_own};
 use super::hub_class::forget_file;
 use super::hub_ref::{self, MAKE_HUB};
@@ -50,6 +51,12 @@ pub fn functions() -> Vec<PyMethodDef> {
             c"_set_base_hub",
             set_base_hub,
             c"_set_base_hub(class)\n--\n\nSets the class whose methods are not taken for overrides of the native ones.",
+        ),
+        py::function(
+            c"_handle_signal",
+            handle_in_loop,
+            c"_handle_signal(handler, signalnum, frame)\n--\n\nCalls a handler of a signal where it may wait: if this \
+              is the greenlet of the hub's loop, in another one.",
         ),
         py::function(
             c"_set_hub_factory",

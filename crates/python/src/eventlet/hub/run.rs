@@ -182,7 +182,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Does one piece of work. Its error is printed; only what ends programs ends the loop.
-    fn perform(self, work: Work) -> Result<()> {
+    pub(super) fn perform(self, work: Work) -> Result<()> {
         let (mut timer, mut fd) = (None, None);
         // SAFETY: what is to begin is a greenlet, with a tuple and a dict; the other objects are alive.
         let result = unsafe {
@@ -384,7 +384,7 @@ impl<'a> Runner<'a> {
                     && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
             })
         };
-        if by_signal { self.perform(Hub::handlers(self.hub)?) } else { Ok(()) }
+        if by_signal { self.perform(Hub::all_handlers(self.hub)?) } else { Ok(()) }
     }
 
     /// Waits without the interpreter's lock.

@@ -3,17 +3,18 @@
 //! The loop itself may not wait, but a handler may: it logs, and another green thread has the log's lock. So handlers
 //! are called in a greenlet of their own, which is the first to run when a signal has ended the wait. What they raise
 //! ends the loop, and so goes to the main greenlet. A hub that waits in its own way asks for it: see
-//! [`Runner::wait_for`](super::Runner::wait_for).
+//! [`Runner::wait_for`](super::Runner::wait_for). A signal that comes while the loop's greenlet runs has its handler
+//! called there by the interpreter, which [`handle_in_loop`] then moves.
 
 use std::ptr;
 
-use super::Hub;
+use super::{Hub, Runner};
 use crate::eventlet::frame;
 use crate::eventlet::ticket::{Outcome, Ticket};
 use crate::eventlet::work::Work;
-use crate::greenlet::{self, Here, PyGreenlet, body};
+use crate::greenlet::{self, Here, PyGreenlet, body, here};
 use crate::py::ffi::{self, PyMethodDef, PyObject};
-use crate::py::object::Object;
+use crate::py::object::{self, Object};
 use crate::py::{self, Args, Gil, Global, GlobalObject, Owned, Raised, Result, This};
 
 static DEFINITION: Global<PyMethodDef> = Global::new(PyMethodDef::zeroed());
@@ -33,14 +34,37 @@ pub unsafe fn fill() -> Result<()> {
     Ok(())
 }
 
-/// Calls those handlers that the frame below has not called yet. Its argument is [`run_handlers`]'.
+/// Calls those handlers that the frame below has not called yet; or, with a handler and what it is called with behind
+/// [`run_handlers`]' own argument, that one.
 fn handle_signals(args: Args<'_>) -> Result<Owned> {
-    let gil = args.gil();
+    if let &[_, handler, number, frame] = args.positional {
+        return call(handler, number, frame);
+    }
     // SAFETY: the token says that the lock is held.
-    if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(Owned::none(gil)) }
+    if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised) } else { Ok(Owned::none(args.gil())) }
 }
 
-/// Runs [`handle_signals`], whose one argument is the hub. A handler may end the wait of the loop, and no more than
+fn call(handler: Object<'_>, number: Object<'_>, frame: Object<'_>) -> Result<Owned> {
+    // SAFETY: live objects.
+    unsafe { py::call_program(handler.as_ptr(), [number.as_ptr(), frame.as_ptr()]) }
+}
+
+/// Calls a signal's handler, with the number and the frame, where it may wait: not in the greenlet of the loop.
+pub fn handle_in_loop(args: Args<'_>) -> Result<Owned> {
+    let ([handler, number, frame], []) = args.parse("_handle_signal", ["handler", "signalnum", "frame"], [])?;
+    let thread = here(args.gil())?;
+    let hub = thread.extension.owned();
+    let hub = hub.as_ref().and_then(|hub| Object::of(hub).instance::<Hub>());
+    let Some(hub) = hub.filter(|hub| hub.greenlet() == thread.current()) else {
+        return call(handler, number, frame);
+    };
+    // SAFETY: the hub is alive.
+    let all = [unsafe { Owned::borrow(hub.as_ptr()) }, handler.owned(), number.owned(), frame.owned()];
+    Runner::new(hub, thread).perform(Hub::handlers(hub, all)?)?;
+    Ok(Owned::none(args.gil()))
+}
+
+/// Runs [`handle_signals`], whose first argument is the hub. A handler may end the wait of the loop, and no more than
 /// that, by raising an OSError with EINTR, as in stock eventlet.
 ///
 /// # Safety
@@ -74,12 +98,18 @@ unsafe fn run_handlers(
 impl Hub {
     /// A signal has ended the wait of the loop: its handlers are called next.
     pub(super) fn begin_handlers(this: This<'_, Hub>) -> Result<()> {
-        this.make_ready(Hub::handlers(this)?);
+        this.make_ready(Hub::all_handlers(this)?);
         Ok(())
     }
 
-    /// A greenlet that is to begin, and calls the handlers of the signals that have come.
-    pub(super) fn handlers(this: This<'_, Hub>) -> Result<Work> {
+    /// What calls the handlers of all signals that have come.
+    pub(super) fn all_handlers(this: This<'_, Hub>) -> Result<Work> {
+        // SAFETY: the hub is alive.
+        Hub::handlers(this, [unsafe { Owned::borrow(this.as_ptr()) }])
+    }
+
+    /// A greenlet that is to begin, and calls [`handle_signals`].
+    fn handlers<const N: usize>(this: This<'_, Hub>, args: [Owned; N]) -> Result<Work> {
         let function = Object::word(&HANDLE_SIGNALS);
         // SAFETY: a fresh object, and the hub, which keeps the greenlet of its loop.
         unsafe {
@@ -88,7 +118,7 @@ impl Hub {
             if greenlet::set_up(greenlet.as_ptr().cast(), function.as_ptr(), this.greenlet().cast()) < 0 {
                 return Err(Raised);
             }
-            let args = Owned::new(ffi::PyTuple_Pack(1, this.as_ptr()))?;
+            let args = object::tuple(this.gil(), args)?;
             Ok(Work::Start { greenlet, args, kwargs: None })
         }
     }

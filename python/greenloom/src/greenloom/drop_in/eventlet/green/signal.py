@@ -5,12 +5,16 @@ that. A thread of `threading` has one that is kept here. So a signal that it blo
 threads, and one that it unblocks comes. The processes that it starts have the system's mask.
 
 Nor may such a thread set handlers, which is for the main thread; libraries find out by that which one they run in.
+
+A handler may wait, wherever it is called: if the interpreter has come to it while the hub's loop runs, which may not,
+it runs in a greenlet of its own.
 """
 
+import functools
 import signal as signal_orig
 import threading
 
-from greenloom._native import _timeout
+from greenloom._native import _handle_signal, _timeout
 
 from eventlet import hubs, patcher
 from eventlet.green import thread as _thread
@@ -19,7 +23,7 @@ from eventlet.support import _fairness
 from eventlet.support import functions as _functions
 
 _CALLS = ("sigpending", "sigwait", "sigwaitinfo", "sigtimedwait", "pause", "pthread_sigmask", "pthread_kill", "signal")
-_CALLS += ("set_wakeup_fd",)
+_CALLS += ("getsignal", "set_wakeup_fd")
 __patched__ = [name for name in _CALLS if hasattr(signal_orig, name)]
 
 patcher.slurp_properties(signal_orig, globals(), ignore=__patched__, srckeys=dir(signal_orig))
@@ -83,7 +87,22 @@ def signal(signalnum, handler):
     :raises ValueError: in a thread of threading, too, that is not the main one.
     """
     _refuse_threads("signal")
-    return _originals["signal"](signalnum, handler)
+    if callable(handler) and handler is not signal_orig.default_int_handler and not _is_wrapped(handler):
+        handler = functools.partial(_handle_signal, handler)
+    return _unwrapped(_originals["signal"](signalnum, handler))
+
+
+def getsignal(signalnum):
+    """As signal.getsignal."""
+    return _unwrapped(_originals["getsignal"](signalnum))
+
+
+def _unwrapped(handler):
+    return handler.args[0] if _is_wrapped(handler) else handler
+
+
+def _is_wrapped(handler):
+    return type(handler) is functools.partial and handler.func is _handle_signal
 
 
 def set_wakeup_fd(fd, /, *, warn_on_full_buffer=True):
