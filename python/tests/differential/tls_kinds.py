@@ -98,7 +98,8 @@ class Tls(Thing):
         self.begun = [None, None]
 
     def is_brief(self, name, arguments):
-        return self.timeouts[arguments[0]] in (SHORT, 0)
+        ends = arguments[:1] or ENDS
+        return any(self.timeouts[end] in (SHORT, 0) for end in ends)
 
     def change(self, end, call):
         """Changes an end's state: nobody reads or writes meanwhile, which no thread may."""
@@ -124,6 +125,8 @@ class Tls(Thing):
         if self.begun[end]:
             # What TLS has given up raises whatever error number the thread had last.
             return "tried before"
+        if self.timeouts[end] == 0 and self.changing[1 - end]:
+            return "a matter of time"
         return self.change(end, lambda: self.try_to_begin(end))
 
     def try_to_begin(self, end):

@@ -96,6 +96,24 @@ class Refusals(unittest.TestCase):
                 with self.subTest(call):
                     self.assertEqual(outcome(green, call), outcome(plain, call))
 
+    def test_a_reset_is_the_end_to_the_methods_of_stock_and_an_error_to_the_others(self):
+        for call, outcome in (
+            (lambda sock: sock.recv(9), b""),
+            (lambda sock: sock.recv_into(bytearray(9)), 0),
+            (lambda sock: sock.recvfrom(9), (b"", None)),
+            (lambda sock: sock.recvfrom_into(bytearray(9)), (0, None)),
+            (lambda sock: sock.recvmsg(9), ConnectionResetError),
+            (lambda sock: sock.recvmsg_into([bytearray(9)]), ConnectionResetError),
+        ):
+            sock, peer = green.socketpair()
+            with sock:
+                sock.sendall(b"unread")
+                peer.close()
+                if outcome is ConnectionResetError:
+                    self.assertRaises(outcome, call, sock)
+                else:
+                    self.assertEqual(call(sock), outcome)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -228,15 +228,16 @@ class GreenSocket(_native.GreenSocket):
         """As ``socket.recvmsg``; waits for a message."""
         patience = self._patience(write=False)
         data, control, told, address = self._recv_loop(
-            self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags, patience=patience
+            self._wrapped.recvmsg, (b"", [], 0, None), bufsize, ancbufsize, flags, patience=patience, tells_reset=True
         )
         return whole.with_rest(self, data, bufsize, flags, patience, control), control, told, address
 
     def recvmsg_into(self, buffers, ancbufsize=0, flags=0, /):
         """As ``socket.recvmsg_into``; waits for a message."""
         buffers, patience = list(buffers), self._patience(write=False)
+        receive, nothing = self._wrapped.recvmsg_into, (0, [], 0, None)
         got, control, told, address = self._recv_loop(
-            self._wrapped.recvmsg_into, (0, [], 0, None), buffers, ancbufsize, flags, patience=patience
+            receive, nothing, buffers, ancbufsize, flags, patience=patience, tells_reset=True
         )
         return whole.receive_rest(self, got, buffers, flags, patience, control), control, told, address
 
@@ -287,7 +288,7 @@ class GreenSocket(_native.GreenSocket):
     def _patience(self, write):
         return Patience(lambda: self._limit(write), self._timeout)
 
-    def _recv_loop(self, recv_meth, empty_val, *args, patience=None):
+    def _recv_loop(self, recv_meth, empty_val, *args, patience=None, tells_reset=False):
         *args, flags = args
         patience = patience or self._patience(write=False)
         if not self._waits(flags):
@@ -306,7 +307,8 @@ class GreenSocket(_native.GreenSocket):
                     return recv_meth(*args, flags)
                 except OSError as error:
                     code = get_errno(error)
-                    if code in SOCKET_CLOSED:
+                    # A reset is the end to those methods that stock has, and an error to the others.
+                    if code in SOCKET_CLOSED and not tells_reset:
                         return empty_val
                     # It might be connected meanwhile, unless it listens; if it is not, nothing would ever tell.
                     if code not in SOCKET_BLOCKING or code == errno.ENOTCONN and (was_unconnected or self._listens()):
