@@ -73,7 +73,8 @@ class Refused(Scenario):
             nan, inf = float("nan"), float("inf")
             timeouts = [inf, -inf, 1e100, -1e100, 1e12, 10**30, -10**30, 1 << 63, -1.5, -0.0, 0, "1", b"", []]
             timeouts += [Index(0), Index(-10), Index(10**30)]
-            finite = [nan], ["settimeout", "sleep", "select", "lock", "held", "rlock", "simple", "sigtimedwait"]
+            locks = ["lock", "held", "rlock", "simple", "event"]
+            finite = [nan], ["settimeout", "sleep", "select", "sigtimedwait", *locks]
 
             def outcomes():
                 found = {}

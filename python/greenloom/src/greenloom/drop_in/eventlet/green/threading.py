@@ -240,7 +240,7 @@ def _wait(self, timeout=None):
             if timeout is None:
                 notified = gate.acquire()
             else:
-                notified = gate.acquire(True, timeout) if timeout > 0 else gate.acquire(False)
+                notified = gate.acquire(False) if _is_over(timeout) else gate.acquire(True, timeout)
         finally:
             _take_again(self, state)
     except BaseException:
@@ -250,6 +250,19 @@ def _wait(self, timeout=None):
     if not notified:
         _forget(self, gate)
     return notified
+
+
+if _sys.version_info >= (3, 15):
+
+    def _is_over(timeout):
+        """Whether it is no time to wait. What is no number is some, which the lock refuses."""
+        return timeout <= 0
+
+else:
+
+    def _is_over(timeout):
+        """Whether it is no time to wait. What is no number is none."""
+        return not timeout > 0
 
 
 def _take_again(condition, state):
