@@ -78,6 +78,8 @@ def is_race(watch, taker):
         return False
     _, verb, *where = watch.line.split()
     _, takes, *taken = taker.line.split()
+    if (verb, takes) in {("select", "read"), ("spin", "get")}:
+        return True
     if verb != "watch":
         return False
     end, direction = where

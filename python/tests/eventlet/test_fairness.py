@@ -5,7 +5,7 @@ import unittest
 
 import eventlet
 from eventlet import event, hubs, queue
-from eventlet.green import Queue
+from eventlet.green import Queue, select, socket
 from eventlet.lock import Lock
 from eventlet.semaphore import Semaphore
 from guarded import Guarded
@@ -74,6 +74,29 @@ class Loops(Guarded):
                     use(thing)
                 self.assertEqual(ran, [])
                 eventlet.sleep(0)
+
+    def test_a_loop_around_select_leaves_others_most_turns(self):
+        a, b = socket.socketpair()
+        watched, looks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), []
+
+        def look_again():
+            while True:
+                looks.append(select.select([], [watched], [], 1)[1])
+
+        def echo():
+            while data := b.recv(1):
+                b.sendall(data)
+
+        threads = [eventlet.spawn(look_again), eventlet.spawn(echo)]
+        with a, b, watched:
+            for _ in range(100):
+                a.sendall(b"x")
+                a.recv(1)
+            for thread in threads:
+                thread.kill()
+        # On stock each lets others run. At 10 ms a turn these were 13,000.
+        self.assertTrue(all(looks))
+        self.assertLess(len(looks), 8_000)
 
     def test_the_hub_never_waits_in_a_loop(self):
         done = event.Event()

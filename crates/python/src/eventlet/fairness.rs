@@ -1,6 +1,6 @@
 //! Turns for others between operations that return at once.
 
-use super::hub::Hub;
+use super::hub::{Hub, TimeSlice};
 use super::hub_ref::{self, HubRef};
 use super::park::park_for;
 use crate::greenlet::{Here, here};
@@ -19,7 +19,7 @@ pub const SYSTEM_CALL: u32 = 4;
 pub fn spend(thread: Here<'_>, cost: u32) -> Result<()> {
     let over = match hub_ref::native(&thread) {
         Some(hub) => hub.time_slice.spend(cost),
-        None => spend_of_any_hub(thread, cost),
+        None => of_any_hub(thread, |slice| slice.spend(cost)),
     };
     if over { give_turn(thread) } else { Ok(()) }
 }
@@ -59,10 +59,10 @@ pub fn pay(gil: Gil<'_>, cost: u32) -> Result<()> {
 }
 
 #[cold]
-fn spend_of_any_hub(thread: Here<'_>, cost: u32) -> bool {
+fn of_any_hub(thread: Here<'_>, spend: impl FnOnce(&TimeSlice) -> bool) -> bool {
     let hub = hub_ref::object_of(&thread);
     // SAFETY: the thread keeps its hub, and no code runs that could change that.
-    !hub.is_null() && unsafe { This::<Hub>::try_of(hub) }.is_some_and(|hub| hub.time_slice.spend(cost))
+    !hub.is_null() && unsafe { This::<Hub>::try_of(hub) }.is_some_and(|hub| spend(&hub.time_slice))
 }
 
 #[cold]
@@ -81,12 +81,27 @@ fn give_turn(thread: Here<'_>) -> Result<()> {
 
 /// The functions of the module about this.
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![py::function(
-        c"_spend",
-        spend_from_python,
-        c"_spend(cost=1)\n--\n\nTo be called before what may return at once again and again: lets others run if the \
-          current green thread has run for long without waiting.",
-    )]
+    vec![
+        py::function(
+            c"_spend",
+            spend_from_python,
+            c"_spend(cost=1)\n--\n\nTo be called before what may return at once again and again: lets others run if \
+              the current green thread has run for long without waiting.",
+        ),
+        py::function(
+            c"_spend_look",
+            look_from_python,
+            c"_spend_look()\n--\n\nAs _spend(), before a look at files, as of select(): others run much sooner.",
+        ),
+    ]
+}
+
+fn look_from_python(args: Args<'_>) -> Result<Owned> {
+    let thread = here(args.gil())?;
+    if of_any_hub(thread, TimeSlice::look) {
+        give_turn(thread)?;
+    }
+    Ok(Owned::none(args.gil()))
 }
 
 fn spend_from_python(args: Args<'_>) -> Result<Owned> {

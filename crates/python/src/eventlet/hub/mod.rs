@@ -31,7 +31,7 @@ use greenloom_inspect::protocol::Sizes;
 
 pub use self::overrides::{ASKED, BASE, FAST, is_own, note_overrides};
 pub use self::run::Runner;
-use self::time_slice::TimeSlice;
+pub use self::time_slice::TimeSlice;
 use super::clock::monotonic;
 use super::polling::Polling;
 use super::work::Work;
