@@ -149,7 +149,7 @@ class Tls(Thing):
 
     @operation(ENDS, line="change {0}", weight=2)
     def unwrap(self, end):
-        return self.change(end, lambda: type(self.ends[end].unwrap()) is socket.socket)
+        return self.change(end, lambda: self.ends[end].unwrap().fileno() >= 0)
 
     @operation(ENDS, (0, 1, 50, 4096, 100_000), line="read {0}", weight=6)
     def recv(self, end, count):
