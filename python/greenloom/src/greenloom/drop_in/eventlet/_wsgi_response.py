@@ -1,8 +1,10 @@
 """The response's side of ``eventlet.wsgi``: what ``write`` does, and what an application's result becomes."""
 
+import io
 import os
 import socket
 import stat
+import tempfile
 
 from eventlet import hubs
 from eventlet.green.os import _sendfile_now
@@ -29,14 +31,22 @@ class FileWrapper:
             self.close = filelike.close
 
     def __iter__(self):
-        return iter(lambda: self.filelike.read(self.blksize), b"")
+        while data := self.filelike.read(self.blksize):
+            yield data
 
     def regular(self):
         """The descriptor, the position and how many bytes are left, if this is a regular file; None otherwise."""
+        file = self.filelike
+        if type(file) is tempfile._TemporaryFileWrapper:
+            file = file.file
+        raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+        if type(raw) is not io.FileIO:
+            # What reads a compressed file, say, has its descriptor too, and other bytes than that.
+            return None
         try:
-            descriptor = self.filelike.fileno()
+            descriptor = file.fileno()
             status = os.fstat(descriptor)
-            position = self.filelike.tell()
+            position = file.tell()
         except (AttributeError, OSError, ValueError):
             return None
         if not stat.S_ISREG(status.st_mode):
@@ -70,7 +80,7 @@ class Response(_native.HttpResponse):
 
     def write(self, data):
         """The ``write`` of PEP 3333: sends data, after the head if that was not sent."""
-        self._send(data)
+        self._send(data if isinstance(data, bytes) else memoryview(data).tobytes())
 
     # What `start` returns is the response itself.
     __call__ = write
