@@ -88,6 +88,27 @@ class Waits(WebSocketCase):
         first, rest = frame(0x41, data[0][:3]), frame(0x80, data[0][3:]) + frame(0xc1, data[1])
         self.assert_missed_nothing(self.interruptions()[0], first, rest, ["hello " * 9] * 2, DEFLATE % b"")
 
+    def test_one_at_a_time_may_wait(self):
+        messages = []
+
+        @websocket.WebSocketWSGI
+        def handler(ws):
+            waiter = eventlet.spawn(ws.wait)
+            eventlet.sleep(0)
+            for _ in range(2):
+                with self.assertRaisesRegex(ValueError, "already executing"):
+                    ws.wait()
+            refused.send()
+            messages.extend([waiter.wait(), ws.wait()])
+
+        refused = eventlet.Event()
+        self.serve(handler)
+        client = self.open()
+        refused.wait()
+        client.sendall(frame(0x81, b"1") + frame(0x81, b"2"))
+        self.assertEqual(client.recv(100), b"\x88\x00")
+        self.assertEqual(messages, ["1", "2"])
+
     def test_one_that_does_not_stop_at_the_error_is_closed_with_1011(self):
         @websocket.WebSocketWSGI
         def handler(ws):

@@ -114,8 +114,8 @@ class RFC6455WebSocket(WebSocket):
         try:
             return next(self.iterator, None)
         except BaseException:
-            # It has ended with the error, and the websocket may not have.
-            if not self.websocket_closed:
+            # It has ended with the error, unless somebody else waits, and the websocket may not have.
+            if self.iterator.gi_frame is None and not self.websocket_closed:
                 self.iterator = self._iter_frames()
             raise
 
