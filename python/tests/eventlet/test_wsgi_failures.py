@@ -8,6 +8,7 @@ import unittest
 
 import eventlet
 from eventlet import wsgi
+from eventlet.green import socket
 
 from http_support import Overriding, ServerCase, read_all, read_response
 
@@ -122,6 +123,31 @@ class Failures:
                     return super().read(size).upper()
 
             self.assertEqual(self.answer_with(lambda: Shouting(path)), b"TEXT")
+
+    def test_nothing_follows_a_part_that_was_cut_off(self):
+        interrupted = []
+
+        def app(environ, start_response):
+            headers = [("Content-Length", "%d" % ((4 << 20) + 5))] if environ["PATH_INFO"] == "/length" else []
+            write = start_response("200 OK", headers)
+            environ["eventlet.input"].get_socket().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
+            with eventlet.Timeout(0.05, False):
+                write(b"x" * (4 << 20))
+            try:
+                write(b"after")
+            except BrokenPipeError as error:
+                interrupted.append(error)
+            cuts[environ["PATH_INFO"]].send()
+            return []
+
+        self.serve(app)
+        cuts = {"/": eventlet.Event(), "/length": eventlet.Event()}
+        for path, cut in cuts.items():
+            client = self.send(GET.replace(b"/", path.encode(), 1) + GET)
+            cut.wait()
+            answer = read_all(client)
+            self.assertEqual((answer.count(b"200 OK"), answer.count(b"after")), (1, 0))
+        self.assertEqual(len(interrupted), 2)
 
     def test_what_fails_after_the_answer_is_logged_and_keeps_nothing_else_from_being_called(self):
         called = []

@@ -1,5 +1,6 @@
 """The response's side of ``eventlet.wsgi``: what ``write`` does, and what an application's result becomes."""
 
+import errno
 import io
 import os
 import socket
@@ -64,6 +65,8 @@ class Response(_native.HttpResponse):
     # Whether the status or the method forbids a body; whether what follows the head is no body; whether the body comes
     # in chunks.
     bodyless = unframed = chunked = False
+    # Whether sending was interrupted, by a Timeout say. Half of a part may have gone out, and no other can follow.
+    is_cut = False
 
     def _raise_again(self, exc_info):
         try:
@@ -131,6 +134,8 @@ class Response(_native.HttpResponse):
             self.handler.close_connection = True
 
     def _send(self, data, last=False):
+        if self.is_cut:
+            raise BrokenPipeError(errno.EPIPE, "sending a part of the response was interrupted")
         if self.sent:
             data = self._frame(data, last)
         else:
@@ -141,7 +146,11 @@ class Response(_native.HttpResponse):
             data = self.finish(self._ending(), self.handler.connection_lines(), data)
         if data:
             self.length += len(data)
-            self.handler.send_bytes(data)
+            try:
+                self.handler.send_bytes(data)
+            except BaseException:
+                self.is_cut = self.handler.close_connection = True
+                raise
 
     def _begin(self):
         """Decides how the body ends, and whether the connection does."""
