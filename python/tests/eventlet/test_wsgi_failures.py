@@ -149,6 +149,31 @@ class Failures:
             self.assertEqual((answer.count(b"200 OK"), answer.count(b"after")), (1, 0))
         self.assertEqual(len(interrupted), 2)
 
+    def test_a_response_that_has_begun_keeps_its_head(self):
+        refused = []
+
+        def app(environ, start_response):
+            write = start_response("200 OK", [("Content-Length", "3")])
+            write(b"123")
+            try:
+                start_response("200 OK", [("Content-Length", "6")])
+            except AssertionError as error:
+                refused.append(error)
+            return [b"456"]
+
+        self.serve(app)
+        answer = read_all(self.send(GET + GET))
+        self.assertTrue(answer.endswith(b"\r\n\r\n123"), answer)
+        self.assertEqual((len(refused), answer.count(b"200 OK")), (1, 1))
+
+    def test_a_space_follows_a_status_without_a_phrase(self):
+        def app(environ, start_response):
+            start_response("200", [])
+            return [b"ok"]
+
+        self.serve(app)
+        self.assertTrue(self.exchange(GET).startswith(b"HTTP/1.1 200 \r\n"))
+
     def test_what_fails_after_the_answer_is_logged_and_keeps_nothing_else_from_being_called(self):
         called = []
 

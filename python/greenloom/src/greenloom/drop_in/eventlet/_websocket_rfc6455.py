@@ -16,6 +16,8 @@ DEFAULT_MAX_FRAME_LENGTH = 8 << 20
 VALID_CLOSE_STATUS = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 _OP_CONTINUATION, _OP_TEXT, _OP_BINARY, _OP_CLOSE, _OP_PING, _OP_PONG = 0, 1, 2, 8, 9, 10
+# The bytes of a closing frame's reason.
+_MOST_REASON = 123
 _FIN, _COMPRESSED, _OTHER_RESERVED = 0x80, 0x40, 0x30
 
 
@@ -295,7 +297,10 @@ class RFC6455WebSocket(WebSocket):
         data = b""
         if close_data is not None:
             status, reason = close_data
-            data = struct.pack("!H", status) + (reason.encode() if isinstance(reason, str) else reason)
+            if isinstance(reason, str):
+                # What is too long for a control frame, up to the last character that fits.
+                reason = reason.encode()[:_MOST_REASON].decode(errors="ignore").encode()
+            data = struct.pack("!H", status) + reason[:_MOST_REASON]
         frame = self._pack_message(data, masked=self.client, control_code=_OP_CLOSE)
         self._send_last(frame, ignore_send_errors)
 
