@@ -1,6 +1,7 @@
 """wsgi.server: a body whose reading is broken off, results that are no plain bytes, and what fails after the answer."""
 
 import array
+import contextlib
 import gzip
 import os
 import tempfile
@@ -165,6 +166,31 @@ class Failures:
         answer = read_all(self.send(GET + GET))
         self.assertTrue(answer.endswith(b"\r\n\r\n123"), answer)
         self.assertEqual((len(refused), answer.count(b"200 OK")), (1, 1))
+
+    def test_nothing_is_written_between_responses(self):
+        for body in ([b"ok"], (part for part in [b"ok"])):
+            writes = []
+
+            def app(environ, start_response, body=body, writes=writes):
+                if writes:
+                    # What was sent as a whole takes no more than it has said.
+                    with contextlib.suppress(BrokenPipeError):
+                        writes[0](b"late")
+                    return start_response("204 No Content", []) and []
+                writes.append(start_response("200 OK", []))
+                return body
+
+            self.serve(app)
+            answer = self.exchange(GET + GET.replace(b"1.1", b"1.0"))
+            self.assertEqual((answer.count(b"late"), answer.count(b" 204 ")), (0, 1), answer)
+
+    def test_close_among_other_options_closes(self):
+        def app(environ, start_response):
+            start_response("200 OK", [("Connection", "other, Close")])
+            return [b"ok"]
+
+        self.serve(app)
+        self.assertEqual(read_all(self.send(GET + GET)).count(b"200 OK"), 1)
 
     def test_a_space_follows_a_status_without_a_phrase(self):
         def app(environ, start_response):

@@ -460,7 +460,7 @@ fn write_field(
         4 if is("date") => HAS_DATE,
         14 if is("content-length") => HAS_LENGTH,
         17 if is("transfer-encoding") => HAS_CODING,
-        10 if is("connection") && text.trim_ascii().eq_ignore_ascii_case(b"close") => HAS_CONNECTION | SAYS_CLOSE,
+        10 if is("connection") && response::says_close(text) => HAS_CONNECTION | SAYS_CLOSE,
         10 if is("connection") => HAS_CONNECTION,
         _ => 0,
     })

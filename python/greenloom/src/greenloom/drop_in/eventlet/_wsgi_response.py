@@ -65,8 +65,9 @@ class Response(_native.HttpResponse):
     # Whether the status or the method forbids a body; whether what follows the head is no body; whether the body comes
     # in chunks.
     bodyless = unframed = chunked = False
-    # Whether sending was interrupted, by a Timeout say. Half of a part may have gone out, and no other can follow.
-    is_cut = False
+    # Whether nothing can follow: the last part was sent, or sending one was interrupted, by a Timeout say, so that half
+    # of it may have gone out.
+    is_over = False
 
     def _raise_again(self, exc_info):
         try:
@@ -134,8 +135,8 @@ class Response(_native.HttpResponse):
             self.handler.close_connection = True
 
     def _send(self, data, last=False):
-        if self.is_cut:
-            raise BrokenPipeError(errno.EPIPE, "sending a part of the response was interrupted")
+        if self.is_over:
+            raise BrokenPipeError(errno.EPIPE, "the response is over")
         if self.sent:
             data = self._frame(data, last)
         else:
@@ -149,8 +150,9 @@ class Response(_native.HttpResponse):
             try:
                 self.handler.send_bytes(data)
             except BaseException:
-                self.is_cut = self.handler.close_connection = True
+                self.is_over = self.handler.close_connection = True
                 raise
+        self.is_over = last
 
     def _begin(self):
         """Decides how the body ends, and whether the connection does."""
