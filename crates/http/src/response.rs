@@ -50,6 +50,11 @@ pub fn is_name(text: &[u8], octets: NameOctets) -> bool {
     !text.is_empty() && text.iter().all(|&byte| table[usize::from(byte)])
 }
 
+/// Whether the value of a Connection field has the option `close`.
+pub fn says_close(value: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
 /// Whether `text` may be sent in a status line or as a field's name or value: nothing in it can end the line.
 pub fn is_one_line(text: &[u8]) -> bool {
     // For a short text the search takes longer to begin than this to end.

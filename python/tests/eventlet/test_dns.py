@@ -446,6 +446,12 @@ class HostsFile(Case):
         self.assertEqual(found[0][3:], ("compute-0.localdomain", ("10.0.0.1", 80)))
         self.assertEqual(server.asked, [])
 
+    def test_no_nameserver_is_asked_for_aliases(self):
+        server = self.use({}, hosts="10.0.0.1 host.test host\n")
+        for name in ("host", "HOST.test"):
+            self.assertEqual(greendns.gethostbyname_ex(name), ("host.test", ["host"], ["10.0.0.1"]))
+        self.assertEqual(server.asked, [])
+
     def test_a_name_on_several_lines_has_all_addresses(self):
         self.use({}, hosts="10.0.0.1 a.test\n10.0.0.2 b.test a.test\n10.0.0.1 a.test\nfd00::1 a.test\n")
         self.assertEqual(self.addresses("a.test", socket.AF_INET), ["10.0.0.1", "10.0.0.2"])

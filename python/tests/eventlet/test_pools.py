@@ -191,6 +191,14 @@ class Database(Case):
             self.assertTrue(pool.get())
         self.assertEqual(pool.free(), 0)
 
+    def test_a_connection_whose_cleanup_is_interrupted_is_closed(self):
+        pool = self.make(max_size=1, cleanup=lambda conn: eventlet.sleep(5))
+        conn = pool.get()
+        with eventlet.Timeout(0.01, False):
+            pool.put(conn)
+        self.assertEqual([each.closed for each in self.module.connections], [True])
+        self.assertEqual(pool.free(), 1)
+
     def test_connect_timeout_is_raised(self):
         self.module.delay = 1
         pool = self.make(connect_timeout=0.01)

@@ -1,6 +1,7 @@
 """tpool: blocking functions in OS threads, and what becomes of their results."""
 
 import builtins
+import copy
 import os
 import sys
 import time
@@ -231,6 +232,12 @@ class Proxy(Case):
         lent = Lent()
         tpool.Proxy(lent).work(nonblocking=True)
         self.assertEqual(lent.threads, [native_threading.get_ident()])
+
+    def test_what_has_no_methods_for_it_is_copied_too(self):
+        inner = []
+        self.assertEqual(copy.copy(tpool.Proxy([inner])), [inner])
+        self.assertIs(copy.copy(tpool.Proxy([inner]))[0], inner)
+        self.assertIsNot(copy.deepcopy(tpool.Proxy([inner]))[0], inner)
 
     def test_items_and_iteration(self):
         lent = Lent()

@@ -28,6 +28,13 @@ class Ends(WebSocketCase):
             client.sendall(frame(0x88, struct.pack("!H", status)))
             self.assertEqual(self.close_status(client), 1002)
 
+    def test_a_reason_that_is_too_long_is_cut(self):
+        for reason in ("é" * 100, ("é" * 100).encode()):
+            self.serve(websocket.WebSocketWSGI(lambda ws, reason=reason: ws.close((1001, reason))))
+            data = read_all(self.open())
+            self.assertEqual(data[:4], b"\x88" + bytes([len(data) - 2]) + struct.pack("!H", 1001))
+            self.assertEqual(data[4:].decode(errors="ignore"), "é" * 61)
+
     def test_a_handler_that_fails_closes_with_1011_and_nothing_of_http(self):
         class OwnError(Exception):
             pass

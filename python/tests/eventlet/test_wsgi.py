@@ -153,6 +153,7 @@ class Paths:
             "read(n)": [b"one", b"\ntw", b"o\n\n", b"las", b"t"], "readline": [b"one\n", b"two\n", b"\n", b"last"],
             "readline(n)": [b"on", b"e\n", b"tw", b"o\n", b"\n", b"la", b"st"],
             "readline, then read": [b"one\n", b"two\n\nlast"], "readlines": [b"one\n", b"two\n", b"\n", b"last"],
+            "iteration": [b"one\n", b"two\n", b"\n", b"last"],
         }
 
         def app(environ, start_response):

@@ -10,8 +10,8 @@ use super::pairs::for_each_pair;
 use crate::py::ffi::{self, PyObject};
 use crate::py::object::{Object, bytes, int, intern};
 use crate::py::{
-    Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Raised, Result, Slot, This, call_method, method,
-    text, type_error, value_error,
+    Args, Class, ClassCell, Gil, Global, GlobalObject, Owned, Payload, Raised, Result, Slot, This, assertion_error,
+    call_method, method, text, type_error, value_error,
 };
 
 /// The response has a Date.
@@ -188,12 +188,14 @@ impl Form {
 fn start(this: This<'_, Response>, args: Args<'_>) -> Result<Owned> {
     let required = ["status", "response_headers"];
     let ([status, headers], [exc_info]) = args.parse("start_response", required, ["exc_info"])?;
-    if let Some(exc_info) = exc_info
-        && exc_info.truth()?
-        && this.sent.get()
-    {
-        // SAFETY: live objects, with the lock held.
-        return unsafe { call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info.as_ptr()]) };
+    if this.sent.get() {
+        return match exc_info {
+            // SAFETY: live objects, with the lock held.
+            Some(exc_info) if exc_info.truth()? => unsafe {
+                call_method(this.as_ptr(), RAISE_AGAIN.object(), [exc_info.as_ptr()])
+            },
+            _ => assertion_error(this.gil(), "start_response() after the head was sent, which holds"),
+        };
     }
     if !status.is_str() {
         return type_error(this.gil(), "the status must be a string");
@@ -458,7 +460,7 @@ fn write_field(
         4 if is("date") => HAS_DATE,
         14 if is("content-length") => HAS_LENGTH,
         17 if is("transfer-encoding") => HAS_CODING,
-        10 if is("connection") && text.trim_ascii().eq_ignore_ascii_case(b"close") => HAS_CONNECTION | SAYS_CLOSE,
+        10 if is("connection") && response::says_close(text) => HAS_CONNECTION | SAYS_CLOSE,
         10 if is("connection") => HAS_CONNECTION,
         _ => 0,
     })
@@ -492,6 +494,7 @@ fn write_status(status: Object<'_>, out: &mut Vec<u8>) -> Result<i64> {
         return value_error(status.gil(), "a status must not contain the end of a line");
     }
     out.extend_from_slice(text);
-    out.extend_from_slice(b"\r\n");
+    // The space is there, also if no phrase is: RFC 9112, section 4.
+    out.extend_from_slice(if text.len() == digits.len() { b" \r\n" } else { b"\r\n" });
     Ok(code.into())
 }

@@ -79,6 +79,15 @@ impl Growing {
         Ok(())
     }
 
+    /// What is there.
+    pub fn so_far(&self) -> &[u8] {
+        if self.object.is_null() {
+            return &[];
+        }
+        // SAFETY: a live bytes object, of which so much was written.
+        unsafe { slice::from_raw_parts(ffi::PyBytes_AsString(self.object).cast(), self.length) }
+    }
+
     /// The object.
     pub fn finish(mut self) -> Result<Owned> {
         self.resize(self.length)?;

@@ -108,6 +108,12 @@ impl Reader {
         Ok(())
     }
 
+    /// Gives back what was taken: who is interrupted, by a Timeout say, may read it again, or the end of the body would
+    /// be looked for in the next request.
+    fn put_back(&self, part: &[u8]) {
+        self.data.borrow_mut().splice(..self.used.take(), part.iter().copied());
+    }
+
     /// `size` bytes, or all up to the end if there is none; fewer only at the end.
     pub fn read(&self, gil: Gil<'_>, size: Option<usize>) -> Result<Owned> {
         let size = size.unwrap_or(usize::MAX);
@@ -118,9 +124,14 @@ impl Reader {
             let got = whole.fill(|room| {
                 // SAFETY: the room is there, in bytes that nobody else has, and stays while others run.
                 unsafe { stream::receive_into(Object::of(&sock), room.as_mut_ptr().cast(), room.len()) }
-            })?;
-            if got == 0 {
-                break;
+            });
+            match got {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(raised) => {
+                    self.put_back(whole.so_far());
+                    return Err(raised);
+                }
             }
         }
         whole.finish()

@@ -5,6 +5,8 @@ import errno
 import sys
 
 import eventlet
+from eventlet import greenio
+from eventlet import hubs
 from eventlet import semaphore
 from eventlet.green import socket
 
@@ -40,6 +42,18 @@ class ProtocolError(ValueError):
     """A frame that must not be sent."""
 
 
+def _send_some(sock, data):
+    """Sends what there is room for; waits for room if there is none. An error means that nothing was sent."""
+    while True:
+        try:
+            return sock.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            timeout = sock.gettimeout()
+            if timeout == 0:
+                raise
+            hubs.trampoline(sock, write=True, timeout=timeout, timeout_exc=socket.timeout("timed out"))
+
+
 class WebSocket:
     """A websocket of the drafts, and what all have in common.
 
@@ -62,8 +76,10 @@ class WebSocket:
         self._buf = b""
         self._msgs = collections.deque()
         self._sendlock = semaphore.Semaphore()
-        # Whether a closing frame was sent: nothing may follow it.
+        # Whether a closing frame was sent, or half a frame: nothing may follow it.
         self._has_closed = False
+        # Whether the last error came from outside, while there was nothing to read.
+        self._was_interrupted = False
 
     def _pack_message(self, message):
         if isinstance(message, str):
@@ -94,19 +110,44 @@ class WebSocket:
     def send(self, message):
         """Sends a message: a string, bytes, or what ``str`` makes of anything else.
 
-        Raises OSError, with EPIPE say, if the other side has gone.
+        Raises OSError, with EPIPE say, if the other side has gone. Who is interrupted, by a Timeout say, may go on
+        unless a part of the message has gone out: no other can follow it then.
         """
-        self._send(self._pack_message(message))
+        self._send_made(lambda: self._pack_message(message))
 
     def _send(self, frame):
-        # Two green threads must not send into each other's frames.
+        self._send_made(lambda: frame)
+
+    def _send_made(self, make):
+        # Two green threads must not send into each other's frames, nor make them in another order than they are sent.
         self._sendlock.acquire()
         try:
             if self._has_closed:
                 raise OSError(errno.EPIPE, "the websocket is closed")
-            self.socket.sendall(frame)
+            self._send_frame(make())
         finally:
             self._sendlock.release()
+
+    def _send_frame(self, frame):
+        has_begun = False
+        try:
+            if type(self.socket) is greenio.GreenSocket:
+                sent = _send_some(self.socket, frame)
+                has_begun = True
+                if sent == len(frame):
+                    return
+                frame = memoryview(frame)[sent:]
+            else:
+                # What TLS has encrypted must go out, also if nothing of it has.
+                has_begun = True
+            self.socket.sendall(frame)
+        except BaseException:
+            self._has_closed |= has_begun
+            self._frame_was_lost()
+            raise
+
+    def _frame_was_lost(self):
+        """A frame was made, and not sent as a whole."""
 
     def wait(self):
         """Blocks until a message is there, which may be empty, and returns it; None once the connection is closed."""
@@ -125,9 +166,10 @@ class WebSocket:
         """What comes next, at most ``size`` bytes; none at the end, also if it is :meth:`close` that ends it."""
         try:
             return self.socket.recv(size)
-        except (OSError, ValueError):
-            if self.websocket_closed:
+        except BaseException as error:
+            if self.websocket_closed and isinstance(error, (OSError, ValueError)):
                 return b""
+            self._was_interrupted = True
             raise
 
     def _send_closing_frame(self, ignore_send_errors=False):

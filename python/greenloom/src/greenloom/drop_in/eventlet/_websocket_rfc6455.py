@@ -16,6 +16,8 @@ DEFAULT_MAX_FRAME_LENGTH = 8 << 20
 VALID_CLOSE_STATUS = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 _OP_CONTINUATION, _OP_TEXT, _OP_BINARY, _OP_CLOSE, _OP_PING, _OP_PONG = 0, 1, 2, 8, 9, 10
+# The bytes of a closing frame's reason.
+_MOST_REASON = 123
 _FIN, _COMPRESSED, _OTHER_RESERVED = 0x80, 0x40, 0x30
 
 
@@ -34,8 +36,12 @@ class RFC6455WebSocket(WebSocket):
         self.extensions = extensions or {}
         self.max_frame_length = max_frame_length
         self.iterator = self._iter_frames()
+        # The message whose first frames have come.
+        self._message = None
         self._deflate_enc = None
         self._deflate_dec = None
+        # What compresses the message that is being sent, which may be in pieces.
+        self._compressor = None
         self._remote_close_data = None
 
     class UTF8Decoder:
@@ -105,28 +111,35 @@ class RFC6455WebSocket(WebSocket):
     def wait(self):
         """Blocks until a message is there: a string for a text, else bytes; None once the connection is closed.
 
-        Pings are answered meanwhile.
+        Pings are answered meanwhile. Who is interrupted, by a Timeout say, may wait again, and misses nothing.
         """
-        return next(self.iterator, None)
+        try:
+            return next(self.iterator, None)
+        except BaseException:
+            # It has ended with the error, unless somebody else waits, and the websocket may not have.
+            if self.iterator.gi_frame is None and not self.websocket_closed:
+                self.iterator = self._iter_frames()
+            raise
 
     def _iter_frames(self):
-        message = None
         try:
             while True:
-                received = self._recv_frame(message=message)
-                if received.opcode & 8:
-                    self._handle_control_frame(received.opcode, received.getvalue())
+                message = self._recv_frame(message=self._message)
+                if message.opcode & 8:
+                    self._handle_control_frame(message.opcode, message.getvalue())
                     continue
-                message = received
+                self._message = None if message.finished else message
                 if message.finished:
-                    data, message = self._whole(message), None
-                    yield data
+                    yield self._whole(message)
         except FailedConnectionError as failure:
             self._close((failure.status, failure.message), linger=True)
         except ConnectionClosedError:
             return
         except Exception:
-            self._fail()
+            # An error from outside, that of a timeout say, says nothing about the websocket.
+            if not self._was_interrupted:
+                self._fail()
+            self._was_interrupted = False
             raise
 
     def _fail(self):
@@ -154,12 +167,16 @@ class RFC6455WebSocket(WebSocket):
             return data[:numbytes]
         self._buf = b""
         parts, missing = [data], numbytes - len(data)
-        while missing:
-            more = self._receive(min(missing, 256 << 10))
-            if not more:
-                raise ConnectionClosedError
-            parts.append(more)
-            missing -= len(more)
+        try:
+            while missing:
+                more = self._receive(min(missing, 256 << 10))
+                if not more:
+                    raise ConnectionClosedError
+                parts.append(more)
+                missing -= len(more)
+        except BaseException:
+            self._buf = b"".join(parts)
+            raise
         return b"".join(parts)
 
     def _recv_frame(self, message=None):
@@ -177,12 +194,16 @@ class RFC6455WebSocket(WebSocket):
         if before + length > self.max_frame_length and not opcode & 8:
             raise FailedConnectionError(1009, "Incoming frame of {} bytes is above length limit of {} bytes.".format(
                 before + length, self.max_frame_length))
-        self._buf = self._buf[size:]
+        header, self._buf = self._buf[:size], self._buf[size:]
         if message is None or opcode & 8:
             message = self.Message(
                 opcode, self.max_frame_length, decoder=self.UTF8Decoder() if opcode == _OP_TEXT else None,
                 decompressor=self._get_permessage_deflate_dec(compressed))
-        data = self._get_bytes(length)
+        try:
+            data = self._get_bytes(length)
+        except BaseException:
+            self._buf = header + self._buf
+            raise
         message.push(_native.websocket_mask(data, mask, 0) if mask else data, final=first & _FIN != 0)
         return message
 
@@ -234,12 +255,20 @@ class RFC6455WebSocket(WebSocket):
     def send(self, message, **kw):
         """Sends a message: a string as a text, bytes as they are. ``control_code`` sends a ping (9) or a pong (10);
         ``continuation`` and ``final=False`` send a message in pieces."""
-        self._send(self._pack_message(message, masked=self.client, **kw))
+        self._send_made(lambda: self._pack_message(message, masked=self.client, **kw))
+
+    def _frame_was_lost(self):
+        # The other side has not seen what a later message may refer to. A new compressor refers to nothing.
+        self._deflate_enc = None
+        if self._compressor is not None:
+            self._compressor = self._get_permessage_deflate_enc()
 
     def _pack_message(self, message, masked=False, continuation=False, final=True, control_code=None):
         opcode = _OP_BINARY
         if isinstance(message, str):
             message, opcode = message.encode(), _OP_TEXT
+        elif not isinstance(message, bytes):
+            message = memoryview(message).tobytes()
         first = _FIN if final else 0
         if control_code:
             if control_code not in (_OP_CLOSE, _OP_PING, _OP_PONG):
@@ -250,14 +279,17 @@ class RFC6455WebSocket(WebSocket):
                 raise ProtocolError("Control frame data too large (>125).")
             first |= control_code
         else:
-            compressor = self._get_permessage_deflate_enc() if message else None
-            if compressor:
-                message = compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)
-                message = message[:-len(FLUSH_TAIL)]
             if not continuation:
-                first |= opcode | (_COMPRESSED if compressor else 0)
+                # All pieces of a message are compressed, or none is.
+                self._compressor = self._get_permessage_deflate_enc() if message or not final else None
+                first |= opcode | (_COMPRESSED if self._compressor else 0)
+            if self._compressor:
+                message = self._compressor.compress(message) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+                if final:
+                    # Of nothing behind other pieces an empty block is left, without its tail as well.
+                    message = message[:-len(FLUSH_TAIL)] or b"\0"
         # There is nothing to mask in an empty one, but a server insists on the mask.
-        return _native.websocket_pack(first, bytes(message), os.urandom(4) if masked else None)
+        return _native.websocket_pack(first, message, os.urandom(4) if masked else None)
 
     def _send_closing_frame(self, ignore_send_errors=False, close_data=None):
         if self.version not in (8, 13):
@@ -265,7 +297,10 @@ class RFC6455WebSocket(WebSocket):
         data = b""
         if close_data is not None:
             status, reason = close_data
-            data = struct.pack("!H", status) + (reason.encode() if isinstance(reason, str) else reason)
+            if isinstance(reason, str):
+                # What is too long for a control frame, up to the last character that fits.
+                reason = reason.encode()[:_MOST_REASON].decode(errors="ignore").encode()
+            data = struct.pack("!H", status) + reason[:_MOST_REASON]
         frame = self._pack_message(data, masked=self.client, control_code=_OP_CLOSE)
         self._send_last(frame, ignore_send_errors)
 

@@ -86,14 +86,22 @@ class Answering:
     def _finish_answer(self, response, request_input, environ, result):
         """What follows an answer: leaves the connection at the end of the request, and calls hooks."""
         if hasattr(result, "close"):
-            result.close()
+            self._call_after(result.close)
         if request_input.should_send_hundred_continue or response.is_short():
             # The client may or may not send a body that it was not asked for, or waits for more of ours.
             self.close_connection = True
         if not (self.close_connection or request_input.is_read()):
             self._discard(request_input)
         for hook, args, kwargs in environ["eventlet.posthooks"]:
-            hook(environ, *args, **kwargs)
+            self._call_after(hook, environ, *args, **kwargs)
+
+    def _call_after(self, function, *args, **kwargs):
+        """Calls what an application has left for after the answer. Nobody can be answered that it failed."""
+        try:
+            function(*args, **kwargs)
+        except (Exception, eventlet.Timeout):
+            self.close_connection = True
+            self.server.log.error(traceback.format_exc())
 
     def _fail(self, response, request_input, error):
         """Answers for an application that raised ``error``, unless it has begun to answer by itself."""

@@ -54,6 +54,8 @@ class Input(_native.HttpInput):
     _decoded = b""
     # What was wrong with the chunks: there is no way back to the next request then.
     _damage = None
+    # Whether what was read was lost when reading was interrupted.
+    _has_lost = False
 
     # What the native methods leave: bodies in chunks, those that are to be asked for, and other files.
 
@@ -61,31 +63,13 @@ class Input(_native.HttpInput):
         self._invite_body()
         if not self.chunked_input:
             return self._read_plain(self.rfile.read, length)
-        parts, missing = [], length
-        while missing is None or missing > 0:
-            piece = self._read_decoded(missing)
-            if not piece:
-                break
-            parts.append(piece)
-            if missing is not None:
-                missing -= len(piece)
-        return b"".join(parts)
+        return self._read_chunks(length, is_line=False)
 
     def _readline(self, size):
         self._invite_body()
         if not self.chunked_input:
             return self._read_plain(self.rfile.readline, size)
-        parts, missing = [], size
-        while missing is None or missing > 0:
-            piece = self._read_decoded(missing)
-            end = piece.find(b"\n") + 1 or len(piece)
-            self._decoded = piece[end:] + self._decoded
-            parts.append(piece[:end])
-            if not piece or piece[end - 1:end] == b"\n":
-                break
-            if missing is not None:
-                missing -= end
-        return b"".join(parts)
+        return self._read_chunks(size, is_line=True)
 
     def readlines(self, hint=None):
         """The lines of the body; those after ``hint`` bytes stay unread."""
@@ -98,7 +82,7 @@ class Input(_native.HttpInput):
         return lines
 
     def __iter__(self):
-        return iter(self.read, b"")
+        return iter(self.readline, b"")
 
     def get_socket(self):
         """The connection's socket, for protocols that take it over, websockets say. See also :meth:`take_buffered`."""
@@ -151,34 +135,60 @@ class Input(_native.HttpInput):
             size = left
         if size <= 0:
             return b""
+        self._check_lost()
         try:
             data = read(size)
         except greenio.SSL.ZeroReturnError:
             data = b""
         except OSError as error:
             raise self._fail(error)
+        except BaseException:
+            self._interrupted()
+            raise
         self.position += len(data)
         return data
 
-    def _read_decoded(self, limit):
-        """Data from the chunks, at most ``limit`` bytes; none only at the body's end."""
+    def _read_chunks(self, size, is_line):
+        parts, missing = [], size
+        try:
+            while missing is None or missing > 0:
+                piece = self._read_decoded(missing, is_line)
+                parts.append(piece)
+                if not piece or (is_line and piece.endswith(b"\n")):
+                    break
+                if missing is not None:
+                    missing -= len(piece)
+        except BaseException:
+            # Who is interrupted, by a Timeout say, may read it again.
+            self._decoded = b"".join(parts) + self._decoded
+            raise
+        return b"".join(parts)
+
+    def _read_decoded(self, limit, is_line):
+        """Data from the chunks, at most ``limit`` bytes, of one line if ``is_line``; none only at the body's end."""
+        self._check_lost()
         if self._damage is not None:
             raise self._fail(ChunkReadError(self._damage))
         limit = LARGE_RECEIVE_SIZE if limit is None else min(limit, LARGE_RECEIVE_SIZE)
         if self._decoded:
-            data, self._decoded = self._decoded[:limit], self._decoded[limit:]
+            end = (self._decoded.find(b"\n", 0, limit) + 1 if is_line else 0) or limit
+            data, self._decoded = self._decoded[:end], self._decoded[end:]
             return data
         try:
             while self._chunk_state <= 0:
                 if self._chunk_state == CHUNKS_END:
                     return b""
                 self._read_framing()
-            data = self.rfile.read(min(limit, self._chunk_state))
+            read = self.rfile.readline if is_line else self.rfile.read
+            data = read(min(limit, self._chunk_state))
         except greenio.SSL.ZeroReturnError:
             self._chunk_state = CHUNKS_END
             return b""
         except OSError as error:
             raise self._fail(error)
+        except BaseException:
+            self._interrupted()
+            raise
         if not data:
             self._chunk_state = CHUNKS_END
             raise self._fail(OSError("unexpected end of file while parsing chunked data"))
@@ -197,6 +207,14 @@ class Input(_native.HttpInput):
             self._damage = "unexpected end of file between chunks"
             raise self._fail(ChunkReadError(self._damage))
         self._chunk_state = state
+
+    def _interrupted(self):
+        """Reading was interrupted, by a Timeout say. A file that is not ours loses then what it has read."""
+        self._has_lost = type(self.rfile) is not Reader
+
+    def _check_lost(self):
+        if self._has_lost:
+            raise OSError("reading the body was interrupted")
 
     def _fail(self, error):
         self.failure = error

@@ -1,8 +1,11 @@
 """The response's side of ``eventlet.wsgi``: what ``write`` does, and what an application's result becomes."""
 
+import errno
+import io
 import os
 import socket
 import stat
+import tempfile
 
 from eventlet import hubs
 from eventlet.green.os import _sendfile_now
@@ -29,14 +32,22 @@ class FileWrapper:
             self.close = filelike.close
 
     def __iter__(self):
-        return iter(lambda: self.filelike.read(self.blksize), b"")
+        while data := self.filelike.read(self.blksize):
+            yield data
 
     def regular(self):
         """The descriptor, the position and how many bytes are left, if this is a regular file; None otherwise."""
+        file = self.filelike
+        if type(file) is tempfile._TemporaryFileWrapper:
+            file = file.file
+        raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+        if type(raw) is not io.FileIO:
+            # What reads a compressed file, say, has its descriptor too, and other bytes than that.
+            return None
         try:
-            descriptor = self.filelike.fileno()
+            descriptor = file.fileno()
             status = os.fstat(descriptor)
-            position = self.filelike.tell()
+            position = file.tell()
         except (AttributeError, OSError, ValueError):
             return None
         if not stat.S_ISREG(status.st_mode):
@@ -54,6 +65,9 @@ class Response(_native.HttpResponse):
     # Whether the status or the method forbids a body; whether what follows the head is no body; whether the body comes
     # in chunks.
     bodyless = unframed = chunked = False
+    # Whether nothing can follow: the last part was sent, or sending one was interrupted, by a Timeout say, so that half
+    # of it may have gone out.
+    is_over = False
 
     def _raise_again(self, exc_info):
         try:
@@ -70,7 +84,7 @@ class Response(_native.HttpResponse):
 
     def write(self, data):
         """The ``write`` of PEP 3333: sends data, after the head if that was not sent."""
-        self._send(data)
+        self._send(data if isinstance(data, bytes) else memoryview(data).tobytes())
 
     # What `start` returns is the response itself.
     __call__ = write
@@ -121,6 +135,8 @@ class Response(_native.HttpResponse):
             self.handler.close_connection = True
 
     def _send(self, data, last=False):
+        if self.is_over:
+            raise BrokenPipeError(errno.EPIPE, "the response is over")
         if self.sent:
             data = self._frame(data, last)
         else:
@@ -131,7 +147,12 @@ class Response(_native.HttpResponse):
             data = self.finish(self._ending(), self.handler.connection_lines(), data)
         if data:
             self.length += len(data)
-            self.handler.send_bytes(data)
+            try:
+                self.handler.send_bytes(data)
+            except BaseException:
+                self.is_over = self.handler.close_connection = True
+                raise
+        self.is_over = last
 
     def _begin(self):
         """Decides how the body ends, and whether the connection does."""

@@ -129,6 +129,10 @@ class BaseConnectionPool(Pool):
             print(f"WARNING: cleanup {cleanup} raised: {error}")
             self._safe_close(conn, quiet=True)
             return False
+        except BaseException:
+            # Killed or timed out: who knows what state it is in.
+            self._safe_close(conn, quiet=True)
+            raise
         return True
 
     def _is_expired(self, now, last_used, created_at):

@@ -6,6 +6,7 @@ them. A result is sent to an event of the caller's hub, whichever OS thread that
 
 import _imp
 import atexit
+import copy
 import os
 import traceback
 import warnings
@@ -261,10 +262,10 @@ class Proxy:
     next = __next__
 
     def __copy__(self):
-        return self._call(self._obj.__copy__)
+        return self._call(copy.copy, self._obj)
 
     def __deepcopy__(self, memo=None):
-        return self._call(self._obj.__deepcopy__, memo)
+        return self._call(copy.deepcopy, self._obj, memo)
 
     def __eq__(self, other):
         return self._obj == other

@@ -380,6 +380,11 @@ def gethostbyname_ex(hostname):
         return socket.gethostbyname_ex(hostname)
     sys.audit("socket.gethostbyname", hostname)
     answer = resolve(hostname)
+    hosts = getattr(resolver, "_hosts", None)
+    if isinstance(answer, HostsAnswer) and hosts:
+        # What the file says is all there is to say; no nameserver is asked, which may not be there.
+        name = hosts.canonical_name(hostname) or hostname
+        return name, hosts.getaliases(name), _addresses(answer)
     return str(answer.qname).removesuffix("."), getaliases(hostname), _addresses(answer)
 
 
