@@ -247,6 +247,9 @@ class Enable(Environment):
         status, output = self.greenloom("run", "nothing-here")
         self.assertEqual(status, 1)
         self.assertIn("no command of that name", output)
+        status, output = self.greenloom("run", "python3", "server.py", "a b")
+        self.assertEqual(status, 1)
+        self.assertEqual(output, "greenloom: no interpreter is named: greenloom run server.py 'a b'\n")
 
     def test_version_and_help(self):
         self.assertEqual(self.greenloom("--version"), (0, "greenloom 0.1.0\n"))

@@ -1,5 +1,6 @@
 """Whose non-blocking flag is it: descriptors stay as others expect them, and who says not to wait is not made to."""
 
+import errno
 import os
 import select
 import socket as plain
@@ -180,6 +181,18 @@ class Sockets(OnHub):
         reader = self.blocked_or_done(server)
         self.assertEqual(reader.wait(), b"beforebehind")
 
+    def test_an_urgent_byte_that_is_not_there_is_not_waited_for(self):
+        one, other = self.pair()
+        _client, server = self.tcp_pair()
+        for sock in (other, server):
+            # It is known to be empty then.
+            self.blocked(sock.recv, 1).kill()
+            for receive in (sock.recv, sock.recvfrom):
+                self.assert_errno(errno.EINVAL, receive, 1, socket.MSG_OOB)
+            self.assert_errno(errno.EINVAL, sock.recv_into, bytearray(1), 1, socket.MSG_OOB)
+        one.send(b"x")
+        self.assertEqual(other.recv(1), b"x")
+
     def blocked_or_done(self, sock):
         def read_all():
             got = b""
@@ -260,7 +273,14 @@ class Files(OnHub):
         for mode in ("rb", "wb"):
             number = os.open(os.devnull, os.O_RDWR)
             with green_os.fdopen(number, mode) as file:
-                self.assertEqual((file.name, file.mode), (number, mode))
+                self.assertEqual((file.name, file.mode, file.raw.closefd), (number, mode, True))
+        with green_os.fdopen(os.open(os.devnull, os.O_RDONLY), "rb", 0) as file:
+            self.assertFalse(green_os.fdopen(file.fileno(), "rb", 0, closefd=False).closefd)
+
+    def test_a_folder_is_no_file(self):
+        folder = os.open("/", os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        self.assertRaises(IsADirectoryError, green_os.fdopen, folder, "rb")
 
     def test_two_green_threads_write_to_one_buffered_file(self):
         read, write = os.pipe()

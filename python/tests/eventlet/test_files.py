@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import tempfile
+import termios
 import tty
 import unittest
 
@@ -54,6 +55,37 @@ class Pipes(OnHub):
             eventlet.sleep(0)
         self.assertTrue(received == data, "other bytes have arrived")
         self.assertEqual(writer.wait(), len(data))
+
+    def test_a_terminal_waits_as_long_as_it_was_told(self):
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        tty.setraw(slave)
+        file = os.fdopen(os.dup(slave), "rb", buffering=0)
+        green = green_os.fdopen(slave, "rb", buffering=0)
+        self.addCleanup(file.close)
+        self.addCleanup(green.close)
+        self.assertEqual(green_os.write(master, b"xyz"), 3)
+        for tenths in (0, 1):
+            settings = termios.tcgetattr(slave)
+            settings[tty.CC][termios.VMIN], settings[tty.CC][termios.VTIME] = 0, tenths
+            termios.tcsetattr(slave, termios.TCSANOW, settings)
+            if tenths == 0:
+                self.assertEqual([green_os.read(slave, 1), green.read(1), file.read(1)], [b"x", b"y", b"z"])
+            self.assertEqual([green_os.read(slave, 9), green.read(9), file.read(9)], [b""] * 3)
+            self.assertEqual(green.readinto(bytearray(9)), 0)
+        reader = eventlet.spawn(green_os.read, slave, 9)
+        others = eventlet.spawn(os.write, master, b"key")
+        self.assertEqual((reader.wait(), others.wait()), (b"key", 3))
+
+    def test_what_was_written_before_the_reader_left_is_told(self):
+        for write in (green_os.write, lambda fd, data: green_os.fdopen(fd, "wb", 0, closefd=False).write(data)):
+            read, end = os.pipe()
+            writer = self.blocked(write, end, bytes(1 << 20))
+            received = len(green_os.read(read, 1 << 16))
+            os.close(read)
+            self.assertIn(writer.wait(), range(received, 1 << 20))
+            self.assertRaises(BrokenPipeError, write, end, b"more")
+            os.close(end)
 
     def test_text(self):
         read, write = self.pipe("r", "w")

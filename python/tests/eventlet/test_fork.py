@@ -1,4 +1,5 @@
-"""fork after the patch: green threads of the OS thread that forks live on in the child, others do not."""
+"""fork after the patch: green threads of the OS thread that forks live on in the child, others do not; in a process of
+multiprocessing's only the one that forked."""
 
 import unittest
 
@@ -150,6 +151,69 @@ class Fork(Scenario):
             green.wait(), waiting.wait()
             assert seen == ["green", "waiting"], seen
             """
+        )
+
+    def test_a_process_of_multiprocessing_has_only_the_thread_that_forked(self):
+        self.check(
+            """
+            import logging, multiprocessing, socket
+            class Slow(logging.Handler):
+                def emit(self, record):
+                    if os.getpid() == parent:
+                        go.wait()
+            parent, go, ran = os.getpid(), threading.Event(), []
+            log = logging.getLogger("here")
+            log.addHandler(Slow())
+            def work():
+                while True:
+                    ran.append(os.getpid())
+                    time.sleep(0.001)
+            threads = [threading.Thread(target=work, daemon=True), threading.Thread(target=log.warning, args=("held",))]
+            for thread in threads:
+                thread.start()
+            green = eventlet.spawn(work)
+            context = multiprocessing.get_context("fork")
+            def child(connection):
+                # Locks of theirs are free, and what waits is not disturbed.
+                log.warning("child")
+                time.sleep(0.05)
+                one, other = socket.socketpair()
+                threading.Thread(target=lambda: (time.sleep(0.01), other.send(b"x"))).start()
+                alive = [thread.is_alive() for thread in threads]
+                connection.send((one.recv(1), set(ran), alive, threading.active_count() <= 2))
+            def ask(results):
+                here, there = context.Pipe()
+                process = context.Process(target=child, args=(there,))
+                process.start()
+                with eventlet.Timeout(10):
+                    results.append(here.recv() == (b"x", {parent}, [False, False], True))
+                process.join()
+                results.append(process.exitcode)
+            results = []
+            ask(results)
+            thread = threading.Thread(target=ask, args=(results,))
+            thread.start()
+            thread.join()
+            eventlet.spawn(ask, results).wait()
+            go.set()
+            print(results)
+            """,
+            prints="[True, 0, True, 0, True, 0]\n",
+        )
+
+    def test_a_pool_that_replaces_its_workers_runs_the_program_once(self):
+        self.check(
+            """
+            import multiprocessing
+            def pid(number):
+                time.sleep(0.01)
+                return os.getpid()
+            with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+                for _ in range(2):
+                    print(len(set(pool.map(pid, range(6), 1))), flush=True)
+            print("end", flush=True)
+            """,
+            prints="6\n6\nend\n",
         )
 
     def test_a_lock_held_by_an_os_thread_is_free_in_the_child(self):

@@ -103,6 +103,16 @@ class Calls(OnHub):
             self.assertEqual(received, data[1:])
             self.assertEqual(sender.wait(), len(data) - 1)
 
+    def test_what_of_a_file_was_sent_before_the_reader_left_is_told(self):
+        one, other = socket.socketpair()
+        with tempfile.TemporaryFile() as file, one:
+            file.truncate(1 << 22)
+            sender = self.blocked(green_os.sendfile, one.fileno(), file.fileno(), 0, 1 << 22)
+            received = len(green_os.read(other.fileno(), 1 << 16))
+            other.close()
+            self.assertIn(sender.wait(), range(received, 1 << 22))
+            self.assertRaises(BrokenPipeError, green_os.sendfile, one.fileno(), file.fileno(), 0, 1)
+
     def test_limits_that_the_system_was_told_are_kept(self):
         one, other = green_socket.socketpair()
         with one, other:

@@ -67,6 +67,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     let mut functions = green_thread::functions();
     functions.extend(fairness::functions());
     functions.extend(hub_functions::functions());
+    functions.push(rlock::function());
     functions.extend(clock::functions());
     functions.extend(local::functions());
     functions.extend(native::functions::functions());

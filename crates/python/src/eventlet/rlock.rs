@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_ulong};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greenloom_hub::Time;
 
@@ -52,6 +53,9 @@ struct Waiter {
     claimant: Claimant,
     ticket: Ticket,
 }
+
+/// In the child of a fork that has left all green threads but one behind, that one; else 0.
+static ALONE: AtomicUsize = AtomicUsize::new(0);
 
 static RLOCK: ClassCell = ClassCell::unbuilt();
 
@@ -227,7 +231,9 @@ impl RLock {
     /// thread holds it that lives on.
     fn after_fork(&self, gil: Gil<'_>) {
         let me = Claimant::here(gil);
-        let is_here = |claimant: Claimant| claimant.os_thread == me.os_thread;
+        let survivor = ALONE.load(Ordering::Relaxed);
+        let is_here =
+            |claimant: Claimant| claimant.os_thread == me.os_thread && (survivor == 0 || claimant.who == survivor);
         let waiting = self.waiting.take();
         let (here, gone): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(|waiter| is_here(waiter.claimant));
         self.waiting.replace(here);
@@ -362,6 +368,23 @@ pub unsafe fn fill(module: *mut ffi::PyObject) -> Result<()> {
         intern(&[&MODULE, &QUALNAME])?;
         class().build(module)
     }
+}
+
+/// The function of the module about them.
+pub fn function() -> ffi::PyMethodDef {
+    py::function(
+        c"_alone_after_fork",
+        alone_after_fork,
+        c"_alone_after_fork(alone)\n--\n\nIn a child process: whether the green thread that calls is the only one \
+          that is left of its OS thread, as RLocks have to know.",
+    )
+}
+
+fn alone_after_fork(args: Args<'_>) -> Result<Owned> {
+    let ([alone], []) = args.parse("_alone_after_fork", ["alone"], [])?;
+    let survivor = if alone.truth()? { Claimant::here(args.gil()).who } else { 0 };
+    ALONE.store(survivor, Ordering::Relaxed);
+    Ok(Owned::none(args.gil()))
 }
 
 fn class() -> Class<RLock> {

@@ -31,7 +31,9 @@
 import importlib.metadata
 import os
 import pkgutil
+import re
 import runpy
+import shlex
 import signal
 import sys
 import sysconfig
@@ -143,6 +145,8 @@ def run(rest, native=False):
         sys.exit(entry.load()())
     elif os.path.exists(rest[0]):
         runpy.run_path(rest[0], run_name="__main__")
+    elif re.fullmatch(r"python[\d.]*", os.path.basename(rest[0])):
+        sys.exit(f"greenloom: no interpreter is named: greenloom run {shlex.join(rest[1:]) or 'script.py'}")
     else:
         sys.exit(f"greenloom: there is no file {rest[0]!r}, and no command of that name in {sys.prefix}")
 

@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use super::connect::is_shut_down;
+use super::limit::{note_limit, patience_of_terminal};
 use super::transfer::Buffer;
 use super::wait::{errno, os_error, without_the_lock};
 use super::{resize, small_integer};
@@ -132,7 +133,15 @@ unsafe fn ask_before(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys
     let writes = matches!(memory, Memory::From(_));
     let is_blocking = flags(fd) & libc::O_NONBLOCK == 0;
     if is_blocking && !always_ready(fd) && !is_ready(fd, writes) {
-        return Ok(None);
+        match patience_of_terminal(fd) {
+            // It does not wait at all.
+            Some(0) if !writes => {}
+            Some(_) if !writes => {
+                note_limit();
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        }
     }
     match memory {
         // SAFETY: memory of that size.

@@ -14,7 +14,7 @@ use crate::py::ffi::{self, PyMethodDef};
 use crate::py::object::Object;
 use crate::py::{self, Args, Owned, Result, This};
 
-/// Whether the program has told the system of a limit, for whichever socket: others may share it, or get it from their
+/// Whether the program has told the system of a limit, for whichever file: others may share it, or get it from their
 /// listener. Hardly a program does, and in one that does not nothing is asked.
 static SYSTEM_KNOWS_LIMITS: AtomicBool = AtomicBool::new(false);
 
@@ -42,15 +42,31 @@ impl Socket {
     }
 }
 
-/// What the program has told the system for a descriptor, if it is a socket; negative for nothing.
+/// What the program has told the system for a descriptor, a socket or a terminal that is read; negative for nothing.
 #[cold]
 fn limit_by_system(fd: RawFd, direction: Direction) -> f64 {
     let option = if direction == Direction::Read { libc::SO_RCVTIMEO } else { libc::SO_SNDTIMEO };
     let mut limit = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let mut size = mem::size_of_val(&limit) as libc::socklen_t;
-    // SAFETY: an out parameter with its size; of what is no socket it stays zero.
-    unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut limit).cast(), &mut size) };
+    // SAFETY: an out parameter with its size.
+    let known = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut limit).cast(), &mut size) };
+    if known < 0 {
+        let tenths = if direction == Direction::Read { patience_of_terminal(fd) } else { None };
+        return tenths.map_or(-1.0, |tenths| f64::from(tenths) * 0.1);
+    }
     if limit.tv_sec == 0 && limit.tv_usec == 0 { -1.0 } else { limit.tv_sec as f64 + limit.tv_usec as f64 * 1e-6 }
+}
+
+/// How many tenths of a second a read of a terminal waits at most, if the program has set it to return with nothing
+/// then: without lines, and with a VMIN of 0.
+pub(super) fn patience_of_terminal(fd: RawFd) -> Option<u8> {
+    // SAFETY: an out parameter, which is looked at if it was written.
+    let settings = unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        (libc::tcgetattr(fd, &raw mut settings) == 0).then_some(settings)?
+    };
+    let is_impatient = settings.c_lflag & libc::ICANON == 0 && settings.c_cc[libc::VMIN] == 0;
+    is_impatient.then_some(settings.c_cc[libc::VTIME])
 }
 
 /// Takes the pending exception if it is the timeout of a wait until then.
@@ -72,8 +88,13 @@ pub unsafe fn takes_timeout(deadline: Option<Time>) -> bool {
 /// The program has set an option of a socket: these two numbers say which.
 pub fn note_option(level: i64, option: i64) {
     if level == i64::from(libc::SOL_SOCKET) && [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO].map(i64::from).contains(&option) {
-        SYSTEM_KNOWS_LIMITS.store(true, Ordering::Relaxed);
+        note_limit();
     }
+}
+
+/// The program has told the system of a limit.
+pub(super) fn note_limit() {
+    SYSTEM_KNOWS_LIMITS.store(true, Ordering::Relaxed);
 }
 
 fn direction(writes: Object<'_>) -> Result<Direction> {

@@ -233,7 +233,10 @@ impl Socket {
     ) -> std::result::Result<usize, Failure> {
         let thread = here(this.gil())?;
         spend(thread, SYSTEM_CALL)?;
-        let waits = flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE) == 0;
+        // An urgent byte is there or not, whatever is known of the stream.
+        let never =
+            libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | if direction == Direction::Read { libc::MSG_OOB } else { 0 };
+        let waits = flags & never == 0;
         let tries = !waits || direction == Direction::Write && !whole.has_begun.get();
         let (tries, is_last, last_try) = (Cell::new(tries), Cell::new(false), Cell::default());
         let side = Side { this, thread, direction, waits, whole, tries, is_last, last_try };

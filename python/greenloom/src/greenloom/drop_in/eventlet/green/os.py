@@ -70,7 +70,8 @@ def closerange(fd_low, fd_high):
 
 def read(fd, n):
     """As os.read. Waits in the hub until there is something to read, and returns b"" if `fd` is closed meanwhile. Does
-    not wait if the program has made the file descriptor non-blocking.
+    not wait if the program has made the file descriptor non-blocking, and at a terminal no longer than it was told to
+    (VMIN and VTIME).
     """
     patience = _patience(fd, False)
     while True:
@@ -81,10 +82,14 @@ def read(fd, n):
             hubs.trampoline(fd, read=True, **patience.of_a_wait())
         except hubs.IOClosed:
             return b""
+        except BlockingIOError as error:
+            if not patience.is_over(error) or not _posix.isatty(fd):
+                raise
+            return b""
 
 
 def _patience(fd, write):
-    """How long a call waits that the program has told the system of a limit for, if `fd` is a socket."""
+    """How long a call waits that the program has told the system of a limit for: a socket's, or a terminal's."""
     return _Patience(lambda: _limit_by_system(fd, write))
 
 
@@ -101,7 +106,14 @@ def write(fd, data):
             return 0
     with memoryview(data) as view, view.cast("B") as rest:
         while 0 < written < len(rest) and _posix.get_blocking(fd) and not _stat.S_ISREG(_posix.fstat(fd).st_mode):
-            some = _write_now(fd, rest[written:])
+            try:
+                some = _write_now(fd, rest[written:])
+            except OSError as error:
+                if error.errno is None:
+                    # A signal's handler has raised it.
+                    raise
+                # The system tells how much was written, and of the error when it is asked again.
+                break
             if some is not None:
                 written += some
             elif not room.wait(written):
@@ -244,7 +256,12 @@ def sendfile(out_fd, in_fd, offset, count, *args, **kw):
     is room; reading the file blocks."""
     done, room = 0, _Room(out_fd, pieces=True)
     while _posix.get_blocking(out_fd):
-        sent = _sendfile_now(out_fd, in_fd, offset, count - done, *args, **kw)
+        try:
+            sent = _sendfile_now(out_fd, in_fd, offset, count - done, *args, **kw)
+        except OSError as error:
+            if not done or error.errno is None:
+                raise
+            return done
         if sent is None:
             if not room.wait(done):
                 return done

@@ -11,9 +11,11 @@ import threading as _stdlib
 import weakref as _weakref
 from functools import partial as _partial
 
-from greenloom._native import _spend
+from greenloom import greenlets as _greenlets
+from greenloom._native import _alone_after_fork, _spend
 
 from eventlet import greenthread as _greenthread
+from eventlet import hubs as _hubs
 from eventlet import patcher as _patcher
 from eventlet.green import thread
 from eventlet.green import time as _green_time
@@ -160,7 +162,7 @@ for _name in ("RLock", "_CRLock", "current_thread", "currentThread"):
 
 def _forked(module):
     """Does in a child process what threading's _after_fork does, but green threads of the OS thread that forked live
-    on.
+    on, unless multiprocessing has forked.
 
     `module` is the namespace of the copy, or of the standard library's module when that is patched.
     """
@@ -169,6 +171,10 @@ def _forked(module):
     module["_active_limbo_lock"]._at_fork_reinit()
     module["_limbo"].clear()
     active = module["_active"]
+    alone = _is_multiprocessings(_sys._getframe(1).f_back)
+    _alone_after_fork(alone)
+    if alone:
+        _leave_others_behind(active)
     for ident in [ident for ident in active if ident != native and ident not in thread._running]:
         _mark_stopped(active.pop(ident))
     module["_main_thread"] = main = _thread_that_forked(module)
@@ -179,6 +185,30 @@ def _forked(module):
         # The green threads that live on were the parent's: the end of the child does not wait for them.
         module["_shutdown_locks_lock"]._at_fork_reinit()
         module["_shutdown_locks"].clear()
+
+
+_FORKS_OF_MULTIPROCESSING = {f"{name}.popen_fork" for name in ("multiprocessing", "billiard", "multiprocess")}
+
+
+def _is_multiprocessings(frame):
+    """Whether the child is a process of multiprocessing's, or of one of its kin: it runs one function and ends, and
+    never comes back to what the parent did."""
+    return frame is not None and frame.f_globals.get("__name__") in _FORKS_OF_MULTIPROCESSING
+
+
+#: What a process of multiprocessing's has of its parent, and must not end: nothing of it is to run there.
+_left_behind = []
+
+
+def _leave_others_behind(active):
+    """Leaves all green threads but the one that forked as they are, for good, as a fork does OS threads."""
+    current = thread.get_ident()
+    _left_behind.append((_hubs._current_hub(), _greenlets(), dict(active), dict(thread._running)))
+    for ident in [ident for ident in thread._running if ident != current]:
+        del thread._running[ident]
+    if current in thread._running and (main := active.pop(thread._native_ident(), None)) is not None:
+        _mark_stopped(main)
+    _hubs._set_hub(None)
 
 
 def _thread_that_forked(module):

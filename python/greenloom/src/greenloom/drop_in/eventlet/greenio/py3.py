@@ -6,12 +6,14 @@ import io
 import os as _os
 import posix as _posix
 import socket as _socket
+import stat as _stat
 import warnings
 
-from greenloom._native import Descriptor, _read_now, _readinto_now, _write_now
+from greenloom._native import Descriptor, _limit_by_system, _read_now, _readinto_now, _write_now
 
 from eventlet.event import Event
-from eventlet.hubs import notify_close, notify_opened
+from eventlet.greenio.attempt import Patience
+from eventlet.hubs import IOClosed, notify_close, notify_opened, trampoline
 
 __all__ = ["_fileobject", "GreenPipe"]
 
@@ -32,6 +34,8 @@ class GreenFileIO(io.RawIOBase):
         if isinstance(name, int):
             fileno = name
             self.name = fileno
+            if _stat.S_ISDIR(_posix.fstat(fileno).st_mode):
+                raise IsADirectoryError(errno.EISDIR, _os.strerror(errno.EISDIR), fileno)
         else:
             with io.FileIO(name, mode.replace("t", "").replace("b", ""), opener=opener) as file:
                 fileno = _posix.dup(file.fileno())
@@ -53,6 +57,11 @@ class GreenFileIO(io.RawIOBase):
         if kind in ("a", "x"):
             return f"{kind}b+" if "+" in self._mode else f"{kind}b"
         return "rb+" if "+" in self._mode else f"{kind}b"
+
+    @property
+    def closefd(self):
+        """Whether the descriptor is closed with it."""
+        return self._close_fd
 
     def fileno(self):
         """The file descriptor."""
@@ -85,8 +94,9 @@ class GreenFileIO(io.RawIOBase):
         self._checkClosed()
         return _posix.isatty(self._fileno)
 
-    def _try(self, wait, function, argument):
-        """None if it would block, and the program has said not to wait."""
+    def _try(self, wait, function, argument, nothing=None):
+        """None if it would block, and the program has said not to wait; `nothing` when a terminal has waited for as
+        long as it was told to."""
         self._checkClosed()
         while True:
             try:
@@ -97,7 +107,7 @@ class GreenFileIO(io.RawIOBase):
                 return result
             self._parked += 1
             try:
-                wait()
+                is_over = wait() is False
             finally:
                 self._parked -= 1
                 if self._turn is not None:
@@ -105,6 +115,24 @@ class GreenFileIO(io.RawIOBase):
                     turn.send()
             if self.closed:
                 raise OSError(errno.EBADF, _os.strerror(errno.EBADF))
+            if is_over:
+                return nothing if self.isatty() else None
+
+    def _wait_to_read(self):
+        """Returns False once the time is up that the program has told the system of."""
+        seconds = _limit_by_system(self._fileno, False)
+        if seconds is None:
+            return self._waiter.wait_read()
+        patience = Patience(lambda: seconds)
+        try:
+            trampoline(self._fileno, read=True, **patience.of_a_wait())
+        except IOClosed:
+            pass
+        except BlockingIOError as error:
+            if not patience.is_over(error):
+                raise
+            return False
+        return True
 
     def _wait_for_turn(self):
         """While another green thread is in the midst of an operation of a buffer over this: waits. Returns whether one
@@ -120,7 +148,7 @@ class GreenFileIO(io.RawIOBase):
         """Reads up to *size* bytes, or all; waits for the first."""
         if size is None or size < 0:
             return self.readall()
-        return self._try(self._waiter.wait_read, _read_now, size)
+        return self._try(self._wait_to_read, _read_now, size, b"")
 
     def readall(self):
         """Reads to the end."""
@@ -131,14 +159,21 @@ class GreenFileIO(io.RawIOBase):
 
     def readinto(self, buffer):
         """Reads into a buffer; returns how many bytes."""
-        return self._try(self._waiter.wait_read, _readinto_now, buffer)
+        return self._try(self._wait_to_read, _readinto_now, buffer, 0)
 
     def write(self, data):
-        """Writes all; waits for room again and again. Returns how many bytes that are."""
+        """Writes all; waits for room again and again. Returns how many bytes that are: fewer if the rest cannot be
+        written any more."""
         with memoryview(data) as view, view.cast("B") as rest:
             done = 0
             while done < len(rest):
-                written = self._try(self._waiter.wait_write, _write_now, rest[done:])
+                try:
+                    written = self._try(self._waiter.wait_write, _write_now, rest[done:])
+                except BrokenPipeError:
+                    if not done:
+                        raise
+                    # The next call raises it, as the system has it.
+                    return done
                 if written is None:
                     return done or None
                 done += written
