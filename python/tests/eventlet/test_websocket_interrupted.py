@@ -109,6 +109,25 @@ class Waits(WebSocketCase):
         self.assertEqual(client.recv(100), b"\x88\x00")
         self.assertEqual(messages, ["1", "2"])
 
+    def test_an_error_that_comes_after_an_interruption_closes_with_1011(self):
+        @websocket.WebSocketWSGI
+        def handler(ws):
+            def fail(*args):
+                raise Stop
+
+            with eventlet.Timeout(0.02, False):
+                ws.wait()
+            ws._handle_control_frame = fail
+            with self.assertRaises(Stop):
+                ws.wait()
+
+        self.serve(handler)
+        client = self.open()
+        eventlet.sleep(0.1)
+        client.sendall(frame(0x89))
+        self.assertEqual(client.recv(100)[:4], b"\x88\x17\x03\xf3")
+        client.close()
+
     def test_one_that_does_not_stop_at_the_error_is_closed_with_1011(self):
         @websocket.WebSocketWSGI
         def handler(ws):

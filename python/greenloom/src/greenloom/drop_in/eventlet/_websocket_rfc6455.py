@@ -122,6 +122,7 @@ class RFC6455WebSocket(WebSocket):
             raise
 
     def _iter_frames(self):
+        self._was_interrupted = False
         try:
             while True:
                 message = self._recv_frame(message=self._message)
@@ -139,7 +140,6 @@ class RFC6455WebSocket(WebSocket):
             # An error from outside, that of a timeout say, says nothing about the websocket.
             if not self._was_interrupted:
                 self._fail()
-            self._was_interrupted = False
             raise
 
     def _fail(self):
