@@ -6,7 +6,7 @@ import pickle
 import unittest
 
 import eventlet
-from eventlet import coros, dagpool, db_pool, debug, pools
+from eventlet import coros, dagpool, db_pool, debug, patcher, pools
 
 
 class Case(unittest.TestCase):
@@ -204,6 +204,23 @@ class Database(Case):
         pool = self.make(connect_timeout=0.01)
         with self.assertRaises(db_pool.ConnectTimeout):
             pool.get()
+        self.assertEqual(pool.free(), 4)
+
+    def test_what_an_os_thread_connects_after_the_timeout_is_closed(self):
+        go_on = patcher.original("threading").Event()
+        connect = self.module.connect
+
+        def wait_and_connect():
+            go_on.wait()
+            return connect()
+
+        self.module.connect = wait_and_connect
+        pool = db_pool.TpooledConnectionPool(self.module, connect_timeout=0.01)
+        with self.assertRaises(db_pool.ConnectTimeout):
+            pool.get()
+        go_on.set()
+        while not self.module.connections or not self.module.connections[0].closed:
+            eventlet.sleep(0.001)
         self.assertEqual(pool.free(), 4)
 
     def test_a_connection_returned_twice_counts_once(self):

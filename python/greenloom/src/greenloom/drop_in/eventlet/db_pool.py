@@ -1,7 +1,7 @@
 """Pools of database connections, for any module that follows DB-API 2."""
 
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import functools
 import sys
 import time
@@ -197,9 +197,29 @@ class TpooledConnectionPool(BaseConnectionPool):
 
     @classmethod
     def connect(cls, db_module, connect_timeout, *args, **kw):
-        with timeout.Timeout(connect_timeout, ConnectTimeout()):
-            conn = tpool.execute(db_module.connect, *args, **kw)
-            return tpool.Proxy(conn, autowrap_names=("cursor",))
+        made, is_given_up = [], False
+
+        def connect():
+            conn = db_module.connect(*args, **kw)
+            made.append(conn)
+            if is_given_up:
+                close_made()
+            return conn
+
+        def close_made():
+            # Here or there, but once.
+            with suppress(IndexError):
+                made.pop().close()
+
+        try:
+            with timeout.Timeout(connect_timeout, ConnectTimeout()):
+                return tpool.Proxy(tpool.execute(connect), autowrap_names=("cursor",))
+        except BaseException:
+            # The OS thread goes on, and nobody else would close what it makes.
+            is_given_up = True
+            if made:
+                greenthread.spawn_n(tpool.execute, close_made)
+            raise
 
 
 class RawConnectionPool(BaseConnectionPool):
