@@ -201,6 +201,46 @@ class Fork(Scenario):
             prints="[True, 0, True, 0, True, 0]\n",
         )
 
+    def test_locks_that_others_wait_for_are_not_given_to_them_in_a_process_of_multiprocessing(self):
+        self.check(
+            """
+            import multiprocessing
+            native = eventlet.patcher.original("_thread").allocate_lock
+            locks = [threading.Lock(), threading.RLock(), threading.Semaphore(), threading.Condition(), native()]
+            held, called = threading.Lock(), threading.Lock()
+            context = multiprocessing.get_context("fork")
+            def child():
+                for lock in locks:
+                    lock.release()
+                # As what is registered with os.register_at_fork does.
+                for lock in held, called:
+                    lock._at_fork_reinit()
+                for lock in (*locks, held, called):
+                    if not lock.acquire(timeout=2):
+                        print("not free:", lock, flush=True)
+                print("done", flush=True)
+            for lock in (*locks, held, called):
+                lock.acquire()
+            def use(lock):
+                with lock:
+                    pass
+            threads = [threading.Thread(target=use, args=(lock,)) for lock in (*locks, held, called)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.01)
+            called.release()
+            process = context.Process(target=child)
+            process.start()
+            for lock in (*locks, held):
+                lock.release()
+            process.join()
+            for thread in threads:
+                thread.join()
+            print(process.exitcode)
+            """,
+            prints="done\n0\n",
+        )
+
     def test_a_pool_that_replaces_its_workers_runs_the_program_once(self):
         self.check(
             """

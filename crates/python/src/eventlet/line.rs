@@ -150,12 +150,12 @@ impl<T> Line<T> {
         self.0.borrow().has_waiting()
     }
 
-    /// Forgets those that were called and cannot go on, as their OS thread has ended since.
+    /// Forgets those that were called and cannot go on, as their OS thread has ended since, or a fork left them behind.
     #[inline]
     pub fn forget_dead(&self) {
         // Those that are alive leave soon, so that the others come to the front.
         // SAFETY: a ticket keeps its greenlet.
-        let is_dead = |ticket: &Ticket| unsafe { body(ticket.greenlet()).is_thread_dead() };
+        let is_dead = |ticket: &Ticket| unsafe { body(ticket.greenlet()).is_lost() };
         loop {
             let dead = self.0.borrow_mut().take_called_if(is_dead);
             if dead.is_none() {

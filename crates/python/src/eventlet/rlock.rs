@@ -17,8 +17,8 @@ use super::fairness::spend_one;
 use super::hub_ref;
 use super::park::park_until;
 use super::ticket::{Outcome, Ticket};
-use crate::greenlet::here;
 use crate::greenlet::wait::{self, At, Awaited, Life, Wait};
+use crate::greenlet::{here, leave_others_behind};
 use crate::py::ffi;
 use crate::py::names::{Name, intern};
 use crate::py::object::{Object, list, size, tuple};
@@ -376,13 +376,18 @@ pub fn function() -> ffi::PyMethodDef {
         c"_alone_after_fork",
         alone_after_fork,
         c"_alone_after_fork(alone)\n--\n\nIn a child process: whether the green thread that calls is the only one \
-          that is left of its OS thread, as RLocks have to know.",
+          that goes on. Locks pass the others over.",
     )
 }
 
 fn alone_after_fork(args: Args<'_>) -> Result<Owned> {
     let ([alone], []) = args.parse("_alone_after_fork", ["alone"], [])?;
-    let survivor = if alone.truth()? { Claimant::here(args.gil()).who } else { 0 };
+    let mut survivor = 0;
+    if alone.truth()? {
+        let thread = here(args.gil())?;
+        leave_others_behind(thread);
+        survivor = thread.current() as usize;
+    }
     ALONE.store(survivor, Ordering::Relaxed);
     Ok(Owned::none(args.gil()))
 }

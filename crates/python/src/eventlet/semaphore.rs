@@ -384,6 +384,7 @@ fn lock_class() -> Class<Semaphore> {
         .method(
             c"_at_fork_reinit",
             |this, _| {
+                this.line.forget_dead();
                 this.set_counter(this.gil(), 1);
                 Ok(Owned::none(this.gil()))
             },

@@ -43,6 +43,9 @@ pub enum State {
     Dead,
 }
 
+/// In `parks` of what was left behind by a fork. No greenlet parks as often.
+const LEFT_BEHIND: u64 = 1 << 63;
+
 /// What the greenlet is made of.
 pub struct Body {
     pub state: Cell<State>,
@@ -135,6 +138,16 @@ impl Body {
     /// Whether it began in a thread that has ended meanwhile.
     pub fn is_thread_dead(&self) -> bool {
         self.handle().is_some_and(|handle| !handle.is_alive())
+    }
+
+    /// In the child of a fork that leaves it behind: it never goes on, as who has a ticket for a park of its finds.
+    pub fn leave_behind(&self) {
+        self.parks.set(self.parks.get() | LEFT_BEHIND);
+    }
+
+    /// Whether who parked here never goes on: its thread has ended, or it was left behind.
+    pub fn is_lost(&self) -> bool {
+        self.is_thread_dead() || self.parks.get() & LEFT_BEHIND != 0
     }
 
     /// Whether it has begun, has not ended, and could go on.

@@ -48,7 +48,7 @@ pub use handle::Handle;
 pub use interruption_hold::unlocked_record;
 pub use names::greenlet_exit;
 pub use thread::{Here, Thread, here, is_here, of_all_threads, record_of, this_thread};
-pub use walk::{Walk, find, function_of, places, suspended_frame};
+pub use walk::{Walk, find, function_of, leave_others_behind, places, suspended_frame};
 
 use std::ffi::CStr;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::body::{PyGreenlet, State, body, running_interpreter};
 use super::handle::Handle;
-use super::thread::{Thread, find_thread};
+use super::thread::{Here, Thread, find_thread};
 use crate::py::ffi;
 use crate::py::{Gil, Owned, Result};
 use crate::tstate;
@@ -92,6 +92,18 @@ pub fn active_greenlets(gil: Gil<'_>) -> Vec<*mut PyGreenlet> {
     // SAFETY: a walk meets live greenlets.
     Walk::new().step(gil, || false, |_, greenlet| found.push(unsafe { ffi::incref(greenlet) }));
     found
+}
+
+/// In the child of a fork: the running greenlet is the only one that goes on.
+pub fn leave_others_behind(thread: Here<'_>) {
+    let running = thread.current();
+    let leave_behind = |_: &Thread, greenlet: *mut PyGreenlet| {
+        if greenlet != running {
+            // SAFETY: a walk meets live greenlets.
+            unsafe { body(greenlet) }.leave_behind();
+        }
+    };
+    Walk::new().step(thread.gil(), || false, leave_behind);
 }
 
 /// The active greenlet at an address, if there is one, with its thread's number and what `look` says of both.

@@ -206,6 +206,8 @@ def _leave_others_behind(active):
     _left_behind.append((_hubs._current_hub(), _greenlets(), dict(active), dict(thread._running)))
     for ident in [ident for ident in thread._running if ident != current]:
         del thread._running[ident]
+    if native_locks := _sys.modules.get("eventlet.support.native_locks"):
+        native_locks.leave_others_behind()
     if current in thread._running and (main := active.pop(thread._native_ident(), None)) is not None:
         _mark_stopped(main)
     _hubs._set_hub(None)

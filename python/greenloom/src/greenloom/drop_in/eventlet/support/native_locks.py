@@ -76,6 +76,11 @@ def _wait(thing, attempt, timeout):
             del _waiting[id(thing)]
 
 
+def leave_others_behind():
+    """In the child of a fork, in which no other green thread goes on: nobody waits any more."""
+    _waiting.clear()
+
+
 def _call_next(thing):
     line = _waiting.get(id(thing))
     if line is None:
