@@ -255,8 +255,8 @@ class Database(Case):
         pool = self.make(max_idle=0.02)
         pool.put(pool.get())
         self.assertFalse(self.module.connections[0].closed)
-        eventlet.sleep(0.1)
-        self.assertTrue(self.module.connections[0].closed)
+        while not self.module.connections[0].closed:
+            eventlet.sleep(0.01)
         self.assertEqual((pool.current_size, len(pool.free_items)), (0, 0))
 
     def test_a_closed_wrapper_is_of_no_use(self):

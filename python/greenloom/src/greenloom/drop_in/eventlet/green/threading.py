@@ -284,16 +284,26 @@ def _wait(self, timeout=None):
     return notified
 
 
-if _sys.version_info >= (3, 15):
+def _refuses_what_is_no_number():
+    """Whether the standard library's wait() gives such a timeout to the lock, which refuses it: a release of 3.14 was
+    the first. For others it is no time to wait."""
+    condition = _original.Condition()
+    try:
+        with condition:
+            condition.wait(float("nan"))
+    except ValueError:
+        return True
+    return False
+
+
+if _refuses_what_is_no_number():
 
     def _is_over(timeout):
-        """Whether it is no time to wait. What is no number is some, which the lock refuses."""
         return timeout <= 0
 
 else:
 
     def _is_over(timeout):
-        """Whether it is no time to wait. What is no number is none."""
         return not timeout > 0
 
 
