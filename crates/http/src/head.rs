@@ -27,12 +27,16 @@ pub struct Persistence {
 
 impl Persistence {
     fn field(&mut self, value: &[u8]) {
-        for option in value.split(|&byte| byte == b',') {
-            let option = option.trim_ascii();
+        for option in connection_options(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
+}
+
+/// The options that the value of a Connection field lists.
+pub(crate) fn connection_options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// A request head, borrowed from the bytes it was read from.

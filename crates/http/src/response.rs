@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::head::connection_options;
+
 /// What may be in a token.
 static TOKEN: [bool; 256] = token_or(false);
 /// The same and octets beyond ASCII.
@@ -52,7 +54,7 @@ pub fn is_name(text: &[u8], octets: NameOctets) -> bool {
 
 /// Whether the value of a Connection field has the option `close`.
 pub fn says_close(value: &[u8]) -> bool {
-    value.split(|&byte| byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    connection_options(value).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// Whether `text` may be sent in a status line or as a field's name or value: nothing in it can end the line.

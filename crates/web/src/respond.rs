@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use strict::response::{Date, Ending, write_end};
+use strict::response::{Date, Ending, says_close, write_end};
 
 use crate::body::{Body, Kind};
 use crate::incoming::Receiving;
@@ -171,13 +171,10 @@ fn write_fields(headers: &HeaderMap, out: &mut Vec<u8>) -> Fields {
         if name == header::TRANSFER_ENCODING {
             continue;
         }
-        if name == header::CONNECTION {
-            let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            if options.any(|option| option.eq_ignore_ascii_case(b"close")) {
-                // Said below, once.
-                fields.close = true;
-                continue;
-            }
+        if name == header::CONNECTION && says_close(value.as_bytes()) {
+            // Said below, once.
+            fields.close = true;
+            continue;
         }
         if name == header::DATE {
             fields.date = Date::Given;

@@ -133,14 +133,14 @@ unsafe fn ask_before(gil: Gil<'_>, fd: RawFd, memory: Memory, size: usize, obeys
     let writes = matches!(memory, Memory::From(_));
     let is_blocking = flags(fd) & libc::O_NONBLOCK == 0;
     if is_blocking && !always_ready(fd) && !is_ready(fd, writes) {
-        match patience_of_terminal(fd) {
+        match if writes { None } else { patience_of_terminal(fd) } {
             // It does not wait at all.
-            Some(0) if !writes => {}
-            Some(_) if !writes => {
+            Some(0) => {}
+            Some(_) => {
                 note_limit();
                 return Ok(None);
             }
-            _ => return Ok(None),
+            None => return Ok(None),
         }
     }
     match memory {

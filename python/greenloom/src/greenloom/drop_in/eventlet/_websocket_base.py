@@ -6,7 +6,6 @@ import sys
 
 import eventlet
 from eventlet import greenio
-from eventlet import hubs
 from eventlet import semaphore
 from eventlet.green import socket
 
@@ -48,10 +47,9 @@ def _send_some(sock, data):
         try:
             return sock.send(data, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            timeout = sock.gettimeout()
-            if timeout == 0:
+            if sock.gettimeout() == 0:
                 raise
-            hubs.trampoline(sock, write=True, timeout=timeout, timeout_exc=socket.timeout("timed out"))
+            sock._write_trampoline()
 
 
 class WebSocket:
